@@ -1,0 +1,114 @@
+"""What every attack is: a frozen record of its parameters that can be called.
+
+A new attack derives from `Attack`, as a ``@dataclass(frozen=True, kw_only=True)`` with its
+parameters as fields, and writes `perturb`. It gets checked inputs, a model in evaluation mode, and
+a stream of random numbers; what it returns is proved to lie within its threat model.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from holdfast.checks import Checked, check_images, check_labels, warn_if_training
+from holdfast.errors import HoldfastError, InputError
+from holdfast.random import Stream, drawing_from, own_global_generator
+from holdfast.tensors import eval_mode
+from holdfast.types import Callback, Images, Labels, Model, Threat
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attack(ABC):
+    """(model, x, y) -> x_adv.
+
+    Attributes:
+        threat: what the attacker may do to an image.
+    """
+
+    threat: Threat
+
+    @abstractmethod
+    def perturb(
+        self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
+    ) -> Images:
+        """The attack itself, on checked inputs and a model in evaluation mode.
+
+        Args:
+            model: maps (N, C, H, W) in [0, 1] to logits (N, K).
+            x0: (N, C, H, W) clean images in [0, 1].
+            y: (N,) labels.
+            rng: all randomness, keyed by example.
+            callback: receives every iteration.
+
+        Returns:
+            (N, C, H, W) images within the threat model; the clean image where nothing was found,
+            or the last iterate for an attack that spends a fixed budget.
+        """
+
+    @final
+    def __call__(
+        self,
+        model: Model,
+        x: Images,
+        y: Labels,
+        *,
+        seed: int = 0,
+        index: Tensor | None = None,
+        callback: Callback | None = None,
+    ) -> Images:
+        """Attack a batch and return the adversarial images.
+
+        Whether the model is fooled is not part of the answer: an attack's own belief is not a
+        result. Ask the model, or use `holdfast.evaluate`, which does.
+
+        Args:
+            model: maps (N, C, H, W) in [0, 1] to logits (N, K); normalisation is a layer of it. Its
+                mode, gradients, buffers and parameters are afterwards what they were.
+            x: (N, C, H, W) clean images in [0, 1], floating point.
+            y: (N,) true classes, integer.
+            seed: the same seed gives the same images, whatever the batch size.
+            index: (N,) identity of each image, which keys its random numbers; 0 ... N - 1.
+            callback: called with a `holdfast.types.Step` at every iteration, such as a
+                `holdfast.attacks.Trace`.
+
+        Returns:
+            (N, C, H, W) images in [0, 1] within the threat model.
+
+        Raises:
+            InputTypeError: if images or labels have the wrong type.
+            InputError: if images leave [0, 1], or labels do not fit.
+            ModelError: if the model does not return finite logits (N, K).
+            GradientError: if the attack needs a gradient and none reaches the images.
+        """
+        check_images(x)
+        check_labels(y, len(x))
+        y = y.to(x.device, torch.int64)
+        index = torch.arange(len(x)) if index is None else torch.as_tensor(index)
+        if index.shape != (len(x),):
+            raise InputError(
+                f"index has shape {tuple(index.shape)}, but names each of {len(x)} images."
+            )
+        rng = Stream.of(seed, index.to(x.device))
+        warn_if_training(model)
+        with eval_mode(model), own_global_generator(seed, x.device), drawing_from(rng):
+            x_adv = self.perturb(Checked(model, y), x.detach(), y, rng, callback).detach()
+        verify(x_adv, x, self.threat, repr(self))
+        return x_adv
+
+
+def verify(x_adv: Tensor, x: Tensor, threat: Threat, name: str) -> None:
+    """Prove that ``x_adv`` lies in the box and, recomputed in float64, in the ball.
+
+    Raises:
+        HoldfastError: if it does not; that is a defect of the attack, never of its user.
+    """
+    inside = (x_adv >= 0) & (x_adv <= 1)
+    if x_adv.shape != x.shape or not inside.all():
+        raise HoldfastError(f"{name} returned images outside [0, 1], or NaN; please report this.")
+    worst = float(threat.distance(x_adv, x).max())
+    if worst > threat.eps * (1 + 1e-6):
+        raise HoldfastError(
+            f"{name} returned an image at distance {worst!r}, beyond its budget; please report it."
+        )

@@ -1,0 +1,82 @@
+"""Attacks made of attacks."""
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from holdfast.attacks.ascent import Ascent
+from holdfast.attacks.attack import Attack
+from holdfast.errors import InputError
+from holdfast.gradients import Autograd, Average
+from holdfast.random import Stream, drawing_from
+from holdfast.types import Callback, Images, Labels, Model, Threat
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restarts(Attack):
+    """Run an ascent again, with fresh randomness, on the images that have not reached its goal.
+
+    Attributes:
+        attack: the ascent to repeat.
+        count: number of runs, at least 1.
+    """
+
+    attack: Ascent
+    count: int
+    threat: Threat = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise InputError(f"restarts is {self.count}, but an attack runs at least once.")
+        object.__setattr__(self, "threat", self.attack.threat)
+
+    def perturb(
+        self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
+    ) -> Images:
+        """Run the attack ``count`` times; see `Attack.perturb`."""
+        with drawing_from(rng.fold("goal")):
+            score = self.attack.goal(model, x0, y)
+        result = x0.clone()
+        standing = torch.arange(len(x0), device=x0.device)
+        for run in range(self.count):
+            left = rng.take(standing).fold("restart", run)
+            watch = None if callback is None else _placed(callback, standing)
+            found = self.attack.climb(score.take(standing), x0[standing], left, watch)
+            result[standing] = found
+            if run + 1 == self.count:
+                break
+            with torch.no_grad(), drawing_from(left.fold("check")):
+                reached = score.take(standing)(found).reached
+            standing = standing[~reached]
+            if not len(standing):
+                break
+        return result
+
+
+def _placed(callback: Callback, standing: Tensor) -> Callback:
+    """A callback that is told places in the whole batch, though only part of it is attacked."""
+    return lambda step: callback(step._replace(position=standing[step.position]))
+
+
+def against_randomness(attack: Attack, samples: int) -> Attack:
+    """The attack as it must be run on a stochastic model: expectation over transformation.
+
+    Exact gradients become averages over ``samples`` draws of the model's randomness, and no image
+    is given up at its first lucky draw.
+
+    Args:
+        attack: any attack, also a composed one.
+        samples: number of draws.
+    """
+    change: dict[str, Any] = {}
+    for entry in fields(attack):
+        value = getattr(attack, entry.name)
+        if isinstance(value, Attack):
+            change[entry.name] = against_randomness(value, samples)
+        elif isinstance(value, Autograd):
+            change[entry.name] = Average(samples=samples)
+        elif entry.name == "early_stop":
+            change[entry.name] = False
+    return replace(attack, **change)

@@ -1,0 +1,67 @@
+"""Which way an ascent steps, given the raw gradient."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from holdfast.tensors import unit
+from holdfast.threat import finite
+from holdfast.types import Images, Threat
+
+
+@runtime_checkable
+class Direction(Protocol):
+    """(gradient, memory, threat) -> (direction of norm 1, memory).
+
+    ``memory`` has one row for each example and starts as None; the ascent carries it from step to
+    step, and drops the rows of the examples that it drops.
+    """
+
+    def __call__(
+        self, grad: Images, memory: Tensor | None, threat: Threat
+    ) -> tuple[Images, Tensor | None]:
+        """The direction to step in, and what to remember."""
+        ...
+
+
+@dataclass(frozen=True, repr=False)
+class Steepest:
+    """The threat's own steepest ascent: sign(g) in ℓ∞, g / ‖g‖₂ in ℓ2."""
+
+    def __call__(
+        self, grad: Images, memory: Tensor | None, threat: Threat
+    ) -> tuple[Images, Tensor | None]:
+        """The direction along ``grad``."""
+        return threat.steepest(grad), memory
+
+    def __repr__(self) -> str:
+        return "steepest"
+
+
+steepest = Steepest()
+
+
+@dataclass(frozen=True)
+class Momentum:
+    """Along the accumulated gradient: v ← μ · v + g / ‖g‖₁, then the steepest direction of v.
+
+    The raw gradient is accumulated; a sign, if the threat takes one, is taken of the sum.
+
+    Attributes:
+        decay: μ >= 0; 1 in the paper.
+
+    Reference:
+        Dong et al., "Boosting adversarial attacks with momentum", CVPR 2018, algorithm 1.
+    """
+
+    decay: float = 1.0
+
+    def __call__(
+        self, grad: Images, memory: Tensor | None, threat: Threat
+    ) -> tuple[Images, Tensor | None]:
+        """The direction along the accumulated gradient."""
+        velocity = unit(finite(grad), 1)
+        if memory is not None:
+            velocity = velocity + self.decay * memory
+        return threat.steepest(velocity), velocity

@@ -1,0 +1,187 @@
+"""Attacks with many gradients: I-FGSM, Iter-LL, PGD, MIM and the second-order attack S-O.
+
+Each is a setting of `Ascent`.
+"""
+
+from holdfast.attacks.ascent import Ascent
+from holdfast.attacks.attack import Attack
+from holdfast.attacks.compose import Restarts
+from holdfast.attacks.directions import Momentum
+from holdfast.attacks.starts import at_image, in_ball
+from holdfast.errors import InputError
+from holdfast.goals import cross_entropy, toward_least_likely
+from holdfast.gradients import Average, autograd
+from holdfast.types import Goal, Gradient, Threat
+
+
+def IFGSM(
+    threat: Threat,
+    *,
+    steps: int = 10,
+    step_size: float | None = None,
+    goal: Goal = cross_entropy,
+    early_stop: bool = True,
+) -> Ascent:
+    """I-FGSM: FGSM repeated from the clean image, each step projected to the ball (EAT 3.2).
+
+    Args:
+        threat: the ball of size ε.
+        steps: number k of steps.
+        step_size: α >= ε / k; ε / k by default.
+        goal: what to ascend.
+        early_stop: see `Ascent`.
+
+    Reference:
+        Kurakin et al., "Adversarial examples in the physical world", 2017.
+    """
+    return Ascent(
+        threat=threat,
+        steps=steps,
+        step_size=threat.eps / max(steps, 1) if step_size is None else step_size,
+        goal=goal,
+        early_stop=early_stop,
+    )
+
+
+def IterLL(
+    threat: Threat, *, steps: int = 10, step_size: float | None = None, early_stop: bool = True
+) -> Ascent:
+    """Iter-LL: Step-LL repeated, towards the least likely class on the clean image (EAT 3.2).
+
+    With ``early_stop`` an image stops only when it reaches that class.
+
+    Args:
+        threat: the ball of size ε.
+        steps: number k of steps.
+        step_size: α >= ε / k; ε / k by default.
+        early_stop: see `Ascent`.
+    """
+    return IFGSM(
+        threat, steps=steps, step_size=step_size, goal=toward_least_likely, early_stop=early_stop
+    )
+
+
+def PGD(
+    threat: Threat,
+    *,
+    steps: int = 40,
+    step_size: float | None = None,
+    restarts: int = 1,
+    random_start: bool = True,
+    goal: Goal = cross_entropy,
+    gradient: Gradient = autograd,
+    early_stop: bool = True,
+) -> Attack:
+    """Projected gradient descent: x ← Π(x + α · steepest(∇L(x, y))) (SO equation 2).
+
+    Args:
+        threat: the ball of size ε; ℓ∞ steps by the sign, ℓ2 by the normalised gradient.
+        steps: number of steps.
+        step_size: α; 2.5 · ε / steps by default.
+        restarts: runs from independent starts, each on the images that the earlier ones left
+            standing.
+        random_start: begin at a uniform draw from the ball rather than at the image.
+        goal: what to ascend.
+        gradient: how to estimate its gradient.
+        early_stop: see `Ascent`.
+
+    Raises:
+        InputError: if steps or restarts is below 1.
+
+    Reference:
+        Madry et al., "Towards deep learning models resistant to adversarial attacks", ICLR 2018.
+    """
+    attack = Ascent(
+        threat=threat,
+        steps=steps,
+        step_size=2.5 * threat.eps / max(steps, 1) if step_size is None else step_size,
+        start=in_ball if random_start else at_image,
+        goal=goal,
+        gradient=gradient,
+        early_stop=early_stop,
+    )
+    return attack if restarts == 1 else Restarts(attack=attack, count=restarts)
+
+
+def MIM(
+    threat: Threat,
+    *,
+    steps: int = 10,
+    step_size: float | None = None,
+    decay: float = 1.0,
+    goal: Goal = cross_entropy,
+    early_stop: bool = True,
+) -> Ascent:
+    """Momentum iterative method: I-FGSM along the accumulated gradient.
+
+    Args:
+        threat: the ball of size ε.
+        steps: number k of steps.
+        step_size: α; ε / k by default, as in the paper.
+        decay: μ of the momentum.
+        goal: what to ascend.
+        early_stop: see `Ascent`.
+
+    Reference:
+        Dong et al., "Boosting adversarial attacks with momentum", CVPR 2018, algorithm 1.
+    """
+    return Ascent(
+        threat=threat,
+        steps=steps,
+        step_size=threat.eps / max(steps, 1) if step_size is None else step_size,
+        goal=goal,
+        direction=Momentum(decay),
+        early_stop=early_stop,
+    )
+
+
+def SecondOrder(
+    threat: Threat,
+    *,
+    steps: int = 40,
+    step_size: float | None = None,
+    sigma: float = 0.2,
+    samples: int = 10,
+    restarts: int = 1,
+    random_start: bool = False,
+    goal: Goal = cross_entropy,
+    early_stop: bool = True,
+) -> Attack:
+    """Second-order attack, S-O: PGD along the gradient averaged over noise (SO equation 4).
+
+        g = E_{d ~ N(0, σ² I)} ∇L(x + d, y),  x ← Π(x + α · g / ‖g‖₂), or sign(g) in ℓ∞.
+
+    Where adversarial training has flattened the loss around the image the gradient there says
+    nothing; the gradient at a random point nearby approximates the leading eigenvector of the
+    Hessian (SO equation 3, appendix A). σ belongs to the attack, not to the defence.
+
+    Args:
+        threat: the ball of size ε; ℓ2 in the paper's section 3, ℓ∞ in its appendix F.
+        steps: number of steps.
+        step_size: α; 2.5 · ε / steps by default.
+        sigma: σ of the noise, on the [0, 1] scale. The paper does not name it.
+        samples: number of draws for the mean, at least 1. The paper does not name it.
+        restarts: runs, each on the images that the earlier ones left standing.
+        random_start: begin at a uniform draw from the ball; the paper begins at the image.
+        goal: what to ascend.
+        early_stop: see `Ascent`.
+
+    Raises:
+        InputError: if sigma is not positive, or samples, steps or restarts is below 1.
+
+    Reference:
+        Li et al., "Second-order adversarial attack and certifiable robustness", 2019, equations 3
+        and 4, appendices A and F.
+    """
+    if not sigma > 0:
+        raise InputError(f"sigma is {sigma}, but the noise of S-O needs a positive sigma.")
+    return PGD(
+        threat,
+        steps=steps,
+        step_size=step_size,
+        restarts=restarts,
+        random_start=random_start,
+        goal=goal,
+        gradient=Average(samples=samples, noise=sigma),
+        early_stop=early_stop,
+    )

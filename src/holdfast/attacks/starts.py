@@ -1,0 +1,63 @@
+"""Where an ascent begins."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from holdfast.random import Stream
+from holdfast.types import Images, Threat
+
+
+@runtime_checkable
+class Start(Protocol):
+    """(x0, threat, stream) -> a point within the threat model around x0."""
+
+    def __call__(self, x0: Images, threat: Threat, rng: Stream) -> Images:
+        """The first iterate."""
+        ...
+
+
+@dataclass(frozen=True, repr=False)
+class AtImage:
+    """At the clean image itself."""
+
+    def __call__(self, x0: Images, threat: Threat, rng: Stream) -> Images:
+        """A copy of ``x0``."""
+        del threat, rng
+        return x0.clone()
+
+    def __repr__(self) -> str:
+        return "at_image"
+
+
+@dataclass(frozen=True, repr=False)
+class InBall:
+    """At a random point of the ball, drawn uniformly (Madry et al. 2018)."""
+
+    def __call__(self, x0: Images, threat: Threat, rng: Stream) -> Images:
+        """A draw from the threat model."""
+        return threat.sample(x0, rng)
+
+    def __repr__(self) -> str:
+        return "in_ball"
+
+
+@dataclass(frozen=True)
+class RandomStep:
+    """A step of length α in a random direction: x' = x + α · sign(N(0, I)) in ℓ∞ (EAT equation 7).
+
+    In another norm the sign becomes that norm's own unit step along N(0, I).
+
+    Attributes:
+        alpha: length α of the step, at least 0.
+    """
+
+    alpha: float
+
+    def __call__(self, x0: Images, threat: Threat, rng: Stream) -> Images:
+        """The image after the random step."""
+        step = threat.steepest(rng.normal(x0.shape[1:], x0.dtype))
+        return threat.project(x0 + self.alpha * step, x0)
+
+
+at_image = AtImage()
+in_ball = InBall()

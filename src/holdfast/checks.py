@@ -1,0 +1,156 @@
+"""What the public boundary checks, once, before any work starts."""
+
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.errors import HoldfastError, InputError, InputTypeError, ModelError
+
+
+def check_images(x: Tensor) -> None:
+    """Images are a floating-point tensor (N, ...), N >= 1, without NaN, within [0, 1].
+
+    Raises:
+        InputTypeError: if ``x`` is no floating-point tensor.
+        InputError: if it is empty or has values outside [0, 1].
+    """
+    if not isinstance(x, Tensor):
+        raise InputTypeError(
+            f"the images are a {type(x).__name__}, but must be a torch tensor (N, C, H, W)."
+        )
+    if not x.is_floating_point():
+        raise InputTypeError(
+            f"the images have type {x.dtype}, but must be floating point in [0, 1]; "
+            "for 8-bit images use x.float() / 255."
+        )
+    if x.dim() < 2 or x.numel() == 0:
+        raise InputError(
+            f"the images have shape {tuple(x.shape)}, but must be at least one image, (N, C, H, W)."
+        )
+    flat = x.flatten(1)
+    wrong = ~((flat >= 0) & (flat <= 1)).all(dim=1)  # also true for NaN
+    if wrong.any():
+        first = int(wrong.int().argmax())
+        if flat[first].isnan().any():
+            raise InputError(f"image {first} contains NaN; images must be numbers in [0, 1].")
+        low, high = flat[first].aminmax()
+        raise InputError(
+            f"image {first} has values from {low:.4g} to {high:.4g}, but images must lie in "
+            "[0, 1]; scale them, and let normalisation be a layer of the model, "
+            "holdfast.models.Normalize."
+        )
+
+
+def check_labels(y: Tensor, count: int) -> None:
+    """Labels are an integer tensor (N,), at least 0.
+
+    Raises:
+        InputTypeError: if ``y`` is no integer tensor.
+        InputError: if there are not ``count`` labels or one is negative.
+    """
+    integral = isinstance(y, Tensor) and not (y.is_floating_point() or y.is_complex())
+    if not integral or y.dtype == torch.bool:
+        given = y.dtype if isinstance(y, Tensor) else type(y).__name__
+        raise InputTypeError(
+            f"the labels have type {given}, but must be an integer tensor of class numbers (N,)."
+        )
+    if y.shape != (count,):
+        raise InputError(
+            f"the labels have shape {tuple(y.shape)}, but there are {count} images; "
+            f"give one class number for each, shape ({count},)."
+        )
+    if (y < 0).any():
+        first = int((y < 0).int().argmax())
+        raise InputError(f"label {first} is {int(y[first])}, but classes are numbered from 0.")
+
+
+def check_logits(logits: object, count: int, y: Tensor | None = None, first: int = 0) -> None:
+    """A model's output is (N, K) with K >= 2, free of NaN, and has a class for each label.
+
+    Args:
+        logits: what the model returned.
+        count: number of images N that it was given.
+        y: (N,) labels that must be below K.
+        first: number of the first image, for the message.
+
+    Raises:
+        ModelError: if the output is anything else.
+        InputError: if a label is not below K.
+    """
+    if not isinstance(logits, Tensor):
+        raise ModelError(
+            f"the model returned a {type(logits).__name__}, but must return logits (N, K) as one "
+            "tensor."
+        )
+    if logits.dim() != 2 or logits.shape[0] != count or logits.shape[1] < 2:
+        raise ModelError(
+            f"the model returned shape {tuple(logits.shape)} for {count} images, but must return "
+            f"logits (N, K): ({count}, number of classes), with at least 2 classes."
+        )
+    bad = logits.isnan().any(dim=1)
+    if bad.any():
+        raise ModelError(
+            f"the model returned NaN for image {first + int(bad.int().argmax())}; "
+            "a model must give a number for every class of every image in [0, 1]."
+        )
+    if y is not None and (y >= logits.shape[1]).any():
+        place = int((y >= logits.shape[1]).int().argmax())
+        raise InputError(
+            f"label {first + place} is {int(y[place])}, but the model has {logits.shape[1]} "
+            f"classes, numbered 0 to {logits.shape[1] - 1}."
+        )
+
+
+def try_model(model: nn.Module, x: Tensor) -> Tensor:
+    """The model's output for ``x``, a failure of the user's code told as one sentence.
+
+    Raises:
+        ModelError: if the model raises anything.
+    """
+    try:
+        output: Tensor = model(x)
+    except HoldfastError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"the model failed on images of shape {tuple(x.shape)} with {type(error).__name__}: "
+            f"{' '.join(str(error).split())}"
+        ) from error
+    return output
+
+
+def warn_if_training(model: nn.Module) -> None:
+    """Warn about layers left in training mode; Holdfast evaluates and puts the mode back."""
+    layers = [layer for layer in model.modules() if not list(layer.children())]
+    if any(layer.training for layer in layers):
+        warnings.warn(
+            "the model is in training mode, where dropout and batch normalisation act differently: "
+            "it is run in evaluation mode and put back afterwards; call model.eval() to be rid of "
+            "this warning.",
+            stacklevel=3,
+        )
+
+
+class Checked(nn.Module):
+    """A model whose first forward pass is checked; the others cost nothing.
+
+    Args:
+        model: the model.
+        y: (N,) labels of the images that it will be given first.
+    """
+
+    def __init__(self, model: nn.Module, y: Tensor | None = None) -> None:
+        super().__init__()
+        self.model = model
+        self._y = y
+        self._checked = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The model's logits."""
+        logits: Tensor = self.model(x)
+        if not self._checked:
+            y = self._y if self._y is not None and len(self._y) == len(x) else None
+            check_logits(logits, len(x), y)
+            self._checked = True
+        return logits

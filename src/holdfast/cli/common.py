@@ -1,0 +1,54 @@
+"""What the commands share: the device, and results on standard output."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from holdfast.errors import InputError
+
+
+def device(accelerator: str) -> torch.device:
+    """The device that Lightning Fabric chooses for an accelerator's name.
+
+    Raises:
+        InputError: if this machine has no such accelerator.
+    """
+    try:
+        return Fabric(accelerator=accelerator, devices=1).device
+    except (ValueError, RuntimeError) as error:
+        raise InputError(
+            f"accelerator {accelerator!r} cannot be used ({' '.join(str(error).split())}); "
+            "choose auto or cpu."
+        ) from error
+
+
+def print_json(content: Mapping[str, Any]) -> None:
+    """One JSON object on standard output, and nothing else."""
+    print(json.dumps(content, allow_nan=False))
+
+
+def print_table(title: str, rows: list[dict[str, Any]]) -> None:
+    """Rows as a table in the terminal."""
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    for name, value in rows[0].items():
+        table.add_column(name, justify="left" if isinstance(value, str) else "right")
+    for row in rows:
+        table.add_row(*(_show(value) for value in row.values()))
+    Console().print(table)
+
+
+def percent(share: float) -> str:
+    """A share as a percentage with one decimal."""
+    return f"{100 * share:.1f} %"
+
+
+def _show(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:g}" if isinstance(value, float) else str(value)

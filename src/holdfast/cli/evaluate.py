@@ -1,0 +1,99 @@
+"""``holdfast evaluate``: a model, data and attacks make rows and robust accuracies."""
+
+import tempfile
+from pathlib import Path
+
+from torch import nn
+
+from holdfast import data as datasets
+from holdfast.cli import registry
+from holdfast.cli.common import device, percent, print_json, print_table
+from holdfast.cli.options import Numbers, Words
+from holdfast.defenses import GaussianNoise
+from holdfast.evaluation import Protocol, evaluate_data
+from holdfast.models import loading
+from holdfast.progress import showing
+
+
+def evaluate(
+    *,
+    model: str,
+    data: str = "digits",
+    data_dir: Path | None = None,
+    limit: int | None = None,
+    attacks: Words = Words(("pgd",)),
+    norm: str = "linf",
+    eps: Numbers = Numbers((0.1,)),
+    sigma: float | None = None,
+    votes: int = 100,
+    samples: int = 10,
+    batch_size: int = 128,
+    keep_images: int = 16,
+    seed: int = 0,
+    accelerator: str = "auto",
+    out: Path | None = None,
+    json: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Attack a model and report its robust accuracy.
+
+    Every attack runs at every size. Run the same command again after an interruption and it goes on
+    where it stopped.
+
+    Args:
+        model: Folder of a training run, a model.safetensors file, or package.module:callable.
+        data: Data set by name (`holdfast list`), or the path of an image folder.
+        data_dir: Folder with the files of named data sets; else HOLDFAST_DATA.
+        limit: Number of test images, the first ones or, of a folder, evenly spaced ones.
+        attacks: Names between commas (`holdfast list`), with parameters if wanted, such as
+            pgd,"second-order(sigma=0.15, samples=20)".
+        norm: Norm of the attacker's ball: linf, l2 or l1.
+        eps: Sizes of the ball between commas, on the [0, 1] scale.
+        sigma: Put Gaussian noise of this deviation in front of the model and let votes decide, as
+            the classifier that certify certifies; without it the model itself is attacked.
+        votes: Votes for each prediction of a stochastic model.
+        samples: Draws that attacks average over on a stochastic model.
+        batch_size: Images attacked at once; on a GPU more are faster.
+        keep_images: Save the first so many images with their adversarial versions.
+        seed: Of all randomness.
+        accelerator: auto, cpu, cuda, ... as Lightning Fabric names them.
+        out: Folder to keep the run in, for holdfast report; nothing is kept without it.
+        json: Print one JSON object and nothing else.
+        quiet: Show no progress.
+    """
+    named = [
+        (attack, registry.attack(attack, registry.threat(norm, size)))
+        for attack in attacks
+        for size in eps
+    ]
+    protocol = Protocol(
+        seed=seed, batch_size=batch_size, votes=votes, samples=samples, keep=keep_images
+    )
+    noise = None if sigma is None else GaussianNoise(sigma)
+    images = datasets.load(data, data_dir=data_dir, limit=limit)
+    network = loading.load(model)
+    if noise is not None:
+        network = nn.Sequential(noise, network)
+    network = network.to(device(accelerator))
+    settings = {"model": model, "data": data, "limit": limit, "sigma": sigma}
+    with tempfile.TemporaryDirectory() as temporary, showing(not quiet) as progress:
+        folder = out or Path(temporary) / "run"
+        found = evaluate_data(network, images, named, protocol, settings, folder, progress)
+    if json:
+        print_json({"cells": found.cells})
+    else:
+        print_table(
+            f"{model}, clean accuracy {percent(found.cells[0]['clean_accuracy'])}",
+            [
+                {
+                    "attack": cell["attack"],
+                    "norm": cell["norm"],
+                    "eps": cell["eps"],
+                    "robust accuracy": percent(cell["robust_accuracy"]),
+                    "95 % interval": f"{percent(cell['low'])} to {percent(cell['high'])}",
+                    "median distance": cell["median_distance"],
+                    "seconds": cell["seconds"],
+                }
+                for cell in found.cells
+            ],
+        )

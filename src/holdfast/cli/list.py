@@ -1,0 +1,33 @@
+"""``holdfast list``: everything that has a name."""
+
+import inspect
+from collections.abc import Mapping
+
+from holdfast import data
+from holdfast.certification import INTERVALS
+from holdfast.certify.certify import BOUNDS
+from holdfast.cli import registry
+from holdfast.cli.common import print_table
+from holdfast.models import ARCHITECTURES
+
+
+def list_names() -> None:
+    """List attacks, norms, architectures, objectives, data sets and bounds by name."""
+    print_table("--attacks", _described(registry.ATTACKS))
+    print_table("--norm", _described(registry.NORMS))
+    print_table(
+        "goal of an attack, as in pgd(goal=margin)", [{"name": name} for name in registry.GOALS]
+    )
+    print_table("--model of train", _described(ARCHITECTURES))
+    print_table("--objective", [{"name": n, "what": w} for n, w in registry.OBJECTIVES.items()])
+    print_table("--data", [{"name": n, "what": w} for n, w in data.NAMES.items()])
+    print_table("--bound", _described(BOUNDS))
+    print_table("--interval", _described(INTERVALS))
+
+
+def _described(named: Mapping[str, object]) -> list[dict[str, str]]:
+    """Names with the first line of their docstrings."""
+    return [
+        {"name": name, "what": (inspect.getdoc(thing) or "").splitlines()[0]}
+        for name, thing in named.items()
+    ]

@@ -1,0 +1,102 @@
+"""The ``holdfast`` command: options come from each command's signature, help from its docstring."""
+
+import inspect
+import re
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jsonargparse import ArgumentParser
+
+import holdfast
+from holdfast.cli.certify import certify
+from holdfast.cli.demo import demo
+from holdfast.cli.evaluate import evaluate
+from holdfast.cli.list import list_names
+from holdfast.cli.report import report
+from holdfast.cli.train import train
+from holdfast.errors import HoldfastError, unknown
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "demo": demo,
+    "train": train,
+    "evaluate": evaluate,
+    "certify": certify,
+    "report": report,
+    "list": list_names,
+}
+
+DONE, USER_ERROR, INTERRUPTED = 0, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 done, 2 the user's input, 130 interrupted."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line and return the exit code."""
+    warnings.showwarning = _show_warning
+    try:
+        command, options = _parse(list(arguments))
+        COMMANDS[command](**options)
+    except HoldfastError as error:
+        print(f"holdfast: {error}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("holdfast: interrupted; the same command goes on from here.", file=sys.stderr)
+        return INTERRUPTED
+    return DONE
+
+
+class _Parser(ArgumentParser):
+    """Says what is wrong in one line instead of printing the usage."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        del ex
+        text = " ".join(str(message).split())
+        text = re.sub(r"required: (\w+)\.", "required: --", text).replace("Parser key", "option")
+        print(f"holdfast: {text}; see holdfast --help", file=sys.stderr)
+        sys.exit(USER_ERROR)
+
+
+def _parse(arguments: list[str]) -> tuple[str, dict[str, Any]]:
+    """The command and its options."""
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
+        raise unknown("command", arguments[0], COMMANDS)
+    parser = _Parser(
+        prog="holdfast",
+        description="How robust is an image classifier, really? Attack, train, certify, report.",
+        version=holdfast.__version__,
+    )
+    commands = parser.add_subcommands(required=True, dest="command")
+    for name, function in COMMANDS.items():
+        summary = (inspect.getdoc(function) or "").partition("Args:")[0]
+        child = _Parser(description=summary.strip(), print_config="--print-%s")
+        child.add_argument("--config", action="config", help="YAML file with any of these options.")
+        if function is report:  # jsonargparse makes no list of arguments without a name
+            help_text = "Folders written by holdfast evaluate and holdfast certify."
+            child.add_argument("runs", nargs="+", type=Path, help=help_text)
+        child.add_function_arguments(function, as_positional=False, skip={"runs"})
+        _dress(child)
+        commands.add_subcommand(name, child, help=summary.splitlines()[0])
+    found = parser.parse_args(arguments)
+    options = found[found.command].as_dict()
+    options.pop("config")
+    return found.command, options
+
+
+def _dress(parser: ArgumentParser) -> None:
+    """Write --data-dir for data_dir, and let --quiet mean --quiet true."""
+    for action in parser._actions:
+        action.option_strings = [option.replace("_", "-") for option in action.option_strings]
+        for option in action.option_strings:
+            parser._option_string_actions[option] = action
+        if getattr(action, "_typehint", None) is bool:
+            action.nargs, action.const = "?", True
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"holdfast: warning: {message}", file=sys.stderr)

@@ -1,0 +1,40 @@
+"""Types of command-line options that are written as a list: ``--eps 0.1,0.2``."""
+
+from collections.abc import Iterable
+
+from jsonargparse.typing import register_type
+
+
+class Numbers(tuple[float, ...]):
+    """Numbers between commas; in YAML also a list."""
+
+    @classmethod
+    def of(cls, value: object) -> "Numbers":
+        """From what the command line or YAML gives."""
+        return cls(float(part) for part in _parts(value))
+
+
+class Words(tuple[str, ...]):
+    """Words between commas; commas within parentheses do not count; in YAML also a list."""
+
+    @classmethod
+    def of(cls, value: object) -> "Words":
+        """From what the command line or YAML gives."""
+        return cls(part.strip() for part in _parts(value) if part.strip())
+
+
+def _parts(value: object) -> list[str]:
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return [str(part) for part in value]
+    parts, depth = [""], 0
+    for letter in str(value):
+        depth += (letter == "(") - (letter == ")")
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
+
+
+for kind in (Numbers, Words):
+    register_type(kind, serializer=list, deserializer=kind.of)

@@ -1,0 +1,21 @@
+"""``holdfast report``: finished runs make one page."""
+
+from pathlib import Path
+
+from holdfast.report.page import build
+
+
+def report(
+    *, runs: list[Path], out: Path = Path("report"), title: str = "Robustness report"
+) -> None:
+    """Make one page of evaluations and certifications.
+
+    Runs of the same network are shown together: what attacks reached, what is proven, and the gap.
+    The page needs no other file; figures (PDF, SVG) and tables (CSV) for a paper lie beside it.
+
+    Args:
+        runs: Folders written by holdfast evaluate and holdfast certify.
+        out: Folder for the report.
+        title: Title of the page.
+    """
+    print(f"report: {build(runs, out, title)}")

@@ -1,0 +1,58 @@
+"""Exact numbers of forward and backward passes, in images, for each example of a batch."""
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from holdfast.random import active_stream
+
+
+class Counted(nn.Module):
+    """A model that counts the images that pass through it.
+
+    Which example an image belongs to is read off the stream that feeds the pass. Passes that name
+    no examples, as those of other libraries' attacks, are spread evenly.
+
+    Args:
+        model: the model.
+        index: (N,) identities of the examples that will be attacked, increasing.
+    """
+
+    def __init__(self, model: nn.Module, index: Int[Tensor, " n"]) -> None:
+        super().__init__()
+        self.model = model
+        self._index = index
+        self._forwards = torch.zeros_like(index)
+        self._backwards = torch.zeros_like(index)
+        self._spread = [0, 0]
+
+    @property
+    def forwards(self) -> Int[Tensor, " n"]:
+        """(N,) forward passes of each example."""
+        return self._forwards + _evenly(self._spread[0], self._index)
+
+    @property
+    def backwards(self) -> Int[Tensor, " n"]:
+        """(N,) backward passes of each example."""
+        return self._backwards + _evenly(self._spread[1], self._index)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The model's logits."""
+        stream = active_stream(len(x))
+        place = None if stream is None else torch.searchsorted(self._index, stream.index)
+        self._count(0, self._forwards, place, len(x))
+        logits: Tensor = self.model(x)
+        if logits.requires_grad:
+            logits.register_hook(lambda _: self._count(1, self._backwards, place, len(x)))
+        return logits
+
+    def _count(self, kind: int, counts: Tensor, place: Tensor | None, images: int) -> None:
+        if place is None:
+            self._spread[kind] += images
+        else:
+            counts.index_add_(0, place, torch.ones_like(place))
+
+
+def _evenly(total: int, index: Tensor) -> Tensor:
+    share, rest = divmod(total, len(index))
+    return share + (torch.arange(len(index), device=index.device) < rest).to(index.dtype)

@@ -1,0 +1,247 @@
+"""Data sets: images in [0, 1] and labels, by name or from a folder of images.
+
+``digits`` comes with scikit-learn and needs no file. The others are looked for where ``data_dir``
+or the environment variable HOLDFAST_DATA says, and downloaded by torchvision if they are missing.
+Any other name is the path of an image folder: one folder for each class, or ``train`` and ``test``
+(or ``val``) folders of those.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+from torchvision import datasets
+
+from holdfast.errors import DamagedFileError, InputError, MissingFileError, unknown
+from holdfast.models.shape import Shape
+
+Split: TypeAlias = Literal["train", "test"]
+
+#: Of the 1,797 digits, in the order in which scikit-learn gives them, the last 500 are the test
+#: set; in that order one writer's digits follow another's, so most test writers are new.
+DIGITS_TEST = 500
+
+_TORCHVISION: Mapping[str, Any] = MappingProxyType(
+    {"mnist": datasets.MNIST, "fashion-mnist": datasets.FashionMNIST, "cifar10": datasets.CIFAR10}
+)
+NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "digits": "1,797 handwritten digits of 8×8 pixels; comes with scikit-learn, no download",
+        "mnist": "70,000 handwritten digits of 28×28 pixels",
+        "fashion-mnist": "70,000 pieces of clothing of 28×28 pixels",
+        "cifar10": "60,000 colour photographs of 32×32 pixels",
+    }
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A set of labelled images.
+
+    Attributes:
+        name: as it was asked for.
+        classes: names of the classes; label k means ``classes[k]``.
+        y: (N,) labels.
+        shape: (C, H, W) of every image.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    y: Int[Tensor, " n"]
+    shape: Shape
+    _read: Callable[[Tensor], Tensor]
+
+    @classmethod
+    def of(cls, x: Float[Tensor, "n c h w"], y: Int[Tensor, " n"]) -> "Data":
+        """Tensors that are in memory already."""
+        channels, height, width = x.shape[1:]
+        names = tuple(str(k) for k in range(int(y.max()) + 1))
+        x = x.cpu()
+        return cls("tensors", names, y.cpu().long(), (channels, height, width), lambda i: x[i])
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def x(self, index: Int[Tensor, " m"]) -> Float[Tensor, "m c h w"]:
+        """The images at ``index``, float32 in [0, 1]."""
+        return self._read(index)
+
+    def batches(self, size: int) -> Iterator[Int[Tensor, " m"]]:
+        """Indices of consecutive batches of at most ``size`` images."""
+        yield from torch.arange(len(self)).split(size)
+
+    def take(self, index: Int[Tensor, " m"]) -> "Data":
+        """The part of the set at ``index``."""
+        return replace(self, y=self.y[index], _read=lambda part: self._read(index[part]))
+
+    def fingerprint(self) -> str:
+        """A hash of the labels and up to 256 images, to tell whether a run meets the same data."""
+        some = torch.arange(len(self))[:: max(1, len(self) // 256)][:256]
+        content = hashlib.sha256(self.y.numpy().tobytes())
+        content.update(self.x(some).numpy().tobytes())
+        return content.hexdigest()[:16]
+
+
+def load(
+    name: str,
+    split: Split = "test",
+    *,
+    data_dir: str | Path | None = None,
+    limit: int | None = None,
+) -> Data:
+    """Load a data set.
+
+    Args:
+        name: a key of ``NAMES``, or the path of an image folder.
+        split: "train" or "test".
+        data_dir: where torchvision's files lie or go to; else HOLDFAST_DATA; else
+            ``~/.cache/holdfast``.
+        limit: keep this many images: the first ones, or, of a folder, which is sorted by class,
+            evenly spaced ones, so that all classes are there.
+
+    Raises:
+        UnknownNameError: if ``name`` is neither.
+        MissingFileError: if files are missing and cannot be downloaded.
+        DamagedFileError: if a file cannot be read.
+        InputError: if ``limit`` is below 1, or a folder holds no images or images of many shapes.
+    """
+    if limit is not None and limit < 1:
+        raise InputError(f"limit is {limit}, but at least 1 image is needed.")
+    if name == "digits":
+        data = _digits(split)
+    elif name in _TORCHVISION:
+        data = _from_torchvision(name, split, _directory(data_dir))
+    elif Path(name).is_dir():
+        data = _folder(Path(name), split)
+        if limit is not None and limit < len(data):
+            return data.take(torch.arange(limit) * len(data) // limit)
+    elif os.sep in name or name.startswith("."):
+        raise MissingFileError(f"there is no image folder {name}.")
+    else:
+        raise unknown("data set", name, NAMES)
+    return data if limit is None else data.take(torch.arange(min(limit, len(data))))
+
+
+def _directory(data_dir: str | Path | None) -> Path:
+    given = data_dir or os.environ.get("HOLDFAST_DATA")
+    return Path(given) if given else Path.home() / ".cache" / "holdfast"
+
+
+def _in_memory(name: str, classes: tuple[str, ...], images: Tensor, y: Tensor) -> Data:
+    """``images`` (N, C, H, W) as 8-bit integers, or as floats in [0, 1]."""
+    scale = 255 if images.dtype == torch.uint8 else 1
+    channels, height, width = images.shape[1:]
+    return Data(
+        name, classes, y.long(), (channels, height, width), lambda i: images[i].float() / scale
+    )
+
+
+def _digits(split: Split) -> Data:
+    from sklearn.datasets import load_digits  # a second of import that other data need not pay
+
+    bunch = load_digits()
+    part = slice(-DIGITS_TEST, None) if split == "test" else slice(None, -DIGITS_TEST)
+    images = torch.from_numpy(bunch.images[part]).float().unsqueeze(1) / 16
+    names = tuple(str(name) for name in bunch.target_names)
+    return _in_memory("digits", names, images, torch.from_numpy(bunch.target[part]))
+
+
+def _from_torchvision(name: str, split: Split, directory: Path) -> Data:
+    kind, train = _TORCHVISION[name], split == "train"
+    try:
+        try:
+            found = kind(directory, train=train)
+        except RuntimeError as error:
+            if "not found" not in str(error):
+                raise
+            _download(name, kind, directory)
+            found = kind(directory, train=train)
+        images = torch.as_tensor(found.data)
+        y = torch.as_tensor(found.targets)
+        images = images.unsqueeze(1) if images.dim() == 3 else images.permute(0, 3, 1, 2)
+        if not len(images) == len(y) > 0 or int(y.min()) < 0 or int(y.max()) >= len(found.classes):
+            raise ValueError("images and labels do not fit together")
+    except MissingFileError:
+        raise
+    except Exception as error:  # torchvision's readers fail in many ways on a damaged file
+        raise DamagedFileError(
+            f"the files of {name} in {directory} are damaged ({error}); remove them to have them "
+            "downloaded again, or give another --data-dir."
+        ) from error
+    return _in_memory(name, tuple(found.classes), images, y)
+
+
+def _download(name: str, kind: Any, directory: Path) -> None:
+    """Download to a temporary folder first, so that a failure leaves nothing behind."""
+    with tempfile.TemporaryDirectory() as temporary:
+        try:
+            kind(temporary, download=True)
+        except Exception as error:  # no network, a moved host, a wrong checksum
+            raise MissingFileError(
+                f"{name} is not in {directory} and could not be downloaded ({_brief(error)}); give "
+                "the folder that holds it by --data-dir or HOLDFAST_DATA."
+            ) from error
+        try:
+            shutil.copytree(temporary, directory, dirs_exist_ok=True)
+        except OSError as error:
+            raise MissingFileError(
+                f"{name} was downloaded but cannot be saved in {directory} ({error}); give a "
+                "folder that can be written by --data-dir or HOLDFAST_DATA."
+            ) from error
+
+
+def _brief(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _folder(root: Path, split: Split) -> Data:
+    parts = [root / "train"] if split == "train" else [root / "test", root / "val"]
+    top = next((part for part in parts if part.is_dir()), root)
+    try:
+        found = datasets.ImageFolder(top)
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{top} is no image folder: it needs one folder for each class, with images inside."
+        ) from error
+    files = [Path(path) for path, _ in found.samples]
+    first = _pixels(files[0])
+
+    def read(index: Tensor) -> Tensor:
+        images = [_pixels(files[int(i)]) for i in index]
+        for place, image in enumerate(images):
+            if image.shape != first.shape:
+                raise InputError(
+                    f"{files[int(index[place])]} has shape {tuple(image.shape)}, but {files[0]} "
+                    f"has {tuple(first.shape)}; all images of a folder must have one shape."
+                )
+        return torch.stack(images)
+
+    channels, height, width = first.shape
+    y = torch.tensor(found.targets, dtype=torch.int64)
+    return Data(str(root), tuple(found.classes), y, (channels, height, width), read)
+
+
+def _pixels(path: Path) -> Float[Tensor, "c h w"]:
+    """One image, grey images with one channel and all others with three."""
+    try:
+        with Image.open(path) as file:
+            if file.mode.startswith("I;16"):
+                array = np.array(file, dtype=np.float32) / 65535
+            else:
+                image = file.convert("L" if file.mode in ("1", "L") else "RGB")
+                array = np.array(image, dtype=np.float32) / 255
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise DamagedFileError(f"{path} is damaged or no image: {error}.") from error
+    pixels = torch.from_numpy(array)
+    return pixels.unsqueeze(0) if pixels.dim() == 2 else pixels.permute(2, 0, 1)

@@ -1,0 +1,3 @@
+"""Defences at inference: layers in front of a network, which declare what an attacker must know."""
+
+from holdfast.defenses.noise import GaussianNoise as GaussianNoise

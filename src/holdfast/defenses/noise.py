@@ -1,0 +1,46 @@
+"""Gaussian noise on the image at inference, the randomness of Algorithm 1 (SO section 4, STN 4)."""
+
+import math
+from typing import ClassVar
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from holdfast.errors import InputError
+from holdfast.random import layer_noise
+
+
+class GaussianNoise(nn.Module):
+    """x + N(0, σ² I), fresh at every forward pass, in training and in evaluation mode.
+
+    In front of a network f it makes the noisy classifier whose majority vote Algorithm 1 certifies:
+    ``nn.Sequential(GaussianNoise(sigma), f)``. The noise is not clipped to [0, 1], since the
+    certificate is a statement about the unclipped sum.
+
+    Args:
+        sigma: standard deviation σ > 0 on the scale where images lie in [0, 1].
+
+    Raises:
+        InputError: if sigma is not a positive number.
+
+    Reference:
+        Li et al., "Certified adversarial robustness with additive Gaussian noise", 2019, Algorithm 1.
+    """
+
+    #: Read by the evaluator: attacks average over the noise, predictions are votes.
+    stochastic: ClassVar[bool] = True
+
+    def __init__(self, sigma: float) -> None:
+        super().__init__()
+        if not (math.isfinite(sigma) and sigma > 0):
+            raise InputError(f"sigma is {sigma}, but the noise needs a positive sigma.")
+        self.sigma = sigma
+        self.eval()  # it has no mode, and so is never what is left in training mode
+
+    def forward(self, x: Float[Tensor, "n *image"]) -> Float[Tensor, "n *image"]:
+        """Add the noise."""
+        return x + self.sigma * layer_noise(x)
+
+    def extra_repr(self) -> str:
+        """Shown within the model's repr."""
+        return f"sigma={self.sigma}"

@@ -1,0 +1,54 @@
+"""What Holdfast raises: one sentence saying what was given, what was expected, how to mend it.
+
+Every error is a `HoldfastError` and also the built-in error that a Python user expects, so both
+``except HoldfastError`` and ``except ValueError`` work. The command line turns a `HoldfastError`
+into its sentence and exit code 2.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class HoldfastError(Exception):
+    """Root of all errors that are the user's to mend."""
+
+
+class InputError(HoldfastError, ValueError):
+    """Images, labels or a parameter lie outside what a method is defined on."""
+
+
+class InputTypeError(HoldfastError, TypeError):
+    """Images, labels or a parameter have the wrong type."""
+
+
+class ModelError(HoldfastError, ValueError):
+    """The model does not map images (N, ...) to finite logits (N, K)."""
+
+
+class GradientError(HoldfastError, RuntimeError):
+    """No gradient reaches the images."""
+
+
+class UnknownNameError(HoldfastError, LookupError):
+    """A name that nothing is registered under."""
+
+
+class MissingFileError(HoldfastError, FileNotFoundError):
+    """A checkpoint, data file or run folder that is not there."""
+
+
+class DamagedFileError(HoldfastError, ValueError):
+    """A file that is there but cannot be what it should be."""
+
+
+class OutputError(HoldfastError, OSError):
+    """An output folder that cannot be written or that holds something else."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
+    """The error for an unknown ``name`` of some ``kind``, with the nearest known one."""
+    names = sorted(known)
+    folded = {candidate.lower(): candidate for candidate in names}
+    near = get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
+    hint = f"did you mean {folded[near[0]]!r}?" if near else f"choose from {', '.join(names)}"
+    return UnknownNameError(f"unknown {kind} {name!r}: {hint}")

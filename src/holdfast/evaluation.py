@@ -1,0 +1,236 @@
+"""Evaluate: attack every example, then ask the model again.
+
+The evaluator scores on the target, always, with a fresh forward pass and fresh noise; an attack's
+own belief in success is never a result. What the model declares about itself decides how it is
+attacked: a stochastic model is attacked through the average over its randomness, and its
+predictions are votes.
+"""
+
+import tempfile
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from holdfast import metrics
+from holdfast.attacks import Attack, against_randomness
+from holdfast.checks import check_images, check_labels, check_logits, try_model, warn_if_training
+from holdfast.data import Data
+from holdfast.errors import InputError
+from holdfast.judge import CLEAN, Judge
+from holdfast.models.loading import fingerprint
+from holdfast.progress import Progress, silent
+from holdfast.random import own_global_generator
+from holdfast.results import Run, read_about, read_rows
+from holdfast.tensors import device_of, eval_mode
+from holdfast.types import Images, Labels, Model
+from holdfast.votes import is_stochastic
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        rows: one line for each (attack, example); see `holdfast.evaluation`.
+        cells: one record for each attack, as ``holdfast evaluate --json`` prints them.
+    """
+
+    rows: pd.DataFrame
+    cells: list[dict[str, Any]]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The cells as a table."""
+        return pd.DataFrame(self.cells)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """How to evaluate, whatever the attack.
+
+    Attributes:
+        seed: of all randomness.
+        batch_size: images attacked at once; of no consequence for the result but for rounding.
+        votes: draws that decide a stochastic model's prediction, at least 1.
+        samples: draws that an attack averages over on a stochastic model, at least 1.
+        keep: the first so many images are saved with their adversarial versions.
+    """
+
+    seed: int = 0
+    batch_size: int = 128
+    votes: int = 100
+    samples: int = 10
+    keep: int = 16
+
+    def __post_init__(self) -> None:
+        for name, least in (("batch_size", 1), ("votes", 1), ("samples", 1), ("keep", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} is {getattr(self, name)}, but must be at least {least}.")
+
+
+def evaluate(
+    model: Model,
+    x: Images,
+    y: Labels,
+    attacks: Mapping[str, Attack] | Sequence[Attack],
+    *,
+    protocol: Protocol = Protocol(),
+    name: str = "model",
+    out: str | Path | None = None,
+    progress: Progress = silent,
+) -> Evaluation:
+    """Robust accuracy of a model under attacks.
+
+        result = holdfast.evaluate(model, x, y, [PGD(Linf(eps)) for eps in (0.1, 0.2, 0.3)])
+        result.table
+
+    Args:
+        model: maps (N, C, H, W) in [0, 1] to logits (N, K), on the device that is to do the work.
+        x: (N, C, H, W) images in [0, 1].
+        y: (N,) true classes.
+        attacks: by name, or in a sequence, then named by their repr.
+        protocol: seed, batch size, and how to treat a stochastic model.
+        name: of the model, for the record.
+        out: folder to keep the run in; interrupted, the same call goes on from there.
+        progress: told about every batch.
+
+    Returns:
+        Rows and cells.
+
+    Raises:
+        InputError, InputTypeError: if images, labels or a parameter are not what they must be.
+        ModelError: if the model does not return finite logits (N, K).
+        OutputError: if ``out`` cannot be written or holds another run.
+    """
+    check_images(x)
+    check_labels(y, len(x))
+    if isinstance(attacks, Mapping):
+        named = list(attacks.items())
+    else:
+        named = [(repr(attack), attack) for attack in attacks]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "run" if out is None else Path(out)
+        settings = {"model": name, "data": "tensors"}
+        return evaluate_data(model, Data.of(x, y), named, protocol, settings, folder, progress)
+
+
+def evaluate_data(
+    model: Model,
+    data: Data,
+    attacks: Sequence[tuple[str, Attack]],
+    protocol: Protocol,
+    settings: Mapping[str, Any],
+    out: Path,
+    progress: Progress = silent,
+) -> Evaluation:
+    """Evaluate into a run folder; see `evaluate`.
+
+    Args:
+        model: on the device that is to do the work.
+        data: the test set.
+        attacks: with the names that they are reported by; one name may stand at several sizes.
+        protocol: seed, batch size, and how to treat a stochastic model.
+        settings: what identifies model and data, for the record.
+        out: the run folder.
+        progress: told about every batch.
+    """
+    if not attacks:
+        raise InputError("there is no attack; name at least one.")
+    cells = [(name, attack.threat) for name, attack in attacks]
+    if len(set(cells)) < len(cells):
+        raise InputError("two attacks have the same name and size; give each its own name.")
+    warn_if_training(model)
+    with eval_mode(model):
+        with own_global_generator(protocol.seed, device_of(model)):
+            stochastic = _probe(model, data, protocol)
+        if stochastic:
+            attacks = [(n, against_randomness(a, protocol.samples)) for n, a in attacks]
+        judge = Judge(model, data, protocol.seed, protocol.votes if stochastic else 1)
+        record = {
+            **settings,
+            "model_fingerprint": fingerprint(model),
+            "data_fingerprint": data.fingerprint(),
+            "images": len(data),
+            "shape": list(data.shape),
+            "stochastic": stochastic,
+            "attacks": [{"name": name, "attack": repr(attack)} for name, attack in attacks],
+            **asdict(protocol),
+        }
+        run = Run(out, "evaluate", record)
+        if run.complete:
+            progress.say(f"{out} is complete; nothing was run.")
+        else:
+            run.begin()
+            _fill(run, judge, attacks, protocol, progress)
+            rows = run.merge()
+            seconds = [run.seconds(cell) for cell in range(1, len(attacks) + 1)]
+            run.finish(classes=list(data.classes), cells=_cells(rows, settings["model"], seconds))
+            run.clear()
+    return Evaluation(read_rows(out), read_about(out)["cells"])
+
+
+def _fill(
+    run: Run,
+    judge: Judge,
+    attacks: Sequence[tuple[str, Attack]],
+    protocol: Protocol,
+    progress: Progress,
+) -> None:
+    """Write every chunk that is missing; cell 0 holds the clean predictions."""
+    batches = list(judge.data.batches(protocol.batch_size))
+    progress.start("clean", len(judge.data))
+    for chunk, index in enumerate(batches):
+        if not run.has(0, chunk):
+            began = time.monotonic()
+            run.write(0, chunk, judge.clean_rows(index), time.monotonic() - began)
+        progress.advance(len(index))
+    for cell, (name, attack) in enumerate(attacks, start=1):
+        progress.start(f"{name} {attack.threat.name} {attack.threat.eps:g}", len(judge.data))
+        for chunk, index in enumerate(batches):
+            if not run.has(cell, chunk):
+                began = time.monotonic()
+                clean = torch.tensor(run.read(0, chunk)["clean_prediction"].to_numpy())
+                rows, x_adv = judge.attack_rows(name, attack, index, clean)
+                kept = index < protocol.keep
+                if kept.any():
+                    run.write_images(cell, chunk, judge.images(attack, index[kept], x_adv[kept]))
+                run.write(cell, chunk, rows, time.monotonic() - began)
+            progress.advance(len(index))
+
+
+def _cells(rows: pd.DataFrame, model: str, seconds: Sequence[float]) -> list[dict[str, Any]]:
+    """The cells as ``holdfast evaluate --json`` prints them."""
+    table = metrics.cells(rows[rows["attack"] != CLEAN])
+    table.insert(0, "model", model)
+    table["seconds"] = [round(value, 3) for value in seconds]
+    return [
+        {key: None if pd.isna(value) else value for key, value in cell.items()}
+        for cell in table.to_dict(orient="records")
+    ]
+
+
+def _probe(model: Model, data: Data, protocol: Protocol) -> bool:
+    """Check the model on the first batch, before any work; find out whether it is stochastic."""
+    index = next(data.batches(protocol.batch_size))
+    x, y = data.x(index).to(device_of(model)), data.y[index]
+    check_images(x)
+    with torch.no_grad():
+        first = try_model(model, x)
+        check_logits(first, len(x), y.to(x.device))
+        if is_stochastic(model):
+            return True
+        if torch.equal(first, model(x)):
+            return False
+    warnings.warn(
+        "the model answers the same images differently each time though no layer declares that it "
+        "does: it is treated as stochastic, with averaged gradients and votes; set "
+        "stochastic = True on the layer that draws, to say so.",
+        stacklevel=3,
+    )
+    return True

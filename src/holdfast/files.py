@@ -1,0 +1,89 @@
+"""Writing files so that nothing is lost: to a temporary name first, then renamed into place."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from holdfast.errors import DamagedFileError, MissingFileError
+
+
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` make the file under a temporary name, then rename it to ``path``.
+
+    A reader sees the old file or the new one, never a part; if writing fails, the old one stays.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` in UTF-8, whole or not at all."""
+    replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as CSV, every number so that reading gives it back exactly."""
+    replace_file(path, lambda temporary: table.to_csv(temporary, index=False))
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write ``content`` as indented JSON, whole or not at all; NaN is refused."""
+    write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        MissingFileError: if there is no such file.
+        DamagedFileError: if it holds no JSON object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise MissingFileError(f"there is no file {path}.") from error
+    except (OSError, ValueError) as error:
+        raise DamagedFileError(f"{path} is damaged or no JSON file: {error}.") from error
+    if not isinstance(content, dict):
+        raise DamagedFileError(f"{path} holds no JSON object.")
+    return content
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    """Write tensors and a JSON-like record about them as one safetensors file."""
+    flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    header = {"holdfast": json.dumps(about, allow_nan=False)}
+    replace_file(path, lambda temporary: save_file(flat, temporary, metadata=header))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `write_tensors` wrote. The format holds numbers only: nothing is ever executed.
+
+    Raises:
+        MissingFileError: if there is no such file.
+        DamagedFileError: if it is damaged or was not written by Holdfast.
+    """
+    if not path.is_file():
+        raise MissingFileError(f"there is no file {path}.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {})["holdfast"])
+            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DamagedFileError(f"{path} is damaged or no safetensors file: {error}.") from error
+    except KeyError as error:
+        raise DamagedFileError(
+            f"{path} was not written by Holdfast; to use other weights, write a function that "
+            "builds the model and loads them, and give it as package.module:function."
+        ) from error

@@ -1,0 +1,149 @@
+"""Goals: what an attacker wants, as scores to ascend.
+
+`Untargeted` leaves the true class, `Toward` reaches a chosen one; both turn any loss on logits into
+a score. `AgainstPrediction` replaces the label by the model's own prediction, so that a training
+attack cannot leak the label (EAT appendix C.2).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from holdfast import losses
+from holdfast.errors import InputError
+from holdfast.types import Goal, Images, Labels, Logits, Loss, Model, Positions, Score, Scored
+
+#: (logits, labels, targets) -> (N,), larger is closer to the target.
+TargetedLoss = Callable[[Logits, Labels, Labels], Tensor]
+
+#: (model, x0, y) -> target classes (N,).
+Target = Callable[[Model, Images, Labels], Labels]
+
+
+@dataclass(frozen=True, eq=False)
+class _LeaveClass:
+    """Score of an untargeted goal: ascend ``loss`` until the prediction is not ``y``."""
+
+    model: Model
+    loss: Loss
+    y: Labels
+
+    def __call__(self, x: Images) -> Scored:
+        logits = logits_of(self.model, x)
+        return Scored(self.loss(logits, self.y), logits.argmax(dim=1) != self.y)
+
+    def take(self, index: Positions) -> Score:
+        return replace(self, y=self.y[index])
+
+
+@dataclass(frozen=True, eq=False)
+class _ReachClass:
+    """Score of a targeted goal: ascend ``loss`` until the prediction is ``target``."""
+
+    model: Model
+    loss: TargetedLoss
+    y: Labels
+    target: Labels
+
+    def __call__(self, x: Images) -> Scored:
+        logits = logits_of(self.model, x)
+        return Scored(self.loss(logits, self.y, self.target), logits.argmax(dim=1) == self.target)
+
+    def take(self, index: Positions) -> Score:
+        return replace(self, y=self.y[index], target=self.target[index])
+
+
+@dataclass(frozen=True, repr=False)
+class Untargeted:
+    """Leave the class ``y`` by ascending ``loss``."""
+
+    loss: Loss
+
+    def __call__(self, model: Model, x0: Images, y: Labels) -> Score:
+        """The score of leaving ``y``; ``x0`` plays no part."""
+        return _LeaveClass(model, self.loss, y)
+
+    def __repr__(self) -> str:
+        return self.loss.__name__
+
+
+@dataclass(frozen=True, repr=False)
+class Toward:
+    """Reach the class that ``target`` chooses, by ascending a targeted ``loss``.
+
+    Attributes:
+        target: chooses the classes, once, from the clean images.
+        loss: one of ``losses.towards_cross_entropy``, ``towards_margin``, ``towards_dlr``.
+        name: how the goal is recorded.
+    """
+
+    target: Target
+    loss: TargetedLoss
+    name: str
+
+    def __call__(self, model: Model, x0: Images, y: Labels) -> Score:
+        """The score of reaching the target class."""
+        return _ReachClass(model, self.loss, y, self.target(model, x0, y))
+
+    def __repr__(self) -> str:
+        return f"{self.name}[{self.loss.__name__}]"
+
+
+@dataclass(frozen=True)
+class AgainstPrediction:
+    """Another goal, with the model's prediction on the clean image in place of the label.
+
+    Adversarial training with a single-step attack on the true label lets the network read the label
+    off the perturbation ("label leaking"); see EAT appendix C.2.
+    """
+
+    goal: Goal
+
+    def __call__(self, model: Model, x0: Images, y: Labels) -> Score:
+        """The score of ``goal`` with predicted labels."""
+        with torch.no_grad():
+            return self.goal(model, x0, logits_of(model, x0).argmax(dim=1))
+
+
+cross_entropy = Untargeted(losses.cross_entropy)
+margin = Untargeted(losses.margin)
+dlr = Untargeted(losses.dlr)
+
+
+def toward(target: int | Labels, loss: TargetedLoss = losses.towards_cross_entropy) -> Toward:
+    """Reach ``target``: one class for all examples, or one per example of the batch attacked.
+
+    Raises:
+        InputError: at the attack, if there are not as many targets as examples.
+    """
+
+    def chosen(model: Model, x0: Images, y: Labels) -> Labels:
+        del model, x0
+        targets = torch.as_tensor(target, device=y.device, dtype=y.dtype)
+        if targets.dim() and targets.shape != y.shape:
+            raise InputError(
+                f"there are {targets.numel()} targets for {len(y)} images; "
+                "give one class for all, or one for each image."
+            )
+        return targets.expand_as(y)
+
+    name = f"toward({target})" if isinstance(target, int) else "toward(given)"
+    return Toward(chosen, loss, name)
+
+
+def _least_likely(model: Model, x0: Images, y: Labels) -> Labels:
+    del y
+    with torch.no_grad():
+        return logits_of(model, x0).argmin(dim=1)
+
+
+#: y_LL = argmin of the logits on the clean image, fixed once (EAT 3.2, equation 3).
+toward_least_likely = Toward(_least_likely, losses.towards_cross_entropy, "toward_least_likely")
+
+
+def logits_of(model: Model, x: Images) -> Logits:
+    """The model's logits, in float32 at least: bfloat16 cannot tell a small margin from none."""
+    logits: Tensor = model(x)
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits

@@ -1,0 +1,149 @@
+"""Gradient estimators: from a score to its value and gradient at x, in true scale and sign.
+
+They plug into every gradient attack. `autograd` is the exact gradient. `Average` is the mean over
+copies: with noise on the image it is the second-order attack's gradient (SO equation 4), without it
+is expectation over transformation, EOT, over the model's own randomness.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from holdfast.errors import GradientError, InputError
+from holdfast.random import Stream, drawing_from
+from holdfast.types import Images, Score, Slope, SlopeAt
+
+
+@dataclass(frozen=True, repr=False)
+class Autograd:
+    """The exact gradient of the score, from one forward and one backward pass."""
+
+    def __call__(self, score: Score) -> SlopeAt:
+        """Bind to a score."""
+
+        def slope(x: Tensor, rng: Stream) -> Slope:
+            with drawing_from(rng.fold("model")):
+                return _differentiate(score, x)
+
+        return slope
+
+    def __repr__(self) -> str:
+        return "autograd"
+
+
+autograd = Autograd()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Average:
+    """The mean of the gradients over ``samples`` copies of the image.
+
+    g = 1/m Σ_i ∇L(x + d_i), d_i ~ N(0, σ² I): SO equation 4 for ``noise`` = σ > 0. The copies also
+    draw the model's own randomness afresh, so with ``noise`` = 0 this is EOT: the average of the
+    gradients, not the gradient at the averaged logits.
+
+    All copies run as one batch, as far as the tensors that the backward pass needs fit into
+    ``memory``; their size is measured on the first copies.
+
+    Attributes:
+        samples: number of copies m, at least 1.
+        noise: standard deviation σ of the Gaussian noise on the image, on the [0, 1] scale.
+        memory: bytes that the saved tensors of one batch of copies may take; by default 64 MiB on
+            a CPU, where larger batches only leave its caches, and 2 GiB elsewhere.
+
+    Reference:
+        Li et al., "Second-order adversarial attack and certifiable robustness", 2019, equation 4;
+        Athalye et al., "Synthesizing robust adversarial examples", ICML 2018, for EOT.
+    """
+
+    samples: int
+    noise: float = 0.0
+    memory: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise InputError(f"samples is {self.samples}, but a mean takes at least 1 sample.")
+        if not (math.isfinite(self.noise) and self.noise >= 0):
+            raise InputError(f"the noise is {self.noise}, but a standard deviation is at least 0.")
+
+    def __call__(self, score: Score) -> SlopeAt:
+        """Bind to a score."""
+
+        def slope(x: Tensor, rng: Stream) -> Slope:
+            with _saved_bytes() as saved:
+                parts = [self._copies(score, x, rng, 0, 1)]
+            memory = self.memory or (2**26 if x.device.type == "cpu" else 2**31)
+            at_once = max(1, memory // max(saved.total, 1))
+            for start in range(1, self.samples, at_once):
+                stop = min(start + at_once, self.samples)
+                parts.append(self._copies(score, x, rng, start, stop))
+            value, grad, reached = (torch.cat(field) for field in zip(*parts, strict=True))
+            return Slope(value.mean(dim=0), grad.mean(dim=0), self._reached(score, x, rng, reached))
+
+        return slope
+
+    def _copies(self, score: Score, x: Tensor, rng: Stream, start: int, stop: int) -> Slope:
+        """Copies ``start`` to ``stop - 1`` as one batch; every field gains a leading copy axis."""
+        count = stop - start
+        copies = rng.copies(start, stop)
+        noisy = x.repeat(count, *[1] * (x.dim() - 1))
+        if self.noise:
+            noisy = noisy + self.noise * copies.fold("noise").normal(x.shape[1:], x.dtype)
+        with drawing_from(copies.fold("model")):
+            every = torch.arange(len(x), device=x.device).repeat(count)
+            part = _differentiate(score.take(every), noisy)
+        return Slope(*(field.unflatten(0, (count, len(x))) for field in part))
+
+    def _reached(self, score: Score, x: Tensor, rng: Stream, reached: Tensor) -> Tensor:
+        """Whether ``x`` itself reaches the aim: what noisy images do does not tell."""
+        if not self.noise:
+            return reached.all(dim=0)
+        with torch.no_grad(), drawing_from(rng.fold("model")):
+            return score(x).reached
+
+
+def _differentiate(score: Score, x: Tensor) -> Slope:
+    """Value and gradient of ``score`` at ``x``; writes no ``.grad`` anywhere."""
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        value, reached = score(x)
+        # Summed, never averaged: an example's gradient does not depend on its batch mates.
+        grad = _gradient_of(value.sum(), x)
+    return Slope(value.detach(), grad, reached.detach())
+
+
+def _gradient_of(total: Tensor, x: Tensor) -> Images:
+    grad = None
+    if total.requires_grad:
+        (grad,) = torch.autograd.grad(total, x, allow_unused=True)
+    if grad is None:
+        raise GradientError(
+            "no gradient reaches the images: some layer cuts it off (a threshold, a rounding, a "
+            "detach, a no_grad); give that layer a surrogate backward pass (BPDA), or use an "
+            "attack that needs no gradient."
+        )
+    return grad
+
+
+class _Count:
+    total = 0
+
+
+@contextmanager
+def _saved_bytes() -> Iterator[_Count]:
+    """Counts the bytes that autograd keeps for the backward pass, each storage once."""
+    count, seen = _Count(), set[int]()
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in seen:
+            seen.add(storage.data_ptr())
+            count.total += storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        yield count

@@ -1,0 +1,157 @@
+"""The judge: runs an attack on a batch, then asks the model itself; writes rows."""
+
+from dataclasses import dataclass, replace
+
+import pandas as pd
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor, nn
+
+from holdfast.attacks import Attack
+from holdfast.counting import Counted
+from holdfast.data import Data
+from holdfast.errors import ModelError
+from holdfast.grid import to_8_bit
+from holdfast.random import Stream
+from holdfast.tensors import device_of, norm
+from holdfast.types import Images, Labels
+from holdfast.votes import take_votes
+
+#: The name under which the rows of unattacked images stand.
+CLEAN = "clean"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model said about a batch, by fresh passes with fresh noise."""
+
+    prediction: Tensor  # (N,)
+    loss: Tensor  # (N,) -log of the mean probability of the label
+    votes_for_prediction: Tensor  # (N,)
+    votes_for_label: Tensor  # (N,)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Judges attacks on one model and data set.
+
+    Attributes:
+        model: in evaluation mode.
+        data: the test set.
+        seed: of all randomness.
+        votes: draws that decide a prediction; 1 for a deterministic model.
+    """
+
+    model: nn.Module
+    data: Data
+    seed: int
+    votes: int
+
+    def clean_rows(self, index: Int[Tensor, " n"]) -> pd.DataFrame:
+        """Rows of the unattacked images at ``index``."""
+        x, y = self._batch(index)
+        answer = self._ask(x, y, index, CLEAN)
+        none = torch.zeros_like(index)
+        rows = self._rows(index, y, answer.prediction, answer, x, x, none, none)
+        return _labelled(rows, CLEAN, "none", 0.0)
+
+    def attack_rows(
+        self, name: str, attack: Attack, index: Int[Tensor, " n"], clean: Int[Tensor, " n"]
+    ) -> tuple[pd.DataFrame, Images]:
+        """Rows and adversarial images of ``attack`` on the images at ``index``.
+
+        Images that the model gets wrong without an attack are left alone and count as fooled.
+
+        Args:
+            name: what the rows are labelled with.
+            attack: already adapted to what the model declares.
+            index: the examples.
+            clean: the model's predictions on the unattacked images.
+        """
+        x, y = self._batch(index)
+        right = clean.to(y.device) == y
+        x_adv = x.clone()
+        counted = Counted(self.model, index.to(x.device))
+        if right.any():
+            chosen = index[right.cpu()].to(x.device)
+            x_adv[right] = attack(counted, x[right], y[right], seed=self.seed, index=chosen)
+        purpose = f"{name} {attack.threat!r}"
+        answer = self._ask(x_adv, y, index, purpose)
+        # An image that was left alone was judged before; new noise must not pardon it.
+        prediction = torch.where(right, answer.prediction, clean.to(y.device))
+        answer = replace(answer, prediction=prediction)
+        rows = self._rows(index, y, clean, answer, x, x_adv, counted.forwards, counted.backwards)
+        return _labelled(rows, name, attack.threat.name, attack.threat.eps), x_adv
+
+    def images(self, attack: Attack, index: Int[Tensor, " n"], x_adv: Images) -> dict[str, Tensor]:
+        """What to keep of adversarial images: as found, and as an 8-bit file would hold them.
+
+        ``x_adv_8bit`` is x_adv on the grid of 256 levels, inside the ball; ``prediction_8bit`` is
+        what the model says of it, or -1 where the grid has no point within the ball.
+        """
+        x, y = self._batch(index)
+        rounded, possible = to_8_bit(x_adv, x, attack.threat)
+        prediction = self._ask(rounded, y, index, f"8-bit {attack.threat!r}").prediction
+        return {
+            "index": index,
+            "label": y,
+            "x": x,
+            "x_adv": x_adv,
+            "x_adv_8bit": rounded,
+            "prediction_8bit": torch.where(possible, prediction, -1),
+        }
+
+    def _batch(self, index: Tensor) -> tuple[Images, Labels]:
+        device = device_of(self.model)
+        return self.data.x(index).to(device), self.data.y[index].to(device)
+
+    def _ask(self, x: Images, y: Labels, index: Tensor, purpose: str) -> Answer:
+        rng = Stream.of(self.seed, index.to(x.device)).fold("ask", purpose)
+        counts, scores = take_votes(self.model, x, rng, n=self.votes)
+        bad: Bool[Tensor, " n"] = scores.isnan().any(dim=1)
+        if bad.any():
+            raise ModelError(
+                f"the model returned NaN for image {int(index[int(bad.int().argmax())])} under "
+                f"{purpose}; a model must give a number for every image in [0, 1]."
+            )
+        loss = -scores.gather(1, y[:, None])[:, 0].clamp(min=1e-300).log()
+        most, prediction = counts.max(dim=1)
+        return Answer(prediction, loss, most, counts.gather(1, y[:, None])[:, 0])
+
+    def _rows(
+        self,
+        index: Tensor,
+        y: Labels,
+        clean: Tensor,
+        answer: Answer,
+        x: Images,
+        x_adv: Images,
+        forwards: Tensor,
+        backwards: Tensor,
+    ) -> pd.DataFrame:
+        delta = x_adv.cpu().double() - x.cpu().double()
+        columns = {
+            "index": index,
+            "label": y,
+            "clean_prediction": clean,
+            "prediction": answer.prediction,
+            "fooled": answer.prediction != y,
+            "l0": norm(delta, 0).long(),
+            "l1": norm(delta, 1),
+            "l2": norm(delta, 2),
+            "linf": norm(delta, torch.inf),
+            "loss": answer.loss,
+            "forwards": forwards,
+            "backwards": backwards,
+            "votes": torch.full_like(y, self.votes),
+            "votes_for_prediction": answer.votes_for_prediction,
+            "votes_for_label": answer.votes_for_label,
+        }
+        return pd.DataFrame({name: column.cpu().numpy() for name, column in columns.items()})
+
+
+def _labelled(rows: pd.DataFrame, attack: str, norm_name: str, eps: float) -> pd.DataFrame:
+    rows.insert(0, "attack", attack)
+    rows.insert(1, "norm", norm_name)
+    rows.insert(2, "eps", eps)
+    return rows

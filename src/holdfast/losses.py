@@ -1,0 +1,85 @@
+"""What an attacker ascends on the logits: one number per example, larger is worse for the model.
+
+Each loss takes logits (N, K) and labels (N,) and returns (N,). The targeted form of a loss is the
+larger, the closer the model is to the target.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from holdfast.types import Labels, Logits, PerExample
+
+
+def cross_entropy(logits: Logits, y: Labels) -> PerExample:
+    """-log softmax(z)_y."""
+    return functional.cross_entropy(logits, y, reduction="none")
+
+
+def margin(logits: Logits, y: Labels) -> PerExample:
+    """max_{k != y} z_k - z_y: the negated margin of Carlini and Wagner; above 0, y has lost.
+
+    Reference:
+        Carlini and Wagner, "Towards evaluating the robustness of neural networks", S&P 2017,
+        f_6 without its clamp at 0.
+    """
+    return best_other(logits, y) - of_class(logits, y)
+
+
+def dlr(logits: Logits, y: Labels) -> PerExample:
+    """-(z_y - max_{k != y} z_k) / (z_π1 - z_π3): the margin, invariant to the logits' scale.
+
+    π sorts the logits from the largest. With two classes there is no z_π3 and the quotient would be
+    constant, so the plain margin is returned: it ascends the same way.
+
+    Reference:
+        Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
+        parameter-free attacks", ICML 2020, equation 6.
+    """
+    if logits.shape[1] < 3:
+        return margin(logits, y)
+    top = logits.topk(3, dim=1).values
+    return margin(logits, y) / _positive(top[:, 0] - top[:, 2])
+
+
+def towards_cross_entropy(logits: Logits, y: Labels, target: Labels) -> PerExample:
+    """Log softmax(z)_t, the cross-entropy of the target, negated; ``y`` plays no part."""
+    del y
+    return -cross_entropy(logits, target)
+
+
+def towards_margin(logits: Logits, y: Labels, target: Labels) -> PerExample:
+    """z_t - max_{k != t} z_k: above 0, the target has won; ``y`` plays no part."""
+    del y
+    return -margin(logits, target)
+
+
+def towards_dlr(logits: Logits, y: Labels, target: Labels) -> PerExample:
+    """-(z_y - z_t) / (z_π1 - (z_π3 + z_π4) / 2): the targeted DLR loss.
+
+    With three classes z_π4 does not exist and z_π3 stands in for it; with two, the difference is
+    not scaled.
+
+    Reference:
+        Croce and Hein 2020, equation 7.
+    """
+    difference = of_class(logits, target) - of_class(logits, y)
+    if logits.shape[1] < 3:
+        return difference
+    top = logits.topk(min(4, logits.shape[1]), dim=1).values
+    return difference / _positive(top[:, 0] - (top[:, 2] + top[:, -1]) / 2)
+
+
+def of_class(logits: Logits, y: Labels) -> PerExample:
+    """z_y."""
+    return logits.gather(1, y[:, None])[:, 0]
+
+
+def best_other(logits: Logits, y: Labels) -> PerExample:
+    """max_{k != y} z_k."""
+    return logits.scatter(1, y[:, None], -torch.inf).amax(dim=1)
+
+
+def _positive(spread: Tensor) -> Tensor:
+    """Keep a quotient finite where all leading logits are equal."""
+    return spread.clamp(min=torch.finfo(spread.dtype).tiny)

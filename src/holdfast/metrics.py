@@ -1,0 +1,114 @@
+"""From rows to numbers. Pure functions on tables: no model, no attack, no file."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from scipy.stats import binom
+
+from holdfast.certify.elementwise import Array
+from holdfast.certify.intervals import share_interval
+
+CELL = ["attack", "norm", "eps"]
+
+
+def cells(rows: pd.DataFrame) -> pd.DataFrame:
+    """One line for each attack and size: how many examples it left standing.
+
+    ``robust_accuracy`` is the share of all n examples that are classified rightly after the attack,
+    with its 95 % Clopper-Pearson interval ``low``, ``high``. ``median_distance`` is over the
+    examples that the attack fooled, in the attack's norm; missing if there are none.
+    """
+    found = []
+    for (attack, norm, eps), part in rows.groupby(CELL, sort=False):
+        right_before = part["clean_prediction"] == part["label"]
+        broken = part.loc[part["fooled"] & right_before, norm]
+        found.append(
+            {
+                "attack": attack,
+                "norm": norm,
+                "eps": eps,
+                "n": len(part),
+                "clean_accuracy": float(right_before.mean()),
+                **_accuracy(~part["fooled"]),
+                "median_distance": float(broken.median()) if len(broken) else None,
+                "forwards": int(part["forwards"].sum()),
+                "backwards": int(part["backwards"].sum()),
+            }
+        )
+    return pd.DataFrame(found)
+
+
+def strongest(rows: pd.DataFrame) -> pd.DataFrame:
+    """Worst case over all attacks of one norm, per example, at every size from 0 up.
+
+    An image that any attack fooled within some size counts as fooled at every larger size, since
+    the same adversarial image is allowed there. At size 0 stands the accuracy without attack.
+
+    Returns:
+        norm, eps, n, robust_accuracy, low, high; one line for each norm and size.
+    """
+    found = []
+    for norm, part in rows.groupby("norm", sort=False):
+        fooled = part.pivot_table(index="index", columns="eps", values="fooled", aggfunc="max")
+        fooled = fooled.dropna()  # examples that were not attacked at every size
+        clean = part.drop_duplicates("index").set_index("index")
+        fooled.insert(0, 0.0, clean["clean_prediction"] != clean["label"], allow_duplicates=True)
+        fooled = fooled.T.groupby(level=0).max().T
+        ever = fooled.astype(bool).cummax(axis=1)
+        found += [
+            {"norm": norm, "eps": eps, "n": len(ever), **_accuracy(~ever[eps])}
+            for eps in ever.columns
+        ]
+    return pd.DataFrame(found)
+
+
+def certified_curve(rows: pd.DataFrame) -> list[tuple[float, float]]:
+    """Certified accuracy against radius, as the corners of its steps.
+
+    The accuracy at r is the share of all images that are classified rightly with a certified radius
+    of at least r; an abstention counts as an error. The first corner is at radius 0.
+    """
+    right = rows["prediction"] == rows["label"]
+    radii = sorted({0.0, *rows["radius"][right]})
+    return [(r, float((right & (rows["radius"] >= r)).mean())) for r in radii]
+
+
+def accuracy_at(curve: Sequence[Sequence[float]], radius: float) -> float:
+    """The value of a curve from `certified_curve` at one radius: that of the next corner."""
+    return next((accuracy for corner, accuracy in curve if corner >= radius), 0.0)
+
+
+def certified(rows: pd.DataFrame, radii: Sequence[float] | Array) -> pd.DataFrame:
+    """Certified accuracy at some radii, each with its 95 % Clopper-Pearson interval over images."""
+    right = rows["prediction"] == rows["label"]
+    return pd.DataFrame(
+        {"eps": radius, "n": len(rows), **_accuracy(right & (rows["radius"] >= radius))}
+        for radius in radii
+    )
+
+
+def broken_certificates(attacked: pd.DataFrame, proven: pd.DataFrame) -> tuple[int, int]:
+    """How many right certificates an attack contradicts, of how many it put to the test.
+
+    A certificate is tested by every adversarial image within its radius. It is contradicted if the
+    noisy vote there prefers another class by more than chance: if both were equally likely, such a
+    vote would come once in a thousand times. Both tables must be of one noisy classifier.
+
+    Args:
+        attacked: rows of an evaluation of the noisy classifier.
+        proven: rows of its certification, on the same test set.
+    """
+    right = proven.loc[proven["prediction"] == proven["label"], ["index", "radius"]]
+    both = attacked[attacked["attack"] != "clean"].merge(right, on="index")
+    tested = both[(both["l2"] > 0) & (both["l2"] <= both["radius"])]
+    others, label = tested["votes_for_prediction"], tested["votes_for_label"]
+    chance = binom.sf(others - 1, others + label, 0.5)
+    broken = tested[tested["fooled"] & (chance < 1e-3)]
+    return broken["index"].nunique(), tested["index"].nunique()
+
+
+def _accuracy(standing: "pd.Series[bool]") -> dict[str, Any]:
+    """A share of examples with its 95 % interval."""
+    low, high = share_interval(int(standing.sum()), len(standing))
+    return {"robust_accuracy": float(standing.mean()), "low": low, "high": high}

@@ -1,0 +1,80 @@
+"""Networks A, B, B*, C and D for MNIST: ensemble adversarial training (EAT), table 5.
+
+The table gives no strides and no padding. Convolutions here have stride 1 and no padding, but for
+B and B*, where the authors' public code is followed: strides 2, 2, 1 and half padding in the first.
+"""
+
+import math
+from itertools import pairwise
+
+from torch import nn
+
+from holdfast.models.shape import Shape, flattened
+
+
+def A(shape: Shape = (1, 28, 28), classes: int = 10) -> nn.Sequential:
+    """EAT table 5, column A: two convolutions 64-5×5, dropout, FC 128, dropout."""
+    convolutions = nn.Sequential(
+        nn.Conv2d(shape[0], 64, 5),
+        nn.ReLU(),
+        nn.Conv2d(64, 64, 5),
+        nn.ReLU(),
+        nn.Dropout(0.25),
+        nn.Flatten(),
+    )
+    return nn.Sequential(
+        *convolutions,
+        nn.Linear(flattened(convolutions, shape), 128),
+        nn.ReLU(),
+        nn.Dropout(0.5),
+        nn.Linear(128, classes),
+    )
+
+
+def B(shape: Shape = (1, 28, 28), classes: int = 10) -> nn.Sequential:
+    """EAT table 5, column B: input dropout 0.2, then B*."""
+    return nn.Sequential(nn.Dropout(0.2), *Bstar(shape, classes))
+
+
+def Bstar(shape: Shape = (1, 28, 28), classes: int = 10) -> nn.Sequential:
+    """EAT table 5, B without input dropout: convolutions 64-8×8, 128-6×6, 128-5×5, dropout."""
+    convolutions = nn.Sequential(
+        nn.ZeroPad2d((3, 4, 3, 4)),  # half padding of an 8×8 kernel at stride 2 is uneven
+        nn.Conv2d(shape[0], 64, 8, stride=2),
+        nn.ReLU(),
+        nn.Conv2d(64, 128, 6, stride=2),
+        nn.ReLU(),
+        nn.Conv2d(128, 128, 5),
+        nn.ReLU(),
+        nn.Dropout(0.5),
+        nn.Flatten(),
+    )
+    return nn.Sequential(*convolutions, nn.Linear(flattened(convolutions, shape), classes))
+
+
+def C(shape: Shape = (1, 28, 28), classes: int = 10) -> nn.Sequential:
+    """EAT table 5, column C: convolutions 128-3×3 and 64-3×3 with tanh, each pooled, FC 128."""
+    convolutions = nn.Sequential(
+        nn.Conv2d(shape[0], 128, 3),
+        nn.Tanh(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(128, 64, 3),
+        nn.Tanh(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+    )
+    return nn.Sequential(
+        *convolutions,
+        nn.Linear(flattened(convolutions, shape), 128),
+        nn.ReLU(),
+        nn.Linear(128, classes),
+    )
+
+
+def D(shape: Shape = (1, 28, 28), classes: int = 10) -> nn.Sequential:
+    """EAT table 5, column D: four fully connected layers of 300, dropout 0.5 after the last."""
+    widths = [math.prod(shape), 300, 300, 300, 300]
+    hidden = [
+        layer for wide, narrow in pairwise(widths) for layer in (nn.Linear(wide, narrow), nn.ReLU())
+    ]
+    return nn.Sequential(nn.Flatten(), *hidden, nn.Dropout(0.5), nn.Linear(300, classes))

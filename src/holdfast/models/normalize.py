@@ -1,0 +1,37 @@
+"""Normalisation as a layer of the model, so that attacks always act on images in [0, 1]."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.errors import InputError
+
+
+class Normalize(nn.Module):
+    """(x - mean) / std per channel: ``nn.Sequential(Normalize(mean, std), network)``.
+
+    Args:
+        mean: of each channel, on the [0, 1] scale.
+        std: of each channel, positive.
+
+    Raises:
+        InputError: if there are not as many means as deviations or one is not positive.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        if len(mean) != len(std) or not all(value > 0 for value in std):
+            raise InputError(
+                f"mean {list(mean)} and std {list(std)} do not fit: give one of each for every "
+                "channel, with std above 0."
+            )
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise images (N, C, H, W) in [0, 1]."""
+        return (x - self.mean) / self.std

@@ -1,0 +1,209 @@
+"""Keyed random streams: every draw is a function of (seed, purpose, example, copy), nothing else.
+
+A `Stream` holds no state. Whatever the batch size, the order, the number of devices, or the point
+at which a killed run resumes, example 17 gets the same draws for the same purpose. The generator is
+Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011), written in
+torch integer operations, so that CPU and GPU give the same bits; it is checked against the
+authors' published vectors in the tests. `benchmarks/randomness.py` compares it with one
+`torch.Generator` per example.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+_MASK = 0xFFFFFFFF
+_Transform = Callable[[list[Tensor]], list[Tensor]]
+_BLOCKS_AT_ONCE = 1 << 17  # keeps the integer temporaries within a processor's cache
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """Random numbers for N examples.
+
+    Attributes:
+        key: 64 bits that stand for the seed and the purpose.
+        index: (N,) identity of each example, such as its place in the test set; int64.
+        copy: (N,) number of the copy where one example appears several times; int64.
+    """
+
+    key: int
+    index: Int[Tensor, " n"]
+    copy: Int[Tensor, " n"]
+
+    @classmethod
+    def of(cls, seed: int, index: Int[Tensor, " n"]) -> "Stream":
+        """The stream of a ``seed`` for the examples ``index``."""
+        index = index.long()
+        return cls(key=hash_seed(seed), index=index, copy=torch.zeros_like(index))
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def fold(self, *purpose: str | int) -> "Stream":
+        """An independent stream for another ``purpose``; give a step's number to vary by step."""
+        return replace(self, key=hash_seed(self.key, *purpose))
+
+    def take(self, position: Tensor) -> "Stream":
+        """The streams of the examples at ``position``, an index or a mask."""
+        return replace(self, index=self.index[position], copy=self.copy[position])
+
+    def copies(self, start: int, stop: int) -> "Stream":
+        """Copies ``start`` to ``stop - 1`` of every example, copy after copy: (N · count)."""
+        numbers = torch.arange(start, stop, device=self.index.device)
+        return replace(
+            self,
+            index=self.index.repeat(len(numbers)),
+            copy=numbers.repeat_interleave(len(self)),
+        )
+
+    def normal(
+        self, shape: Sequence[int], dtype: torch.dtype = torch.float32
+    ) -> Float[Tensor, "n ..."]:
+        """Standard normal draws of ``shape`` for each example, by Box and Muller."""
+
+        def polar(words: list[Tensor]) -> list[Tensor]:
+            normals = []
+            for radius_word, angle_word in (words[:2], words[2:]):
+                # (w + 1) / 2^32 lies in (0, 1], so the logarithm is finite.
+                radius = (_real(radius_word, dtype) + 2.0**-32).log_().mul_(-2).sqrt_()
+                angle = _real(angle_word, dtype).mul_(2 * math.pi)
+                normals += [radius * angle.cos(), radius * angle.sin()]
+            return normals
+
+        return self._draw(shape, dtype, polar)
+
+    def uniform(
+        self, shape: Sequence[int], dtype: torch.dtype = torch.float32
+    ) -> Float[Tensor, "n ..."]:
+        """Uniform draws in [0, 1) of ``shape`` for each example; half precision may round to 1."""
+        # 24 bits are exact in float32, so that rounding never reaches 1.
+        return self._draw(shape, dtype, lambda words: [_real(w >> 8 << 8, dtype) for w in words])
+
+    def _draw(self, shape: Sequence[int], dtype: torch.dtype, transform: _Transform) -> Tensor:
+        work = torch.float64 if dtype == torch.float64 else torch.float32
+        size = math.prod(shape)
+        blocks = -(-size // 4)
+        out = torch.empty((len(self), blocks, 4), dtype=work, device=self.index.device)
+        rows = max(1, _BLOCKS_AT_ONCE // max(blocks, 1))
+        for start in range(0, len(self), rows):
+            part = slice(start, start + rows)
+            for lane, values in enumerate(transform(self._words(part, blocks))):
+                out[part, :, lane] = values
+        return out.flatten(1)[:, :size].reshape(len(self), *shape).to(dtype)
+
+    def _words(self, part: slice, blocks: int) -> list[Tensor]:
+        """Four 32-bit words (n, blocks) each: the counter is (block, copy, example low, high)."""
+        index, copy = self.index[part, None], self.copy[part, None]
+        block = torch.arange(blocks, device=index.device)
+        counter = [
+            word.expand(len(index), blocks).clone()
+            for word in (block, copy & _MASK, index & _MASK, index >> 32 & _MASK)
+        ]
+        return philox(counter, (self.key & _MASK, self.key >> 32))
+
+
+def hash_seed(seed: int, *purpose: str | int) -> int:
+    """64 bits that stand for a seed and a purpose."""
+    text = "/".join(f"{type(label).__name__}:{label}" for label in (seed, *purpose))
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def philox(counter: list[Tensor], key: tuple[int, int], rounds: int = 10) -> list[Tensor]:
+    """Philox4x32 on int64 tensors that hold 32-bit words; overwrites ``counter``.
+
+    Args:
+        counter: four tensors of one shape, each entry in [0, 2^32).
+        key: two 32-bit words.
+        rounds: 10 in the published generator.
+
+    Returns:
+        Four tensors of random 32-bit words.
+
+    Reference:
+        Salmon et al. 2011, section 4.3.
+    """
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    low0, low1 = torch.empty_like(c0), torch.empty_like(c0)
+    for _ in range(rounds):
+        # The product wraps around at 64 bits with the right bits in it; the shift of a negative
+        # number drags its sign along, which the mask removes, and the low words are masked last.
+        torch.mul(c0, 0xD2511F53, out=low0)
+        torch.mul(c2, 0xCD9E8D57, out=low1)
+        torch.bitwise_right_shift(low1, 32, out=c0).bitwise_xor_(c1).bitwise_xor_(k0)
+        torch.bitwise_right_shift(low0, 32, out=c2).bitwise_xor_(c3).bitwise_xor_(k1)
+        c0.bitwise_and_(_MASK)
+        c2.bitwise_and_(_MASK)
+        c1, low1 = low1, c1
+        c3, low0 = low0, c3
+        k0, k1 = (k0 + 0x9E3779B9) & _MASK, (k1 + 0xBB67AE85) & _MASK
+    return [c0, c1.bitwise_and_(_MASK), c2, c3.bitwise_and_(_MASK)]
+
+
+class _Draws:
+    """Hands each stochastic layer of one forward pass its own noise."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self._served = 0
+
+    def normal_like(self, x: Tensor) -> Tensor:
+        self._served += 1
+        return self.stream.fold("layer", self._served).normal(x.shape[1:], x.dtype)
+
+
+_active: ContextVar[_Draws | None] = ContextVar("holdfast_draws", default=None)
+
+
+@contextmanager
+def drawing_from(stream: Stream) -> Iterator[None]:
+    """Make ``stream`` the randomness of the model's own layers, for one forward pass.
+
+    A forward pass takes images and nothing else, so this is how a seed reaches a layer inside it.
+    """
+    token = _active.set(_Draws(stream))
+    try:
+        yield
+    finally:
+        _active.reset(token)
+
+
+def active_stream(count: int) -> Stream | None:
+    """The stream that feeds the forward pass under way, if it is one for ``count`` examples."""
+    draws = _active.get()
+    return draws.stream if draws is not None and len(draws.stream) == count else None
+
+
+def layer_noise(x: Float[Tensor, "n *image"]) -> Float[Tensor, "n *image"]:
+    """Standard normal noise for a layer whose input is ``x``.
+
+    Keyed by example within `drawing_from`, where every attack, evaluation and certificate runs;
+    from torch's global generator elsewhere, as `torch.nn.Dropout` draws.
+    """
+    draws = _active.get()
+    if draws is None or len(draws.stream) != len(x):
+        return torch.randn_like(x)
+    return draws.normal_like(x)
+
+
+@contextmanager
+def own_global_generator(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch's global generators for the block and put them back afterwards.
+
+    For models that draw from them without declaring it, such as dropout left in training mode.
+    """
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def _real(word: Tensor, dtype: torch.dtype) -> Tensor:
+    return word.to(torch.float64 if dtype == torch.float64 else torch.float32).mul_(2.0**-32)

@@ -1,0 +1,201 @@
+"""Figures for page and paper; they take tables and curves, and know neither models nor attacks."""
+
+import io
+import re
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from holdfast.files import replace_file
+from holdfast.report.gallery import Gallery
+
+#: Okabe and Ito's palette, which colour-blind readers can tell apart; the page's style sheet knows
+#: each by a variable, so that a dark page can lighten it.
+INK, PAPER = "#14171a", "#fdfdfc"
+BLUE, ORANGE, GREEN, RED, PURPLE, SKY = (
+    "#0072b2",
+    "#d98f00",
+    "#009e73",
+    "#d55e00",
+    "#b5609a",
+    "#4aa8dc",
+)
+GREY = "#7d8590"
+COLOURS = {
+    INK: "ink",
+    PAPER: "paper",
+    BLUE: "blue",
+    ORANGE: "orange",
+    GREEN: "green",
+    RED: "red",
+    PURPLE: "purple",
+    SKY: "sky",
+    GREY: "grey",
+}
+_CYCLE = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
+_MARKERS = "osD^vP"
+
+_STYLE: dict[Any, Any] = {
+    "figure.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": GREY,
+    "grid.alpha": 0.25,
+    "grid.linewidth": 0.6,
+    "font.size": 10,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 4,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "holdfast",
+    "pdf.fonttype": 42,
+}
+_NORMS = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1"}
+
+
+def floor_and_ceiling(
+    norm: str,
+    ceiling: pd.DataFrame,
+    floors: Sequence[tuple[str, pd.DataFrame]],
+    without_noise: pd.DataFrame,
+) -> Figure:
+    """What is proven and what an attacker was shown to reach, over the perturbation's size.
+
+    Args:
+        norm: "linf", "l2" or "l1".
+        ceiling: eps, robust_accuracy, low, high under the strongest attack on the certified
+            classifier; may be empty.
+        floors: certified accuracy of the same classifier as (label, table) with the same columns,
+            the strongest first.
+        without_noise: as ``ceiling``, for the network without noise; may be empty.
+    """
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(norm)
+        if len(without_noise):
+            axes.plot(
+                without_noise["eps"],
+                without_noise["robust_accuracy"],
+                "--",
+                color=GREY,
+                marker="x",
+                label="strongest attack, network without noise",
+            )
+        if len(ceiling):
+            _with_intervals(axes, ceiling, ORANGE, "o", "strongest attack (ceiling)")
+        for (label, floor), colour in zip(floors, (BLUE, SKY), strict=False):
+            axes.plot(floor["eps"], floor["robust_accuracy"], color=colour, label=label)
+            axes.fill_between(
+                floor["eps"], floor["low"], floor["high"], color=colour, alpha=0.18, linewidth=0
+            )
+        _finish(axes)
+        return figure
+
+
+def accuracy_by_attack(norm: str, cells: pd.DataFrame) -> Figure:
+    """Robust accuracy under each attack, over the perturbation's size.
+
+    Args:
+        norm: "linf", "l2" or "l1".
+        cells: attack, eps, robust_accuracy, low, high.
+    """
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(norm)
+        for place, (attack, part) in enumerate(cells.groupby("attack", sort=False)):
+            style = place % len(_CYCLE)
+            _with_intervals(
+                axes, part.sort_values("eps"), _CYCLE[style], _MARKERS[style], str(attack)
+            )
+        _finish(axes)
+        return figure
+
+
+def gallery(shown: Gallery) -> Figure:
+    """Clean image, adversarial image and magnified difference, one column for each example."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(1.1 * len(shown.examples), 3.9), layout="constrained")
+        FigureCanvasAgg(figure)
+        grid = figure.subplots(3, len(shown.examples), squeeze=False)
+        for column, example in enumerate(shown.examples):
+            pictures = (
+                (example.clean, example.label),
+                (example.adversarial, f"seen as {example.prediction}"),
+                (example.difference, f"× {example.factor:.3g}"),
+            )
+            for line, (image, caption) in enumerate(pictures):
+                axes = grid[line][column]
+                axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+                axes.set_title(caption, fontsize=7)
+                axes.set_axis_off()
+        return figure
+
+
+def to_svg(figure: Figure) -> str:
+    """SVG for the page, its colours turned into style sheet variables."""
+    buffer = io.StringIO()
+    with mpl.rc_context(_STYLE):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    for colour, name in COLOURS.items():
+        svg = svg.replace(colour, f"var(--{name})")
+    # The page's own font, and a size that follows the column's width.
+    svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", svg)
+    return re.sub(
+        r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r' height="[^"]*pt"', "", svg, count=1)
+    )
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Save as PDF and SVG for a paper; ``path`` has no suffix."""
+    for kind, stamp in (("pdf", "CreationDate"), ("svg", "Date")):
+        buffer = io.BytesIO()
+        with mpl.rc_context({**_STYLE, "svg.fonttype": "path"}):
+            figure.savefig(buffer, format=kind, metadata={stamp: None})
+        content = buffer.getvalue()
+        replace_file(path.with_name(f"{path.name}.{kind}"), partial(Path.write_bytes, data=content))
+
+
+def _figure(norm: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(4.6, 3.7), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.set_xlabel(f"size of the perturbation, {_NORMS[norm]}")
+    axes.set_ylabel("accuracy")
+    axes.set_ylim(0, 1)
+    axes.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
+    return figure, axes
+
+
+def _with_intervals(axes: Axes, table: pd.DataFrame, colour: str, marker: str, label: str) -> None:
+    accuracy = table["robust_accuracy"]
+    axes.errorbar(
+        table["eps"],
+        accuracy,
+        yerr=[accuracy - table["low"], table["high"] - accuracy],
+        color=colour,
+        marker=marker,
+        capsize=2,
+        elinewidth=0.9,
+        label=label,
+    )
+
+
+def _finish(axes: Axes) -> None:
+    axes.set_xlim(left=0)
+    axes.figure.legend(loc="outside lower left", ncols=1)

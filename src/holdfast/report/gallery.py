@@ -1,0 +1,123 @@
+"""Examples for the gallery: clean image, adversarial image, and their difference magnified."""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from holdfast.report.subjects import Classifier, RunFolder
+from holdfast.results import read_images
+
+_AT_MOST = 8
+
+Pixels = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image before and after an attack, each (H, W) or (H, W, 3) in [0, 1].
+
+    Attributes:
+        clean: the test image.
+        adversarial: what the attack made of it.
+        difference: adversarial - clean, magnified; middle grey is no change.
+        label: name of the true class.
+        prediction: name of the class that the model sees afterwards.
+        distance: of the two images, in the attack's norm.
+        factor: how much the difference is magnified.
+    """
+
+    clean: Pixels
+    adversarial: Pixels
+    difference: Pixels
+    label: str
+    prediction: str
+    distance: float
+    factor: float
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Examples of one attack at one size.
+
+    Attributes:
+        attack: its name.
+        norm: "linf", "l2" or "l1".
+        eps: size of the ball.
+        examples: images that it fooled.
+    """
+
+    attack: str
+    norm: str
+    eps: float
+    examples: list[Example]
+
+
+def galleries(classifier: Classifier) -> list[Gallery]:
+    """For each norm, images fooled by the strongest attack at a size where it fooled about half."""
+    found = []
+    for run in classifier.evaluations:
+        cells = pd.DataFrame(run.about["cells"])
+        cells["number"] = range(1, len(cells) + 1)
+        half = (cells["robust_accuracy"] - cells["clean_accuracy"] / 2).abs()
+        eps = cells.loc[half.idxmin(), "eps"]
+        cell = cells[cells["eps"] == eps].sort_values("robust_accuracy", kind="stable").iloc[0]
+        chosen = _examples(run, cell)
+        if chosen:
+            found.append(Gallery(cell["attack"], cell["norm"], float(eps), chosen))
+    return found
+
+
+def to_png(image: Pixels) -> str:
+    """A data URI, so that the page needs no other file."""
+    buffer = io.BytesIO()
+    Image.fromarray((image * 255).round().astype(np.uint8)).save(buffer, format="PNG")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _examples(run: RunFolder, cell: "pd.Series[object]") -> list[Example]:
+    images = read_images(run.path, int(str(cell["number"])))
+    if not images:
+        return []
+    rows = run.rows
+    mine = (
+        (rows["attack"] == cell["attack"])
+        & (rows["norm"] == cell["norm"])
+        & (rows["eps"] == cell["eps"])
+    )
+    rows = rows[mine].set_index("index")
+    names: Sequence[str] = run.about["classes"]
+    found: list[Example] = []
+    for place, index in enumerate(images["index"].tolist()):
+        row = rows.loc[index]
+        if row["fooled"] and row["clean_prediction"] == row["label"] and len(found) < _AT_MOST:
+            clean, adversarial = _pixels(images["x"][place]), _pixels(images["x_adv"][place])
+            difference = adversarial - clean
+            factor = 0.5 / max(float(np.abs(difference).max()), 1e-9)
+            found.append(
+                Example(
+                    clean,
+                    adversarial,
+                    0.5 + factor * difference,
+                    _name(names, int(row["label"])),
+                    _name(names, int(row["prediction"])),
+                    float(row[str(cell["norm"])]),
+                    factor,
+                )
+            )
+    return found
+
+
+def _pixels(image: Tensor) -> Pixels:
+    array: Pixels = image.float().permute(1, 2, 0).numpy()
+    return array[:, :, 0] if array.shape[2] == 1 else array
+
+
+def _name(names: Sequence[str], k: int) -> str:
+    return names[k] if k < len(names) else str(k)

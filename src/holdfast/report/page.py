@@ -1,0 +1,196 @@
+"""The report: one HTML file that opens offline, with figures and tables as files for a paper."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+import holdfast
+from holdfast import metrics
+from holdfast.errors import OutputError
+from holdfast.files import read_json, write_json, write_table, write_text
+from holdfast.report import figures, tables
+from holdfast.report.gallery import Gallery, galleries, to_png
+from holdfast.report.subjects import Classifier, Subject, read_subjects
+from holdfast.results import check_writable, read_about
+
+PAGE, _ABOUT = "report.html", "report.json"
+_NORMS = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1"}
+
+
+def build(runs: Sequence[Path], out: Path, title: str = "Robustness report") -> Path:
+    """Write the report of some runs.
+
+    Args:
+        runs: folders of finished evaluations and certifications.
+        out: folder for report.html, figures/ and tables/. A report of the same runs is written
+            again; a folder with anything else in it is refused.
+        title: of the page.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        MissingFileError: if a folder holds no run.
+        InputError: if a run is not finished or not of a kind that a report shows.
+        OutputError: if ``out`` cannot be written or holds something else.
+    """
+    subjects = read_subjects(runs)
+    sources = [str(run) for run in runs]
+    _check_out(out, sources)
+    for folder in (out, out / "figures", out / "tables"):
+        folder.mkdir(parents=True, exist_ok=True)
+    about = {"report_of": sources, "holdfast": holdfast.__version__}
+    write_json(out / _ABOUT, {**about, "runs": [read_about(run) for run in runs]})
+    _write_table(out / "tables" / "attacks.csv", tables.attacks(subjects))
+    _write_table(out / "tables" / "strongest.csv", tables.ceilings(subjects))
+    _write_table(out / "tables" / "certified.csv", tables.floors(subjects))
+    write_text(out / PAGE, _page(subjects, out / "figures", title))
+    return out / PAGE
+
+
+@dataclass(frozen=True)
+class _Plot:
+    title: str
+    svg: Markup
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class _Section:
+    """What the page shows of one network."""
+
+    name: str
+    bounds: list[_Plot]
+    by_attack: list[_Plot]
+    galleries: list[tuple[str, Gallery]]
+
+
+def _page(subjects: Sequence[Subject], folder: Path, title: str) -> str:
+    norms = list(dict.fromkeys(tables.ceilings(subjects).get("norm", pd.Series(dtype=str))))
+    environment = Environment(
+        loader=PackageLoader("holdfast.report", "."),
+        undefined=StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = lambda share: f"{100 * share:.1f} %"
+    environment.filters["png"] = to_png
+    environment.filters["norm"] = _NORMS.__getitem__
+    runs = [
+        run
+        for classifier in tables.classifiers(subjects)
+        for run in (*classifier.evaluations, *classifier.certifications)
+    ]
+    return environment.get_template("page.html").render(
+        title=title,
+        version=holdfast.__version__,
+        data=runs[0].settings["data"],
+        classifiers=[_line(c) for c in tables.classifiers(subjects)],
+        summaries=[(norm, tables.summary(subjects, norm)) for norm in norms],
+        sections=[_section(subject, folder) for subject in subjects],
+        runs=[(str(run.path), json.dumps(run.about, indent=2, ensure_ascii=False)) for run in runs],
+    )
+
+
+def _line(classifier: Classifier) -> dict[str, object]:
+    """A classifier's accuracy on unattacked images."""
+    line: dict[str, object] = {"network": classifier.network, "title": classifier.title}
+    if classifier.evaluations:
+        clean = classifier.clean
+        line |= {"clean": float((~clean["fooled"]).mean()), "n": len(clean)}
+    return line
+
+
+def _section(subject: Subject, folder: Path) -> _Section:
+    name = "".join(letter if letter.isalnum() else "-" for letter in subject.name)
+    itself = next((c for c in subject.classifiers if c.sigma is None), None)
+    bounds, by_attack, pictures = [], [], []
+    for classifier in subject.classifiers:
+        tag = f"{name}-{'network' if classifier.sigma is None else f'noise-{classifier.sigma:g}'}"
+        shown = metrics.strongest(classifier.attacked) if classifier.evaluations else None
+        norms = [] if shown is None else list(dict.fromkeys(shown["norm"]))
+        if classifier.certifications or len(subject.classifiers) == 1:
+            for norm in dict.fromkeys([*(["l2"] if classifier.certifications else []), *norms]):
+                plot = _bounds(classifier, itself, norm)
+                bounds.append(_kept(plot, folder / f"bounds-{tag}-{norm}"))
+        for norm in norms:
+            cells = metrics.cells(classifier.attacked)
+            figure = figures.accuracy_by_attack(norm, cells[cells["norm"] == norm])
+            heading = f"{_NORMS[norm]}, {classifier.title}"
+            by_attack.append(_kept((heading, figure, []), folder / f"attacks-{tag}-{norm}"))
+        for gallery in galleries(classifier):
+            pictures.append((classifier.title, gallery))
+            figures.save(figures.gallery(gallery), folder / f"gallery-{tag}-{gallery.norm}")
+    return _Section(subject.name, bounds, by_attack, pictures)
+
+
+def _bounds(
+    classifier: Classifier, itself: Classifier | None, norm: str
+) -> tuple[str, Figure, list[str]]:
+    """The plot of floor and ceiling, and what must be said with it."""
+    notes = []
+    empty = pd.DataFrame({"norm": []})
+    attacked = metrics.strongest(classifier.attacked) if classifier.evaluations else empty
+    ceiling = attacked[attacked["norm"] == norm]
+    without = empty
+    if classifier.sigma is not None and itself is not None and itself.evaluations:
+        without = metrics.strongest(itself.attacked)
+        without = without[without["norm"] == norm]
+    if classifier.certifications and not len(ceiling):
+        notes.append(
+            "No attack was run on the noisy vote that is certified, so there is no ceiling above "
+            f"this floor: run holdfast evaluate with --sigma {classifier.sigma:g} --norm {norm}."
+        )
+    floors = []
+    for run in classifier.certifications[:2]:
+        settings = run.settings
+        label = (
+            f"certified (floor), {settings['n']} votes, "
+            f"{100 * settings['confidence']:g} %, {settings['images']} images"
+        )
+        floors.append((label, tables.floor(run, norm)))
+    if classifier.certifications:
+        confidence = classifier.certifications[0].settings["confidence"]
+        notes.append(
+            f"STN multiplies certified accuracy by the confidence, {100 * confidence:g} %; here it "
+            "is not, tables/certified.csv has both."
+        )
+    if classifier.certifications and norm == "linf":
+        notes.append("The ℓ∞ floor is the ℓ2 certificate divided by √d, over all d pixels.")
+    if classifier.certifications and classifier.evaluations:
+        proven = classifier.certifications[0]
+        broken, tested = metrics.broken_certificates(classifier.attacked, proven.rows)
+        notes.append(
+            f"Certificates contradicted by an attack: {broken} of {tested} put to the test."
+        )
+    figure = figures.floor_and_ceiling(norm, ceiling, floors, without)
+    return f"{_NORMS[norm]}, {classifier.title}", figure, notes
+
+
+def _kept(plot: tuple[str, Figure, list[str]], path: Path) -> _Plot:
+    title, figure, notes = plot
+    figures.save(figure, path)
+    return _Plot(title, Markup(figures.to_svg(figure)), notes)
+
+
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    if len(table):
+        write_table(path, table)
+
+
+def _check_out(out: Path, sources: list[str]) -> None:
+    check_writable(out)
+    if (out / _ABOUT).exists():
+        if read_json(out / _ABOUT).get("report_of") != sources:
+            raise OutputError(
+                f"{out} holds a report of other runs, which is not overwritten; give another --out."
+            )
+    elif out.is_dir() and any(out.iterdir()):
+        raise OutputError(f"{out} is not empty and holds no report; give a new folder by --out.")

@@ -1,0 +1,133 @@
+"""Tables of the report, from the rows of its subjects."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from holdfast import metrics
+from holdfast.certify.elementwise import Array
+from holdfast.report.subjects import Classifier, RunFolder, Subject
+
+#: At most so many sizes stand side by side in the summary.
+_COLUMNS = 5
+
+
+def classifiers(subjects: Sequence[Subject]) -> Iterator[Classifier]:
+    """All classifiers of all subjects."""
+    for subject in subjects:
+        yield from subject.classifiers
+
+
+def attacks(subjects: Sequence[Subject]) -> pd.DataFrame:
+    """Every cell of every evaluation: network, sigma, attack, norm, eps, accuracy and interval."""
+    return _stacked(
+        (classifier, metrics.cells(classifier.attacked))
+        for classifier in classifiers(subjects)
+        if classifier.evaluations
+    )
+
+
+def ceilings(subjects: Sequence[Subject]) -> pd.DataFrame:
+    """The worst case over all attacks, for each classifier, norm and size."""
+    return _stacked(
+        (classifier, metrics.strongest(classifier.attacked))
+        for classifier in classifiers(subjects)
+        if classifier.evaluations
+    )
+
+
+def floors(subjects: Sequence[Subject]) -> pd.DataFrame:
+    """Certified accuracy of each certification over the ℓ2 radius, with what it rests on."""
+    parts = []
+    for classifier in classifiers(subjects):
+        for run in classifier.certifications:
+            table = floor(run, "l2")
+            table.insert(0, "votes", run.settings["n"])
+            table.insert(1, "confidence", run.settings["confidence"])
+            table["times_confidence"] = table["robust_accuracy"] * run.settings["confidence"]
+            parts.append((classifier, table))
+    return _stacked(iter(parts))
+
+
+def floor(run: RunFolder, norm: str, sizes: Sequence[float] | Array | None = None) -> pd.DataFrame:
+    """Certified accuracy over the size of a perturbation in some norm.
+
+    A perturbation of size e has ℓ2 length at most e·√d in ℓ∞, over d pixels, and at most e in ℓ1,
+    so an ℓ2 radius proves an ℓ∞ radius smaller by √d, and the same ℓ1 radius.
+
+    Args:
+        run: a certification.
+        norm: "l2", "linf" or "l1".
+        sizes: where to read the curve; everywhere that it has a corner by default.
+    """
+    scale = math.sqrt(math.prod(run.settings["shape"])) if norm == "linf" else 1.0
+    if sizes is None:
+        corners = np.array([radius for radius, _ in metrics.certified_curve(run.rows)])
+        # Just behind a corner the curve has dropped; reading it on both sides draws the steps.
+        radii = np.unique(np.concatenate([corners, corners + 1e-6]))
+        sizes = radii / scale
+    else:
+        radii = np.asarray(sizes) * scale
+    table = metrics.certified(run.rows, radii)
+    table["eps"] = sizes
+    return table
+
+
+class Cell(NamedTuple):
+    """What is known of a classifier at one size: table rows, or None where nothing is."""
+
+    shown: "pd.Series[float] | None"
+    proven: "pd.Series[float] | None"
+
+
+class Line(NamedTuple):
+    """A classifier, with one cell for each size of the summary."""
+
+    classifier: Classifier
+    cells: list[Cell]
+
+
+class Summary(NamedTuple):
+    """Shown and proven side by side."""
+
+    sizes: list[float]
+    lines: list[Line]
+
+
+def summary(subjects: Sequence[Subject], norm: str) -> Summary:
+    """Shown and proven at a few sizes of one norm, for all classifiers."""
+    shown = {
+        (classifier.network, classifier.sigma): table[table["norm"] == norm].set_index("eps")
+        for classifier in classifiers(subjects)
+        if classifier.evaluations
+        for table in [metrics.strongest(classifier.attacked)]
+    }
+    every = sorted({eps for table in shown.values() for eps in table.index if eps > 0})
+    places = np.linspace(0, len(every) - 1, min(len(every), _COLUMNS)).round().astype(int)
+    sizes = [every[place] for place in places]
+    lines = []
+    for classifier in classifiers(subjects):
+        table = shown.get((classifier.network, classifier.sigma), pd.DataFrame())
+        run = classifier.certifications[0] if classifier.certifications else None
+        cells = [
+            Cell(
+                table.loc[size] if size in table.index else None,
+                floor(run, norm, [size]).iloc[0] if run else None,
+            )
+            for size in sizes
+        ]
+        lines.append(Line(classifier, cells))
+    return Summary(sizes, lines)
+
+
+def _stacked(parts: Iterator[tuple[Classifier, pd.DataFrame]]) -> pd.DataFrame:
+    tables = []
+    for classifier, table in parts:
+        table = table.copy()
+        table.insert(0, "network", classifier.network)
+        table.insert(1, "classifier", classifier.title)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()

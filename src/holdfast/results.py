@@ -1,0 +1,217 @@
+"""The run folder: where every computation ends, in per-example rows on disk.
+
+    run.json        kind, settings as typed, versions, hardware, git revision, timing, results
+    rows.csv        one row for each (cell, example), once the run is complete
+    rows/           until then: one file for each finished chunk, renamed into place when whole
+    images/         clean and adversarial images of the first examples, for the gallery
+
+A killed run resumes at the missing chunk. A finished run is never changed, and a folder that holds
+a run with other settings is refused. A cell is one attack at one size, or one certificate.
+"""
+
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from holdfast.errors import DamagedFileError, MissingFileError, OutputError
+from holdfast.files import (
+    read_json,
+    read_tensors,
+    write_json,
+    write_table,
+    write_tensors,
+    write_text,
+)
+
+_ABOUT, _ROWS, _CHUNKS, _IMAGES = "run.json", "rows.csv", "rows", "images"
+
+
+class Run:
+    """A folder that one run writes to.
+
+    Args:
+        path: the folder; made by `begin`, not before.
+        kind: the command that writes it, such as "train" or "evaluate".
+        settings: all that determines the results, as JSON can hold it.
+
+    Raises:
+        OutputError: if the folder cannot be written or holds something else.
+    """
+
+    def __init__(self, path: Path, kind: str, settings: Mapping[str, Any]) -> None:
+        self.path = path
+        self._kind = kind
+        self._settings = dict(settings)
+        check_writable(path)
+        if (path / _ABOUT).exists():
+            self._check_same(read_json(path / _ABOUT))
+        elif path.is_dir() and any(path.iterdir()):
+            raise OutputError(
+                f"{path} is not empty and holds no run of Holdfast; give a new folder by --out."
+            )
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run was finished, now or by an earlier process."""
+        return (self.path / _ABOUT).exists() and bool(read_about(self.path)["complete"])
+
+    def begin(self) -> None:
+        """Make the folder, or take up a run that was interrupted."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        if not (self.path / _ABOUT).exists():
+            about = {"kind": self._kind, "complete": False, "settings": self._settings}
+            write_json(self.path / _ABOUT, {**about, "started": _now(), **environment()})
+
+    def finish(self, **results: Any) -> None:
+        """Record the results, as JSON can hold them, and that the run is complete."""
+        about = {**read_about(self.path), **results, "complete": True, "finished": _now()}
+        write_json(self.path / _ABOUT, about)
+
+    def has(self, cell: int, chunk: int) -> bool:
+        """Whether a chunk of a cell has been written."""
+        return (self.path / _ROWS).exists() or self._chunk(cell, chunk).exists()
+
+    def write(self, cell: int, chunk: int, rows: pd.DataFrame, seconds: float) -> None:
+        """Write one finished chunk, and how long it took.
+
+        The time has a file of its own, so that equal results are equal files.
+        """
+        path = self._chunk(cell, chunk)
+        path.parent.mkdir(exist_ok=True)
+        write_text(path.with_suffix(".seconds"), repr(seconds))
+        write_table(path, rows)
+
+    def read(self, cell: int, chunk: int) -> pd.DataFrame:
+        """Read one finished chunk."""
+        return _read_csv(self._chunk(cell, chunk))
+
+    def write_images(self, cell: int, chunk: int, images: Mapping[str, Tensor]) -> None:
+        """Write images of a chunk, before its rows."""
+        path = self.path / _IMAGES / f"{cell:04d}.{chunk:05d}.safetensors"
+        path.parent.mkdir(exist_ok=True)
+        write_tensors(path, images, {"cell": cell})
+
+    def seconds(self, cell: int) -> float:
+        """How long the chunks of a cell took, in all processes that worked on it."""
+        files = (self.path / _CHUNKS).glob(f"{cell:04d}.*.seconds")
+        return sum(float(path.read_text()) for path in files)
+
+    def merge(self) -> pd.DataFrame:
+        """Join all chunks into rows.csv, in the order of cells and examples."""
+        rows = read_rows(self.path)
+        write_table(self.path / _ROWS, rows)
+        return rows
+
+    def clear(self) -> None:
+        """Remove the chunks, which rows.csv has made redundant."""
+        shutil.rmtree(self.path / _CHUNKS, ignore_errors=True)
+
+    def _chunk(self, cell: int, chunk: int) -> Path:
+        return self.path / _CHUNKS / f"{cell:04d}.{chunk:05d}.csv"
+
+    def _check_same(self, about: Mapping[str, Any]) -> None:
+        if about.get("kind") != self._kind:
+            raise OutputError(
+                f"{self.path} holds a run of holdfast {about.get('kind')}; give another --out."
+            )
+        before = about.get("settings", {})
+        for key in sorted({*before, *self._settings}):
+            if before.get(key) != self._settings.get(key):
+                raise OutputError(
+                    f"{self.path} holds a run with {key} = {before.get(key)!r}, and now it is "
+                    f"{self._settings.get(key)!r}; a run is never overwritten, give another --out."
+                )
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """What run.json says.
+
+    Raises:
+        MissingFileError: if the folder holds no run.
+        DamagedFileError: if run.json cannot be read.
+    """
+    if not (path / _ABOUT).exists():
+        raise MissingFileError(f"{path} holds no run of Holdfast: there is no {_ABOUT} in it.")
+    return read_json(path / _ABOUT)
+
+
+def read_rows(path: Path) -> pd.DataFrame:
+    """All rows that a run has written so far, every number as it was."""
+    whole = path / _ROWS
+    files = [whole] if whole.exists() else sorted((path / _CHUNKS).glob("*.csv"))
+    if not files:
+        raise MissingFileError(f"{path} holds no rows.")
+    return pd.concat([_read_csv(file) for file in files], ignore_index=True)
+
+
+def read_images(path: Path, cell: int) -> dict[str, Tensor]:
+    """The images kept of a cell: index, x, x_adv and more; empty if none were."""
+    parts = [read_tensors(file)[0] for file in sorted((path / _IMAGES).glob(f"{cell:04d}.*"))]
+    return {name: torch.cat([part[name] for part in parts]) for name in (parts[0] if parts else ())}
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise DamagedFileError(f"{path} is damaged: {error}.") from error
+
+
+def environment() -> dict[str, Any]:
+    """Versions, hardware and git revision, for the record."""
+    packages = ["holdfast", "torch", "torchvision", "lightning-fabric", "numpy", "scipy", "pandas"]
+    accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "versions": {
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in packages},
+        },
+        "hardware": {
+            "platform": platform.platform(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "accelerator": accelerator,
+        },
+        "git": _git_revision(),
+    }
+
+
+def check_writable(path: Path) -> None:
+    """Find out, changing nothing, whether a folder can be made and written at ``path``."""
+    existing = path
+    while not existing.exists():
+        existing = existing.parent
+    if not existing.is_dir():
+        raise OutputError(
+            f"{existing} is a file, so {path} cannot be a folder; give another --out."
+        )
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise OutputError(f"{existing} cannot be written; give another folder by --out.")
+
+
+def _git_revision() -> str | None:
+    """The revision of the working directory's repository, marked if it has changes."""
+    try:
+        return subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

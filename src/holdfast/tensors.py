@@ -1,0 +1,49 @@
+"""Small helpers that every part shares: per-example norms and broadcasting, a model's mode."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+
+def expand(value: Shaped[Tensor, " n"], like: Float[Tensor, "n *image"]) -> Tensor:
+    """Reshape (N,) to (N, 1, ..., 1), to broadcast against ``like``."""
+    return value.view(-1, *[1] * (like.dim() - 1))
+
+
+def norm(x: Float[Tensor, "n *image"], p: float) -> Float[Tensor, " n"]:
+    """ℓp norm of every example over all its entries; p may be 0 or infinity."""
+    return torch.linalg.vector_norm(x.flatten(1), p, dim=1)
+
+
+def unit(x: Float[Tensor, "n *image"], p: float) -> Float[Tensor, "n *image"]:
+    """Every example scaled to ℓp norm 1; 0 stays 0.
+
+    Dividing by the largest entry first keeps the norm of a gradient of 1e-30 from underflowing,
+    so a confident model's tiny gradient still has a direction.
+    """
+    peak = expand(x.flatten(1).abs().amax(dim=1), x)
+    scaled = torch.where(peak > 0, x / peak, 0)
+    return scaled / expand(norm(scaled, p).clamp(min=1), x)
+
+
+@contextmanager
+def eval_mode(*models: nn.Module) -> Iterator[None]:
+    """Put models into evaluation mode, and each of their layers back into the mode it was in."""
+    before = [(layer, layer.training) for model in models for layer in model.modules()]
+    for model in models:
+        model.eval()
+    try:
+        yield
+    finally:
+        for layer, training in before:
+            layer.training = training
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model's parameters or buffers lie; the CPU if it has none."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        return tensor.device
+    return torch.device("cpu")

@@ -1,0 +1,207 @@
+"""Threat models: the ball that an attacker may move within, always cut by the box [0, 1].
+
+A projection is feasible, idempotent and non-expansive. Feasible is meant exactly: the ball is
+shrunk by the rounding of ``x`` itself (`_slack`), so that the distance recomputed in float64 never
+exceeds ``eps``, in float16 as in float64.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from holdfast.errors import InputError
+from holdfast.random import Stream
+from holdfast.tensors import expand, norm, unit
+from holdfast.types import Images, PerExample
+
+
+@dataclass(frozen=True)
+class Linf:
+    """All images within ``eps`` of x in every pixel: max_i |x'_i - x_i| <= eps.
+
+    Attributes:
+        eps: size of the ball on the scale where images lie in [0, 1]; 8/255 for 8 of 255 levels.
+    """
+
+    eps: float
+    name: ClassVar[str] = "linf"
+    p: ClassVar[float] = math.inf
+
+    def __post_init__(self) -> None:
+        _check_eps(self.eps)
+
+    def project(self, x: Images, x0: Images) -> Images:
+        """Clip every pixel to within ``eps`` of ``x0`` and to [0, 1]."""
+        radius = max(0.0, self.eps - _slack(x0))
+        return torch.clamp(x, (x0 - radius).clamp(min=0), (x0 + radius).clamp(max=1))
+
+    def steepest(self, grad: Images) -> Images:
+        """sign(grad): among steps of ℓ∞ norm 1, the one that raises the linearised score most."""
+        return finite(grad).sign()
+
+    def sample(self, x0: Images, rng: Stream) -> Images:
+        """A uniform draw from the cube, cut by the box."""
+        noise = 2 * rng.uniform(x0.shape[1:], x0.dtype) - 1
+        return self.project(x0 + self.eps * noise, x0)
+
+    def distance(self, x: Images, x0: Images) -> PerExample:
+        """max_i |x_i - x0_i|, in float64."""
+        return norm(_difference(x, x0), self.p)
+
+
+@dataclass(frozen=True)
+class L2:
+    """All images within Euclidean distance ``eps``, over all of C·H·W, of x.
+
+    Attributes:
+        eps: size of the ball on the scale where images lie in [0, 1].
+    """
+
+    eps: float
+    name: ClassVar[str] = "l2"
+    p: ClassVar[float] = 2.0
+
+    def __post_init__(self) -> None:
+        _check_eps(self.eps)
+
+    def project(self, x: Images, x0: Images) -> Images:
+        """Scale the perturbation into the ball, then clip to [0, 1].
+
+        Clipping towards a box that holds ``x0`` never lengthens a perturbation.
+        """
+        delta = _at_least_float32(x) - x0
+        rounding = _slack(x0) * (math.sqrt(math.prod(x0.shape[1:])) + 4 * self.eps)
+        radius = max(0.0, self.eps - rounding)
+        length = norm(delta, 2)
+        factor = torch.where(length > radius, radius / length, 1.0)
+        return (x0 + expand(factor, x) * delta).clamp(0, 1).to(x.dtype)
+
+    def steepest(self, grad: Images) -> Images:
+        """Grad / ‖grad‖₂."""
+        return unit(finite(grad), 2)
+
+    def sample(self, x0: Images, rng: Stream) -> Images:
+        """A uniform draw from the ball, cut by the box.
+
+        A normal vector gives the direction; the radius eps · u^(1/d) makes the volume uniform.
+        """
+        direction = unit(rng.fold("direction").normal(x0.shape[1:], x0.dtype), 2)
+        radius = self.eps * rng.fold("radius").uniform((), x0.dtype) ** (1 / direction[0].numel())
+        return self.project(x0 + expand(radius, x0) * direction, x0)
+
+    def distance(self, x: Images, x0: Images) -> PerExample:
+        """‖x - x0‖₂, in float64."""
+        return norm(_difference(x, x0), self.p)
+
+
+@dataclass(frozen=True)
+class L1:
+    """All images with sum_i |x'_i - x_i| <= eps.
+
+    Attributes:
+        eps: size of the ball on the scale where images lie in [0, 1].
+    """
+
+    eps: float
+    name: ClassVar[str] = "l1"
+    p: ClassVar[float] = 1.0
+
+    def __post_init__(self) -> None:
+        _check_eps(self.eps)
+
+    def project(self, x: Images, x0: Images) -> Images:
+        """The nearest point, in ℓ2, of the ball cut by the box.
+
+        By the optimality conditions the nearest perturbation is
+        sign(d) · clip(|d| - t, 0, room), where ``room`` is how far the box lets each pixel go and
+        t >= 0 is the smallest shift that brings the sum to ``eps``. The sum falls with t and is
+        piecewise linear, with corners at |d| and |d| - room; sorting the corners finds t exactly.
+        Soft-thresholding first and clipping after would also be feasible, but stops short of the
+        nearest point where the box binds.
+        """
+        delta = _difference(x, x0).flatten(1)  # float64: sums over many pixels cancel
+        start = x0.to(delta).flatten(1)
+        room = torch.where(delta > 0, 1 - start, start)
+        size = delta.abs()
+        radius = max(0.0, self.eps - _slack(x0) * delta.shape[1])
+        shift = _shift_to_sum(size, room, radius)
+        moved = torch.minimum((size - shift[:, None]).clamp(min=0), room)
+        return (start + delta.sign() * moved).clamp(0, 1).view_as(x).to(x)
+
+    def steepest(self, grad: Images) -> Images:
+        """All of the step on the pixel with the largest gradient."""
+        flat = finite(grad).flatten(1)
+        step = torch.zeros_like(flat)
+        largest = flat.abs().argmax(dim=1, keepdim=True)
+        step.scatter_(1, largest, flat.gather(1, largest).sign())
+        return step.view_as(grad)
+
+    def sample(self, x0: Images, rng: Stream) -> Images:
+        """A uniform draw from the cross-polytope, cut by the box.
+
+        d exponential draws and one more, divided by their sum, are uniform on the simplex below 1.
+        """
+        size = math.prod(x0.shape[1:])
+        exponential = -torch.log1p(-rng.fold("radius").uniform((size + 1,)))
+        share = exponential[:, :-1] / exponential.sum(dim=1, keepdim=True)
+        positive = rng.fold("sign").uniform((size,)) < 0.5
+        delta = self.eps * torch.where(positive, share, -share).view_as(x0)
+        return self.project(x0 + delta.to(x0.dtype), x0)
+
+    def distance(self, x: Images, x0: Images) -> PerExample:
+        """sum_i |x_i - x0_i|, in float64."""
+        return norm(_difference(x, x0), self.p)
+
+
+def finite(grad: Images) -> Images:
+    """``grad`` with NaN as 0 and infinities as the largest number: a direction, never a NaN."""
+    return torch.nan_to_num(grad)
+
+
+def _check_eps(eps: float) -> None:
+    if not (math.isfinite(eps) and eps >= 0):
+        raise InputError(f"eps is {eps}, but the size of a ball is a finite number of at least 0.")
+
+
+def _difference(x: Tensor, x0: Tensor) -> Tensor:
+    if x.device.type == "mps":  # has no float64
+        x, x0 = x.cpu(), x0.cpu()
+    return x.double() - x0.double()
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def _slack(x0: Tensor) -> float:
+    """How far rounding can push one pixel of the box; half a unit in the last place of 1, twice."""
+    return torch.finfo(x0.dtype).eps / 2
+
+
+def _shift_to_sum(size: Tensor, room: Tensor, radius: float) -> Tensor:
+    """The smallest t >= 0 with sum_i clip(size_i - t, 0, room_i) <= radius, per row.
+
+    Args:
+        size: (N, d), at least 0.
+        room: (N, d), at least 0.
+        radius: at least 0.
+
+    Returns:
+        (N,).
+    """
+    # Going down from t = infinity, pixel i starts to move at t = size_i and stops, its room used
+    # up, at t = size_i - room_i: the sum is the integral of the number of moving pixels.
+    corner = torch.cat([size, (size - room).clamp(min=0)], dim=1)
+    change = torch.cat([torch.ones_like(size), -torch.ones_like(size)], dim=1)
+    corner, order = corner.sort(dim=1, descending=True)
+    moving = change.gather(1, order).cumsum(dim=1)
+    below = torch.cat([corner[:, 1:], torch.zeros_like(corner[:, :1])], dim=1)
+    total = (moving * (corner - below)).cumsum(dim=1)  # the sum at t = below
+    reached = total > radius
+    first = reached.to(torch.int64).argmax(dim=1, keepdim=True)
+    excess = total.gather(1, first) - radius
+    shift = below.gather(1, first) + excess / moving.gather(1, first).clamp(min=1)
+    return torch.where(reached.any(dim=1), shift[:, 0], 0)

@@ -1,0 +1,24 @@
+"""Plain training: cross-entropy on the clean images."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn import functional
+
+from holdfast.random import Stream
+from holdfast.types import Images, Labels, Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standard:
+    """CE(f(x), y)."""
+
+    def __call__(
+        self, model: Model, x: Images, y: Labels, rng: Stream
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """The loss of one batch; see `holdfast.types.Objective`."""
+        del rng
+        logits = model(x)
+        loss = functional.cross_entropy(logits, y)
+        return loss, {"loss": loss, "accuracy": (logits.argmax(dim=1) == y).float().mean()}

@@ -1,0 +1,135 @@
+"""The vocabulary of Holdfast: six callables and the small values that pass between them.
+
+Conventions, everywhere: images ``x`` lie in [0, 1] and have shape (N, C, H, W), or (N, ...) where
+nothing looks at the axes; a model maps them to logits (N, K); a loss is per example, (N,).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import ClassVar, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from holdfast.random import Stream
+
+Images: TypeAlias = Float[Tensor, "n *image"]
+Labels: TypeAlias = Int[Tensor, " n"]
+Logits: TypeAlias = Float[Tensor, "n k"]
+PerExample: TypeAlias = Float[Tensor, " n"]
+Flags: TypeAlias = Bool[Tensor, " n"]
+Positions: TypeAlias = Int[Tensor, " m"]
+
+#: x (N, C, H, W) in [0, 1] -> logits (N, K). Normalisation and inference-time defences are layers.
+Model: TypeAlias = nn.Module
+
+#: (logits (N, K), labels (N,)) -> (N,), larger is worse for the model.
+Loss: TypeAlias = Callable[[Logits, Labels], PerExample]
+
+
+class Scored(NamedTuple):
+    """What one look at ``x`` tells an attacker.
+
+    The two come together because they come from one forward pass: an attack that stops at the
+    first fooling point would otherwise pay for a second.
+    """
+
+    value: PerExample  # what is ascended
+    reached: Flags  # whether the attacker's aim is reached at this very x
+
+
+@runtime_checkable
+class Score(Protocol):
+    """What an attacker ascends; always ascended, never descended."""
+
+    def __call__(self, x: Images) -> Scored:
+        """Score every image of the batch."""
+        ...
+
+    def take(self, index: Positions) -> "Score":
+        """The same score on the chosen examples, repeats allowed, recomputing nothing."""
+        ...
+
+
+@runtime_checkable
+class Goal(Protocol):
+    """What an attacker wants, stated before the attack: (model, x0, y) -> Score."""
+
+    def __call__(self, model: Model, x0: Images, y: Labels) -> Score:
+        """Fix what depends on the clean images, such as a target class."""
+        ...
+
+
+class Slope(NamedTuple):
+    """Value, gradient and success of a score at ``x``, in true scale and sign."""
+
+    value: PerExample
+    grad: Images
+    reached: Flags
+
+
+#: (x, stream) -> Slope. The stream feeds whatever randomness the estimate needs.
+SlopeAt: TypeAlias = Callable[[Tensor, Stream], Slope]
+
+
+@runtime_checkable
+class Gradient(Protocol):
+    """A gradient estimator: Score -> ((x, stream) -> Slope)."""
+
+    def __call__(self, score: Score) -> SlopeAt:
+        """Bind the estimator to a score."""
+        ...
+
+
+@runtime_checkable
+class Threat(Protocol):
+    """What an attacker may do to an image: a ball of size ``eps``, cut by the box [0, 1]."""
+
+    name: ClassVar[str]  # of the norm: "linf", "l2" or "l1"
+    p: ClassVar[float]  # of the norm: infinity, 2 or 1
+
+    @property
+    def eps(self) -> float:
+        """Size of the ball."""
+        ...
+
+    def project(self, x: Images, x0: Images) -> Images:
+        """Bring ``x`` into the ball around ``x0`` and into the box."""
+        ...
+
+    def steepest(self, grad: Images) -> Images:
+        """The direction of norm 1 along which ``grad`` rises fastest; 0 where ``grad`` is 0."""
+        ...
+
+    def sample(self, x0: Images, rng: Stream) -> Images:
+        """A random point of the ball, cut by the box."""
+        ...
+
+    def distance(self, x: Images, x0: Images) -> PerExample:
+        """Distance between images, in float64."""
+        ...
+
+
+class Step(NamedTuple):
+    """One iteration of an attack, as a callback sees it; tensors hold the active examples."""
+
+    step: int
+    position: Positions  # which examples of the batch are still active
+    x: Images
+    value: PerExample
+    grad: Images
+    reached: Flags
+
+
+#: Receives every iteration of an attack.
+Callback: TypeAlias = Callable[[Step], None]
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """A training loss: (model, x, y, stream) -> (scalar loss, its terms for the log)."""
+
+    def __call__(
+        self, model: Model, x: Images, y: Labels, rng: Stream
+    ) -> tuple[Float[Tensor, ""], Mapping[str, Tensor]]:
+        """The loss of one batch, averaged over its examples."""
+        ...

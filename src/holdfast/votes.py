@@ -1,0 +1,72 @@
+"""Votes: what a classifier answers over many draws of its own randomness (Algorithm 1, 1 to 5).
+
+One sampling pass gives the hard votes, which the Rényi and Cohen bounds take, and the mean scores,
+which PixelDP takes. The evaluator and the certificates share it, so the classifier that is attacked
+is the one that is certified.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from holdfast.errors import InputError
+from holdfast.goals import logits_of
+from holdfast.random import Stream, drawing_from, hash_seed, own_global_generator
+from holdfast.types import Images, Model
+
+
+class Votes(NamedTuple):
+    """The answers of n draws for N images and K classes."""
+
+    counts: Int[Tensor, "n k"]  # hard votes; they sum to n
+    scores: Float[Tensor, "n k"]  # mean of the softmax, float64
+
+
+def is_stochastic(model: Model) -> bool:
+    """Whether a layer of the model declares that it draws random numbers at inference."""
+    return any(getattr(layer, "stochastic", False) for layer in model.modules())
+
+
+@torch.no_grad()
+def take_votes(model: Model, x: Images, rng: Stream, *, n: int = 1, batch_size: int = 128) -> Votes:
+    """Ask the model ``n`` times about every image.
+
+    Args:
+        model: maps images to logits (N, K), in evaluation mode; its stochastic layers draw from
+            ``rng``.
+        x: (N, C, H, W) images in [0, 1].
+        rng: keyed by image; every vote is a copy of it.
+        n: number of votes, at least 1; 1 is all that a deterministic model needs.
+        batch_size: images in one forward pass; of no consequence for the result.
+
+    Returns:
+        Hard votes and mean scores.
+
+    Raises:
+        InputError: if n is below 1.
+    """
+    if n < 1:
+        raise InputError(f"n is {n}, but a vote needs at least 1 draw.")
+    parts = []
+    for images in torch.arange(len(x), device=x.device).split(batch_size):
+        counts: Tensor | int = 0
+        scores: Tensor | int = 0
+        at_once = max(1, batch_size // len(images))
+        for start in range(0, n, at_once):
+            count = min(at_once, n - start)
+            repeated = x[images].repeat(count, *[1] * (x.dim() - 1))
+            copies = rng.take(images).copies(start, start + count)
+            own = hash_seed(copies.key, int(copies.index[0]), int(copies.copy[0]))
+            with drawing_from(copies), own_global_generator(own, x.device):
+                logits = logits_of(model, repeated)
+            hard = torch.nn.functional.one_hot(logits.argmax(dim=1), logits.shape[1])
+            soft = logits.softmax(dim=1, dtype=torch.float64)
+            counts = counts + hard.unflatten(0, (count, -1)).sum(dim=0)
+            scores = scores + soft.unflatten(0, (count, -1)).sum(dim=0)
+        parts.append((counts, scores))
+    return Votes(
+        torch.cat([torch.as_tensor(counts) for counts, _ in parts]),
+        torch.cat([torch.as_tensor(scores) for _, scores in parts]) / n,
+    )

@@ -1,0 +1,62 @@
+"""The one table of all attacks, objectives and bounds, with what each promises."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from holdfast import attacks
+from holdfast.attacks import Attack
+from holdfast.threat import L1, L2, Linf
+from holdfast.training import Adversarial, Stability, Standard
+from holdfast.types import Objective, Threat
+
+
+@dataclass(frozen=True)
+class AttackCase:
+    """An attack, by the name of its export.
+
+    Attributes:
+        name: in `holdfast.attacks`.
+        make: threat -> attack.
+        deterministic: draws no random numbers, so equal inputs give equal outputs for any seed.
+        exact_on_linear: reaches the largest loss that the ball allows on a two-class linear model.
+        targeted: aims at a class instead of leaving one.
+    """
+
+    name: str
+    make: Callable[[Threat], Attack]
+    deterministic: bool = False
+    exact_on_linear: bool = True
+    targeted: bool = False
+
+    def __str__(self) -> str:
+        return self.name
+
+
+ATTACKS = [
+    AttackCase("FGSM", attacks.FGSM, deterministic=True),
+    AttackCase("RFGSM", attacks.RFGSM, exact_on_linear=False),
+    AttackCase("StepLL", attacks.StepLL, deterministic=True, targeted=True),
+    AttackCase("RStepLL", attacks.RStepLL, exact_on_linear=False, targeted=True),
+    AttackCase("IFGSM", lambda t: attacks.IFGSM(t, early_stop=False), deterministic=True),
+    AttackCase(
+        "IterLL", lambda t: attacks.IterLL(t, early_stop=False), deterministic=True, targeted=True
+    ),
+    AttackCase("MIM", lambda t: attacks.MIM(t, early_stop=False), deterministic=True),
+    AttackCase("PGD", lambda t: attacks.PGD(t, steps=20, early_stop=False)),
+    AttackCase(
+        "SecondOrder",
+        lambda t: attacks.SecondOrder(t, steps=20, sigma=0.1, samples=4, early_stop=False),
+    ),
+    AttackCase("Restarts", lambda t: attacks.PGD(t, steps=5, restarts=3)),
+]
+
+#: Exports of `holdfast.attacks` that are no attacks, or the engine behind all of them.
+NOT_ATTACKS = {"Attack", "Ascent", "Momentum", "RandomStep", "Trace"}
+
+OBJECTIVES: dict[str, Objective] = {
+    "Standard": Standard(),
+    "Adversarial": Adversarial(attack=attacks.PGD(Linf(0.1), steps=3, early_stop=False), share=0.5),
+    "Stability": Stability(sigma=0.3),
+}
+
+THREATS = {"linf": Linf, "l2": L2, "l1": L1}

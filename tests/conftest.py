@@ -1,0 +1,22 @@
+"""Shapes in type hints are checked by beartype while the tests run."""
+
+import jaxtyping
+import pytest
+import torch
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
+with install_import_hook("holdfast", "tests.checked"):
+    import holdfast  # noqa: F401
+
+settings.register_profile("holdfast", deadline=None, derandomize=True, max_examples=60)
+settings.load_profile("holdfast")
+torch.set_printoptions(threshold=8, edgeitems=2)
+
+
+@pytest.fixture
+def unchecked():
+    """What a user sees, who has no beartype: Holdfast's own errors for wrong types and shapes."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

@@ -1,0 +1,477 @@
+import copy
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+import holdfast
+from holdfast import attacks, goals, losses
+from holdfast.attacks import PGD, RFGSM, Attack, SecondOrder, Trace, against_randomness
+from holdfast.defenses import GaussianNoise
+from holdfast.errors import (
+    HoldfastError,
+    InputError,
+    InputTypeError,
+    ModelError,
+)
+from holdfast.gradients import Average
+from holdfast.threat import L1, L2, Linf
+from tests.cases import ATTACKS, NOT_ATTACKS, THREATS
+from tests.toys import Plateau, Saturated, Wrapped, images, random_linear, small_network, two_class
+
+each_attack = pytest.mark.parametrize("case", ATTACKS, ids=str)
+each_norm = pytest.mark.parametrize("norm", THREATS)
+
+
+def test_every_exported_attack_has_a_case():
+    exported = {name for name in vars(attacks) if name[0].isupper()} - NOT_ATTACKS
+    assert exported == {case.name for case in ATTACKS}
+
+
+@each_attack
+@given(
+    norm=st.sampled_from(list(THREATS)),
+    share=st.sampled_from([0.0, 0.004, 0.1, 1.0]),
+    shape=st.sampled_from([(1, 4, 4), (3, 5, 2), (7,)]),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+    count=st.integers(1, 4),
+    corners=st.booleans(),
+)
+def test_budget_and_box_are_held(case, norm, share, shape, dtype, count, corners):
+    size = math.prod(shape)
+    eps = share * {"linf": 1.0, "l2": math.sqrt(size), "l1": size}[norm]
+    x = images(count, shape).to(dtype)
+    x = x.round() if corners else x
+    threat = THREATS[norm](eps)
+    model = random_linear(3, size)
+    x_adv = case.make(threat)(model, x, torch.zeros(count, dtype=torch.int64))
+    assert x_adv.shape == x.shape
+    assert x_adv.dtype == dtype
+    assert ((x_adv >= 0) & (x_adv <= 1)).all()
+    assert (threat.distance(x_adv, x) <= eps * (1 + 1e-6)).all()
+
+
+@each_attack
+@each_norm
+def test_an_example_does_not_depend_on_its_batch(case, norm):
+    model, x = small_network(), images(6)
+    y = model(x).argmax(dim=1)
+    attack = case.make(THREATS[norm]({"linf": 0.1, "l2": 0.5, "l1": 2.0}[norm]))
+    whole = attack(model, x, y, seed=5)
+    for i in (0, 4):
+        alone = attack(model, x[i : i + 1], y[i : i + 1], seed=5, index=torch.tensor([i]))
+        assert torch.allclose(alone, whole[i : i + 1], atol=1e-5)
+
+
+@each_attack
+def test_the_seed_decides(case):
+    model, x, y = small_network(), images(4), torch.zeros(4, dtype=torch.int64)
+    attack = case.make(L2(0.3))
+    first = attack(model, x, y, seed=1)
+    assert torch.equal(first, attack(model, x, y, seed=1))
+    assert torch.equal(first, attack(model, x, y, seed=2)) == case.deterministic
+
+
+@each_attack
+@each_norm
+@pytest.mark.parametrize("stochastic", [False, True])
+def test_the_model_is_left_as_it_was(case, norm, stochastic):
+    layers = [nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Flatten()]
+    model = nn.Sequential(*layers, nn.Linear(64, 4))
+    model.eval()
+    if stochastic:
+        model[2].train()  # a layer that draws from the global generator
+    before = copy.deepcopy(model.state_dict())
+    modes = [layer.training for layer in model.modules()]
+    state = torch.get_rng_state()
+    x, y = images(3), torch.zeros(3, dtype=torch.int64)
+    kept = x.clone()
+    context = pytest.warns(UserWarning, match="training mode") if stochastic else _nothing()
+    with context:
+        case.make(THREATS[norm](0.2))(model, x, y)
+    assert torch.equal(x, kept)
+    assert [layer.training for layer in model.modules()] == modes
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert all(p.grad is None and p.requires_grad for p in model.parameters())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_model_is_left_as_it_was_when_an_attack_raises():
+    class Fails(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.calls = small_network(), 0
+
+        def forward(self, x):
+            self.calls += 1
+            if self.calls > 2:
+                raise ZeroDivisionError
+            return self.inner(x)
+
+    model = Fails().train()
+    with pytest.warns(UserWarning, match="training mode"), pytest.raises(ZeroDivisionError):
+        PGD(Linf(0.1), early_stop=False)(model, images(2), torch.tensor([0, 1]))
+    assert model.training
+    assert model.inner.training
+
+
+@each_attack
+@each_norm
+def test_the_optimum_of_a_linear_model_is_reached(case, norm):
+    """The margin can fall by eps · ‖w‖_q and no more, 1/p + 1/q = 1; the box does not bind."""
+    normal = torch.randn(36, generator=torch.Generator().manual_seed(2))
+    x = images(5, margin=0.4)
+    eps = {"linf": 0.05, "l2": 0.2, "l1": 0.3}[norm]
+    dual = {"linf": 1, "l2": 2, "l1": math.inf}[norm]
+    reach = eps * float(normal.norm(dual))
+    score = x.flatten(1) @ normal
+    model = two_class(normal, float(score.min()) - 1.5 * reach)  # nothing is fooled on the way
+    y = torch.ones(5, dtype=torch.int64)
+    x_adv = case.make(THREATS[norm](eps))(model, x, y)
+    fall = score - x_adv.flatten(1) @ normal
+    assert (fall <= reach * (1 + 1e-4)).all()
+    if case.exact_on_linear:
+        assert (fall >= reach * 0.95).all()
+    else:
+        assert (fall > 0).all()
+
+
+@each_attack
+@pytest.mark.parametrize("scale", [1e8, 1e38, 0.0])
+def test_vanishing_and_overflowing_gradients_give_no_nan(case, scale):
+    model, x = Saturated(random_linear(3, 36), scale), images(3)
+    y = model(x).argmax(dim=1)
+    x_adv = case.make(L2(0.5))(model, x, y)
+    assert x_adv.isfinite().all()
+
+
+def test_fgsm_is_the_sign_step():
+    model, x, y = small_network(), images(5, margin=0.2), torch.tensor([0, 1, 2, 3, 0])
+    variable = x.clone().requires_grad_()
+    (grad,) = torch.autograd.grad(losses.cross_entropy(model(variable), y).sum(), variable)
+    assert torch.allclose(attacks.FGSM(Linf(0.1))(model, x, y), x + 0.1 * grad.sign(), atol=1e-6)
+    unit = grad / grad.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+    assert torch.allclose(attacks.FGSM(L2(0.1))(model, x, y), x + 0.1 * unit, atol=1e-6)
+
+
+def test_step_ll_steps_towards_the_least_likely_class():
+    model, x, y = small_network(), images(5, margin=0.2), torch.zeros(5, dtype=torch.int64)
+    variable = x.clone().requires_grad_()
+    least = model(x).argmin(dim=1)
+    (grad,) = torch.autograd.grad(losses.cross_entropy(model(variable), least).sum(), variable)
+    assert torch.allclose(attacks.StepLL(Linf(0.1))(model, x, y), x - 0.1 * grad.sign(), atol=1e-6)
+
+
+def test_r_fgsm_takes_both_steps():
+    """EAT equation 7: every pixel has moved by alpha and then by eps - alpha, apart or together."""
+    model, x, y = small_network(), images(5, margin=0.2), torch.zeros(5, dtype=torch.int64)
+    seen = []
+    x_adv = RFGSM(Linf(0.1), alpha=0.03)(model, x, y, callback=seen.append)
+    start = seen[0].x - x
+    assert torch.allclose(start.abs(), torch.full_like(start, 0.03), atol=1e-6)
+    assert torch.allclose((x_adv - x - start).abs(), torch.full_like(x, 0.07), atol=1e-6)
+    assert torch.equal((x_adv - x - start).sign(), seen[0].grad.sign())
+    assert len(seen) == 1
+    assert 0.3 < float((start > 0).float().mean()) < 0.7
+
+
+def test_r_fgsm_splits_its_budget():
+    with pytest.raises(InputError, match="alpha is"):
+        RFGSM(Linf(0.1), alpha=0.2)
+    assert RFGSM(Linf(0.3)).step_size == pytest.approx(0.15)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("steps", [1, 7])
+def test_pgd_equals_foolbox(norm, steps):
+    foolbox = pytest.importorskip("foolbox")
+    model, x = small_network(classes=5), images(16)
+    y = model(x).argmax(dim=1)
+    eps = {"linf": 0.1, "l2": 0.7}[norm]
+    theirs = {"linf": foolbox.attacks.LinfPGD, "l2": foolbox.attacks.L2PGD}[norm]
+    expected, *_ = theirs(rel_stepsize=0.25, steps=steps, random_start=False)(
+        foolbox.PyTorchModel(model, bounds=(0, 1)), x, y, epsilons=eps
+    )
+    ours = PGD(
+        THREATS[norm](eps),
+        steps=steps,
+        step_size=0.25 * eps,
+        random_start=False,
+        early_stop=False,
+    )(model, x, y)
+    assert torch.allclose(ours, expected, atol=1e-5)
+
+
+def test_second_order_is_pgd_with_another_gradient():
+    attack = SecondOrder(L2(1.0), steps=3, sigma=0.15, samples=4)
+    assert attack == PGD(
+        L2(1.0), steps=3, random_start=False, gradient=Average(samples=4, noise=0.15)
+    )
+
+
+@pytest.mark.parametrize("threat", [Linf(0.3), L2(0.3)])
+def test_second_order_leaves_a_plateau_that_stops_first_order(threat):
+    """A planted weakness: the loss is flat around the image, the boundary is within reach."""
+    x = torch.full((8, 1, 1, 2), 0.5)
+    model, y = Plateau(torch.tensor(0.5), width=0.1), torch.zeros(8, dtype=torch.int64)
+    first = PGD(threat, steps=40, random_start=False)(model, x, y)
+    second = SecondOrder(threat, steps=40, sigma=0.2)(model, x, y)
+    assert (model(first).argmax(dim=1) == y).all()
+    assert (model(second).argmax(dim=1) != y).all()
+
+
+def test_a_saturated_softmax_does_not_weaken_the_margin():
+    """Scaling the logits masks the gradient of the cross-entropy, and of nothing else."""
+    model, x = small_network(), images(40)
+    y = model(x).argmax(dim=1)
+    masked = Saturated(model, 1e4)
+
+    def standing(target, goal):
+        x_adv = PGD(Linf(0.15), steps=20, goal=goal)(target, x, y)
+        return int((model(x_adv).argmax(dim=1) == y).sum())
+
+    honest = standing(model, goals.margin)
+    assert honest < 20
+    assert standing(masked, goals.margin) == honest
+    assert standing(masked, goals.dlr) <= honest + 2
+    assert standing(masked, goals.cross_entropy) > honest + 10  # else nothing was masked
+
+
+def test_adding_a_constant_to_the_logits_changes_no_attack():
+    model, x = small_network(), images(6)
+    y = model(x).argmax(dim=1)
+
+    shifted = Wrapped(lambda x: model(x) - 20)
+    for case in ATTACKS:
+        attack = case.make(L2(0.5))
+        assert torch.allclose(attack(model, x, y), attack(shifted, x, y), atol=1e-4)
+
+
+def test_early_stopping_returns_the_first_fooling_iterate_and_saves_calls():
+    model, x = small_network(), images(30)
+    y = model(x).argmax(dim=1)
+    stopping, spending = (
+        PGD(Linf(0.2), steps=10, random_start=False, early_stop=flag) for flag in (True, False)
+    )
+    calls, every = [], []
+    stopped = stopping(model, x, y, callback=lambda step: calls.append(len(step.position)))
+    trace = Trace()
+    spent = spending(model, x, y, callback=lambda step: (trace(step), every.append(step.x)))
+    fooled = model(stopped).argmax(dim=1) != y
+    assert sum(calls) < 10 * len(x)
+    assert fooled.sum() >= (model(spent).argmax(dim=1) != y).sum()
+    for i in torch.nonzero(trace.fooled[-1])[:, 0].tolist():
+        first = int(trace.fooled[:, i].int().argmax())
+        assert torch.allclose(stopped[i], every[first][i], atol=1e-5)
+
+
+def test_early_stopping_leaves_a_wrong_image_alone():
+    model, x = small_network(), images(5)
+    y = (model(x).argmax(dim=1) + 1) % 4
+    assert torch.equal(attacks.IFGSM(Linf(0.1))(model, x, y), x)
+
+
+def test_restarts_attack_what_is_left_standing():
+    model, x = small_network(), images(40)
+    y = model(x).argmax(dim=1)
+    seen = {}
+
+    def watch(step):
+        seen.setdefault(len(seen) if step.step == 0 else len(seen) - 1, set()).update(
+            step.position.tolist()
+        )
+
+    attack = PGD(Linf(0.08), steps=2, restarts=4)
+    x_adv = attack(model, x, y, callback=watch)
+    once = PGD(Linf(0.08), steps=2)(model, x, y)
+    runs = list(seen.values())
+    assert runs[0] == set(range(40))
+    for earlier, later in pairwise(runs):
+        assert later <= earlier
+    standing = set(torch.nonzero(model(x_adv).argmax(dim=1) == y)[:, 0].tolist())
+    assert standing <= runs[-1] < runs[0]
+    assert len(standing) <= int((model(once).argmax(dim=1) == y).sum())
+
+
+def test_restarts_of_a_targeted_attack_go_on_until_the_target_is_reached():
+    model, x = small_network(), images(20)
+    y = model(x).argmax(dim=1)
+    goal = goals.toward((y + 1) % 4)
+    one, many = (
+        PGD(Linf(0.15), steps=3, restarts=count, goal=goal)(model, x, y) for count in (1, 6)
+    )
+    hits = [int((model(x_adv).argmax(dim=1) == (y + 1) % 4).sum()) for x_adv in (one, many)]
+    assert hits[1] >= hits[0]
+
+
+def test_trace_has_a_line_for_each_iteration():
+    model, x = small_network(), images(6)
+    y = model(x).argmax(dim=1)
+    trace = Trace()
+    PGD(L2(0.3), steps=5, early_stop=False)(model, x, y, callback=trace)
+    assert trace.loss.shape == trace.grad_norm.shape == trace.fooled.shape == (5, 6)
+    assert trace.loss.isfinite().all()
+    assert (trace.loss[-1] > trace.loss[0]).all()
+    assert (trace.fooled[1:] >= trace.fooled[:-1]).all()
+    with pytest.raises(InputError, match="empty"):
+        _ = Trace().loss
+
+
+def test_trace_of_dropped_examples_is_nan():
+    model, x = small_network(), images(30)
+    y = model(x).argmax(dim=1)
+    trace = Trace()
+    PGD(Linf(0.2), steps=10)(model, x, y, callback=trace)
+    dropped = trace.loss[-1].isnan()
+    assert dropped.any()
+    assert trace.fooled[-1][dropped].all()
+
+
+def test_targeted_attacks_reach_the_target():
+    model, x = small_network(), images(20)
+    y = model(x).argmax(dim=1)
+    for loss in (losses.towards_cross_entropy, losses.towards_margin, losses.towards_dlr):
+        target = (y + 2) % 4
+        x_adv = PGD(Linf(0.5), steps=30, goal=goals.toward(target, loss))(model, x, y)
+        assert (model(x_adv).argmax(dim=1) == target).float().mean() > 0.8
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@each_attack
+def test_few_classes(case, classes):
+    model, x = small_network(classes=classes), images(4)
+    assert case.make(Linf(0.1))(model, x, torch.zeros(4, dtype=torch.int64)).isfinite().all()
+
+
+def test_a_stochastic_model_is_attacked_through_its_average():
+    attack = against_randomness(PGD(Linf(0.1), restarts=2), 7)
+    assert attack.attack.gradient == Average(samples=7)
+    assert not attack.attack.early_stop
+    second = against_randomness(SecondOrder(L2(1.0)), 7)
+    assert second.gradient == Average(samples=10, noise=0.2)
+    assert not second.early_stop
+
+
+def test_a_stochastic_model_gives_the_same_result_for_the_same_seed_in_any_batch():
+    model = nn.Sequential(GaussianNoise(0.3), small_network())
+    x, y = images(6), torch.zeros(6, dtype=torch.int64)
+    attack = against_randomness(PGD(Linf(0.1), steps=5), 4)
+    whole = attack(model, x, y)
+    part = attack(model, x[2:4], y[2:4], index=torch.tensor([2, 3]))
+    assert torch.allclose(part, whole[2:4], atol=1e-5)
+
+
+def test_half_precision_images():
+    model = random_linear(3, 16)
+    for dtype in (torch.float16, torch.bfloat16):
+        x = images(3, (1, 4, 4)).to(dtype)
+        x_adv = PGD(Linf(0.1), steps=5)(model, x, torch.zeros(3, dtype=torch.int64))
+        assert x_adv.dtype == dtype
+
+
+@pytest.mark.usefixtures("unchecked")
+class TestBadInput:
+    model = small_network()
+    x, y = images(3), torch.tensor([0, 1, 2])
+
+    @pytest.mark.parametrize(
+        ("x", "error", "words"),
+        [
+            (images(3) + 0.5, InputError, r"image \d has values"),
+            (images(3) - 0.5, InputError, r"image 0 has values"),
+            (images(3).index_fill(0, torch.tensor(1), torch.nan), InputError, "image 1 .*NaN"),
+            ((images(3) * 255).to(torch.uint8), InputTypeError, "torch.uint8"),
+            (images(3).numpy(), InputTypeError, "ndarray"),
+            (images(3)[:0], InputError, "at least one image"),
+            (torch.tensor(0.5), InputError, "at least one image"),
+        ],
+    )
+    def test_images(self, x, error, words):
+        with pytest.raises(error, match=words):
+            PGD(Linf(0.1))(self.model, x, self.y)
+
+    @pytest.mark.parametrize(
+        ("y", "error", "words"),
+        [
+            (torch.tensor([0, 1]), InputError, r"\(2,\).*3 images"),
+            (torch.tensor([[0], [1], [2]]), InputError, r"\(3, 1\)"),
+            (torch.tensor([0, -1, 2]), InputError, "label 1 is -1"),
+            (torch.tensor([0, 1, 4]), InputError, "label 2 is 4.*4 classes"),
+            (torch.tensor([0.0, 1.0, 2.0]), InputTypeError, "float32"),
+            ([0, 1, 2], InputTypeError, "list"),
+        ],
+    )
+    def test_labels(self, y, error, words):
+        with pytest.raises(error, match=words):
+            PGD(Linf(0.1))(self.model, self.x, y)
+
+    @pytest.mark.parametrize(
+        ("output", "words"),
+        [
+            (lambda x: x, r"shape \(3, 1, 6, 6\)"),
+            (lambda x: x.flatten(1)[:, 0], r"shape \(3,\)"),
+            (lambda x: x.flatten(1)[:2, :4], r"shape \(2, 4\)"),
+            (lambda x: x.flatten(1)[:, :1], r"at least 2 classes"),
+            (lambda x: (x, x), "tuple"),
+            (lambda x: x.flatten(1)[:, :4].index_fill(0, torch.tensor(1), torch.nan), "image 1"),
+        ],
+    )
+    def test_models(self, output, words):
+        with pytest.raises(ModelError, match=words):
+            PGD(Linf(0.1))(Wrapped(output), self.x, self.y)
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda: PGD(Linf(0.1), steps=0),
+            lambda: PGD(Linf(0.1), step_size=-1.0),
+            lambda: PGD(Linf(0.1), restarts=0),
+            lambda: SecondOrder(L2(1.0), sigma=0.0),
+            lambda: SecondOrder(L2(1.0), samples=0),
+            lambda: attacks.IFGSM(L1(1.0), steps=0),
+        ],
+    )
+    def test_parameters(self, make):
+        with pytest.raises(InputError):
+            make()
+
+    def test_index(self):
+        with pytest.raises(InputError, match="index"):
+            PGD(Linf(0.1))(self.model, self.x, self.y, index=torch.arange(2))
+
+
+def test_an_attack_that_breaks_its_promise_is_found_out():
+    from dataclasses import dataclass
+
+    @dataclass(frozen=True, kw_only=True)
+    class Cheat(Attack):
+        add: float
+
+        def perturb(self, model, x0, y, rng, callback=None):
+            return x0 + self.add
+
+    x = images(2, margin=0.3)
+    with pytest.raises(HoldfastError, match=r"beyond its budget"):
+        Cheat(threat=Linf(0.1), add=0.11)(small_network(), x, torch.tensor([0, 1]))
+    with pytest.raises(HoldfastError, match=r"outside \[0, 1\]"):
+        Cheat(threat=Linf(1.0), add=0.8)(small_network(), x, torch.tensor([0, 1]))
+    with pytest.raises(HoldfastError, match="NaN"):
+        Cheat(threat=Linf(1.0), add=math.nan)(small_network(), x, torch.tensor([0, 1]))
+
+
+def test_a_record_is_the_repr():
+    assert repr(PGD(Linf(0.3), steps=40, step_size=0.01, random_start=False)) == (
+        "Ascent(threat=Linf(eps=0.3), steps=40, step_size=0.01, start=at_image, "
+        "goal=cross_entropy, gradient=autograd, direction=steepest, early_stop=True)"
+    )
+    assert isinstance(holdfast.attacks.FGSM(holdfast.L2(0.1)), Attack)
+
+
+def _nothing():
+    from contextlib import nullcontext
+
+    return nullcontext()

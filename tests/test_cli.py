@@ -1,0 +1,375 @@
+import inspect
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+import holdfast
+from holdfast.cli import registry
+from holdfast.cli.main import COMMANDS, run
+from holdfast.cli.options import Numbers, Words
+from holdfast.errors import InputError, UnknownNameError
+from holdfast.models import Architecture
+from holdfast.threat import L2, Linf
+from holdfast.training import Adversarial, Stability, Standard
+from holdfast.training.checkpoint import save_model
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder with a network, a callable, and nothing else; the working directory."""
+    monkeypatch.chdir(tmp_path)
+    made = Architecture(name="small", shape=(1, 8, 8), classes=10)
+    save_model(tmp_path / "net.safetensors", made.build(), made)
+    (tmp_path / "mine.py").write_text(
+        "import torch\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self, output):\n"
+        "        super().__init__()\n"
+        "        self.output = output\n"
+        "        self.weight = torch.nn.Parameter(torch.linspace(-1, 1, 640).view(10, 64))\n"
+        "        self.eval()\n"
+        "    def forward(self, x):\n"
+        "        return self.output(x.flatten(1) @ self.weight.T)\n"
+        "def good(): return Net(lambda z: z)\n"
+        "def flat(): return Net(lambda z: z.sum(1))\n"
+        "def nan(): return Net(lambda z: z * float('nan'))\n"
+        "def few(): return Net(lambda z: z[:, :4])\n"
+    )
+    (tmp_path / "damaged.safetensors").write_bytes(b"\0" * 50)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    sys.modules.pop("mine", None)
+    return tmp_path
+
+
+def code(*arguments):
+    try:
+        return run([str(argument) for argument in arguments])
+    except SystemExit as stop:
+        return stop.code
+
+
+EVALUATE = ("evaluate", "--limit", "20", "--quiet", "--attacks", "pgd(steps=3)")
+CERTIFY = ("certify", "--limit", "20", "--quiet", "--n", "20")
+
+
+class TestJson:
+    def test_evaluate_prints_one_object_and_nothing_else(self, place, capsys):
+        assert code(*EVALUATE, "--model", "mine:good", "--eps", "0,0.1", "--json") == 0
+        out = capsys.readouterr().out
+        cells = json.loads(out)["cells"]
+        assert len(cells) == 2
+        assert set(cells[0]) == {
+            "model",
+            "attack",
+            "norm",
+            "eps",
+            "n",
+            "clean_accuracy",
+            "robust_accuracy",
+            "low",
+            "high",
+            "median_distance",
+            "forwards",
+            "backwards",
+            "seconds",
+        }
+        assert cells[0]["model"] == "mine:good"
+        assert cells[0]["n"] == 20
+        assert cells[0]["robust_accuracy"] == cells[0]["clean_accuracy"]
+        assert not list(place.glob("run*"))
+
+    def test_certify_prints_one_object_and_nothing_else(self, place, capsys):
+        assert code(*CERTIFY, "--model", "net.safetensors", "--sigma", "0.1", "--json") == 0
+        (cell,) = json.loads(capsys.readouterr().out)["cells"]
+        assert set(cell) == {
+            "model",
+            "sigma",
+            "n",
+            "confidence",
+            "bound",
+            "interval",
+            "images",
+            "accuracy",
+            "abstained",
+            "curve",
+            "forwards",
+            "seconds",
+        }
+        assert cell["images"] == 20
+        assert cell["forwards"] == 400
+        assert all(len(point) == 2 for point in cell["curve"])
+
+    def test_a_finished_run_prints_the_same_again(self, place, capsys):
+        command = (*EVALUATE, "--model", "mine:good", "--out", "run", "--json")
+        assert code(*command) == 0
+        first = capsys.readouterr().out
+        assert code(*command) == 0
+        assert capsys.readouterr().out == first
+
+    def test_progress_goes_to_standard_error(self, place):
+        """As a user runs it: a process of its own."""
+        done = subprocess.run(
+            [sys.executable, "-m", "holdfast", *EVALUATE[:3], "--model", "mine:good", "--json"],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=place,
+        )
+        assert set(json.loads(done.stdout)) == {"cells"}
+
+
+BAD = [
+    ("evaluate --model mine:good --eps -0.1", "eps is -0.1"),
+    ("evaluate --model mine:good --eps 0.1,x", "x"),
+    ("evaluate --model mine:good --attacks pdg", "did you mean 'pgd'"),
+    ("evaluate --model mine:good --attacks pgd(stepz=3)", "did you mean 'steps'"),
+    ("evaluate --model mine:good --attacks pgd(steps=0)", "steps is 0"),
+    ("evaluate --model mine:good --attacks pgd(3)", "name=value"),
+    ("evaluate --model mine:good --attacks pgd,pgd", "same name"),
+    ("evaluate --model mine:good --attacks second-order(sigma=-1)", "sigma is -1"),
+    ("evaluate --model mine:good --norm l3", "choose from|did you mean"),
+    ("evaluate --model mine:good --sigma 0", "sigma is 0"),
+    ("evaluate --model mine:good --votes 0", "votes is 0"),
+    ("evaluate --model mine:good --limit 0", "limit is 0"),
+    ("evaluate --model mine:good --data mnits", "did you mean 'mnist'"),
+    ("evaluate --model mine:good --data ./nowhere", "no image folder"),
+    ("evaluate --model mine:good --data images", "Net|shape|ModelError|failed on images"),
+    ("evaluate --model mine:good --out file.txt", "is a file"),
+    ("evaluate --model mine:good --accelerator quantum", "quantum"),
+    ("evaluate --model nowhere", "there is no model"),
+    ("evaluate --model nowhere.safetensors", "there is no model"),
+    ("evaluate --model damaged.safetensors", "damaged"),
+    ("evaluate --model lenet", "without weights"),
+    ("evaluate --model mine:flat", "shape"),
+    ("evaluate --model mine:nan", "NaN for image 0"),
+    ("evaluate --model mine:few", "label 4 is 4, but the model has 4"),
+    ("evaluate --model mine:nothing", "no 'nothing'"),
+    ("evaluate --model no_module:f", "cannot be imported"),
+    ("evaluate", "--model"),
+    ("evaluate --modle x", "--modle"),
+    ("certify --model mine:good --sigma 0", "sigma is 0"),
+    ("certify --model mine:good --sigma 0.1 --n 0", "n is 0"),
+    ("certify --model mine:good --sigma 0.1 --confidence 1", "confidence is 1"),
+    ("certify --model mine:good --sigma 0.1 --bound reny", "did you mean 'renyi'"),
+    ("certify --model mine:good --sigma 0.1 --interval pearson", "clopper-pearson"),
+    ("certify --model mine:nan --sigma 0.1", "NaN"),
+    ("certify --model mine:good", "--sigma"),
+    ("train --model smal --out run", "did you mean 'small'"),
+    ("train --model A --out run", "too small"),
+    ("train --model small --objective stabilty --sigma 1 --out run", "did you mean 'stability'"),
+    ("train --model small --objective stability --out run", "needs --sigma"),
+    ("train --model small --objective pgd --out run", "needs --eps"),
+    ("train --model small --objective pgd --eps -1 --out run", "eps is -1"),
+    ("train --model small --epochs 0 --out run", "epochs is 0"),
+    ("train --model small --out file.txt", "is a file"),
+    ("train --model small --optimizer sdg --out run", "optimizer"),
+    ("report nowhere", "holds no run"),
+    ("report images", "holds no run"),
+    ("trian --model small", "did you mean 'train'"),
+    ("evaluate --config nowhere.yaml", "nowhere.yaml"),
+    ("", "command"),
+]
+
+
+@pytest.mark.parametrize(("line", "words"), BAD, ids=[line or "nothing" for line, _ in BAD])
+def test_bad_input_is_one_sentence_and_changes_no_file(place, capsys, line, words):
+    (place / "file.txt").write_text("mine")
+    (place / "images" / "a").mkdir(parents=True)
+    Image.new("RGB", (9, 9)).save(place / "images" / "a" / "1.png")
+    before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    assert code(*line.split()) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert captured.err.startswith("holdfast: ")
+    import re
+
+    assert re.search(words, captured.err)
+    after = {
+        path: path.read_bytes()
+        for path in place.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert after == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")
+def test_a_folder_that_cannot_be_written(place, capsys):
+    (place / "locked").mkdir(mode=0o500)
+    assert code(*EVALUATE, "--model", "mine:good", "--out", "locked/run") == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_any_work(place, capsys, monkeypatch):
+    """As the test above, for a superuser: the system's answer is planted."""
+    monkeypatch.setattr("holdfast.results.os.access", lambda *_: False)
+    assert code(*EVALUATE, "--model", "mine:good", "--out", "run") == 2
+    assert "cannot be written" in capsys.readouterr().err
+    assert not (place / "run").exists()
+
+
+def test_an_interruption_is_told(place, capsys, monkeypatch):
+    def interrupted():
+        """List names."""
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(COMMANDS, "list", interrupted)
+    assert code("list") == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_is_documented_with_its_default(command, capsys):
+    assert code(command, "--help") == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for name, parameter in inspect.signature(COMMANDS[command]).parameters.items():
+        option = "runs" if name == "runs" else "--" + name.replace("_", "-")
+        assert option in text
+        about = text.split(f"{option} ", 1)[1] if name != "runs" else text
+        assert len(about) > 20
+        if parameter.default is not inspect.Parameter.empty:
+            shown = {None: "null"}.get(parameter.default, parameter.default)
+            assert f"default: {shown}" in text
+    documented = inspect.getdoc(COMMANDS[command]).partition("Args:")[2]
+    for name in inspect.signature(COMMANDS[command]).parameters:
+        assert f"{name}:" in documented
+
+
+def test_yaml_configuration_and_overrides(place, capsys):
+    (place / "run.yaml").write_text(
+        "model: mine:good\nattacks: [fgsm, 'pgd(steps=2)']\neps: [0.05, 0.1]\nlimit: 20\n"
+        "quiet: true\njson: true\n"
+    )
+    assert code("evaluate", "--config", "run.yaml", "--eps", "0.2") == 0
+    cells = json.loads(capsys.readouterr().out)["cells"]
+    assert [(c["attack"], c["eps"]) for c in cells] == [("fgsm", 0.2), ("pgd(steps=2)", 0.2)]
+    assert code("evaluate", "--config", "run.yaml", "--print-config") == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed["eps"] == [0.05, 0.1]
+    assert printed["attacks"] == ["fgsm", "pgd(steps=2)"]
+    assert printed["batch_size"] == 128
+
+
+def test_list_names_everything(capsys):
+    assert code("list") == 0
+    text = capsys.readouterr().out
+    for names in (registry.ATTACKS, registry.NORMS, registry.OBJECTIVES, holdfast.data.NAMES):
+        for name in names:
+            assert name in text
+
+
+def test_version(capsys):
+    assert code("--version") == 0
+    assert holdfast.__version__ in capsys.readouterr().out
+
+
+def test_train_then_evaluate_then_certify_then_report(place, capsys):
+    """The path of the README, on a few digits."""
+    train = "train --model small --objective stability --sigma 0.2 --epochs 2 --limit 200 --quiet"
+    assert code(*train.split(), "--out", "runs/stn") == 0
+    assert (
+        code(
+            *EVALUATE,
+            "--model",
+            "runs/stn",
+            "--norm",
+            "l2",
+            "--eps",
+            "0.2,0.4",
+            "--out",
+            "runs/eval",
+        )
+        == 0
+    )
+    assert (
+        code(
+            *EVALUATE,
+            "--model",
+            "runs/stn",
+            "--norm",
+            "l2",
+            "--eps",
+            "0.2,0.4",
+            "--sigma",
+            "0.2",
+            "--votes",
+            "20",
+            "--out",
+            "runs/vote",
+        )
+        == 0
+    )
+    assert code(*CERTIFY, "--model", "runs/stn", "--sigma", "0.2", "--out", "runs/cert") == 0
+    capsys.readouterr()
+    assert code("report", "runs/eval", "runs/vote", "runs/cert", "--out", "runs/report") == 0
+    assert "runs/report/report.html" in capsys.readouterr().out
+    assert (place / "runs/report/report.html").exists()
+    assert code("report", "runs/stn", "--out", "r") == 2
+    assert "holdfast train" in capsys.readouterr().err
+
+
+def test_attack_specifications():
+    parsed = registry.attack("pgd(steps=7, restarts=2, goal=margin, early_stop=False)", Linf(0.1))
+    assert parsed == holdfast.attacks.PGD(
+        Linf(0.1), steps=7, restarts=2, goal=holdfast.goals.margin, early_stop=False
+    )
+    assert registry.attack(" second-order ", L2(1)) == holdfast.attacks.SecondOrder(L2(1))
+    with pytest.raises(UnknownNameError, match="goal"):
+        registry.attack("pgd(goal=margn)", Linf(0.1))
+    for wrong in ("pgd(steps=__import__('os'))", "pgd(steps=3", "pgd(**{'steps': 3})", "", "a b"):
+        with pytest.raises((InputError, UnknownNameError)):
+            registry.attack(wrong, Linf(0.1))
+
+
+def test_every_attack_of_the_library_has_a_name():
+    presets = {
+        thing
+        for name, thing in vars(holdfast.attacks).items()
+        if inspect.isfunction(thing) and name[0].isupper()
+    }
+    assert presets == set(registry.ATTACKS.values())
+
+
+def test_objectives_by_name():
+    def make(name, **more):
+        options = {"eps": None, "sigma": None, "steps": 5, "step_size": None, **more}
+        return registry.objective(name, norm="linf", gamma=1.0, **options)
+
+    assert make("standard") == Standard()
+    assert make("stability", sigma=0.5) == Stability(sigma=0.5)
+    assert isinstance(make("pgd", eps=0.1), Adversarial)
+    fgsm = make("fgsm", eps=0.3)
+    assert fgsm.share == 0.5
+    assert isinstance(fgsm.attack.goal, holdfast.goals.AgainstPrediction)
+
+
+def test_lists_on_the_command_line():
+    assert Words.of("fgsm, pgd(steps=1, restarts=2),mim") == (
+        "fgsm",
+        "pgd(steps=1, restarts=2)",
+        "mim",
+    )
+    assert Numbers.of("0.1,2") == (0.1, 2.0)
+    assert Numbers.of([1, 2.5]) == Numbers.of("1,2.5")
+    assert Numbers.of(0.3) == (0.3,)
+
+
+def test_evaluate_agrees_with_the_library(place, capsys):
+    """The command's number is that of the same few lines of Python."""
+    assert code(*EVALUATE, "--model", "net.safetensors", "--eps", "0.2", "--json") == 0
+    (cell,) = json.loads(capsys.readouterr().out)["cells"]
+    model = holdfast.models.loading.load("net.safetensors")
+    digits = holdfast.data.load("digits", limit=20)
+    result = holdfast.evaluate(
+        model,
+        digits.x(torch.arange(20)),
+        digits.y,
+        [holdfast.attacks.PGD(holdfast.Linf(0.2), steps=3)],
+    )
+    assert cell["robust_accuracy"] == result.cells[0]["robust_accuracy"]

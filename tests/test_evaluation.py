@@ -1,0 +1,546 @@
+import json
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+import holdfast
+from holdfast import metrics
+from holdfast.attacks import FGSM, PGD, Attack, SecondOrder
+from holdfast.certification import Certification, certify_data
+from holdfast.certify import certify
+from holdfast.counting import Counted
+from holdfast.data import Data
+from holdfast.defenses import GaussianNoise
+from holdfast.errors import (
+    InputError,
+    InputTypeError,
+    ModelError,
+    OutputError,
+    UnknownNameError,
+)
+from holdfast.evaluation import Protocol, evaluate
+from holdfast.files import read_json
+from holdfast.grid import to_8_bit
+from holdfast.random import Stream, drawing_from
+from holdfast.results import read_images, read_rows
+from holdfast.threat import L2, Linf
+from tests.toys import Wrapped, images, random_linear, small_network, two_class
+
+
+@dataclass(frozen=True, kw_only=True)
+class Move(Attack):
+    """Moves every pixel by a fixed amount, whatever the model says."""
+
+    by: float
+    calls: int = 0
+
+    def perturb(self, model, x0, y, rng, callback=None):
+        for _ in range(self.calls):
+            with drawing_from(rng):
+                model(x0)
+        return self.threat.project(x0 + self.by, x0)
+
+
+def example(count=30):
+    model, x = small_network(), images(count)
+    y = model(x).argmax(dim=1)
+    y[:5] = (y[:5] + 1) % 4  # five images that the model gets wrong
+    return model, x, y
+
+
+class TestRows:
+    def test_robust_accuracy_is_what_the_model_says_of_the_adversarial_images(self):
+        model, x, y = example()
+        attack = PGD(Linf(0.1), steps=10)
+        result = evaluate(model, x, y, {"pgd": attack})
+        (cell,) = result.cells
+        right = torch.arange(30) >= 5
+        x_adv = x.clone()
+        x_adv[right] = attack(model, x[right], y[right], index=torch.arange(5, 30))
+        standing = (model(x_adv).argmax(dim=1) == y).float().mean()
+        assert cell["robust_accuracy"] == pytest.approx(float(standing))
+        assert cell["clean_accuracy"] == pytest.approx(25 / 30)
+        assert 0 < cell["robust_accuracy"] < cell["clean_accuracy"]
+        assert cell["low"] < cell["robust_accuracy"] < cell["high"]
+        assert cell["n"] == 30
+
+    def test_rows_hold_distances_predictions_and_losses(self):
+        model, x, y = example()
+        result = evaluate(model, x, y, {"move": Move(threat=Linf(0.2), by=0.1)})
+        rows = result.rows[result.rows["attack"] == "move"].set_index("index")
+        moved = x.clone()
+        moved[5:] = (x[5:] + 0.1).clamp(max=1)
+        delta = (moved - x).double().flatten(1)
+        assert np.allclose(rows["linf"], delta.abs().amax(dim=1))
+        assert np.allclose(rows["l2"], delta.norm(dim=1))
+        assert np.allclose(rows["l1"], delta.abs().sum(dim=1))
+        assert (rows["l0"] == (delta != 0).sum(dim=1).numpy()).all()
+        assert (rows["prediction"] == model(moved).argmax(dim=1).numpy()).all()
+        loss = nn.functional.cross_entropy(model(moved), y, reduction="none")
+        assert np.allclose(rows["loss"], loss.detach(), atol=1e-5)
+        assert (rows["fooled"] == (rows["prediction"] != rows["label"])).all()
+
+    def test_images_that_are_wrong_already_are_left_alone_and_count_as_fooled(self):
+        model, x, y = example()
+        result = evaluate(model, x, y, {"move": Move(threat=Linf(0.2), by=0.1, calls=3)})
+        wrong = result.rows[(result.rows["attack"] == "move") & (result.rows["index"] < 5)]
+        assert (wrong["linf"] == 0).all()
+        assert (wrong["forwards"] == 0).all()
+        assert wrong["fooled"].all()
+
+    def test_an_attacks_own_belief_is_not_a_result(self):
+        """An attack that fools nothing, and one that fools all but was never asked."""
+        model = two_class(torch.ones(4), 2.0)
+        x = torch.full((6, 1, 2, 2), 0.45)
+        y = torch.zeros(6, dtype=torch.int64)
+        result = evaluate(
+            model,
+            x,
+            y,
+            {"nothing": Move(threat=Linf(0.3), by=0.0), "all": Move(threat=Linf(0.3), by=0.2)},
+        )
+        assert [cell["robust_accuracy"] for cell in result.cells] == [1.0, 0.0]
+
+    def test_median_distance_is_over_what_was_fooled(self):
+        model, x, y = example()
+        result = evaluate(model, x, y, {"pgd": PGD(L2(0.5)), "none": Move(threat=L2(0.5), by=0.0)})
+        rows = result.rows[result.rows["attack"] == "pgd"]
+        fooled = rows[rows["fooled"] & (rows["clean_prediction"] == rows["label"])]
+        assert result.cells[0]["median_distance"] == pytest.approx(fooled["l2"].median())
+        assert result.cells[1]["median_distance"] is None
+
+    def test_size_zero_leaves_the_clean_accuracy(self):
+        model, x, y = example()
+        for threat in (Linf(0), L2(0)):
+            (cell,) = evaluate(model, x, y, {"pgd": PGD(threat)}).cells
+            assert cell["robust_accuracy"] == cell["clean_accuracy"]
+
+    def test_the_result_does_not_depend_on_the_batch_size(self):
+        model, x, y = example()
+        attacks = {"pgd": PGD(Linf(0.05)), "so": SecondOrder(L2(0.3), steps=5)}
+        results = [
+            evaluate(model, x, y, attacks, protocol=Protocol(batch_size=size)).rows
+            for size in (4, 30)
+        ]
+        columns = ["attack", "index", "prediction", "fooled", "forwards", "backwards"]
+        pd.testing.assert_frame_equal(results[0][columns], results[1][columns])
+        assert np.allclose(results[0]["l2"], results[1]["l2"], atol=1e-4)
+
+    def test_the_seed_counts(self):
+        model, x, y = example()
+        attacks = {"pgd": PGD(Linf(0.05))}
+        first, again, other = (
+            evaluate(model, x, y, attacks, protocol=Protocol(seed=seed)).rows for seed in (1, 1, 2)
+        )
+        pd.testing.assert_frame_equal(first, again)
+        assert (first["l2"] != other["l2"]).any()
+
+
+class TestCounting:
+    def test_passes_are_counted_exactly(self):
+        model, x, y = example()
+        attack = PGD(Linf(1e-6), steps=7)  # too small to fool, so that all steps are spent
+        (cell,) = evaluate(model, x, y, {"pgd": attack}).cells
+        assert (cell["forwards"], cell["backwards"]) == (25 * 7, 25 * 7)
+        (cell,) = evaluate(model, x, y, {"so": SecondOrder(Linf(1e-6), steps=3, samples=4)}).cells
+        # Four draws, and one look at the image itself, for each step.
+        assert (cell["forwards"], cell["backwards"]) == (25 * 3 * 5, 25 * 3 * 4)
+        (cell,) = evaluate(model, x, y, {"pgd": PGD(Linf(1e-6), steps=3, restarts=2)}).cells
+        assert (cell["forwards"], cell["backwards"]) == (25 * 7, 25 * 6)
+
+    def test_an_early_stop_saves_passes_for_that_example_only(self):
+        model, x, y = example()
+        rows = evaluate(model, x, y, {"pgd": PGD(Linf(0.15), random_start=False)}).rows
+        rows = rows[(rows["attack"] == "pgd") & (rows["index"] >= 5)]
+        assert (rows.loc[~rows["fooled"], "forwards"] == 40).all()
+        assert (rows.loc[rows["fooled"], "forwards"] < 40).any()
+
+    def test_passes_without_names_are_spread(self):
+        counted = Counted(random_linear(3, 4), torch.tensor([10, 20, 30]))
+        counted(torch.zeros(7, 4))
+        assert counted.forwards.tolist() == [3, 2, 2]
+        with drawing_from(Stream.of(0, torch.tensor([30, 10]))):
+            counted(torch.zeros(2, 4))
+        assert counted.forwards.tolist() == [4, 2, 3]
+        assert counted.backwards.tolist() == [0, 0, 0]
+
+
+class TestStochastic:
+    def test_a_noisy_model_is_attacked_through_its_average_and_judged_by_votes(self):
+        base, x, y = example()
+        model = nn.Sequential(GaussianNoise(0.1), base)
+        result = evaluate(
+            model, x, y, {"pgd": PGD(Linf(0.1), steps=3)}, protocol=Protocol(votes=50, samples=4)
+        )
+        rows = result.rows[result.rows["attack"] == "pgd"]
+        assert (rows["votes"] == 50).all()
+        assert rows["votes_for_label"].between(0, 50).all()
+        assert (rows["votes_for_prediction"] >= rows["votes_for_label"]).all()
+        attacked = rows[rows["forwards"] > 0]
+        assert (attacked["forwards"] == 3 * 4).all()
+        assert rows["votes_for_label"].nunique() > 3
+
+    def test_the_vote_that_is_attacked_is_the_one_that_is_certified(self):
+        base, x, _ = example()
+        noisy = nn.Sequential(GaussianNoise(0.3), base)
+        found = certify(base, x, sigma=0.3, n=2000)
+        result = evaluate(
+            noisy,
+            x,
+            torch.tensor(found.counts.argmax(axis=1)),
+            {"none": Move(threat=Linf(0.1), by=0.0)},
+            protocol=Protocol(votes=2000),
+        )
+        rows = result.rows[result.rows["attack"] == "none"]
+        shares = rows["votes_for_label"].to_numpy() / 2000
+        certain = found.counts.max(axis=1) / 2000
+        # Two independent estimates of the same probability.
+        assert (abs(shares - certain) < 4.5 * np.sqrt(2 * 0.25 / 2000)).all()
+
+    def test_undeclared_randomness_is_noticed(self):
+        model = nn.Sequential(small_network(), nn.Dropout(0.5))
+        model.eval()
+        model[1].forward = lambda x: nn.functional.dropout(x, 0.5, training=True)
+        x = images(10)
+        state = torch.get_rng_state()
+        with pytest.warns(UserWarning, match="differently each time"):
+            result = evaluate(
+                model,
+                x,
+                torch.zeros(10, dtype=torch.int64),
+                {"fgsm": FGSM(Linf(0.1))},
+                protocol=Protocol(votes=20),
+            )
+        assert (result.rows["votes"] == 20).all()
+        assert torch.equal(torch.get_rng_state(), state)
+
+    def test_noise_is_the_same_in_any_batch(self):
+        base, x, y = example(12)
+        model = nn.Sequential(GaussianNoise(0.3), base)
+        rows = [
+            evaluate(
+                model,
+                x,
+                y,
+                {"pgd": PGD(Linf(0.1), steps=2)},
+                protocol=Protocol(votes=9, samples=3, batch_size=size),
+            ).rows
+            for size in (5, 12)
+        ]
+        for column in ("prediction", "votes_for_label"):
+            assert (rows[0][column] == rows[1][column]).all()
+
+
+class TestResume:
+    def run(self, out, attack_calls=None, **protocol):
+        model, x, y = example()
+        attacks = {"pgd": PGD(Linf(0.1), steps=5), "so": SecondOrder(L2(0.3), steps=3)}
+        return evaluate(model, x, y, attacks, protocol=Protocol(batch_size=8, **protocol), out=out)
+
+    def test_a_killed_run_ends_as_an_unbroken_one(self, tmp_path, monkeypatch):
+        whole = self.run(tmp_path / "whole")
+        from holdfast.judge import Judge
+
+        original, calls = Judge.attack_rows, []
+
+        def dies(self, *arguments):
+            calls.append(1)
+            if len(calls) == 6:
+                raise KeyboardInterrupt
+            return original(self, *arguments)
+
+        monkeypatch.setattr(Judge, "attack_rows", dies)
+        with pytest.raises(KeyboardInterrupt):
+            self.run(tmp_path / "broken")
+        assert not read_json(tmp_path / "broken" / "run.json")["complete"]
+        monkeypatch.setattr(Judge, "attack_rows", original)
+        broken = self.run(tmp_path / "broken")
+        for name in ("rows.csv",):
+            assert (tmp_path / "whole" / name).read_bytes() == (
+                tmp_path / "broken" / name
+            ).read_bytes()
+        without = [
+            [{k: v for k, v in cell.items() if k != "seconds"} for cell in result.cells]
+            for result in (whole, broken)
+        ]
+        assert without[0] == without[1]
+        assert not (tmp_path / "broken" / "rows").exists()
+
+    def test_a_finished_run_is_read_not_run(self, tmp_path, monkeypatch):
+        first = self.run(tmp_path / "run")
+        from holdfast.judge import Judge
+
+        monkeypatch.setattr(Judge, "attack_rows", None)
+        before = (tmp_path / "run" / "run.json").read_bytes()
+        second = self.run(tmp_path / "run")
+        assert first.cells == second.cells
+        pd.testing.assert_frame_equal(first.rows, second.rows)
+        assert (tmp_path / "run" / "run.json").read_bytes() == before
+
+    def test_other_settings_are_refused(self, tmp_path):
+        self.run(tmp_path / "run")
+        with pytest.raises(OutputError, match="seed = 0, and now it is 1"):
+            self.run(tmp_path / "run", seed=1)
+        (tmp_path / "other").mkdir()
+        (tmp_path / "other" / "thesis.txt").write_text("mine")
+        with pytest.raises(OutputError, match="not empty"):
+            self.run(tmp_path / "other")
+        with pytest.raises(OutputError, match="is a file"):
+            self.run(tmp_path / "other" / "thesis.txt")
+        assert (tmp_path / "other" / "thesis.txt").read_text() == "mine"
+
+    def test_another_model_is_refused(self, tmp_path):
+        _, x, y = example()
+        attacks = {"fgsm": FGSM(Linf(0.1))}
+        evaluate(small_network(seed=0), x, y, attacks, out=tmp_path / "run")
+        with pytest.raises(OutputError, match="model_fingerprint"):
+            evaluate(small_network(seed=1), x, y, attacks, out=tmp_path / "run")
+
+    def test_the_record_is_complete(self, tmp_path):
+        result = self.run(tmp_path / "run")
+        about = read_json(tmp_path / "run" / "run.json")
+        assert about["complete"]
+        assert about["kind"] == "evaluate"
+        assert about["cells"] == result.cells
+        assert about["settings"]["seed"] == 0
+        assert about["settings"]["attacks"][0]["attack"].startswith("Ascent(threat=Linf(eps=0.1)")
+        assert set(about["versions"]) >= {"python", "torch", "holdfast"}
+        assert about["hardware"]["cores"] >= 1
+        pd.testing.assert_frame_equal(read_rows(tmp_path / "run"), result.rows)
+
+
+class TestImages:
+    def test_adversarial_images_are_kept(self, tmp_path):
+        model, x, y = example()
+        attack = PGD(Linf(0.1), steps=5)
+        evaluate(
+            model,
+            x,
+            y,
+            {"pgd": attack},
+            protocol=Protocol(keep=10, batch_size=8),
+            out=tmp_path / "run",
+        )
+        kept = read_images(tmp_path / "run", 1)
+        assert kept["index"].tolist() == list(range(10))
+        assert torch.equal(kept["x"], x[:10])
+        rows = read_rows(tmp_path / "run")
+        rows = rows[rows["attack"] == "pgd"].head(10)
+        assert (model(kept["x_adv"]).argmax(dim=1).numpy() == rows["prediction"]).all()
+        assert (Linf(0.1).distance(kept["x_adv_8bit"], x[:10]) <= 0.1 * (1 + 1e-6)).all()
+        levels = kept["x_adv_8bit"] * 255
+        assert torch.allclose(levels, levels.round(), atol=1e-4)
+        assert torch.equal(kept["prediction_8bit"], model(kept["x_adv_8bit"]).argmax(dim=1))
+
+    def test_none_are_kept_on_request(self, tmp_path):
+        model, x, y = example()
+        evaluate(
+            model, x, y, {"f": FGSM(Linf(0.1))}, protocol=Protocol(keep=0), out=tmp_path / "run"
+        )
+        assert read_images(tmp_path / "run", 1) == {}
+
+    @pytest.mark.parametrize("threat", [Linf(3.4 / 255), L2(0.2), Linf(0.4 / 255)])
+    def test_the_8_bit_grid_stays_within_the_ball(self, threat):
+        x0 = (images(20) * 255).round() / 255
+        x_adv = threat.project(x0 + 0.1 * (images(20, seed=3) - 0.5), x0)
+        rounded, possible = to_8_bit(x_adv, x0, threat)
+        assert possible.all()
+        assert (threat.distance(rounded, x0) <= threat.eps * (1 + 1e-6)).all()
+
+    def test_a_ball_without_a_grid_point_is_told(self):
+        x0 = torch.full((1, 1, 1, 1), 0.5 / 255)
+        _, possible = to_8_bit(x0, x0, Linf(0.1 / 255))
+        assert not possible.any()
+
+
+class TestMetrics:
+    def table(self, fooled, eps, attack="a", norm="l2"):
+        return pd.DataFrame(
+            {
+                "attack": attack,
+                "norm": norm,
+                "eps": eps,
+                "index": range(len(fooled)),
+                "label": 0,
+                "clean_prediction": 0,
+                "fooled": fooled,
+            }
+        )
+
+    def test_the_worst_case_is_taken_per_example_over_attacks_and_smaller_sizes(self):
+        rows = pd.concat(
+            [
+                self.table([True, False, False, False], 0.1, "a"),
+                self.table([False, True, False, False], 0.1, "b"),
+                self.table([False, False, True, False], 0.2, "a"),
+            ]
+        )
+        found = metrics.strongest(rows)
+        assert found["eps"].tolist() == [0.0, 0.1, 0.2]
+        assert found["robust_accuracy"].tolist() == [1.0, 0.5, 0.25]
+
+    def test_the_certified_curve_counts_right_answers_by_radius(self):
+        rows = pd.DataFrame(
+            {"prediction": [0, 0, 1, -1], "label": 0, "radius": [0.5, 1.0, 2.0, 0.0]}
+        )
+        curve = metrics.certified_curve(rows)
+        assert curve == [(0.0, 0.5), (0.5, 0.5), (1.0, 0.25)]
+        assert metrics.accuracy_at(curve, 0.5) == 0.5
+        assert metrics.accuracy_at(curve, 0.500001) == 0.25
+        assert metrics.accuracy_at(curve, 1.1) == 0.0
+        found = metrics.certified(rows, [0.0, 0.7, 3.0])
+        assert found["robust_accuracy"].tolist() == [0.5, 0.25, 0.0]
+
+    def test_a_planted_false_certificate_is_found(self):
+        proven = pd.DataFrame(
+            {"index": [0, 1, 2], "label": 0, "prediction": [0, 0, 1], "radius": [1.0, 1.0, 1.0]}
+        )
+        attacked = pd.DataFrame(
+            {
+                "attack": "a",
+                "index": [0, 1, 2],
+                "l2": [0.5, 0.5, 0.5],
+                "fooled": [True, True, True],
+                # Lost by far; lost within chance; not certified rightly in the first place.
+                "votes_for_prediction": [90, 51, 90],
+                "votes_for_label": [10, 49, 10],
+            }
+        )
+        assert metrics.broken_certificates(attacked, proven) == (1, 2)
+        attacked["l2"] = 1.5
+        assert metrics.broken_certificates(attacked, proven) == (0, 0)
+
+
+class TestCertification:
+    def test_rows_and_cell(self, tmp_path):
+        model, x, y = example()
+        how = Certification(sigma=0.2, n=200, confidence=0.9)
+        (cell,) = certify_data(model, Data.of(x, y), how, {"model": "m"}, tmp_path / "run")
+        expected = certify(model, x, sigma=0.2, n=200, confidence=0.9)
+        rows = read_rows(tmp_path / "run")
+        assert (rows["prediction"] == expected.prediction).all()
+        assert (rows["radius"] == expected.radius).all()
+        assert np.allclose(rows["p1"], expected.p1)
+        counts = [
+            {int(k): int(v) for k, v in (part.split(":") for part in line.split())}
+            for line in rows["votes"]
+        ]
+        for found, count in zip(counts, expected.counts, strict=True):
+            assert found == {k: v for k, v in enumerate(count) if v}
+        right = expected.prediction == y.numpy()
+        assert cell["accuracy"] == pytest.approx(right.mean())
+        assert cell["abstained"] == pytest.approx(expected.abstained.mean())
+        assert cell["forwards"] == 30 * 200
+        assert cell["curve"][0] == [0.0, pytest.approx(right.mean())]
+        values = [accuracy for _, accuracy in cell["curve"]]
+        assert values == sorted(values, reverse=True)
+        assert json.loads(json.dumps(cell, allow_nan=False)) == cell
+
+    def test_it_resumes(self, tmp_path, monkeypatch):
+        from holdfast import certification
+
+        model, x, y = example()
+        how = Certification(sigma=0.2, n=5000)  # few images in a chunk
+        whole = certify_data(model, Data.of(x, y), how, {"model": "m"}, tmp_path / "whole")
+        original, calls = certification._rows, []
+
+        def dies(*arguments):
+            calls.append(1)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            return original(*arguments)
+
+        monkeypatch.setattr(certification, "_rows", dies)
+        with pytest.raises(KeyboardInterrupt):
+            certify_data(model, Data.of(x, y), how, {"model": "m"}, tmp_path / "broken")
+        broken = certify_data(model, Data.of(x, y), how, {"model": "m"}, tmp_path / "broken")
+        assert len(calls) == 3 + 4 - 2
+        assert (tmp_path / "whole/rows.csv").read_bytes() == (
+            tmp_path / "broken/rows.csv"
+        ).read_bytes()
+        assert whole[0]["curve"] == broken[0]["curve"]
+
+    @pytest.mark.parametrize(
+        ("change", "error"),
+        [
+            ({"sigma": 0.0}, InputError),
+            ({"n": 0}, InputError),
+            ({"confidence": 1.0}, InputError),
+            ({"bound": "x"}, UnknownNameError),
+            ({"interval": "x"}, UnknownNameError),
+            ({"batch_size": 0}, InputError),
+        ],
+    )
+    def test_bad_parameters(self, change, error):
+        with pytest.raises(error):
+            Certification(**{"sigma": 0.1, **change})
+
+
+@pytest.mark.usefixtures("unchecked")
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("change", "error", "words"),
+        [
+            ({"x": images(4) * 2}, InputError, "image 0"),
+            ({"x": images(4).int()}, InputTypeError, "int32"),
+            ({"y": torch.tensor([0, 1])}, InputError, "4 images"),
+            ({"y": torch.tensor([0, 1, 2, 9])}, InputError, "label 3 is 9"),
+            ({"attacks": []}, InputError, "no attack"),
+            ({"attacks": [FGSM(Linf(0.1))] * 2}, InputError, "same name"),
+            ({"model": Wrapped(lambda x: x)}, ModelError, "shape"),
+            ({"model": Wrapped(lambda x: x @ torch.ones(3, 3))}, ModelError, "RuntimeError"),
+            ({"model": Wrapped(lambda x: x.flatten(1) * torch.nan)}, ModelError, "image 0"),
+        ],
+    )
+    def test_nothing_is_written(self, tmp_path, change, error, words):
+        arguments = {
+            "model": small_network(),
+            "x": images(4),
+            "y": torch.tensor([0, 1, 2, 3]),
+            "attacks": [FGSM(Linf(0.1))],
+            **change,
+        }
+        with pytest.raises(error, match=words):
+            evaluate(*arguments.values(), out=tmp_path / "run")
+        assert not list(tmp_path.iterdir())
+
+    def test_nan_under_attack_is_told(self):
+        def brittle(x):
+            flat = x.flatten(1)
+            return torch.where(flat > 0.75, torch.nan, flat)[:, :4]
+
+        x = torch.full((3, 1, 2, 2), 0.7)
+        x[:, 0, 0, 0] = 0.74
+        y = torch.zeros(3, dtype=torch.int64)
+        with pytest.raises(ModelError, match="NaN for image 0 under move"):
+            evaluate(Wrapped(brittle), x, y, {"move": Move(threat=Linf(0.1), by=0.1)})
+
+    @pytest.mark.parametrize(
+        "wrong", [{"batch_size": 0}, {"votes": 0}, {"samples": 0}, {"keep": -1}]
+    )
+    def test_protocol(self, wrong):
+        with pytest.raises(InputError):
+            Protocol(**wrong)
+
+
+def test_training_mode_is_warned_of_once_and_restored():
+    model, x, y = example()
+    model.train()
+    with pytest.warns(UserWarning, match="training mode") as caught:
+        evaluate(model, x, y, {"a": FGSM(Linf(0.1)), "b": FGSM(L2(0.1))})
+    assert len(caught) == 1
+    assert all(layer.training for layer in model.modules())
+
+
+def test_the_names_that_stay():
+    assert holdfast.evaluate is evaluate
+    assert holdfast.certify.certify is certify
+    assert math.isclose(holdfast.certify.renyi_radius(0.6, 0.4, 1.0), 0.202216, abs_tol=1e-6)
+    for name in ("FGSM", "RFGSM", "StepLL", "PGD", "SecondOrder"):
+        assert callable(getattr(holdfast.attacks, name))
+    assert holdfast.Linf(0.1).eps == holdfast.L2(0.1).eps

@@ -1,0 +1,153 @@
+import numpy as np
+import pytest
+import torch
+from scipy import integrate, stats
+from torch import nn
+
+from holdfast import goals
+from holdfast.defenses import GaussianNoise
+from holdfast.errors import GradientError, InputError
+from holdfast.gradients import Average, autograd
+from holdfast.random import Stream
+from holdfast.types import Scored
+from tests.toys import Wrapped, images, small_network
+
+
+class Quadratic:
+    """½ (x - c)ᵀ A (x - c): its gradient A (x - c) is linear, so averaging over noise keeps it."""
+
+    def __init__(self, matrix, centre):
+        self.matrix, self.centre = matrix, centre
+
+    def __call__(self, x):
+        delta = x - self.centre
+        value = 0.5 * ((delta @ self.matrix) * delta).sum(dim=1)
+        return Scored(value, value > 1)
+
+    def take(self, index):
+        del index
+        return self
+
+
+def quadratic(size=3):
+    generator = torch.Generator().manual_seed(0)
+    half = torch.randn(size, size, generator=generator)
+    return Quadratic(half @ half.T, torch.rand(size, generator=generator))
+
+
+def streams(count, seed=0):
+    return Stream.of(seed, torch.arange(count))
+
+
+def test_autograd_is_the_gradient():
+    score, x = quadratic(), torch.rand(4, 3)
+    slope = autograd(score)(x, streams(4))
+    assert torch.allclose(slope.grad, (x - score.centre) @ score.matrix, atol=1e-6)
+    assert torch.allclose(slope.value, score(x).value)
+
+
+def test_average_over_noise_is_unbiased_in_scale_and_sign():
+    """The mean over many draws is the true gradient, within its standard error."""
+    score, x, samples, noise = quadratic(), torch.rand(2, 3), 20_000, 0.3
+    truth = (x - score.centre) @ score.matrix
+    estimate = Average(samples=samples, noise=noise)(score)(x, streams(2)).grad
+    # One draw errs by A d with d ~ N(0, σ² I): standard deviation σ ‖A_i‖ per coordinate.
+    error = noise * score.matrix.norm(dim=1) / samples**0.5
+    assert ((estimate - truth).abs() < 4.5 * error).all()
+
+
+def test_average_value_is_the_mean_score():
+    """E ½ (x+d-c)ᵀA(x+d-c) = score(x) + σ²/2 · tr A."""
+    score, x = quadratic(), torch.rand(2, 3)
+    slope = Average(samples=50_000, noise=0.2)(score)(x, streams(2))
+    expected = score(x).value + 0.02 * score.matrix.trace()
+    assert torch.allclose(slope.value, expected, rtol=0.02)
+
+
+def test_one_draw_is_the_gradient_at_that_point():
+    score, x, rng = quadratic(), torch.rand(4, 3), streams(4)
+    slope = Average(samples=1, noise=0.5)(score)(x, rng)
+    d = 0.5 * rng.copies(0, 1).fold("noise").normal((3,))
+    assert torch.allclose(slope.grad, (x + d - score.centre) @ score.matrix, atol=1e-5)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+def test_chunks_do_not_change_the_average(noise):
+    model = nn.Sequential(GaussianNoise(0.2), small_network())
+    x, y = images(5), torch.zeros(5, dtype=torch.int64)
+    score = goals.margin(model, x, y)
+    slopes = [
+        Average(samples=7, noise=noise, memory=memory)(score)(x, streams(5))
+        for memory in (1, 40_000, 2**30)
+    ]
+    for slope in slopes[1:]:
+        assert torch.allclose(slope.grad, slopes[0].grad, atol=1e-6)
+        assert torch.allclose(slope.value, slopes[0].value, atol=1e-6)
+
+
+def test_memory_limits_the_batch_and_plenty_makes_one_batch():
+    sizes = []
+
+    class Watch(nn.Module):
+        def forward(self, x):
+            sizes.append(len(x))
+            return x.flatten(1)[:, :3].tanh()
+
+    x, y = images(4), torch.zeros(4, dtype=torch.int64)
+    score = goals.cross_entropy(Watch(), x, y)
+    Average(samples=9, memory=2**30)(score)(x, streams(4))
+    assert sizes == [4, 32]
+    sizes.clear()
+    Average(samples=5, memory=1)(score)(x, streams(4))
+    assert sizes == [4] * 5
+
+
+def test_eot_averages_gradients_over_the_models_noise():
+    """E ∇ of a logistic loss at x + N(0, σ²) is known by numerical integration."""
+    sigma, x, y = 0.5, torch.tensor([[0.3], [0.8]]), torch.tensor([0, 0])
+    model = nn.Sequential(GaussianNoise(sigma), Wrapped(lambda z: torch.cat([-z, z], dim=1)))
+    estimate = Average(samples=20_000)(goals.cross_entropy(model, x, y))(x, streams(2)).grad
+    for row, start in zip(estimate[:, 0].tolist(), x[:, 0].tolist(), strict=True):
+        # The loss is log(1 + e^2z), its slope 2 / (1 + e^-2z).
+        truth, _ = integrate.quad(
+            lambda z, m=start: 2 / (1 + np.exp(-2 * z)) * stats.norm.pdf(z, m, sigma), -6, 6
+        )
+        assert row == pytest.approx(truth, abs=0.015)
+
+
+def test_reached_is_asked_of_the_image_itself_not_of_noisy_copies():
+    model, x = small_network(), images(6)
+    right = model(x).argmax(dim=1)
+    slope = Average(samples=5, noise=50.0)(goals.margin(model, x, right))(x, streams(6))
+    assert not slope.reached.any()
+
+
+def test_no_gradient_is_an_error_that_offers_bpda():
+    class Threshold(nn.Module):
+        def forward(self, x):
+            return nn.functional.one_hot((x.flatten(1).sum(dim=1) > 18).long(), 2).float()
+
+    class Detached(nn.Module):
+        def forward(self, x):
+            return x.flatten(1)[:, :2].detach() + nn.Parameter(torch.zeros(2))
+
+    x, y = images(3), torch.zeros(3, dtype=torch.int64)
+    for model in (Threshold(), Detached()):
+        with pytest.raises(GradientError, match="BPDA"):
+            autograd(goals.margin(model, x, y))(x, streams(3))
+
+
+def test_estimators_write_no_grad():
+    model, x = small_network(), images(3)
+    score = goals.cross_entropy(model, x, torch.zeros(3, dtype=torch.int64))
+    for gradient in (autograd, Average(samples=3, noise=0.1)):
+        gradient(score)(x, streams(3))
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert x.grad is None
+    assert not x.requires_grad
+
+
+@pytest.mark.parametrize("wrong", [{"samples": 0}, {"samples": 3, "noise": -0.1}])
+def test_parameters_are_checked(wrong):
+    with pytest.raises(InputError):
+        Average(**wrong)

@@ -1,0 +1,142 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast import goals, losses
+from holdfast.errors import InputError
+from tests.toys import images, random_linear, small_network
+
+
+@st.composite
+def logits_and_labels(draw):
+    classes = draw(st.integers(2, 6))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
+    scale = draw(st.sampled_from([1e-3, 1.0, 30.0]))
+    logits = scale * torch.randn(5, classes, generator=generator, dtype=torch.float64)
+    y = torch.randint(classes, (5,), generator=generator)
+    target = (y + 1 + torch.randint(classes - 1, (5,), generator=generator)) % classes
+    return logits, y, target
+
+
+@given(logits_and_labels())
+def test_losses_are_their_formulas(situation):
+    logits, y, target = situation
+    for i, (z, k, t) in enumerate(zip(logits.tolist(), y.tolist(), target.tolist(), strict=True)):
+        others = [value for j, value in enumerate(z) if j != k]
+        ordered = sorted(z, reverse=True)
+        assert float(losses.margin(logits, y)[i]) == pytest.approx(max(others) - z[k])
+        assert float(losses.cross_entropy(logits, y)[i]) == pytest.approx(
+            float(-logits[i].log_softmax(0)[k])
+        )
+        beside = [value for j, value in enumerate(z) if j != t]
+        assert float(losses.towards_margin(logits, y, target)[i]) == pytest.approx(
+            z[t] - max(beside)
+        )
+        if len(z) >= 3:
+            assert float(losses.dlr(logits, y)[i]) == pytest.approx(
+                -(z[k] - max(others)) / (ordered[0] - ordered[2])
+            )
+        if len(z) >= 4:
+            assert float(losses.towards_dlr(logits, y, target)[i]) == pytest.approx(
+                -(z[k] - z[t]) / (ordered[0] - (ordered[2] + ordered[3]) / 2)
+            )
+
+
+@given(logits_and_labels())
+def test_losses_rise_as_the_attacker_gains(situation):
+    """Taking from the label, or giving to the target, never lowers a loss."""
+    logits, y, target = situation
+    worse = logits.scatter_add(1, y[:, None], torch.full((5, 1), -0.1, dtype=logits.dtype))
+    closer = logits.scatter_add(1, target[:, None], torch.full((5, 1), 0.1, dtype=logits.dtype))
+    for loss in (losses.cross_entropy, losses.margin):
+        assert (loss(worse, y) >= loss(logits, y)).all()
+    for loss in (losses.towards_cross_entropy, losses.towards_margin):
+        assert (loss(closer, y, target) >= loss(logits, y, target)).all()
+
+
+@given(logits_and_labels(), st.sampled_from([-1e3, 7.0]))
+def test_a_constant_added_to_all_logits_changes_nothing(situation, constant):
+    logits, y, target = situation
+    for loss in (losses.cross_entropy, losses.margin):
+        assert torch.allclose(loss(logits + constant, y), loss(logits, y), atol=1e-9)
+    assert torch.allclose(
+        losses.towards_dlr(logits + constant, y, target),
+        losses.towards_dlr(logits, y, target),
+        rtol=1e-6,
+    )
+
+
+@given(logits_and_labels())
+def test_dlr_does_not_depend_on_the_logits_scale(situation):
+    logits, y, target = situation
+    if logits.shape[1] >= 3:
+        assert torch.allclose(losses.dlr(1e4 * logits, y), losses.dlr(logits, y), rtol=1e-9)
+        assert torch.allclose(
+            losses.towards_dlr(1e4 * logits, y, target), losses.towards_dlr(logits, y, target)
+        )
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_few_classes_give_finite_losses_and_gradients(classes):
+    logits = torch.tensor([[1.0] * classes, [2.0] + [0.0] * (classes - 1)], requires_grad=True)
+    y, target = torch.tensor([0, 0]), torch.tensor([1, 1])
+    for value in (losses.dlr(logits, y), losses.towards_dlr(logits, y, target)):
+        assert value.isfinite().all()
+        (grad,) = torch.autograd.grad(value[1], logits, retain_graph=True)
+        assert grad.isfinite().all()
+    # With two classes the quotient would be constant; what is left must still ascend.
+    if classes == 2:
+        assert torch.equal(losses.dlr(logits, y), losses.margin(logits, y))
+
+
+def test_reached_says_what_the_model_says():
+    model, x = small_network(), images(12)
+    prediction = model(x).argmax(dim=1)
+    y = prediction.clone()
+    y[:4] = (y[:4] + 1) % 4
+    assert torch.equal(goals.margin(model, x, y)(x).reached, prediction != y)
+    reached = goals.toward(2)(model, x, y)(x).reached
+    assert torch.equal(reached, prediction == 2)
+
+
+def test_take_is_the_score_of_the_chosen_examples_repeats_allowed():
+    model, x, y = small_network(), images(6), torch.arange(6) % 4
+    for goal in (
+        goals.dlr,
+        goals.toward_least_likely,
+        goals.toward(torch.tensor([3, 2, 1, 0, 3, 2])),
+    ):
+        score = goal(model, x, y)
+        chosen = torch.tensor([5, 0, 0, 3])
+        assert torch.allclose(score.take(chosen)(x[chosen]).value, score(x).value[chosen])
+
+
+def test_the_least_likely_class_is_fixed_on_the_clean_image():
+    model, x, y = random_linear(5, 36), images(7), torch.zeros(7, dtype=torch.int64)
+    score = goals.toward_least_likely(model, x, y)
+    least = model(x).argmin(dim=1)
+    elsewhere = images(7, seed=9)
+    assert torch.equal(
+        score(elsewhere).value, losses.towards_cross_entropy(model(elsewhere), y, least)
+    )
+
+
+def test_against_prediction_never_sees_the_label():
+    model, x = small_network(), images(8)
+    prediction = model(x).argmax(dim=1)
+    goal = goals.AgainstPrediction(goals.cross_entropy)
+    for y in (prediction, (prediction + 1) % 4):
+        assert torch.equal(goal(model, x, y)(x).value, losses.cross_entropy(model(x), prediction))
+
+
+def test_as_many_targets_as_images():
+    model, x, y = small_network(), images(3), torch.zeros(3, dtype=torch.int64)
+    with pytest.raises(InputError, match="2 targets for 3 images"):
+        goals.toward(torch.tensor([1, 2]))(model, x, y)
+
+
+def test_goals_are_recorded_by_name():
+    assert repr(goals.margin) == "margin"
+    assert repr(goals.toward_least_likely) == "toward_least_likely[towards_cross_entropy]"
+    assert repr(goals.AgainstPrediction(goals.dlr)) == "AgainstPrediction(goal=dlr)"

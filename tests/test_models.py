@@ -1,0 +1,173 @@
+import pickle
+import sys
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from holdfast import models
+from holdfast.errors import (
+    DamagedFileError,
+    InputError,
+    MissingFileError,
+    ModelError,
+    UnknownNameError,
+)
+from holdfast.models import ARCHITECTURES, Architecture, Normalize
+from holdfast.models.loading import fingerprint, load
+from holdfast.training.checkpoint import save_model
+
+# Weights and biases counted by hand from the papers' tables, for MNIST's 28×28 images.
+PARAMETERS = {
+    "A": (64 * 25 + 64) + (64 * 64 * 25 + 64) + (64 * 20 * 20 * 128 + 128) + (128 * 10 + 10),
+    "B": (64 * 64 + 64) + (128 * 64 * 36 + 128) + (128 * 128 * 25 + 128) + (128 * 10 + 10),
+    "Bstar": (64 * 64 + 64) + (128 * 64 * 36 + 128) + (128 * 128 * 25 + 128) + (128 * 10 + 10),
+    "C": (128 * 9 + 128) + (64 * 128 * 9 + 64) + (64 * 5 * 5 * 128 + 128) + (128 * 10 + 10),
+    "D": (784 * 300 + 300) + 3 * (300 * 300 + 300) + (300 * 10 + 10),
+    "madry-mnist": (32 * 25 + 32) + (64 * 32 * 25 + 64) + (7 * 7 * 64 * 1024 + 1024) + 10250,
+    "mlp": (784 * 500 + 500) + (500 * 150 + 150) + (150 * 10 + 10),
+    "lenet": (20 * 25 + 20) + (50 * 20 * 25 + 50) + (4 * 4 * 50 * 500 + 500) + (500 * 10 + 10),
+    "malade-cnn": (128 * 9 + 128) + (64 * 128 * 25 + 64) + (11 * 11 * 64 * 128 + 128) + 1290,
+    "small": (16 * 9 + 16) + (32 * 16 * 9 + 32) + (14 * 14 * 32 * 128 + 128) + (128 * 10 + 10),
+}
+
+
+def architecture(name="small", shape=(1, 8, 8), **more):
+    return Architecture(name=name, shape=shape, classes=10, **more)
+
+
+def test_every_architecture_is_counted():
+    assert set(PARAMETERS) == set(ARCHITECTURES)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_architectures_are_those_of_the_papers(name):
+    network = architecture(name, (1, 28, 28)).build()
+    assert sum(p.numel() for p in network.parameters()) == PARAMETERS[name]
+    assert network(torch.rand(2, 1, 28, 28)).shape == (2, 10)
+
+
+def test_b_has_input_dropout_and_bstar_has_not():
+    assert isinstance(models.B()[0], nn.Dropout)
+    assert not isinstance(models.Bstar()[0], nn.Dropout)
+    x = torch.rand(1, 1, 28, 28)
+    b, bstar = models.B().eval(), models.Bstar().eval()
+    bstar.load_state_dict(dict(zip(bstar.state_dict(), b.state_dict().values(), strict=True)))
+    assert torch.equal(b(x), bstar(x))
+
+
+def test_other_shapes_and_classes():
+    network = Architecture(name="C", shape=(3, 32, 32), classes=7).build()
+    assert network(torch.rand(2, 3, 32, 32)).shape == (2, 7)
+    with pytest.raises(InputError, match="8×8 pixels are too small"):
+        architecture("A").build()
+
+
+def test_initial_weights_come_from_the_seed():
+    state = torch.get_rng_state()
+    first, again, other = (architecture().build(seed) for seed in (1, 1, 2))
+    assert fingerprint(first) == fingerprint(again) != fingerprint(other)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_normalisation_is_a_layer():
+    network = architecture(normalized=True).build(mean=[0.3], std=[0.4])
+    x = torch.rand(2, 1, 8, 8)
+    assert torch.allclose(network[0](x), (x - 0.3) / 0.4)
+    assert torch.equal(network(x), network[1](network[0](x)))
+    with pytest.raises(InputError, match="do not fit"):
+        Normalize([0.5], [0.1, 0.1])
+    with pytest.raises(InputError, match="above 0"):
+        Normalize([0.5], [0.0])
+
+
+def test_unknown_architecture():
+    with pytest.raises(UnknownNameError, match="did you mean 'lenet'"):
+        architecture("lennet")
+
+
+@pytest.mark.parametrize("normalized", [False, True])
+def test_checkpoints_give_the_network_back(tmp_path, normalized):
+    made = architecture(normalized=normalized)
+    network = made.build(3, [0.2], [0.5]).eval()
+    save_model(tmp_path / "model.safetensors", network, made)
+    for spec in (tmp_path, tmp_path / "model.safetensors"):
+        loaded = load(str(spec))
+        assert not loaded.training
+        x = torch.rand(3, 1, 8, 8)
+        assert torch.allclose(loaded(x), network(x), atol=1e-6)
+        assert fingerprint(loaded) == fingerprint(network)
+
+
+def test_a_layer_without_weights_leaves_the_fingerprint():
+    network = architecture().build()
+    assert fingerprint(nn.Sequential(nn.Identity(), network)) == fingerprint(network)
+
+
+class Bomb:
+    def __reduce__(self):
+        import pathlib
+
+        return (pathlib.Path("exploded").touch, ())
+
+
+def test_loading_never_executes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(pickle.dumps(Bomb()))
+    torch.save(Bomb(), tmp_path / "torch.safetensors")
+    for name in ("model.safetensors", "torch.safetensors"):
+        with pytest.raises(DamagedFileError):
+            load(str(tmp_path / name))
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_damaged_and_missing_checkpoints(tmp_path):
+    made = architecture()
+    path = tmp_path / "model.safetensors"
+    save_model(path, made.build(), made)
+    whole = path.read_bytes()
+    for part in (whole[: len(whole) // 2], b"", b"\0" * 100):
+        path.write_bytes(part)
+        with pytest.raises(DamagedFileError, match="damaged"):
+            load(str(path))
+    save_file({"weight": torch.zeros(3)}, path)
+    with pytest.raises(DamagedFileError, match="not written by Holdfast"):
+        load(str(path))
+    wrong = Architecture(name="mlp", shape=(1, 8, 8), classes=10)
+    save_model(path, made.build(), wrong)
+    with pytest.raises(DamagedFileError, match="does not hold the network"):
+        load(str(path))
+    with pytest.raises(MissingFileError, match="there is no model"):
+        load(str(tmp_path / "nowhere"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(MissingFileError, match="no finished network"):
+        load(str(tmp_path / "empty"))
+
+
+def test_callables(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "user_models.py").write_text(
+        "import torch\n"
+        "def good():\n    return torch.nn.Flatten()\n"
+        "def bad():\n    return 3\n"
+        "def broken():\n    raise KeyError('weights')\n"
+        "def needs(x):\n    return torch.nn.Flatten()\n"
+    )
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    assert isinstance(load("user_models:good"), nn.Flatten)
+    for spec, words in (
+        ("user_models:bad", "returned a int"),
+        ("user_models:broken", "KeyError"),
+        ("user_models:needs", "no arguments"),
+        ("user_models:nothing", "no 'nothing'"),
+        ("no_such_module:f", "cannot be imported"),
+        (":f", "cannot be imported"),
+    ):
+        with pytest.raises(ModelError, match=words):
+            load(spec)
+
+
+def test_an_architecture_is_no_model():
+    with pytest.raises(InputError, match="without weights"):
+        load("lenet")

@@ -1,0 +1,202 @@
+import re
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from holdfast.attacks import FGSM, PGD
+from holdfast.certification import Certification, certify_data
+from holdfast.data import Data
+from holdfast.defenses import GaussianNoise
+from holdfast.errors import InputError, MissingFileError, OutputError
+from holdfast.evaluation import Protocol, evaluate_data
+from holdfast.files import read_json
+from holdfast.report.page import build
+from holdfast.threat import L2, Linf
+from tests.toys import images, small_network
+
+VOID = {"meta", "img", "br", "link"}
+
+
+class Page(HTMLParser):
+    """Checks that every element is closed; collects addresses and text."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.addresses, self.text = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in VOID:
+            self.open.append(tag)
+        self.addresses += [v for k, v in attrs if k in ("src", "href", "xlink:href")]
+
+    def handle_startendtag(self, tag, attrs):
+        self.addresses += [v for k, v in attrs if k in ("src", "href", "xlink:href")]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two networks; the first evaluated with and without noise and certified, in three channels."""
+    root = tmp_path_factory.mktemp("runs")
+    x = images(12, (3, 6, 6))
+    made = {}
+    for seed, name in enumerate(("one", "two")):
+        model = small_network((3, 6, 6), seed=seed)
+        data = Data.of(x, model(x).argmax(dim=1))
+        base = {"model": f"nets/{name}", "data": "tensors"}
+        for norm, kind, sizes in (("linf", Linf, (0.02, 0.1)), ("l2", L2, (0.1, 0.5))):
+            attacks = [(n, m(kind(s))) for s in sizes for n, m in (("fgsm", FGSM), ("pgd", PGD))]
+            made[f"{name}-{norm}"] = root / f"{name}-{norm}"
+            evaluate_data(
+                model, data, attacks, Protocol(), {**base, "sigma": None}, made[f"{name}-{norm}"]
+            )
+        if name == "one":
+            made["vote"] = root / "vote"
+            evaluate_data(
+                nn.Sequential(GaussianNoise(0.1), model),
+                data,
+                [("pgd", PGD(L2(0.5), steps=3))],
+                Protocol(votes=20, samples=2),
+                {**base, "sigma": 0.1},
+                made["vote"],
+            )
+        made[f"{name}-cert"] = root / f"{name}-cert"
+        certify_data(model, data, Certification(sigma=0.1, n=100), base, made[f"{name}-cert"])
+    return made
+
+
+@pytest.fixture(scope="module")
+def report(runs, tmp_path_factory):
+    out = tmp_path_factory.mktemp("report") / "report"
+    return build(list(runs.values()), out)
+
+
+def page_of(path):
+    page = Page()
+    page.feed(path.read_text())
+    page.close()
+    assert page.open == []
+    return page
+
+
+def test_the_page_needs_nothing_else(report):
+    page = page_of(report)
+    for address in page.addresses:
+        assert address.startswith(("data:image/png;base64,", "#"))
+    html = report.read_text()
+    assert "<script" not in html
+    assert "@import" not in html
+    assert not re.search(r"url\((?!#)", html)
+
+
+def test_it_shows_everything_named(report):
+    page = page_of(report)
+    text = " ".join(page.text)
+    for words in (
+        "Summary",
+        "one",
+        "two",
+        "vote with noise σ = 0.1",
+        "What is shown and what is proven",
+        "Accuracy under each attack",
+        "Fooled by",
+        "seen as",
+        "Settings",
+        "certified (floor)",
+        "strongest attack (ceiling)",
+        "95 %",
+        "prefers-color-scheme",
+        '"seed": 0',
+    ):
+        assert words in text, words
+    html = report.read_text()
+    assert 'name="viewport"' in html
+    assert html.count("<svg") == 2 + 5  # floors of both networks; attacks by classifier and norm
+    assert html.count('alt="adversarial image') == html.count('alt="clean image') > 4
+
+
+def test_a_floor_without_a_ceiling_says_so(report):
+    text = " ".join(page_of(report).text)
+    assert "No attack was run on the noisy vote" in text
+    assert "--sigma 0.1 --norm l2" in text
+    assert "contradicted by an attack: 0 of" in text
+
+
+def test_the_numbers_behind_it(report, runs):
+    tables = report.parent / "tables"
+    attacks = pd.read_csv(tables / "attacks.csv")
+    assert set(attacks["network"]) == {"one", "two"}
+    assert len(attacks) == 2 * 8 + 1
+    cells = read_json(runs["one-linf"] / "run.json")["cells"]
+    found = attacks[(attacks["network"] == "one") & (attacks["norm"] == "linf")]
+    assert list(found["robust_accuracy"]) == [cell["robust_accuracy"] for cell in cells]
+    strongest = pd.read_csv(tables / "strongest.csv")
+    for _, group in strongest.groupby(["network", "classifier", "norm"]):
+        assert group.sort_values("eps")["robust_accuracy"].is_monotonic_decreasing
+        assert (group["low"] <= group["robust_accuracy"]).all()
+    certified = pd.read_csv(tables / "certified.csv")
+    ratio = certified["times_confidence"] / certified["robust_accuracy"]
+    assert ratio[certified["robust_accuracy"] > 0].round(9).eq(0.95).all()
+    about = read_json(report.parent / "report.json")
+    assert len(about["runs"]) == len(runs)
+    assert {"versions", "settings", "hardware"} <= set(about["runs"][0])
+
+
+def test_figures_for_a_paper(report):
+    figures = report.parent / "figures"
+    names = {path.name for path in figures.iterdir()}
+    assert "bounds-one-noise-0.1-l2.pdf" in names
+    assert "attacks-two-network-linf.svg" in names
+    assert any(name.startswith("gallery-one") for name in names)
+    for path in figures.glob("*.pdf"):
+        assert path.read_bytes().startswith(b"%PDF")
+        assert path.with_name(path.name[:-3] + "svg").exists()
+
+
+def test_the_same_runs_make_the_same_report_again(report, runs):
+    before = report.read_bytes()
+    assert build(list(runs.values()), report.parent) == report
+    assert report.read_bytes() == before
+
+
+def test_a_report_of_other_runs_is_not_overwritten(report, runs, tmp_path):
+    before = report.read_bytes()
+    with pytest.raises(OutputError, match="other runs"):
+        build([runs["one-linf"]], report.parent)
+    assert report.read_bytes() == before
+    (tmp_path / "letter.txt").write_text("mine")
+    with pytest.raises(OutputError, match="not empty"):
+        build([runs["one-linf"]], tmp_path)
+
+
+@pytest.mark.parametrize("names", [("one-linf",), ("one-cert",), ("vote",), ("one-l2", "one-cert")])
+def test_any_runs_make_a_report(runs, tmp_path, names):
+    page_of(build([runs[name] for name in names], tmp_path / "report"))
+
+
+def test_bad_input(runs, tmp_path):
+    with pytest.raises(MissingFileError, match="holds no run"):
+        build([tmp_path], tmp_path / "report")
+    unfinished = tmp_path / "unfinished"
+    unfinished.mkdir()
+    about = (runs["vote"] / "run.json").read_text().replace('"complete": true', '"complete": false')
+    (unfinished / "run.json").write_text(about)
+    with pytest.raises(InputError, match="not finished"):
+        build([unfinished], tmp_path / "report")
+    other = tmp_path / "other"
+    x = torch.rand(4, 3, 6, 6)
+    settings = {"model": "m", "data": "elsewhere", "sigma": None}
+    model = small_network((3, 6, 6))
+    data = Data.of(x, torch.tensor([0, 1, 2, 3]))
+    evaluate_data(model, data, [("fgsm", FGSM(Linf(0.1)))], Protocol(), settings, other)
+    with pytest.raises(InputError, match="different data sets"):
+        build([other, runs["vote"]], tmp_path / "report")
+    assert not (tmp_path / "report").exists()

@@ -1,0 +1,166 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+
+from holdfast.errors import InputError
+from holdfast.random import Stream
+from holdfast.tensors import norm, unit
+from holdfast.threat import L1, L2, Linf
+from tests.cases import THREATS
+
+DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+L1_EPS = 0.7
+SHAPES = [(3,), (1, 4, 4), (3, 5, 2), (2, 3, 2, 2)]
+
+
+@st.composite
+def situations(draw):
+    """A threat, clean images in the box, and any two points."""
+    shape = draw(st.sampled_from(SHAPES))
+    dtype = draw(st.sampled_from(DTYPES))
+    size = math.prod(shape)
+    kind = draw(st.sampled_from(list(THREATS.values())))
+    largest = {Linf: 1.0, L2: math.sqrt(size), L1: float(size)}[kind]
+    eps = draw(st.sampled_from([0.0, 1e-3, 0.03, 0.3, 1.0])) * largest
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
+    clean = torch.rand(4, *shape, generator=generator)
+    if draw(st.booleans()):
+        clean = clean.round()  # in the corners of the box
+    far = draw(st.sampled_from([0.1, 1.0, 30.0]))
+    points = clean + far * torch.randn(2, 4, *shape, generator=generator)
+    return kind(eps), clean.to(dtype), points[0].to(dtype), points[1].to(dtype)
+
+
+@given(situations())
+def test_projection_is_feasible(situation):
+    threat, x0, x, _ = situation
+    projected = threat.project(x, x0)
+    assert projected.dtype == x0.dtype
+    assert ((projected >= 0) & (projected <= 1)).all()
+    assert (threat.distance(projected, x0) <= threat.eps * (1 + 1e-6)).all()
+
+
+@given(situations())
+def test_projection_is_idempotent(situation):
+    threat, x0, x, _ = situation
+    once = threat.project(x, x0)
+    # A feasible point moves by no more than the rounding that put it on the edge of the ball.
+    rounding = 2 * torch.finfo(x0.dtype).eps * max(1.0, threat.eps, float(x.abs().max()))
+    assert (once.double() - threat.project(once, x0).double()).abs().max() <= rounding
+
+
+@given(situations())
+def test_projection_is_non_expansive(situation):
+    threat, x0, x, other = situation
+    before = norm(x.double() - other.double(), 2)
+    after = norm(threat.project(x, x0).double() - threat.project(other, x0).double(), 2)
+    # Each of d pixels of both points is rounded, at the size of the point that is projected.
+    scale = max(1.0, float(x.abs().max()), float(other.abs().max()))
+    rounding = 4 * torch.finfo(x0.dtype).eps * math.sqrt(x0[0].numel()) * scale
+    assert (after <= before + rounding).all()
+
+
+@given(situations())
+def test_a_point_within_is_left_alone(situation):
+    threat, x0, x, _ = situation
+    inside = threat.project(x0 + 0.01 * (threat.project(x, x0) - x0), x0)
+    if float(threat.distance(inside, x0).max()) < threat.eps / 2 and threat.eps > 0.02:
+        moved = (threat.project(inside, x0).double() - inside.double()).abs().max()
+        assert moved <= 2 * torch.finfo(x0.dtype).eps
+
+
+@given(situations())
+def test_random_starts_are_feasible(situation):
+    threat, x0, _, _ = situation
+    start = threat.sample(x0, Stream.of(3, torch.arange(4)))
+    assert start.dtype == x0.dtype
+    assert ((start >= 0) & (start <= 1)).all()
+    assert (threat.distance(start, x0) <= threat.eps * (1 + 1e-6)).all()
+
+
+@pytest.mark.parametrize("kind", THREATS.values())
+@pytest.mark.parametrize("scale", [1e-38, 1e-25, 1.0, 1e25, 1e38])
+def test_steepest_has_norm_one_and_reaches_the_dual_norm(kind, scale):
+    """The linearised score rises by ‖g‖_q, 1/p + 1/q = 1: Hölder's bound, attained."""
+    threat = kind(1.0)
+    grad = torch.randn(5, 2, 4, generator=torch.Generator().manual_seed(1)) * scale
+    step = threat.steepest(grad).double()
+    dual = {math.inf: 1, 2.0: 2, 1.0: math.inf}[threat.p]
+    assert torch.allclose(norm(step, threat.p), torch.ones(5, dtype=torch.float64), rtol=1e-5)
+    rise = (step * grad.double()).flatten(1).sum(dim=1)
+    assert torch.allclose(rise, norm(grad.double(), dual), rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", THREATS.values())
+def test_steepest_of_nothing_is_nothing_and_nan_becomes_nothing(kind):
+    grad = torch.zeros(3, 4)
+    grad[1] = torch.nan
+    grad[2] = torch.tensor([torch.inf, 0, 0, 0])
+    step = kind(1.0).steepest(grad)
+    assert torch.equal(step[:2], torch.zeros(2, 4))
+    assert torch.equal(step[2], torch.tensor([1.0, 0, 0, 0]))
+
+
+def test_l1_projection_is_the_nearest_point():
+    """Against SciPy's constrained optimisation, where the box binds and where it does not."""
+    generator = torch.Generator().manual_seed(0)
+    for trial in range(12):
+        x0 = torch.rand(1, 5, generator=generator, dtype=torch.float64)
+        if trial % 2:
+            x0 = x0.round()
+        x = x0 + torch.randn(1, 5, generator=generator, dtype=torch.float64)
+        start, target = x0.numpy()[0], x.numpy()[0]
+        # d = up - down with both at least 0 makes the ℓ1 ball linear.
+        best = minimize(
+            lambda v, s=start, t=target: ((s + v[:5] - v[5:] - t) ** 2).sum(),
+            np.zeros(10),
+            jac=lambda v, s=start, t=target: np.concatenate(
+                [2 * (s + v[:5] - v[5:] - t), -2 * (s + v[:5] - v[5:] - t)]
+            ),
+            bounds=[(0, 1 - s) for s in start] + [(0, s) for s in start],
+            constraints={"type": "ineq", "fun": lambda v: L1_EPS - v.sum()},
+            method="SLSQP",
+            options={"ftol": 1e-14, "maxiter": 500},
+        ).x
+        nearest = start + best[:5] - best[5:]
+        projected = L1(L1_EPS).project(x, x0).numpy()[0]
+        assert np.allclose(projected, nearest, atol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "moment"), [(Linf, 1 / 3), (L2, 1 / 6 * 4), (L1, None)])
+def test_starts_are_uniform_in_the_ball(kind, moment):
+    """By a moment of the uniform law: E x² per axis of the cube, E r² of the disc's radius."""
+    x0 = torch.full((20_000, 2), 0.5)
+    delta = kind(0.4).sample(x0, Stream.of(0, torch.arange(len(x0)))) - 0.5
+    if kind is Linf:
+        assert float((delta / 0.4).pow(2).mean()) == pytest.approx(moment, abs=0.01)
+    elif kind is L2:
+        assert float((norm(delta, 2) / 0.4).mean()) == pytest.approx(moment, abs=0.01)
+    else:  # in two dimensions the ℓ1 radius has density 2r, so its mean is 2/3
+        assert float((norm(delta, 1) / 0.4).mean()) == pytest.approx(2 / 3, abs=0.01)
+    assert delta.mean(dim=0).abs().max() < 0.01
+
+
+def test_distances():
+    x, y = torch.tensor([[0.0, 0.0]]), torch.tensor([[0.3, 0.4]])
+    assert float(Linf(1).distance(x, y)) == pytest.approx(0.4)
+    assert float(L2(1).distance(x, y)) == pytest.approx(0.5)
+    assert float(L1(1).distance(x, y)) == pytest.approx(0.7)
+    assert L2(1).distance(x.half(), y.half()).dtype == torch.float64
+
+
+@pytest.mark.parametrize("kind", THREATS.values())
+@pytest.mark.parametrize("eps", [-0.1, math.nan, math.inf])
+def test_a_ball_has_a_size(kind, eps):
+    with pytest.raises(InputError, match="eps is"):
+        kind(eps)
+
+
+def test_unit_keeps_direction():
+    x = torch.tensor([[3e-30, 4e-30], [0.0, 0.0]])
+    assert torch.allclose(unit(x, 2), torch.tensor([[0.6, 0.8], [0.0, 0.0]]))
