@@ -34,7 +34,8 @@ def renyi_radius(p1: Array, p2: Array, sigma: Array) -> Array:
         InputError: if a probability lies outside [0, 1] or sigma is not positive.
 
     Reference:
-        Li et al., "Certified adversarial robustness with additive Gaussian noise", 2019, algorithm 1 and
+        Li et al., "Certified adversarial robustness with additive Gaussian noise", 2019,
+        algorithm 1 and
         theorem 2. Algorithm 1 of the older "Second-order adversarial attack and certifiable
         robustness" prints a minus sign in place of the product; its theorem 2 is right.
     """

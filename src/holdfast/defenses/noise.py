@@ -24,7 +24,8 @@ class GaussianNoise(nn.Module):
         InputError: if sigma is not a positive number.
 
     Reference:
-        Li et al., "Certified adversarial robustness with additive Gaussian noise", 2019, Algorithm 1.
+        Li et al., "Certified adversarial robustness with additive Gaussian noise", 2019,
+        Algorithm 1.
     """
 
     #: Read by the evaluator: attacks average over the noise, predictions are votes.

@@ -23,7 +23,8 @@ class Stability:
         gamma: weight γ >= 0 of the stability term; 1 in both papers.
 
     Reference:
-        Li et al., "Certified adversarial robustness with additive Gaussian noise", 2019, section 5.1;
+        Li et al., "Certified adversarial robustness with additive Gaussian noise", 2019,
+        section 5.1;
         the same in "Second-order adversarial attack and certifiable robustness", section 5.
     """
 
