@@ -37,6 +37,7 @@ def place(tmp_path, monkeypatch):
         "    def forward(self, x):\n"
         "        return self.output(x.flatten(1) @ self.weight.T)\n"
         "def good(): return Net(lambda z: z)\n"
+        "def training(): return Net(lambda z: z).train()\n"
         "def flat(): return Net(lambda z: z.sum(1))\n"
         "def nan(): return Net(lambda z: z * float('nan'))\n"
         "def few(): return Net(lambda z: z[:, :4])\n"
@@ -143,6 +144,7 @@ BAD = [
     ("evaluate --model mine:good --out file.txt", "is a file"),
     ("evaluate --model mine:good --accelerator quantum", "quantum"),
     ("evaluate --model nowhere", "there is no model"),
+    ("evaluate --model ./nett.safetensors", "did you mean net.safetensors"),
     ("evaluate --model nowhere.safetensors", "there is no model"),
     ("evaluate --model damaged.safetensors", "damaged"),
     ("evaluate --model lenet", "without weights"),
@@ -212,6 +214,26 @@ def test_a_folder_that_cannot_be_written_is_found_before_any_work(place, capsys,
     assert code(*EVALUATE, "--model", "mine:good", "--out", "run") == 2
     assert "cannot be written" in capsys.readouterr().err
     assert not (place / "run").exists()
+
+
+def test_a_model_in_training_mode_is_warned_of(place, capsys):
+    assert code(*EVALUATE, "--model", "mine:training", "--json") == 0
+    captured = capsys.readouterr()
+    assert captured.err.startswith("holdfast: warning: the model is in training mode")
+    assert captured.err.count("\n") == 1
+    json.loads(captured.out)
+
+
+def test_a_full_disk_is_told_without_a_traceback(place, capsys, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("holdfast.results.write_table", full)
+    assert code(*EVALUATE, "--model", "mine:good", "--out", "run") == 1
+    assert capsys.readouterr().err.strip().endswith("No space left on device")
+    monkeypatch.undo()
+    os.chdir(place)
+    assert code(*EVALUATE, "--model", "mine:good", "--out", "run") == 0
 
 
 def test_an_interruption_is_told(place, capsys, monkeypatch):

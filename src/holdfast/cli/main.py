@@ -28,23 +28,28 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "list": list_names,
 }
 
-DONE, USER_ERROR, INTERRUPTED = 0, 2, 130
+DONE, SYSTEM_ERROR, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 done, 2 the user's input, 130 interrupted."""
+    """Run the command line and exit: 0 done, 1 the system, 2 the user's input, 130 interrupted."""
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line and return the exit code."""
-    warnings.showwarning = _show_warning
     try:
-        command, options = _parse(list(arguments))
-        COMMANDS[command](**options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            warnings.showwarning = _show
+            command, options = _parse(list(arguments))
+            COMMANDS[command](**options)
     except HoldfastError as error:
         print(f"holdfast: {error}", file=sys.stderr)
         return USER_ERROR
+    except OSError as error:  # a full disk, say; what was finished before is on it
+        print(f"holdfast: {error}", file=sys.stderr)
+        return SYSTEM_ERROR
     except KeyboardInterrupt:
         print("holdfast: interrupted; the same command goes on from here.", file=sys.stderr)
         return INTERRUPTED
@@ -98,5 +103,5 @@ def _dress(parser: ArgumentParser) -> None:
             action.nargs, action.const = "?", True
 
 
-def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+def _show(message: Warning | str, *_: object, **__: object) -> None:
     print(f"holdfast: warning: {message}", file=sys.stderr)

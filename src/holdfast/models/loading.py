@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from holdfast.training.checkpoint import MODEL, load_model
 
 
 def load(spec: str) -> nn.Module:
-    """Load a model, in evaluation mode.
+    """Load a model: a checkpoint in evaluation mode, a callable's as the callable made it.
 
     Args:
         spec: the folder of a training run, a model.safetensors file, or
@@ -44,9 +45,12 @@ def load(spec: str) -> nn.Module:
             f"{spec} is an architecture without weights; train it with holdfast train --model "
             f"{spec}, then give the folder of that run."
         )
+    beside = [other.name for other in path.parent.glob("*")]
+    near = get_close_matches(path.name, beside, n=1)
+    hint = f"did you mean {path.with_name(near[0])}? Or " if near else ""
     raise MissingFileError(
-        f"there is no model {spec}: give the folder of a holdfast train run, a model.safetensors "
-        "file, or package.module:callable."
+        f"there is no model {spec}: {hint}give the folder of a holdfast train run, a "
+        "model.safetensors file, or package.module:callable."
     )
 
 
@@ -73,7 +77,7 @@ def _call(spec: str) -> nn.Module:
         raise ModelError(
             f"{spec} returned a {type(model).__name__}, but must return a torch.nn.Module."
         )
-    return model.eval()
+    return model
 
 
 def fingerprint(model: nn.Module) -> str:

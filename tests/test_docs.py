@@ -1,0 +1,49 @@
+"""What the documentation shows, runs."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from holdfast.attacks import Attack
+from holdfast.threat import L2, Linf
+from tests.toys import images, small_network
+
+ROOT = Path(__file__).parents[1]
+
+
+def blocks(page, language="python"):
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("threat", [Linf(0.1), L2(0.5)])
+def test_the_attacks_of_the_architecture_page_work(threat):
+    names = {}
+    for block in blocks("docs/architecture.md"):
+        exec(block, names)
+    model, x = small_network(), images(20)
+    y = model(x).argmax(dim=1)
+    for attack in (names["SecondOrderLL"](threat), names["RandomSearch"](threat=threat)):
+        assert isinstance(attack, Attack)
+        x_adv = attack(model, x, y)
+        assert (threat.distance(x_adv, x) <= threat.eps * (1 + 1e-6)).all()
+    before = model(x).gather(1, y[:, None])
+    assert (model(x_adv).gather(1, y[:, None]) < before).float().mean() > 0.5
+    part = attack(model, x[3:5], y[3:5], index=torch.tensor([3, 4]))
+    assert torch.allclose(part, x_adv[3:5], atol=1e-6)
+
+
+def test_the_python_of_the_readme_works(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for block in blocks("README.md"):
+        exec(block, names)
+    assert "robust_accuracy" in capsys.readouterr().out
+
+
+def test_every_file_that_the_documentation_names_is_there():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    for name in set(re.findall(r"`([\w/]+\.(?:py|md))`", text)):
+        places = [ROOT / name, ROOT / "src/holdfast" / name, ROOT / "src/holdfast/attacks" / name]
+        assert any(place.exists() for place in places), name
