@@ -114,6 +114,13 @@ class TestRows:
         assert result.cells[0]["median_distance"] == pytest.approx(fooled["l2"].median())
         assert result.cells[1]["median_distance"] is None
 
+    def test_points_that_are_no_images(self):
+        model, x = random_linear(3, 5), images(9, (5,))
+        y = model(x).argmax(dim=1)
+        (cell,) = evaluate(model, x, y, {"pgd": PGD(L2(0.4))}).cells
+        assert cell["clean_accuracy"] == 1
+        assert cell["robust_accuracy"] < 1
+
     def test_size_zero_leaves_the_clean_accuracy(self):
         model, x, y = example()
         for threat in (Linf(0), L2(0)):
@@ -201,6 +208,13 @@ class TestStochastic:
         certain = found.counts.max(axis=1) / 2000
         # Two independent estimates of the same probability.
         assert (abs(shares - certain) < 4.5 * np.sqrt(2 * 0.25 / 2000)).all()
+
+    def test_the_record_says_which_noise_was_attacked(self, tmp_path):
+        base, x, y = example(4)
+        for name, model in (("a", base), ("b", nn.Sequential(GaussianNoise(0.3), base))):
+            evaluate(model, x, y, {"f": FGSM(Linf(0.1))}, out=tmp_path / name)
+        sigmas = [read_json(tmp_path / n / "run.json")["settings"]["sigma"] for n in "ab"]
+        assert sigmas == [None, 0.3]
 
     def test_undeclared_randomness_is_noticed(self):
         model = nn.Sequential(small_network(), nn.Dropout(0.5))

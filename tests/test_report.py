@@ -55,9 +55,7 @@ def runs(tmp_path_factory):
         for norm, kind, sizes in (("linf", Linf, (0.02, 0.1)), ("l2", L2, (0.1, 0.5))):
             attacks = [(n, m(kind(s))) for s in sizes for n, m in (("fgsm", FGSM), ("pgd", PGD))]
             made[f"{name}-{norm}"] = root / f"{name}-{norm}"
-            evaluate_data(
-                model, data, attacks, Protocol(), {**base, "sigma": None}, made[f"{name}-{norm}"]
-            )
+            evaluate_data(model, data, attacks, Protocol(), base, made[f"{name}-{norm}"])
         if name == "one":
             made["vote"] = root / "vote"
             evaluate_data(
@@ -65,7 +63,7 @@ def runs(tmp_path_factory):
                 data,
                 [("pgd", PGD(L2(0.5), steps=3))],
                 Protocol(votes=20, samples=2),
-                {**base, "sigma": 0.1},
+                base,
                 made["vote"],
             )
         made[f"{name}-cert"] = root / f"{name}-cert"
@@ -193,7 +191,7 @@ def test_bad_input(runs, tmp_path):
         build([unfinished], tmp_path / "report")
     other = tmp_path / "other"
     x = torch.rand(4, 3, 6, 6)
-    settings = {"model": "m", "data": "elsewhere", "sigma": None}
+    settings = {"model": "m", "data": "elsewhere"}
     model = small_network((3, 6, 6))
     data = Data.of(x, torch.tensor([0, 1, 2, 3]))
     evaluate_data(model, data, [("fgsm", FGSM(Linf(0.1)))], Protocol(), settings, other)

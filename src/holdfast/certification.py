@@ -13,7 +13,13 @@ from torch import nn
 from holdfast import metrics
 from holdfast.certify import Certificates, ClopperPearson, certify
 from holdfast.certify.certify import BOUNDS
-from holdfast.checks import check_images, check_logits, try_model, warn_if_training
+from holdfast.checks import (
+    check_classes,
+    check_images,
+    check_logits,
+    try_model,
+    warn_if_training,
+)
 from holdfast.data import Data
 from holdfast.defenses import GaussianNoise
 from holdfast.errors import InputError, unknown
@@ -175,4 +181,6 @@ def _probe(model: nn.Module, data: Data) -> None:
     x = data.x(index).to(device_of(model))
     check_images(x)
     with torch.no_grad():
-        check_logits(try_model(model, x), len(x), data.y[index].to(x.device))
+        logits = try_model(model, x)
+        check_logits(logits, len(x))
+        check_classes(data.y, logits.shape[1])

@@ -65,18 +65,15 @@ def check_labels(y: Tensor, count: int) -> None:
         raise InputError(f"label {first} is {int(y[first])}, but classes are numbered from 0.")
 
 
-def check_logits(logits: object, count: int, y: Tensor | None = None, first: int = 0) -> None:
-    """A model's output is (N, K) with K >= 2, free of NaN, and has a class for each label.
+def check_logits(logits: object, count: int) -> None:
+    """A model's output is (N, K) with K >= 2 and free of NaN.
 
     Args:
         logits: what the model returned.
         count: number of images N that it was given.
-        y: (N,) labels that must be below K.
-        first: number of the first image, for the message.
 
     Raises:
         ModelError: if the output is anything else.
-        InputError: if a label is not below K.
     """
     if not isinstance(logits, Tensor):
         raise ModelError(
@@ -91,14 +88,22 @@ def check_logits(logits: object, count: int, y: Tensor | None = None, first: int
     bad = logits.isnan().any(dim=1)
     if bad.any():
         raise ModelError(
-            f"the model returned NaN for image {first + int(bad.int().argmax())}; "
+            f"the model returned NaN for image {int(bad.int().argmax())}; "
             "a model must give a number for every class of every image in [0, 1]."
         )
-    if y is not None and (y >= logits.shape[1]).any():
-        place = int((y >= logits.shape[1]).int().argmax())
+
+
+def check_classes(y: Tensor, classes: int) -> None:
+    """Every label has a class of the model.
+
+    Raises:
+        InputError: if a label is not below ``classes``.
+    """
+    if (y >= classes).any():
+        first = int((y >= classes).int().argmax())
         raise InputError(
-            f"label {first + place} is {int(y[place])}, but the model has {logits.shape[1]} "
-            f"classes, numbered 0 to {logits.shape[1] - 1}."
+            f"label {first} is {int(y[first])}, but the model has {classes} classes, numbered 0 to "
+            f"{classes - 1}."
         )
 
 
@@ -137,7 +142,7 @@ class Checked(nn.Module):
 
     Args:
         model: the model.
-        y: (N,) labels of the images that it will be given first.
+        y: labels that the model must have classes for.
     """
 
     def __init__(self, model: nn.Module, y: Tensor | None = None) -> None:
@@ -150,7 +155,8 @@ class Checked(nn.Module):
         """The model's logits."""
         logits: Tensor = self.model(x)
         if not self._checked:
-            y = self._y if self._y is not None and len(self._y) == len(x) else None
-            check_logits(logits, len(x), y)
+            check_logits(logits, len(x))
+            if self._y is not None:
+                check_classes(self._y, logits.shape[1])
             self._checked = True
         return logits

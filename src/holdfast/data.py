@@ -24,7 +24,6 @@ from torch import Tensor
 from torchvision import datasets
 
 from holdfast.errors import DamagedFileError, InputError, MissingFileError, unknown
-from holdfast.models.shape import Shape
 
 Split: TypeAlias = Literal["train", "test"]
 
@@ -59,21 +58,20 @@ class Data:
     name: str
     classes: tuple[str, ...]
     y: Int[Tensor, " n"]
-    shape: Shape
+    shape: tuple[int, ...]
     _read: Callable[[Tensor], Tensor]
 
     @classmethod
-    def of(cls, x: Float[Tensor, "n c h w"], y: Int[Tensor, " n"]) -> "Data":
+    def of(cls, x: Float[Tensor, "n *image"], y: Int[Tensor, " n"]) -> "Data":
         """Tensors that are in memory already."""
-        channels, height, width = x.shape[1:]
         names = tuple(str(k) for k in range(int(y.max()) + 1))
         x = x.cpu()
-        return cls("tensors", names, y.cpu().long(), (channels, height, width), lambda i: x[i])
+        return cls("tensors", names, y.cpu().long(), tuple(x.shape[1:]), lambda i: x[i])
 
     def __len__(self) -> int:
         return len(self.y)
 
-    def x(self, index: Int[Tensor, " m"]) -> Float[Tensor, "m c h w"]:
+    def x(self, index: Int[Tensor, " m"]) -> Float[Tensor, "m *image"]:
         """The images at ``index``, float32 in [0, 1]."""
         return self._read(index)
 
@@ -141,9 +139,8 @@ def _directory(data_dir: str | Path | None) -> Path:
 def _in_memory(name: str, classes: tuple[str, ...], images: Tensor, y: Tensor) -> Data:
     """``images`` (N, C, H, W) as 8-bit integers, or as floats in [0, 1]."""
     scale = 255 if images.dtype == torch.uint8 else 1
-    channels, height, width = images.shape[1:]
     return Data(
-        name, classes, y.long(), (channels, height, width), lambda i: images[i].float() / scale
+        name, classes, y.long(), tuple(images.shape[1:]), lambda i: images[i].float() / scale
     )
 
 
@@ -227,9 +224,8 @@ def _folder(root: Path, split: Split) -> Data:
                 )
         return torch.stack(images)
 
-    channels, height, width = first.shape
     y = torch.tensor(found.targets, dtype=torch.int64)
-    return Data(str(root), tuple(found.classes), y, (channels, height, width), read)
+    return Data(str(root), tuple(found.classes), y, tuple(first.shape), read)
 
 
 def _pixels(path: Path) -> Float[Tensor, "c h w"]:

@@ -19,8 +19,16 @@ import torch
 
 from holdfast import metrics
 from holdfast.attacks import Attack, against_randomness
-from holdfast.checks import check_images, check_labels, check_logits, try_model, warn_if_training
+from holdfast.checks import (
+    check_classes,
+    check_images,
+    check_labels,
+    check_logits,
+    try_model,
+    warn_if_training,
+)
 from holdfast.data import Data
+from holdfast.defenses import GaussianNoise
 from holdfast.errors import InputError
 from holdfast.judge import CLEAN, Judge
 from holdfast.models.loading import fingerprint
@@ -159,6 +167,7 @@ def evaluate_data(
             "images": len(data),
             "shape": list(data.shape),
             "stochastic": stochastic,
+            "sigma": _noise_of(model),
             "attacks": [{"name": name, "attack": repr(attack)} for name, attack in attacks],
             **asdict(protocol),
         }
@@ -215,14 +224,21 @@ def _cells(rows: pd.DataFrame, model: str, seconds: Sequence[float]) -> list[dic
     ]
 
 
+def _noise_of(model: Model) -> float | None:
+    """σ of the Gaussian noise in front of a model, which tells the report what was attacked."""
+    layers = (layer for layer in model.modules() if isinstance(layer, GaussianNoise))
+    return next((layer.sigma for layer in layers), None)
+
+
 def _probe(model: Model, data: Data, protocol: Protocol) -> bool:
     """Check the model on the first batch, before any work; find out whether it is stochastic."""
     index = next(data.batches(protocol.batch_size))
-    x, y = data.x(index).to(device_of(model)), data.y[index]
+    x = data.x(index).to(device_of(model))
     check_images(x)
     with torch.no_grad():
         first = try_model(model, x)
-        check_logits(first, len(x), y.to(x.device))
+        check_logits(first, len(x))
+        check_classes(data.y, first.shape[1])
         if is_stochastic(model):
             return True
         if torch.equal(first, model(x)):

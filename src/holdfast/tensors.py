@@ -47,3 +47,8 @@ def device_of(model: nn.Module) -> torch.device:
     for tensor in (*model.parameters(), *model.buffers()):
         return tensor.device
     return torch.device("cpu")
+
+
+def widest(device: torch.device) -> torch.dtype:
+    """The widest floating-point type of a device: Apple's has no float64."""
+    return torch.float32 if device.type == "mps" else torch.float64

@@ -14,6 +14,7 @@ from torch import Tensor
 from holdfast.errors import InputError
 from holdfast.goals import logits_of
 from holdfast.random import Stream, drawing_from, hash_seed, own_global_generator
+from holdfast.tensors import widest
 from holdfast.types import Images, Model
 
 
@@ -21,7 +22,7 @@ class Votes(NamedTuple):
     """The answers of n draws for N images and K classes."""
 
     counts: Int[Tensor, "n k"]  # hard votes; they sum to n
-    scores: Float[Tensor, "n k"]  # mean of the softmax, float64
+    scores: Float[Tensor, "n k"]  # mean of the softmax, float64 where the device has it
 
 
 def is_stochastic(model: Model) -> bool:
@@ -62,7 +63,7 @@ def take_votes(model: Model, x: Images, rng: Stream, *, n: int = 1, batch_size: 
             with drawing_from(copies), own_global_generator(own, x.device):
                 logits = logits_of(model, repeated)
             hard = torch.nn.functional.one_hot(logits.argmax(dim=1), logits.shape[1])
-            soft = logits.softmax(dim=1, dtype=torch.float64)
+            soft = logits.softmax(dim=1, dtype=widest(x.device))
             counts = counts + hard.unflatten(0, (count, -1)).sum(dim=0)
             scores = scores + soft.unflatten(0, (count, -1)).sum(dim=0)
         parts.append((counts, scores))

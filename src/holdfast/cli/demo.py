@@ -50,7 +50,7 @@ def demo(*, out: Path = Path("runs/demo"), seed: int = 0, quiet: bool = False) -
         "stn": Stability(sigma=SIGMA),
     }
     digits, test = datasets.load("digits", "train"), datasets.load("digits", limit=TESTED)
-    architecture = Architecture(name="small", shape=digits.shape, classes=len(digits.classes))
+    architecture = Architecture(name="small", shape=(1, 8, 8), classes=len(digits.classes))
     runs = []
     with showing(not quiet) as progress:
         for name, objective in objectives.items():
@@ -84,7 +84,7 @@ def _measure(
             test,
             [named for size in sizes for named in _attacks(size)],
             protocol,
-            {**settings, "sigma": None},
+            settings,
             runs[-1],
             progress,
         )
@@ -94,7 +94,7 @@ def _measure(
         test.take(torch.arange(VOTED)),
         [named for size in L2_SIZES for named in _attacks_on_votes(size)],
         protocol,
-        {**settings, "sigma": SIGMA},
+        settings,
         runs[-1],
         progress,
     )

@@ -75,7 +75,7 @@ def evaluate(
     if noise is not None:
         network = nn.Sequential(noise, network)
     network = network.to(device(accelerator))
-    settings = {"model": model, "data": data, "limit": limit, "sigma": sigma}
+    settings = {"model": model, "data": data, "limit": limit}
     with tempfile.TemporaryDirectory() as temporary, showing(not quiet) as progress:
         folder = out or Path(temporary) / "run"
         found = evaluate_data(network, images, named, protocol, settings, folder, progress)

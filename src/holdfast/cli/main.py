@@ -45,7 +45,7 @@ def run(arguments: Sequence[str]) -> int:
             command, options = _parse(list(arguments))
             COMMANDS[command](**options)
     except HoldfastError as error:
-        print(f"holdfast: {error}", file=sys.stderr)
+        print(f"holdfast: {' '.join(str(error).split())}", file=sys.stderr)
         return USER_ERROR
     except OSError as error:  # a full disk, say; what was finished before is on it
         print(f"holdfast: {error}", file=sys.stderr)

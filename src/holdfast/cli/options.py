@@ -8,6 +8,9 @@ from jsonargparse.typing import register_type
 class Numbers(tuple[float, ...]):
     """Numbers between commas; in YAML also a list."""
 
+    def __str__(self) -> str:
+        return ",".join(f"{number:g}" for number in self)
+
     @classmethod
     def of(cls, value: object) -> "Numbers":
         """From what the command line or YAML gives."""
@@ -16,6 +19,9 @@ class Numbers(tuple[float, ...]):
 
 class Words(tuple[str, ...]):
     """Words between commas; commas within parentheses do not count; in YAML also a list."""
+
+    def __str__(self) -> str:
+        return ",".join(self)
 
     @classmethod
     def of(cls, value: object) -> "Words":

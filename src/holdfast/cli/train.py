@@ -93,8 +93,12 @@ def train(
         accelerator=accelerator,
     )
     images = datasets.load(data, "train", data_dir=data_dir, limit=limit)
+    channels, height, width = images.shape
     architecture = Architecture(
-        name=model, shape=images.shape, classes=len(images.classes), normalized=normalize
+        name=model,
+        shape=(channels, height, width),
+        classes=len(images.classes),
+        normalized=normalize,
     )
     with showing(not quiet) as progress:
         settings = {"data": data, "limit": limit}
