@@ -148,6 +148,40 @@ class TestRows:
         assert (first["l2"] != other["l2"]).any()
 
 
+class TestMasking:
+    """A planted weakness of the model must not pass for robustness."""
+
+    def stepped(self, x):
+        return small_network()((x * 4).round() / 4)
+
+    def test_a_model_without_slope_is_warned_of(self):
+        _, x, _ = example(20)
+        model = Wrapped(self.stepped)
+        y = model(x).argmax(dim=1)
+        with pytest.warns(UserWarning, match="fgsm linf 0.1: for 20 of 20 images") as caught:
+            result = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.1))})
+        assert len(caught) == 1
+        assert result.cells[0]["robust_accuracy"] == 1
+        assert result.rows[result.rows["attack"] == "fgsm"]["blind"].all()
+
+    def test_a_saturated_softmax_is_warned_of_and_the_margin_sees(self):
+        model, x, _ = example(20)
+        y = model(x).argmax(dim=1)
+        saturated = Wrapped(lambda x: 1e5 * model(x))
+        with pytest.warns(UserWarning, match="try goal=margin"):
+            masked = evaluate(saturated, x, y, {"pgd": PGD(Linf(0.1), random_start=False)})
+        seeing = evaluate(saturated, x, y, {"pgd": PGD(Linf(0.1), goal=holdfast.goals.margin)})
+        honest = evaluate(model, x, y, {"pgd": PGD(Linf(0.1))})
+        accuracies = [r.cells[0]["robust_accuracy"] for r in (masked, seeing, honest)]
+        assert accuracies[0] > accuracies[1] + 0.2
+        assert accuracies[1] <= accuracies[2] + 0.05
+
+    def test_an_honest_model_is_not_warned_of(self):
+        model, x, y = example()
+        rows = evaluate(model, x, y, {"pgd": PGD(Linf(0.1)), "so": SecondOrder(L2(0.2))}).rows
+        assert not rows["blind"].any()
+
+
 class TestCounting:
     def test_passes_are_counted_exactly(self):
         model, x, y = example()

@@ -181,7 +181,10 @@ def evaluate_data(
             seconds = [run.seconds(cell) for cell in range(1, len(attacks) + 1)]
             run.finish(classes=list(data.classes), cells=_cells(rows, settings["model"], seconds))
             run.clear()
-    return Evaluation(read_rows(out), read_about(out)["cells"])
+    rows = read_rows(out)
+    for note in metrics.blind_attacks(rows):
+        warnings.warn(note, stacklevel=2)
+    return Evaluation(rows, read_about(out)["cells"])
 
 
 def _fill(

@@ -14,7 +14,7 @@ from holdfast.errors import ModelError
 from holdfast.grid import to_8_bit
 from holdfast.random import Stream
 from holdfast.tensors import device_of, norm
-from holdfast.types import Images, Labels
+from holdfast.types import Images, Labels, Step
 from holdfast.votes import take_votes
 
 #: The name under which the rows of unattacked images stand.
@@ -29,6 +29,44 @@ class Answer:
     loss: Tensor  # (N,) -log of the mean probability of the label
     votes_for_prediction: Tensor  # (N,)
     votes_for_label: Tensor  # (N,)
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What an attack spent on each image, and whether it saw anything."""
+
+    forwards: Tensor  # (N,) forward passes
+    backwards: Tensor  # (N,) backward passes
+    blind: Tensor  # (N,) whether every gradient that it followed was exactly 0
+
+    @classmethod
+    def none(cls, index: Tensor) -> "Effort":
+        """Nothing was spent."""
+        nothing = torch.zeros_like(index)
+        return cls(nothing, nothing, nothing.bool())
+
+
+class _Sight:
+    """Watches an attack's gradients: if all are exactly 0, it shows masking and no robustness.
+
+    Args:
+        attacked: (N,) which images of the batch are attacked; positions count among those.
+    """
+
+    def __init__(self, attacked: Bool[Tensor, " n"]) -> None:
+        (self._place,) = torch.nonzero(attacked, as_tuple=True)
+        self._looked = torch.zeros_like(attacked)
+        self._saw = torch.zeros_like(attacked)
+
+    def __call__(self, step: Step) -> None:
+        place = self._place[step.position]
+        self._looked[place] = True
+        self._saw[place] |= (step.grad != 0).flatten(1).any(dim=1)
+
+    @property
+    def blind(self) -> Bool[Tensor, " n"]:
+        """Whether the attack looked and saw nothing."""
+        return self._looked & ~self._saw
 
 
 @dataclass(frozen=True)
@@ -51,8 +89,8 @@ class Judge:
         """Rows of the unattacked images at ``index``."""
         x, y = self._batch(index)
         answer = self._ask(x, y, index, CLEAN)
-        none = torch.zeros_like(index)
-        rows = self._rows(index, y, answer.prediction, answer, x, x, none, none)
+        effort = Effort.none(index)
+        rows = self._rows(index, y, answer.prediction, answer, x, x, effort)
         return _labelled(rows, CLEAN, "none", 0.0)
 
     def attack_rows(
@@ -71,16 +109,19 @@ class Judge:
         x, y = self._batch(index)
         right = clean.to(y.device) == y
         x_adv = x.clone()
-        counted = Counted(self.model, index.to(x.device))
+        counted, sight = Counted(self.model, index.to(x.device)), _Sight(right)
         if right.any():
             chosen = index[right.cpu()].to(x.device)
-            x_adv[right] = attack(counted, x[right], y[right], seed=self.seed, index=chosen)
+            x_adv[right] = attack(
+                counted, x[right], y[right], seed=self.seed, index=chosen, callback=sight
+            )
         purpose = f"{name} {attack.threat!r}"
         answer = self._ask(x_adv, y, index, purpose)
         # An image that was left alone was judged before; new noise must not pardon it.
         prediction = torch.where(right, answer.prediction, clean.to(y.device))
         answer = replace(answer, prediction=prediction)
-        rows = self._rows(index, y, clean, answer, x, x_adv, counted.forwards, counted.backwards)
+        effort = Effort(counted.forwards, counted.backwards, sight.blind)
+        rows = self._rows(index, y, clean, answer, x, x_adv, effort)
         return _labelled(rows, name, attack.threat.name, attack.threat.eps), x_adv
 
     def images(self, attack: Attack, index: Int[Tensor, " n"], x_adv: Images) -> dict[str, Tensor]:
@@ -126,8 +167,7 @@ class Judge:
         answer: Answer,
         x: Images,
         x_adv: Images,
-        forwards: Tensor,
-        backwards: Tensor,
+        effort: Effort,
     ) -> pd.DataFrame:
         delta = x_adv.cpu().double() - x.cpu().double()
         columns = {
@@ -141,8 +181,9 @@ class Judge:
             "l2": norm(delta, 2),
             "linf": norm(delta, torch.inf),
             "loss": answer.loss,
-            "forwards": forwards,
-            "backwards": backwards,
+            "forwards": effort.forwards,
+            "backwards": effort.backwards,
+            "blind": effort.blind,
             "votes": torch.full_like(y, self.votes),
             "votes_for_prediction": answer.votes_for_prediction,
             "votes_for_label": answer.votes_for_label,

@@ -63,6 +63,24 @@ def strongest(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+def blind_attacks(rows: pd.DataFrame) -> list[str]:
+    """A sentence for each attack that followed gradients of exactly 0, and so could not move.
+
+    Images that such an attack leaves standing say nothing about robustness.
+    """
+    notes = []
+    for (attack, norm, eps), part in rows.groupby(CELL, sort=False):
+        blind = part["blind"] & ~part["fooled"]
+        if blind.any():
+            notes.append(
+                f"{attack} {norm} {eps:g}: for {blind.sum()} of {len(part)} images the gradient "
+                "was exactly 0 at every step, so the attack could not move: this is no robustness; "
+                "if the softmax saturates, try goal=margin, and if a layer has no slope, give it "
+                "a surrogate backward pass (BPDA)."
+            )
+    return notes
+
+
 def certified_curve(rows: pd.DataFrame) -> list[tuple[float, float]]:
     """Certified accuracy against radius, as the corners of its steps.
 

@@ -124,7 +124,9 @@ def _section(subject: Subject, folder: Path) -> _Section:
             cells = metrics.cells(classifier.attacked)
             figure = figures.accuracy_by_attack(norm, cells[cells["norm"] == norm])
             heading = f"{_NORMS[norm]}, {classifier.title}"
-            by_attack.append(_kept((heading, figure, []), folder / f"attacks-{tag}-{norm}"))
+            rows = classifier.attacked
+            notes = metrics.blind_attacks(rows[rows["norm"] == norm])
+            by_attack.append(_kept((heading, figure, notes), folder / f"attacks-{tag}-{norm}"))
         for gallery in galleries(classifier):
             pictures.append((classifier.title, gallery))
             figures.save(figures.gallery(gallery), folder / f"gallery-{tag}-{gallery.norm}")
