@@ -324,7 +324,8 @@ def test_train_then_evaluate_then_certify_then_report(place, capsys):
     capsys.readouterr()
     assert code("report", "runs/eval", "runs/vote", "runs/cert", "--out", "runs/report") == 0
     assert "runs/report/report.html" in capsys.readouterr().out
-    assert (place / "runs/report/report.html").exists()
+    page = (place / "runs/report/report.html").read_text()
+    assert "Stability(sigma=0.2, gamma=1.0)" in page  # how the network was trained
     assert code("report", "runs/stn", "--out", "r") == 2
     assert "holdfast train" in capsys.readouterr().err
 

@@ -144,7 +144,7 @@ def test_the_numbers_behind_it(report, runs):
     ratio = certified["times_confidence"] / certified["robust_accuracy"]
     assert ratio[certified["robust_accuracy"] > 0].round(9).eq(0.95).all()
     about = read_json(report.parent / "report.json")
-    assert len(about["runs"]) == len(runs)
+    assert {run["path"] for run in about["runs"]} == {str(path) for path in runs.values()}
     assert {"versions", "settings", "hardware"} <= set(about["runs"][0])
 
 

@@ -17,7 +17,7 @@ from holdfast.files import read_json, write_json, write_table, write_text
 from holdfast.report import figures, tables
 from holdfast.report.gallery import Gallery, galleries, to_png
 from holdfast.report.subjects import Classifier, Subject, read_subjects
-from holdfast.results import check_writable, read_about
+from holdfast.results import check_writable
 
 PAGE, _ABOUT = "report.html", "report.json"
 _NORMS = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1"}
@@ -46,7 +46,8 @@ def build(runs: Sequence[Path], out: Path, title: str = "Robustness report") -> 
     for folder in (out, out / "figures", out / "tables"):
         folder.mkdir(parents=True, exist_ok=True)
     about = {"report_of": sources, "holdfast": holdfast.__version__}
-    write_json(out / _ABOUT, {**about, "runs": [read_about(run) for run in runs]})
+    every = [{"path": str(run.path), **run.about} for subject in subjects for run in subject.runs]
+    write_json(out / _ABOUT, {**about, "runs": every})
     _write_table(out / "tables" / "attacks.csv", tables.attacks(subjects))
     _write_table(out / "tables" / "strongest.csv", tables.ceilings(subjects))
     _write_table(out / "tables" / "certified.csv", tables.floors(subjects))
@@ -83,15 +84,11 @@ def _page(subjects: Sequence[Subject], folder: Path, title: str) -> str:
     environment.filters["percent"] = lambda share: f"{100 * share:.1f} %"
     environment.filters["png"] = to_png
     environment.filters["norm"] = _NORMS.__getitem__
-    runs = [
-        run
-        for classifier in tables.classifiers(subjects)
-        for run in (*classifier.evaluations, *classifier.certifications)
-    ]
+    runs = [run for subject in subjects for run in subject.runs]
     return environment.get_template("page.html").render(
         title=title,
         version=holdfast.__version__,
-        data=runs[0].settings["data"],
+        data=runs[-1].settings["data"],
         classifiers=[_line(c) for c in tables.classifiers(subjects)],
         summaries=[(norm, tables.summary(subjects, norm)) for norm in norms],
         sections=[_section(subject, folder) for subject in subjects],

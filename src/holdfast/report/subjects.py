@@ -7,24 +7,24 @@ from typing import Any
 
 import pandas as pd
 
-from holdfast.errors import InputError
+from holdfast.errors import HoldfastError, InputError
 from holdfast.judge import CLEAN
 from holdfast.results import read_about, read_rows
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """One finished evaluation or certification.
+    """One finished run.
 
     Attributes:
         path: its folder.
         about: its run.json.
-        rows: its rows.
+        rows: its rows; none for a training run.
     """
 
     path: Path
     about: dict[str, Any]
-    rows: pd.DataFrame
+    rows: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -72,10 +72,25 @@ class Classifier:
 
 @dataclass(frozen=True)
 class Subject:
-    """A network and the classifiers made of it, the network itself first."""
+    """A network and the classifiers made of it, the network itself first.
+
+    Attributes:
+        name: what the report calls it.
+        classifiers: the network itself and its votes under noise.
+        training: how it was trained, if its folder is still where the runs found it.
+    """
 
     name: str
     classifiers: list[Classifier]
+    training: RunFolder | None
+
+    @property
+    def runs(self) -> list[RunFolder]:
+        """Everything that is known of it: training, evaluations, certifications."""
+        found = [self.training] if self.training else []
+        for classifier in self.classifiers:
+            found += [*classifier.evaluations, *classifier.certifications]
+        return found
 
 
 def read_subjects(paths: Sequence[Path]) -> list[Subject]:
@@ -101,7 +116,8 @@ def read_subjects(paths: Sequence[Path]) -> list[Subject]:
         name = _short(group[0].settings["model"])
         if any(subject.name == name for subject in subjects):
             name = f"{name} ({fingerprint[:6]})"
-        subjects.append(Subject(name, _classifiers(name, group)))
+        training = _training(Path(group[0].settings["model"]))
+        subjects.append(Subject(name, _classifiers(name, group), training))
     return subjects
 
 
@@ -134,6 +150,16 @@ def _read(path: Path) -> RunFolder:
             f"{path} is not finished; run its holdfast {about['kind']} command again to finish it."
         )
     return RunFolder(path, about, read_rows(path))
+
+
+def _training(model: Path) -> RunFolder | None:
+    """The run that made a checkpoint: its folder, or the one that the file lies in."""
+    folder = model if model.is_dir() else model.parent
+    try:
+        about = read_about(folder)
+    except HoldfastError:
+        return None
+    return RunFolder(folder, about) if about["kind"] == "train" else None
 
 
 def _short(model: str) -> str:
