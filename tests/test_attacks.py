@@ -206,6 +206,39 @@ def test_pgd_equals_foolbox(norm, steps):
     assert torch.allclose(ours, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.7, 1.0])
+def test_mim_is_the_loop_of_its_paper(decay):
+    """g ← μ g + ∇L / ‖∇L‖₁, x ← x + α sign(g); the sign is taken of the sum."""
+    model, x, y = small_network(), images(5, margin=0.3), torch.tensor([0, 1, 2, 3, 0])
+    expected, velocity = x.clone(), torch.zeros_like(x)
+    for _ in range(6):
+        expected = expected.detach().requires_grad_()
+        loss = losses.cross_entropy(model(expected), y).sum()
+        (grad,) = torch.autograd.grad(loss, expected)
+        velocity = decay * velocity + grad / grad.abs().sum(dim=(1, 2, 3), keepdim=True)
+        expected = expected + 0.2 / 6 * velocity.sign()
+    ours = attacks.MIM(Linf(0.2), steps=6, decay=decay, early_stop=False)(model, x, y)
+    assert torch.allclose(ours, expected, atol=1e-5)
+
+
+def test_momentum_stays_with_its_example_when_others_are_dropped():
+    model, x = small_network(), images(30)
+    y = model(x).argmax(dim=1)
+    attack = attacks.MIM(Linf(0.15), steps=8)
+    whole = attack(model, x, y)
+    for i in range(0, 30, 7):
+        assert torch.allclose(attack(model, x[i : i + 1], y[i : i + 1]), whole[i], atol=1e-5)
+
+
+def test_second_order_draws_fresh_noise_at_every_step():
+    model, x, y = small_network(), images(3), torch.tensor([0, 1, 2])
+    seen = []
+    attack = SecondOrder(L2(1.0), steps=2, step_size=0.0, samples=2, early_stop=False)
+    attack(model, x, y, callback=seen.append)
+    assert torch.equal(seen[0].x, seen[1].x)
+    assert not torch.allclose(seen[0].grad, seen[1].grad)
+
+
 def test_second_order_is_pgd_with_another_gradient():
     attack = SecondOrder(L2(1.0), steps=3, sigma=0.15, samples=4)
     assert attack == PGD(
