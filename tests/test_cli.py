@@ -15,9 +15,9 @@ from holdfast.cli.main import COMMANDS, run
 from holdfast.cli.options import Numbers, Words
 from holdfast.errors import InputError, UnknownNameError
 from holdfast.models import Architecture
+from holdfast.models.checkpoint import save_model
 from holdfast.threat import L2, Linf
 from holdfast.training import Adversarial, Stability, Standard
-from holdfast.training.checkpoint import save_model
 
 
 @pytest.fixture

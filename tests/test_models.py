@@ -15,8 +15,8 @@ from holdfast.errors import (
     UnknownNameError,
 )
 from holdfast.models import ARCHITECTURES, Architecture, Normalize
+from holdfast.models.checkpoint import save_model
 from holdfast.models.loading import fingerprint, load
-from holdfast.training.checkpoint import save_model
 
 # Weights and biases counted by hand from the papers' tables, for MNIST's 28×28 images.
 PARAMETERS = {

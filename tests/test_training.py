@@ -16,6 +16,7 @@ from holdfast.errors import DamagedFileError, HoldfastError, InputError, OutputE
 from holdfast.files import read_json, read_tensors
 from holdfast.goals import AgainstPrediction, cross_entropy
 from holdfast.models import Architecture
+from holdfast.models.checkpoint import MODEL
 from holdfast.random import Stream
 from holdfast.threat import Linf
 from holdfast.training import (
@@ -27,7 +28,7 @@ from holdfast.training import (
     fit,
     train_data,
 )
-from holdfast.training.checkpoint import CHECKPOINT, MODEL
+from holdfast.training.checkpoint import CHECKPOINT
 from tests.cases import OBJECTIVES
 from tests.toys import Linear
 

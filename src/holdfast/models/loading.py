@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from holdfast.errors import InputError, MissingFileError, ModelError
+from holdfast.models.checkpoint import MODEL, load_model
 from holdfast.models.registry import ARCHITECTURES
-from holdfast.training.checkpoint import MODEL, load_model
 
 
 def load(spec: str) -> nn.Module:

@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from holdfast.data import Data
+from holdfast.models.checkpoint import MODEL, load_model, save_model
 from holdfast.models.registry import Architecture
 from holdfast.progress import Progress, silent
 from holdfast.results import Run
-from holdfast.training.checkpoint import CHECKPOINT, MODEL, load_model, save_model
+from holdfast.training.checkpoint import CHECKPOINT
 from holdfast.training.trainer import Schedule, fit
 from holdfast.types import Objective
 
