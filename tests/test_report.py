@@ -14,6 +14,8 @@ from holdfast.errors import InputError, MissingFileError, OutputError
 from holdfast.evaluation import Protocol, evaluate_data
 from holdfast.files import read_json
 from holdfast.report.page import build
+from holdfast.report.subjects import read_subjects
+from holdfast.report.tables import floor
 from holdfast.threat import L2, Linf
 from tests.toys import images, small_network
 
@@ -146,6 +148,18 @@ def test_the_numbers_behind_it(report, runs):
     about = read_json(report.parent / "report.json")
     assert {run["path"] for run in about["runs"]} == {str(path) for path in runs.values()}
     assert {"versions", "settings", "hardware"} <= set(about["runs"][0])
+
+
+def test_an_l2_certificate_proves_a_smaller_linf_radius(runs):
+    """A perturbation of e in every one of d pixels has ℓ2 length e·√d; in ℓ1 it has at most e."""
+    (subject,) = read_subjects([runs["one-cert"]])
+    (run,) = subject.classifiers[0].certifications
+    radii = run.rows["radius"][run.rows["prediction"] == run.rows["label"]]
+    middle = float(radii.median())
+    share = float((radii >= middle).sum() / len(run.rows))
+    for norm, size in (("l2", middle), ("l1", middle), ("linf", middle / (3 * 6 * 6) ** 0.5)):
+        assert floor(run, norm, [size * (1 - 1e-9)])["robust_accuracy"].tolist() == [share]
+        assert floor(run, norm, [size * 1.001])["robust_accuracy"][0] < share
 
 
 def test_figures_for_a_paper(report):

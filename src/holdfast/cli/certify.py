@@ -3,8 +3,11 @@
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
 from holdfast import data as datasets
 from holdfast.certification import Certification, certify_data
+from holdfast.certify.certify import round_down
 from holdfast.cli.common import device, percent, print_json, print_table
 from holdfast.metrics import accuracy_at
 from holdfast.models import loading
@@ -69,7 +72,8 @@ def certify(
         print_json({"cells": cells})
         return
     for cell in cells:
-        radii = [index * cell["curve"][-1][0] / 8 for index in range(9)]
+        farthest = cell["curve"][-1][0]
+        radii = round_down(np.linspace(0, farthest, 9), decimals=3)
         print_table(
             f"{model} with noise of {sigma:g}: accuracy {percent(cell['accuracy'])}, abstained "
             f"{percent(cell['abstained'])}",
