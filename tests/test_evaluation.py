@@ -13,6 +13,7 @@ from holdfast import metrics
 from holdfast.attacks import FGSM, PGD, Attack, SecondOrder
 from holdfast.certification import Certification, certify_data
 from holdfast.certify import certify
+from holdfast.certify.intervals import share_interval
 from holdfast.counting import Counted
 from holdfast.data import Data
 from holdfast.defenses import GaussianNoise
@@ -431,6 +432,29 @@ class TestMetrics:
         found = metrics.strongest(rows)
         assert found["eps"].tolist() == [0.0, 0.1, 0.2]
         assert found["robust_accuracy"].tolist() == [1.0, 0.5, 0.25]
+
+    def test_curves_begin_at_size_zero(self):
+        def cell(attack, eps, accuracy):
+            return {
+                "attack": attack,
+                "norm": "l2",
+                "eps": eps,
+                "n": 10,
+                "clean_accuracy": 0.9,
+                "robust_accuracy": accuracy,
+                "low": 0.0,
+                "high": 1.0,
+            }
+
+        table = pd.DataFrame([cell("a", 0.1, 0.5), cell("a", 0.2, 0.1), cell("b", 0.0, 0.9)])
+        found = metrics.from_zero(table)
+        assert found[["attack", "eps", "robust_accuracy"]].values.tolist() == [
+            ["a", 0.0, 0.9],
+            ["a", 0.1, 0.5],
+            ["a", 0.2, 0.1],
+            ["b", 0.0, 0.9],
+        ]
+        assert (found["low"][0], found["high"][0]) == pytest.approx(share_interval(9, 10))
 
     def test_the_certified_curve_counts_right_answers_by_radius(self):
         rows = pd.DataFrame(

@@ -39,6 +39,17 @@ def cells(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+def from_zero(table: pd.DataFrame) -> pd.DataFrame:
+    """A table from `cells` with every attack's curve begun at size 0, the accuracy without attack."""
+    missing = table[~table["attack"].isin(table.loc[table["eps"] == 0, "attack"])]
+    start = missing.drop_duplicates("attack").assign(eps=0.0)
+    start["robust_accuracy"] = start["clean_accuracy"]
+    right = (start["clean_accuracy"] * start["n"]).round().astype(int)
+    limits = [share_interval(k, n) for k, n in zip(right, start["n"], strict=True)]
+    start["low"], start["high"] = [low for low, _ in limits], [high for _, high in limits]
+    return pd.concat([start, table], ignore_index=True)
+
+
 def strongest(rows: pd.DataFrame) -> pd.DataFrame:
     """Worst case over all attacks of one norm, per example, at every size from 0 up.
 

@@ -119,7 +119,8 @@ def _section(subject: Subject, folder: Path) -> _Section:
                 bounds.append(_kept(plot, folder / f"bounds-{tag}-{norm}"))
         for norm in norms:
             cells = metrics.cells(classifier.attacked)
-            figure = figures.accuracy_by_attack(norm, cells[cells["norm"] == norm])
+            curves = metrics.from_zero(cells[cells["norm"] == norm])
+            figure = figures.accuracy_by_attack(norm, curves)
             heading = f"{_NORMS[norm]}, {classifier.title}"
             rows = classifier.attacked
             notes = metrics.blind_attacks(rows[rows["norm"] == norm])
