@@ -40,7 +40,7 @@ def cells(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def from_zero(table: pd.DataFrame) -> pd.DataFrame:
-    """A table from `cells` with every attack's curve begun at size 0, the accuracy without attack."""
+    """A table from `cells`, every attack's curve begun at size 0 with the accuracy without it."""
     missing = table[~table["attack"].isin(table.loc[table["eps"] == 0, "attack"])]
     start = missing.drop_duplicates("attack").assign(eps=0.0)
     start["robust_accuracy"] = start["clean_accuracy"]
