@@ -201,8 +201,21 @@ def own_global_generator(seed: int, device: torch.device) -> Iterator[None]:
     For models that draw from them without declaring it, such as dropout left in training mode.
     """
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+        seed_global_generators(seed, device)
         yield
+
+
+def seed_global_generators(seed: int, device: torch.device) -> None:
+    """Seed the generators that a computation on ``device`` may draw from.
+
+    `torch.manual_seed` would do, but it also reaches for every GPU, and formats a stack trace each
+    time while none is in use: more than a small network's forward pass takes.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index].manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
 
 
 def _real(word: Tensor, dtype: torch.dtype) -> Tensor:

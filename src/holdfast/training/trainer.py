@@ -25,7 +25,7 @@ from holdfast.errors import HoldfastError, InputError
 from holdfast.files import write_table
 from holdfast.models.registry import Architecture
 from holdfast.progress import Progress, silent
-from holdfast.random import Stream, hash_seed
+from holdfast.random import Stream, hash_seed, seed_global_generators
 from holdfast.training.checkpoint import CHECKPOINT, load_state, save_state
 from holdfast.types import Objective
 
@@ -135,7 +135,8 @@ def fit(
     with torch.random.fork_rng():
         while state.step < total:
             epoch, place = divmod(state.step, in_epoch)
-            torch.manual_seed(hash_seed(schedule.seed, "step", state.step))  # for dropout
+            # for dropout
+            seed_global_generators(hash_seed(schedule.seed, "step", state.step), fabric.device)
             index = _order(schedule.seed, epoch, len(data))[place * schedule.batch_size :]
             index = index[: schedule.batch_size]
             x, y = fabric.to_device((data.x(index), data.y[index]))
