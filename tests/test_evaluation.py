@@ -454,7 +454,8 @@ class TestMetrics:
             ["a", 0.2, 0.1],
             ["b", 0.0, 0.9],
         ]
-        assert (found["low"][0], found["high"][0]) == pytest.approx(share_interval(9, 10))
+        low, high = share_interval(9, 10)
+        assert (found["low"][0], found["high"][0]) == pytest.approx((float(low), float(high)))
 
     def test_the_certified_curve_counts_right_answers_by_radius(self):
         rows = pd.DataFrame(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from scipy.stats import binom
 
@@ -45,8 +46,7 @@ def from_zero(table: pd.DataFrame) -> pd.DataFrame:
     start = missing.drop_duplicates("attack").assign(eps=0.0)
     start["robust_accuracy"] = start["clean_accuracy"]
     right = (start["clean_accuracy"] * start["n"]).round().astype(int)
-    limits = [share_interval(k, n) for k, n in zip(right, start["n"], strict=True)]
-    start["low"], start["high"] = [low for low, _ in limits], [high for _, high in limits]
+    start["low"], start["high"] = share_interval(right.to_numpy(), start["n"].to_numpy())
     return pd.concat([start, table], ignore_index=True)
 
 
@@ -110,10 +110,12 @@ def accuracy_at(curve: Sequence[Sequence[float]], radius: float) -> float:
 
 def certified(rows: pd.DataFrame, radii: Sequence[float] | Array) -> pd.DataFrame:
     """Certified accuracy at some radii, each with its 95 % Clopper-Pearson interval over images."""
-    right = rows["prediction"] == rows["label"]
+    right = np.sort(rows.loc[rows["prediction"] == rows["label"], "radius"])
+    standing = len(right) - np.searchsorted(right, radii)
+    low, high = share_interval(standing, len(rows))
+    accuracy = standing / len(rows)
     return pd.DataFrame(
-        {"eps": radius, "n": len(rows), **_accuracy(right & (rows["radius"] >= radius))}
-        for radius in radii
+        {"eps": radii, "n": len(rows), "robust_accuracy": accuracy, "low": low, "high": high}
     )
 
 
@@ -140,4 +142,4 @@ def broken_certificates(attacked: pd.DataFrame, proven: pd.DataFrame) -> tuple[i
 def _accuracy(standing: "pd.Series[bool]") -> dict[str, Any]:
     """A share of examples with its 95 % interval."""
     low, high = share_interval(int(standing.sum()), len(standing))
-    return {"robust_accuracy": float(standing.mean()), "low": low, "high": high}
+    return {"robust_accuracy": float(standing.mean()), "low": float(low), "high": float(high)}

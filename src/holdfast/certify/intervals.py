@@ -75,12 +75,14 @@ def upper_limit(successes: Counts, trials: Counts, error: float) -> Array:
     return np.where(successes < trials, limit, 1.0)
 
 
-def share_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Two-sided Clopper-Pearson interval of a share, such as an accuracy over test images."""
+def share_interval(
+    successes: Counts | int, trials: Counts | int, confidence: float = 0.95
+) -> tuple[Array, Array]:
+    """Two-sided Clopper-Pearson intervals of shares, such as an accuracy over test images."""
     check_confidence(confidence)
-    counts, of = np.array(successes), np.array(trials)
+    counts, of = np.asarray(successes), np.asarray(trials)
     error = (1 - confidence) / 2
-    return float(lower_limit(counts, of, error)), float(upper_limit(counts, of, error))
+    return lower_limit(counts, of, error), upper_limit(counts, of, error)
 
 
 def check_confidence(confidence: float) -> None:
