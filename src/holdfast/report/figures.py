@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -103,8 +104,7 @@ def floor_and_ceiling(
             axes.fill_between(
                 floor["eps"], floor["low"], floor["high"], color=colour, alpha=0.18, linewidth=0
             )
-        _finish(axes)
-        return figure
+        return _finished(figure, axes)
 
 
 def accuracy_by_attack(norm: str, cells: pd.DataFrame) -> Figure:
@@ -121,27 +121,39 @@ def accuracy_by_attack(norm: str, cells: pd.DataFrame) -> Figure:
             _with_intervals(
                 axes, part.sort_values("eps"), _CYCLE[style], _MARKERS[style], str(attack)
             )
-        _finish(axes)
-        return figure
+        return _finished(figure, axes)
 
 
 def gallery(shown: Gallery) -> Figure:
     """Clean image, adversarial image and magnified difference, one column for each example."""
+    count = len(shown.examples)
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(1.1 * len(shown.examples), 3.9), layout="constrained")
+        figure = Figure(figsize=(1.1 * count, 3.9))
         FigureCanvasAgg(figure)
-        grid = figure.subplots(3, len(shown.examples), squeeze=False)
+        # One pair of axes for all: a pair for each image would take seconds.
+        axes = figure.add_axes(
+            (0, 0, 1, 1), xlim=(0, 1.1 * count), ylim=(3.9, 0), autoscale_on=False
+        )
+        axes.set_axis_off()
         for column, example in enumerate(shown.examples):
             pictures = (
                 (example.clean, example.label),
                 (example.adversarial, f"seen as {example.prediction}"),
                 (example.difference, f"× {example.factor:.3g}"),
             )
+            left = 1.1 * column + 0.05
             for line, (image, caption) in enumerate(pictures):
-                axes = grid[line][column]
-                axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-                axes.set_title(caption, fontsize=7)
-                axes.set_axis_off()
+                top = 1.3 * line + 0.25
+                height, width = np.array(image.shape[:2]) / max(image.shape[:2])
+                axes.imshow(
+                    image,
+                    cmap="gray",
+                    vmin=0,
+                    vmax=1,
+                    interpolation="nearest",
+                    extent=(left, left + width, top + height, top),
+                )
+                axes.text(left + width / 2, top - 0.05, caption, fontsize=7, ha="center")
         return figure
 
 
@@ -196,6 +208,14 @@ def _with_intervals(axes: Axes, table: pd.DataFrame, colour: str, marker: str, l
     )
 
 
-def _finish(axes: Axes) -> None:
+def _finished(figure: Figure, axes: Axes) -> Figure:
     axes.set_xlim(left=0)
-    axes.figure.legend(loc="outside lower left", ncols=1)
+    figure.legend(loc="outside lower left", ncols=1)
+    return _settled(figure)
+
+
+def _settled(figure: Figure) -> Figure:
+    """Lay the figure out now, once, rather than again for each format that it is saved in."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    return figure
