@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision import datasets
 
 from holdfast import data
 from holdfast.errors import DamagedFileError, InputError, MissingFileError, UnknownNameError
@@ -86,7 +87,7 @@ def test_missing_mnist_is_downloaded_and_a_failure_leaves_nothing(tmp_path, monk
                 raise RuntimeError("Dataset not found. You can use download=True to download it")
             raise OSError("no network\nat all")
 
-    monkeypatch.setattr(data, "_TORCHVISION", {"mnist": Unreachable})
+    monkeypatch.setattr(datasets, "MNIST", Unreachable)
     with pytest.raises(MissingFileError, match=r"no network at all.*--data-dir") as caught:
         data.load("mnist", data_dir=tmp_path / "cache")
     assert "\n" not in str(caught.value)
@@ -94,7 +95,7 @@ def test_missing_mnist_is_downloaded_and_a_failure_leaves_nothing(tmp_path, monk
 
 
 def test_a_download_goes_where_the_data_are_kept(tmp_path, monkeypatch):
-    original = data._TORCHVISION["mnist"]
+    original = datasets.MNIST
 
     class Reachable(original):
         def __init__(self, root, train=True, download=False):
@@ -106,7 +107,7 @@ def test_a_download_goes_where_the_data_are_kept(tmp_path, monkeypatch):
                 (Path(root) / "MNIST").rename(Path(root) / "Reachable")
             super().__init__(root, train=train)
 
-    monkeypatch.setattr(data, "_TORCHVISION", {"mnist": Reachable})
+    monkeypatch.setattr(datasets, "MNIST", Reachable)
     assert len(data.load("mnist", data_dir=tmp_path / "cache")) == 7
     assert (tmp_path / "cache" / "Reachable" / "raw").is_dir()
 

@@ -21,7 +21,6 @@ import torch
 from jaxtyping import Float, Int
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
-from torchvision import datasets
 
 from holdfast.errors import DamagedFileError, InputError, MissingFileError, unknown
 
@@ -31,8 +30,9 @@ Split: TypeAlias = Literal["train", "test"]
 #: set; in that order one writer's digits follow another's, so most test writers are new.
 DIGITS_TEST = 500
 
-_TORCHVISION: Mapping[str, Any] = MappingProxyType(
-    {"mnist": datasets.MNIST, "fashion-mnist": datasets.FashionMNIST, "cifar10": datasets.CIFAR10}
+# By name, and imported where it is used, because torchvision takes two seconds to import.
+_TORCHVISION: Mapping[str, str] = MappingProxyType(
+    {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10"}
 )
 NAMES: Mapping[str, str] = MappingProxyType(
     {
@@ -155,7 +155,9 @@ def _digits(split: Split) -> Data:
 
 
 def _from_torchvision(name: str, split: Split, directory: Path) -> Data:
-    kind, train = _TORCHVISION[name], split == "train"
+    from torchvision import datasets
+
+    kind, train = getattr(datasets, _TORCHVISION[name]), split == "train"
     try:
         try:
             found = kind(directory, train=train)
@@ -203,6 +205,8 @@ def _brief(error: Exception) -> str:
 
 
 def _folder(root: Path, split: Split) -> Data:
+    from torchvision import datasets
+
     parts = [root / "train"] if split == "train" else [root / "test", root / "val"]
     top = next((part for part in parts if part.is_dir()), root)
     try:
