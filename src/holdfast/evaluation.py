@@ -159,7 +159,8 @@ def evaluate_data(
             stochastic = _probe(model, data, protocol)
         if stochastic:
             attacks = [(n, against_randomness(a, protocol.samples)) for n, a in attacks]
-        judge = Judge(model, data, protocol.seed, protocol.votes if stochastic else 1)
+        votes = protocol.votes if stochastic else 1
+        judge = Judge(model, data, protocol.seed, votes, protocol.batch_size)
         record = {
             **settings,
             "model_fingerprint": fingerprint(model),

@@ -78,12 +78,14 @@ class Judge:
         data: the test set.
         seed: of all randomness.
         votes: draws that decide a prediction; 1 for a deterministic model.
+        batch_size: images in one forward pass of a vote.
     """
 
     model: nn.Module
     data: Data
     seed: int
     votes: int
+    batch_size: int
 
     def clean_rows(self, index: Int[Tensor, " n"]) -> pd.DataFrame:
         """Rows of the unattacked images at ``index``."""
@@ -148,7 +150,8 @@ class Judge:
 
     def _ask(self, x: Images, y: Labels, index: Tensor, purpose: str) -> Answer:
         rng = Stream.of(self.seed, index.to(x.device)).fold("ask", purpose)
-        counts, scores = take_votes(self.model, x, rng, n=self.votes)
+        size = self.batch_size
+        counts, scores = take_votes(self.model, x, rng, n=self.votes, batch_size=size)
         bad: Bool[Tensor, " n"] = scores.isnan().any(dim=1)
         if bad.any():
             raise ModelError(
