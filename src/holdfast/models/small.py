@@ -6,13 +6,12 @@ from holdfast.models.shape import Shape, flattened
 
 
 def Small(shape: Shape = (1, 8, 8), classes: int = 10) -> nn.Sequential:
-    """Convolutions 16-3×3 and 32-3×3, pooled 2×2, FC 128."""
+    """Convolutions 8-3×3 and 32-3×3, the second with stride 2, FC 128."""
     convolutions = nn.Sequential(
-        nn.Conv2d(shape[0], 16, 3, padding=1),
+        nn.Conv2d(shape[0], 8, 3, padding=1),
         nn.ReLU(),
-        nn.Conv2d(16, 32, 3, padding=1),
+        nn.Conv2d(8, 32, 3, stride=2, padding=1),
         nn.ReLU(),
-        nn.MaxPool2d(2),
         nn.Flatten(),
     )
     return nn.Sequential(
