@@ -3,6 +3,8 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -202,11 +204,22 @@ def test_bad_input_is_one_sentence_and_changes_no_file(place, capsys, line, word
 
 
 def test_a_folder_that_cannot_be_written_is_found_before_any_work(place, capsys, monkeypatch):
-    """The system's answer is planted, since a superuser may write anywhere."""
-    monkeypatch.setattr("holdfast.results.os.access", lambda *_: False)
+    """The system's answer is planted, since a superuser may write almost anywhere."""
+
+    def refused(**_):
+        raise PermissionError(13, "Permission denied")
+
+    tempfile = SimpleNamespace(TemporaryDirectory=refused)
+    monkeypatch.setattr("holdfast.results.tempfile", tempfile)
     assert code(*EVALUATE, "--model", "mine:good", "--out", "run") == 2
-    assert "cannot be written" in capsys.readouterr().err
+    assert "cannot be written (Permission denied)" in capsys.readouterr().err
     assert not (place / "run").exists()
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="only Linux has it")
+def test_not_even_a_superuser_writes_to_proc(place, capsys):
+    assert code(*EVALUATE, "--model", "mine:good", "--out", "/proc/run") == 2
+    assert "cannot be written" in capsys.readouterr().err
 
 
 def test_a_model_in_training_mode_is_warned_of(place, capsys):

@@ -13,6 +13,7 @@ import os
 import platform
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
@@ -187,7 +188,7 @@ def environment() -> dict[str, Any]:
 
 
 def check_writable(path: Path) -> None:
-    """Find out, changing nothing, whether a folder can be made and written at ``path``."""
+    """Find out, leaving nothing behind, whether a folder can be made and written at ``path``."""
     existing = path
     while not existing.exists():
         existing = existing.parent
@@ -195,8 +196,14 @@ def check_writable(path: Path) -> None:
         raise OutputError(
             f"{existing} is a file, so {path} cannot be a folder; give another --out."
         )
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise OutputError(f"{existing} cannot be written; give another folder by --out.")
+    try:
+        # Permissions alone do not tell: a file system may be read-only, full, or no real one.
+        with tempfile.TemporaryDirectory(dir=existing):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"{existing} cannot be written ({error.strerror}); give another folder by --out."
+        ) from error
 
 
 def _git_revision() -> str | None:
