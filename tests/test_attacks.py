@@ -282,6 +282,25 @@ def test_second_order_is_pgd_with_another_gradient():
     )
 
 
+def test_the_noise_of_second_order_falls_from_its_first_to_its_last():
+    """On a linear score the gradient is the same everywhere, so the noise shows in the value."""
+    x, weight = torch.full((200, 1, 1, 1), 0.5), torch.tensor([[0.0], [1.0]])
+    model = Wrapped(lambda z: z.flatten(1) @ weight.T)
+    seen = []
+    SecondOrder(
+        L2(1.0),
+        steps=9,
+        step_size=0.0,
+        sigma=(0.4, 0.025),
+        samples=1,
+        goal=goals.margin,
+        early_stop=False,
+    )(model, x, torch.zeros(200, dtype=torch.int64), callback=seen.append)
+    for step, deviation in enumerate(seen):
+        expected = 0.4 * (1 / 16) ** (step / 9)
+        assert deviation.value.std().item() == pytest.approx(expected, rel=0.25)
+
+
 @pytest.mark.parametrize("threat", [Linf(0.3), L2(0.3)])
 def test_second_order_leaves_a_plateau_that_stops_first_order(threat):
     """A planted weakness: the loss is flat around the image, the boundary is within reach."""
@@ -423,7 +442,7 @@ def test_a_stochastic_model_is_attacked_through_its_average():
     assert attack.attack.gradient == Average(samples=7)
     assert not attack.attack.early_stop
     second = against_randomness(SecondOrder(L2(1.0)), 7)
-    assert second.gradient == Average(samples=10, noise=0.2)
+    assert second.gradient == Average(samples=10, noise=(0.3, 0.05))
     assert not second.early_stop
 
 
@@ -503,6 +522,7 @@ class TestBadInput:
             lambda: PGD(Linf(math.inf)),
             lambda: PGD(Linf(0.1), restarts=0),
             lambda: SecondOrder(L2(1.0), sigma=0.0),
+            lambda: SecondOrder(L2(1.0), sigma=(0.3, 0.0)),
             lambda: SecondOrder(L2(1.0), samples=0),
             lambda: attacks.IFGSM(L1(1.0), steps=0),
         ],

@@ -204,7 +204,14 @@ def test_estimators_write_no_grad():
     assert not x.requires_grad
 
 
-@pytest.mark.parametrize("wrong", [{"samples": 0}, {"samples": 3, "noise": -0.1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"samples": 0},
+        {"samples": 3, "noise": -0.1},
+        {"samples": 3, "noise": (0.1, 0.0)},
+    ],
+)
 def test_parameters_are_checked(wrong):
     with pytest.raises(InputError):
         Average(**wrong)

@@ -147,7 +147,7 @@ def test_it_holds_the_four_of_autoattack_and_the_second_order_attack():
     assert "ddn" in WorstCase(L2(0.5)).names
     assert "square" not in WorstCase(L1(1.0)).names
     second = WorstCase(L2(0.5), steps=40).attacks[1]
-    assert second == SecondOrder(L2(0.5), steps=20, sigma=0.15, samples=8)
+    assert second == SecondOrder(L2(0.5), steps=20, samples=8)
 
 
 def test_a_suite_needs_a_limit():

@@ -31,7 +31,8 @@ class Autograd:
     def __call__(self, score: Score) -> SlopeAt:
         """Bind to a score."""
 
-        def slope(x: Tensor, rng: Stream) -> Slope:
+        def slope(x: Tensor, rng: Stream, progress: float = 1.0) -> Slope:
+            del progress
             with drawing_from(rng.fold("model")):
                 return _differentiate(score, x)
 
@@ -57,7 +58,8 @@ class Average:
 
     Attributes:
         samples: number of copies m, at least 1.
-        noise: standard deviation σ of the Gaussian noise on the image, on the [0, 1] scale.
+        noise: standard deviation σ of the Gaussian noise on the image, on the [0, 1] scale; a pair
+            (first, last) falls from one to the other, geometrically, as the attack goes on.
         memory: bytes that the saved tensors of one batch of copies may take; by default 64 MiB on
             a CPU, where larger batches only leave its caches, and 2 GiB elsewhere.
 
@@ -67,38 +69,54 @@ class Average:
     """
 
     samples: int
-    noise: float = 0.0
+    noise: float | tuple[float, float] = 0.0
     memory: int | None = None
 
     def __post_init__(self) -> None:
         if self.samples < 1:
             raise InputError(f"samples is {self.samples}, but a mean takes at least 1 sample.")
-        if not (math.isfinite(self.noise) and self.noise >= 0):
+        if isinstance(self.noise, tuple):
+            if not (len(self.noise) == 2 and all(0 < sigma < math.inf for sigma in self.noise)):
+                raise InputError(
+                    f"the noise is {self.noise}, but what falls from a first to a last standard "
+                    "deviation takes two, both above 0."
+                )
+        elif not 0 <= self.noise < math.inf:
             raise InputError(f"the noise is {self.noise}, but a standard deviation is at least 0.")
+
+    def noise_at(self, progress: float) -> float:
+        """The standard deviation when the attack has come so far, from 0 to 1."""
+        if not isinstance(self.noise, tuple):
+            return self.noise
+        first, last = self.noise
+        return first * (last / first) ** progress
 
     def __call__(self, score: Score) -> SlopeAt:
         """Bind to a score."""
 
-        def slope(x: Tensor, rng: Stream) -> Slope:
+        def slope(x: Tensor, rng: Stream, progress: float = 1.0) -> Slope:
+            noise = self.noise_at(progress)
             with _saved_bytes() as saved:
-                parts = [self._copies(score, x, rng, 0, 1)]
+                parts = [self._copies(score, x, rng, noise, 0, 1)]
             memory = self.memory or (2**26 if x.device.type == "cpu" else 2**31)
             at_once = max(1, memory // max(saved.total, 1))
             for start in range(1, self.samples, at_once):
                 stop = min(start + at_once, self.samples)
-                parts.append(self._copies(score, x, rng, start, stop))
+                parts.append(self._copies(score, x, rng, noise, start, stop))
             value, grad, reached = (torch.cat(field) for field in zip(*parts, strict=True))
             return Slope(value.mean(dim=0), grad.mean(dim=0), self._reached(score, x, rng, reached))
 
         return slope
 
-    def _copies(self, score: Score, x: Tensor, rng: Stream, start: int, stop: int) -> Slope:
+    def _copies(
+        self, score: Score, x: Tensor, rng: Stream, noise: float, start: int, stop: int
+    ) -> Slope:
         """Copies ``start`` to ``stop - 1`` as one batch; every field gains a leading copy axis."""
         count = stop - start
         copies = rng.copies(start, stop)
         noisy = x.repeat(count, *[1] * (x.dim() - 1))
-        if self.noise:
-            noisy = noisy + self.noise * copies.fold("noise").normal(x.shape[1:], x.dtype)
+        if noise:
+            noisy = noisy + noise * copies.fold("noise").normal(x.shape[1:], x.dtype)
         with drawing_from(copies.fold("model")):
             every = torch.arange(len(x), device=x.device).repeat(count)
             part = _differentiate(score.take(every), noisy)
@@ -147,7 +165,8 @@ class Evolution:
     def __call__(self, score: Score) -> SlopeAt:
         """Bind to a score."""
 
-        def slope(x: Tensor, rng: Stream) -> Slope:
+        def slope(x: Tensor, rng: Stream, progress: float = 1.0) -> Slope:
+            del progress
             with torch.no_grad(), drawing_from(rng.fold("model")):
                 value, reached = score(x)
             memory = self.memory or (2**22 if x.device.type == "cpu" else 2**28)

@@ -67,13 +67,22 @@ class Slope(NamedTuple):
     reached: Flags
 
 
-#: (x, stream) -> Slope. The stream feeds whatever randomness the estimate needs.
-SlopeAt: TypeAlias = Callable[[Tensor, Stream], Slope]
+@runtime_checkable
+class SlopeAt(Protocol):
+    """The slope of one score, anywhere: (x, stream, progress) -> Slope.
+
+    The stream feeds whatever randomness the estimate needs. ``progress``, from 0 to 1, is how far
+    the attack has come, for estimates that grow finer as it goes.
+    """
+
+    def __call__(self, x: Tensor, rng: Stream, progress: float = 1.0, /) -> Slope:
+        """Estimate at ``x``."""
+        ...
 
 
 @runtime_checkable
 class Gradient(Protocol):
-    """A gradient estimator: Score -> ((x, stream) -> Slope)."""
+    """A gradient estimator: Score -> ((x, stream, progress) -> Slope)."""
 
     def __call__(self, score: Score) -> SlopeAt:
         """Bind the estimator to a score."""

@@ -105,7 +105,7 @@ class AdaptiveAscent(Climb):
         result = x.clone()
         active = torch.arange(len(x), device=x.device)
         for step in range(steps + 1):
-            value, grad, reached = slope(x, rng.fold("step", step))
+            value, grad, reached = slope(x, rng.fold("step", step), step / (steps + 1))
             if threat is not self.threat:  # what fools in a larger ball does not count
                 reached = torch.zeros_like(reached)
             if callback is not None:

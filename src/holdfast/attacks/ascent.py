@@ -63,7 +63,7 @@ class Ascent(Climb):
         result = x.clone()
         active = torch.arange(len(x), device=x.device)
         for step in range(self.steps):
-            value, grad, reached = slope(x, rng.fold("step", step))
+            value, grad, reached = slope(x, rng.fold("step", step), step / self.steps)
             if callback is not None:
                 callback(Step(step, active, x, value, grad, reached))
             if self.early_stop and reached.any():

@@ -130,7 +130,7 @@ class CarliniWagner(Attack):
             grad_w = grad_x * (1 - torch.tanh(w).square()) / (2 * EDGE)  # dx/dw
             w = w - self.step_size * adam.direction(grad_w)
             x = (x0 + (torch.tanh(w) - torch.tanh(start)) / (2 * EDGE)).clamp(0, 1)
-            at = slope(x, rng.fold("step", step))
+            at = slope(x, rng.fold("step", step), step / self.steps)
             if callback is not None:
                 callback(Step(number * self.steps + step, position, x, *at))
             fools = succeeded(at, self.confidence)

@@ -79,7 +79,7 @@ class DDN(Attack):
         farthest = norm(torch.maximum(x0, 1 - x0), 2).clamp(max=self.threat.eps)
         radius = farthest.clamp(max=self.initial_radius)
         for step in range(self.steps):
-            value, grad, reached = slope(x, rng.fold("step", step))
+            value, grad, reached = slope(x, rng.fold("step", step), step / self.steps)
             if callback is not None:
                 callback(Step(step, active, x, value, grad, reached))
             closest.offer(x, reached, active)

@@ -158,7 +158,7 @@ class EAD(Attack):
             grad = 2 * (ahead - x0) - finite((expand(pull, x) * finite(at.grad)).to(x))
             before, x = x, _shrink(ahead - alpha * grad, x0, alpha * self.beta)  # equation 6
             ahead = (x + step / (step + 3) * (x - before)).clamp(0, 1)  # equation 7
-            at = slope(ahead, rng.fold("step", step))
+            at = slope(ahead, rng.fold("step", step), step / self.steps)
             if callback is not None:
                 callback(Step(number * self.steps + step, position, ahead, *at))
             fools = succeeded(at, self.confidence)

@@ -80,7 +80,7 @@ class FMN(Attack):
         farthest = norm(torch.maximum(x0, 1 - x0), p).clamp(max=self.threat.eps)
         radius = torch.full_like(farthest, torch.inf)
         for step in range(self.steps):
-            value, grad, reached = slope(x, rng.fold("step", step))
+            value, grad, reached = slope(x, rng.fold("step", step), step / self.steps)
             if callback is not None:
                 callback(Step(step, active, x, value, grad, reached))
             closest.offer(x, reached, active)

@@ -140,7 +140,7 @@ def SecondOrder(
     *,
     steps: int = 40,
     step_size: float | None = None,
-    sigma: float = 0.2,
+    sigma: float | tuple[float, float] = (0.3, 0.05),
     samples: int = 10,
     restarts: int = 1,
     random_start: bool = False,
@@ -155,11 +155,18 @@ def SecondOrder(
     nothing; the gradient at a random point nearby approximates the leading eigenvector of the
     Hessian (SO equation 3, appendix A). σ belongs to the attack, not to the defence.
 
+    What S-O finds hangs on σ, which the paper does not name: noise too small leaves the gradient
+    flat, noise too large blurs the boundary. The default is our own rule: σ falls geometrically
+    from 0.3 to 0.05 over the steps, so that the attack finds its way at large σ and finishes at
+    small. On every network measured it is no weaker than the best fixed σ, and on adversarially
+    trained ones far stronger (docs/results/second-order.md). The paper's attack is ``sigma=0.15``,
+    or another number.
+
     Args:
         threat: the ball of size ε; ℓ2 in the paper's section 3, ℓ∞ in its appendix F.
         steps: number of steps.
         step_size: α; 2.5 · ε / steps by default.
-        sigma: σ of the noise, on the [0, 1] scale. The paper does not name it.
+        sigma: σ of the noise, on the [0, 1] scale, fixed or as (first, last).
         samples: number of draws for the mean, at least 1. The paper does not name it.
         restarts: runs, each on the images that the earlier ones left standing.
         random_start: begin at a uniform draw from the ball; the paper begins at the image.
@@ -167,13 +174,13 @@ def SecondOrder(
         early_stop: see `Ascent`.
 
     Raises:
-        InputError: if sigma is not positive, or samples, steps or restarts is below 1.
+        InputError: if a sigma is not positive, or samples, steps or restarts is below 1.
 
     Reference:
         Li et al., "Second-order adversarial attack and certifiable robustness", 2019, equations 3
         and 4, appendices A and F.
     """
-    if not sigma > 0:
+    if not (isinstance(sigma, tuple) or sigma > 0):
         raise InputError(f"sigma is {sigma}, but the noise of S-O needs a positive sigma.")
     return PGD(
         threat,

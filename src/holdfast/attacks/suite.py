@@ -23,9 +23,7 @@ from holdfast.errors import InputError
 from holdfast.types import Callback, Images, Labels, Model, Threat
 
 
-def WorstCase(
-    threat: Threat, *, steps: int = 40, targets: int = 9, sigma: float = 0.15, queries: int = 2500
-) -> Worst:
+def WorstCase(threat: Threat, *, steps: int = 40, targets: int = 9, queries: int = 2500) -> Worst:
     """The standard suite, as one attack: APGD, S-O, DDN, APGD-T, FAB-T, Square.
 
     DDN runs in ℓ2 only. Square is not defined in ℓ1, where FMN takes its place.
@@ -34,7 +32,6 @@ def WorstCase(
         threat: the ball, with a finite ε, in ℓ∞, ℓ2 or ℓ1.
         steps: of each attack that follows gradients; APGD takes twice as many, S-O and FAB-T half.
         targets: classes that APGD-T and FAB-T make for, one after another.
-        sigma: σ of the second-order attack's noise.
         queries: of Square.
 
     Raises:
@@ -51,7 +48,7 @@ def WorstCase(
         )
     half = max(steps // 2, 1)
     parts: dict[str, Attack] = {"apgd-ce": APGD(threat, steps=2 * steps)}
-    parts["second-order"] = SecondOrder(threat, steps=half, sigma=sigma, samples=8)
+    parts["second-order"] = SecondOrder(threat, steps=half, samples=8)
     if threat.p == 2:
         parts["ddn"] = DDN(threat, steps=2 * steps, early_stop=True)
     parts["apgd-t"] = APGDT(threat, targets=targets, steps=steps, annealed=threat.p != 1)

@@ -1,0 +1,124 @@
+"""What attacks cost: time over their bare calls, and over the fastest peer at the same setting.
+
+    OMP_NUM_THREADS=2 python benchmarks/attack_speed.py --model runs/pgd --data mnist --limit 128 \
+        --linf 0.3 --l2 2.0 [--only NAME]
+
+The contests are those of attack_strength.py. "bare" makes the same forward and backward passes on
+batches of the same sizes and nothing else: every backward pass by itself, so that an attack which
+takes the gradients of all classes together can come out below 1. Passes of less than a batch, which
+remain when images have fallen, are cheap on no machine; the bare loop makes them too. Ours, the
+bare loop and the peers take turns, and the median over rounds of each ratio is printed. Peers that
+keep attacking images which have fallen make more passes: their time is what a user waits.
+"""
+
+import argparse
+import math
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from attack_strength import fixed_budget, markdown, minimum_norm
+from contest import Contest
+from torch import Tensor, nn
+
+from holdfast import data
+from holdfast.counting import Counted
+from holdfast.models import loading
+from holdfast.threat import L2, Linf
+
+
+class Recorded(Counted):
+    """A counted model that also keeps its passes in order: (kind, images, times)."""
+
+    def __init__(self, model: nn.Module, index: Tensor) -> None:
+        super().__init__(model, index)
+        self.passes: list[tuple[int, int, int]] = []
+
+    def _count(
+        self, kind: int, counts: Tensor, place: Tensor | None, images: int, times: int
+    ) -> None:
+        self.passes.append((kind, images, times))
+
+
+def replay(model: nn.Module, x: Tensor, passes: list[tuple[int, int, int]]) -> None:
+    """Make the same passes, and nothing else."""
+    images = x.repeat(math.ceil(max(count for _, count, _ in passes) / len(x)), 1, 1, 1)
+    following = [*passes[1:], (0, 0, 0)]
+    for (kind, count, _), (next_kind, _, times) in zip(passes, following, strict=True):
+        if kind == 1:
+            continue
+        batch = images[:count].detach().requires_grad_(next_kind == 1)
+        with torch.set_grad_enabled(next_kind == 1):
+            total = model(batch).sum()
+        if next_kind == 1:
+            for left in reversed(range(times)):
+                torch.autograd.grad(total, batch, retain_graph=left > 0)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def measure(
+    contest: Contest, model: nn.Module, x: Tensor, y: Tensor, rounds: int
+) -> dict[str, object]:
+    """One line of the table: medians over rounds in which all take turns."""
+    recorded = Recorded(model, torch.arange(len(x)))
+    contest.entries["holdfast"](recorded, x, y)
+    entries: dict[str, Callable[[], object]] = {"bare": lambda: replay(model, x, recorded.passes)}
+    for name, craft in contest.entries.items():
+        entries[name] = partial(craft, model, x, y)
+    for name in list(entries):
+        try:
+            seconds(entries[name])
+        except Exception as error:
+            if name in ("holdfast", "bare"):
+                raise
+            print(f"{name} failed: {type(error).__name__}: {error}", file=sys.stderr)
+            del entries[name]
+    times = [{name: seconds(work) for name, work in entries.items()} for _ in range(rounds)]
+    peers = [name for name in entries if name not in ("holdfast", "bare")]
+    fastest = min(peers, key=lambda name: statistics.median(t[name] for t in times))
+    return {
+        "attack": contest.name,
+        "size": str(contest.threat),
+        "seconds": statistics.median(t["holdfast"] for t in times),
+        "over bare calls": statistics.median(t["holdfast"] / t["bare"] for t in times),
+        "fastest peer": fastest,
+        "over fastest peer": statistics.median(t["holdfast"] / t[fastest] for t in times),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", required=True, help="as holdfast evaluate takes it")
+    parser.add_argument("--data", default="mnist")
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--limit", type=int, default=128)
+    parser.add_argument("--linf", type=float, default=0.3)
+    parser.add_argument("--l2", type=float, default=2.0)
+    parser.add_argument("--only", default="", help="contests whose name holds this")
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    model = loading.load(options.model).eval()
+    images = data.load(options.data, data_dir=options.data_dir, limit=options.limit)
+    x, y = images.x(torch.arange(len(images))), images.y
+    contests = [*fixed_budget(Linf(options.linf)), *fixed_budget(L2(options.l2)), *minimum_norm()]
+    lines = []
+    for contest in contests:
+        if options.only.lower() in contest.name.lower():
+            print(f"{contest.name}, {contest.threat} ...", file=sys.stderr, flush=True)
+            lines.append(measure(contest, model, x, y, options.rounds))
+    print(markdown(lines))
+
+
+if __name__ == "__main__":
+    main()
