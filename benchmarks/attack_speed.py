@@ -11,24 +11,19 @@ bare loop and the peers take turns, and the median over rounds of each ratio is 
 keep attacking images which have fallen make more passes: their time is what a user waits.
 """
 
-import argparse
 import math
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import torch
-from attack_strength import fixed_budget, markdown, minimum_norm
+from attack_strength import arguments, chosen, markdown
 from contest import Contest
 from torch import Tensor, nn
 
-from holdfast import data
 from holdfast.counting import Counted
-from holdfast.models import loading
-from holdfast.threat import L2, Linf
 
 
 class Recorded(Counted):
@@ -96,27 +91,14 @@ def measure(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", required=True, help="as holdfast evaluate takes it")
-    parser.add_argument("--data", default="mnist")
-    parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--limit", type=int, default=128)
-    parser.add_argument("--linf", type=float, default=0.3)
-    parser.add_argument("--l2", type=float, default=2.0)
-    parser.add_argument("--only", default="", help="contests whose name holds this")
+    parser = arguments(__doc__, limit=128)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    model = loading.load(options.model).eval()
-    images = data.load(options.data, data_dir=options.data_dir, limit=options.limit)
-    x, y = images.x(torch.arange(len(images))), images.y
-    contests = [*fixed_budget(Linf(options.linf)), *fixed_budget(L2(options.l2)), *minimum_norm()]
+    model, x, y, contests = chosen(options)
     lines = []
     for contest in contests:
-        if options.only.lower() in contest.name.lower():
-            print(f"{contest.name}, {contest.threat} ...", file=sys.stderr, flush=True)
-            lines.append(measure(contest, model, x, y, options.rounds))
+        print(f"{contest.name}, {contest.threat} ...", file=sys.stderr, flush=True)
+        lines.append(measure(contest, model, x, y, options.rounds))
     print(markdown(lines))
 
 

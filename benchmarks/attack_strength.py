@@ -182,33 +182,44 @@ def run(
     return lines
 
 
-def main() -> None:
+def arguments(description: str | None, limit: int) -> argparse.ArgumentParser:
+    """The command line of the benchmarks that hold contests."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", required=True, help="as holdfast evaluate takes it")
     parser.add_argument("--data", default="mnist")
     parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--limit", type=int, default=300)
+    parser.add_argument("--limit", type=int, default=limit)
     parser.add_argument("--linf", type=float, default=0.3)
     parser.add_argument("--l2", type=float, default=2.0)
     parser.add_argument("--only", default="", help="contests whose name holds this")
-    parser.add_argument("--batch-size", type=int, default=300)
-    parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
+    return parser
+
+
+def chosen(options: argparse.Namespace) -> tuple[nn.Module, Tensor, Tensor, list[Contest]]:
+    """The model, images, labels and contests that a command line names."""
     model = loading.load(options.model).eval()
     images = data.load(options.data, data_dir=options.data_dir, limit=options.limit)
-    x, y = images.x(torch.arange(len(images))), images.y
-    options.out.mkdir(parents=True, exist_ok=True)
     contests = [
         *fixed_budget(Linf(options.linf)),
         *fixed_budget(L2(options.l2)),
         *minimum_norm(),
     ]
+    contests = [c for c in contests if options.only.lower() in c.name.lower()]
+    return model, images.x(torch.arange(len(images))), images.y, contests
+
+
+def main() -> None:
+    parser = arguments(__doc__, limit=300)
+    parser.add_argument("--batch-size", type=int, default=300)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    model, x, y, contests = chosen(options)
+    options.out.mkdir(parents=True, exist_ok=True)
     lines = []
     for contest in contests:
-        if options.only.lower() in contest.name.lower():
-            lines += run(contest, model, x, y, options.out, options.batch_size)
+        lines += run(contest, model, x, y, options.out, options.batch_size)
     table = markdown(lines)
     print(table)
     heading = f"{options.model}, {len(x)} images of {options.data}"

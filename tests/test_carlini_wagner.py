@@ -7,12 +7,10 @@ import pytest
 import torch
 
 from holdfast import goals, losses
-from holdfast.attacks import CarliniWagner, Closest, against_randomness
-from holdfast.attacks.tradeoff import search_tradeoff
+from holdfast.attacks import CarliniWagner, against_randomness
 from holdfast.counting import Counted
 from holdfast.errors import InputError
-from holdfast.gradients import Average, autograd
-from holdfast.random import Stream
+from holdfast.gradients import Average
 from holdfast.threat import L2, Linf
 from tests.digits import trained
 from tests.toys import Plateau, Saturated, images, small_network
@@ -142,21 +140,15 @@ def test_the_search_closes_in_on_the_smallest_constant_that_succeeds():
     needed = torch.tensor([3e-3, 0.7, 1.0, 4e4], dtype=torch.float64)
     tried = []
 
-    def minimize(task):
-        tried.append(task.c)
-        return task.c >= needed[task.position]
+    class Needing(CarliniWagner):
+        def first_c(self, first):
+            return torch.tensor([1.0, torch.nan, torch.inf, 1.0], dtype=torch.float64)
 
-    search_tradeoff(
-        minimize,
-        lambda first: torch.tensor([1.0, torch.nan, torch.inf, 1.0], dtype=torch.float64),
-        Closest(x, FREE),
-        goals.margin(model, x, y),
-        autograd,
-        x,
-        Stream.of(0, torch.arange(4)),
-        searches=14,
-        early_stop=False,
-    )
+        def minimize(self, task, closest, callback):
+            tried.append(task.c)
+            return task.c >= needed[task.position]
+
+    Needing(FREE, searches=14)(model, x, y)
     tried = torch.stack(tried)
     assert torch.equal(tried[0], torch.ones(4, dtype=torch.float64))
     found = torch.where(tried >= needed, tried, torch.inf).amin(dim=0)

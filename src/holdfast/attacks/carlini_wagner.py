@@ -1,34 +1,15 @@
 """C&W: the closest fooling point in ℓ2, by Adam in a space where every point is an image."""
 
-import math
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from holdfast.attacks.attack import Attack
-from holdfast.attacks.closest import Closest
-from holdfast.attacks.tradeoff import Task, search_tradeoff, succeeded
+from holdfast.attacks.tradeoff import Tradeoff
 from holdfast.errors import InputError
-from holdfast.goals import margin
-from holdfast.gradients import autograd
-from holdfast.random import Stream, drawing_from
-from holdfast.tensors import expand, norm
-from holdfast.threat import finite
-from holdfast.types import (
-    Callback,
-    Flags,
-    Goal,
-    Gradient,
-    Images,
-    Labels,
-    Model,
-    PerExample,
-    Slope,
-    Step,
-    Threat,
-)
+from holdfast.tensors import norm
+from holdfast.types import Images, PerExample, Slope
 
 #: How much of tanh's range (-1, 1) the pixels [0, 1] take up: a pixel at 0 or 1 has the slope
 #: 1 - 0.9² = 0.19 of one in the middle. With the original's 0.999999 it has 2e-6, and Adam needs
@@ -37,7 +18,7 @@ EDGE = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
-class CarliniWagner(Attack):
+class CarliniWagner(Tradeoff):
     """C&W in ℓ2: minimise the distance and a hinge on the score together, without a budget.
 
         minimise  ‖x - x0‖₂² + c · max(κ - value(x), 0)   over w,   x = (tanh(w) / EDGE + 1) / 2
@@ -70,107 +51,53 @@ class CarliniWagner(Attack):
         matters when the value is an average. An image that fools as it stands is returned as it is.
     """
 
-    threat: Threat = field(kw_only=False)
     steps: int = 500
-    searches: int = 9
-    step_size: float = 0.01
-    confidence: float = 0.0
-    goal: Goal = margin
-    gradient: Gradient = autograd
     abort_early: bool = True
-    early_stop: bool = False
 
     def __post_init__(self) -> None:
         if self.threat.p != 2:
             raise InputError(f"the threat is {self.threat}, but C&W is defined in L2 only.")
-        if self.steps < 1 or self.searches < 1:
-            raise InputError(
-                f"steps is {self.steps} and searches {self.searches}, but each is at least 1."
-            )
-        if not 0 < self.step_size < math.inf:
-            raise InputError(f"step_size is {self.step_size}, but must be above 0.")
-        if not 0 <= self.confidence < math.inf:
-            raise InputError(f"confidence is {self.confidence}, but must be at least 0.")
+        super().__post_init__()
 
-    def perturb(
-        self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
-    ) -> Images:
-        """Search c, minimising at each; see `Attack.perturb`."""
-        with drawing_from(rng.fold("goal")):
-            score = self.goal(model, x0, y)
-        closest = Closest(x0, self.threat)
-        search_tradeoff(
-            lambda task: self._minimize(task, closest, callback),
-            self._initial,
-            closest,
-            score,
-            self.gradient,
-            x0,
-            rng,
-            searches=self.searches,
-            early_stop=self.early_stop,
-        )
-        return closest.image
-
-    def _initial(self, first: Slope) -> PerExample:
+    def first_c(self, first: Slope) -> PerExample:
         """2 (κ - v) / ‖g‖₂²: the smallest c that fools a linear score."""
         return 2 * (self.confidence - first.value) / norm(first.grad, 2).square()
 
-    def _minimize(self, task: Task, closest: Closest, callback: Callback | None) -> Flags:
-        """Adam at one c; which examples came to a point that succeeds."""
-        score, x0, c, at, rng, position, number = task
-        success = torch.zeros_like(at.reached)
-        active = torch.arange(len(x0), device=x0.device)
-        slope, x, adam = self.gradient(score), x0, _Adam(x0)
-        start = w = torch.atanh(EDGE * (2 * x0 - 1))
-        lowest = checked = torch.full_like(c, torch.inf)
-        for step in range(self.steps):
-            pull = torch.where(succeeded(at, self.confidence), 0, c)  # 0 where the hinge is flat
-            grad_x = 2 * (x - x0) - finite((expand(pull, x) * finite(at.grad)).to(x))
-            grad_w = grad_x * (1 - torch.tanh(w).square()) / (2 * EDGE)  # dx/dw
-            w = w - self.step_size * adam.direction(grad_w)
-            x = (x0 + (torch.tanh(w) - torch.tanh(start)) / (2 * EDGE)).clamp(0, 1)
-            at = slope(x, rng.fold("step", step), step / self.steps)
-            if callback is not None:
-                callback(Step(number * self.steps + step, position, x, *at))
-            fools = succeeded(at, self.confidence)
-            closest.offer(x, fools, position)
-            success[active] |= fools
-            worth = closest.improvable(position, self.early_stop)
-            hinge = (self.confidence - at.value).clamp(min=0)
-            lowest = torch.minimum(lowest, norm(x - x0, 2).square() + c * hinge)
-            if self.abort_early and (step + 1) % max(self.steps // 10, 1) == 0:
-                worth &= lowest < 0.9999 * checked
-                checked = lowest
-            (keep,) = torch.nonzero(worth, as_tuple=True)
-            if not len(keep):
-                break
-            if len(keep) < len(active):
-                active, position, x, x0 = active[keep], position[keep], x[keep], x0[keep]
-                w, start, c, adam = w[keep], start[keep], c[keep], adam.take(keep)
-                lowest, checked, at = lowest[keep], checked[keep], Slope(*(f[keep] for f in at))
-                score, rng = score.take(keep), rng.take(keep)
-                slope = self.gradient(score)
-        return success
+    def distortion(self, delta: Images) -> PerExample:
+        """‖δ‖₂²."""
+        return norm(delta, 2).square()
+
+    def begin(self, x0: Images) -> "_Adam":
+        """Adam at the w that stands for the clean image."""
+        return _Adam(torch.atanh(EDGE * (2 * x0 - 1)))
+
+    def descend(self, memory: "_Adam", grad: Images, x: Images, x0: Images, step: int) -> Images:
+        """A step of Adam in w."""
+        slope = (1 - torch.tanh(memory.w).square()) / (2 * EDGE)  # dx/dw
+        memory.descend(grad * slope, self.step_size)
+        moved = (torch.tanh(memory.w) - torch.tanh(memory.start)) / (2 * EDGE)
+        return (x0 + moved).clamp(0, 1)
 
 
 class _Adam:
-    """Adam's running means of the gradient and its square, per example (Kingma and Ba 2015)."""
+    """Adam, with running means of the gradient and its square per example (Kingma and Ba 2015)."""
 
-    def __init__(self, like: Tensor) -> None:
+    def __init__(self, start: Tensor) -> None:
         self.step = 0
-        self.mean, self.square = torch.zeros_like(like), torch.zeros_like(like)
+        self.start = self.w = start
+        self.mean, self.square = torch.zeros_like(start), torch.zeros_like(start)
 
     def take(self, index: Tensor) -> "_Adam":
-        """The means of the chosen examples."""
+        """The rows of the chosen examples."""
         chosen = copy(self)
-        chosen.mean, chosen.square = self.mean[index], self.square[index]
+        for name in ("start", "w", "mean", "square"):
+            setattr(chosen, name, getattr(self, name)[index])
         return chosen
 
-    def direction(self, grad: Tensor) -> Tensor:
-        """What to subtract, for a step of size 1."""
+    def descend(self, grad: Tensor, step_size: float) -> None:
+        """One step against ``grad``."""
         self.step += 1
         self.mean = 0.9 * self.mean + 0.1 * grad
         self.square = 0.999 * self.square + 0.001 * grad.square()
         mean, square = self.mean / (1 - 0.9**self.step), self.square / (1 - 0.999**self.step)
-        return mean / (square.sqrt() + 1e-8)
+        self.w = self.w - step_size * (mean / (square.sqrt() + 1e-8))

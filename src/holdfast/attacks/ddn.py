@@ -1,24 +1,20 @@
 """DDN: the direction of the perturbation by gradient steps, its norm by bisection as one goes."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 
-from holdfast.attacks.attack import Attack
-from holdfast.attacks.closest import Closest
 from holdfast.attacks.directions import uphill
 from holdfast.attacks.schedules import annealed
+from holdfast.attacks.shrinking import Point, ShrinkingBall
 from holdfast.errors import InputError
-from holdfast.goals import cross_entropy
-from holdfast.gradients import autograd
-from holdfast.random import Stream, drawing_from
-from holdfast.tensors import expand, norm, unit
-from holdfast.types import Callback, Goal, Gradient, Images, Labels, Model, Step, Threat
+from holdfast.tensors import expand, unit
+from holdfast.types import Images, PerExample
 
 
 @dataclass(frozen=True, kw_only=True)
-class DDN(Attack):
+class DDN(ShrinkingBall):
     """Decoupled direction and norm: the closest fooling point in ℓ2, from few gradients.
 
         δ ← δ + α · g / ‖g‖₂,   ρ ← (1 - γ) ρ if the last point fooled, else (1 + γ) ρ,
@@ -47,53 +43,24 @@ class DDN(Attack):
         gradient is 0 the step is random, as in the authors' code.
     """
 
-    threat: Threat = field(kw_only=False)
-    steps: int = 100
-    gamma: float = 0.05
     initial_radius: float = 1.0
-    step_size: float = 1.0
-    goal: Goal = cross_entropy
-    gradient: Gradient = autograd
-    early_stop: bool = False
 
     def __post_init__(self) -> None:
         if self.threat.p != 2:
             raise InputError(f"the threat is {self.threat}, but DDN is defined in L2 only.")
-        if self.steps < 1:
-            raise InputError(f"steps is {self.steps}, but an attack takes at least 1 step.")
-        if not 0 < self.gamma < 1:
-            raise InputError(f"gamma is {self.gamma}, but must lie between 0 and 1.")
+        super().__post_init__()
         if not 0 < self.initial_radius < math.inf:
             raise InputError(f"initial_radius is {self.initial_radius}, but must be above 0.")
-        if not 0 < self.step_size < math.inf:
-            raise InputError(f"step_size is {self.step_size}, but must be above 0.")
 
-    def perturb(
-        self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
-    ) -> Images:
-        """Alternate direction and norm; see `Attack.perturb`."""
-        with drawing_from(rng.fold("goal")):
-            score = self.goal(model, x0, y)
-        slope, closest, x = self.gradient(score), Closest(x0, self.threat), x0
-        active = torch.arange(len(x0), device=x0.device)
-        farthest = norm(torch.maximum(x0, 1 - x0), 2).clamp(max=self.threat.eps)
-        radius = farthest.clamp(max=self.initial_radius)
-        for step in range(self.steps):
-            value, grad, reached = slope(x, rng.fold("step", step), step / self.steps)
-            if callback is not None:
-                callback(Step(step, active, x, value, grad, reached))
-            closest.offer(x, reached, active)
-            (keep,) = torch.nonzero(closest.improvable(active, self.early_stop), as_tuple=True)
-            if not len(keep):
-                break
-            if len(keep) < len(active):
-                x, x0, grad, reached = x[keep], x0[keep], grad[keep], reached[keep]
-                radius, farthest, active = radius[keep], farthest[keep], active[keep]
-                score, rng = score.take(keep), rng.take(keep)
-                slope = self.gradient(score)
-            alpha = annealed(self.step_size, self.step_size / 100, step, self.steps)
-            delta = x - x0 + alpha * uphill(grad, rng.fold("flat", step))  # lines 5 to 7
-            factor = torch.where(reached, 1 - self.gamma, 1 + self.gamma)  # lines 8 to 12
-            radius = torch.minimum(radius * factor, farthest)
-            x = self.threat.project(x0 + expand(radius, x) * unit(delta, 2), x0)  # lines 13 and 14
-        return closest.image
+    def first_radius(self, farthest: PerExample) -> PerExample:
+        """ρ = ``initial_radius``."""
+        return farthest.clamp(max=self.initial_radius)
+
+    def move(self, at: Point, step: int) -> tuple[Images, PerExample]:
+        """Alternate direction and norm; see `ShrinkingBall.move`."""
+        alpha = annealed(self.step_size, self.step_size / 100, step, self.steps)
+        delta = at.x - at.x0 + alpha * uphill(at.grad, at.rng.fold("flat", step))  # lines 5 to 7
+        factor = torch.where(at.reached, 1 - self.gamma, 1 + self.gamma)  # lines 8 to 12
+        radius = torch.minimum(at.radius * factor, at.farthest)
+        x = at.x0 + expand(radius, delta) * unit(delta, 2)  # line 13
+        return self.threat.project(x, at.x0), radius  # line 14

@@ -2,33 +2,15 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
-import torch
+from torch import Tensor
 
-from holdfast.attacks.attack import Attack
-from holdfast.attacks.closest import Closest
-from holdfast.attacks.tradeoff import Task, search_tradeoff, succeeded
+from holdfast.attacks.tradeoff import Tradeoff
 from holdfast.errors import InputError
-from holdfast.goals import margin
-from holdfast.gradients import autograd
-from holdfast.random import Stream, drawing_from
-from holdfast.tensors import expand, norm
-from holdfast.threat import finite
-from holdfast.types import (
-    Callback,
-    Flags,
-    Goal,
-    Gradient,
-    Images,
-    Labels,
-    Model,
-    PerExample,
-    Slope,
-    Step,
-    Threat,
-)
+from holdfast.tensors import norm
+from holdfast.types import Images, PerExample, Slope
 
 #: (perturbation, β) -> (N,), the smaller the better: which of the fooling points is returned.
 Rule: TypeAlias = Callable[[Images, float], PerExample]
@@ -61,7 +43,7 @@ least_elastic_net = _ElasticNet()
 
 
 @dataclass(frozen=True, kw_only=True)
-class EAD(Attack):
+class EAD(Tradeoff):
     """Elastic-net attack: the closest fooling point in ℓ1, or in ℓ1 and squared ℓ2 together.
 
         minimise  β ‖x - x0‖₁ + ‖x - x0‖₂² + c · max(κ - value(x), 0)   over the box
@@ -96,83 +78,49 @@ class EAD(Attack):
         is returned as it is.
     """
 
-    threat: Threat = field(kw_only=False)
-    steps: int = 100
-    searches: int = 9
-    step_size: float = 0.01
     beta: float = 4.0
-    confidence: float = 0.0
     rule: Rule = least_l1
-    goal: Goal = margin
-    gradient: Gradient = autograd
-    early_stop: bool = False
 
     def __post_init__(self) -> None:
         if self.threat.p != 1:
             raise InputError(f"the threat is {self.threat}, but EAD is defined in L1 only.")
-        if self.steps < 1 or self.searches < 1:
-            raise InputError(
-                f"steps is {self.steps} and searches {self.searches}, but each is at least 1."
-            )
-        if not 0 < self.step_size < math.inf:
-            raise InputError(f"step_size is {self.step_size}, but must be above 0.")
-        if not (0 <= self.beta < math.inf and 0 <= self.confidence < math.inf):
-            raise InputError(
-                f"beta is {self.beta} and confidence {self.confidence}, but each is at least 0."
-            )
+        super().__post_init__()
+        if not 0 <= self.beta < math.inf:
+            raise InputError(f"beta is {self.beta}, but must be at least 0.")
 
-    def perturb(
-        self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
-    ) -> Images:
-        """Search c, minimising at each; see `Attack.perturb`."""
-        with drawing_from(rng.fold("goal")):
-            score = self.goal(model, x0, y)
-        closest = Closest(x0, self.threat, lambda x, x0: self.rule(x - x0, self.beta))
-        search_tradeoff(
-            lambda task: self._minimize(task, closest, callback),
-            self._initial,
-            closest,
-            score,
-            self.gradient,
-            x0,
-            rng,
-            searches=self.searches,
-            early_stop=self.early_stop,
-        )
-        return closest.image
+    def measure(self, x: Images, x0: Images) -> PerExample:
+        """The rule's."""
+        return self.rule(x - x0, self.beta)
 
-    def _initial(self, first: Slope) -> PerExample:
+    def first_c(self, first: Slope) -> PerExample:
         """(β + 2 h) / ‖g‖∞ with h = (κ - v) / ‖g‖∞, how far one pixel must move a linear score."""
         largest = norm(first.grad, math.inf)
         return (self.beta + 2 * (self.confidence - first.value) / largest) / largest
 
-    def _minimize(self, task: Task, closest: Closest, callback: Callback | None) -> Flags:
-        """FISTA at one c; which examples came to a point that succeeds."""
-        score, x0, c, at, rng, position, number = task
-        success = torch.zeros_like(at.reached)
-        active = torch.arange(len(x0), device=x0.device)
-        slope, x, ahead = self.gradient(score), x0, x0  # x and ahead are the paper's x and y
-        for step in range(self.steps):
-            alpha = self.step_size * math.sqrt(1 - step / self.steps)
-            pull = torch.where(succeeded(at, self.confidence), 0, c)  # 0 where the hinge is flat
-            grad = 2 * (ahead - x0) - finite((expand(pull, x) * finite(at.grad)).to(x))
-            before, x = x, _shrink(ahead - alpha * grad, x0, alpha * self.beta)  # equation 6
-            ahead = (x + step / (step + 3) * (x - before)).clamp(0, 1)  # equation 7
-            at = slope(ahead, rng.fold("step", step), step / self.steps)
-            if callback is not None:
-                callback(Step(number * self.steps + step, position, ahead, *at))
-            fools = succeeded(at, self.confidence)
-            closest.offer(ahead, fools, position)
-            success[active] |= fools
-            (keep,) = torch.nonzero(closest.improvable(position, self.early_stop), as_tuple=True)
-            if not len(keep):
-                break
-            if len(keep) < len(active):
-                active, position, c = active[keep], position[keep], c[keep]
-                x, x0, ahead, at = x[keep], x0[keep], ahead[keep], Slope(*(f[keep] for f in at))
-                score, rng = score.take(keep), rng.take(keep)
-                slope = self.gradient(score)
-        return success
+    def distortion(self, delta: Images) -> PerExample:
+        """β ‖δ‖₁ + ‖δ‖₂²."""
+        return least_elastic_net(delta, self.beta)
+
+    def begin(self, x0: Images) -> "_Iterate":
+        """At the clean image."""
+        return _Iterate(x0)
+
+    def descend(self, memory: "_Iterate", grad: Images, x: Images, x0: Images, step: int) -> Images:
+        """A step of FISTA; ``x`` is the paper's y, ``memory.x`` its x."""
+        alpha = self.step_size * math.sqrt(1 - step / self.steps)
+        before, memory.x = memory.x, _shrink(x - alpha * grad, x0, alpha * self.beta)  # equation 6
+        return (memory.x + step / (step + 3) * (memory.x - before)).clamp(0, 1)  # equation 7
+
+
+@dataclass
+class _Iterate:
+    """FISTA's last iterate, from which the momentum comes."""
+
+    x: Images
+
+    def take(self, index: Tensor) -> "_Iterate":
+        """The rows of the chosen examples."""
+        return _Iterate(self.x[index])
 
 
 def _shrink(z: Images, x0: Images, threshold: float) -> Images:

@@ -1,25 +1,21 @@
 """FMN: the closest fooling point in ℓ∞, ℓ2 or ℓ1, from few gradients."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 
-from holdfast.attacks.attack import Attack
-from holdfast.attacks.closest import Closest
 from holdfast.attacks.directions import uphill
 from holdfast.attacks.schedules import annealed
-from holdfast.errors import InputError
+from holdfast.attacks.shrinking import Point, ShrinkingBall
 from holdfast.goals import margin
-from holdfast.gradients import autograd
-from holdfast.random import Stream, drawing_from
 from holdfast.tensors import norm
 from holdfast.threat import finite, project_each
-from holdfast.types import Callback, Goal, Gradient, Images, Labels, Model, Step, Threat
+from holdfast.types import Goal, Images, PerExample
 
 
 @dataclass(frozen=True, kw_only=True)
-class FMN(Attack):
+class FMN(ShrinkingBall):
     """Fast minimum norm: gradient steps in a ball that shrinks as long as the image fools.
 
         ρ ← (1 + γ₀) (‖δ‖_p + |value| / ‖g‖_q)   until a point fools: past the linearised boundary
@@ -51,55 +47,23 @@ class FMN(Attack):
         is exact. Where the gradient is 0 the step is random.
     """
 
-    threat: Threat = field(kw_only=False)
-    steps: int = 100
-    step_size: float = 1.0
-    gamma: float = 0.05
     goal: Goal = margin
-    gradient: Gradient = autograd
-    early_stop: bool = False
 
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise InputError(f"steps is {self.steps}, but an attack takes at least 1 step.")
-        if not 0 < self.step_size < math.inf:
-            raise InputError(f"step_size is {self.step_size}, but must be above 0.")
-        if not 0 < self.gamma < 1:
-            raise InputError(f"gamma is {self.gamma}, but must lie between 0 and 1.")
+    def first_radius(self, farthest: PerExample) -> PerExample:
+        """None until the linearised boundary says how far to go."""
+        return torch.full_like(farthest, torch.inf)
 
-    def perturb(
-        self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
-    ) -> Images:
-        """Let ball and perturbation follow each other; see `Attack.perturb`."""
-        with drawing_from(rng.fold("goal")):
-            score = self.goal(model, x0, y)
+    def move(self, at: Point, step: int) -> tuple[Images, PerExample]:
+        """Let ball and perturbation follow each other; see `ShrinkingBall.move`."""
         p = self.threat.p
         dual = {math.inf: 1.0, 2.0: 2.0, 1.0: math.inf}[p]
-        slope, closest, x = self.gradient(score), Closest(x0, self.threat), x0
-        active = torch.arange(len(x0), device=x0.device)
-        farthest = norm(torch.maximum(x0, 1 - x0), p).clamp(max=self.threat.eps)
-        radius = torch.full_like(farthest, torch.inf)
-        for step in range(self.steps):
-            value, grad, reached = slope(x, rng.fold("step", step), step / self.steps)
-            if callback is not None:
-                callback(Step(step, active, x, value, grad, reached))
-            closest.offer(x, reached, active)
-            (keep,) = torch.nonzero(closest.improvable(active, self.early_stop), as_tuple=True)
-            if not len(keep):
-                break
-            if len(keep) < len(active):
-                x, x0, value, grad = x[keep], x0[keep], value[keep], grad[keep]
-                reached, active = reached[keep], active[keep]
-                radius, farthest = radius[keep], farthest[keep]
-                score, rng = score.take(keep), rng.take(keep)
-                slope = self.gradient(score)
-            gamma = annealed(self.gamma, 0.001, step, self.steps)
-            alpha = annealed(self.step_size, self.step_size / 100, step, self.steps)
-            boundary = norm(x - x0, p) + finite(value.abs() / norm(grad, dual))  # lines 5 to 12
-            beyond = boundary * (1 + self.gamma)
-            missed = torch.where(closest.found[active], radius * (1 + gamma), beyond)
-            hit = torch.minimum(radius * (1 - gamma), closest.distance[active])
-            radius = torch.minimum(torch.where(reached, hit, missed), farthest)
-            x = x + alpha * uphill(grad, rng.fold("flat", step))  # lines 13 to 15
-            x = self.threat.project(project_each(x, x0, p, radius), x0)
-        return closest.image
+        gamma = annealed(self.gamma, 0.001, step, self.steps)
+        alpha = annealed(self.step_size, self.step_size / 100, step, self.steps)
+        # lines 5 to 12
+        boundary = norm(at.x - at.x0, p) + finite(at.value.abs() / norm(at.grad, dual))
+        beyond = boundary * (1 + self.gamma)
+        missed = torch.where(at.nearest.isfinite(), at.radius * (1 + gamma), beyond)
+        hit = torch.minimum(at.radius * (1 - gamma), at.nearest)
+        radius = torch.minimum(torch.where(at.reached, hit, missed), at.farthest)
+        x = at.x + alpha * uphill(at.grad, at.rng.fold("flat", step))  # lines 13 to 15
+        return self.threat.project(project_each(x, at.x0, p, radius), at.x0), radius

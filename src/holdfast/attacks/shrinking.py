@@ -1,0 +1,111 @@
+"""A ball that shrinks where its point fools and grows where it does not: what DDN and FMN share."""
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+
+from holdfast.attacks.attack import Attack
+from holdfast.attacks.closest import Closest
+from holdfast.errors import InputError
+from holdfast.goals import cross_entropy
+from holdfast.gradients import autograd
+from holdfast.random import Stream, drawing_from
+from holdfast.tensors import norm
+from holdfast.types import (
+    Callback,
+    Flags,
+    Goal,
+    Gradient,
+    Images,
+    Labels,
+    Model,
+    PerExample,
+    Step,
+    Threat,
+)
+
+
+class Point(NamedTuple):
+    """Where the M examples that are worth more calls stand."""
+
+    x: Images
+    x0: Images
+    value: PerExample  # of the score at x
+    grad: Images
+    reached: Flags
+    radius: PerExample
+    farthest: PerExample  # what the radius never exceeds: the threat's eps, the box's far corner
+    nearest: PerExample  # distance of the closest fooling point so far; infinite without one
+    rng: Stream
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShrinkingBall(Attack):
+    """Move a point with its ball across the boundary, back and forth; keep the closest that fools.
+
+    A new attack of the kind writes `first_radius` and `move`.
+
+    Attributes:
+        threat: a ball; the radius never exceeds its eps, which may be infinite.
+        steps: number of iterations, at least 1; each costs one gradient.
+        step_size: of the first step, above 0.
+        gamma: γ in (0, 1), by how much the radius changes.
+        goal: what to ascend.
+        gradient: how to estimate its gradient.
+        early_stop: stop an image at the first point found within the threat's eps.
+    """
+
+    threat: Threat = field(kw_only=False)
+    steps: int = 100
+    step_size: float = 1.0
+    gamma: float = 0.05
+    goal: Goal = cross_entropy
+    gradient: Gradient = autograd
+    early_stop: bool = False
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise InputError(f"steps is {self.steps}, but an attack takes at least 1 step.")
+        if not 0 < self.step_size < math.inf:
+            raise InputError(f"step_size is {self.step_size}, but must be above 0.")
+        if not 0 < self.gamma < 1:
+            raise InputError(f"gamma is {self.gamma}, but must lie between 0 and 1.")
+
+    @abstractmethod
+    def first_radius(self, farthest: PerExample) -> PerExample:
+        """The radius before the first step, at most ``farthest``."""
+
+    @abstractmethod
+    def move(self, at: Point, step: int) -> tuple[Images, PerExample]:
+        """The next points, within box and threat, and the next radii."""
+
+    def perturb(
+        self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
+    ) -> Images:
+        """Move, and keep the closest point that fools; see `Attack.perturb`."""
+        with drawing_from(rng.fold("goal")):
+            score = self.goal(model, x0, y)
+        slope, closest, x = self.gradient(score), Closest(x0, self.threat), x0
+        active = torch.arange(len(x0), device=x0.device)
+        farthest = norm(torch.maximum(x0, 1 - x0), self.threat.p).clamp(max=self.threat.eps)
+        radius = self.first_radius(farthest)
+        for step in range(self.steps):
+            value, grad, reached = slope(x, rng.fold("step", step), step / self.steps)
+            if callback is not None:
+                callback(Step(step, active, x, value, grad, reached))
+            closest.offer(x, reached, active)
+            (keep,) = torch.nonzero(closest.improvable(active, self.early_stop), as_tuple=True)
+            if not len(keep):
+                break
+            if len(keep) < len(active):
+                x, x0, value, grad, reached = (t[keep] for t in (x, x0, value, grad, reached))
+                radius, farthest, active = radius[keep], farthest[keep], active[keep]
+                score, rng = score.take(keep), rng.take(keep)
+                slope = self.gradient(score)
+            nearest = closest.distance[active]
+            point = Point(x, x0, value, grad, reached, radius, farthest, nearest, rng)
+            x, radius = self.move(point, step)
+        return closest.image
