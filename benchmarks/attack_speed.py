@@ -64,7 +64,7 @@ def measure(
     contest: Contest, model: nn.Module, x: Tensor, y: Tensor, rounds: int
 ) -> dict[str, object]:
     """One line of the table: medians over rounds in which all take turns."""
-    recorded = Recorded(model, torch.arange(len(x)))
+    recorded = Recorded(model, torch.arange(len(x))).eval()
     contest.entries["holdfast"](recorded, x, y)
     entries: dict[str, Callable[[], object]] = {"bare": lambda: replay(model, x, recorded.passes)}
     for name, craft in contest.entries.items():

@@ -42,7 +42,7 @@ def measure(
     """Run one attack; rows (index, fooled, distance, black, outside) and what it cost per image."""
     parts, forwards, backwards, seconds = [], 0, 0, 0.0
     for index in torch.arange(len(x)).split(batch_size):
-        counted = Counted(model, index)
+        counted = Counted(model, index).eval()
         began = time.perf_counter()
         x_adv = attack(counted, x[index], y[index]).detach()
         seconds += time.perf_counter() - began
