@@ -8,7 +8,9 @@ batches of the same sizes and nothing else: every backward pass by itself, so th
 takes the gradients of all classes together can come out below 1. Passes of less than a batch, which
 remain when images have fallen, are cheap on no machine; the bare loop makes them too. Ours, the
 bare loop and the peers take turns, and the median over rounds of each ratio is printed. Peers that
-keep attacking images which have fallen make more passes: their time is what a user waits.
+keep attacking images which have fallen make more passes: their time is what a user waits. With
+--processor-time only the time in which the processor worked for this process counts, for a machine
+that is busy otherwise; take one thread then.
 """
 
 import math
@@ -54,14 +56,19 @@ def replay(model: nn.Module, x: Tensor, passes: list[tuple[int, int, int]]) -> N
                 torch.autograd.grad(total, batch, retain_graph=left > 0)
 
 
-def seconds(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
+def seconds(work: Callable[[], object], clock: Callable[[], float]) -> float:
+    began = clock()
     work()
-    return time.perf_counter() - began
+    return clock() - began
 
 
 def measure(
-    contest: Contest, model: nn.Module, x: Tensor, y: Tensor, rounds: int
+    contest: Contest,
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    rounds: int,
+    clock: Callable[[], float],
 ) -> dict[str, object]:
     """One line of the table: medians over rounds in which all take turns."""
     recorded = Recorded(model, torch.arange(len(x))).eval()
@@ -71,13 +78,13 @@ def measure(
         entries[name] = partial(craft, model, x, y)
     for name in list(entries):
         try:
-            seconds(entries[name])
+            seconds(entries[name], clock)
         except Exception as error:
             if name in ("holdfast", "bare"):
                 raise
             print(f"{name} failed: {type(error).__name__}: {error}", file=sys.stderr)
             del entries[name]
-    times = [{name: seconds(work) for name, work in entries.items()} for _ in range(rounds)]
+    times = [{name: seconds(work, clock) for name, work in entries.items()} for _ in range(rounds)]
     peers = [name for name in entries if name not in ("holdfast", "bare")]
     fastest = min(peers, key=lambda name: statistics.median(t[name] for t in times))
     return {
@@ -93,12 +100,14 @@ def measure(
 def main() -> None:
     parser = arguments(__doc__, limit=128)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--processor-time", action="store_true")
     options = parser.parse_args()
+    clock = time.process_time if options.processor_time else time.perf_counter
     model, x, y, contests = chosen(options)
     lines = []
     for contest in contests:
         print(f"{contest.name}, {contest.threat} ...", file=sys.stderr, flush=True)
-        lines.append(measure(contest, model, x, y, options.rounds))
+        lines.append(measure(contest, model, x, y, options.rounds, clock))
     print(markdown(lines))
 
 
