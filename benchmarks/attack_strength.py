@@ -4,8 +4,9 @@
         --linf 0.3 --l2 2.0 --out runs/strength-pgd
 
 Every attack of every library is judged by the same fresh forward pass (see contest.py). What is
-done is kept in --out, attack by attack: the same command goes on after an interruption. The table,
-in Markdown, is printed and written to --out/table.md. tests/peers.txt lists the peers.
+done is kept in --out, attack by attack: the same command goes on after an interruption. A table of
+all libraries and a summary against the strongest, in Markdown, are printed and written to --out.
+tests/peers.txt lists the peers.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -221,10 +223,39 @@ def main() -> None:
     lines = []
     for contest in contests:
         lines += run(contest, model, x, y, options.out, options.batch_size)
-    table = markdown(lines)
-    print(table)
     heading = f"{options.model}, {len(x)} images of {options.data}"
-    write_text(options.out / "table.md", f"{heading}\n\n{table}\n")
+    for name, table in (("table", markdown(lines)), ("summary", markdown(summary(lines)))):
+        write_text(options.out / f"{name}.md", f"{heading}\n\n{table}\n")
+        print(f"\n{table}")
+
+
+def summary(lines: list[dict[str, object]]) -> list[dict[str, object]]:
+    """A line for each contest: ours beside the strongest peer."""
+    short = []
+    for _, group in pd.DataFrame(lines).groupby(["attack", "size"], sort=False):
+        measure = "standing, %" if group["median distance"].isna().all() else "median distance"
+        ours = group[group["library"] == "holdfast"].iloc[0]
+        peers = group[group["library"] != "holdfast"]
+        best = peers.sort_values(measure, kind="stable").iloc[0]
+        short.append(
+            {
+                "attack": ours["attack"],
+                "size": ours["size"],
+                "measure": measure.removesuffix(", %"),
+                "ours": f"{ours[measure]:.4g}",
+                "calls": _calls(ours),
+                "best peer": best["library"],
+                "theirs": f"{best[measure]:.4g}",
+                "their calls": _calls(best),
+                "ours - theirs [95 %]": best["ours - theirs"],
+                "no weaker than any": "yes" if (peers["ours no weaker"] == "yes").all() else "NO",
+            }
+        )
+    return short
+
+
+def _calls(line: "pd.Series[Any]") -> str:
+    return f"{line['forwards']:.0f} + {line['backwards']:.0f}"
 
 
 def markdown(lines: list[dict[str, object]]) -> str:
