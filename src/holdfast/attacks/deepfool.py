@@ -161,7 +161,10 @@ def deepfool_perturbation(
         start, label = x0[active], y[active]
         stream = rng.take(active).fold("step", step)
         x = start + (1 + overshoot) * total[active]
-        x = (x.clamp(0, 1) if box else x).to(x0.dtype)
+        if box:  # what the box cuts off is not carried on: the next step begins where the image is
+            x = x.clamp(0, 1)
+            total = total.index_copy(0, active, (x - start).to(total) / (1 + overshoot))
+        x = x.to(x0.dtype)
         with torch.no_grad(), drawing_from(stream):
             logits = logits_of(model, x)
         if step == 0:
