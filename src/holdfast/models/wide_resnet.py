@@ -19,7 +19,7 @@ class Standardize(nn.Module):
         centred = x - x.mean(dim=(1, 2, 3), keepdim=True)
         variance = centred.square().mean(dim=(1, 2, 3), keepdim=True)
         # The floor comes before the root, whose slope at 0 is infinite.
-        return centred / variance.clamp(min=1 / (255**2 * x[0].numel())).sqrt()
+        return centred / variance.clamp(min=1 / (255**2 * x.shape[1:].numel())).sqrt()
 
 
 class Residual(nn.Module):
