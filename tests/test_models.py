@@ -18,8 +18,10 @@ from holdfast.models import ARCHITECTURES, Architecture, Normalize
 from holdfast.models.checkpoint import save_model
 from holdfast.models.loading import fingerprint, load
 
+MNIST, CIFAR = (1, 28, 28), (3, 32, 32)
+
 # Weights and biases counted by hand from the papers' tables, for MNIST's 28×28 images.
-PARAMETERS = {
+FOR_MNIST = {
     "A": (64 * 25 + 64) + (64 * 64 * 25 + 64) + (64 * 20 * 20 * 128 + 128) + (128 * 10 + 10),
     "B": (64 * 64 + 64) + (128 * 64 * 36 + 128) + (128 * 128 * 25 + 128) + (128 * 10 + 10),
     "Bstar": (64 * 64 + 64) + (128 * 64 * 36 + 128) + (128 * 128 * 25 + 128) + (128 * 10 + 10),
@@ -33,19 +35,53 @@ PARAMETERS = {
 }
 
 
+def units(narrow, wide):
+    """Five residual units: convolutions without bias, batch normalisations of two a channel."""
+    first = 2 * narrow + 9 * narrow * wide + 2 * wide + 9 * wide * wide
+    return first + 4 * (2 * (2 * wide + 9 * wide * wide))
+
+
+# And for CIFAR-10's 32×32.
+FOR_CIFAR = {
+    "madry-cifar10": 27 * 16 + units(16, 160) + units(160, 320) + units(320, 640) + 1280 + 6410,
+    "stn-cifar10": (96 * 75 + 96)
+    + (96 * 96 + 96)
+    + (192 * 96 * 25 + 192)
+    + (192 * 192 + 192)
+    + (256 * 192 * 9 + 256)
+    + (256 * 256 + 256)
+    + (10 * 256 + 10),
+    "convnet": (32 * 75 + 32)
+    + (32 * 32 * 25 + 32)
+    + (64 * 32 * 25 + 64)
+    + (64 * 64 * 16 + 64)
+    + (10 * 64 + 10),
+    "nin": (192 * 75 + 192)
+    + (160 * 192 + 160)
+    + (96 * 160 + 96)
+    + (192 * 96 * 25 + 192)
+    + 2 * (192 * 192 + 192)
+    + (192 * 192 * 9 + 192)
+    + (192 * 192 + 192)
+    + (10 * 192 + 10),
+}
+PARAMETERS = [(name, MNIST, count) for name, count in FOR_MNIST.items()]
+PARAMETERS += [(name, CIFAR, count) for name, count in FOR_CIFAR.items()]
+
+
 def architecture(name="small", shape=(1, 8, 8), **more):
     return Architecture(name=name, shape=shape, classes=10, **more)
 
 
 def test_every_architecture_is_counted():
-    assert set(PARAMETERS) == set(ARCHITECTURES)
+    assert {name for name, _, _ in PARAMETERS} == set(ARCHITECTURES)
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
-def test_architectures_are_those_of_the_papers(name):
-    network = architecture(name, (1, 28, 28)).build()
-    assert sum(p.numel() for p in network.parameters()) == PARAMETERS[name]
-    assert network(torch.rand(2, 1, 28, 28)).shape == (2, 10)
+@pytest.mark.parametrize(("name", "shape", "count"), PARAMETERS)
+def test_architectures_are_those_of_the_papers(name, shape, count):
+    network = architecture(name, shape).build()
+    assert sum(p.numel() for p in network.parameters()) == count
+    assert network(torch.rand(1, *shape)).shape == (1, 10)
 
 
 def test_b_has_input_dropout_and_bstar_has_not():

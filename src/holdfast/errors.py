@@ -37,6 +37,10 @@ class MissingFileError(HoldfastError, FileNotFoundError):
     """A checkpoint, data file or run folder that is not there."""
 
 
+class MissingPackageError(HoldfastError, ImportError):
+    """An optional dependency that is not installed."""
+
+
 class DamagedFileError(HoldfastError, ValueError):
     """A file that is there but cannot be what it should be."""
 
@@ -50,5 +54,6 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
     names = sorted(known)
     folded = {candidate.lower(): candidate for candidate in names}
     near = get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
-    hint = f"did you mean {folded[near[0]]!r}?" if near else f"choose from {', '.join(names)}"
+    some = ", ".join(names[:100]) + (", ..." if len(names) > 100 else "")
+    hint = f"did you mean {folded[near[0]]!r}?" if near else f"choose from {some}"
     return UnknownNameError(f"unknown {kind} {name!r}: {hint}")

@@ -37,7 +37,8 @@ def certify(
     Run the same command again after an interruption and it goes on where it stopped.
 
     Args:
-        model: Folder of a training run, a model.safetensors file, or package.module:callable.
+        model: Folder of a training run, a model.safetensors file, package.module:callable, or a
+            library's pretrained model such as "torchvision/resnet18(weights='DEFAULT')".
         sigma: Standard deviation of the noise, on the [0, 1] scale.
         data: Data set by name (`holdfast list`), or the path of an image folder.
         data_dir: Folder with the files of named data sets; else HOLDFAST_DATA.

@@ -44,7 +44,8 @@ def evaluate(
     where it stopped.
 
     Args:
-        model: Folder of a training run, a model.safetensors file, or package.module:callable.
+        model: Folder of a training run, a model.safetensors file, package.module:callable, or a
+            library's pretrained model such as "torchvision/resnet18(weights='DEFAULT')".
         data: Data set by name (`holdfast list`), or the path of an image folder.
         data_dir: Folder with the files of named data sets; else HOLDFAST_DATA.
         limit: Number of test images, the first ones or, of a folder, evenly spaced ones.

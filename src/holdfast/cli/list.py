@@ -8,7 +8,8 @@ from holdfast.certification import INTERVALS
 from holdfast.certify.certify import BOUNDS
 from holdfast.cli import registry
 from holdfast.cli.common import print_table
-from holdfast.models import ARCHITECTURES
+from holdfast.models import ARCHITECTURES, DENOISERS
+from holdfast.models.libraries import IMAGENET
 
 
 def list_names() -> None:
@@ -21,7 +22,12 @@ def list_names() -> None:
     print_table(
         "rule of EAD, as in ead(rule=elastic_net)", [{"name": name} for name in registry.RULES]
     )
-    print_table("--model of train", _described(ARCHITECTURES))
+    imagenet = [{"name": n, "what": w} for n, w in IMAGENET.items()]
+    print_table(
+        "--model of train; torchvision/NAME and timm/NAME work for any classifier of theirs",
+        _described(ARCHITECTURES) + imagenet,
+    )
+    print_table("--model of train with a denoising objective", _described(DENOISERS))
     print_table("--objective", [{"name": n, "what": w} for n, w in registry.OBJECTIVES.items()])
     print_table("--data", [{"name": n, "what": w} for n, w in data.NAMES.items()])
     print_table("--bound", _described(BOUNDS))

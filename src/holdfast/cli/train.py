@@ -45,7 +45,7 @@ def train(
     TensorBoard files (the training curves).
 
     Args:
-        model: Architecture; `holdfast list` shows them.
+        model: Architecture; `holdfast list` shows them, torchvision/NAME and timm/NAME work too.
         out: Folder for the run.
         data: Data set by name (`holdfast list`), or the path of an image folder.
         data_dir: Folder with the files of named data sets; else HOLDFAST_DATA.

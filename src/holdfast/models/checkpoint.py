@@ -22,22 +22,29 @@ def save_model(path: Path, network: nn.Module, architecture: Architecture) -> No
 
 
 def load_model(path: Path) -> nn.Module:
-    """Build the network that `save_model` wrote, in evaluation mode.
+    """Build the network that `save_model` wrote, as `read_model` does."""
+    return read_model(path)[0]
+
+
+def read_model(path: Path) -> tuple[nn.Module, Architecture]:
+    """Build the network that `save_model` wrote, in evaluation mode; say what it is.
 
     Raises:
         MissingFileError: if there is no such file.
         DamagedFileError: if it is damaged, or its weights do not fit its architecture.
+        MissingPackageError: if it is a model of a library that is not installed.
     """
     tensors, about = read_tensors(path)
     try:
-        network = Architecture.from_dict(about["architecture"]).build()
+        architecture = Architecture.from_dict(about["architecture"])
+        network = architecture.build()
         network.load_state_dict(part_of(tensors, "model/"))
     except (KeyError, RuntimeError, InputError, LookupError) as error:
         raise DamagedFileError(
             f"{path} does not hold the network that it says it holds: {error}."
         ) from error
     # The layout in memory that convolutions on a CPU are fastest in; the numbers are the same.
-    return network.eval().to(memory_format=torch.channels_last)
+    return network.eval().to(memory_format=torch.channels_last), architecture
 
 
 def weights_of(network: nn.Module) -> dict[str, Tensor]:

@@ -1,4 +1,7 @@
-"""Models as the command line names them: a training run, a checkpoint, or a Python callable."""
+"""Models as the command line names them.
+
+A training run, a checkpoint, a Python callable, or a pretrained model of torchvision or timm.
+"""
 
 import hashlib
 import importlib
@@ -10,24 +13,46 @@ import torch
 from torch import nn
 
 from holdfast.errors import InputError, MissingFileError, ModelError
-from holdfast.models.checkpoint import MODEL, load_model
-from holdfast.models.registry import ARCHITECTURES
+from holdfast.models.checkpoint import MODEL, read_model
+from holdfast.models.libraries import LibraryModel
+from holdfast.models.registry import ARCHITECTURES, DENOISERS, Architecture
 
 
 def load(spec: str) -> nn.Module:
-    """Load a model: a checkpoint in evaluation mode, a callable's as the callable made it.
+    """Load a classifier: in evaluation mode, but a callable's as the callable made it.
 
     Args:
-        spec: the folder of a training run, a model.safetensors file, or
+        spec: the folder of a training run, a model.safetensors file,
+            ``torchvision/resnet18(weights='DEFAULT')`` or ``timm/resnet18(weights='DEFAULT')``, or
             ``package.module:callable``, which is called without arguments and returns a
             `torch.nn.Module` that maps images in [0, 1] to logits.
 
     Raises:
-        MissingFileError: if there is no such folder or file.
-        DamagedFileError: if the checkpoint is damaged.
-        ModelError: if the callable cannot be imported or called, or returns no module.
+        MissingFileError: if there is no such folder or file, or weights cannot be downloaded.
+        DamagedFileError: if a file is damaged.
+        MissingPackageError: if the model's library is not installed.
+        UnknownNameError: if the library has no such model or weights.
+        ModelError: if the checkpoint holds a denoiser, or the callable cannot be imported or
+            called, or returns no module.
         InputError: if ``spec`` is an architecture, which has no weights yet.
     """
+    return _load(spec, denoiser=False)
+
+
+def load_denoiser(spec: str) -> nn.Module:
+    """Load a denoiser, images to images, in evaluation mode; else as `load`.
+
+    Args:
+        spec: the folder of a training run, a model.safetensors file, or
+            ``package.module:callable``.
+
+    Raises:
+        ModelError: if it is a classifier.
+    """
+    return _load(spec, denoiser=True)
+
+
+def _load(spec: str, denoiser: bool) -> nn.Module:
     path = Path(spec)
     if path.is_dir():
         if not (path / MODEL).exists():
@@ -35,22 +60,42 @@ def load(spec: str) -> nn.Module:
                 f"{path} holds no finished network: there is no {MODEL} in it; run the holdfast "
                 "train command that made the folder again, and it will go on where it stopped."
             )
-        return load_model(path / MODEL)
+        path = path / MODEL
     if path.is_file():
-        return load_model(path)
-    if ":" in spec:
-        return _call(spec)
-    if spec in ARCHITECTURES:
+        network, architecture = read_model(path)
+        if architecture.denoises is not denoiser:
+            raise _other_kind(path, architecture)
+        return network
+    model = LibraryModel.read(spec)
+    if model is not None and model.weights is not None:
+        return model.load(model.weights)
+    if model is not None or spec in ARCHITECTURES or spec in DENOISERS:
+        published = f", or ask for the library's: \"{spec}(weights='DEFAULT')\"" if model else ""
         raise InputError(
             f"{spec} is an architecture without weights; train it with holdfast train --model "
-            f"{spec}, then give the folder of that run."
+            f"{spec}, then give the folder of that run{published}."
         )
+    if ":" in spec:
+        return _call(spec)
     beside = [other.name for other in path.parent.glob("*")]
     near = get_close_matches(path.name, beside, n=1)
     hint = f"did you mean {path.with_name(near[0])}? Or " if near else ""
     raise MissingFileError(
         f"there is no model {spec}: {hint}give the folder of a holdfast train run, a "
-        "model.safetensors file, or package.module:callable."
+        "model.safetensors file, package.module:callable, or a pretrained model of a library, "
+        "torchvision/resnet18(weights='DEFAULT')."
+    )
+
+
+def _other_kind(path: Path, architecture: Architecture) -> ModelError:
+    if architecture.denoises:
+        return ModelError(
+            f"{path} holds the denoiser {architecture.name}, which maps images to images; give a "
+            "classifier, which maps them to logits."
+        )
+    return ModelError(
+        f"{path} holds the classifier {architecture.name}, which maps images to logits; give a "
+        f"denoiser, which maps them to images: train one, such as {next(iter(DENOISERS))}."
     )
 
 

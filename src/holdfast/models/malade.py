@@ -1,4 +1,4 @@
-"""The MNIST classifier of MALADE (appendix B.3.1, table 5)."""
+"""The MNIST networks of MALADE (appendix B.3.1): the classifier, table 5; the denoiser, table 6."""
 
 from torch import nn
 
@@ -19,4 +19,36 @@ def MaladeCNN(shape: Shape = (1, 28, 28), classes: int = 10) -> nn.Sequential:
         nn.Linear(flattened(convolutions, shape), 128),
         nn.ReLU(),
         nn.Linear(128, classes),
+    )
+
+
+def MaladeDAE(shape: Shape = (1, 28, 28)) -> nn.Sequential:
+    """Denoiser, DAE and sDAE: 10-5×5 and 25-5×5 at stride 2, back by 10-9×9 and C-1×1, C-5×5.
+
+    The table gives no padding, and without any its decoder ends at 25×25. Here every convolution,
+    transposed ones too, has half padding, so that a side goes 28, 14, 7, 14, 28, 28; what rounding
+    loses on the way down, the output padding gives back. C, the number of channels, is 1 in the
+    table, which is for MNIST; for other images the paper describes no denoiser.
+    """
+    channels, *sides = shape
+    halves = [-(-side // 2) for side in sides]
+    quarters = [-(-half // 2) for half in halves]
+
+    def up(into: int, out: int, kernel: int, small: list[int], large: list[int]) -> nn.Module:
+        added = [side - (2 * half - 1) for side, half in zip(large, small, strict=True)]
+        return nn.ConvTranspose2d(
+            into, out, kernel, stride=2, padding=kernel // 2, output_padding=(added[0], added[1])
+        )
+
+    return nn.Sequential(
+        nn.Conv2d(channels, 10, 5, stride=2, padding=2),
+        nn.Tanh(),
+        nn.Conv2d(10, 25, 5, stride=2, padding=2),
+        nn.Tanh(),
+        up(25, 10, 9, quarters, halves),
+        nn.Tanh(),
+        up(10, channels, 1, halves, sides),
+        nn.Tanh(),
+        nn.Conv2d(channels, channels, 5, padding=2),
+        nn.Tanh(),
     )

@@ -9,14 +9,17 @@ import torch
 from torch import nn
 
 from holdfast.errors import InputError, unknown
-from holdfast.models.deep_defense import MLP, LeNet
+from holdfast.models.deep_defense import MLP, NIN, ConvNet, LeNet
 from holdfast.models.eat import A, B, Bstar, C, D
-from holdfast.models.madry import MadryMNIST
-from holdfast.models.malade import MaladeCNN
+from holdfast.models.libraries import IMAGENET, LibraryModel
+from holdfast.models.madry import MadryCIFAR, MadryMNIST
+from holdfast.models.malade import MaladeCNN, MaladeDAE
 from holdfast.models.normalize import Normalize
 from holdfast.models.shape import Shape
 from holdfast.models.small import Small
+from holdfast.models.stn import STNCIFAR
 
+#: Classifiers: images to logits.
 ARCHITECTURES: Mapping[str, Callable[[Shape, int], nn.Module]] = MappingProxyType(
     {
         "A": A,
@@ -25,12 +28,19 @@ ARCHITECTURES: Mapping[str, Callable[[Shape, int], nn.Module]] = MappingProxyTyp
         "C": C,
         "D": D,
         "madry-mnist": MadryMNIST,
+        "madry-cifar10": MadryCIFAR,
+        "stn-cifar10": STNCIFAR,
         "mlp": MLP,
         "lenet": LeNet,
+        "convnet": ConvNet,
+        "nin": NIN,
         "malade-cnn": MaladeCNN,
         "small": Small,
     }
 )
+
+#: Denoisers: images to images of the same shape.
+DENOISERS: Mapping[str, Callable[[Shape], nn.Module]] = MappingProxyType({"malade-dae": MaladeDAE})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +48,10 @@ class Architecture:
     """All that is needed to build a network again, but for its weights.
 
     Attributes:
-        name: a key of ``ARCHITECTURES``.
+        name: a key of ``ARCHITECTURES`` or ``DENOISERS``, or a model of torchvision or timm, such
+            as torchvision/resnet18 (`holdfast.models.libraries`).
         shape: (C, H, W) of its images.
-        classes: number K of classes.
+        classes: number K of classes; of the data, without consequence for a denoiser.
         normalized: whether a `Normalize` layer comes first.
     """
 
@@ -50,8 +61,26 @@ class Architecture:
     normalized: bool = False
 
     def __post_init__(self) -> None:
-        if self.name not in ARCHITECTURES:
-            raise unknown("architecture", self.name, ARCHITECTURES)
+        if self.denoises and self.normalized:
+            raise InputError(
+                f"{self.name} is a denoiser, which makes images of images; it is not normalised."
+            )
+        if self.name in ARCHITECTURES or self.denoises:
+            return
+        model = LibraryModel.read(self.name)
+        if model is None:
+            same = [name for name in IMAGENET if name.partition("/")[2] == self.name]
+            raise unknown("architecture", self.name, same or [*ARCHITECTURES, *DENOISERS])
+        if model.weights is not None:
+            raise InputError(
+                f"{self.name} has its weights already, but an architecture is trained from fresh "
+                "ones; leave out weights=."
+            )
+
+    @property
+    def denoises(self) -> bool:
+        """Whether this maps images to images of the same shape rather than to logits."""
+        return self.name in DENOISERS
 
     def build(
         self, seed: int = 0, mean: Sequence[float] | None = None, std: Sequence[float] | None = None
@@ -62,14 +91,25 @@ class Architecture:
             seed: of the initial weights.
             mean: of each channel, for a normalised network; 0 if the weights will be loaded.
             std: of each channel; 1 if the weights will be loaded.
+
+        Raises:
+            InputError: if images of this shape do not fit.
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = ARCHITECTURES[self.name](self.shape, self.classes)
+            network = self._fresh()
         if not self.normalized:
             return network
         channels = self.shape[0]
         return nn.Sequential(Normalize(mean or [0.0] * channels, std or [1.0] * channels), network)
+
+    def _fresh(self) -> nn.Module:
+        if self.denoises:
+            return DENOISERS[self.name](self.shape)
+        model = LibraryModel.read(self.name)
+        if model is not None:
+            return model.build(self.shape, self.classes)
+        return ARCHITECTURES[self.name](self.shape, self.classes)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""

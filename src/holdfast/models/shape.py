@@ -1,14 +1,17 @@
 """Shapes of images, as the architectures need them."""
 
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import torch
 from torch import nn
 
 from holdfast.errors import InputError
+from holdfast.tensors import eval_mode
 
 #: (channels, height, width) of an image.
 Shape: TypeAlias = tuple[int, int, int]
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def flattened(layers: nn.Module, shape: Shape) -> int:
@@ -21,7 +24,25 @@ def flattened(layers: nn.Module, shape: Shape) -> int:
         with torch.no_grad():
             return int(layers(torch.zeros(1, *shape)).shape[1])
     except RuntimeError as error:
-        raise InputError(
-            f"images of {shape[1]}×{shape[2]} pixels are too small for this architecture; "
-            "choose another one, such as 'small' for 8×8 digits."
-        ) from error
+        raise _too_small(shape) from error
+
+
+def fitted(network: Network, shape: Shape) -> Network:
+    """``network``, now known to take images of this shape.
+
+    Raises:
+        InputError: if images of this shape are too small for it.
+    """
+    try:
+        with torch.no_grad(), eval_mode(network):
+            network(torch.zeros(1, *shape))
+    except RuntimeError as error:
+        raise _too_small(shape) from error
+    return network
+
+
+def _too_small(shape: Shape) -> InputError:
+    return InputError(
+        f"images of {shape[1]}×{shape[2]} pixels are too small for this architecture; "
+        "choose another one, such as 'small' for 8×8 digits."
+    )
