@@ -54,7 +54,7 @@ def test_a_finite_budget_is_not_overstepped_and_not_wasted():
     eps = float(best.median())
     x_adv = DDN(L2(eps))(model, x, y)
     fooled = model(x_adv).argmax(dim=1) != y
-    assert fooled[best <= 0.95 * eps].all()
+    assert torch.equal(fooled, best <= eps)  # a point beyond the budget may lead to one within
     assert torch.equal(x_adv[~fooled], x[~fooled])
 
 

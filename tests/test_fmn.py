@@ -56,7 +56,7 @@ def test_a_finite_budget_is_not_wasted(norm):
     eps = float(best.median())
     x_adv = replace(attack, threat=THREATS[norm](eps))(model, x, y)
     fooled = model(x_adv).argmax(dim=1) != y
-    assert fooled[best <= 0.9 * eps].all()
+    assert torch.equal(fooled, best <= eps)  # a point beyond the budget may lead to one within
     assert torch.equal(x_adv[~fooled], x[~fooled])
 
 

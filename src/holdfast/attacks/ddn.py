@@ -24,7 +24,7 @@ class DDN(ShrinkingBall):
     closest fooling point on the way is returned.
 
     Attributes:
-        threat: an ℓ2 ball; ρ never exceeds its eps, which may be infinite.
+        threat: an ℓ2 ball; points beyond its eps, which may be infinite, do not count.
         steps: number of iterations, at least 1; each costs one gradient.
         gamma: γ in (0, 1), by how much the radius changes.
         initial_radius: ρ before the first step, above 0, on the scale where images lie in [0, 1].
@@ -39,7 +39,7 @@ class DDN(ShrinkingBall):
     Reference:
         Rony et al., "Decoupling direction and norm for efficient gradient-based L2 adversarial
         attacks and defenses", CVPR 2019, algorithm 1. Differs from the paper in that points are
-        not rounded to 256 levels, and that ρ stays within eps and within the box. Where the
+        not rounded to 256 levels, and that ρ stays within the box. Where the
         gradient is 0 the step is random, as in the authors' code.
     """
 
@@ -63,4 +63,4 @@ class DDN(ShrinkingBall):
         factor = torch.where(at.reached, 1 - self.gamma, 1 + self.gamma)  # lines 8 to 12
         radius = torch.minimum(at.radius * factor, at.farthest)
         x = at.x0 + expand(radius, delta) * unit(delta, 2)  # line 13
-        return self.threat.project(x, at.x0), radius  # line 14
+        return x.clamp(0, 1).to(at.x), radius  # line 14

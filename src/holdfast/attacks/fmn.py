@@ -27,7 +27,8 @@ class FMN(ShrinkingBall):
     box. The closest fooling point on the way is returned.
 
     Attributes:
-        threat: an ℓ∞, ℓ2 or ℓ1 ball; ρ never exceeds its eps, which may be infinite.
+        threat: an ℓ∞, ℓ2 or ℓ1 ball; points beyond its eps, which may be infinite, do not
+            count.
         steps: number of iterations, at least 1; each costs one gradient.
         step_size: α at the first step in ℓ2, above 0; it falls to a hundredth along half a cosine.
         gamma: γ at the first step, in (0, 1); it falls to 0.001 in the same way.
@@ -41,10 +42,10 @@ class FMN(ShrinkingBall):
 
     Reference:
         Pintor et al., "Fast minimum-norm adversarial attacks through adaptive norm constraints",
-        NeurIPS 2021, algorithm 1. Differs from the paper in that ρ stays within eps and within the
-        box; that it goes past the linearised boundary, by 1 + γ₀, since ρ set on it may draw nearer
-        for ever and never cross; and that in ℓ1 the projection onto the ball and the box together
-        is exact. Where the gradient is 0 the step is random.
+        NeurIPS 2021, algorithm 1. Differs from the paper in that ρ stays within the box; that it
+        goes past the linearised boundary, by 1 + γ₀, since ρ set on it may draw nearer for ever and
+        never cross; and that in ℓ1 the projection onto the ball and the box together is exact.
+        Where the gradient is 0 the step is random.
     """
 
     goal: Goal = margin
@@ -66,4 +67,4 @@ class FMN(ShrinkingBall):
         hit = torch.minimum(at.radius * (1 - gamma), at.nearest)
         radius = torch.minimum(torch.where(at.reached, hit, missed), at.farthest)
         x = at.x + alpha * uphill(at.grad, at.rng.fold("flat", step))  # lines 13 to 15
-        return self.threat.project(project_each(x, at.x0, p, radius), at.x0), radius
+        return project_each(x, at.x0, p, radius).to(at.x), radius

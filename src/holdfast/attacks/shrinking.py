@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from holdfast.attacks.attack import Attack
-from holdfast.attacks.closest import Closest
+from holdfast.attacks.closest import Closest, unlimited
 from holdfast.errors import InputError
 from holdfast.goals import cross_entropy
 from holdfast.gradients import autograd
@@ -37,7 +37,7 @@ class Point(NamedTuple):
     grad: Images
     reached: Flags
     radius: PerExample
-    farthest: PerExample  # what the radius never exceeds: the threat's eps, the box's far corner
+    farthest: PerExample  # what the radius never exceeds: distance of the box's farthest corner
     nearest: PerExample  # distance of the closest fooling point so far; infinite without one
     rng: Stream
 
@@ -46,10 +46,14 @@ class Point(NamedTuple):
 class ShrinkingBall(Attack):
     """Move a point with its ball across the boundary, back and forth; keep the closest that fools.
 
+    The search itself knows no limit but the box, since a point beyond the threat's eps may lead to
+    one within: on adversarially trained networks that breaks some images which nothing reaches
+    from inside.
+
     A new attack of the kind writes `first_radius` and `move`.
 
     Attributes:
-        threat: a ball; the radius never exceeds its eps, which may be infinite.
+        threat: a ball; points beyond its eps, which may be infinite, do not count.
         steps: number of iterations, at least 1; each costs one gradient.
         step_size: of the first step, above 0.
         gamma: γ in (0, 1), by how much the radius changes.
@@ -80,7 +84,7 @@ class ShrinkingBall(Attack):
 
     @abstractmethod
     def move(self, at: Point, step: int) -> tuple[Images, PerExample]:
-        """The next points, within box and threat, and the next radii."""
+        """The next points, within the box, and the next radii."""
 
     def perturb(
         self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
@@ -88,16 +92,17 @@ class ShrinkingBall(Attack):
         """Move, and keep the closest point that fools; see `Attack.perturb`."""
         with drawing_from(rng.fold("goal")):
             score = self.goal(model, x0, y)
-        slope, closest, x = self.gradient(score), Closest(x0, self.threat), x0
+        slope, closest, x = self.gradient(score), Closest(x0, unlimited(self.threat)), x0
         active = torch.arange(len(x0), device=x0.device)
-        farthest = norm(torch.maximum(x0, 1 - x0), self.threat.p).clamp(max=self.threat.eps)
+        farthest = norm(torch.maximum(x0, 1 - x0), self.threat.p)
+        enough = self.threat.eps if self.early_stop else 0
         radius = self.first_radius(farthest)
         for step in range(self.steps):
             value, grad, reached = slope(x, rng.fold("step", step), step / self.steps)
             if callback is not None:
                 callback(Step(step, active, x, value, grad, reached))
             closest.offer(x, reached, active)
-            (keep,) = torch.nonzero(closest.improvable(active, self.early_stop), as_tuple=True)
+            (keep,) = torch.nonzero(closest.distance[active] > enough, as_tuple=True)
             if not len(keep):
                 break
             if len(keep) < len(active):
@@ -108,4 +113,4 @@ class ShrinkingBall(Attack):
             nearest = closest.distance[active]
             point = Point(x, x0, value, grad, reached, radius, farthest, nearest, rng)
             x, radius = self.move(point, step)
-        return closest.image
+        return closest.within(self.threat)
