@@ -175,7 +175,8 @@ def run(
             "size": contest.threat.name + ("" if free else f" {contest.threat.eps:g}"),
             "library": library,
             "standing, %": 100 * float((~rows["fooled"]).mean()),
-            "median distance": float(rows["distance"].median()) if free else None,
+            # of the images that were right before
+            "median distance": float(rows["distance"][lambda d: d > 0].median()) if free else None,
             "black": int(rows["black"].sum()),
             **cost,
         }

@@ -76,15 +76,17 @@ def compare(ours: pd.DataFrame, theirs: pd.DataFrame, threat: Threat) -> dict[st
     """Ours against a peer, paired by image: the difference, its 95 % interval, and a verdict.
 
     For a ball, the difference of robust accuracies, in points; without a limit, the difference of
-    median distances, a failure being infinitely far. A positive difference means that the peer is
-    stronger; the verdict holds that against us only if the whole interval is positive.
+    median distances over the images that were right before, a failure being infinitely far. A
+    positive difference means that the peer is stronger; the verdict holds that against us only if
+    the whole interval is positive.
     """
     bounded = np.isfinite(threat.eps)
     if bounded:
         samples = (100.0 * ~ours["fooled"], 100.0 * ~theirs["fooled"])
         statistic = _difference_of_means
     else:
-        samples = (ours["distance"], theirs["distance"])
+        right = ours["distance"] > 0
+        samples = (ours.loc[right, "distance"], theirs.loc[right, "distance"])
         statistic = _difference_of_medians
     pair = tuple(sample.to_numpy(dtype=float) for sample in samples)
     difference = float(statistic(*pair))
