@@ -301,6 +301,11 @@ def test_the_noise_of_second_order_falls_from_its_first_to_its_last():
         assert deviation.value.std().item() == pytest.approx(expected, rel=0.25)
 
 
+def test_the_noise_of_second_order_begins_lower_in_a_small_ball():
+    attacks_in = {t: SecondOrder(t).gradient.noise for t in (L2(2.0), L2(0.5), L2(0.1), Linf(0.1))}
+    assert list(attacks_in.values()) == [(0.3, 0.05), (0.15, 0.05), (0.05, 0.05), (0.3, 0.05)]
+
+
 @pytest.mark.parametrize("threat", [Linf(0.3), L2(0.3)])
 def test_second_order_leaves_a_plateau_that_stops_first_order(threat):
     """A planted weakness: the loss is flat around the image, the boundary is within reach."""
