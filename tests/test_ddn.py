@@ -118,3 +118,11 @@ def test_averaged_gradients_plug_in():
 def test_parameters(make):
     with pytest.raises(InputError):
         make()
+
+
+def test_early_stop_without_a_limit_stops_at_the_first_point():
+    model, x, y = trained()
+    counted = Counted(model, torch.arange(len(x)))
+    x_adv = DDN(FREE, early_stop=True)(counted, x, y)
+    assert (model(x_adv).argmax(dim=1) != y).all()
+    assert (counted.forwards < 100).all()

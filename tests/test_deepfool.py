@@ -11,7 +11,7 @@ from holdfast.errors import InputError
 from holdfast.random import Stream
 from holdfast.threat import L1, L2, Linf
 from tests.digits import digits, digits_network
-from tests.toys import Saturated, images, random_linear, small_network, two_class
+from tests.toys import Saturated, Wrapped, images, random_linear, small_network, two_class
 
 THREATS = {"linf": Linf(math.inf), "l2": L2(math.inf)}
 each_norm = pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -260,3 +260,21 @@ def test_parameters_are_checked():
             DeepFool(L2(1.0), **wrong)
     with pytest.raises(InputError, match="FAB"):
         DeepFool(L1(1.0))
+
+
+def test_each_step_begins_where_the_box_left_the_image():
+    """What the box cut off a step is not carried on: a later one may lead back."""
+
+    def logits(x):
+        first, second = x.flatten(1).T
+        below = 3 * (first - 1) + (second - 1) + 0.4
+        above = second - first + 0.5
+        return torch.stack([torch.zeros_like(first), torch.where(second < 0.15, below, above)], 1)
+
+    x, y = torch.tensor([[[[0.9, 0.1]]]]), torch.tensor([0])
+    seen = []
+    DeepFool(L2(math.inf), overshoot=0.0)(Wrapped(logits), x, y, callback=seen.append)
+    # The value -0.8 with the slope (3, 1) leads to (1.14, 0.18), which the box cuts to (1, 0.18).
+    assert torch.allclose(seen[1].x.flatten(), torch.tensor([1.0, 0.18]), atol=1e-6)
+    # There the value is -0.32 and the slope (-1, 1): 0.16 back along the first pixel.
+    assert torch.allclose(seen[2].x.flatten(), torch.tensor([0.84, 0.34]), atol=1e-6)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from holdfast.tensors import expand
 from holdfast.threat import L1, L2, Linf
-from holdfast.types import Flags, Images, PerExample, Positions, Threat
+from holdfast.types import Flags, Images, PerExample, Threat
 
 
 class Closest:
@@ -39,15 +39,17 @@ class Closest:
         """(N,) whether a point has been found."""
         return self.distance.isfinite()
 
-    def improvable(self, position: Positions, early_stop: bool) -> Flags:
-        """(M,) which of the examples at ``position`` are worth more calls.
+    def improvable(self, threat: Threat, early_stop: bool) -> Flags:
+        """(N,) which examples are worth more calls.
 
         Args:
-            position: (M,) which examples to tell of.
-            early_stop: whether any point is enough; otherwise only the clean image itself is.
+            threat: the attack's, which may have a limit where the tracker has none.
+            early_stop: whether any point within ``threat`` is enough; otherwise only the clean
+                image itself is.
         """
-        distance = self.distance[position]
-        return distance.isinf() if early_stop else distance > 0
+        if early_stop:
+            return ~(self.found & _within(self.distance, threat))
+        return self.distance > 0
 
     def offer(self, x: Images, reached: Flags, position: Tensor | None = None) -> Flags:
         """Keep the points that reach the goal and are closer than what is held.
@@ -62,10 +64,8 @@ class Closest:
         """
         place = slice(None) if position is None else position
         distance = self._threat.distance(x, self._x0[place]).to(self.distance)
-        # The budget is enforced to one part in a million; half of that absorbs float32's rounding.
-        allowed = distance <= self._threat.eps * (1 + 5e-7)
         least = self._measure(x, self._x0[place]).to(self.distance)
-        better = reached & allowed & (least < self._least[place])
+        better = reached & _within(distance, self._threat) & (least < self._least[place])
         self._least[place] = torch.where(better, least, self._least[place])
         self.distance[place] = torch.where(better, distance, self.distance[place])
         self.image[place] = torch.where(expand(better, x), x, self.image[place])
@@ -76,6 +76,11 @@ class Closest:
         limited = Closest(self._x0, threat)
         limited.offer(self.image, self.found)
         return limited.image
+
+
+def _within(distance: PerExample, threat: Threat) -> Flags:
+    # The budget is enforced to one part in a million; half of that absorbs float32's rounding.
+    return distance <= threat.eps * (1 + 5e-7)
 
 
 def unlimited(threat: Threat) -> Threat:

@@ -100,7 +100,7 @@ class DeepFool(Attack):
             classes=self.classes,
             callback=watch,
         )
-        left = held.found & (held.distance > (self.threat.eps if self.early_stop else 0))
+        left = held.found & held.improvable(self.threat, self.early_stop)
         secant_search(
             goals.margin(model, x0, y),
             x0,

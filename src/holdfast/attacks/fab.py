@@ -31,7 +31,7 @@ from holdfast.errors import InputError
 from holdfast.goals import logits_of, margin
 from holdfast.random import Stream, drawing_from
 from holdfast.tensors import expand, norm, unit
-from holdfast.types import Callback, Flags, Images, Labels, Model, PerExample, Step, Threat
+from holdfast.types import Callback, Images, Labels, Model, PerExample, Step, Threat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +103,10 @@ class FAB(Attack):
         planes = [others] if self.targets is None else others[:, : self.targets].split(1, dim=1)
         for run in range(self.restarts * len(planes)):
             restart, target = divmod(run, len(planes))
-            active, stream = torch.nonzero(self._open(held))[:, 0], rng.fold("run", run)
+            active, stream = (
+                torch.nonzero(held.improvable(self.threat, self.early_stop))[:, 0],
+                rng.fold("run", run),
+            )
             if not len(active):
                 break
             x = x0[active]
@@ -122,11 +125,11 @@ class FAB(Attack):
                     callback(Step(step, active, x, value, plane.normal, reached))
                 x = torch.where(expand(reached, x), x0[active] + self.beta * (x - x0[active]), x)
                 if self.early_stop and better.any():
-                    on = self._open(held)[active]
+                    on = held.improvable(self.threat, self.early_stop)[active]
                     active, x = active[on], x[on]
                     if not len(active):
                         break
-        left = torch.nonzero(held.found & self._open(held))[:, 0]
+        left = torch.nonzero(held.found & held.improvable(self.threat, self.early_stop))[:, 0]
         ends, stream = (below, above), rng.fold("search")
         secant_search(score, x0, held, ends, position=left, steps=self.search, rng=stream)
         return held.within(self.threat)
@@ -150,8 +153,3 @@ class FAB(Attack):
         noise = rng.uniform(shape, x0.dtype) - 0.5 if math.isinf(p) else rng.normal(shape, x0.dtype)
         radius = found.clamp(max=reach).to(x0.dtype) / 2
         return (x0 + expand(radius, x0) * unit(noise, p)).clamp(0, 1)
-
-    def _open(self, held: Closest) -> Flags:
-        """Which images a closer point is wanted for."""
-        enough = self.threat.eps if self.early_stop else 0.0
-        return ~held.found | (held.distance > enough)

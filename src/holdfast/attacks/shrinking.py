@@ -95,14 +95,14 @@ class ShrinkingBall(Attack):
         slope, closest, x = self.gradient(score), Closest(x0, unlimited(self.threat)), x0
         active = torch.arange(len(x0), device=x0.device)
         farthest = norm(torch.maximum(x0, 1 - x0), self.threat.p)
-        enough = self.threat.eps if self.early_stop else 0
         radius = self.first_radius(farthest)
         for step in range(self.steps):
             value, grad, reached = slope(x, rng.fold("step", step), step / self.steps)
             if callback is not None:
                 callback(Step(step, active, x, value, grad, reached))
             closest.offer(x, reached, active)
-            (keep,) = torch.nonzero(closest.distance[active] > enough, as_tuple=True)
+            worth = closest.improvable(self.threat, self.early_stop)[active]
+            (keep,) = torch.nonzero(worth, as_tuple=True)
             if not len(keep):
                 break
             if len(keep) < len(active):

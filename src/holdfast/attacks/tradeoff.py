@@ -3,10 +3,10 @@
     minimise  distortion(x - x0) + c · max(κ - value(x), 0)   over x
 
 where the distortion is ‖x - x0‖₂², with or without a term that the minimiser takes care of, and the
-score's value is above 0 when the aim is reached. A small c leaves the image where it is,
-a large one takes it farther than needed, so c is searched for, for every example by itself: it
-grows tenfold until it succeeds and falls tenfold until it fails; after that it is the geometric
-mean of the largest that failed and the smallest that succeeded.
+score's value is above 0 when the aim is reached. A small c leaves the image where it is, a large
+one takes it farther than needed, so c is searched for, for every example by itself: it grows
+tenfold until it succeeds and falls tenfold until it fails; after that it is the geometric mean of
+the largest that failed and the smallest that succeeded.
 """
 
 import math
@@ -147,9 +147,9 @@ class Tradeoff(Attack):
         c = self.first_c(Slope(first.value.to(wide), first.grad.to(wide), first.reached))
         c = torch.where((c > 0) & c.isfinite(), c, 1)
         low, high = torch.zeros_like(c), torch.full_like(c, torch.inf)
-        everyone = torch.arange(len(x0), device=x0.device)
         for number in range(self.searches):
-            (left,) = torch.nonzero(closest.improvable(everyone, self.early_stop), as_tuple=True)
+            worth = closest.improvable(self.threat, self.early_stop)
+            (left,) = torch.nonzero(worth, as_tuple=True)
             if not len(left):
                 break
             start = Slope(*(part[left] for part in first))
@@ -180,7 +180,7 @@ class Tradeoff(Attack):
             fools = self._succeeds(at)
             closest.offer(x, fools, position)
             success[active] |= fools
-            worth = closest.improvable(position, self.early_stop)
+            worth = closest.improvable(self.threat, self.early_stop)[position]
             if self.abort_early:
                 hinge = (self.confidence - at.value).clamp(min=0)
                 lowest = torch.minimum(lowest, self.distortion(x - x0) + c * hinge)
