@@ -8,7 +8,7 @@ import time
 import pandas as pd
 import pytest
 import torch
-from torch import nn
+from torch import nn, optim
 
 from holdfast import data, training
 from holdfast.attacks import FGSM, PGD
@@ -20,7 +20,11 @@ from holdfast.models.checkpoint import MODEL
 from holdfast.random import Stream
 from holdfast.threat import Linf
 from holdfast.training import (
+    SGD,
+    Adam,
+    AdamW,
     Adversarial,
+    RMSProp,
     Schedule,
     Stability,
     Standard,
@@ -29,6 +33,7 @@ from holdfast.training import (
     train_data,
 )
 from holdfast.training.checkpoint import CHECKPOINT
+from holdfast.training.feed import order
 from tests.cases import OBJECTIVES
 from tests.toys import Linear
 
@@ -182,20 +187,32 @@ def test_every_objective_beats_chance_in_two_epochs(tmp_path, name):
     assert accuracy > 0.5
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-def test_the_trainer_is_the_plain_loop(tmp_path, optimizer):
+@pytest.mark.parametrize(
+    ("optimizer", "kind"),
+    [
+        (Adam(beta1=0.8), lambda p: optim.Adam(p, lr=0.01, betas=(0.8, 0.999), weight_decay=0.1)),
+        (AdamW(beta2=0.9), lambda p: optim.AdamW(p, lr=0.01, betas=(0.9, 0.9), weight_decay=0.1)),
+        (SGD(), lambda p: optim.SGD(p, lr=0.01, momentum=0.9, weight_decay=0.1)),
+        (
+            SGD(momentum=0.5, nesterov=True),
+            lambda p: optim.SGD(p, lr=0.01, momentum=0.5, nesterov=True, weight_decay=0.1),
+        ),
+        (
+            RMSProp(alpha=0.9, momentum=0.5),
+            lambda p: optim.RMSprop(p, lr=0.01, alpha=0.9, momentum=0.5, weight_decay=0.1),
+        ),
+    ],
+)
+def test_the_trainer_is_the_plain_loop(tmp_path, optimizer, kind):
     """Against a loop written out: same order, same learning rates, same weights."""
-    images, schedule = digits(), Schedule(epochs=2, batch_size=100, optimizer=optimizer, lr=0.01)
+    images = digits()
+    schedule = Schedule(epochs=2, batch_size=100, optimizer=optimizer, lr=0.01, weight_decay=0.1)
     network, expected = SMALL.build(0), SMALL.build(0)
     fit(network, images, Standard(), schedule, architecture=SMALL, out=tmp_path)
-    kinds = {
-        "adam": lambda p: torch.optim.Adam(p, lr=0.01),
-        "sgd": lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9),
-    }
-    loop = kinds[optimizer](expected.parameters())
+    loop = kind(expected.parameters())
     step = 0
     for epoch in range(2):
-        order = training.trainer._order(0, epoch, 256)
+        order = order(0, epoch, 256)
         assert sorted(order.tolist()) == list(range(256))
         for batch in order.split(100):
             for group in loop.param_groups:
@@ -354,7 +371,7 @@ def test_divergence_names_step_and_term(tmp_path):
             SMALL.build(0),
             digits(),
             Standard(),
-            Schedule(epochs=50, optimizer="sgd", lr=1e30),
+            Schedule(epochs=50, optimizer=SGD(), lr=1e30),
             architecture=SMALL,
             out=tmp_path,
         )
