@@ -62,7 +62,8 @@ class Feed:
         batch = order(self._seed, epoch, len(self._data))[place * self._batch_size :]
         batch = batch[: self._batch_size]
         parts = []
-        for part in parts_of(batch, self._accumulate, self._fabric):
+        world, rank = self._fabric.world_size, self._fabric.global_rank
+        for part in parts_of(batch, self._accumulate, world, rank):
             x, y = self._data.x(part.examples), self._data.y[part.examples]
             if self._fabric.device.type == "cuda":
                 x, y = x.pin_memory(), y.pin_memory()

@@ -86,13 +86,12 @@ class Part(NamedTuple):
     weight: float  # share of the step's examples; 0 for a part without examples of its own
 
 
-def parts_of(batch: Int[Tensor, " n"], accumulate: int, fabric: Fabric) -> list[Part]:
-    """This process's parts of a batch, one after the other.
+def parts_of(batch: Int[Tensor, " n"], accumulate: int, world: int, rank: int) -> list[Part]:
+    """The parts of a batch that process ``rank`` of ``world`` computes one after the other.
 
     All processes get equally many, since they meet after each. One for which there is no example
     computes the first one with weight 0.
     """
-    world, rank = fabric.world_size, fabric.global_rank
     pieces = batch.tensor_split(accumulate * world)
     parts = []
     for start in range(0, min(len(batch), len(pieces)), world):

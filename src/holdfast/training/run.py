@@ -95,9 +95,11 @@ def train_data(
 
     def begin() -> bool:
         run = Run(out, "train", record)
-        if not run.complete:
-            run.begin()
-        return run.complete
+        if run.complete:
+            (out / CHECKPOINT).unlink(missing_ok=True)  # of a process killed after its last step
+            return True
+        run.begin()
+        return False
 
     if first(fabric, begin):
         if fabric.is_global_zero:

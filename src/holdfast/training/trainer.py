@@ -288,8 +288,10 @@ class _Keeper:
         self._step: int | None = state.journal.step or None  # of the last checkpoint
         self._board: TensorBoardLogger | None = None
         if fabric.is_global_zero:
-            for leftover in out.glob(f".{CHECKPOINT}.*.tmp"):  # of a process killed while saving
-                leftover.unlink()
+            out.mkdir(parents=True, exist_ok=True)
+            for leftover in out.glob(".*.tmp"):  # of a process that was killed while saving
+                if leftover.is_file():
+                    leftover.unlink()
             done = len(state.journal.log)
             self._board = TensorBoardLogger(out, name="tensorboard", version="", purge_step=done)
 

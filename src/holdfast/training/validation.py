@@ -74,7 +74,7 @@ def hold_out(data: Data, size: int, seed: int) -> tuple[Data, Data]:
             f"{size} images are to be held out of {len(data)}; hold out at least 1 and leave at "
             "least 1 to train on."
         )
-    quota = torch.bincount(data.y) * size / len(data)
+    quota = torch.bincount(data.y).double() * size / len(data)
     take = quota.floor().long()
     remainders = (quota - take).argsort(descending=True, stable=True)
     take[remainders[: size - int(take.sum())]] += 1
