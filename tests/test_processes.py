@@ -24,7 +24,7 @@ from holdfast.training.processes import gather_gradients, in_precision, parts_of
 def test_parts_cover_the_batch_and_are_weighted_by_their_size(examples, world, accumulate):
     batch = 7 + 3 * torch.arange(examples)
     parts = [parts_of(batch, accumulate, world, rank) for rank in range(world)]
-    assert len({len(mine) for mine in parts}) == 1  # they meet after each part
+    assert len({len(mine) for mine in parts}) == 1  # so that they log the same terms
     flat = [part for mine in parts for part in mine]
     assert len({part.number for part in flat}) == len(flat)
     assert all(len(part.examples) for part in flat)

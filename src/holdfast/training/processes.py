@@ -89,8 +89,8 @@ class Part(NamedTuple):
 def parts_of(batch: Int[Tensor, " n"], accumulate: int, world: int, rank: int) -> list[Part]:
     """The parts of a batch that process ``rank`` of ``world`` computes one after the other.
 
-    All processes get equally many, since they meet after each. One for which there is no example
-    computes the first one with weight 0.
+    All get equally many, so that all log the same terms. One for which there is no example computes
+    the first one with weight 0.
     """
     pieces = batch.tensor_split(accumulate * world)
     parts = []
@@ -124,8 +124,9 @@ def gather_gradients(fabric: Fabric, network: nn.Module) -> None:
     sent = [reached, *gradients, *shares]
     flat = summed(fabric, torch.cat([part.flatten() for part in sent]))
     reached, *sums = flat.split([part.numel() for part in sent])
-    for place, parameter in enumerate(parameters):
-        if reached[place]:
+    for place, times in enumerate(reached.tolist()):
+        if times:
+            parameter = parameters[place]
             parameter.grad = gradients[place].copy_(sums[place].view_as(parameter))
     for buffer, mean in zip(statistics, sums[len(parameters) :], strict=True):
         buffer.copy_(mean)
@@ -142,6 +143,9 @@ def in_precision(network: nn.Module, fabric: Fabric) -> Iterator[None]:
 
     Fabric's own wrapper forbids every backward pass but the last, and attacks need theirs.
     """
+    if fabric.strategy.precision.precision == "32-true":
+        yield
+        return
     plain = network.forward
 
     def forward(x: Tensor) -> Tensor:
@@ -154,6 +158,18 @@ def in_precision(network: nn.Module, fabric: Fabric) -> Iterator[None]:
         yield
     finally:
         del network.forward
+
+
+@contextmanager
+def repeatable() -> Iterator[None]:
+    """Let cuDNN choose only among algorithms that give the same bits every time."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before
 
 
 def first(fabric: Fabric, work: Callable[[], T]) -> T:

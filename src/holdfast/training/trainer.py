@@ -2,7 +2,8 @@
 
 Killed at any moment it resumes from the last whole checkpoint, and on the same machine the finished
 weights equal those of an unbroken run: the order of the data, dropout and every objective's draws
-are functions of (seed, step), and the learning rate is a function of the step.
+are functions of (seed, step), and the learning rate is a function of the step. On a GPU this holds
+for networks whose operations have deterministic kernels, as convolutions have in cuDNN.
 """
 
 import time
@@ -29,7 +30,7 @@ from holdfast.training.feed import Feed, Load
 from holdfast.training.hooks import Hook
 from holdfast.training.journal import Terms, not_finite
 from holdfast.training.optimizers import Adam, OptimizerSpec
-from holdfast.training.processes import Processes, gather_gradients, in_precision
+from holdfast.training.processes import Processes, gather_gradients, in_precision, repeatable
 from holdfast.training.rates import Cosine, Rate
 from holdfast.training.selection import Selection
 from holdfast.training.validation import Validation
@@ -174,7 +175,7 @@ def fit(
         progress = silent
     progress.start(f"train {architecture.name}", total, journal.step)
     note = ""
-    with torch.random.fork_rng(), feed.loads(journal.step) as loads:
+    with torch.random.fork_rng(), repeatable(), feed.loads(journal.step) as loads:
         while journal.step < total and not (selection and selection.exhausted(journal.log)):
             epoch, place = divmod(journal.step, feed.steps)
             rate = schedule.lr * schedule.rate(journal.step / feed.steps, schedule.epochs)
@@ -192,11 +193,9 @@ def fit(
             if ends:
                 keeper.check_weights()
                 clock.stop()
-                measured = (
-                    {}
-                    if validation is None
-                    else validation.measure(state.chosen, schedule.seed, fabric)
-                )
+                measured = {}
+                if validation is not None:
+                    measured = validation.measure(state.chosen, schedule.seed, fabric)
                 journal.close(epoch + 1, {"lr": rate, **measured})
                 journal.speed.append({"epoch": epoch + 1, **clock.restart()})
                 if selection and selection.best(journal.log) == epoch + 1:
