@@ -258,7 +258,7 @@ def test_every_option_is_documented_with_its_default(command, capsys):
     assert code(command, "--help") == 0
     text = " ".join(capsys.readouterr().out.split())
     for name, parameter in inspect.signature(COMMANDS[command]).parameters.items():
-        option = "runs" if name == "runs" else "--" + name.replace("_", "-")
+        option = "runs" if name == "runs" else "--" + name.rstrip("_").replace("_", "-")
         assert option in text
         about = text.split(f"{option} ", 1)[1] if name != "runs" else text
         assert len(about) > 20

@@ -1,26 +1,23 @@
 import math
-import os
-import signal
-import subprocess
-import sys
-import time
 
 import pandas as pd
 import pytest
 import torch
-from torch import nn
+from torch import nn, optim
 
 from holdfast import data, training
 from holdfast.attacks import FGSM, PGD
-from holdfast.errors import DamagedFileError, HoldfastError, InputError, OutputError
-from holdfast.files import read_json, read_tensors
+from holdfast.errors import HoldfastError, InputError, OutputError
 from holdfast.goals import AgainstPrediction, cross_entropy
 from holdfast.models import Architecture
-from holdfast.models.checkpoint import MODEL
 from holdfast.random import Stream
 from holdfast.threat import Linf
 from holdfast.training import (
+    SGD,
+    Adam,
+    AdamW,
     Adversarial,
+    RMSProp,
     Schedule,
     Stability,
     Standard,
@@ -28,7 +25,7 @@ from holdfast.training import (
     fit,
     train_data,
 )
-from holdfast.training.checkpoint import CHECKPOINT
+from holdfast.training.feed import order
 from tests.cases import OBJECTIVES
 from tests.toys import Linear
 
@@ -182,22 +179,34 @@ def test_every_objective_beats_chance_in_two_epochs(tmp_path, name):
     assert accuracy > 0.5
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-def test_the_trainer_is_the_plain_loop(tmp_path, optimizer):
+@pytest.mark.parametrize(
+    ("optimizer", "kind"),
+    [
+        (Adam(beta1=0.8), lambda p: optim.Adam(p, lr=0.01, betas=(0.8, 0.999), weight_decay=0.1)),
+        (AdamW(beta2=0.9), lambda p: optim.AdamW(p, lr=0.01, betas=(0.9, 0.9), weight_decay=0.1)),
+        (SGD(), lambda p: optim.SGD(p, lr=0.01, momentum=0.9, weight_decay=0.1)),
+        (
+            SGD(momentum=0.5, nesterov=True),
+            lambda p: optim.SGD(p, lr=0.01, momentum=0.5, nesterov=True, weight_decay=0.1),
+        ),
+        (
+            RMSProp(alpha=0.9, momentum=0.5),
+            lambda p: optim.RMSprop(p, lr=0.01, alpha=0.9, momentum=0.5, weight_decay=0.1),
+        ),
+    ],
+)
+def test_the_trainer_is_the_plain_loop(tmp_path, optimizer, kind):
     """Against a loop written out: same order, same learning rates, same weights."""
-    images, schedule = digits(), Schedule(epochs=2, batch_size=100, optimizer=optimizer, lr=0.01)
+    images = digits()
+    schedule = Schedule(epochs=2, batch_size=100, optimizer=optimizer, lr=0.01, weight_decay=0.1)
     network, expected = SMALL.build(0), SMALL.build(0)
     fit(network, images, Standard(), schedule, architecture=SMALL, out=tmp_path)
-    kinds = {
-        "adam": lambda p: torch.optim.Adam(p, lr=0.01),
-        "sgd": lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9),
-    }
-    loop = kinds[optimizer](expected.parameters())
+    loop = kind(expected.parameters())
     step = 0
     for epoch in range(2):
-        order = training.trainer._order(0, epoch, 256)
-        assert sorted(order.tolist()) == list(range(256))
-        for batch in order.split(100):
+        examples = order(0, epoch, 256)
+        assert sorted(examples.tolist()) == list(range(256))
+        for batch in examples.split(100):
             for group in loop.param_groups:
                 group["lr"] = 0.01 * 0.5 * (1 + math.cos(math.pi * step / 6))
             loss = nn.functional.cross_entropy(expected(images.x(batch)), images.y[batch])
@@ -242,95 +251,6 @@ def test_global_randomness_is_left_alone_and_does_not_matter(tmp_path):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-class StopHereError(Exception):
-    pass
-
-
-@pytest.mark.parametrize("name", ["Stability", "Adversarial"])
-@pytest.mark.parametrize("stop", [1, 5, 8, 11])
-def test_an_interrupted_run_ends_as_an_unbroken_one(tmp_path, name, stop):
-    schedule = Schedule(epochs=3, batch_size=64)
-    made = Architecture(name="A", shape=(1, 9, 9), classes=10)  # convolutions and dropout
-    x, y = torch.rand(256, 1, 9, 9), torch.arange(256) % 10
-    images, objective = data.Data.of(x, y), OBJECTIVES[name]
-    whole = train_data(made, images, objective, schedule, {}, tmp_path / "whole")
-
-    calls = 0
-
-    def breaks(model, x, y, rng):
-        nonlocal calls
-        calls += 1
-        if calls > stop:
-            raise StopHereError
-        return objective(model, x, y, rng)
-
-    broken = made.build(0)
-    (tmp_path / "out").mkdir()
-    with pytest.raises(StopHereError):
-        fit(
-            broken,
-            images,
-            breaks,
-            schedule,
-            architecture=made,
-            out=tmp_path / "out",
-            checkpoint_seconds=0,
-        )
-    resumed = made.build(0)
-    fit(resumed, images, objective, schedule, architecture=made, out=tmp_path / "out")
-    for expected, found in zip(whole.parameters(), resumed.parameters(), strict=True):
-        assert torch.equal(expected, found)
-    logs = [(tmp_path / folder / "metrics.csv").read_text() for folder in ("whole", "out")]
-    assert logs[0] == logs[1]
-
-
-COMMAND = [
-    sys.executable,
-    "-m",
-    "holdfast",
-    "train",
-    "--model",
-    "D",
-    "--epochs",
-    "12",
-    "--batch-size",
-    "16",
-    "--objective",
-    "stability",
-    "--sigma",
-    "0.3",
-    "--quiet",
-    "--checkpoint-seconds",
-    "0.2",
-    "--out",
-]
-
-
-def test_a_killed_process_resumes(tmp_path):
-    """SIGKILL at three moments of a real process; the finished weights are those of a whole run."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([*COMMAND, str(tmp_path / "whole")], check=True, env=environment)
-    out = tmp_path / "killed"
-    kills = 0
-    for patience in (0.3, 0.7, 1.1):
-        process = subprocess.Popen([*COMMAND, str(out)], env=environment)
-        while process.poll() is None and not (out / CHECKPOINT).exists():
-            time.sleep(0.02)
-        time.sleep(patience)
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            kills += 1
-        process.wait()
-    subprocess.run([*COMMAND, str(out)], check=True, env=environment)
-    assert kills
-    whole, _ = read_tensors(tmp_path / "whole" / MODEL)
-    killed, _ = read_tensors(out / MODEL)
-    assert all(torch.equal(whole[name], killed[name]) for name in whole)
-    assert read_json(out / "run.json")["complete"]
-    assert not (out / CHECKPOINT).exists()
-    assert not list(out.glob(".*.tmp"))
-
-
 def test_a_finished_run_is_never_changed(tmp_path):
     schedule = Schedule(epochs=1)
     train_data(SMALL, digits(), Standard(), schedule, {}, tmp_path / "run")
@@ -354,21 +274,8 @@ def test_divergence_names_step_and_term(tmp_path):
             SMALL.build(0),
             digits(),
             Standard(),
-            Schedule(epochs=50, optimizer="sgd", lr=1e30),
+            Schedule(epochs=50, optimizer=SGD(), lr=1e30),
             architecture=SMALL,
             out=tmp_path,
         )
     assert issubclass(TrainingError, HoldfastError)
-
-
-def test_a_damaged_checkpoint_is_told(tmp_path):
-    (tmp_path / CHECKPOINT).write_bytes(b"damaged")
-    with pytest.raises(DamagedFileError, match="damaged"):
-        fit(
-            SMALL.build(0),
-            digits(),
-            Standard(),
-            Schedule(epochs=1),
-            architecture=SMALL,
-            out=tmp_path,
-        )

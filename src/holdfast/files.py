@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from holdfast.errors import DamagedFileError, MissingFileError
+from holdfast.errors import DamagedFileError, MissingFileError, OutputError
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
@@ -61,10 +61,19 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-    """Write tensors and a JSON-like record about them as one safetensors file."""
+    """Write tensors and a JSON-like record about them as one safetensors file.
+
+    Raises:
+        OutputError: if it cannot be written, on a full disk say; an older file stays.
+    """
     flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     header = {"holdfast": json.dumps(about, allow_nan=False)}
-    replace_file(path, lambda temporary: save_file(flat, temporary, metadata=header))
+    try:
+        replace_file(path, lambda temporary: save_file(flat, temporary, metadata=header))
+    except SafetensorError as error:
+        raise OutputError(
+            f"{path} could not be written ({error}); what was there before is unchanged."
+        ) from error
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

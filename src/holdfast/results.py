@@ -56,7 +56,7 @@ class Run:
         check_writable(path)
         if (path / _ABOUT).exists():
             self._check_same(read_json(path / _ABOUT))
-        elif path.is_dir() and any(path.iterdir()):
+        elif path.is_dir() and any(entry.suffix != ".tmp" for entry in path.iterdir()):
             raise OutputError(
                 f"{path} is not empty and holds no run of Holdfast; give a new folder by --out."
             )
@@ -198,7 +198,7 @@ def check_writable(path: Path) -> None:
         )
     try:
         # Permissions alone do not tell: a file system may be read-only, full, or no real one.
-        with tempfile.TemporaryDirectory(dir=existing):
+        with tempfile.TemporaryDirectory(dir=existing, suffix=".tmp"):
             pass
     except OSError as error:
         raise OutputError(

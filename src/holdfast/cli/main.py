@@ -84,12 +84,19 @@ def _parse(arguments: list[str]) -> tuple[str, dict[str, Any]]:
         if function is report:  # jsonargparse makes no list of arguments without a name
             help_text = "Folders written by holdfast evaluate and holdfast certify."
             child.add_argument("runs", nargs="+", type=Path, help=help_text)
-        child.add_function_arguments(function, as_positional=False, skip={"runs"})
+        if function is train:  # "from" is a word of Python's
+            help_text = (
+                "Finished run folder, or model.safetensors file, whose network is trained on."
+            )
+            child.add_argument("--from", type=Path | None, default=None, help=help_text)
+        child.add_function_arguments(function, as_positional=False, skip={"runs", "from_"})
         _dress(child)
         commands.add_subcommand(name, child, help=summary.splitlines()[0])
     found = parser.parse_args(arguments)
     options = found[found.command].as_dict()
     options.pop("config")
+    if "from" in options:
+        options["from_"] = options.pop("from")
     return found.command, options
 
 

@@ -3,17 +3,25 @@
 from pathlib import Path
 from typing import Literal
 
+from lightning_fabric.utilities.rank_zero import rank_zero_only
+from torch import nn
+
 from holdfast import data as datasets
-from holdfast.cli import registry
+from holdfast.cli import registry, schedules
+from holdfast.cli.options import Numbers
+from holdfast.cli.schedules import DecayName, OptimizerName
+from holdfast.data import Data
+from holdfast.errors import InputError
 from holdfast.models.registry import Architecture
 from holdfast.progress import showing
-from holdfast.training import Schedule, train_data
+from holdfast.training import Processes, Schedule, Selection, start_from, train_data
 
 
 def train(
     *,
-    model: str,
     out: Path,
+    model: str | None = None,
+    from_: Path | None = None,
     data: str = "digits",
     data_dir: Path | None = None,
     limit: int | None = None,
@@ -26,14 +34,33 @@ def train(
     gamma: float = 1.0,
     epochs: int = 20,
     batch_size: int = 128,
-    optimizer: Literal["adam", "sgd"] = "adam",
+    accumulate: int = 1,
+    optimizer: OptimizerName = "adam",
     lr: float = 1e-3,
     momentum: float = 0.9,
+    nesterov: bool = False,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    alpha: float = 0.99,
     weight_decay: float = 0.0,
-    decay: Literal["constant", "cosine"] = "cosine",
+    decay: DecayName = "cosine",
+    decay_at: Numbers = Numbers(),
+    decay_factor: float = 0.1,
+    decay_peak: float = 0.3,
+    warm_up: float = 0.0,
+    clip: float | None = None,
+    average: float | None = None,
+    hold_out: int = 0,
+    val_attack: str | None = None,
+    val_eps: float | None = None,
+    best: str | None = None,
+    patience: int | None = None,
     normalize: bool = False,
-    precision: Literal["32-true", "bf16-mixed"] = "32-true",
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true",
     accelerator: str = "auto",
+    devices: int = 1,
+    num_nodes: int = 1,
+    strategy: Literal["auto", "ddp"] = "auto",
     checkpoint_seconds: float = 60.0,
     seed: int = 0,
     quiet: bool = False,
@@ -45,8 +72,10 @@ def train(
     TensorBoard files (the training curves).
 
     Args:
-        model: Architecture; `holdfast list` shows them, torchvision/NAME and timm/NAME work too.
         out: Folder for the run.
+        model: Architecture; `holdfast list` shows them, torchvision/NAME and timm/NAME work too.
+            Not needed with --from.
+        from_: Finished run folder, or model.safetensors file, whose network is trained on.
         data: Data set by name (`holdfast list`), or the path of an image folder.
         data_dir: Folder with the files of named data sets; else HOLDFAST_DATA.
         limit: Train on this many images only; all by default.
@@ -58,15 +87,39 @@ def train(
         sigma: Standard deviation of the stability objective's noise, on the [0, 1] scale.
         gamma: Weight of the stability term.
         epochs: Passes over the training set.
-        batch_size: Images in a step.
-        optimizer: adam or sgd.
-        lr: Learning rate at the start.
+        batch_size: Images in a step, over all processes and parts.
+        accumulate: Parts of each process's share of a step, for batches that do not fit in memory.
+        optimizer: adam, adamw, sgd or rmsprop.
+        lr: Learning rate, at the start or after the warm-up.
         momentum: Momentum of sgd.
-        weight_decay: Penalty on the squared weights.
-        decay: Learning rate over time: constant, or cosine down to 0.
+        nesterov: Let sgd's momentum be Nesterov's.
+        beta1: Decay of the gradient's mean in adam and adamw.
+        beta2: Decay of the squared gradient's mean in adam and adamw.
+        alpha: Decay of the squared gradient's mean in rmsprop.
+        weight_decay: Penalty on the squared weights; in adamw, their own shrinking.
+        decay: Learning rate over time: constant, cosine down to 0, step, multi-step or one-cycle.
+        decay_at: Epochs between two falls (step), or the epochs of all falls (multi-step: 30,60).
+        decay_factor: What a fall multiplies the learning rate by.
+        decay_peak: Share of the epochs at which one-cycle is at lr.
+        warm_up: Epochs over which the learning rate also rises from a tenth; may be a fraction.
+        clip: Largest l2 norm of the gradient, which is scaled down to it; none by default.
+        average: Decay of a moving average of the weights, such as 0.999, which then are the weights
+            that are validated and saved; none by default.
+        hold_out: Training images, of all classes, that are not trained on but measured after every
+            epoch.
+        val_attack: Attack for their robust accuracy, such as "pgd(steps=10)"; in --norm.
+        val_eps: Size of that attack; --eps by default.
+        best: Keep the epoch that is best by this column of metrics.csv, such as val_accuracy: the
+            largest of an accuracy, the smallest of anything else. By default the last epoch is
+            kept; with --patience the one of the best val_robust_accuracy.
+        patience: Stop after so many epochs without a better one; never by default.
         normalize: Make normalisation by the training set's mean and deviation the first layer.
-        precision: 32-true, or bf16-mixed, which is faster where the hardware has it.
+        precision: 32-true; bf16-mixed, which is faster where the hardware has it; or 16-mixed.
         accelerator: auto, cpu, cuda, ... as Lightning Fabric names them.
+        devices: Devices on each node, each with a process of its own; torchrun's number of
+            processes if that starts them.
+        num_nodes: Nodes; start the command on each, as torchrun or Slurm does.
+        strategy: How Lightning Fabric connects processes: auto or ddp.
         checkpoint_seconds: Time between checkpoints; there is one after every epoch as well.
         seed: Of the initial weights, the order of the data and all noise.
         quiet: Show no progress.
@@ -83,26 +136,78 @@ def train(
     schedule = Schedule(
         epochs=epochs,
         batch_size=batch_size,
-        optimizer=optimizer,
+        optimizer=schedules.optimizer(
+            optimizer,
+            momentum=momentum,
+            nesterov=nesterov,
+            beta1=beta1,
+            beta2=beta2,
+            alpha=alpha,
+        ),
         lr=lr,
-        momentum=momentum,
+        rate=schedules.rate(
+            decay, at=decay_at, factor=decay_factor, peak=decay_peak, warm_up=warm_up
+        ),
         weight_decay=weight_decay,
-        decay=decay,
+        clip=clip,
+        accumulate=accumulate,
+        average=average,
         seed=seed,
         precision=precision,
         accelerator=accelerator,
+        processes=Processes(devices=devices, num_nodes=num_nodes, strategy=strategy),
     )
+    attack = None
+    if val_attack is not None:
+        size = eps if val_eps is None else val_eps
+        if size is None:
+            raise InputError("--val-attack needs --val-eps.")
+        attack = registry.attack(val_attack, registry.threat(norm, size))
+    if best is None and patience is not None:
+        best = "val_robust_accuracy"
+    selection = None
+    if best is not None:
+        larger = best.endswith("accuracy")
+        selection = Selection(metric=best, larger=larger, patience=patience)
     images = datasets.load(data, "train", data_dir=data_dir, limit=limit)
+    start, architecture = _network(model, from_, images, normalize)
+    first = getattr(rank_zero_only, "rank", 0) == 0  # of the processes that torchrun started
+    with showing(not quiet and first) as progress:
+        train_data(
+            architecture,
+            images,
+            goal,
+            schedule,
+            {"data": data, "limit": limit},
+            out,
+            checkpoint_seconds,
+            progress,
+            start=start,
+            held_out=hold_out,
+            attack=attack,
+            selection=selection,
+        )
+        progress.say(f"trained network: {out}")
+
+
+def _network(
+    model: str | None, start: Path | None, images: Data, normalize: bool
+) -> tuple[nn.Module | None, Architecture]:
+    """What to train: a network with weights, or only its architecture."""
+    if start is not None:
+        network, architecture = start_from(start)
+        if model not in (None, architecture.name) or (normalize and not architecture.normalized):
+            raise InputError(
+                f"{start} holds a network of architecture {architecture.name}, normalised: "
+                f"{architecture.normalized}; leave out --model and --normalize with --from."
+            )
+        return network, architecture
+    if model is None:
+        raise InputError("train needs --model, an architecture, or --from, a trained network.")
     channels, height, width = images.shape
-    architecture = Architecture(
+    return None, Architecture(
         name=model,
         shape=(channels, height, width),
         classes=len(images.classes),
         normalized=normalize,
     )
-    with showing(not quiet) as progress:
-        settings = {"data": data, "limit": limit}
-        train_data(
-            architecture, images, goal, schedule, settings, out, checkpoint_seconds, progress
-        )
-        progress.say(f"trained network: {out}")

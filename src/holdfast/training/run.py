@@ -1,20 +1,27 @@
 """Train into a run folder: from an architecture and data to model.safetensors."""
 
-from collections.abc import Mapping
-from dataclasses import asdict
+import copy
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from holdfast.attacks import Attack
 from holdfast.data import Data
+from holdfast.errors import InputError
 from holdfast.models.checkpoint import MODEL, load_model, save_model
+from holdfast.models.loading import fingerprint
 from holdfast.models.registry import Architecture
 from holdfast.progress import Progress, silent
 from holdfast.results import Run
 from holdfast.training.checkpoint import CHECKPOINT
+from holdfast.training.hooks import Hook
+from holdfast.training.processes import first
+from holdfast.training.selection import Selection
 from holdfast.training.trainer import Schedule, fit
+from holdfast.training.validation import Validation, hold_out
 from holdfast.types import Objective
 
 
@@ -27,51 +34,127 @@ def train_data(
     out: Path,
     checkpoint_seconds: float = 60.0,
     progress: Progress = silent,
+    *,
+    start: nn.Module | None = None,
+    held_out: int = 0,
+    attack: Attack | None = None,
+    selection: Selection | None = None,
+    hooks: Sequence[Hook] = (),
 ) -> nn.Module:
     """Train a network into the run folder ``out``, or load it from there if it is finished.
+
+    With several processes all of them call this, and only the first writes.
 
     Args:
         architecture: of the network; its weights are drawn from the schedule's seed.
         data: the training set.
         objective: what to minimise.
-        schedule: everything else.
+        schedule: how to train.
         settings: what identifies the data, for the record.
         out: the run folder; interrupted, the same call goes on from the last checkpoint.
         checkpoint_seconds: time between checkpoints, of no consequence for the result.
         progress: told about every batch.
+        start: a trained network of this architecture to begin with; left as it is.
+        held_out: images of ``data`` that are not trained on but measured after every epoch.
+        attack: for their robust accuracy.
+        selection: which epoch's weights to keep, and when to stop.
+        hooks: called after every step.
 
     Returns:
         The trained network, in evaluation mode, on the CPU.
+
+    Raises:
+        InputError: if the network does not fit the data, or an attack has nothing to attack.
+        OutputError: if ``out`` cannot be written or holds another run.
+        TrainingError: if training diverges.
     """
+    _check_fits(architecture, data, start, held_out, attack)
     record = {
         "model": architecture.name,
         "normalized": architecture.normalized,
+        "from": None if start is None else fingerprint(start),
         **settings,
         "data_fingerprint": data.fingerprint(),
         "images": len(data),
         "objective": repr(objective),
-        **asdict(schedule),
+        **schedule.record(),
+        "held_out": held_out,
+        "attack": None if attack is None else repr(attack),
+        "selection": None if selection is None else repr(selection),
+        "hooks": [repr(hook) for hook in hooks],
     }
-    network = architecture.build(schedule.seed, *_statistics(architecture, data))
-    run = Run(out, "train", record)
-    if run.complete:
-        progress.say(f"{out} is complete; nothing was run.")
+    validation = None
+    if held_out:
+        data, held = hold_out(data, held_out, schedule.seed)
+        validation = Validation(data=held, attack=attack)
+    if start is None:
+        network = architecture.build(schedule.seed, *_statistics(architecture, data))
     else:
+        network = copy.deepcopy(start)
+    fabric = schedule.launch()
+
+    def begin() -> bool:
+        run = Run(out, "train", record)
+        if run.complete:
+            (out / CHECKPOINT).unlink(missing_ok=True)  # of a process killed after its last step
+            return True
         run.begin()
-        log = fit(
-            network,
-            data,
-            objective,
-            schedule,
-            architecture=architecture,
-            out=out,
-            checkpoint_seconds=checkpoint_seconds,
-            progress=progress,
-        )
+        return False
+
+    if first(fabric, begin):
+        if fabric.is_global_zero:
+            progress.say(f"{out} is complete; nothing was run.")
+        return load_model(out / MODEL)
+    log = fit(
+        network,
+        data,
+        objective,
+        schedule,
+        architecture=architecture,
+        out=out,
+        validation=validation,
+        selection=selection,
+        hooks=hooks,
+        checkpoint_seconds=checkpoint_seconds,
+        progress=progress,
+        fabric=fabric,
+    )
+
+    def finish() -> None:
+        epochs = log.to_dict("records")
+        results = {"last_epoch": epochs[-1]}
+        if selection is not None:
+            results["best_epoch"] = epochs[selection.best(epochs) - 1]
         save_model(out / MODEL, network, architecture)
-        run.finish(last_epoch=log.iloc[-1].to_dict())
+        Run(out, "train", record).finish(**results)
         (out / CHECKPOINT).unlink()
+
+    first(fabric, finish)
     return load_model(out / MODEL)
+
+
+def _check_fits(
+    architecture: Architecture,
+    data: Data,
+    start: nn.Module | None,
+    held_out: int,
+    attack: Attack | None,
+) -> None:
+    """What would otherwise fail late, or only in the first process."""
+    if start is not None and (architecture.shape, architecture.classes) != (
+        data.shape,
+        len(data.classes),
+    ):
+        raise InputError(
+            f"the network to start from takes images of shape {architecture.shape} and knows "
+            f"{architecture.classes} classes, but the data have shape {data.shape} and "
+            f"{len(data.classes)} classes."
+        )
+    if attack is not None and not held_out:
+        raise InputError(
+            "an attack for validation is given, but no images are held out for it; say how many "
+            "with held_out."
+        )
 
 
 def _statistics(

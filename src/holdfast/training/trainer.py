@@ -2,34 +2,44 @@
 
 Killed at any moment it resumes from the last whole checkpoint, and on the same machine the finished
 weights equal those of an unbroken run: the order of the data, dropout and every objective's draws
-are functions of (seed, step), and the learning rate is a function of the step.
+are functions of (seed, step), and the learning rate is a function of the step. On a GPU this holds
+for networks whose operations have deterministic kernels, as convolutions have in cuDNN.
 """
 
-import math
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from torch import Tensor, nn
-from torch.optim import SGD, Adam, Optimizer
 
 from holdfast.data import Data
-from holdfast.errors import HoldfastError, InputError
+from holdfast.errors import HoldfastError, InputError, unknown
 from holdfast.files import write_table
 from holdfast.models.registry import Architecture
 from holdfast.progress import Progress, silent
 from holdfast.random import Stream, hash_seed, seed_global_generators
-from holdfast.training.checkpoint import CHECKPOINT, load_state, save_state
+from holdfast.training.average import Average
+from holdfast.training.checkpoint import CHECKPOINT, State, load_state, save_state
+from holdfast.training.feed import Feed, Load
+from holdfast.training.hooks import Hook
+from holdfast.training.journal import Terms, not_finite
+from holdfast.training.optimizers import Adam, OptimizerSpec
+from holdfast.training.processes import Processes, gather_gradients, in_precision, repeatable
+from holdfast.training.rates import Cosine, Rate
+from holdfast.training.selection import Selection
+from holdfast.training.validation import Validation
 from holdfast.types import Objective
 
-METRICS = "metrics.csv"
+METRICS, SPEED = "metrics.csv", "speed.csv"
+
+#: Steps between two looks at what a GPU has logged; on a CPU, where looking is free, 1.
+STEPS_BETWEEN_LOOKS = 16
 
 
 class TrainingError(HoldfastError, RuntimeError):
@@ -42,50 +52,61 @@ class Schedule:
 
     Attributes:
         epochs: passes over the data, at least 1.
-        batch_size: examples in a step.
-        optimizer: "adam" or "sgd" (with momentum).
-        lr: learning rate at the start, positive.
-        momentum: of sgd.
-        weight_decay: ℓ2 penalty, at least 0.
-        decay: "constant", or "cosine" down to 0 over all steps.
+        batch_size: examples in a step, over all processes and parts.
+        optimizer: how a step is made of a gradient.
+        lr: learning rate, positive; ``rate`` multiplies it.
+        rate: factor of the learning rate over time.
+        weight_decay: of all parameters, at least 0.
+        clip: largest ℓ2 norm of the whole gradient, which is scaled down to it; None for no limit.
+        accumulate: parts of each process's share of a step, computed one after the other, for
+            batches that do not fit into memory; at least 1.
+        average: decay in (0, 1) of a moving average of the weights, which then are the ones that
+            are validated and handed over; None for none.
         seed: of the order of the data, dropout and the objective's draws.
-        precision: "32-true", or "bf16-mixed": several times faster where the hardware has it.
+        precision: "32-true"; "bf16-mixed", several times faster where the hardware has it; or
+            "16-mixed", with a scaled loss, for GPUs without bfloat16.
         accelerator: Fabric's: "auto", "cpu", "cuda", ...
+        processes: how many train together.
     """
 
     epochs: int
     batch_size: int = 128
-    optimizer: Literal["adam", "sgd"] = "adam"
+    optimizer: OptimizerSpec = field(default_factory=Adam)
     lr: float = 1e-3
-    momentum: float = 0.9
+    rate: Rate = field(default_factory=Cosine)
     weight_decay: float = 0.0
-    decay: Literal["constant", "cosine"] = "cosine"
+    clip: float | None = None
+    accumulate: int = 1
+    average: float | None = None
     seed: int = 0
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     accelerator: str = "auto"
+    processes: Processes = field(default_factory=Processes)
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
+        for name in ("epochs", "batch_size", "accumulate"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}, but must be at least 1.")
-        if not (math.isfinite(self.lr) and self.lr > 0):
+        if not 0 < self.lr < float("inf"):
             raise InputError(f"lr is {self.lr}, but a learning rate is positive.")
-        if self.weight_decay < 0 or self.momentum < 0:
-            raise InputError(
-                f"weight_decay is {self.weight_decay} and momentum {self.momentum}, but neither "
-                "can be negative."
-            )
+        if not self.weight_decay >= 0:
+            raise InputError(f"weight_decay is {self.weight_decay}, but cannot be negative.")
+        if self.clip is not None and not self.clip > 0:
+            raise InputError(f"clip is {self.clip}, but the gradient's largest norm is positive.")
+        if self.average is not None and not 0 < self.average < 1:
+            raise InputError(f"average is {self.average}, but a decay lies between 0 and 1.")
 
-    def lr_at(self, done: float) -> float:
-        """The learning rate when a share ``done`` in [0, 1) of all steps is done."""
-        return self.lr * (0.5 * (1 + math.cos(math.pi * done)) if self.decay == "cosine" else 1.0)
+    def launch(self) -> Fabric:
+        """Start the processes, or find them started."""
+        return self.processes.launch(self.accelerator, self.precision)
 
-    def build(self, network: nn.Module) -> Optimizer:
-        """The optimiser for a network's parameters."""
-        parameters = network.parameters()
-        if self.optimizer == "adam":
-            return Adam(parameters, lr=self.lr, weight_decay=self.weight_decay)
-        return SGD(parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
+    def record(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        plain = (int, float, str, type(None))
+        return {
+            k: value if isinstance(value, plain) else repr(value) for k, value in values.items()
+        }
 
 
 def fit(
@@ -96,106 +117,280 @@ def fit(
     *,
     architecture: Architecture,
     out: Path,
+    validation: Validation | None = None,
+    selection: Selection | None = None,
+    hooks: Sequence[Hook] = (),
     checkpoint_seconds: float = 60.0,
     progress: Progress = silent,
+    fabric: Fabric | None = None,
 ) -> pd.DataFrame:
     """Train ``network`` in place, or go on from the checkpoint in ``out``.
 
     Args:
-        network: with its initial weights.
+        network: with its initial weights; in the end it has the best epoch's if there is a
+            ``selection``, otherwise the last ones, averaged if the schedule says so.
         data: the training set.
         objective: the loss.
-        schedule: everything else.
+        schedule: how to train.
         architecture: of ``network``, for the checkpoint.
-        out: folder for checkpoint.safetensors, metrics.csv and TensorBoard's files.
+        out: folder for checkpoint.safetensors, metrics.csv, speed.csv and TensorBoard's files, all
+            written by the first process.
+        validation: what to measure after every epoch.
+        selection: which epoch's weights to keep, and when to stop.
+        hooks: called after every step.
         checkpoint_seconds: time between checkpoints; there is one after every epoch as well.
         progress: told about every batch.
+        fabric: the processes, if they are started already.
 
     Returns:
-        The log: for each epoch the mean over its examples of everything the objective logs.
+        The log: for each epoch the mean over its examples of everything that objective and hooks
+        log, the learning rate at its end, and what validation measured.
 
     Raises:
-        TrainingError: if the loss is no longer a finite number.
+        InputError: if the selection names no column of the log.
+        TrainingError: if a term or a weight is no longer a finite number. An overflow in 16 bits
+            alone is none: Fabric's scaler leaves out that step and scales the loss down.
         DamagedFileError: if the checkpoint in ``out`` cannot be read.
     """
-    network.to(memory_format=torch.channels_last).train()  # halves the time of a convolution on CPU
-    optimizer = schedule.build(network)
-    state = _State()
-    if (out / CHECKPOINT).exists():
-        state = _State(**load_state(out / CHECKPOINT, network, optimizer))
-    board = TensorBoardLogger(out, name="tensorboard", version="", purge_step=len(state.log))
-    fabric = Fabric(
-        accelerator=schedule.accelerator, devices=1, precision=schedule.precision, loggers=board
+    fabric = fabric or schedule.launch()
+    # channels_last halves the time of a convolution on a CPU.
+    network = fabric.to_device(network.to(memory_format=torch.channels_last)).train()
+    state = State(
+        network=network,
+        optimizer=schedule.optimizer.build(
+            network.parameters(), schedule.lr, schedule.weight_decay
+        ),
+        precision=fabric.strategy.precision,
+        average=None if schedule.average is None else Average(network, schedule.average),
     )
-    model, optimizer = fabric.setup(network, optimizer)
-    in_epoch = -(-len(data) // schedule.batch_size)
-    total = in_epoch * schedule.epochs
-    progress.start(f"train {architecture.name}", total, state.step)
-    saved = time.monotonic()
-    with torch.random.fork_rng():
-        while state.step < total:
-            epoch, place = divmod(state.step, in_epoch)
-            # for dropout
-            seed_global_generators(hash_seed(schedule.seed, "step", state.step), fabric.device)
-            index = _order(schedule.seed, epoch, len(data))[place * schedule.batch_size :]
-            index = index[: schedule.batch_size]
-            x, y = fabric.to_device((data.x(index), data.y[index]))
-            for group in optimizer.param_groups:
-                group["lr"] = schedule.lr_at(state.step / total)
-            rng = Stream.of(schedule.seed, index.to(x.device)).fold("train", epoch)
-            loss, logs = objective(model, x, y, rng)
-            state.add(logs, len(index), out)
-            optimizer.zero_grad()
-            fabric.backward(loss)
-            optimizer.step()
-            state.step += 1
-            progress.advance(note=state.brief())
-            end_of_epoch = place + 1 == in_epoch
-            if end_of_epoch:
-                state.close(epoch + 1)
-                fabric.log_dict(state.log[-1], step=epoch + 1)
-            if end_of_epoch or time.monotonic() - saved > checkpoint_seconds:
-                save_state(out / CHECKPOINT, network, optimizer, architecture, asdict(state))
-                write_table(out / METRICS, pd.DataFrame(state.log))
-                saved = time.monotonic()
-    board.finalize("success")
-    return pd.DataFrame(state.log)
+    if (out / CHECKPOINT).exists():
+        load_state(out / CHECKPOINT, state)
+    keeper = _Keeper(fabric, state, architecture, out, checkpoint_seconds)
+    stepper = _Stepper(fabric, state, objective, schedule, hooks)
+    feed = Feed(data, schedule.batch_size, schedule.accumulate, schedule.seed, fabric)
+    journal, total = state.journal, feed.steps * schedule.epochs
+    between = 1 if fabric.device.type == "cpu" else STEPS_BETWEEN_LOOKS
+    clock = _Clock()
+    if not fabric.is_global_zero:
+        progress = silent
+    progress.start(f"train {architecture.name}", total, journal.step)
+    note = ""
+    with torch.random.fork_rng(), repeatable(), feed.loads(journal.step) as loads:
+        while journal.step < total and not (selection and selection.exhausted(journal.log)):
+            epoch, place = divmod(journal.step, feed.steps)
+            rate = schedule.lr * schedule.rate(journal.step / feed.steps, schedule.epochs)
+            load = next(loads)
+            stepper.step(load, rate)
+            journal.step += 1
+            clock.count(load.examples)
+            ends = place + 1 == feed.steps
+            if ends or journal.step % between == 0:
+                keeper.look(stepper.terms)
+                note = f"{journal.brief()} {clock.brief(total - journal.step)}"
+                if selection:
+                    _check_metric(selection, {*journal.sums, "lr"}, validation)
+            progress.advance(note=note)
+            if ends:
+                keeper.check_weights()
+                clock.stop()
+                measured = {}
+                if validation is not None:
+                    measured = validation.measure(state.chosen, schedule.seed, fabric)
+                journal.close(epoch + 1, {"lr": rate, **measured})
+                journal.speed.append({"epoch": epoch + 1, **clock.restart()})
+                if selection and selection.best(journal.log) == epoch + 1:
+                    state.best = {
+                        name: tensor.detach().clone()
+                        for name, tensor in state.chosen.state_dict().items()
+                    }
+                keeper.close()
+            elif journal.step % between == 0:
+                keeper.save_if_time()
+    keeper.finish()
+    network.load_state_dict(state.best if selection else state.chosen.state_dict())
+    return pd.DataFrame(journal.log)
 
 
-@dataclass
-class _State:
-    """How far training has come; goes into every checkpoint."""
+class _Stepper:
+    """Makes the steps."""
 
-    step: int = 0
-    log: list[dict[str, float]] = field(default_factory=list)
-    sums: dict[str, float] = field(default_factory=dict)
-    count: int = 0
+    def __init__(
+        self,
+        fabric: Fabric,
+        state: State,
+        objective: Objective,
+        schedule: Schedule,
+        hooks: Sequence[Hook],
+    ) -> None:
+        self._fabric, self._state, self._schedule = fabric, state, schedule
+        self._objective, self._hooks = objective, hooks
+        self._optimizer: Any = fabric.setup_optimizers(state.optimizer)
+        self._one = torch.zeros(1, dtype=torch.int64, device=fabric.device)
+        self.terms = Terms(fabric)
 
-    def add(self, logs: Mapping[str, Tensor], examples: int, out: Path) -> None:
-        """Take in what one step logs."""
-        for name, value in logs.items():
-            number = float(value.detach())
-            if not math.isfinite(number):
-                raise TrainingError(
-                    f"{name} is {number} at step {self.step}: training has diverged; the last "
-                    f"checkpoint is in {out}, begin again with a smaller lr than in its run.json."
-                )
-            self.sums[name] = self.sums.get(name, 0.0) + number * examples
-        self.count += examples
+    def step(self, load: Load, lr: float) -> None:
+        """One step of the optimiser, and what comes after it."""
+        fabric, schedule = self._fabric, self._schedule
+        network, step = self._state.network, self._state.journal.step
+        for group in self._state.optimizer.param_groups:
+            group["lr"] = lr
+        self.terms.begin(step, load.examples)
+        for part, x, y in load.parts:
+            seed_global_generators(  # for dropout
+                hash_seed(schedule.seed, "step", step) ^ part.number, fabric.device
+            )
+            x, y = fabric.to_device((x, y))
+            # Its key is the step's in every process and part; its draws are the examples'.
+            rng = Stream.of(schedule.seed, part.examples.to(x.device)).fold("train", step)
+            with in_precision(network, fabric):
+                loss, logs = self._objective(network, x, y, rng)
+            fabric.backward(loss * part.weight)
+            self.terms.add(step, logs, part.weight)
+        gather_gradients(fabric, network)
+        if schedule.clip is not None:
+            norm = fabric.clip_gradients(
+                network, self._optimizer, max_norm=schedule.clip, error_if_nonfinite=False
+            )
+            if norm is not None and schedule.precision != "16-mixed":  # may overflow, see `fit`
+                self._say({"gradient_norm": norm})
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        with torch.no_grad():
+            self._after(step)
 
-    def close(self, epoch: int) -> None:
-        """End an epoch: turn sums into a line of the log."""
-        means = {name: value / self.count for name, value in self.sums.items()}
-        self.log.append({"epoch": epoch, "step": self.step, **means})
-        self.sums, self.count = {}, 0
+    def _after(self, step: int) -> None:
+        for number, hook in enumerate(self._hooks):
+            rng = Stream.of(self._schedule.seed, self._one).fold("hook", number, step)
+            self._say(hook(self._state.network, rng, step))
+        if self._state.average is not None:
+            self._state.average.update(self._state.network, step + 1)
 
-    def brief(self) -> str:
-        """The running means, for the progress bar."""
-        return " ".join(f"{name} {value / self.count:.3f}" for name, value in self.sums.items())
+    def _say(self, terms: Mapping[str, Tensor]) -> None:
+        """Log what is the same in every process."""
+        self.terms.add(self._state.journal.step, terms, 1 / self._fabric.world_size)
 
 
-@lru_cache(maxsize=1)
-def _order(seed: int, epoch: int, count: int) -> Tensor:
-    """The order of the examples in an epoch."""
-    generator = torch.Generator().manual_seed(hash_seed(seed, "order", epoch))
-    return torch.randperm(count, generator=generator)
+class _Keeper:
+    """Looks at what is logged, and writes files: checkpoints, tables, TensorBoard's."""
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        state: State,
+        architecture: Architecture,
+        out: Path,
+        seconds: float,
+    ) -> None:
+        self._fabric, self._state, self._architecture = fabric, state, architecture
+        self._out, self._seconds = out, seconds
+        self._saved = time.monotonic()
+        self._step: int | None = state.journal.step or None  # of the last checkpoint
+        self._board: TensorBoardLogger | None = None
+        if fabric.is_global_zero:
+            out.mkdir(parents=True, exist_ok=True)
+            for leftover in out.glob(".*.tmp"):  # of a process that was killed while saving
+                if leftover.is_file():
+                    leftover.unlink()
+            done = len(state.journal.log)
+            self._board = TensorBoardLogger(out, name="tensorboard", version="", purge_step=done)
+
+    def look(self, terms: Terms) -> None:
+        """Take what the steps logged into the journal."""
+        for step, examples, sums in terms.read():
+            wrong = not_finite(sums)
+            if wrong is not None:
+                raise self._diverged(f"{wrong} is {sums[wrong] / examples} at step {step}")
+            self._state.journal.add(sums, examples)
+
+    def check_weights(self) -> None:
+        """The gradient of a finite loss may still not be finite, and then nor are the weights."""
+        wrong = self._spoilt()
+        if wrong is not None:
+            step = self._state.journal.step - 1
+            raise self._diverged(f"weight {wrong} is not finite after step {step}")
+
+    def save_if_time(self) -> None:
+        """Write a checkpoint if the last one is old; one of spoilt weights never."""
+        if (
+            self._fabric.is_global_zero
+            and time.monotonic() - self._saved > self._seconds
+            and self._spoilt() is None  # the next loss will tell all processes
+        ):
+            self._save()
+
+    def close(self) -> None:
+        """Write what the end of an epoch brings."""
+        journal = self._state.journal
+        if self._board is not None:
+            self._board.log_metrics({**journal.log[-1], **journal.speed[-1]}, len(journal.log))
+            self._save()
+            write_table(self._out / METRICS, pd.DataFrame(journal.log))
+            write_table(self._out / SPEED, pd.DataFrame(journal.speed))
+
+    def finish(self) -> None:
+        """Let TensorBoard write the rest."""
+        if self._board is not None:
+            self._board.finalize("success")
+
+    def _save(self) -> None:
+        save_state(self._out / CHECKPOINT, self._state, self._architecture)
+        self._step, self._saved = self._state.journal.step, time.monotonic()
+
+    def _spoilt(self) -> str | None:
+        named = list(self._state.network.named_parameters())
+        finite = torch.stack([parameter.isfinite().all() for _, parameter in named])
+        return None if finite.all() else named[int(finite.int().argmin())][0]
+
+    def _diverged(self, what: str) -> TrainingError:
+        path = self._out / CHECKPOINT
+        last = "there is no checkpoint yet"
+        if self._step is not None:
+            last = f"the last good checkpoint is {path}, of step {self._step}"
+        return TrainingError(
+            f"{what}: training has diverged; {last}; begin again with a smaller lr, a warm-up or "
+            "clipped gradients."
+        )
+
+
+class _Clock:
+    """Images a second of this process's epoch, and the time left."""
+
+    def __init__(self) -> None:
+        self._began = self._epoch = time.monotonic()
+        self._steps = self._images = 0
+        self._seconds = 0.0
+
+    def count(self, images: int) -> None:
+        """A step is made."""
+        self._steps += 1
+        self._images += images
+
+    def brief(self, steps: int) -> str:
+        """For the progress bar, ``steps`` before the end."""
+        now = time.monotonic()
+        left = (now - self._began) / self._steps * steps
+        speed = self._images / (now - self._epoch)
+        return f"{speed:.0f} images/s, {left // 60:.0f}:{left % 60:02.0f} left"
+
+    def stop(self) -> None:
+        """The epoch's steps are made; validation comes."""
+        self._seconds = time.monotonic() - self._epoch
+
+    def restart(self) -> dict[str, float]:
+        """The epoch's speed; the next begins. Of an epoch that was resumed only this part."""
+        now = time.monotonic()
+        found = {
+            "seconds": self._seconds,
+            "images_per_second": self._images / self._seconds,
+            "validation_seconds": now - self._epoch - self._seconds,
+        }
+        self._images, self._epoch = 0, now
+        return found
+
+
+def _check_metric(selection: Selection, logged: set[str], validation: Validation | None) -> None:
+    """A wrong name is told after the first step, not after the first epoch."""
+    if validation is not None:
+        logged = logged | set(validation.names)
+    if selection.metric not in logged:
+        raise unknown("metric", selection.metric, logged)

@@ -1,0 +1,150 @@
+"""Optimisers: how a step is made of a gradient; the learning rate and the decay are the schedule's.
+
+Each is a record of its parameters that builds torch's optimiser. Weight decay is the optimiser's
+own: in `AdamW` it shrinks the weights by lr · weight_decay, in the others it adds weight_decay · W
+to the gradient; it applies to all parameters.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from torch import nn, optim
+
+from holdfast.errors import InputError
+
+
+@runtime_checkable
+class OptimizerSpec(Protocol):
+    """Builds an optimiser for parameters."""
+
+    def build(
+        self, parameters: Iterable[nn.Parameter], lr: float, weight_decay: float
+    ) -> optim.Optimizer:
+        """The optimiser, with no step made yet."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class SGD:
+    """V <- m V + G, W <- W - lr V; with Nesterov's momentum W <- W - lr (G + m V).
+
+    Attributes:
+        momentum: m in [0, 1).
+        nesterov: whether the step looks ahead; needs momentum.
+
+    Reference:
+        Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML
+        2013.
+    """
+
+    momentum: float = 0.9
+    nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        _check_share("momentum", self.momentum)
+        if self.nesterov and self.momentum == 0:
+            raise InputError("nesterov is asked for with momentum 0; give a momentum above 0.")
+
+    def build(
+        self, parameters: Iterable[nn.Parameter], lr: float, weight_decay: float
+    ) -> optim.Optimizer:
+        """See `OptimizerSpec`."""
+        return optim.SGD(
+            parameters,
+            lr=lr,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            weight_decay=weight_decay,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adam:
+    """Steps along the mean of the gradient over the root of the mean of its square.
+
+    Attributes:
+        beta1: decay of the gradient's mean, in [0, 1).
+        beta2: decay of its square's mean, in [0, 1).
+
+    Reference:
+        Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015.
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+
+    def __post_init__(self) -> None:
+        _check_share("beta1", self.beta1)
+        _check_share("beta2", self.beta2)
+
+    def build(
+        self, parameters: Iterable[nn.Parameter], lr: float, weight_decay: float
+    ) -> optim.Optimizer:
+        """See `OptimizerSpec`."""
+        betas = (self.beta1, self.beta2)
+        return optim.Adam(parameters, lr=lr, betas=betas, weight_decay=weight_decay)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamW:
+    """Adam whose weight decay shrinks the weights themselves.
+
+    Attributes:
+        beta1: decay of the gradient's mean, in [0, 1).
+        beta2: decay of its square's mean, in [0, 1).
+
+    Reference:
+        Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019.
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+
+    def __post_init__(self) -> None:
+        _check_share("beta1", self.beta1)
+        _check_share("beta2", self.beta2)
+
+    def build(
+        self, parameters: Iterable[nn.Parameter], lr: float, weight_decay: float
+    ) -> optim.Optimizer:
+        """See `OptimizerSpec`."""
+        betas = (self.beta1, self.beta2)
+        return optim.AdamW(parameters, lr=lr, betas=betas, weight_decay=weight_decay)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RMSProp:
+    """Steps along the gradient over the root of the mean of its square.
+
+    Attributes:
+        alpha: decay of the square's mean, in [0, 1).
+        momentum: of the step, in [0, 1).
+
+    Reference:
+        Tieleman and Hinton, "Neural networks for machine learning", lecture 6.5, 2012.
+    """
+
+    alpha: float = 0.99
+    momentum: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_share("alpha", self.alpha)
+        _check_share("momentum", self.momentum)
+
+    def build(
+        self, parameters: Iterable[nn.Parameter], lr: float, weight_decay: float
+    ) -> optim.Optimizer:
+        """See `OptimizerSpec`."""
+        return optim.RMSprop(
+            parameters,
+            lr=lr,
+            alpha=self.alpha,
+            momentum=self.momentum,
+            weight_decay=weight_decay,
+        )
+
+
+def _check_share(name: str, value: float) -> None:
+    if not 0 <= value < 1:
+        raise InputError(f"{name} is {value}, but must be at least 0 and below 1.")

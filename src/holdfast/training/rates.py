@@ -1,0 +1,160 @@
+"""Learning rate over time, as a factor of the schedule's lr: (epochs done, epochs) -> factor.
+
+The number of epochs done is fractional: it grows with every step. A factor depends on nothing else,
+so that a resumed run goes on with the right one.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from holdfast.errors import InputError
+
+
+@runtime_checkable
+class Rate(Protocol):
+    """(epochs done, of how many) -> factor of the learning rate, at least 0."""
+
+    def __call__(self, done: float, epochs: int) -> float:
+        """The factor when ``done`` of ``epochs`` epochs are done, 0 <= done < epochs."""
+        ...
+
+
+@dataclass(frozen=True)
+class Constant:
+    """1."""
+
+    def __call__(self, done: float, epochs: int) -> float:
+        """See `Rate`."""
+        return 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepDecay:
+    """factor^⌊done / every⌋.
+
+    Attributes:
+        every: epochs between two falls, positive.
+        factor: of each fall, in (0, 1].
+    """
+
+    every: float
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not self.every > 0:
+            raise InputError(f"every is {self.every}, but must be a positive number of epochs.")
+        _check_factor(self.factor)
+
+    def __call__(self, done: float, epochs: int) -> float:
+        """See `Rate`."""
+        return self.factor ** math.floor(done / self.every)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiStep:
+    """factor^(number of milestones passed).
+
+    Attributes:
+        at: the milestones, in epochs done, rising.
+        factor: of each fall, in (0, 1].
+    """
+
+    at: tuple[float, ...]
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not self.at or list(self.at) != sorted(set(self.at)) or not self.at[0] > 0:
+            raise InputError(f"at is {self.at}, but must be one or more rising numbers of epochs.")
+        _check_factor(self.factor)
+
+    def __call__(self, done: float, epochs: int) -> float:
+        """See `Rate`."""
+        return self.factor ** sum(done >= milestone for milestone in self.at)
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """(1 + cos(π · done / epochs)) / 2, from 1 down to 0.
+
+    Reference:
+        Loshchilov and Hutter, "SGDR", ICLR 2017, equation 5, without restarts.
+    """
+
+    def __call__(self, done: float, epochs: int) -> float:
+        """See `Rate`."""
+        return _fall(done / epochs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneCycle:
+    """Half a cosine up from ``start`` to 1, then half a cosine down to ``end``.
+
+    Attributes:
+        peak: share of the epochs at which the factor is 1, in (0, 1).
+        start: factor at the beginning, in [0, 1].
+        end: factor at the end, in [0, 1].
+
+    Reference:
+        Smith and Topin, "Super-convergence", 2018, with the shape and numbers of torch's
+        OneCycleLR. The momentum does not cycle.
+    """
+
+    peak: float = 0.3
+    start: float = 1 / 25
+    end: float = 4e-6
+
+    def __post_init__(self) -> None:
+        if not 0 < self.peak < 1:
+            raise InputError(f"peak is {self.peak}, but is a share of the epochs between 0 and 1.")
+        for name in ("start", "end"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} is {getattr(self, name)}, but must be between 0 and 1.")
+
+    def __call__(self, done: float, epochs: int) -> float:
+        """See `Rate`."""
+        share = done / epochs
+        if share < self.peak:
+            return self.start + (1 - self.start) * (1 - _fall(share / self.peak))
+        return self.end + (1 - self.end) * _fall((share - self.peak) / (1 - self.peak))
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmUp:
+    """Another rate, times a line from ``start`` to 1 over the first epochs.
+
+    The other rate is not shifted: its milestones stay where they are.
+
+    Attributes:
+        rate: the other.
+        epochs: length of the warm-up, positive.
+        start: factor at the beginning, in [0, 1).
+
+    Reference:
+        Goyal et al., "Accurate, large minibatch SGD", 2017, section 2.2.
+    """
+
+    rate: Rate
+    epochs: float
+    start: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not self.epochs > 0:
+            raise InputError(f"a warm-up of {self.epochs} epochs is none; give a positive number.")
+        if not 0 <= self.start < 1:
+            raise InputError(f"start is {self.start}, but must be at least 0 and below 1.")
+
+    def __call__(self, done: float, epochs: int) -> float:
+        """See `Rate`."""
+        line = self.start + (1 - self.start) * done / self.epochs
+        return min(1.0, line) * self.rate(done, epochs)
+
+
+def _fall(share: float) -> float:
+    """Half a cosine from 1 down to 0."""
+    return 0.5 * (1 + math.cos(math.pi * share))
+
+
+def _check_factor(factor: float) -> None:
+    if not 0 < factor <= 1:
+        raise InputError(f"factor is {factor}, but must be above 0 and at most 1.")

@@ -1,0 +1,164 @@
+"""A run that is broken off ends as an unbroken one: exceptions, SIGKILL, a full disk."""
+
+import errno
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+
+from holdfast import data, files
+from holdfast.errors import DamagedFileError
+from holdfast.files import read_json, read_tensors
+from holdfast.models import Architecture
+from holdfast.models.checkpoint import MODEL
+from holdfast.training import SGD, Adam, RMSProp, Schedule, Standard, fit, train_data
+from holdfast.training.checkpoint import CHECKPOINT
+from tests.cases import OBJECTIVES
+
+SMALL = Architecture(name="mlp", shape=(1, 8, 8), classes=10)
+
+
+def digits():
+    return data.load("digits", "train", limit=256)
+
+
+class StopHereError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("name", ["Stability", "Adversarial"])
+@pytest.mark.parametrize("stop", [1, 5, 8, 11])
+def test_an_interrupted_run_ends_as_an_unbroken_one(tmp_path, name, stop):
+    schedule = Schedule(epochs=3, batch_size=64)
+    made = Architecture(name="A", shape=(1, 9, 9), classes=10)  # convolutions and dropout
+    x, y = torch.rand(256, 1, 9, 9), torch.arange(256) % 10
+    images, objective = data.Data.of(x, y), OBJECTIVES[name]
+    whole = train_data(made, images, objective, schedule, {}, tmp_path / "whole")
+
+    calls = 0
+
+    def breaks(model, x, y, rng):
+        nonlocal calls
+        calls += 1
+        if calls > stop:
+            raise StopHereError
+        return objective(model, x, y, rng)
+
+    broken = made.build(0)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(StopHereError):
+        fit(
+            broken,
+            images,
+            breaks,
+            schedule,
+            architecture=made,
+            out=tmp_path / "out",
+            checkpoint_seconds=0,
+        )
+    resumed = made.build(0)
+    fit(resumed, images, objective, schedule, architecture=made, out=tmp_path / "out")
+    for expected, found in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(expected, found)
+    logs = [(tmp_path / folder / "metrics.csv").read_text() for folder in ("whole", "out")]
+    assert logs[0] == logs[1]
+
+
+@pytest.mark.parametrize("optimizer", [Adam(), SGD(), SGD(momentum=0.0), RMSProp(momentum=0.5)])
+def test_every_optimiser_goes_on_where_it_stopped(tmp_path, optimizer):
+    schedule = Schedule(epochs=2, optimizer=optimizer, lr=0.01, average=0.9)
+    whole, halted = SMALL.build(0), SMALL.build(0)
+    fit(whole, digits(), Standard(), schedule, architecture=SMALL, out=tmp_path / "whole")
+
+    def halting(network, rng, step):
+        if step == 2:
+            raise StopHereError
+        return {}
+
+    arguments = {"architecture": SMALL, "out": tmp_path / "out"}
+    with pytest.raises(StopHereError):
+        fit(halted, digits(), Standard(), schedule, **arguments, hooks=[halting])
+    resumed = SMALL.build(1)
+    fit(resumed, digits(), Standard(), schedule, **arguments)
+    assert all(
+        torch.equal(expected, found)
+        for expected, found in zip(whole.parameters(), resumed.parameters(), strict=True)
+    )
+
+
+def test_killed_at_random_moments(tmp_path):
+    """SIGKILL: weights bit for bit those of a whole run, with all that a checkpoint must hold."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.killing", str(tmp_path)],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    )
+    assert int(done.stdout) >= 4
+    whole, killed = (read_tensors(tmp_path / run / MODEL)[0] for run in ("whole", "killed"))
+    assert all(torch.equal(whole[name], killed[name]) for name in whole)
+    metrics = [(tmp_path / run / "metrics.csv").read_text() for run in ("whole", "killed")]
+    assert metrics[0] == metrics[1]
+    abouts = [read_json(tmp_path / run / "run.json") for run in ("whole", "killed")]
+    assert abouts[0]["best_epoch"] == abouts[1]["best_epoch"]
+    assert not (tmp_path / "killed" / CHECKPOINT).exists()
+    assert not list((tmp_path / "killed").glob(".*.tmp"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        SafetensorError("No space left on device (os error 28)"),  # what safetensors makes of it
+    ],
+)
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch, error):
+    """The third checkpoint fails when half of it is written."""
+    schedule, out = Schedule(epochs=2), tmp_path / "out"
+    whole, broken = SMALL.build(0), SMALL.build(0)
+    fit(whole, digits(), Standard(), schedule, architecture=SMALL, out=tmp_path / "whole")
+    kept = []
+
+    def full(tensors, path, metadata):
+        if len(kept) == 2:
+            path.write_bytes(b"half")
+            raise error
+        save_file(tensors, path, metadata=metadata)
+        kept.append(path.read_bytes())
+
+    monkeypatch.setattr(files, "save_file", full)
+    arguments = {"architecture": SMALL, "out": out, "checkpoint_seconds": 0.0}
+    with pytest.raises(OSError, match="No space left"):
+        fit(broken, digits(), Standard(), schedule, **arguments)
+    assert (out / CHECKPOINT).read_bytes() == kept[1]
+    assert not list(out.glob(".*.tmp"))
+    monkeypatch.undo()
+    resumed = SMALL.build(0)
+    fit(resumed, digits(), Standard(), schedule, **arguments)
+    for expected, found in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(expected, found)
+
+
+def test_a_damaged_checkpoint_is_told(tmp_path):
+    (tmp_path / CHECKPOINT).write_bytes(b"damaged")
+    with pytest.raises(DamagedFileError, match="damaged"):
+        fit(
+            SMALL.build(0),
+            digits(),
+            Standard(),
+            Schedule(epochs=1),
+            architecture=SMALL,
+            out=tmp_path,
+        )
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    leftover = tmp_path / f".{CHECKPOINT}.4711.tmp"
+    leftover.write_bytes(b"half")
+    fit(SMALL.build(0), digits(), Standard(), Schedule(epochs=1), architecture=SMALL, out=tmp_path)
+    assert not leftover.exists()

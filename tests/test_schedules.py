@@ -1,0 +1,176 @@
+"""Learning rates, optimisers, selection and the held-out split: pure functions, by hand."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import optim
+
+from holdfast.cli import schedules
+from holdfast.data import Data
+from holdfast.errors import InputError
+from holdfast.training import (
+    SGD,
+    Adam,
+    AdamW,
+    Constant,
+    Cosine,
+    MultiStep,
+    OneCycle,
+    Processes,
+    RMSProp,
+    Schedule,
+    Selection,
+    StepDecay,
+    WarmUp,
+    hold_out,
+)
+
+RATES = [
+    Constant(),
+    Cosine(),
+    StepDecay(every=3),
+    MultiStep(at=(2, 4), factor=0.5),
+    OneCycle(),
+    WarmUp(rate=Cosine(), epochs=1.5),
+]
+
+
+@pytest.mark.parametrize(
+    ("rate", "done", "factor"),
+    [
+        (Constant(), 7.5, 1.0),
+        (Cosine(), 0.0, 1.0),
+        (Cosine(), 5.0, 0.5),
+        (Cosine(), 2.5, (1 + math.sqrt(0.5)) / 2),
+        (StepDecay(every=2, factor=0.5), 1.99, 1.0),
+        (StepDecay(every=2, factor=0.5), 2.0, 0.5),
+        (StepDecay(every=2, factor=0.5), 9.0, 0.0625),
+        (MultiStep(at=(4, 8)), 3.99, 1.0),
+        (MultiStep(at=(4, 8)), 4.0, 0.1),
+        (MultiStep(at=(4, 8)), 8.0, 0.01),
+        (OneCycle(peak=0.3, start=0.04, end=0.0), 0.0, 0.04),
+        (OneCycle(peak=0.3, start=0.04, end=0.0), 1.5, 0.52),
+        (OneCycle(peak=0.3, start=0.04, end=0.0), 3.0, 1.0),
+        (OneCycle(peak=0.3, start=0.04, end=0.0), 6.5, 0.5),
+        (WarmUp(rate=Constant(), epochs=2, start=0.1), 0.0, 0.1),
+        (WarmUp(rate=Constant(), epochs=2, start=0.1), 1.0, 0.55),
+        (WarmUp(rate=Constant(), epochs=2, start=0.1), 2.0, 1.0),
+        (WarmUp(rate=Cosine(), epochs=5, start=0.0), 2.5, 0.5 * (1 + math.sqrt(0.5)) / 2),
+        (WarmUp(rate=MultiStep(at=(4,)), epochs=2), 4.0, 0.1),  # the milestone is not shifted
+    ],
+)
+def test_rates_by_hand(rate, done, factor):
+    assert rate(done, 10) == pytest.approx(factor, rel=1e-12)
+
+
+def test_one_cycle_is_torchs():
+    """torch ends each phase one step earlier: 11 of 31 steps up to the peak, 20 down."""
+    optimizer = optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=1.0, total_steps=31, pct_start=11 / 31, cycle_momentum=False
+    )
+    ours = OneCycle(peak=1 / 3)
+    for step in range(30):
+        assert theirs.get_last_lr()[0] == pytest.approx(ours(step, 30), rel=1e-6)
+        optimizer.step()
+        theirs.step()
+
+
+@given(rate=st.sampled_from(RATES), share=st.floats(0, 1, exclude_max=True))
+def test_a_factor_is_between_0_and_1(rate, share):
+    assert 0 <= rate(6 * share, 6) <= 1
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: SGD(momentum=1.0),
+        lambda: SGD(momentum=0.0, nesterov=True),
+        lambda: Adam(beta1=-0.1),
+        lambda: AdamW(beta2=1.0),
+        lambda: RMSProp(alpha=1.5),
+        lambda: RMSProp(momentum=math.nan),
+        lambda: StepDecay(every=0),
+        lambda: StepDecay(every=1, factor=0.0),
+        lambda: MultiStep(at=()),
+        lambda: MultiStep(at=(4, 2)),
+        lambda: MultiStep(at=(0, 2)),
+        lambda: MultiStep(at=(2,), factor=2.0),
+        lambda: OneCycle(peak=1.0),
+        lambda: OneCycle(start=-0.1),
+        lambda: WarmUp(rate=Cosine(), epochs=0),
+        lambda: WarmUp(rate=Cosine(), epochs=1, start=1.0),
+        lambda: Schedule(epochs=1, clip=0.0),
+        lambda: Schedule(epochs=1, accumulate=0),
+        lambda: Schedule(epochs=1, average=1.0),
+        lambda: Schedule(epochs=1, lr=math.inf),
+        lambda: Schedule(epochs=1, weight_decay=math.nan),
+        lambda: Processes(devices=0),
+        lambda: Processes(num_nodes=0),
+        lambda: Selection(patience=0),
+        lambda: schedules.rate("step", at=(), factor=0.1, peak=0.3, warm_up=0),
+        lambda: schedules.rate("multi-step", at=(), factor=0.1, peak=0.3, warm_up=0),
+    ],
+)
+def test_bad_parameters(make):
+    with pytest.raises(InputError):
+        make()
+
+
+def test_names_of_the_command_line():
+    read = {"momentum": 0.5, "nesterov": True, "beta1": 0.1, "beta2": 0.2, "alpha": 0.3}
+    assert schedules.optimizer("sgd", **read) == SGD(momentum=0.5, nesterov=True)
+    assert schedules.optimizer("adam", **read) == Adam(beta1=0.1, beta2=0.2)
+    assert schedules.optimizer("adamw", **read) == AdamW(beta1=0.1, beta2=0.2)
+    assert schedules.optimizer("rmsprop", **read) == RMSProp(alpha=0.3)
+    given = {"factor": 0.5, "peak": 0.2}
+    assert schedules.rate("constant", at=(), warm_up=0, **given) == Constant()
+    assert schedules.rate("step", at=(3,), warm_up=0, **given) == StepDecay(every=3, factor=0.5)
+    several = schedules.rate("multi-step", at=(3, 5), warm_up=0, **given)
+    assert several == MultiStep(at=(3, 5), factor=0.5)
+    cycle = schedules.rate("one-cycle", at=(), warm_up=2, **given)
+    assert cycle == WarmUp(rate=OneCycle(peak=0.2), epochs=2)
+
+
+def test_selection_by_hand():
+    log = [{"a": value} for value in (0.1, 0.5, 0.3, 0.5, 0.2)]
+    larger, smaller = Selection(metric="a", patience=3), Selection(metric="a", larger=False)
+    assert [larger.best(log[:n]) for n in range(6)] == [0, 1, 2, 2, 2, 2]
+    assert [larger.exhausted(log[:n]) for n in range(6)] == [False] * 5 + [True]
+    assert smaller.best(log) == 1
+    assert not smaller.exhausted(log * 10)
+
+
+@given(
+    counts=st.lists(st.integers(1, 30), min_size=2, max_size=5),
+    share=st.floats(0.01, 0.99),
+    seed=st.integers(0, 5),
+)
+def test_the_held_out_part_has_each_class_in_its_share(counts, share, seed):
+    y = torch.cat([torch.full((count,), label) for label, count in enumerate(counts)])
+    x = torch.arange(len(y)).double() / len(y)
+    data = Data.of(x.view(-1, 1, 1, 1), y)
+    size = min(max(1, round(share * len(y))), len(y) - 1)
+    train, held = hold_out(data, size, seed)
+    pixels = [part.x(torch.arange(len(part))).flatten() for part in (train, held)]
+    assert torch.equal(torch.cat(pixels).sort().values, x)
+    assert len(held) == size
+    for part, pixel in zip((train, held), pixels, strict=True):
+        assert torch.equal(part.y, y[(pixel * len(y)).round().long()])  # labels stay with images
+    for label, count in enumerate(counts):
+        assert abs(int((held.y == label).sum()) - count * size / len(y)) < 1
+
+
+def test_the_held_out_part_is_drawn_from_the_seed():
+    data = Data.of(torch.arange(100).view(-1, 1, 1, 1) / 100, torch.arange(100) % 4)
+
+    def held(seed):
+        return hold_out(data, 20, seed)[1].x(torch.arange(20)).flatten().tolist()
+
+    assert held(0) == held(0) != held(1)
+    for size in (0, 100):
+        with pytest.raises(InputError, match="held out"):
+            hold_out(data, size, 0)

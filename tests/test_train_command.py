@@ -1,0 +1,100 @@
+"""holdfast train: recipes in YAML, overrides, and what is told before any work."""
+
+import re
+
+import pytest
+import yaml
+
+from holdfast.cli.main import run
+from holdfast.files import read_json
+
+RECIPE = """
+model: mlp
+limit: 100
+epochs: 1
+batch_size: 50
+optimizer: sgd
+nesterov: true
+decay: multi-step
+decay_at: [1, 2]
+warm_up: 0.5
+average: 0.9
+hold_out: 20
+val_attack: pgd(steps=2)
+val_eps: 0.1
+patience: 3
+quiet: true
+"""
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    return tmp_path
+
+
+def code(line):
+    try:
+        return run(line.split())
+    except SystemExit as stop:
+        return stop.code or 0
+
+
+def test_a_recipe_with_overrides(place):
+    line = "train --config recipe.yaml --epochs 2 --decay-factor 0.5 --accelerator cpu --out run"
+    assert code(line) == 0
+    about = read_json(place / "run" / "run.json")
+    settings = about["settings"]
+    assert settings["epochs"] == 2  # the command line's, not the recipe's
+    assert settings["batch_size"] == 50
+    assert settings["optimizer"] == "SGD(momentum=0.9, nesterov=True)"
+    rate = "WarmUp(rate=MultiStep(at=(1.0, 2.0), factor=0.5), epochs=0.5, start=0.1)"
+    assert settings["rate"] == rate
+    assert "val_robust_accuracy" in about["best_epoch"]
+    assert re.match(r"Selection\(metric='val_robust_accuracy'", settings["selection"])
+    # Fine-tuning takes the architecture from the run.
+    tune = "train --from run --limit 100 --epochs 1 --accelerator cpu --quiet --out tuned"
+    assert code(tune) == 0
+    assert read_json(place / "tuned" / "run.json")["settings"]["model"] == "mlp"
+
+
+def test_a_printed_configuration_is_a_recipe(place, capsys):
+    line = "train --config recipe.yaml --lr 0.02 --from run --out run"
+    assert code(f"{line} --print-config") == 0
+    printed = capsys.readouterr().out
+    (place / "printed.yaml").write_text(printed)
+    assert code("train --config printed.yaml --print-config") == 0
+    assert capsys.readouterr().out == printed
+    options = yaml.safe_load(printed)
+    assert options["lr"] == 0.02
+    assert options["from"] == "run"
+    assert options["decay_at"] == [1, 2]
+    assert options["val_attack"] == "pgd(steps=2)"
+    assert not (place / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("train --out run", "needs --model"),
+        ("train --from nowhere --out run", "no network to start from"),
+        ("train --model mlp --decay step --out run", "needs --decay-at"),
+        ("train --model mlp --decay sinus --out run", "decay"),
+        ("train --model mlp --optimizer rmsprop --alpha 2 --out run", "alpha is 2"),
+        ("train --model mlp --val-attack pgd --hold-out 9 --out run", "needs --val-eps"),
+        ("train --model mlp --val-attack pgd --val-eps 0.1 --out run", "no images are held out"),
+        ("train --model mlp --hold-out 99999 --out run", "99999 images are to be held out"),
+        ("train --model mlp --devices 0 --out run", "devices is 0"),
+        ("train --model mlp --accelerator quantum --out run", "quantum"),
+        ("train --model mlp --precision 8 --out run", "precision"),
+        ("train --model mlp --average 2 --out run", "average is 2"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_makes_no_folder(place, capsys, line, words):
+    assert code(line) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("holdfast: ")
+    assert told.count("\n") == 1
+    assert re.search(words, told)
+    assert not (place / "run").exists()
