@@ -142,7 +142,8 @@ def fit(
             x, y = fabric.to_device((data.x(index), data.y[index]))
             for group in optimizer.param_groups:
                 group["lr"] = schedule.lr_at(state.step / total)
-            rng = Stream.of(schedule.seed, index.to(x.device)).fold("train", epoch)
+            # The step is in the key, so that a draw for the whole batch differs between batches.
+            rng = Stream.of(schedule.seed, index.to(x.device)).fold("train", state.step)
             loss, logs = objective(model, x, y, rng)
             state.add(logs, len(index), out)
             optimizer.zero_grad()
