@@ -5,6 +5,7 @@ from typing import Literal
 
 from holdfast import data as datasets
 from holdfast.cli import registry
+from holdfast.cli.common import device
 from holdfast.models.registry import Architecture
 from holdfast.progress import showing
 from holdfast.training import Schedule, train_data
@@ -18,12 +19,12 @@ def train(
     data_dir: Path | None = None,
     limit: int | None = None,
     objective: str = "standard",
-    norm: str = "linf",
+    norm: str | None = None,
     eps: float | None = None,
-    steps: int = 10,
+    steps: int | None = None,
     step_size: float | None = None,
     sigma: float | None = None,
-    gamma: float = 1.0,
+    gamma: float | None = None,
     epochs: int = 20,
     batch_size: int = 128,
     optimizer: Literal["adam", "sgd"] = "adam",
@@ -50,13 +51,14 @@ def train(
         data: Data set by name (`holdfast list`), or the path of an image folder.
         data_dir: Folder with the files of named data sets; else HOLDFAST_DATA.
         limit: Train on this many images only; all by default.
-        objective: What to minimise: standard, fgsm, pgd or stability.
-        norm: Norm of the training attack: linf, l2 or l1.
+        objective: What to minimise (`holdfast list`), with parameters if wanted, such as
+            "trades(eps=0.3, steps=10, beta=6)"; the next six options fill those of the same name.
+        norm: Norm of the training attack: linf, l2 or l1; linf by default.
         eps: Size of the training attack, on the [0, 1] scale.
-        steps: Steps of the pgd training attack.
-        step_size: Step of the pgd training attack; 2.5 eps / steps by default.
-        sigma: Standard deviation of the stability objective's noise, on the [0, 1] scale.
-        gamma: Weight of the stability term.
+        steps: Steps of the training attack, 10 by default.
+        step_size: Step of the training attack; 2.5 eps / steps by default.
+        sigma: Standard deviation of the objective's noise, on the [0, 1] scale.
+        gamma: Weight of the stability term, 1 by default.
         epochs: Passes over the training set.
         batch_size: Images in a step.
         optimizer: adam or sgd.
@@ -71,15 +73,6 @@ def train(
         seed: Of the initial weights, the order of the data and all noise.
         quiet: Show no progress.
     """
-    goal = registry.objective(
-        objective,
-        norm=norm,
-        eps=eps,
-        steps=steps,
-        step_size=step_size,
-        sigma=sigma,
-        gamma=gamma,
-    )
     schedule = Schedule(
         epochs=epochs,
         batch_size=batch_size,
@@ -93,6 +86,15 @@ def train(
         accelerator=accelerator,
     )
     images = datasets.load(data, "train", data_dir=data_dir, limit=limit)
+    flags = {
+        "norm": norm,
+        "eps": eps,
+        "steps": steps,
+        "step_size": step_size,
+        "sigma": sigma,
+        "gamma": gamma,
+    }
+    goal = registry.objective(objective, flags, images, device(accelerator))
     channels, height, width = images.shape
     architecture = Architecture(
         name=model,
