@@ -423,7 +423,7 @@ def test_objectives_with_other_networks(place):
     ensemble = objective("ensemble(eps=0.3, sources=['net.safetensors', 'mine:good'])")
     assert len(ensemble.attack.attacks) == 3
     assert ensemble.replace
-    assert list(Path("cache").rglob("00000.npy"))
+    assert list(Path("cache").rglob("00000.signs.npy"))
 
 
 WRONG_OBJECTIVES = [

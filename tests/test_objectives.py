@@ -430,8 +430,8 @@ def test_denoising_by_hand():
 def test_the_supervised_denoiser_moves_towards_the_right_class():
     """Its residual adds σ² ∇ log p(y | x) (equation 12); equation 1's sign would take it off.
 
-    Logits (-x, x), label 1, r(x) = x + b: the derivative of the mean of (ν + b)² + 2σ² CE is 0 where
-    b + mean ν = σ² · mean 2 p_0, p_0 the wrong class's probability at x + ν + b.
+    Logits (-x, x), label 1, r(x) = x + b: the derivative of the mean of (ν + b)² + 2σ² CE is 0
+    where b + mean ν = σ² · mean 2 p_0, p_0 the wrong class's probability at x + ν + b.
     """
     sigma, x = 0.1, torch.full((64, 1), 0.5)
     classifier = Linear(torch.tensor([[-1.0], [1.0]]))

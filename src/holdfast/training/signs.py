@@ -6,6 +6,7 @@ files of 4,096 images; a file is written under a temporary name and renamed, so 
 that was killed goes on at the first file that is missing.
 """
 
+import math
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -30,19 +31,19 @@ from holdfast.threat import Linf, finite
 from holdfast.types import Callback, Goal, Images, Labels, Model
 
 _IN_FILE = 4096
-_HASH_BYTES = 8
+_KINDS = "images", "signs"  # their hashes, and their gradients' signs
 
 
 class Signs:
     """sign(∇L(x, argmax f(x))) of a static source f for every image x of a training set.
 
-    Each entry carries a hash of the image that it was computed for. An image that is not the one
-    with that index in the training set, such as one that has been flipped or shifted, is noticed,
-    and its gradient is computed afresh: what `at` returns is always the gradient at the very image.
+    An image is found again by a hash of its content, wherever it stands in the training set. One
+    that is not there, such as an image that augmentation has flipped or shifted, is noticed, and
+    its gradient is computed afresh: what `at` returns is always the gradient at the very image.
 
     Args:
         source: f, deterministic; run in evaluation mode, on the device where it is.
-        data: the training set, whose indices the streams carry.
+        data: the training set.
         folder: where the files go, into a folder named by source, data and goal.
         name: of the source, for the record.
         goal: what to ascend; it meets the source's prediction in place of the label.
@@ -72,23 +73,25 @@ class Signs:
             )
         self._source, self._goal, self._name = source, AgainstPrediction(goal), name
         self._weights = fingerprint(source)
-        self._count = len(data)
         key = f"{self._weights}-{data.fingerprint()}-{hash_seed(0, repr(goal)):016x}"
-        self._files = self._computed(data, folder / key, batch_size, progress)
+        self._files, hashes = self._computed(data, folder / key, batch_size, progress)
+        self._order = np.argsort(hashes)
+        self._hashes = hashes[self._order]
 
     def __repr__(self) -> str:
         return f"Signs(name={self._name!r}, weights={self._weights!r}, goal={self._goal})"
 
     def at(self, x: Images, rng: Stream) -> Images:
-        """The signs at ``x``, whose indices the stream carries: -1, 0 or 1."""
-        rows = np.zeros((len(x), _HASH_BYTES + x[0].numel()), np.int8)
-        for place, index in enumerate(rng.index.tolist()):
-            if 0 <= index < self._count:
-                rows[place] = self._files[index // _IN_FILE][index % _IN_FILE]
-        known = torch.from_numpy(rows[:, :_HASH_BYTES].copy().view(np.int64)[:, 0]).to(x.device)
-        signs = torch.from_numpy(rows[:, _HASH_BYTES:]).to(x).view(x.shape)
-        other = known != _hash(x)
-        if other.any():
+        """The signs at ``x``, -1, 0 or 1; the stream feeds what has to be computed."""
+        hashes = _hash(x).cpu().numpy()
+        place = np.searchsorted(self._hashes, hashes).clip(max=len(self._hashes) - 1)
+        known = self._hashes[place] == hashes
+        rows = np.zeros((len(x), x[0].numel()), np.int8)
+        for row, index in zip(np.flatnonzero(known), self._order[place[known]], strict=True):
+            rows[row] = self._files[index // _IN_FILE][index % _IN_FILE]
+        signs = torch.from_numpy(rows).to(x).view(x.shape)
+        if not known.all():
+            other = torch.from_numpy(~known).to(x.device)
             signs[other] = self._compute(x[other], rng.take(other))
         return signs
 
@@ -101,26 +104,27 @@ class Signs:
 
     def _computed(
         self, data: Data, folder: Path, batch_size: int, progress: Progress
-    ) -> list[np.ndarray]:
-        """The files' contents, mapped into memory; those that are missing are made first."""
+    ) -> tuple[list[np.ndarray], np.ndarray]:
+        """Signs mapped into memory, and all hashes; files that are missing are made first."""
         folder.mkdir(parents=True, exist_ok=True)
         progress.start(f"gradients of {self._name}", len(data))
-        files = []
+        files, hashes = [], []
         for number, part in enumerate(torch.arange(len(data)).split(_IN_FILE)):
-            path = folder / f"{number:05d}.npy"
-            if not path.exists():
-                rows = np.concatenate([self._rows(data, some) for some in part.split(batch_size)])
-                replace_file(path, partial(_save, rows))
-            files.append(_open(path, (len(part), _HASH_BYTES + int(np.prod(data.shape)))))
+            of_images, of_signs = (folder / f"{number:05d}.{kind}.npy" for kind in _KINDS)
+            if not (of_images.exists() and of_signs.exists()):
+                parts = [self._rows(data, some) for some in part.split(batch_size)]
+                for path, rows in zip((of_images, of_signs), zip(*parts, strict=True), strict=True):
+                    replace_file(path, partial(_save, np.concatenate(rows)))
+            files.append(_open(of_signs, (len(part), math.prod(data.shape)), np.int8))
+            hashes.append(_open(of_images, (len(part),), np.int64))
             progress.advance(len(part))
-        return files
+        return files, np.concatenate(hashes)
 
-    def _rows(self, data: Data, index: Int[Tensor, " m"]) -> np.ndarray:
-        """(m, 8 + d) bytes: each image's hash, then its signs."""
+    def _rows(self, data: Data, index: Int[Tensor, " m"]) -> tuple[np.ndarray, np.ndarray]:
+        """(m,) hashes of the images, and (m, C·H·W) signs."""
         x = data.x(index).to(device_of(self._source))
         signs = self._compute(x, Stream.of(0, index.to(x.device))).to(torch.int8)
-        hashes = _hash(x).cpu().numpy()[:, None].view(np.int8)
-        return np.concatenate([hashes, signs.flatten(1).cpu().numpy()], axis=1)
+        return _hash(x).cpu().numpy(), signs.flatten(1).cpu().numpy()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +168,7 @@ def _hash(x: Float[Tensor, "n *image"]) -> Int[Tensor, " n"]:
     # One round of the splitmix64 generator's mixing, as int64 wraps around.
     weight = place * -0x61C8864680B583EB
     weight = (weight ^ (weight >> 30)) * -0x40A7B892E31B1A47
-    return (bits * (weight | 1)).sum(dim=1) + 1  # a black image is not a missing entry, which is 0
+    return (bits * (weight | 1)).sum(dim=1)
 
 
 def _save(rows: np.ndarray, path: Path) -> None:
@@ -172,11 +176,11 @@ def _save(rows: np.ndarray, path: Path) -> None:
         np.save(file, rows)
 
 
-def _open(path: Path, shape: tuple[int, int]) -> np.ndarray:
+def _open(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:
     try:
         rows = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DamagedFileError(f"{path} is damaged: {error}; remove it to make it anew.") from error
-    if rows.shape != shape or rows.dtype != np.int8:
+    if rows.shape != shape or rows.dtype != dtype:
         raise DamagedFileError(f"{path} holds no gradient signs of this data; remove it.")
     return rows
