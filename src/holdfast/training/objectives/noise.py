@@ -14,7 +14,7 @@ from holdfast.types import Images, Labels, Model
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseAugmentation:
-    """CE(f(x + N(0, σ² I)), y); the noisy images are not cut to [0, 1].
+    """Gaussian augmentation: CE(f(x + N(0, σ² I)), y); noisy images are not cut to [0, 1].
 
     Attributes:
         sigma: σ > 0 of the noise, on the [0, 1] scale; that of the votes which will be certified.
