@@ -4,10 +4,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from holdfast import attacks
+from torch import nn
+
+from holdfast import attacks, training
 from holdfast.attacks import Attack
 from holdfast.threat import L1, L2, Linf
-from holdfast.training import Adversarial, Stability, Standard
 from holdfast.types import Objective, Threat
 
 THREATS = {"linf": Linf, "l2": L2, "l1": L1}
@@ -156,8 +157,32 @@ NOT_ATTACKS = {
     "Trace",
 }
 
+_PGD = attacks.PGD(Linf(0.1), steps=3, early_stop=False)
+
 OBJECTIVES: dict[str, Objective] = {
-    "Standard": Standard(),
-    "Adversarial": Adversarial(attack=attacks.PGD(Linf(0.1), steps=3, early_stop=False), share=0.5),
-    "Stability": Stability(sigma=0.3),
+    "Standard": training.Standard(),
+    "Adversarial": training.Adversarial(attack=_PGD, share=0.5),
+    "AdvTrainII": training.AdvTrainII(Linf(0.1)),
+    "TRADES": training.TRADES(threat=Linf(0.1), steps=3),
+    "LogitPairing": training.LogitPairing(attack=_PGD),
+    "Stability": training.Stability(sigma=0.3),
+    "NoiseAugmentation": training.NoiseAugmentation(sigma=0.3),
+}
+
+#: Objectives that need a trained network besides.
+WITH_NETWORK: dict[str, Callable[[nn.Module], Objective]] = {
+    "EnsembleAdversarial": lambda network: training.EnsembleAdversarial(
+        attacks.FGSM(Linf(0.1)), [attacks.On(network, attacks.FGSM(Linf(0.1)), name="other")]
+    ),
+    "Distillation": lambda network: training.Distillation(
+        teacher=training.Frozen(network, "teacher"), temperature=2.0
+    ),
+}
+
+#: Objectives of a network that maps images to images.
+DENOISERS: dict[str, Callable[[nn.Module], Objective]] = {
+    "Denoising": lambda network: training.Denoising(sigma=0.4),
+    "SupervisedDenoising": lambda network: training.SupervisedDenoising(
+        sigma=0.4, classifier=training.Frozen(network, "classifier")
+    ),
 }

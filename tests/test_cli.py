@@ -19,7 +19,8 @@ from holdfast.errors import InputError, UnknownNameError
 from holdfast.models import Architecture
 from holdfast.models.checkpoint import save_model
 from holdfast.threat import L2, Linf
-from holdfast.training import Adversarial, Stability, Standard
+from holdfast.training import TRADES, Adversarial, Stability, Standard
+from holdfast.training.drawn import half_normal
 from tests.cases import ATTACKS
 
 
@@ -60,6 +61,11 @@ def code(*arguments):
 
 EVALUATE = ("evaluate", "--limit", "20", "--quiet", "--attacks", "pgd(steps=3)")
 CERTIFY = ("certify", "--limit", "20", "--quiet", "--n", "20")
+
+
+def objective(spec, **flags):
+    data = holdfast.data.load("digits", "train", limit=20)
+    return registry.objective(spec, {"eps": None, **flags}, data, torch.device("cpu"))
 
 
 class TestJson:
@@ -366,16 +372,96 @@ def test_every_attack_of_the_library_has_a_name():
 
 
 def test_objectives_by_name():
-    def make(name, **more):
-        options = {"eps": None, "sigma": None, "steps": 5, "step_size": None, **more}
-        return registry.objective(name, norm="linf", gamma=1.0, **options)
-
-    assert make("standard") == Standard()
-    assert make("stability", sigma=0.5) == Stability(sigma=0.5)
-    assert isinstance(make("pgd", eps=0.1), Adversarial)
-    fgsm = make("fgsm", eps=0.3)
+    assert objective("standard") == Standard()
+    assert objective("stability", sigma=0.5) == Stability(sigma=0.5)
+    assert objective("stability(sigma=0.5, gamma=2)") == Stability(sigma=0.5, gamma=2)
+    assert objective("pgd", eps=0.3, steps=40, norm="linf") == Adversarial(
+        attack=holdfast.attacks.PGD(Linf(0.3), steps=40, early_stop=False)
+    )
+    assert objective("pgd(steps=7)", eps=1, norm="l2").attack.threat == L2(1)
+    fgsm = objective("fgsm", eps=0.3)
     assert fgsm.share == 0.5
     assert isinstance(fgsm.attack.goal, holdfast.goals.AgainstPrediction)
+    assert objective("trades(eps=0.3, steps=10, beta=6)") == TRADES(threat=Linf(0.3))
+    by_entropy = objective("trades(divergence=cross_entropy)", eps=0.3)
+    assert by_entropy.divergence is holdfast.losses.soft_cross_entropy
+    drawn = objective("r+fgsm(eps=0.2, alpha=0.05, draw=half_normal, replace=True, share=0.5)")
+    assert drawn.attack.share is half_normal
+    assert drawn.attack.threat == Linf(0.2)
+    assert drawn.replace
+    assert objective("adv-train-2(eps=0.1, alpha=0.25)").share == 0.75
+    assert objective("alp(eps=0.1, weight=2)").weight == 2
+    assert objective("noise", sigma=0.2).sigma == objective("dae", sigma=0.2).sigma == 0.2
+
+
+def test_every_objective_of_the_library_has_a_name():
+    assert {
+        "standard",
+        "fgsm",
+        "r+fgsm",
+        "pgd",
+        "ensemble",
+        "trades",
+        "alp",
+        "stability",
+        "noise",
+    } | {"dae", "sdae", "distillation", "adv-train-2"} <= set(registry.OBJECTIVES)
+
+
+def test_objectives_with_other_networks(place):
+    """Sources, classifier and teacher are named by folders or files, and recorded by weights."""
+    weights = holdfast.models.loading.fingerprint(holdfast.models.loading.load("net.safetensors"))
+    for spec in (
+        "ensemble(eps=0.3, sources=['net.safetensors', 'mine:good'], draw=uniform)",
+        "ensemble(eps=0.3, sources='net.safetensors', cache='cache', goal=least_likely)",
+        "sdae(sigma=0.3, classifier='net.safetensors')",
+        "distillation(teacher='net.safetensors', temperature=3)",
+    ):
+        made = objective(spec)
+        assert weights in repr(made)
+        assert " at 0x" not in repr(made)
+    ensemble = objective("ensemble(eps=0.3, sources=['net.safetensors', 'mine:good'])")
+    assert len(ensemble.attack.attacks) == 3
+    assert ensemble.replace
+    assert list(Path("cache").rglob("00000.signs.npy"))
+
+
+WRONG_OBJECTIVES = [
+    ("pdg(eps=0.1)", {}, "did you mean 'pgd'"),
+    ("standard", {"eps": 0.1}, "standard has no parameter eps; it has none at all"),
+    ("stability", {"sigma": 0.1, "steps": 3}, "no parameter steps; it has sigma, gamma"),
+    ("trades(eps=0.1, bta=6)", {}, "no parameter bta; it has norm, eps, steps, step_size, beta"),
+    ("trades(eps=0.1)", {"eps": 0.2}, "eps is given twice, as --eps 0.2"),
+    ("trades(eps='a')", {}, "does not fit"),
+    ("trades(eps=0.1, divergence=lk)", {}, "did you mean 'kl'"),
+    ("trades(eps=0.1", {}, "names no objective"),
+    ("trades(0.1)", {}, "name=value"),
+    ("pgd", {}, "needs --eps"),
+    ("pgd(eps=0.1, norm='l3')", {}, "l3"),
+    ("pgd(eps=0.1, data=3)", {}, "no parameter data"),
+    ("ensemble(eps=0.1)", {}, r"needs sources, as in ensemble\(sources=...\)"),
+    ("ensemble(eps=0.1, sources=[])", {}, "must name trained networks"),
+    ("ensemble(eps=0.1, sources=[3])", {}, "must name trained networks|does not fit"),
+    ("ensemble(eps=0.1, sources=['nowhere'])", {}, "there is no model nowhere"),
+    ("ensemble(eps=1, norm='l2', sources='net.safetensors', cache='c')", {}, "linf alone"),
+    ("distillation", {}, "needs teacher"),
+]
+
+
+@pytest.mark.parametrize(("spec", "flags", "words"), WRONG_OBJECTIVES)
+def test_a_wrong_objective_is_one_sentence(place, spec, flags, words):
+    with pytest.raises(holdfast.errors.HoldfastError, match=words):
+        objective(spec, **flags)
+
+
+def test_train_with_an_objective_in_parentheses(place, capsys):
+    spec = "ensemble(eps=0.1, sources=['net.safetensors'], cache='cache')"
+    train = "train --model small --epochs 1 --limit 64 --quiet"
+    assert code(*train.split(), "--objective", spec, "--out", "runs/ensemble") == 0
+    settings = json.loads(Path("runs/ensemble/run.json").read_text())["settings"]
+    assert "Signs(name='net.safetensors', weights=" in settings["objective"]
+    assert code(*train.split(), "--objective", "standard", "--steps", "3", "--out", "runs/no") == 2
+    assert "it has none at all" in capsys.readouterr().err
 
 
 def test_lists_on_the_command_line():

@@ -4,6 +4,7 @@ import re
 
 import pytest
 import yaml
+from PIL import Image
 
 from holdfast.cli.main import run
 from holdfast.files import read_json
@@ -59,6 +60,12 @@ def test_a_recipe_with_overrides(place):
     assert read_json(place / "tuned" / "run.json")["settings"]["model"] == "mlp"
 
 
+def test_validation_has_a_norm_and_a_size_of_its_own(place):
+    line = "train --model mlp --limit 100 --epochs 1 --quiet --accelerator cpu --hold-out 20"
+    assert code(f"{line} --val-attack fgsm --val-norm l2 --val-eps 0.5 --out run") == 0
+    assert "L2(eps=0.5)" in read_json(place / "run" / "run.json")["settings"]["attack"]
+
+
 def test_a_printed_configuration_is_a_recipe(place, capsys):
     line = "train --config recipe.yaml --lr 0.02 --from run --out run"
     assert code(f"{line} --print-config") == 0
@@ -89,9 +96,18 @@ def test_a_printed_configuration_is_a_recipe(place, capsys):
         ("train --model mlp --accelerator quantum --out run", "quantum"),
         ("train --model mlp --precision 8 --out run", "precision"),
         ("train --model mlp --average 2 --out run", "average is 2"),
+        ("train --model malade-dae --data boxes --out run", "trains classifiers"),
+        ("train --model mlp --objective dae(sigma=0.4) --out run", "choose malade-dae"),
+        (
+            "train --model malade-dae --data boxes --objective dae(sigma=0.4) --hold-out 1 --out run",
+            "no accuracy to measure",
+        ),
     ],
 )
 def test_bad_input_is_one_sentence_and_makes_no_folder(place, capsys, line, words):
+    (place / "boxes" / "train" / "box").mkdir(parents=True)
+    image = Image.new("L", (28, 28))
+    image.save(place / "boxes" / "train" / "box" / "one.png")
     assert code(line) == 2
     told = capsys.readouterr().err
     assert told.startswith("holdfast: ")

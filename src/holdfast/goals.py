@@ -2,7 +2,8 @@
 
 `Untargeted` leaves the true class, `Toward` reaches a chosen one; both turn any loss on logits into
 a score. The others are goals made of goals: `AgainstPrediction` replaces the label by the model's
-own prediction, so that a training attack cannot leak the label (EAT appendix C.2); `Minus` takes a
+own prediction, so that a training attack cannot leak the label (EAT appendix C.2); `FromClean` asks
+for no label, but leaves the model's own answer on the clean image, as TRADES does; `Minus` takes a
 penalty off, as R+PGD does (MALADE 2.1.2); `AverageOf` looks at several models at once.
 """
 
@@ -20,6 +21,9 @@ from holdfast.types import Goal, Images, Labels, Logits, Loss, Model, Positions,
 
 #: (logits, labels, targets) -> (N,), larger is closer to the target.
 TargetedLoss = Callable[[Logits, Labels, Labels], Tensor]
+
+#: (logits, logits on the clean image) -> (N,), how far apart two answers are.
+Divergence = Callable[[Logits, Logits], Tensor]
 
 #: (model, x0, y) -> target classes (N,).
 Target = Callable[[Model, Images, Labels], Labels]
@@ -137,6 +141,50 @@ class AgainstPrediction:
         """The score of ``goal`` with predicted labels."""
         with torch.no_grad():
             return self.goal(model, x0, logits_of(model, x0).argmax(dim=1))
+
+
+@dataclass(frozen=True, eq=False)
+class _LeaveAnswer:
+    """Score of `FromClean`."""
+
+    model: Model
+    divergence: Divergence
+    clean: Logits
+
+    def __call__(self, x: Images) -> Scored:
+        logits = logits_of(self.model, x)
+        reached = logits.argmax(dim=1) != self.clean.argmax(dim=1)
+        return Scored(self.divergence(logits, self.clean), reached)
+
+    def take(self, index: Positions) -> Score:
+        return replace(self, clean=self.clean[index])
+
+
+@dataclass(frozen=True, repr=False)
+class FromClean:
+    """Leave the model's own answer on the clean image: D(f(x), f(x0)), f(x0) fixed when stated.
+
+    The label plays no part. At x0 itself the gradient of a divergence is 0, so that an ascent must
+    start beside it.
+
+    Attributes:
+        divergence: D, such as `losses.kl_divergence` or `losses.soft_cross_entropy`.
+
+    Reference:
+        Zhang et al., "Theoretically principled trade-off between robustness and accuracy", ICML
+        2019, the inner maximisation of equation 5.
+    """
+
+    divergence: Divergence
+
+    def __call__(self, model: Model, x0: Images, y: Labels) -> Score:
+        """The score of leaving the clean answer."""
+        del y
+        with torch.no_grad():
+            return _LeaveAnswer(model, self.divergence, logits_of(model, x0))
+
+    def __repr__(self) -> str:
+        return f"from_clean[{getattr(self.divergence, '__name__', self.divergence)}]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -271,6 +319,7 @@ class AverageOf:
 cross_entropy = Untargeted(losses.cross_entropy)
 margin = Untargeted(losses.margin)
 dlr = Untargeted(losses.dlr)
+kl_from_clean = FromClean(losses.kl_divergence)
 
 
 def toward(target: int | Labels, loss: TargetedLoss = losses.towards_cross_entropy) -> Toward:

@@ -70,6 +70,17 @@ def towards_dlr(logits: Logits, y: Labels, target: Labels) -> PerExample:
     return difference / _positive(top[:, 0] - (top[:, 2] + top[:, -1]) / 2)
 
 
+def kl_divergence(logits: Logits, reference: Logits) -> PerExample:
+    """KL(p ‖ q) = Σ_j p_j (log p_j - log q_j), q = softmax(logits), p = softmax(reference)."""
+    entropy = soft_cross_entropy(reference, reference)
+    return soft_cross_entropy(logits, reference) - entropy
+
+
+def soft_cross_entropy(logits: Logits, reference: Logits) -> PerExample:
+    """-Σ_j p_j log q_j, q = softmax(logits), p = softmax(reference)."""
+    return functional.cross_entropy(logits, reference.softmax(dim=1), reduction="none")
+
+
 def of_class(logits: Logits, y: Labels) -> PerExample:
     """z_y."""
     return logits.gather(1, y[:, None])[:, 0]

@@ -59,5 +59,20 @@ class RandomStep:
         return threat.project(x0 + self.alpha * step, x0)
 
 
+@dataclass(frozen=True)
+class NormalStep:
+    """A little beside the clean image: x' = x + σ · N(0, I), brought into the threat model.
+
+    Attributes:
+        sigma: σ of the noise, at least 0; 0.001 in TRADES.
+    """
+
+    sigma: float
+
+    def __call__(self, x0: Images, threat: Threat, rng: Stream) -> Images:
+        """The image after the random step."""
+        return threat.project(x0 + self.sigma * rng.normal(x0.shape[1:], x0.dtype), x0)
+
+
 at_image = AtImage()
 in_ball = InBall()

@@ -28,7 +28,15 @@ def list_names() -> None:
         _described(ARCHITECTURES) + imagenet,
     )
     print_table("--model of train with a denoising objective", _described(DENOISERS))
-    print_table("--objective", [{"name": n, "what": w} for n, w in registry.OBJECTIVES.items()])
+    print_table("--objective", _described(registry.OBJECTIVES))
+    print_table(
+        "divergence of TRADES, as in trades(eps=0.3, divergence=kl)",
+        [{"name": name} for name in registry.DIVERGENCES],
+    )
+    print_table(
+        "draw of eps for each batch, as in fgsm(eps=0.3, draw=uniform)",
+        [{"name": name} for name in registry.SHARES],
+    )
     print_table("--data", [{"name": n, "what": w} for n, w in data.NAMES.items()])
     print_table("--bound", _described(BOUNDS))
     print_table("--interval", _described(INTERVALS))

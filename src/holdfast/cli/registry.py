@@ -7,12 +7,17 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from holdfast import attacks, goals
+import torch
+
+from holdfast import attacks, goals, losses, training
 from holdfast.attacks import Attack
 from holdfast.attacks.ead import Rule
+from holdfast.cli import objectives
+from holdfast.data import Data
 from holdfast.errors import InputError, unknown
+from holdfast.goals import Divergence
 from holdfast.threat import L1, L2, Linf
-from holdfast.training import Adversarial, Stability, Standard
+from holdfast.training.drawn import Share, half_normal, uniform
 from holdfast.types import Goal, Objective, Threat
 
 NORMS: Mapping[str, Callable[[float], Threat]] = MappingProxyType(
@@ -54,6 +59,7 @@ GOALS: Mapping[str, Goal] = MappingProxyType(
         "margin": goals.margin,
         "dlr": goals.dlr,
         "least_likely": goals.toward_least_likely,
+        "kl_from_clean": goals.kl_from_clean,
     }
 )
 
@@ -61,15 +67,32 @@ RULES: Mapping[str, Rule] = MappingProxyType(
     {"l1": attacks.least_l1, "elastic_net": attacks.least_elastic_net}
 )
 
-#: Parameters of attacks that are given by name.
-NAMED: Mapping[str, Mapping[str, Any]] = MappingProxyType({"goal": GOALS, "rule": RULES})
+DIVERGENCES: Mapping[str, Divergence] = MappingProxyType(
+    {"kl": losses.kl_divergence, "cross_entropy": losses.soft_cross_entropy}
+)
 
-OBJECTIVES: Mapping[str, str] = MappingProxyType(
+SHARES: Mapping[str, Share] = MappingProxyType({"uniform": uniform, "half_normal": half_normal})
+
+#: Parameters of attacks and objectives that are given by name.
+NAMED: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {"goal": GOALS, "rule": RULES, "divergence": DIVERGENCES, "draw": SHARES}
+)
+
+OBJECTIVES: Mapping[str, Callable[..., Objective]] = MappingProxyType(
     {
-        "standard": "cross-entropy on clean images",
-        "fgsm": "half clean, half FGSM examples against the predicted class (EAT C.2)",
-        "pgd": "PGD examples only (Madry et al. 2018)",
-        "stability": "stability training with Gaussian noise, STN",
+        "standard": training.Standard,
+        "fgsm": objectives.fgsm,
+        "r+fgsm": objectives.r_fgsm,
+        "pgd": objectives.pgd,
+        "ensemble": objectives.ensemble,
+        "adv-train-2": training.AdvTrainII,
+        "trades": objectives.trades,
+        "alp": objectives.alp,
+        "stability": training.Stability,
+        "noise": training.NoiseAugmentation,
+        "dae": training.Denoising,
+        "sdae": objectives.sdae,
+        "distillation": objectives.distillation,
     }
 )
 
@@ -88,17 +111,14 @@ def attack(spec: str, within: Threat) -> Attack:
         UnknownNameError: if no attack, goal or rule has that name.
         InputError: if a parameter is unknown or wrong.
     """
-    match = re.fullmatch(r"\s*([^()\s]+)\s*(?:\((.*)\))?\s*", spec)
-    if match is None:
-        raise InputError(f"{spec!r} names no attack; write pgd, or pgd(steps=100, restarts=2).")
-    name, arguments = match[1], match[2] or ""
+    name, parameters = _parsed(spec, "attack", "pgd(steps=100, restarts=2)")
     if name not in ATTACKS:
         raise unknown("attack", name, ATTACKS)
     preset = ATTACKS[name]
-    parameters = _keywords(spec, arguments)
+    known = [key for key in inspect.signature(preset).parameters if key != "threat"]
     for key in parameters:
-        if key not in inspect.signature(preset).parameters or key == "threat":
-            raise unknown(f"parameter of {name}", key, _parameters(preset))
+        if key not in known:
+            raise unknown(f"parameter of {name}", key, known)
     try:
         return preset(within, **parameters)
     except TypeError as error:
@@ -106,46 +126,70 @@ def attack(spec: str, within: Threat) -> Attack:
 
 
 def objective(
-    name: str,
-    *,
-    norm: str,
-    eps: float | None,
-    steps: int,
-    step_size: float | None,
-    sigma: float | None,
-    gamma: float,
+    spec: str,
+    flags: Mapping[str, Any],
+    data: Data,
+    device: torch.device,
 ) -> Objective:
-    """A training objective from its name and the options that it needs.
+    """A training objective from its name and parameters: ``trades(eps=0.3, beta=6)``.
+
+    Args:
+        spec: the name, with parameters in parentheses if wanted.
+        flags: options of the command line that fill parameters of the same name; None if an option
+            was not given.
+        data: the training set, for objectives that compute something for all of it.
+        device: where other networks than the one in training go.
 
     Raises:
         UnknownNameError: if no objective has that name.
-        InputError: if an option that it needs is missing.
+        InputError: if a parameter is missing, wrong, or none of the objective's.
     """
+    name, parameters = _parsed(spec, "objective", "trades(eps=0.3, steps=10)")
     if name not in OBJECTIVES:
         raise unknown("objective", name, OBJECTIVES)
-    if name == "standard":
-        return Standard()
-    if name == "stability":
-        return Stability(sigma=_needed(name, "sigma", sigma), gamma=gamma)
-    within = threat(norm, _needed(name, "eps", eps))
-    if name == "fgsm":
-        goal = goals.AgainstPrediction(goals.cross_entropy)
-        return Adversarial(attack=attacks.FGSM(within, goal=goal), share=0.5)
-    return Adversarial(
-        attack=attacks.PGD(within, steps=steps, step_size=step_size, early_stop=False)
-    )
-
-
-def _needed(name: str, option: str, value: float | None) -> float:
-    if value is None:
-        raise InputError(f"objective {name} needs --{option}.")
-    return value
-
-
-def _keywords(spec: str, arguments: str) -> dict[str, Any]:
-    """Keyword arguments as Python writes them: numbers, booleans, and the names in `NAMED`."""
+    make = OBJECTIVES[name]
+    given = {key: value for key, value in flags.items() if value is not None}
+    known = _parameters(make)
+    for key, value in [*given.items(), *parameters.items()]:
+        if key not in known:
+            has = ", ".join(known) or "none at all"
+            raise InputError(f"objective {name} has no parameter {key}; it has {has}.")
+        if key in given and key in parameters:
+            raise InputError(
+                f"{key} is given twice, as --{key.replace('_', '-')} {value} and in {spec!r}."
+            )
+    arguments = {"data": data, "device": device, **given, **parameters}
+    for key, required in known.items():
+        if required and key not in arguments:
+            option = f"--{key}" if key in flags else f"{key}, as in {name}({key}=...)"
+            raise InputError(f"objective {name} needs {option}.")
     try:
-        call = ast.parse(f"f({arguments})", mode="eval").body
+        if "eps" in known:
+            arguments["threat"] = threat(arguments.get("norm", "linf"), arguments["eps"])
+        takes = inspect.signature(make).parameters
+        return make(**{key: value for key, value in arguments.items() if key in takes})
+    except TypeError as error:
+        raise InputError(f"{spec!r} does not fit: {error}.") from error
+
+
+def _parameters(make: Callable[..., Objective]) -> dict[str, bool]:
+    """What a user can give an objective, and whether it is required."""
+    known: dict[str, bool] = {}
+    for name, parameter in inspect.signature(make).parameters.items():
+        if name == "threat":
+            known |= {"norm": False, "eps": True}
+        elif name not in ("data", "device"):
+            known[name] = parameter.default is inspect.Parameter.empty
+    return known
+
+
+def _parsed(spec: str, kind: str, example: str) -> tuple[str, dict[str, Any]]:
+    """Name and keyword arguments, as Python writes them, or by the names in `NAMED`."""
+    match = re.fullmatch(r"\s*([^()\s]+)\s*(?:\((.*)\))?\s*", spec)
+    if match is None:
+        raise InputError(f"{spec!r} names no {kind}; write a name, or {example}.")
+    try:
+        call = ast.parse(f"f({match[2] or ''})", mode="eval").body
         if not isinstance(call, ast.Call) or call.args:
             raise ValueError("parameters are given as name=value")
         found: dict[str, Any] = {}
@@ -161,11 +205,6 @@ def _keywords(spec: str, arguments: str) -> dict[str, Any]:
                 found[keyword.arg] = ast.literal_eval(keyword.value)
     except (SyntaxError, ValueError) as error:
         raise InputError(
-            f"the parameters of {spec!r} cannot be read ({error}); write "
-            "pgd(steps=100, restarts=2)."
+            f"the parameters of {spec!r} cannot be read ({error}); write {example}."
         ) from error
-    return found
-
-
-def _parameters(preset: Callable[..., Attack]) -> list[str]:
-    return [name for name in inspect.signature(preset).parameters if name != "threat"]
+    return match[1], found

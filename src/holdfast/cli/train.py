@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Literal
 
-from lightning_fabric.utilities.rank_zero import rank_zero_only
 from torch import nn
 
 from holdfast import data as datasets
@@ -12,9 +11,18 @@ from holdfast.cli.options import Numbers
 from holdfast.cli.schedules import DecayName, OptimizerName
 from holdfast.data import Data
 from holdfast.errors import InputError
-from holdfast.models.registry import Architecture
+from holdfast.models.registry import DENOISERS, Architecture
 from holdfast.progress import showing
-from holdfast.training import Processes, Schedule, Selection, start_from, train_data
+from holdfast.training import (
+    Denoising,
+    Processes,
+    Schedule,
+    Selection,
+    SupervisedDenoising,
+    start_from,
+    train_data,
+)
+from holdfast.types import Objective
 
 
 def train(
@@ -26,12 +34,12 @@ def train(
     data_dir: Path | None = None,
     limit: int | None = None,
     objective: str = "standard",
-    norm: str = "linf",
+    norm: str | None = None,
     eps: float | None = None,
-    steps: int = 10,
+    steps: int | None = None,
     step_size: float | None = None,
     sigma: float | None = None,
-    gamma: float = 1.0,
+    gamma: float | None = None,
     epochs: int = 20,
     batch_size: int = 128,
     accumulate: int = 1,
@@ -52,6 +60,7 @@ def train(
     average: float | None = None,
     hold_out: int = 0,
     val_attack: str | None = None,
+    val_norm: str | None = None,
     val_eps: float | None = None,
     best: str | None = None,
     patience: int | None = None,
@@ -79,13 +88,14 @@ def train(
         data: Data set by name (`holdfast list`), or the path of an image folder.
         data_dir: Folder with the files of named data sets; else HOLDFAST_DATA.
         limit: Train on this many images only; all by default.
-        objective: What to minimise: standard, fgsm, pgd or stability.
-        norm: Norm of the training attack: linf, l2 or l1.
+        objective: What to minimise (`holdfast list`), with parameters if wanted, such as
+            "trades(eps=0.3, steps=10, beta=6)"; the next six options fill those of the same name.
+        norm: Norm of the training attack: linf, l2 or l1; linf by default.
         eps: Size of the training attack, on the [0, 1] scale.
-        steps: Steps of the pgd training attack.
-        step_size: Step of the pgd training attack; 2.5 eps / steps by default.
-        sigma: Standard deviation of the stability objective's noise, on the [0, 1] scale.
-        gamma: Weight of the stability term.
+        steps: Steps of the training attack, 10 by default.
+        step_size: Step of the training attack; 2.5 eps / steps by default.
+        sigma: Standard deviation of the objective's noise, on the [0, 1] scale.
+        gamma: Weight of the stability term, 1 by default.
         epochs: Passes over the training set.
         batch_size: Images in a step, over all processes and parts.
         accumulate: Parts of each process's share of a step, for batches that do not fit in memory.
@@ -107,7 +117,8 @@ def train(
             that are validated and saved; none by default.
         hold_out: Training images, of all classes, that are not trained on but measured after every
             epoch.
-        val_attack: Attack for their robust accuracy, such as "pgd(steps=10)"; in --norm.
+        val_attack: Attack for their robust accuracy, such as "pgd(steps=10)".
+        val_norm: Norm of that attack; --norm by default.
         val_eps: Size of that attack; --eps by default.
         best: Keep the epoch that is best by this column of metrics.csv, such as val_accuracy: the
             largest of an accuracy, the smallest of anything else. By default the last epoch is
@@ -124,15 +135,6 @@ def train(
         seed: Of the initial weights, the order of the data and all noise.
         quiet: Show no progress.
     """
-    goal = registry.objective(
-        objective,
-        norm=norm,
-        eps=eps,
-        steps=steps,
-        step_size=step_size,
-        sigma=sigma,
-        gamma=gamma,
-    )
     schedule = Schedule(
         epochs=epochs,
         batch_size=batch_size,
@@ -162,7 +164,7 @@ def train(
         size = eps if val_eps is None else val_eps
         if size is None:
             raise InputError("--val-attack needs --val-eps.")
-        attack = registry.attack(val_attack, registry.threat(norm, size))
+        attack = registry.attack(val_attack, registry.threat(val_norm or norm or "linf", size))
     if best is None and patience is not None:
         best = "val_robust_accuracy"
     selection = None
@@ -171,8 +173,18 @@ def train(
         selection = Selection(metric=best, larger=larger, patience=patience)
     images = datasets.load(data, "train", data_dir=data_dir, limit=limit)
     start, architecture = _network(model, from_, images, normalize)
-    first = getattr(rank_zero_only, "rank", 0) == 0  # of the processes that torchrun started
-    with showing(not quiet and first) as progress:
+    fabric = schedule.launch()
+    flags = {
+        "norm": norm,
+        "eps": eps,
+        "steps": steps,
+        "step_size": step_size,
+        "sigma": sigma,
+        "gamma": gamma,
+    }
+    goal = registry.objective(objective, flags, images, fabric.device)
+    _check_kind(objective, goal, architecture)
+    with showing(not quiet and fabric.is_global_zero) as progress:
         train_data(
             architecture,
             images,
@@ -186,6 +198,7 @@ def train(
             held_out=hold_out,
             attack=attack,
             selection=selection,
+            fabric=fabric,
         )
         progress.say(f"trained network: {out}")
 
@@ -211,3 +224,18 @@ def _network(
         classes=len(images.classes),
         normalized=normalize,
     )
+
+
+def _check_kind(name: str, objective: Objective, architecture: Architecture) -> None:
+    """Denoisers are trained by denoising, and classifiers by everything else."""
+    denoising = isinstance(objective, Denoising | SupervisedDenoising)
+    if denoising and not architecture.denoises:
+        raise InputError(
+            f"objective {name} trains denoisers, but {architecture.name} is a classifier; choose "
+            f"{', '.join(DENOISERS)}."
+        )
+    if architecture.denoises and not denoising:
+        raise InputError(
+            f"objective {name} trains classifiers, but {architecture.name} is a denoiser; choose "
+            "dae or sdae."
+        )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from torch import nn
 
 from holdfast.attacks import Attack
@@ -40,6 +41,7 @@ def train_data(
     attack: Attack | None = None,
     selection: Selection | None = None,
     hooks: Sequence[Hook] = (),
+    fabric: Fabric | None = None,
 ) -> nn.Module:
     """Train a network into the run folder ``out``, or load it from there if it is finished.
 
@@ -59,6 +61,7 @@ def train_data(
         attack: for their robust accuracy.
         selection: which epoch's weights to keep, and when to stop.
         hooks: called after every step.
+        fabric: the processes, if they are started already.
 
     Returns:
         The trained network, in evaluation mode, on the CPU.
@@ -91,7 +94,7 @@ def train_data(
         network = architecture.build(schedule.seed, *_statistics(architecture, data))
     else:
         network = copy.deepcopy(start)
-    fabric = schedule.launch()
+    fabric = fabric or schedule.launch()
 
     def begin() -> bool:
         run = Run(out, "train", record)
@@ -149,6 +152,11 @@ def _check_fits(
             f"the network to start from takes images of shape {architecture.shape} and knows "
             f"{architecture.classes} classes, but the data have shape {data.shape} and "
             f"{len(data.classes)} classes."
+        )
+    if architecture.denoises and held_out:
+        raise InputError(
+            f"{architecture.name} is a denoiser, which has no accuracy to measure on held-out "
+            "images; leave held_out at 0."
         )
     if attack is not None and not held_out:
         raise InputError(

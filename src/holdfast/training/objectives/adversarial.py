@@ -1,58 +1,136 @@
-"""Adversarial training: cross-entropy on adversarial examples, or on both halves of a mixture."""
+"""Adversarial training: cross-entropy on adversarial examples, or on a mixture with clean ones."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
-from holdfast.attacks import Attack
+from holdfast.attacks import FGSM, Attack
+from holdfast.attacks.attack import rebuilt
 from holdfast.errors import InputError
+from holdfast.goals import AgainstPrediction, toward_least_likely
 from holdfast.random import Stream
-from holdfast.tensors import eval_mode
-from holdfast.types import Images, Labels, Model
+from holdfast.training.objectives.crafting import craft
+from holdfast.types import Images, Labels, Model, Threat
 
 
 @dataclass(frozen=True, kw_only=True)
 class Adversarial:
-    """(1 - a) · CE(f(x), y) + a · CE(f(x_adv), y), the attack running on f in evaluation mode.
+    """(1 - a) · CE(f(x), y) + a · CE(f(x_adv), y).
 
     With a PGD attack and a = 1 this is Madry et al.'s min-max problem (EAT equation 1, SO 2.4).
-    With FGSM and a = 1/2 it is EAT's adversarial training (C.2); let that attack ascend
-    `holdfast.goals.AgainstPrediction`, since an FGSM example made from the true label tells the
-    network that label ("label leaking").
+    With FGSM and a = 1/2 it is EAT's adversarial training (C.2); let that attack be
+    `against_prediction`, since an FGSM example made from the true label tells the network that
+    label ("label leaking").
 
     Attributes:
         attack: makes x_adv; use one without early stopping, so that all examples cost the same
             strength.
-        share: weight a in [0, 1] of the adversarial half.
+        share: weight a in [0, 1] of the adversarial examples.
+        replace: what a is a share of: False, of the loss, where every image appears both clean and
+            adversarial, as in EAT's code for MNIST; True, of the batch, whose first a · N images
+            are replaced by adversarial ones, as EAT 4.2 does on ImageNet.
+        attack_in_eval: attack the network in evaluation mode; otherwise in training mode, with
+            dropout, and batch normalisation counting the attack's images too.
+
+    Raises:
+        InputError: if the share is no weight, or no image would be replaced.
 
     Reference:
         Madry et al., "Towards deep learning models resistant to adversarial attacks", ICLR 2018;
-        Tramèr et al., "Ensemble adversarial training", ICLR 2018, appendix C.2.
+        Tramèr et al., "Ensemble adversarial training", ICLR 2018, section 4.2 and appendix C.2.
     """
 
     attack: Attack
     share: float = 1.0
+    replace: bool = False
+    attack_in_eval: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:
             raise InputError(f"share is {self.share}, but is a weight between 0 and 1.")
+        if self.replace and self.share == 0:
+            raise InputError("share is 0, so that no image would be replaced; use Standard.")
 
     def __call__(
         self, model: Model, x: Images, y: Labels, rng: Stream
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
         """The loss of one batch; see `holdfast.types.Objective`."""
-        with eval_mode(model):
-            x_adv = self.attack.perturb(model, x, y, rng.fold("attack"))
+        if self.replace:
+            return self._replacing(model, x, y, rng)
+        x_adv = craft(self.attack, model, x, y, rng, in_eval=self.attack_in_eval)
         adversarial_logits = model(x_adv)
         adversarial = functional.cross_entropy(adversarial_logits, y)
-        robust = (adversarial_logits.argmax(dim=1) == y).float().mean()
-        logs = {"adversarial": adversarial, "robust_accuracy": robust}
+        logs = {
+            "adversarial": adversarial,
+            "robust_accuracy": _accuracy(adversarial_logits, y),
+        }
         if self.share == 1:
             return adversarial, {"loss": adversarial, **logs}
         logits = model(x)
         clean = functional.cross_entropy(logits, y)
         loss = (1 - self.share) * clean + self.share * adversarial
-        accuracy = (logits.argmax(dim=1) == y).float().mean()
-        return loss, {"loss": loss, "clean": clean, "accuracy": accuracy, **logs}
+        return loss, {"loss": loss, "clean": clean, "accuracy": _accuracy(logits, y), **logs}
+
+    def _replacing(
+        self, model: Model, x: Images, y: Labels, rng: Stream
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """The batch is in random order already, so that its first images are random ones."""
+        count = max(1, math.floor(self.share * len(x) + 0.5))
+        first = torch.arange(count, device=x.device)
+        x_adv = craft(
+            self.attack, model, x[:count], y[:count], rng.take(first), in_eval=self.attack_in_eval
+        )
+        logits = model(torch.cat([x_adv, x[count:]]))
+        loss = functional.cross_entropy(logits, y)
+        return (
+            loss,
+            {
+                "loss": loss,
+                "accuracy": _accuracy(logits, y),  # of the mixture
+                "adversarial": functional.cross_entropy(logits[:count], y[:count]),
+                "robust_accuracy": _accuracy(logits[:count], y[:count]),
+            },
+        )
+
+
+def AdvTrainII(threat: Threat, *, alpha: float = 0.5) -> Adversarial:
+    """Adv. Train II: α · CE(f(x), y) + (1 - α) · CE(f(x_FGS), y), the label that of the data set.
+
+    The attack is made from the true label, as the method has it, and therefore leaks it: accuracy
+    on FGS examples may rise above that on clean ones. EAT's form uses predicted labels.
+
+    Args:
+        threat: the ball; its ε is the step.
+        alpha: weight α in [0, 1] of the clean images; 0.5 in Goodfellow et al., and Yan et al. name
+            none.
+
+    Reference:
+        Yan et al., "Deep Defense", NeurIPS 2018, supplement 2; Goodfellow et al., "Explaining and
+        harnessing adversarial examples", ICLR 2015, section 6.
+    """
+    return Adversarial(attack=FGSM(threat), share=1 - alpha)
+
+
+def against_prediction(attack: Attack) -> Attack:
+    """The attack, each of its goals meeting the model's prediction in place of the label.
+
+    What comes out does not depend on the true label, so that it cannot leak (EAT C.2). A goal that
+    asks for no label by itself, towards the least likely class, stays as it is.
+    """
+
+    def change(name: str, value: Any) -> Any:
+        if isinstance(value, Attack):
+            return against_prediction(value)
+        harmless = isinstance(value, AgainstPrediction) or value == toward_least_likely
+        return AgainstPrediction(value) if name == "goal" and not harmless else value
+
+    return rebuilt(attack, change)
+
+
+def _accuracy(logits: Tensor, y: Tensor) -> Tensor:
+    return (logits.argmax(dim=1) == y).float().mean()

@@ -14,7 +14,7 @@ from holdfast.types import Images, Labels, Model
 
 @dataclass(frozen=True, kw_only=True)
 class Stability:
-    """CE(f(x), y) + γ · CE(softmax f(x), f(x + N(0, σ² I))).
+    """STN: CE(f(x), y) + γ · CE(softmax f(x), f(x + N(0, σ² I))).
 
     The stability term is -Σ_j P(y_j | x) log P(y_j | x'); the gradients of both its arguments flow.
 

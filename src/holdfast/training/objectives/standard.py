@@ -12,7 +12,7 @@ from holdfast.types import Images, Labels, Model
 
 @dataclass(frozen=True, kw_only=True)
 class Standard:
-    """CE(f(x), y)."""
+    """Plain training: CE(f(x), y)."""
 
     def __call__(
         self, model: Model, x: Images, y: Labels, rng: Stream

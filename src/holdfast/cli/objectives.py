@@ -1,0 +1,168 @@
+"""Objectives with what the command line can write: numbers, names and paths.
+
+A parameter ``threat`` stands for norm and eps. ``data`` and ``device`` are those of the training,
+and no one writes them.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from holdfast import goals
+from holdfast.attacks import FGSM, PGD, RFGSM, Attack, On
+from holdfast.data import Data
+from holdfast.errors import InputError
+from holdfast.goals import Divergence
+from holdfast.losses import kl_divergence
+from holdfast.models import loading
+from holdfast.training import (
+    TRADES,
+    Adversarial,
+    AlongSigns,
+    AtRandomSize,
+    Distillation,
+    EnsembleAdversarial,
+    Frozen,
+    LogitPairing,
+    Signs,
+    SupervisedDenoising,
+    against_prediction,
+)
+from holdfast.training.drawn import Share
+from holdfast.types import Goal, Model, Threat
+
+
+def fgsm(
+    threat: Threat,
+    *,
+    share: float = 0.5,
+    replace: bool = False,
+    goal: Goal = goals.cross_entropy,
+    draw: Share | None = None,
+    attack_in_eval: bool = True,
+) -> Adversarial:
+    """Half clean, half FGSM examples against the predicted class (EAT C.2)."""
+    attack = against_prediction(_sized(FGSM(threat, goal=goal), draw))
+    return Adversarial(attack=attack, share=share, replace=replace, attack_in_eval=attack_in_eval)
+
+
+def r_fgsm(
+    threat: Threat,
+    *,
+    alpha: float | None = None,
+    share: float = 1.0,
+    replace: bool = False,
+    goal: Goal = goals.cross_entropy,
+    draw: Share | None = None,
+    attack_in_eval: bool = True,
+) -> Adversarial:
+    """R+FGSM examples only, against the predicted class (EAT 4.1)."""
+    attack = against_prediction(_sized(RFGSM(threat, alpha=alpha, goal=goal), draw))
+    return Adversarial(attack=attack, share=share, replace=replace, attack_in_eval=attack_in_eval)
+
+
+def pgd(
+    threat: Threat,
+    *,
+    steps: int = 10,
+    step_size: float | None = None,
+    share: float = 1.0,
+    replace: bool = False,
+    draw: Share | None = None,
+    attack_in_eval: bool = True,
+) -> Adversarial:
+    """PGD examples only (Madry et al. 2018)."""
+    attack = _sized(PGD(threat, steps=steps, step_size=step_size, early_stop=False), draw)
+    return Adversarial(attack=attack, share=share, replace=replace, attack_in_eval=attack_in_eval)
+
+
+def ensemble(
+    threat: Threat,
+    *,
+    sources: Sequence[str],
+    cache: str | None = None,
+    share: float = 0.5,
+    replace: bool = True,
+    goal: Goal = goals.cross_entropy,
+    draw: Share | None = None,
+    data: Data,
+    device: torch.device,
+) -> Adversarial:
+    """Half single-step examples from the model or a trained one, sources=['run', ...] (EAT 3.4)."""
+    single = _sized(FGSM(threat, goal=goal), draw)
+    static: list[Attack] = []
+    for name in _names(sources):
+        model = _load(name, device)
+        if cache is None:
+            static.append(On(model, single, name=name))
+        else:
+            signs = Signs(model, data, Path(cache), name=name, goal=goal)
+            static.append(_sized(AlongSigns(threat=threat, signs=signs), draw))
+    return EnsembleAdversarial(single, static, share=share, replace=replace)
+
+
+def trades(
+    threat: Threat,
+    *,
+    steps: int = 10,
+    step_size: float | None = None,
+    beta: float = 6.0,
+    divergence: Divergence = kl_divergence,
+    attack_in_eval: bool = True,
+) -> TRADES:
+    """Clean images, and answers that stay alike within the ball (Zhang et al. 2019)."""
+    return TRADES(
+        threat=threat,
+        steps=steps,
+        step_size=step_size,
+        beta=beta,
+        divergence=divergence,
+        attack_in_eval=attack_in_eval,
+    )
+
+
+def alp(
+    threat: Threat,
+    *,
+    steps: int = 10,
+    step_size: float | None = None,
+    weight: float = 0.5,
+    attack_in_eval: bool = True,
+) -> LogitPairing:
+    """Adversarial logit pairing: clean and PGD examples with alike logits (Kannan et al. 2018)."""
+    attack = PGD(threat, steps=steps, step_size=step_size, early_stop=False)
+    return LogitPairing(attack=attack, weight=weight, attack_in_eval=attack_in_eval)
+
+
+def sdae(*, sigma: float, classifier: str, device: torch.device) -> SupervisedDenoising:
+    """Autoencoder that removes noise and keeps the class, classifier='run' (MALADE eq. 11)."""
+    return SupervisedDenoising(sigma=sigma, classifier=_frozen(classifier, device))
+
+
+def distillation(
+    *, teacher: str, temperature: float = 1.0, share: float = 1.0, device: torch.device
+) -> Distillation:
+    """Softened answers of a trained network, teacher='run' (Hinton et al. 2015)."""
+    return Distillation(teacher=_frozen(teacher, device), temperature=temperature, share=share)
+
+
+def _sized(attack: Attack, draw: Share | None) -> Attack:
+    return attack if draw is None else AtRandomSize(attack=attack, share=draw)
+
+
+def _names(sources: Sequence[str]) -> list[str]:
+    names = [sources] if isinstance(sources, str) else list(sources)
+    if not names or not all(isinstance(name, str) for name in names):
+        raise InputError(
+            f"sources is {sources!r}, but must name trained networks, sources=['runs/a', 'runs/b']."
+        )
+    return names
+
+
+def _load(name: str, device: torch.device) -> Model:
+    return loading.load(str(name)).eval().to(device)
+
+
+def _frozen(name: str, device: torch.device) -> Frozen:
+    return Frozen(_load(name, device), str(name))

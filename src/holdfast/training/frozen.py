@@ -1,0 +1,35 @@
+"""A trained network that helps to train another, and is not trained itself."""
+
+from dataclasses import dataclass, field
+
+from torch.func import functional_call
+
+from holdfast.models.loading import fingerprint
+from holdfast.tensors import eval_mode
+from holdfast.types import Images, Logits, Model
+
+
+@dataclass(frozen=True, eq=False)
+class Frozen:
+    """A model in evaluation mode whose parameters get no gradient; its input may get one.
+
+    Attributes:
+        model: moved to the device of the images when it is first asked, else left as it was.
+        name: for the record, such as its run folder.
+        weights: fingerprint of the model, for the record.
+    """
+
+    model: Model = field(repr=False)
+    name: str
+    weights: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", fingerprint(self.model))
+
+    def __call__(self, x: Images) -> Logits:
+        """The model's logits."""
+        self.model.to(x.device)
+        constants = {name: value.detach() for name, value in self.model.named_parameters()}
+        with eval_mode(self.model):
+            logits: Logits = functional_call(self.model, constants, (x,))
+        return logits

@@ -1,0 +1,66 @@
+"""Distillation: a student learns a teacher's softened answers."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from holdfast.errors import InputError
+from holdfast.losses import soft_cross_entropy
+from holdfast.random import Stream
+from holdfast.training.frozen import Frozen
+from holdfast.types import Images, Labels, Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distillation:
+    """a · T² · CE(softmax(t(x) / T), f(x) / T) + (1 - a) · CE(f(x), y), t the teacher.
+
+    T² keeps the gradient of the soft term at one scale whatever T is. A student of what a black box
+    answers in classes alone, or with its queries counted, is `holdfast.training.distill`.
+
+    Attributes:
+        teacher: t, a trained network, which stays as it is.
+        temperature: T > 0; above 1 the teacher's smaller probabilities count more.
+        share: weight a in [0, 1] of the teacher; at 1 the labels play no part.
+
+    Raises:
+        InputError: if the temperature is not positive, or the share no weight.
+
+    Reference:
+        Hinton et al., "Distilling the knowledge in a neural network", 2015, section 2; Papernot et
+        al., "Distillation as a defense to adversarial perturbations", S&P 2016, who also train the
+        teacher at T.
+    """
+
+    teacher: Frozen
+    temperature: float = 1.0
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.temperature) and self.temperature > 0):
+            raise InputError(f"temperature is {self.temperature}, but must be positive.")
+        if not 0 <= self.share <= 1:
+            raise InputError(f"share is {self.share}, but is a weight between 0 and 1.")
+
+    def __call__(
+        self, model: Model, x: Images, y: Labels, rng: Stream
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """The loss of one batch; see `holdfast.types.Objective`."""
+        del rng
+        with torch.no_grad():
+            taught = self.teacher(x)
+        logits, t = model(x), self.temperature
+        soft = t**2 * soft_cross_entropy(logits / t, taught / t).mean()
+        hard = functional.cross_entropy(logits, y)
+        loss = self.share * soft + (1 - self.share) * hard
+        return loss, {
+            "loss": loss,
+            "soft": soft,
+            "hard": hard,
+            "agreement": (logits.argmax(dim=1) == taught.argmax(dim=1)).float().mean(),
+            "accuracy": (logits.argmax(dim=1) == y).float().mean(),
+        }

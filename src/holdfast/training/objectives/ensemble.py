@@ -1,0 +1,36 @@
+"""Ensemble adversarial training: adversarial examples from other, static networks as well."""
+
+from collections.abc import Sequence
+
+from holdfast.attacks import Attack
+from holdfast.training.drawn import OneAtRandom
+from holdfast.training.objectives.adversarial import Adversarial, against_prediction
+
+
+def EnsembleAdversarial(
+    attack: Attack, static: Sequence[Attack], *, share: float = 0.5, replace: bool = True
+) -> Adversarial:
+    """Adversarial training, each batch with one random source among the model and static ones.
+
+        source ~ U{model in training, static models},  drawn anew for each batch
+        half of the batch is replaced by examples made on that source
+
+    All attacks meet their source's predicted class in place of the label, whatever their goal was,
+    so that no label can leak (C.2).
+
+        fgsm = FGSM(Linf(0.3))
+        EnsembleAdversarial(fgsm, [On(a, fgsm, name="a"), On(b, fgsm, name="b")])
+
+    Args:
+        attack: on the model in training; a single step in the paper, FGSM on MNIST and Step-LL on
+            ImageNet.
+        static: attacks on pre-trained sources: `On`, or `AlongSigns` with gradients computed once.
+        share: of the batch that is replaced, or of the loss.
+        replace: see `Adversarial`; the paper replaces half of the batch (4.2), its code for MNIST
+            averages the losses of a clean and an adversarial batch, ``replace=False``.
+
+    Reference:
+        Tramèr et al., "Ensemble adversarial training", ICLR 2018, sections 3.4 and 4.2.
+    """
+    sources = tuple(against_prediction(each) for each in (attack, *static))
+    return Adversarial(attack=OneAtRandom(attacks=sources), share=share, replace=replace)

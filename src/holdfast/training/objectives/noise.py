@@ -1,0 +1,43 @@
+"""Gaussian augmentation: plain training on noisy images, for classifiers that vote under noise."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn import functional
+
+from holdfast.errors import InputError
+from holdfast.random import Stream
+from holdfast.types import Images, Labels, Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseAugmentation:
+    """Gaussian augmentation: CE(f(x + N(0, σ² I)), y); noisy images are not cut to [0, 1].
+
+    Attributes:
+        sigma: σ > 0 of the noise, on the [0, 1] scale; that of the votes which will be certified.
+
+    Raises:
+        InputError: if sigma is not positive.
+
+    Reference:
+        Cohen et al., "Certified adversarial robustness via randomized smoothing", ICML 2019,
+        section 3.3; Lecuyer et al., "Certified robustness to adversarial examples with differential
+        privacy" (PixelDP), S&P 2019.
+    """
+
+    sigma: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.sigma) and self.sigma > 0):
+            raise InputError(f"sigma is {self.sigma}, but the noise needs a positive sigma.")
+
+    def __call__(
+        self, model: Model, x: Images, y: Labels, rng: Stream
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """The loss of one batch; see `holdfast.types.Objective`."""
+        logits = model(x + self.sigma * rng.fold("noise").normal(x.shape[1:], x.dtype))
+        loss = functional.cross_entropy(logits, y)
+        return loss, {"loss": loss, "noisy_accuracy": (logits.argmax(dim=1) == y).float().mean()}
