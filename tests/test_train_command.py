@@ -99,7 +99,7 @@ def test_a_printed_configuration_is_a_recipe(place, capsys):
         ("train --model malade-dae --data boxes --out run", "trains classifiers"),
         ("train --model mlp --objective dae(sigma=0.4) --out run", "choose malade-dae"),
         (
-            "train --model malade-dae --data boxes --objective dae(sigma=0.4) --hold-out 1 --out run",
+            "train --model malade-dae --data boxes --objective dae(sigma=1) --hold-out 1 --out run",
             "no accuracy to measure",
         ),
     ],
