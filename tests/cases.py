@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from holdfast import attacks
 from holdfast.attacks import Attack
 from holdfast.threat import L1, L2, Linf
-from holdfast.training import Adversarial, Stability, Standard
+from holdfast.training import Adversarial, DeepDefense, Stability, Standard, Total
 from holdfast.types import Objective, Threat
 
 THREATS = {"linf": Linf, "l2": L2, "l1": L1}
@@ -160,4 +160,6 @@ OBJECTIVES: dict[str, Objective] = {
     "Standard": Standard(),
     "Adversarial": Adversarial(attack=attacks.PGD(Linf(0.1), steps=3, early_stop=False), share=0.5),
     "Stability": Stability(sigma=0.3),
+    "DeepDefense": DeepDefense(),
+    "Total": Total((Standard(), Stability(sigma=0.3))),
 }
