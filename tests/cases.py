@@ -160,6 +160,6 @@ OBJECTIVES: dict[str, Objective] = {
     "Standard": Standard(),
     "Adversarial": Adversarial(attack=attacks.PGD(Linf(0.1), steps=3, early_stop=False), share=0.5),
     "Stability": Stability(sigma=0.3),
-    "DeepDefense": DeepDefense(),
+    "DeepDefense": DeepDefense(weight=0.1, d=1.0, steps=2),
     "Total": Total((Standard(), Stability(sigma=0.3))),
 }

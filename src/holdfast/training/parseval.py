@@ -3,7 +3,8 @@
     W_S ← (1 + β) W_S - β W_S W_Sᵀ W_S,  S a random 30 % of the rows
 
 is a gradient step of β/4 · ‖W_S W_Sᵀ - I‖²_F. It acts on the singular values alone,
-s ← (1 + β) s - β s³, whose only stable point is s = 1: there the layer lengthens no input.
+s ← (1 + β) s - β s³, whose only stable point is s = 1: there the layer lengthens no input. The rows
+of a matrix with more of them than columns cannot all be orthogonal, but any 30 % may be.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,8 +16,6 @@ from torch import Tensor, nn
 
 from holdfast.errors import InputError
 from holdfast.random import Stream
-
-_Matrix = Float[Tensor, "rows columns"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,8 +56,10 @@ class DeepDefense:
 
     Differs from the paper in that the exponent of an image of F stops at 10, where it has no
         gradient any more and the classification loss alone moves the image: an image that is nearly
-        black has a ‖Δ‖ / ‖x‖ without bound, and e^88 overflows. An image that is all black has no
-        ‖Δ‖ / ‖x‖ and is in neither sum.
+        black has a ‖Δ‖ / ‖x‖ without bound, and e^89 overflows. An image that is all black has no
+        ‖Δ‖ / ‖x‖ and is in neither sum. No single step of DeepFool is longer than the diameter of
+        the box [0, 1], so that a vanishing gradient gives no infinite Δ; one cut so has no
+        derivative.
     """
 
     weight: float = 15.0
