@@ -67,7 +67,7 @@ def naive(model: nn.Module, x: Tensor, y: Tensor) -> list[Tensor]:
         length = (-plane.value / flat.square().sum(dim=1))[:, None] * active[:, None]
         total = total + (length * flat).view_as(x)
         with torch.no_grad():
-            active &= model(x + 1.02 * total).argmax(dim=1) == y
+            active = active & (model(x + 1.02 * total).argmax(dim=1) == y)
         if not active.any():
             break
     ratio = 1.02 * norm(total, 2) / norm(x, 2)
