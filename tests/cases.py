@@ -167,6 +167,8 @@ OBJECTIVES: dict[str, Objective] = {
     "LogitPairing": training.LogitPairing(attack=_PGD),
     "Stability": training.Stability(sigma=0.3),
     "NoiseAugmentation": training.NoiseAugmentation(sigma=0.3),
+    "DeepDefense": training.DeepDefense(weight=0.1, d=1.0, steps=2),
+    "Total": training.Total((training.Standard(), training.Stability(sigma=0.3))),
 }
 
 #: Objectives that need a trained network besides.

@@ -1,5 +1,6 @@
 import inspect
 import json
+import math
 import os
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from holdfast.errors import InputError, UnknownNameError
 from holdfast.models import Architecture
 from holdfast.models.checkpoint import save_model
 from holdfast.threat import L2, Linf
-from holdfast.training import TRADES, Adversarial, Stability, Standard
+from holdfast.training import TRADES, Adversarial, DeepDefense, Stability, Standard
 from holdfast.training.drawn import half_normal
 from tests.cases import ATTACKS
 
@@ -391,21 +392,32 @@ def test_objectives_by_name():
     assert drawn.replace
     assert objective("adv-train-2(eps=0.1, alpha=0.25)").share == 0.75
     assert objective("alp(eps=0.1, weight=2)").weight == 2
+    assert objective("deep-defense(weight=5, p=inf, layer='fc')") == DeepDefense(
+        weight=5, p=math.inf, layer="fc"
+    )
+    both = objective("deep-defense(adv_train_2=0.2)")
+    assert both.base.objectives[1].attack == holdfast.attacks.FGSM(Linf(0.2))
     assert objective("noise", sigma=0.2).sigma == objective("dae", sigma=0.2).sigma == 0.2
 
 
 def test_every_objective_of_the_library_has_a_name():
-    assert {
+    assert set(registry.OBJECTIVES) == {
         "standard",
         "fgsm",
         "r+fgsm",
         "pgd",
         "ensemble",
+        "deep-defense",
+        "adv-train-1",
+        "adv-train-2",
         "trades",
         "alp",
         "stability",
         "noise",
-    } | {"dae", "sdae", "distillation", "adv-train-2"} <= set(registry.OBJECTIVES)
+        "dae",
+        "sdae",
+        "distillation",
+    }
 
 
 def test_objectives_with_other_networks(place):
@@ -416,6 +428,7 @@ def test_objectives_with_other_networks(place):
         "ensemble(eps=0.3, sources='net.safetensors', cache='cache', goal=least_likely)",
         "sdae(sigma=0.3, classifier='net.safetensors')",
         "distillation(teacher='net.safetensors', temperature=3)",
+        "adv-train-1(reference='net.safetensors', cache='examples')",
     ):
         made = objective(spec)
         assert weights in repr(made)

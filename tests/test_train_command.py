@@ -66,6 +66,13 @@ def test_validation_has_a_norm_and_a_size_of_its_own(place):
     assert "L2(eps=0.5)" in read_json(place / "run" / "run.json")["settings"]["attack"]
 
 
+def test_parseval_training_is_logged(place):
+    line = "train --model mlp --limit 100 --epochs 1 --quiet --accelerator cpu --parseval 1e-3"
+    assert code(f"{line} --out run") == 0
+    assert "parseval_tightness" in (place / "run" / "metrics.csv").read_text()
+    assert "Parseval(beta=0.001" in str(read_json(place / "run" / "run.json")["settings"]["hooks"])
+
+
 def test_a_printed_configuration_is_a_recipe(place, capsys):
     line = "train --config recipe.yaml --lr 0.02 --from run --out run"
     assert code(f"{line} --print-config") == 0
@@ -96,6 +103,7 @@ def test_a_printed_configuration_is_a_recipe(place, capsys):
         ("train --model mlp --accelerator quantum --out run", "quantum"),
         ("train --model mlp --precision 8 --out run", "precision"),
         ("train --model mlp --average 2 --out run", "average is 2"),
+        ("train --model mlp --parseval 2 --out run", "beta is 2"),
         ("train --model malade-dae --data boxes --out run", "trains classifiers"),
         ("train --model mlp --objective dae(sigma=0.4) --out run", "choose malade-dae"),
         (

@@ -226,19 +226,21 @@ def jacobian(
         select = torch.nn.functional.one_hot(classes.T, logits.shape[1]).to(logits.dtype)
         if minus is not None:
             select = select - torch.nn.functional.one_hot(minus, logits.shape[1])
+        together = len(select) > 1  # one cotangent needs none of the batching's machinery
         grad = None
         if logits.requires_grad:
             (grad,) = torch.autograd.grad(
                 logits,
                 x,
-                select,  # (k, N, K): one cotangent for each class, carried together
-                is_grads_batched=True,
+                select if together else select[0],  # (k, N, K), one cotangent for each class
+                is_grads_batched=together,
                 create_graph=create_graph,
                 allow_unused=True,
             )
         if grad is None:
             raise GradientError(_NO_GRADIENT)
-    return logits if create_graph else logits.detach(), grad.transpose(0, 1)
+    grads = grad.transpose(0, 1) if together else grad[:, None]
+    return logits if create_graph else logits.detach(), grads
 
 
 def _differentiate(score: Score, x: Tensor) -> Slope:

@@ -59,7 +59,25 @@ def nearest_plane(
         create_graph: keep the graph, to differentiate the plane in the model's weights.
     """
     with drawing_from(rng):
-        logits, grads = jacobian(model, x, others, minus=y, create_graph=create_graph)
+        plane, nearest = _nearest(*jacobian(model, x.detach(), others, minus=y), y, others, p)
+    if create_graph:
+        # The choice has no derivative, so only the chosen boundary's gradient needs its graph: one
+        # backward pass to differentiate, not one for every class.
+        others = others.gather(1, nearest[:, None])
+        with drawing_from(rng):
+            again = jacobian(model, x, others, minus=y, create_graph=True)
+        plane, _ = _nearest(*again, y, others, p)
+    return plane
+
+
+def _nearest(
+    logits: Logits,
+    grads: Float[Tensor, "n c *image"],
+    y: Labels,
+    others: Int[Tensor, "n c"],
+    p: float,
+) -> tuple[Plane, Labels]:
+    """The nearest of the planes to the classes ``others``, and its place among them."""
     values = finite(finite(logits).gather(1, others) - finite(logits).gather(1, y[:, None]))
     normals = finite(grads).flatten(2)
     peak = normals.detach().abs().amax(dim=2)
@@ -68,9 +86,10 @@ def nearest_plane(
     length = torch.linalg.vector_norm(normals.detach() / scale[..., None], DUAL[p], dim=2)
     distance = torch.where(peak > 0, (values.detach() / scale).abs() / length, torch.inf)
     nearest = distance.argmin(dim=1)
-    row = torch.arange(len(x), device=x.device)
+    row = torch.arange(len(logits), device=logits.device)
     value, normal, scale = (field[row, nearest] for field in (values, normals, scale))
-    return Plane(finite(value / scale), (normal / scale[:, None]).view_as(x))
+    normal = (normal / scale[:, None]).view_as(grads[:, 0])
+    return Plane(finite(value / scale), normal), nearest
 
 
 def plane_at(plane: Plane, x: Images, at: Images) -> Plane:

@@ -16,21 +16,26 @@ from holdfast.errors import InputError
 from holdfast.goals import Divergence
 from holdfast.losses import kl_divergence
 from holdfast.models import loading
+from holdfast.threat import Linf
 from holdfast.training import (
     TRADES,
     Adversarial,
     AlongSigns,
     AtRandomSize,
+    DeepDefense,
     Distillation,
     EnsembleAdversarial,
     Frozen,
     LogitPairing,
     Signs,
+    Standard,
     SupervisedDenoising,
+    Total,
+    adversarial_training_1,
     against_prediction,
 )
 from holdfast.training.drawn import Share
-from holdfast.types import Goal, Model, Threat
+from holdfast.types import Goal, Model, Objective, Threat
 
 
 def fgsm(
@@ -133,6 +138,36 @@ def alp(
     """Adversarial logit pairing: clean and PGD examples with alike logits (Kannan et al. 2018)."""
     attack = PGD(threat, steps=steps, step_size=step_size, early_stop=False)
     return LogitPairing(attack=attack, weight=weight, attack_in_eval=attack_in_eval)
+
+
+def deep_defense(
+    *,
+    weight: float = 15.0,
+    c: float = 25.0,
+    d: float = 5.0,
+    p: float = 2.0,
+    steps: int = 5,
+    layer: str | None = None,
+    adv_train_2: float | None = None,
+) -> DeepDefense:
+    """DeepFool's perturbation in the loss (DD eq. 3); adv_train_2 is the ε of FGS in it."""
+    base: Objective = Standard()
+    if adv_train_2 is not None:  # DD supplement 2
+        base = Total((base, Adversarial(attack=FGSM(Linf(adv_train_2)), share=1.0)))
+    return DeepDefense(weight=weight, c=c, d=d, p=p, steps=steps, layer=layer, base=base)
+
+
+def adv_train_1(
+    *,
+    reference: str,
+    cache: str | None = None,
+    share: float = 1.0,
+    data: Data,
+    device: torch.device,
+) -> Adversarial:
+    """DeepFool examples made once on a trained network, reference='run' (DD 4)."""
+    out = None if cache is None else Path(cache)
+    return adversarial_training_1(_load(reference, device), data, share=share, out=out)
 
 
 def sdae(*, sigma: float, classifier: str, device: torch.device) -> SupervisedDenoising:

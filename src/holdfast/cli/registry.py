@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import math
 import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -75,7 +76,13 @@ SHARES: Mapping[str, Share] = MappingProxyType({"uniform": uniform, "half_normal
 
 #: Parameters of attacks and objectives that are given by name.
 NAMED: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {"goal": GOALS, "rule": RULES, "divergence": DIVERGENCES, "draw": SHARES}
+    {
+        "goal": GOALS,
+        "rule": RULES,
+        "divergence": DIVERGENCES,
+        "draw": SHARES,
+        "p": MappingProxyType({"inf": math.inf}),
+    }
 )
 
 OBJECTIVES: Mapping[str, Callable[..., Objective]] = MappingProxyType(
@@ -85,6 +92,8 @@ OBJECTIVES: Mapping[str, Callable[..., Objective]] = MappingProxyType(
         "r+fgsm": objectives.r_fgsm,
         "pgd": objectives.pgd,
         "ensemble": objectives.ensemble,
+        "deep-defense": objectives.deep_defense,
+        "adv-train-1": objectives.adv_train_1,
         "adv-train-2": training.AdvTrainII,
         "trades": objectives.trades,
         "alp": objectives.alp,

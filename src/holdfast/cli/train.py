@@ -15,6 +15,7 @@ from holdfast.models.registry import DENOISERS, Architecture
 from holdfast.progress import showing
 from holdfast.training import (
     Denoising,
+    Parseval,
     Processes,
     Schedule,
     Selection,
@@ -58,6 +59,7 @@ def train(
     warm_up: float = 0.0,
     clip: float | None = None,
     average: float | None = None,
+    parseval: float | None = None,
     hold_out: int = 0,
     val_attack: str | None = None,
     val_norm: str | None = None,
@@ -115,6 +117,8 @@ def train(
         clip: Largest l2 norm of the gradient, which is scaled down to it; none by default.
         average: Decay of a moving average of the weights, such as 0.999, which then are the weights
             that are validated and saved; none by default.
+        parseval: Step of Parseval training after each of the optimiser's, such as 1e-4: towards
+            layers that lengthen no input; none by default.
         hold_out: Training images, of all classes, that are not trained on but measured after every
             epoch.
         val_attack: Attack for their robust accuracy, such as "pgd(steps=10)".
@@ -198,6 +202,7 @@ def train(
             held_out=hold_out,
             attack=attack,
             selection=selection,
+            hooks=[] if parseval is None else [Parseval(beta=parseval)],
             fabric=fabric,
         )
         progress.say(f"trained network: {out}")

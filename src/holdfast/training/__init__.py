@@ -7,6 +7,7 @@ from holdfast.training.hooks import Hook as Hook
 from holdfast.training.objectives import TRADES as TRADES
 from holdfast.training.objectives import Adversarial as Adversarial
 from holdfast.training.objectives import AdvTrainII as AdvTrainII
+from holdfast.training.objectives import DeepDefense as DeepDefense
 from holdfast.training.objectives import Denoising as Denoising
 from holdfast.training.objectives import Distillation as Distillation
 from holdfast.training.objectives import EnsembleAdversarial as EnsembleAdversarial
@@ -15,11 +16,14 @@ from holdfast.training.objectives import NoiseAugmentation as NoiseAugmentation
 from holdfast.training.objectives import Stability as Stability
 from holdfast.training.objectives import Standard as Standard
 from holdfast.training.objectives import SupervisedDenoising as SupervisedDenoising
+from holdfast.training.objectives import Total as Total
 from holdfast.training.objectives import against_prediction as against_prediction
 from holdfast.training.optimizers import SGD as SGD
 from holdfast.training.optimizers import Adam as Adam
 from holdfast.training.optimizers import AdamW as AdamW
 from holdfast.training.optimizers import RMSProp as RMSProp
+from holdfast.training.parseval import Parseval as Parseval
+from holdfast.training.parseval import tightness as tightness
 from holdfast.training.processes import Processes as Processes
 from holdfast.training.rates import Constant as Constant
 from holdfast.training.rates import Cosine as Cosine
@@ -32,6 +36,9 @@ from holdfast.training.selection import Selection as Selection
 from holdfast.training.signs import AlongSigns as AlongSigns
 from holdfast.training.signs import Signs as Signs
 from holdfast.training.start import start_from as start_from
+from holdfast.training.stored import Stored as Stored
+from holdfast.training.stored import adversarial_training_1 as adversarial_training_1
+from holdfast.training.stored import stored as stored
 from holdfast.training.surrogate import Surrogate as Surrogate
 from holdfast.training.surrogate import distill as distill
 from holdfast.training.surrogate import substitute as substitute

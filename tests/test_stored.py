@@ -1,0 +1,116 @@
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from holdfast import data
+from holdfast.attacks import DeepFool
+from holdfast.errors import InputError, OutputError
+from holdfast.models.loading import fingerprint
+from holdfast.progress import Progress
+from holdfast.random import Stream
+from holdfast.results import read_rows
+from holdfast.tensors import norm
+from holdfast.threat import L2
+from holdfast.training import adversarial_training_1, stored
+from tests.digits import digits_network
+from tests.toys import random_linear
+
+ATTACK = DeepFool(L2(math.inf))
+
+
+def some(count=40):
+    return data.load("digits", "train", limit=count)
+
+
+class StopHereError(Exception):
+    pass
+
+
+class Stop(Progress):
+    """Breaks off when the second chunk is done."""
+
+    def __init__(self):
+        self.left = 2
+
+    def advance(self, count=1, note=""):
+        self.left -= 1
+        if self.left == 0:
+            raise StopHereError
+
+
+def test_the_examples_are_those_of_the_attack_by_their_place_in_the_data():
+    reference, images = digits_network(), some()
+    made = stored(ATTACK, reference, images, batch_size=16)
+    x, y = images.x(torch.arange(40)), images.y
+    expected = ATTACK(reference, x, y)
+    place = torch.tensor([31, 2, 17])
+    other = random_linear(10, 64)  # the model in training plays no part
+    found = made.perturb(other, x[place], y[place], Stream.of(5, place).fold("attack"))
+    assert torch.allclose(found, expected[place], atol=1e-5)
+    assert (found != x[place]).flatten(1).any(dim=1).all()
+
+
+def test_adv_train_1_is_the_cross_entropy_on_the_fixed_examples():
+    reference, images = digits_network(), some()
+    objective = adversarial_training_1(reference, images)
+    model, place = random_linear(10, 64), torch.tensor([3, 0, 11])
+    x, y = images.x(place), images.y[place]
+    x_adv = ATTACK(reference, x, y)
+    loss, _ = objective(model, x, y, Stream.of(0, place))
+    assert torch.allclose(loss, functional.cross_entropy(model(x_adv), y), atol=1e-4)
+    mixed = adversarial_training_1(reference, images, share=0.25)
+    clean = functional.cross_entropy(model(x), y)
+    assert torch.allclose(
+        mixed(model, x, y, Stream.of(0, place))[0], 0.75 * clean + 0.25 * loss, atol=1e-4
+    )
+
+
+def test_the_record_names_reference_data_and_attack_and_holds_no_images():
+    reference, images = digits_network(), some(8)
+    text = repr(adversarial_training_1(reference, images))
+    for part in (fingerprint(reference), images.fingerprint(), "DeepFool(", "seed=0"):
+        assert part in text
+    assert "tensor" not in text
+
+
+def test_an_interrupted_set_ends_as_an_unbroken_one(tmp_path):
+    reference, images = digits_network(), some()
+    whole = stored(ATTACK, reference, images, batch_size=16)
+    with pytest.raises(StopHereError):
+        stored(ATTACK, reference, images, batch_size=16, out=tmp_path / "set", progress=Stop())
+    calls = []
+    handle = reference.register_forward_hook(lambda *_: calls.append(1))
+    resumed = stored(ATTACK, reference, images, batch_size=16, out=tmp_path / "set")
+    first = len(calls)
+    again = stored(ATTACK, reference, images, batch_size=16, out=tmp_path / "set")
+    handle.remove()
+    assert first > 0
+    assert len(calls) == first  # a finished set is read
+    assert torch.equal(resumed.examples, whole.examples)
+    assert torch.equal(again.examples, whole.examples)
+    assert repr(again) == repr(whole)
+    rows = read_rows(tmp_path / "set")
+    x = images.x(torch.arange(40))
+    assert rows["l2"].tolist() == pytest.approx(norm(again.examples - x, 2).tolist(), rel=1e-5)
+    with pytest.raises(OutputError, match="reference"):
+        stored(ATTACK, random_linear(10, 64), images, batch_size=16, out=tmp_path / "set")
+
+
+def test_misclassified_images_stay_as_they_are():
+    reference, images = digits_network(), some(12)
+    wrong = data.Data.of(images.x(torch.arange(12)), (images.y + 1) % 10)
+    right = reference(wrong.x(torch.arange(12))).argmax(dim=1) == wrong.y
+    assert not right.all()
+    made = stored(ATTACK, reference, wrong)
+    assert torch.equal(made.examples[~right], wrong.x(torch.arange(12))[~right])
+
+
+def test_other_data_is_refused():
+    made = stored(ATTACK, digits_network(), some(8))
+    x, y = some(9).x(torch.tensor([8])), torch.tensor([0])
+    with pytest.raises(InputError, match="8 stored examples"):
+        made.perturb(digits_network(), x, y, Stream.of(0, torch.tensor([8])))
+    with pytest.raises(InputError, match=r"shape \(1, 4, 4\)"):
+        made.perturb(digits_network(), x[..., :4, :4], y, Stream.of(0, torch.tensor([0])))
