@@ -6,13 +6,13 @@
         --eps 2 --out docs/results/second-order.svg
 
 ``map`` prints the accuracy that S-O leaves for every choice, in ℓ2 with steps of 2.5 ε / steps
-from the image, "rule" being the default of `holdfast.attacks.SecondOrder`; cells are kept in
---out, and the same command goes on after an interruption. ``traces`` draws the mean over images of
-‖∇L‖₂ at every iterate and the share of images that stand, under PGD and S-O (SO figure 2).
+from the image, "rule" being the default of `holdfast.attacks.SecondOrder` and 0.3:0.05 a σ that
+falls (or rises) geometrically from the first to the second; cells are kept in --out, and the same
+command goes on after an interruption. ``traces`` draws the mean over images of ‖∇L‖₂ at every
+iterate and the share of images that stand, under PGD and S-O (SO figure 2).
 """
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -36,10 +36,12 @@ from holdfast.types import Step
 
 
 def second_order(eps: float, sigma: str, draws: int, steps: int) -> Attack:
-    """S-O at a fixed σ, or by the rule."""
+    """S-O at a fixed σ, with σ falling from one to another, first:last, or by the rule."""
     if sigma == "rule":
         return SecondOrder(L2(eps), steps=steps, samples=draws)
-    return SecondOrder(L2(eps), steps=steps, samples=draws, sigma=float(sigma))
+    first, _, last = sigma.partition(":")
+    ends = (float(first), float(last or first))
+    return SecondOrder(L2(eps), steps=steps, samples=draws, sigma=ends)
 
 
 def standing(model: nn.Module, x: Tensor, y: Tensor, attack: Attack) -> int:
@@ -132,7 +134,7 @@ def names(text: str) -> list[str]:
     return text.split(",")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -148,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--draws", type=whole, default=[10])
     parser.add_argument("--steps", type=whole, default=[40])
     parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     models = {Path(spec).name: loading.load(spec).eval() for spec in options.model}
     images = data.load(options.data, data_dir=options.data_dir, limit=options.limit)
     x, y = images.x(torch.arange(len(images))), images.y

@@ -63,6 +63,7 @@ class EAD(Tradeoff):
         goal: its value must be above 0 exactly where it is reached, as that of `goals.margin` or
             ``goals.toward(target, losses.towards_margin)``.
         gradient: how to estimate its gradient.
+        abort_early: leave a c when a tenth of the steps has not lowered an example's objective.
         early_stop: stop an image at the first point found within the threat's eps.
 
     Raises:
