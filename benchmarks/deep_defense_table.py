@@ -1,0 +1,92 @@
+"""Deep Defense's table 1: accuracy, ρ₂ by DeepFool, and accuracy under FGS at shares of ε_ref.
+
+    python benchmarks/deep_defense_table.py --models runs/mlp,runs/mlp-clean,runs/mlp-deep \
+        --regularized runs/mlp-deep --data mnist
+
+ε_ref is the smallest size at which FGS, from the true label, misclassifies half of the images of
+the regularised network (DD 4.1); all networks are compared at shares of it. ρ₂ is measured on
+images in [0, 1]; beside it stands its ratio to that of the first network, with a paired 95 %
+bootstrap interval over images.
+"""
+
+import argparse
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from attack_strength import markdown
+from torch import Tensor, nn
+
+from holdfast import data
+from holdfast.attacks import FGSM, Attack, DeepFool
+from holdfast.models import loading
+from holdfast.relative import accuracies_at, reference_size
+from holdfast.tensors import norm
+from holdfast.threat import L2, Linf
+
+BATCH = 500
+
+
+def attacked(model: nn.Module, x: Tensor, y: Tensor, attack: Attack) -> Tensor:
+    parts = [
+        attack(model, a, b, seed=0) for a, b in zip(x.split(BATCH), y.split(BATCH), strict=True)
+    ]
+    return torch.cat(parts)
+
+
+def right(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    with torch.no_grad():
+        return torch.cat([model(part).argmax(dim=1) for part in x.split(BATCH)]) == y
+
+
+def relative_length(model: nn.Module, x: Tensor, y: Tensor) -> np.ndarray:
+    """‖Δ‖₂ / ‖x‖₂ of each image; 0 where it is misclassified (DD equation 7)."""
+    x_adv = attacked(model, x, y, DeepFool(L2(math.inf)))
+    return (norm(x_adv - x, 2) / norm(x, 2)).double().numpy()
+
+
+def error_of(model: nn.Module, x: Tensor, y: Tensor, eps: float) -> float:
+    x_adv = attacked(model, x, y, FGSM(Linf(eps)))
+    return 1 - right(model, x_adv, y).double().mean().item()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--models", required=True, help="between commas; the first is compared to")
+    parser.add_argument("--regularized", required=True, help="the one that ε_ref is of")
+    parser.add_argument("--data", default="mnist")
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--limit", type=int)
+    options = parser.parse_args()
+    images = data.load(options.data, data_dir=options.data_dir, limit=options.limit)
+    x, y = images.x(torch.arange(len(images))), images.y
+    models = {spec: loading.load(spec).eval() for spec in options.models.split(",")}
+    regularized = loading.load(options.regularized).eval()
+    sizes = [0.01 * step for step in range(1, 101)]
+    eps_ref = reference_size(lambda eps: error_of(regularized, x, y, eps), sizes, tolerance=1e-3)
+    print(f"{len(x)} images, ε_ref {eps_ref:.3f}\n")
+    draw = np.random.default_rng(0).integers(len(x), size=(1000, len(x)))
+    lines, first = [], None
+    for spec, model in models.items():
+        rho = relative_length(model, x, y)
+        first = rho if first is None else first
+        ratios = rho[draw].mean(axis=1) / first[draw].mean(axis=1)
+        low, high = np.quantile(ratios, [0.025, 0.975])
+        at = accuracies_at(lambda eps, model=model: error_of(model, x, y, eps), eps_ref)
+        lines.append(
+            {
+                "network": Path(spec).name,
+                "accuracy": f"{100 * right(model, x, y).double().mean():.2f}",
+                "ρ₂": f"{rho.mean():.4f}",
+                "times": f"{rho.mean() / first.mean():.2f} [{low:.2f}, {high:.2f}]",
+                **{name: f"{100 * value:.2f}" for name, value in at.items()},
+            }
+        )
+    print(markdown(lines))
+
+
+if __name__ == "__main__":
+    main()
