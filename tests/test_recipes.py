@@ -1,0 +1,50 @@
+"""Every recipe is one that holdfast train takes, and says why its numbers are what they are."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+import yaml
+
+from holdfast.cli import registry, schedules
+from holdfast.cli.main import run
+from holdfast.models.libraries import LibraryModel
+from holdfast.models.registry import ARCHITECTURES, DENOISERS
+from holdfast.threat import Linf
+
+RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_is_taken(path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run(["train", "--config", str(path), "--out", "run", "--print-config"])
+    assert not stop.value.code
+    options = yaml.safe_load(capsys.readouterr().out)
+    written = yaml.safe_load(path.read_text())
+    assert all(options[name] == value for name, value in written.items())
+    model = options["model"]
+    assert (
+        options["from"] is not None
+        or model in (*ARCHITECTURES, *DENOISERS)
+        or LibraryModel.read(model) is not None
+    )
+    name, parameters = registry._parsed(options["objective"], "objective", "")
+    known = inspect.signature(registry.OBJECTIVES[name]).parameters
+    flags = [key for key in ("steps", "step_size", "sigma", "gamma") if options[key] is not None]
+    assert {*parameters, *flags} <= set(known)
+    assert (options["eps"] is not None) == ("threat" in known)
+    if options["val_attack"] is not None:
+        registry.attack(options["val_attack"], Linf(options["eps"]))
+        assert options["hold_out"] > 0
+    schedules.rate(
+        options["decay"],
+        at=tuple(options["decay_at"]),
+        factor=options["decay_factor"],
+        peak=options["decay_peak"],
+        warm_up=options["warm_up"],
+    )
+
+
+def test_there_are_recipes():
+    assert len(RECIPES) > 10
