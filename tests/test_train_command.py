@@ -66,6 +66,13 @@ def test_validation_has_a_norm_and_a_size_of_its_own(place):
     assert "L2(eps=0.5)" in read_json(place / "run" / "run.json")["settings"]["attack"]
 
 
+def test_augmentation_is_recorded(place):
+    line = "train --model small --limit 100 --epochs 1 --quiet --accelerator cpu --shift 1 --flip"
+    assert code(f"{line} --out run") == 0
+    objective = read_json(place / "run" / "run.json")["settings"]["objective"]
+    assert objective == "Augmented(objective=Standard(), shift=1, flip=True)"
+
+
 def test_parseval_training_is_logged(place):
     line = "train --model mlp --limit 100 --epochs 1 --quiet --accelerator cpu --parseval 1e-3"
     assert code(f"{line} --out run") == 0
@@ -103,6 +110,7 @@ def test_a_printed_configuration_is_a_recipe(place, capsys):
         ("train --model mlp --accelerator quantum --out run", "quantum"),
         ("train --model mlp --precision 8 --out run", "precision"),
         ("train --model mlp --average 2 --out run", "average is 2"),
+        ("train --model mlp --shift -1 --out run", "shift is -1"),
         ("train --model mlp --parseval 2 --out run", "beta is 2"),
         ("train --model malade-dae --data boxes --out run", "trains classifiers"),
         ("train --model mlp --objective dae(sigma=0.4) --out run", "choose malade-dae"),

@@ -14,6 +14,7 @@ from holdfast.errors import InputError
 from holdfast.models.registry import DENOISERS, Architecture
 from holdfast.progress import showing
 from holdfast.training import (
+    Augmented,
     Denoising,
     Parseval,
     Processes,
@@ -41,6 +42,8 @@ def train(
     step_size: float | None = None,
     sigma: float | None = None,
     gamma: float | None = None,
+    shift: int = 0,
+    flip: bool = False,
     epochs: int = 20,
     batch_size: int = 128,
     accumulate: int = 1,
@@ -98,6 +101,8 @@ def train(
         step_size: Step of the training attack; 2.5 eps / steps by default.
         sigma: Standard deviation of the objective's noise, on the [0, 1] scale.
         gamma: Weight of the stability term, 1 by default.
+        shift: Shift every image at random, by up to so many pixels each way, anew each time.
+        flip: Mirror every image with probability 1/2, anew each time.
         epochs: Passes over the training set.
         batch_size: Images in a step, over all processes and parts.
         accumulate: Parts of each process's share of a step, for batches that do not fit in memory.
@@ -188,6 +193,8 @@ def train(
     }
     goal = registry.objective(objective, flags, images, fabric.device)
     _check_kind(objective, goal, architecture)
+    if shift or flip:
+        goal = Augmented(objective=goal, shift=shift, flip=flip)
     with showing(not quiet and fabric.is_global_zero) as progress:
         train_data(
             architecture,

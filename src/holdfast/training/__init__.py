@@ -1,5 +1,6 @@
 """Training: one trainer, and objectives that it knows nothing about."""
 
+from holdfast.training.augmented import Augmented as Augmented
 from holdfast.training.drawn import AtRandomSize as AtRandomSize
 from holdfast.training.drawn import OneAtRandom as OneAtRandom
 from holdfast.training.frozen import Frozen as Frozen
