@@ -23,19 +23,11 @@ from holdfast.training import (
     Total,
     fit,
 )
-from tests.toys import Linear, Saturated, images, random_linear
+from tests.toys import Linear, Saturated, images, random_linear, smooth
 
 
 def streams(count):
     return Stream.of(0, torch.arange(count))
-
-
-def smooth(seed=0, classes=3):
-    """A small smooth network in float64, for finite differences."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        layers = [nn.Flatten(), nn.Linear(6, 5), nn.Softplus(), nn.Linear(5, classes)]
-        return nn.Sequential(*layers).double().train()
 
 
 def gradients(loss, model):
@@ -85,7 +77,7 @@ def test_loss_and_gradient_by_hand(overshoot):
 
 def test_a_batch_is_the_mean_of_its_images():
     """λ means the same for every batch size, and no image sees its batch mates."""
-    model, objective = smooth(), DeepDefense(c=2.0)
+    model, objective = smooth().train(), DeepDefense(c=2.0)
     x, y = images(6, (6,)).double(), torch.tensor([0, 1, 2, 0, 1, 2])
     whole, _ = objective(model, x, y, streams(6))
     each = [
@@ -122,7 +114,7 @@ def test_a_misclassified_image_goes_to_its_label_and_a_right_one_to_its_nearest_
 @pytest.mark.parametrize("p", [2.0, math.inf])
 @pytest.mark.parametrize("steps", [1, 3])
 def test_the_gradient_agrees_with_finite_differences_through_the_whole_iteration(p, steps):
-    model, objective = smooth(), DeepDefense(weight=2.0, c=1.5, d=0.7, p=p, steps=steps)
+    model, objective = smooth().train(), DeepDefense(weight=2.0, c=1.5, d=0.7, p=p, steps=steps)
     x = 0.1 + 0.8 * torch.rand(6, 6, generator=torch.Generator().manual_seed(3)).double()
     right = model(x).argmax(dim=1)
     y = torch.where(torch.arange(6) % 2 == 0, right, (right + 1) % 3)
@@ -149,7 +141,7 @@ def test_the_gradient_agrees_with_finite_differences_through_the_whole_iteration
 
 def test_the_gradient_is_that_of_all_class_gradients_kept():
     """Against the loop written out: one gradient for each class, every one with its graph."""
-    model, x = smooth(classes=4), images(5, (6,), seed=2).double()
+    model, x = smooth(classes=4).train(), images(5, (6,), seed=2).double()
     model[3].bias.data -= model(x).mean(dim=0).detach()  # boundaries within the box
     with torch.no_grad():
         y = model(x).argmax(dim=1)
@@ -173,7 +165,7 @@ def test_the_gradient_is_that_of_all_class_gradients_kept():
 
 @pytest.mark.parametrize("layer", ["1", "3"])
 def test_the_regulariser_moves_one_layer_and_the_classification_loss_all(layer):
-    model, x = smooth(), images(6, (6,)).double()
+    model, x = smooth().train(), images(6, (6,)).double()
     y = torch.tensor([0, 1, 2, 0, 1, 2])
     plain, whole, part = (
         gradients(objective(model, x, y, streams(6))[0], model)
@@ -186,7 +178,7 @@ def test_the_regulariser_moves_one_layer_and_the_classification_loss_all(layer):
 
 
 def test_a_layer_is_found_behind_wrappers_and_by_no_wrong_name():
-    inner, x, y = smooth(), images(3, (6,)).double(), torch.tensor([0, 1, 2])
+    inner, x, y = smooth().train(), images(3, (6,)).double(), torch.tensor([0, 1, 2])
     expected = gradients(DeepDefense(layer="3")(inner, x, y, streams(3))[0], inner)
     fabric = Fabric(accelerator="cpu", devices=1)
     wrapped = fabric.setup(copy.deepcopy(inner))
@@ -294,7 +286,7 @@ def test_the_exponent_stops_where_an_image_is_nearly_black():
 
 def test_combined_with_adversarial_training():
     """DD supplement 2: the cross-entropy on FGS examples is added."""
-    model, x = smooth(), images(6, (6,)).double()
+    model, x = smooth().train(), images(6, (6,)).double()
     y = torch.tensor([0, 1, 2, 0, 1, 2])
     adversarial = Adversarial(attack=FGSM(Linf(0.1)))
     base = Total((Standard(), adversarial))

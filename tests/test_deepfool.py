@@ -11,7 +11,15 @@ from holdfast.errors import InputError
 from holdfast.random import Stream
 from holdfast.threat import L1, L2, Linf
 from tests.digits import digits, digits_network
-from tests.toys import Saturated, Wrapped, images, random_linear, small_network, two_class
+from tests.toys import (
+    Saturated,
+    Wrapped,
+    images,
+    random_linear,
+    small_network,
+    smooth,
+    two_class,
+)
 
 THREATS = {"linf": Linf(math.inf), "l2": L2(math.inf)}
 each_norm = pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -19,14 +27,6 @@ each_norm = pytest.mark.parametrize("norm", ["linf", "l2"])
 
 def streams(count):
     return Stream.of(0, torch.arange(count))
-
-
-def smooth(seed=0, classes=3):
-    """A small smooth network in float64, for finite differences."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        layers = [nn.Flatten(), nn.Linear(6, 5), nn.Softplus(), nn.Linear(5, classes)]
-        return nn.Sequential(*layers).double().eval()
 
 
 @each_norm

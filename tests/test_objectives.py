@@ -35,25 +35,13 @@ from holdfast.training import (
 )
 from tests.cases import DENOISERS, OBJECTIVES, WITH_NETWORK
 from tests.digits import digits_network
-from tests.toys import Linear, Wrapped, images, small_network
+from tests.toys import Linear, Two, Wrapped, images, small_network
 
 ARCHITECTURE = Architecture(name="small", shape=(1, 8, 8), classes=10)
 
 
 def streams(count, step=0):
     return Stream.of(0, torch.arange(count)).fold("train", step)
-
-
-class Two(nn.Module):
-    """Two parameters: logits (a·x, b·x) of a one-pixel image."""
-
-    def __init__(self, a=1.0, b=-0.5):
-        super().__init__()
-        self.a, self.b = nn.Parameter(torch.tensor(a)), nn.Parameter(torch.tensor(b))
-
-    def forward(self, x):
-        pixel = x.flatten(1)[:, 0]
-        return torch.stack([self.a * pixel, self.b * pixel], dim=1)
 
 
 def softmax(z0, z1):

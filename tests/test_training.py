@@ -26,7 +26,7 @@ from holdfast.training import (
     train_data,
 )
 from holdfast.training.feed import order
-from tests.toys import Linear
+from tests.toys import Linear, Two
 
 SMALL = Architecture(name="mlp", shape=(1, 8, 8), classes=10)
 
@@ -37,18 +37,6 @@ def digits(limit=256):
 
 def streams(count):
     return Stream.of(0, torch.arange(count))
-
-
-class Two(nn.Module):
-    """Two parameters: logits (a·x, b·x) of a one-pixel image."""
-
-    def __init__(self, a=1.0, b=-0.5):
-        super().__init__()
-        self.a, self.b = nn.Parameter(torch.tensor(a)), nn.Parameter(torch.tensor(b))
-
-    def forward(self, x):
-        pixel = x.flatten(1)[:, 0]
-        return torch.stack([self.a * pixel, self.b * pixel], dim=1)
 
 
 def by_hand(z0, z1, label):

@@ -92,3 +92,23 @@ class Wrapped(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.function(x)
+
+
+class Two(nn.Module):
+    """Two parameters: logits (a·x, b·x) of a one-pixel image."""
+
+    def __init__(self, a: float = 1.0, b: float = -0.5) -> None:
+        super().__init__()
+        self.a, self.b = nn.Parameter(torch.tensor(a)), nn.Parameter(torch.tensor(b))
+
+    def forward(self, x: Tensor) -> Tensor:
+        pixel = x.flatten(1)[:, 0]
+        return torch.stack([self.a * pixel, self.b * pixel], dim=1)
+
+
+def smooth(seed: int = 0, classes: int = 3) -> nn.Module:
+    """A small smooth network in float64, in evaluation mode, for finite differences."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        layers = [nn.Flatten(), nn.Linear(6, 5), nn.Softplus(), nn.Linear(5, classes)]
+        return nn.Sequential(*layers).double().eval()

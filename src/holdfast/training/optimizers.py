@@ -86,24 +86,12 @@ class Adam:
         return optim.Adam(parameters, lr=lr, betas=betas, weight_decay=weight_decay)
 
 
-@dataclass(frozen=True, kw_only=True)
-class AdamW:
+class AdamW(Adam):
     """Adam whose weight decay shrinks the weights themselves.
-
-    Attributes:
-        beta1: decay of the gradient's mean, in [0, 1).
-        beta2: decay of its square's mean, in [0, 1).
 
     Reference:
         Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019.
     """
-
-    beta1: float = 0.9
-    beta2: float = 0.999
-
-    def __post_init__(self) -> None:
-        _check_share("beta1", self.beta1)
-        _check_share("beta2", self.beta2)
 
     def build(
         self, parameters: Iterable[nn.Parameter], lr: float, weight_decay: float
