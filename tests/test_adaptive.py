@@ -25,7 +25,7 @@ from holdfast.declarations import (
 from holdfast.defenses import GaussianNoise, StraightThrough
 from holdfast.errors import GradientError, InputError, ModelError
 from holdfast.goals import Minus
-from holdfast.gradients import Average, autograd, jacobian
+from holdfast.gradients import Average, Forward, autograd
 from holdfast.random import Stream, drawing_from
 from holdfast.threat import L2, Linf
 from holdfast.votes import Vote
@@ -100,7 +100,7 @@ class TestStraightThrough:
 
     def test_all_class_gradients_pass_at_once(self):
         model = nn.Sequential(StraightThrough(Threshold()), random_linear(3, 36))
-        _, grad = jacobian(model, images(2))
+        grad = Forward(model, images(2)).gradients()
         assert torch.allclose(grad.flatten(2), model[1].weight.expand(2, -1, -1))
 
     def test_shapes_must_agree(self):

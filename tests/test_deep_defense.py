@@ -163,6 +163,45 @@ def test_the_gradient_is_that_of_all_class_gradients_kept():
             assert torch.allclose(grad, theirs[name], rtol=1e-7)
 
 
+@pytest.mark.parametrize("p", [2.0, math.inf])
+def test_the_step_is_that_of_the_loop_over_classes(p):
+    """To 1e-9, in several steps: every class has its own gradient, and all keep their graph."""
+    model, x = smooth(classes=4), images(5, (6,), seed=2).double()
+    model[1].weight.data *= 3  # boundaries that one step does not reach
+    model[3].bias.data -= model(x).mean(dim=0).detach()  # and that are within the box
+    with torch.no_grad():
+        y = model(x).argmax(dim=1)
+    objective = DeepDefense(weight=1.0, c=2.0, p=p, steps=4, overshoot=0.02)
+    _, logs = objective(model, x, y, streams(5))
+    lengths, most = [], 0
+    for image, label in zip(x, y.tolist(), strict=True):
+        total, steps = torch.zeros(6, dtype=torch.float64), 0
+        while steps < 4 and model((image + 1.02 * total)[None]).argmax() == label:
+            total, steps = total + looped_step(model, image + 1.02 * total, label, p), steps + 1
+        lengths.append(1.02 * torch.linalg.vector_norm(total, p))
+        most = max(most, steps)
+    assert most > 1
+    expected = (-2.0 * torch.stack(lengths) / norm(x, p)).exp().mean()
+    assert float(logs["regularizer"].detach()) == pytest.approx(float(expected.detach()), rel=1e-9)
+    ours, theirs = gradients(logs["regularizer"], model), gradients(expected, model)
+    for name, grad in ours.items():
+        assert torch.allclose(grad, theirs[name], rtol=1e-9, atol=1e-12)
+
+
+def looped_step(model, at, label, p):
+    """DeepFool's step for one image by a loop over the classes, differentiable throughout."""
+    at = at if at.requires_grad else at.clone().requires_grad_()
+    z, ways = model(at[None])[0], []
+    for k in range(len(z)):
+        if k != label:
+            f = z[k] - z[label]
+            (w,) = torch.autograd.grad(f, at, create_graph=True)
+            length = torch.linalg.vector_norm(w, 1 if p == math.inf else 2)
+            direction = w.sign() if p == math.inf else w / length
+            ways.append((f.abs() / length) * direction)
+    return min(ways, key=lambda way: float(torch.linalg.vector_norm(way.detach(), p)))
+
+
 @pytest.mark.parametrize("layer", ["1", "3"])
 def test_the_regulariser_moves_one_layer_and_the_classification_loss_all(layer):
     model, x = smooth().train(), images(6, (6,)).double()

@@ -9,7 +9,7 @@ from holdfast.attacks import PGD
 from holdfast.counting import Counted
 from holdfast.defenses import GaussianNoise
 from holdfast.errors import GradientError, InputError
-from holdfast.gradients import Average, Evolution, autograd, jacobian
+from holdfast.gradients import Average, Evolution, Forward, autograd
 from holdfast.random import Stream, drawing_from
 from holdfast.threat import Linf
 from holdfast.types import Scored
@@ -226,40 +226,44 @@ def test_parameters_of_evolution_are_checked(wrong):
 
 
 @pytest.mark.parametrize("create_graph", [False, True])
-def test_jacobian_is_each_class_gradient(create_graph):
+def test_each_class_has_its_gradient(create_graph):
     model, x = small_network(), images(3)
-    logits, grads = jacobian(model, x, create_graph=create_graph)
+    forward = Forward(model, x)
+    grads = forward.gradients(again=True, create_graph=create_graph)
     variable = x.clone().requires_grad_()
     expected = model(variable)
-    assert torch.allclose(logits, expected)
+    assert torch.allclose(forward.logits, expected)
     for k in range(4):
         (grad,) = torch.autograd.grad(expected[:, k].sum(), variable, retain_graph=True)
         assert torch.allclose(grads[:, k], grad, atol=1e-6)
     assert grads.requires_grad == create_graph
     chosen = torch.tensor([[3, 1], [0, 2], [2, 2]])
-    some = jacobian(model, x, chosen)[1]
+    some = forward.gradients(chosen)
     assert torch.allclose(some, grads[torch.arange(3)[:, None], chosen], atol=1e-6)
 
 
-def test_jacobian_of_logits_minus_a_class():
+def test_gradients_of_logits_minus_a_class():
     model, x, y = small_network(), images(3), torch.tensor([1, 3, 0])
-    whole = jacobian(model, x)[1]
-    logits, grads = jacobian(model, x, torch.tensor([[0, 2]] * 3), minus=y)
+    forward = Forward(model, x)
+    whole = forward.gradients(again=True)
+    grads = forward.gradients(torch.tensor([[0, 2]] * 3), minus=y)
     row = torch.arange(3)
-    assert torch.allclose(logits, model(x))
+    assert torch.allclose(forward.logits, model(x))
     assert torch.allclose(grads, whole[:, [0, 2]] - whole[row, y][:, None], atol=1e-6)
 
 
-def test_jacobian_counts_a_backward_pass_for_every_class():
+def test_a_backward_pass_is_counted_for_every_class():
     model, x = small_network(), images(3)
     counted = Counted(model, torch.arange(3))
     with drawing_from(Stream.of(0, torch.arange(3))):
-        jacobian(counted, x)
-        jacobian(counted, x, torch.tensor([[0, 1]] * 3))
+        Forward(counted, x).gradients()
+        forward = Forward(counted, x)
+    forward.gradients(torch.tensor([[0, 1]] * 3), again=True)
+    forward.gradients(torch.tensor([[2]] * 3))
     assert counted.forwards.tolist() == [2, 2, 2]
-    assert counted.backwards.tolist() == [6, 6, 6]
+    assert counted.backwards.tolist() == [7, 7, 7]
 
 
-def test_jacobian_without_a_gradient_says_so():
+def test_a_model_without_a_gradient_says_so():
     with pytest.raises(GradientError, match="BPDA"):
-        jacobian(Wrapped(lambda x: x.detach().flatten(1)), images(2))
+        Forward(Wrapped(lambda x: x.detach().flatten(1)), images(2)).gradients()

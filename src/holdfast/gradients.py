@@ -1,10 +1,9 @@
 """Gradient estimators: from a score to its value and gradient at x, in true scale and sign.
 
-They plug into every gradient attack that ascends a score; `jacobian` serves those that look at
-every class. `autograd` is the exact gradient. `Average` is the mean over
-copies: with noise on the image it is the second-order attack's gradient (SO equation 4), without it
-is expectation over transformation, EOT, over the model's own randomness. `Evolution` needs scores
-alone.
+They plug into every gradient attack that ascends a score; `Forward` serves those that look at every
+class. `autograd` is the exact gradient. `Average` is the mean over copies: with noise on the image
+it is the second-order attack's gradient (SO equation 4), without it is expectation over
+transformation, EOT, over the model's own randomness. `Evolution` needs scores alone.
 """
 
 import math
@@ -193,36 +192,45 @@ class Evolution:
         return (expand(rise, draws) * draws).unflatten(0, (count, len(x))).sum(dim=0)
 
 
-def jacobian(
-    model: Model,
-    x: Images,
-    classes: Int[Tensor, "n c"] | None = None,
-    *,
-    minus: Labels | None = None,
-    create_graph: bool = False,
-) -> tuple[Logits, Float[Tensor, "n c *image"]]:
-    """Logits, and the gradient of every class's logit, from one forward and one backward pass.
+class Forward:
+    """A forward pass that is kept, to take gradients of its logits at the images more than once.
 
     Args:
         model: maps (N, C, H, W) to logits (N, K).
-        x: (N, C, H, W) images.
-        classes: (N, c) which logits to differentiate for each image; all K by default.
-        minus: (N,) a class whose logit is subtracted first, at no further cost.
-        create_graph: keep the graph, so that the gradients can be differentiated themselves.
+        x: (N, C, H, W) images; their own graph is kept.
 
-    Returns:
-        Logits (N, K) and gradients (N, classes, C, H, W).
-
-    Raises:
-        GradientError: if no gradient reaches the images.
+    Attributes:
+        logits: (N, K), with their graph.
     """
-    with torch.enable_grad(), backwards_at_once() as carried:
-        x = x if create_graph and x.requires_grad else x.detach().requires_grad_()
-        logits = logits_of(model, x)
+
+    def __init__(self, model: Model, x: Images) -> None:
+        with torch.enable_grad(), backwards_at_once() as self._at_once:
+            self._x = x if x.requires_grad else x.detach().requires_grad_()
+            self.logits: Logits = logits_of(model, self._x)
+
+    def gradients(
+        self,
+        classes: Int[Tensor, "n c"] | None = None,
+        *,
+        minus: Labels | None = None,
+        again: bool = False,
+        create_graph: bool = False,
+    ) -> Float[Tensor, "n c *image"]:
+        """The gradient of every class's logit, from one backward pass.
+
+        Args:
+            classes: (N, c) which logits to differentiate for each image; all K by default.
+            minus: (N,) a class whose logit is subtracted first, at no further cost.
+            again: keep the pass for further gradients.
+            create_graph: keep the gradients' own graph too, to differentiate them.
+
+        Raises:
+            GradientError: if no gradient reaches the images.
+        """
+        logits, x = self.logits, self._x
         if classes is None:
-            every = torch.arange(logits.shape[1], device=x.device)
-            classes = every.expand(len(x), -1)
-        carried[0] = classes.shape[1]
+            classes = torch.arange(logits.shape[1], device=x.device).expand(len(x), -1)
+        self._at_once[0] = classes.shape[1]
         select = torch.nn.functional.one_hot(classes.T, logits.shape[1]).to(logits.dtype)
         if minus is not None:
             select = select - torch.nn.functional.one_hot(minus, logits.shape[1])
@@ -234,13 +242,13 @@ def jacobian(
                 x,
                 select if together else select[0],  # (k, N, K), one cotangent for each class
                 is_grads_batched=together,
+                retain_graph=again or create_graph,
                 create_graph=create_graph,
                 allow_unused=True,
             )
         if grad is None:
             raise GradientError(_NO_GRADIENT)
-    grads = grad.transpose(0, 1) if together else grad[:, None]
-    return logits if create_graph else logits.detach(), grads
+        return grad.transpose(0, 1) if together else grad[:, None]
 
 
 def _differentiate(score: Score, x: Tensor) -> Slope:

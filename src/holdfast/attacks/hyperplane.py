@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from holdfast.gradients import jacobian
+from holdfast.gradients import Forward
 from holdfast.random import Stream, drawing_from
 from holdfast.tensors import norm, widest
 from holdfast.threat import finite
@@ -59,14 +59,15 @@ def nearest_plane(
         create_graph: keep the graph, to differentiate the plane in the model's weights.
     """
     with drawing_from(rng):
-        plane, nearest = _nearest(*jacobian(model, x.detach(), others, minus=y), y, others, p)
-    if create_graph:
-        # The choice has no derivative, so only the chosen boundary's gradient needs its graph: one
-        # backward pass to differentiate, not one for every class.
-        others = others.gather(1, nearest[:, None])
-        with drawing_from(rng):
-            again = jacobian(model, x, others, minus=y, create_graph=True)
-        plane, _ = _nearest(*again, y, others, p)
+        forward = Forward(model, x if create_graph else x.detach())
+        grads = forward.gradients(others, minus=y, again=create_graph)
+        plane, nearest = _nearest(forward.logits.detach(), grads, y, others, p)
+        if create_graph:
+            # The choice has no derivative, so only the chosen boundary's gradient needs its graph:
+            # one backward pass to differentiate, not one for every class.
+            others = others.gather(1, nearest[:, None])
+            grads = forward.gradients(others, minus=y, create_graph=True)
+            plane, _ = _nearest(forward.logits, grads, y, others, p)
     return plane
 
 
