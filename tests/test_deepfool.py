@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -278,3 +279,13 @@ def test_each_step_begins_where_the_box_left_the_image():
     assert torch.allclose(seen[1].x.flatten(), torch.tensor([1.0, 0.18]), atol=1e-6)
     # There the value is -0.32 and the slope (-1, 1): 0.16 back along the first pixel.
     assert torch.allclose(seen[2].x.flatten(), torch.tensor([0.84, 0.34]), atol=1e-6)
+
+
+@each_norm
+def test_a_point_beyond_the_budget_leads_the_search_to_one_within(norm):
+    """The boundary is at 0.1, the overshoot ends at 0.15, and the budget between them at 0.12."""
+    model, x = two_class(torch.tensor([1.0, 0.0]), 0.5), torch.full((1, 1, 1, 2), 0.4)
+    threat = replace(THREATS[norm], eps=0.12)
+    x_adv = DeepFool(threat, overshoot=0.5, search=5)(model, x, torch.tensor([0]))
+    assert model(x_adv).argmax(dim=1).tolist() == [1]
+    assert threat.distance(x_adv, x).item() <= 0.12 * (1 + 1e-6)

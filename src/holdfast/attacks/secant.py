@@ -8,6 +8,9 @@ from holdfast.random import Stream
 from holdfast.tensors import expand
 from holdfast.types import Images, PerExample, Positions, Score
 
+#: Least share of the segment that a step goes.
+_LEAST = 1e-3
+
 
 def secant_search(
     score: Score,
@@ -45,7 +48,8 @@ def secant_search(
     near, far = x0[position], held.image[position]
     below, above = (margin[position] for margin in ends)
     for step in range(steps):
-        share = (-below / (above - below)).nan_to_num(0.5).clamp(0, 1)
+        # A straight margin is met at 0 exactly, which is not beyond: hence a least step.
+        share = (-below / (above - below)).nan_to_num(0.5).clamp(_LEAST, 1)
         x = (near + expand(share.to(near), near) * (far - near)).clamp(0, 1)
         value, reached = query(score, x, rng.fold("step", step))
         held.offer(x, reached, position)
