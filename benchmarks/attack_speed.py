@@ -108,6 +108,7 @@ def main() -> None:
     for contest in contests:
         print(f"{contest.name}, {contest.threat} ...", file=sys.stderr, flush=True)
         lines.append(measure(contest, model, x, y, options.rounds, clock))
+        print(lines[-1], file=sys.stderr, flush=True)
     print(markdown(lines))
 
 
