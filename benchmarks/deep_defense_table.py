@@ -20,35 +20,19 @@ from torch import Tensor, nn
 
 from holdfast import data
 from holdfast.attacks import FGSM, Attack, DeepFool
+from holdfast.evaluation import Evaluation, Protocol, evaluate
 from holdfast.models import loading
-from holdfast.relative import accuracies_at, reference_size
-from holdfast.tensors import norm
+from holdfast.relative import accuracies_at, image_norms, reference_size, relative_lengths
 from holdfast.threat import L2, Linf
 
-BATCH = 500
 
-
-def attacked(model: nn.Module, x: Tensor, y: Tensor, attack: Attack) -> Tensor:
-    parts = [
-        attack(model, a, b, seed=0) for a, b in zip(x.split(BATCH), y.split(BATCH), strict=True)
-    ]
-    return torch.cat(parts)
-
-
-def right(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    with torch.no_grad():
-        return torch.cat([model(part).argmax(dim=1) for part in x.split(BATCH)]) == y
-
-
-def relative_length(model: nn.Module, x: Tensor, y: Tensor) -> np.ndarray:
-    """‖Δ‖₂ / ‖x‖₂ of each image; 0 where it is misclassified (DD equation 7)."""
-    x_adv = attacked(model, x, y, DeepFool(L2(math.inf)))
-    return (norm(x_adv - x, 2) / norm(x, 2)).double().numpy()
+def attacked(model: nn.Module, x: Tensor, y: Tensor, attack: Attack) -> Evaluation:
+    return evaluate(model, x, y, {"attack": attack}, protocol=Protocol(batch_size=500, keep=0))
 
 
 def error_of(model: nn.Module, x: Tensor, y: Tensor, eps: float) -> float:
-    x_adv = attacked(model, x, y, FGSM(Linf(eps)))
-    return 1 - right(model, x_adv, y).double().mean().item()
+    error: float = 1 - attacked(model, x, y, FGSM(Linf(eps))).cells[0]["robust_accuracy"]
+    return error
 
 
 def main() -> None:
@@ -68,10 +52,13 @@ def main() -> None:
     sizes = [0.01 * step for step in range(1, 101)]
     eps_ref = reference_size(lambda eps: error_of(regularized, x, y, eps), sizes, tolerance=1e-3)
     print(f"{len(x)} images, ε_ref {eps_ref:.3f}\n")
+    norms = image_norms(x)
     draw = np.random.default_rng(0).integers(len(x), size=(1000, len(x)))
     lines, first = [], None
     for spec, model in models.items():
-        rho = relative_length(model, x, y)
+        found = attacked(model, x, y, DeepFool(L2(math.inf)))
+        rows = found.rows[found.rows["attack"] == "attack"]
+        rho = relative_lengths(rows, norms)
         first = rho if first is None else first
         ratios = rho[draw].mean(axis=1) / first[draw].mean(axis=1)
         low, high = np.quantile(ratios, [0.025, 0.975])
@@ -79,7 +66,7 @@ def main() -> None:
         lines.append(
             {
                 "network": Path(spec).name,
-                "accuracy": f"{100 * right(model, x, y).double().mean():.2f}",
+                "accuracy": f"{100 * found.cells[0]['clean_accuracy']:.2f}",
                 "ρ₂": f"{rho.mean():.4f}",
                 "times": f"{rho.mean() / first.mean():.2f} [{low:.2f}, {high:.2f}]",
                 **{name: f"{100 * value:.2f}" for name, value in at.items()},

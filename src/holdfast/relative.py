@@ -27,14 +27,10 @@ def image_norms(x: Float[Tensor, "n *image"]) -> pd.DataFrame:
     return pd.DataFrame({"l2": norm(wide, 2).numpy(), "linf": norm(wide, math.inf).numpy()})
 
 
-def rho(rows: pd.DataFrame, norms: pd.DataFrame, p: float = 2.0) -> float:
-    """ρ = 1/|D| Σ_k ‖Δ_k‖_p / ‖x_k‖_p (DD equation 7; equation 2 of its supplement for p = ∞).
-
-    For ρ₂ the rows are those of DeepFool without a limit; for ρ∞ those of FGS, at the smallest size
-    that fools half of the images. An image that is misclassified before the attack has Δ = 0, since
-    Holdfast leaves it alone; DD's code moves it over the boundary of the class that is predicted,
-    which needs attacks on predictions in place of labels. An image that DeepFool
-    did not fool is left alone too, and counts with Δ = 0: ρ is never too large for that.
+def relative_lengths(
+    rows: pd.DataFrame, norms: pd.DataFrame, p: float = 2.0
+) -> Float[np.ndarray, " n"]:
+    """‖Δ_k‖_p / ‖x_k‖_p of every row; `rho` is their mean.
 
     Args:
         rows: of one attack at one size, as `holdfast.evaluate` writes them.
@@ -49,7 +45,21 @@ def rho(rows: pd.DataFrame, norms: pd.DataFrame, p: float = 2.0) -> float:
     length = rows[column].to_numpy()
     if ((size == 0) & (length > 0)).any():
         raise InputError("an image is all black, so nothing can be said relatively to its norm.")
-    return float(np.mean(length / np.where(size > 0, size, 1)))
+    relative: np.ndarray = length / np.where(size > 0, size, 1)
+    return relative
+
+
+def rho(rows: pd.DataFrame, norms: pd.DataFrame, p: float = 2.0) -> float:
+    """ρ = 1/|D| Σ_k ‖Δ_k‖_p / ‖x_k‖_p (DD equation 7; equation 2 of its supplement for p = ∞).
+
+    For ρ₂ the rows are those of DeepFool without a limit; for ρ∞ those of FGS, at the smallest size
+    that fools half of the images. An image that is misclassified before the attack has Δ = 0, since
+    Holdfast leaves it alone; DD's code moves it over the boundary of the class that is predicted,
+    which needs attacks on predictions in place of labels. An image that DeepFool
+    did not fool is left alone too, and counts with Δ = 0: ρ is never too large for that.
+    Arguments and errors are those of `relative_lengths`.
+    """
+    return float(relative_lengths(rows, norms, p).mean())
 
 
 def mean_length(rows: pd.DataFrame, p: float = 2.0) -> float:
