@@ -14,6 +14,7 @@ from holdfast.errors import InputError, MissingFileError, UnknownNameError
 from holdfast.files import read_json, read_tensors
 from holdfast.models import Architecture
 from holdfast.models.checkpoint import MODEL
+from holdfast.models.loading import fingerprint
 from holdfast.threat import Linf
 from holdfast.training import (
     SGD,
@@ -329,7 +330,7 @@ def test_fine_tuning_begins_with_the_given_weights(tmp_path):
     assert all(torch.equal(value, before[name]) for name, value in start.state_dict().items())
     same, _ = start_from(tmp_path / "plain" / MODEL)
     assert all(torch.equal(value, before[name]) for name, value in same.state_dict().items())
-    assert read_json(tmp_path / "b" / "run.json")["settings"]["from"] is not None
+    assert read_json(tmp_path / "b" / "run.json")["settings"]["from"] == fingerprint(start)
     odd = data.Data.of(torch.rand(20, 1, 8, 8), torch.arange(20) % 3)
     with pytest.raises(InputError, match="10 classes, but the data"):
         train_data(SMALL, odd, Standard(), schedule, {}, tmp_path / "c", start=start)

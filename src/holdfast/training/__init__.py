@@ -33,6 +33,7 @@ from holdfast.training.rates import OneCycle as OneCycle
 from holdfast.training.rates import StepDecay as StepDecay
 from holdfast.training.rates import WarmUp as WarmUp
 from holdfast.training.run import train_data as train_data
+from holdfast.training.schedule import Schedule as Schedule
 from holdfast.training.selection import Selection as Selection
 from holdfast.training.signs import AlongSigns as AlongSigns
 from holdfast.training.signs import Signs as Signs
@@ -43,7 +44,6 @@ from holdfast.training.stored import stored as stored
 from holdfast.training.surrogate import Surrogate as Surrogate
 from holdfast.training.surrogate import distill as distill
 from holdfast.training.surrogate import substitute as substitute
-from holdfast.training.trainer import Schedule as Schedule
 from holdfast.training.trainer import TrainingError as TrainingError
 from holdfast.training.trainer import fit as fit
 from holdfast.training.validation import Validation as Validation

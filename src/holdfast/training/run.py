@@ -20,8 +20,9 @@ from holdfast.results import Run
 from holdfast.training.checkpoint import CHECKPOINT
 from holdfast.training.hooks import Hook
 from holdfast.training.processes import first
+from holdfast.training.schedule import Schedule
 from holdfast.training.selection import Selection
-from holdfast.training.trainer import Schedule, fit
+from holdfast.training.trainer import fit
 from holdfast.training.validation import Validation, hold_out
 from holdfast.types import Objective
 

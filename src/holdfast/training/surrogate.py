@@ -25,7 +25,7 @@ from holdfast.random import Stream
 from holdfast.tensors import device_of, eval_mode
 from holdfast.training.objectives.standard import Standard
 from holdfast.training.run import train_data
-from holdfast.training.trainer import Schedule
+from holdfast.training.schedule import Schedule
 from holdfast.types import Images, Labels, Model
 from holdfast.votes import take_votes
 

@@ -8,9 +8,8 @@ for networks whose operations have deterministic kernels, as convolutions have i
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 import torch
@@ -19,19 +18,19 @@ from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from torch import Tensor, nn
 
 from holdfast.data import Data
-from holdfast.errors import HoldfastError, InputError, unknown
+from holdfast.errors import HoldfastError, unknown
 from holdfast.files import write_table
 from holdfast.models.registry import Architecture
 from holdfast.progress import Progress, silent
 from holdfast.random import Stream, hash_seed, seed_global_generators
 from holdfast.training.average import Average
 from holdfast.training.checkpoint import CHECKPOINT, State, load_state, save_state
+from holdfast.training.clock import Clock
 from holdfast.training.feed import Feed, Load
 from holdfast.training.hooks import Hook
 from holdfast.training.journal import Terms, not_finite
-from holdfast.training.optimizers import Adam, OptimizerSpec
-from holdfast.training.processes import Processes, gather_gradients, in_precision, repeatable
-from holdfast.training.rates import Cosine, Rate
+from holdfast.training.processes import gather_gradients, in_precision, repeatable
+from holdfast.training.schedule import Schedule
 from holdfast.training.selection import Selection
 from holdfast.training.validation import Validation
 from holdfast.types import Objective
@@ -44,69 +43,6 @@ STEPS_BETWEEN_LOOKS = 16
 
 class TrainingError(HoldfastError, RuntimeError):
     """Training cannot go on."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """How to train, whatever the objective.
-
-    Attributes:
-        epochs: passes over the data, at least 1.
-        batch_size: examples in a step, over all processes and parts.
-        optimizer: how a step is made of a gradient.
-        lr: learning rate, positive; ``rate`` multiplies it.
-        rate: factor of the learning rate over time.
-        weight_decay: of all parameters, at least 0.
-        clip: largest ℓ2 norm of the whole gradient, which is scaled down to it; None for no limit.
-        accumulate: parts of each process's share of a step, computed one after the other, for
-            batches that do not fit into memory; at least 1.
-        average: decay in (0, 1) of a moving average of the weights, which then are the ones that
-            are validated and handed over; None for none.
-        seed: of the order of the data, dropout and the objective's draws.
-        precision: "32-true"; "bf16-mixed", several times faster where the hardware has it; or
-            "16-mixed", with a scaled loss, for GPUs without bfloat16.
-        accelerator: Fabric's: "auto", "cpu", "cuda", ...
-        processes: how many train together.
-    """
-
-    epochs: int
-    batch_size: int = 128
-    optimizer: OptimizerSpec = field(default_factory=Adam)
-    lr: float = 1e-3
-    rate: Rate = field(default_factory=Cosine)
-    weight_decay: float = 0.0
-    clip: float | None = None
-    accumulate: int = 1
-    average: float | None = None
-    seed: int = 0
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    accelerator: str = "auto"
-    processes: Processes = field(default_factory=Processes)
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "accumulate"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}, but must be at least 1.")
-        if not 0 < self.lr < float("inf"):
-            raise InputError(f"lr is {self.lr}, but a learning rate is positive.")
-        if not self.weight_decay >= 0:
-            raise InputError(f"weight_decay is {self.weight_decay}, but cannot be negative.")
-        if self.clip is not None and not self.clip > 0:
-            raise InputError(f"clip is {self.clip}, but the gradient's largest norm is positive.")
-        if self.average is not None and not 0 < self.average < 1:
-            raise InputError(f"average is {self.average}, but a decay lies between 0 and 1.")
-
-    def launch(self) -> Fabric:
-        """Start the processes, or find them started."""
-        return self.processes.launch(self.accelerator, self.precision)
-
-    def record(self) -> dict[str, Any]:
-        """As JSON can hold it."""
-        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        plain = (int, float, str, type(None))
-        return {
-            k: value if isinstance(value, plain) else repr(value) for k, value in values.items()
-        }
 
 
 def fit(
@@ -170,7 +106,7 @@ def fit(
     feed = Feed(data, schedule.batch_size, schedule.accumulate, schedule.seed, fabric)
     journal, total = state.journal, feed.steps * schedule.epochs
     between = 1 if fabric.device.type == "cpu" else STEPS_BETWEEN_LOOKS
-    clock = _Clock()
+    clock = Clock()
     if not fabric.is_global_zero:
         progress = silent
     progress.start(f"train {architecture.name}", total, journal.step)
@@ -350,42 +286,6 @@ class _Keeper:
             f"{what}: training has diverged; {last}; begin again with a smaller lr, a warm-up or "
             "clipped gradients."
         )
-
-
-class _Clock:
-    """Images a second of this process's epoch, and the time left."""
-
-    def __init__(self) -> None:
-        self._began = self._epoch = time.monotonic()
-        self._steps = self._images = 0
-        self._seconds = 0.0
-
-    def count(self, images: int) -> None:
-        """A step is made."""
-        self._steps += 1
-        self._images += images
-
-    def brief(self, steps: int) -> str:
-        """For the progress bar, ``steps`` before the end."""
-        now = time.monotonic()
-        left = (now - self._began) / self._steps * steps
-        speed = self._images / (now - self._epoch)
-        return f"{speed:.0f} images/s, {left // 60:.0f}:{left % 60:02.0f} left"
-
-    def stop(self) -> None:
-        """The epoch's steps are made; validation comes."""
-        self._seconds = time.monotonic() - self._epoch
-
-    def restart(self) -> dict[str, float]:
-        """The epoch's speed; the next begins. Of an epoch that was resumed only this part."""
-        now = time.monotonic()
-        found = {
-            "seconds": self._seconds,
-            "images_per_second": self._images / self._seconds,
-            "validation_seconds": now - self._epoch - self._seconds,
-        }
-        self._images, self._epoch = 0, now
-        return found
 
 
 def _check_metric(selection: Selection, logged: set[str], validation: Validation | None) -> None:
