@@ -50,12 +50,14 @@ class SGD:
         self, parameters: Iterable[nn.Parameter], lr: float, weight_decay: float
     ) -> optim.Optimizer:
         """See `OptimizerSpec`."""
+        parameters = list(parameters)
         return optim.SGD(
             parameters,
             lr=lr,
             momentum=self.momentum,
             nesterov=self.nesterov,
             weight_decay=weight_decay,
+            fused=_on_cpu(parameters),
         )
 
 
@@ -82,8 +84,14 @@ class Adam:
         self, parameters: Iterable[nn.Parameter], lr: float, weight_decay: float
     ) -> optim.Optimizer:
         """See `OptimizerSpec`."""
-        betas = (self.beta1, self.beta2)
-        return optim.Adam(parameters, lr=lr, betas=betas, weight_decay=weight_decay)
+        parameters = list(parameters)
+        return optim.Adam(
+            parameters,
+            lr=lr,
+            betas=(self.beta1, self.beta2),
+            weight_decay=weight_decay,
+            fused=_on_cpu(parameters),
+        )
 
 
 class AdamW(Adam):
@@ -97,8 +105,14 @@ class AdamW(Adam):
         self, parameters: Iterable[nn.Parameter], lr: float, weight_decay: float
     ) -> optim.Optimizer:
         """See `OptimizerSpec`."""
-        betas = (self.beta1, self.beta2)
-        return optim.AdamW(parameters, lr=lr, betas=betas, weight_decay=weight_decay)
+        parameters = list(parameters)
+        return optim.AdamW(
+            parameters,
+            lr=lr,
+            betas=(self.beta1, self.beta2),
+            weight_decay=weight_decay,
+            fused=_on_cpu(parameters),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +144,17 @@ class RMSProp:
             alpha=self.alpha,
             momentum=self.momentum,
             weight_decay=weight_decay,
+            foreach=True,
         )
+
+
+def _on_cpu(parameters: list[nn.Parameter]) -> bool:
+    """Whether torch should step in its fused form, one pass over the weights.
+
+    On a CPU it is several times faster than torch's default there. On a GPU the default is fast,
+    and the fused form would forbid clipping under 16-bit precision.
+    """
+    return all(parameter.device.type == "cpu" for parameter in parameters)
 
 
 def _check_share(name: str, value: float) -> None:
