@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from safetensors import SafetensorError
@@ -16,6 +17,7 @@ from holdfast.files import read_json, read_tensors
 from holdfast.models import Architecture
 from holdfast.models.checkpoint import MODEL
 from holdfast.training import SGD, Adam, RMSProp, Schedule, Standard, fit, train_data
+from holdfast.training import trainer as trainer_file
 from holdfast.training.checkpoint import CHECKPOINT
 from tests.cases import OBJECTIVES
 
@@ -108,6 +110,26 @@ def test_killed_at_random_moments(tmp_path):
     assert abouts[0]["best_epoch"] == abouts[1]["best_epoch"]
     assert not (tmp_path / "killed" / CHECKPOINT).exists()
     assert not list((tmp_path / "killed").glob(".*.tmp"))
+
+
+def test_a_kill_between_the_last_checkpoint_and_the_tables_loses_no_epoch(tmp_path, monkeypatch):
+    schedule, arguments = Schedule(epochs=2), {"architecture": SMALL, "out": tmp_path}
+    write = trainer_file.write_table
+
+    def killed(path, table):
+        if len(table) == 2:
+            raise StopHereError
+        write(path, table)
+
+    monkeypatch.setattr(trainer_file, "write_table", killed)
+    with pytest.raises(StopHereError):
+        fit(SMALL.build(0), digits(), Standard(), schedule, **arguments)
+    monkeypatch.setattr(trainer_file, "write_table", write)
+    log = fit(SMALL.build(0), digits(), Standard(), schedule, **arguments)
+    assert (
+        pd.read_csv(tmp_path / "metrics.csv")["epoch"].tolist() == log["epoch"].tolist() == [1, 2]
+    )
+    assert len(pd.read_csv(tmp_path / "speed.csv")) == 2
 
 
 @pytest.mark.parametrize(

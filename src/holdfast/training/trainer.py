@@ -260,13 +260,17 @@ class _Keeper:
         if self._board is not None:
             self._board.log_metrics({**journal.log[-1], **journal.speed[-1]}, len(journal.log))
             self._save()
-            write_table(self._out / METRICS, pd.DataFrame(journal.log))
-            write_table(self._out / SPEED, pd.DataFrame(journal.speed))
+            self._write_tables()
 
     def finish(self) -> None:
-        """Let TensorBoard write the rest."""
+        """Write the rest."""
         if self._board is not None:
+            self._write_tables()  # of a process that was killed right after its last checkpoint
             self._board.finalize("success")
+
+    def _write_tables(self) -> None:
+        write_table(self._out / METRICS, pd.DataFrame(self._state.journal.log))
+        write_table(self._out / SPEED, pd.DataFrame(self._state.journal.speed))
 
     def _save(self) -> None:
         save_state(self._out / CHECKPOINT, self._state, self._architecture)
