@@ -211,6 +211,7 @@ def test_adv_train_ii_by_hand():
         lambda mode: Adversarial(attack=PGD(Linf(0.1), steps=2), attack_in_eval=mode),
         lambda mode: TRADES(threat=Linf(0.1), steps=2, attack_in_eval=mode),
         lambda mode: LogitPairing(attack=PGD(Linf(0.1), steps=2), attack_in_eval=mode),
+        lambda mode: EnsembleAdversarial(PGD(Linf(0.1), steps=2), [], attack_in_eval=mode),
     ],
 )
 def test_the_mode_of_the_attack_is_the_stated_one(make, in_eval):

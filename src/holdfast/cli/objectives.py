@@ -91,6 +91,7 @@ def ensemble(
     replace: bool = True,
     goal: Goal = goals.cross_entropy,
     draw: Share | None = None,
+    attack_in_eval: bool = True,
     data: Data,
     device: torch.device,
 ) -> Adversarial:
@@ -104,7 +105,9 @@ def ensemble(
         else:
             signs = Signs(model, data, Path(cache), name=name, goal=goal)
             static.append(_sized(AlongSigns(threat=threat, signs=signs), draw))
-    return EnsembleAdversarial(single, static, share=share, replace=replace)
+    return EnsembleAdversarial(
+        single, static, share=share, replace=replace, attack_in_eval=attack_in_eval
+    )
 
 
 def trades(

@@ -8,7 +8,12 @@ from holdfast.training.objectives.adversarial import Adversarial, against_predic
 
 
 def EnsembleAdversarial(
-    attack: Attack, static: Sequence[Attack], *, share: float = 0.5, replace: bool = True
+    attack: Attack,
+    static: Sequence[Attack],
+    *,
+    share: float = 0.5,
+    replace: bool = True,
+    attack_in_eval: bool = True,
 ) -> Adversarial:
     """Adversarial training, each batch with one random source among the model and static ones.
 
@@ -28,9 +33,15 @@ def EnsembleAdversarial(
         share: of the batch that is replaced, or of the loss.
         replace: see `Adversarial`; the paper replaces half of the batch (4.2), its code for MNIST
             averages the losses of a clean and an adversarial batch, ``replace=False``.
+        attack_in_eval: of the model in training, see `Adversarial`; static sources stay as they are.
 
     Reference:
         Tramèr et al., "Ensemble adversarial training", ICLR 2018, sections 3.4 and 4.2.
     """
     sources = tuple(against_prediction(each) for each in (attack, *static))
-    return Adversarial(attack=OneAtRandom(attacks=sources), share=share, replace=replace)
+    return Adversarial(
+        attack=OneAtRandom(attacks=sources),
+        share=share,
+        replace=replace,
+        attack_in_eval=attack_in_eval,
+    )
