@@ -33,7 +33,7 @@ def EnsembleAdversarial(
         share: of the batch that is replaced, or of the loss.
         replace: see `Adversarial`; the paper replaces half of the batch (4.2), its code for MNIST
             averages the losses of a clean and an adversarial batch, ``replace=False``.
-        attack_in_eval: of the model in training, see `Adversarial`; static sources stay as they are.
+        attack_in_eval: of the model in training, see `Adversarial`; static sources keep their mode.
 
     Reference:
         Tramèr et al., "Ensemble adversarial training", ICLR 2018, sections 3.4 and 4.2.
