@@ -25,6 +25,7 @@ from holdfast.attacks import PGD
 from holdfast.data import Data
 from holdfast.models import Architecture
 from holdfast.random import Stream
+from holdfast.tensors import eval_mode
 from holdfast.threat import Linf
 from holdfast.training import Adversarial, Schedule, Stability, fit
 from holdfast.types import Objective
@@ -34,8 +35,9 @@ Clock = Callable[[], float]
 
 def bare(network: nn.Module, x: Tensor, y: Tensor, to_images: int, to_weights: int) -> None:
     inside = x.clone().requires_grad_()
-    for _ in range(to_images):
-        torch.autograd.grad(functional.cross_entropy(network(inside), y), inside)
+    with eval_mode(network):  # as the attack has it, without dropout
+        for _ in range(to_images):
+            torch.autograd.grad(functional.cross_entropy(network(inside), y), inside)
     for _ in range(to_weights):
         functional.cross_entropy(network(x), y).backward()
     network.zero_grad()
