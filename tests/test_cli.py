@@ -364,6 +364,17 @@ def test_attack_specifications():
             registry.attack(wrong, Linf(0.1))
 
 
+@pytest.mark.parametrize("name", registry.ATTACKS)
+@pytest.mark.parametrize("norm", registry.NORMS)
+def test_the_record_of_an_attack_is_the_same_in_every_process(name, norm):
+    """Or a run that was broken off would not go on."""
+    try:
+        made = registry.attack(name, registry.NORMS[norm](0.5))
+    except InputError:  # not an attack of this norm
+        return
+    assert " at 0x" not in repr(made)
+
+
 def test_every_attack_of_the_library_has_a_name():
     made_of_attacks = {"Restarts", "EachTarget", "Then", "Worst", "BPDA"}
     presets = {

@@ -43,7 +43,7 @@ class Restarts(Attack):
         return _in_turn(self.attack, [score] * self.count, x0, rng, callback)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class EachTarget(Attack):
     """Make for the likeliest other classes on the clean image, one after another.
 
@@ -73,6 +73,13 @@ class EachTarget(Attack):
         if self.restarts < 1:
             raise InputError(f"restarts is {self.restarts}, but an attack runs at least once.")
         object.__setattr__(self, "threat", self.attack.threat)
+
+    def __repr__(self) -> str:
+        # The loss by its name: Python's own repr of a function is another in every process.
+        return (
+            f"EachTarget(attack={self.attack}, targets={self.targets}, "
+            f"loss={self.loss.__name__}, restarts={self.restarts})"
+        )
 
     def perturb(
         self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
