@@ -1,3 +1,4 @@
+import contextlib
 import inspect
 import json
 import math
@@ -365,14 +366,14 @@ def test_attack_specifications():
 
 
 @pytest.mark.parametrize("name", registry.ATTACKS)
-@pytest.mark.parametrize("norm", registry.NORMS)
-def test_the_record_of_an_attack_is_the_same_in_every_process(name, norm):
+def test_the_record_of_an_attack_is_the_same_in_every_process(name):
     """Or a run that was broken off would not go on."""
-    try:
-        made = registry.attack(name, registry.NORMS[norm](0.5))
-    except InputError:  # not an attack of this norm
-        return
-    assert " at 0x" not in repr(made)
+    made = []
+    for threat in registry.NORMS.values():
+        with contextlib.suppress(InputError):  # not an attack of this norm
+            made.append(repr(registry.attack(name, threat(0.5))))
+    assert made
+    assert not any(" at 0x" in record for record in made)
 
 
 def test_every_attack_of_the_library_has_a_name():
