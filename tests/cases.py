@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from holdfast import attacks, training
+from holdfast import attacks, certify, training
 from holdfast.attacks import Attack
+from holdfast.certify.bound import Bound
 from holdfast.threat import L1, L2, Linf
 from holdfast.types import Objective, Threat
 
@@ -187,4 +188,12 @@ DENOISERS: dict[str, Callable[[nn.Module], Objective]] = {
     "SupervisedDenoising": lambda network: training.SupervisedDenoising(
         sigma=0.4, classifier=training.Frozen(network, "classifier")
     ),
+}
+
+#: By the name on the command line.
+BOUNDS: dict[str, Bound] = {
+    "renyi": certify.renyi_radius,
+    "cohen": certify.cohen_radius,
+    "pixeldp": certify.pixeldp_radius,
+    "laplace": certify.laplace_radius,
 }

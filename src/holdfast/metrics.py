@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binom
 
-from holdfast.certify.elementwise import Array
+from holdfast.certify.bound import Array
 from holdfast.certify.intervals import share_interval
 
 CELL = ["attack", "norm", "eps"]

@@ -3,5 +3,8 @@
 from holdfast.certify.certify import ABSTAIN as ABSTAIN
 from holdfast.certify.certify import Certificates as Certificates
 from holdfast.certify.certify import certify as certify
+from holdfast.certify.cohen import cohen_radius as cohen_radius
 from holdfast.certify.intervals import ClopperPearson as ClopperPearson
+from holdfast.certify.laplace import laplace_radius as laplace_radius
+from holdfast.certify.pixeldp import pixeldp_radius as pixeldp_radius
 from holdfast.certify.renyi import renyi_radius as renyi_radius

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from holdfast.certify.elementwise import Array
+from holdfast.certify.bound import Array, Bound
+from holdfast.certify.cohen import cohen_radius
 from holdfast.certify.intervals import ClopperPearson, Counts, Interval, Limits
+from holdfast.certify.pixeldp import pixeldp_radius
 from holdfast.certify.renyi import renyi_radius
 from holdfast.checks import Checked, check_images, warn_if_training
 from holdfast.defenses import GaussianNoise
@@ -23,10 +25,13 @@ from holdfast.votes import take_votes
 #: What the noisy classifier predicts where the vote does not tell the two leading classes apart.
 ABSTAIN = -1
 
-#: (p1, p2, sigma) -> radius.
-Bound = Callable[..., Any]
-
-BOUNDS: Mapping[str, Bound] = MappingProxyType({"renyi": renyi_radius})
+BOUNDS: Mapping[str, Bound] = MappingProxyType(
+    {
+        "renyi": renyi_radius,
+        "cohen": cohen_radius,
+        "pixeldp": pixeldp_radius,
+    }
+)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta
 
-from holdfast.certify.elementwise import Array
+from holdfast.certify.bound import Array
 from holdfast.errors import InputError
 
 Counts = NDArray[np.int64]

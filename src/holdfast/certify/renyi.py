@@ -2,17 +2,16 @@
 
 import numpy as np
 
-from holdfast.certify.elementwise import Array, elementwise
-from holdfast.errors import InputError
+from holdfast.certify.bound import Array, bound, log_ratio
+from holdfast.certify.supremum import supremum
 
 #: Grid of log(α - 1); the optimum lies inside for every p₁ > p₂ > 0 that float64 can tell apart.
 _GRID = np.linspace(-30, 14, 177)
-_GOLDEN = (np.sqrt(5) - 1) / 2
 
 
-@elementwise
+@bound
 def renyi_radius(p1: Array, p2: Array, sigma: Array) -> Array:
-    """ℓ2 radius within which the Gaussian-noise vote provably stays the same.
+    """ℓ2 radius within which the Gaussian-noise vote provably stays the same, by Rényi divergence.
 
         L² = sup_{α > 1} -(2σ²/α) · log(1 - p₁ - p₂ + 2 M(α)),
         M(α) = ((p₁^(1-α) + p₂^(1-α)) / 2)^(1 / (1-α)).
@@ -35,52 +34,26 @@ def renyi_radius(p1: Array, p2: Array, sigma: Array) -> Array:
 
     Reference:
         Li et al., "Certified adversarial robustness with additive Gaussian noise", 2019,
-        algorithm 1 and
-        theorem 2. Algorithm 1 of the older "Second-order adversarial attack and certifiable
-        robustness" prints a minus sign in place of the product; its theorem 2 is right.
+        algorithm 1 and theorem 2. Algorithm 1 of the older "Second-order adversarial attack and
+        certifiable robustness" prints a minus sign in place of the product; its theorem 2 is right.
     """
-    _check_probabilities(p1, p2)
-    if not (np.isfinite(sigma) & (sigma > 0)).all():
-        raise InputError("sigma must be a positive number: the standard deviation of the noise.")
-    p2 = np.minimum(p2, 1 - p1)
-    radius = np.zeros(p1.shape)
-    separated = p1 > p2
-    interior = separated & (p2 > 0)
-    with np.errstate(divide="ignore"):  # log 0 = -inf: a certain vote has no finite radius
-        radius = np.where(separated, np.sqrt(-2 * np.log1p(-np.where(separated, p1, 0))), 0.0)
-    radius[interior] = np.sqrt(_best(p1[interior], p2[interior]))
-    return radius * sigma
-
-
-def _best(p1: Array, p2: Array) -> Array:
-    """The supremum over α of L²/σ², for p₁ > p₂ > 0, (N,)."""
-    if not p1.size:
-        return p1
-    values = _squared(p1[:, None], p2[:, None], _GRID)
-    place = values.argmax(axis=1).clip(1, len(_GRID) - 2)
-    low, high = _GRID[place - 1], _GRID[place + 1]
-    best = values.max(axis=1)
-    left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-    at_left, at_right = _squared(p1, p2, left), _squared(p1, p2, right)
-    for _ in range(40):  # the bracket shrinks 2e8-fold, and the error at a maximum is its square
-        best = np.maximum(best, np.maximum(at_left, at_right))
-        rising = at_left < at_right
-        low, high = np.where(rising, left, low), np.where(rising, high, right)
-        left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-        at_left, at_right = _squared(p1, p2, left), _squared(p1, p2, right)
-    return np.maximum(best, 0)
+    squared = -2 * np.log1p(-p1)
+    some = p2 > 0
+    p1, p2 = p1[some], p2[some]
+    squared[some] = supremum(lambda t: _squared(p1, p2, t), _GRID).clip(min=0)
+    return sigma * np.sqrt(squared)
 
 
 def _squared(p1: Array, p2: Array, t: Array) -> Array:
     """-(2/α) · log(1 - p₁ - p₂ + 2 M(α)) at α = 1 + e^t.
 
-    With h = (log p₁ - log p₂) / 2 the mean is M = sqrt(p₁p₂) · exp(-log cosh(s h) / s), s = α - 1,
-    which neither overflows for small p₂ nor cancels for small s, and
+    With h = log(p₁/p₂) / 2 the mean is M = sqrt(p₁p₂) · exp(-log cosh(s h) / s), s = α - 1, which
+    neither overflows for small p₂ nor cancels for small s, and
     p₁ + p₂ - 2M = 2 sqrt(p₁p₂) · (2 sinh²(h/2) + 1 - exp(-log cosh(s h) / s)).
     """
     s = np.exp(t)
     middle = (np.log(p1) + np.log(p2)) / 2
-    h = (np.log(p1) - np.log(p2)) / 2
+    h = log_ratio(p1, p2) / 2
     exponent = -_log_cosh(s * h) / s
     missing = 2 * np.exp(middle) * (2 * np.sinh(h / 2) ** 2 - np.expm1(exponent))
     rest = (1 - p1 - p2).clip(min=0) + 2 * np.exp(middle + exponent)
@@ -93,9 +66,3 @@ def _log_cosh(z: Array) -> Array:
     """Log cosh z, accurate for small and large z >= 0."""
     small = np.log1p(2 * np.sinh(np.minimum(z, 1) / 2) ** 2)
     return np.where(z < 1, small, z + np.log1p(np.exp(-2 * z)) - np.log(2))
-
-
-def _check_probabilities(*probabilities: Array) -> None:
-    for values in probabilities:
-        if not ((values >= 0) & (values <= 1)).all():
-            raise InputError("p1 and p2 must be probabilities, between 0 and 1.")

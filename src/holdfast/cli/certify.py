@@ -45,7 +45,7 @@ def certify(
         limit: Number of test images, the first ones or, of a folder, evenly spaced ones.
         n: Votes for each image.
         confidence: Confidence of each certificate.
-        bound: How votes become a radius: renyi.
+        bound: How votes become a radius: renyi, cohen or pixeldp.
         interval: How votes become confidence limits: clopper-pearson.
         batch_size: Noisy images in one forward pass; on a GPU more are faster.
         seed: Of the noise.

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from holdfast import metrics
-from holdfast.certify.elementwise import Array
+from holdfast.certify.bound import Array
 from holdfast.report.subjects import Classifier, RunFolder, Subject
 
 #: At most so many sizes stand side by side in the summary.

@@ -1,0 +1,67 @@
+"""What all bounds share: pure functions (p1, p2, sigma) -> radius of floats, arrays or tensors."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from holdfast.errors import InputError
+
+Array: TypeAlias = NDArray[np.float64]
+
+#: (p1, p2, sigma) -> radius.
+Bound: TypeAlias = Callable[..., Any]
+
+
+def bound(formula: Callable[[Array, Array, Array], Array]) -> Bound:
+    """A bound from its formula for float64 arrays (N,) with p1 > p2.
+
+    The bound takes floats, arrays and tensors, and returns their kind, in float64 whatever came in,
+    so that no rounding up can enlarge a radius. p2 is cut to 1 - p1, which always is an upper
+    limit; the radius is 0 where p1 <= p2.
+    """
+
+    @wraps(formula)
+    def radius_of(*arguments: float | Array | Tensor) -> float | Array | Tensor:
+        tensors = [value for value in arguments if isinstance(value, Tensor)]
+        arrays = [
+            value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+            for value in arguments
+        ]
+        whole = np.broadcast_arrays(*(np.asarray(value, dtype=np.float64) for value in arrays))
+        p1, p2, sigma = (array.ravel() for array in whole)
+        _check(p1, p2, sigma)
+        p2 = np.minimum(p2, 1 - p1)
+        apart = p1 > p2
+        radius = np.zeros(p1.shape)
+        with np.errstate(divide="ignore"):  # log 0 = -inf: a certain vote may have no finite radius
+            radius[apart] = formula(p1[apart], p2[apart], sigma[apart])
+        radius = radius.reshape(whole[0].shape)
+        if tensors:
+            return torch.from_numpy(radius).to(tensors[0].device)
+        if any(isinstance(value, np.ndarray) for value in arguments):
+            return radius
+        return float(radius)
+
+    return radius_of
+
+
+def log_ratio(p1: Array, p2: Array) -> Array:
+    """log(p1 / p2) for p1 > p2 >= 0, to full precision also where p1 is close to p2."""
+    close = p2 > p1 / 2
+    with np.errstate(divide="ignore"):
+        return np.where(
+            close, np.log1p((p1 - p2) / np.where(close, p2, 1)), np.log(p1) - np.log(p2)
+        )
+
+
+def _check(p1: Array, p2: Array, sigma: Array) -> None:
+    for values in (p1, p2):
+        if not ((values >= 0) & (values <= 1)).all():
+            raise InputError("p1 and p2 must be probabilities, between 0 and 1.")
+    if not (np.isfinite(sigma) & (sigma > 0)).all():
+        raise InputError("sigma must be a positive number: the standard deviation of the noise.")

@@ -1,0 +1,207 @@
+"""The bounds against 50-digit references, and what holds between them."""
+
+import math
+import re
+
+import mpmath
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.certify import cohen_radius, laplace_radius, pixeldp_radius, renyi_radius
+from holdfast.certify.certify import BOUNDS
+from holdfast.errors import InputError
+from tests.cases import BOUNDS as CASES
+
+probabilities = st.floats(0, 1)
+every_bound = pytest.mark.parametrize("bound", CASES.values(), ids=CASES)
+
+
+def supremum(function, low, high):
+    """The largest value by a grid and golden section, in mpmath."""
+    grid = [low + (high - low) * mpmath.mpf(k) / 60 for k in range(61)]
+    values = [function(t) for t in grid]
+    best = min(max(values.index(max(values)), 1), 59)
+    low, high = grid[best - 1], grid[best + 1]
+    golden = (mpmath.sqrt(5) - 1) / 2
+    for _ in range(60):
+        left, right = high - golden * (high - low), low + golden * (high - low)
+        low, high = (left, high) if function(left) < function(right) else (low, right)
+    return max(*values, function((low + high) / 2))
+
+
+def renyi(p1, p2):
+    if p2 == 0:
+        return mpmath.sqrt(-2 * mpmath.log(1 - p1))
+
+    def squared(t):
+        alpha = 1 + mpmath.e**t
+        mean = ((p1 ** (1 - alpha) + p2 ** (1 - alpha)) / 2) ** (1 / (1 - alpha))
+        return -(2 / alpha) * mpmath.log(1 - p1 - p2 + 2 * mean)
+
+    return mpmath.sqrt(supremum(squared, mpmath.mpf(-30), mpmath.mpf(14)))
+
+
+def cohen(p1, p2):
+    def quantile(p):
+        return mpmath.sqrt(2) * mpmath.erfinv(2 * p - 1)
+
+    return (quantile(p1) - quantile(p2)) / 2
+
+
+def pixeldp(p1, p2):
+    def radius(eps):
+        delta = (p1 - mpmath.e ** (2 * eps) * p2) / (1 + mpmath.e**eps)
+        return eps / mpmath.sqrt(2 * mpmath.log(1.25 / delta)) if delta > 0 else mpmath.mpf(0)
+
+    most = mpmath.log(p1 / p2) / 2 if p2 else mpmath.inf
+    return supremum(radius, mpmath.mpf(0), min(most, mpmath.mpf(1)))
+
+
+def laplace(p1, p2):
+    by_ratio = mpmath.log(p1 / p2) / 2 if p2 else mpmath.inf
+    return max(by_ratio, -mpmath.log(1 - p1 + p2)) / mpmath.sqrt(2)
+
+
+REFERENCES = {"renyi": renyi, "cohen": cohen, "pixeldp": pixeldp, "laplace": laplace}
+
+#: Among them p2 = 0, p1 close to 1, p1 close to p2, and p1 + p2 = 1.
+LIMITS = [
+    (0.9, 0.05),
+    (0.55, 0.1),
+    (0.2, 1e-4),
+    (0.5001, 0.4999),
+    (0.75, 0.25),
+    (0.9484, 0.0516),
+    (1 - 1e-9, 1 - (1 - 1e-9)),
+    (1 - 1e-9, 1e-10),
+    (1 - 2**-53, 1e-20),
+    (0.3, 0.29),
+    (0.3, 0.3 - 1e-12),
+    (0.5 + 1e-13, 0.5 - 1e-13),
+    (1e-6, 9.9e-7),
+    (0.7, 1e-12),
+    (1e-6, 1e-9),
+    (0.8, 0.0),
+    (0.02, 0.0),
+    (1 - 1e-12, 0.0),
+]
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(("p1", "p2"), LIMITS)
+def test_equals_fifty_digits_to_nine(name, p1, p2):
+    found = CASES[name](p1, p2, 1.0)
+    if p2 == 0 and name in ("cohen", "laplace"):
+        assert found == math.inf
+        return
+    with mpmath.workdps(50):
+        expected = REFERENCES[name](mpmath.mpf(p1), min(mpmath.mpf(p2), 1 - mpmath.mpf(p1)))
+        assert abs(found / expected - 1) < 1e-9
+
+
+@pytest.mark.parametrize(
+    ("name", "p1", "p2", "radius"),
+    [
+        ("renyi", 0.9, 0.05, 1.249374),
+        ("renyi", 0.6, 0.4, 0.202216),
+        ("renyi", 0.99, 0.01, 1.908009),
+        ("cohen", 0.9, 0.1, 1.281552),
+        ("cohen", 0.99, 0.01, 2.326348),
+        # With no other class eps = 1 is best.
+        ("pixeldp", 0.95, 0.0, 1 / math.sqrt(2 * math.log(1.25 * (1 + math.e) / 0.95))),
+        ("laplace", 0.75, 0.25, math.log(2) / math.sqrt(2)),
+    ],
+)
+def test_anchors(name, p1, p2, radius):
+    assert CASES[name](p1, p2, 1.0) == pytest.approx(radius, abs=5e-6)
+
+
+def test_every_bound_has_a_case():
+    assert CASES.items() >= BOUNDS.items()
+
+
+@given(probabilities, probabilities, st.floats(0.01, 10))
+def test_cohen_is_never_exceeded(p1, p2, sigma):
+    """It is tight, so any other radius of Gaussian noise above it would be unsound."""
+    tight = cohen_radius(p1, p2, sigma) * (1 + 1e-9)
+    assert renyi_radius(p1, p2, sigma) <= tight
+    assert pixeldp_radius(p1, p2, sigma) <= tight
+
+
+@given(probabilities, probabilities)
+def test_pixeldp_never_exceeds_renyi(p1, p2):
+    """As SO's and STN's appendices find by simulation."""
+    assert pixeldp_radius(p1, p2, 1.0) <= renyi_radius(p1, p2, 1.0) * (1 + 1e-9)
+
+
+@given(probabilities, st.floats(0, 1))
+def test_two_classes_of_cohen_are_the_quantile_itself(p1, sigma):
+    from scipy.stats import norm
+
+    expected = max((sigma + 0.1) * norm.ppf(p1), 0)
+    assert cohen_radius(p1, 1.0, sigma + 0.1) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+@every_bound
+class TestEveryBound:
+    @given(p1=probabilities, p2=probabilities)
+    def test_a_radius_if_and_only_if_the_limits_are_apart(self, bound, p1, p2):
+        radius = bound(p1, p2, 1.0)
+        assert radius >= 0
+        assert (radius > 0) == (p1 > min(p2, 1 - p1)) or p1 < 1e-300
+
+    @given(a=probabilities, b=probabilities, p2=probabilities)
+    def test_monotone_in_the_first(self, bound, a, b, p2):
+        low, high = sorted((a, b))
+        assert bound(low, p2, 1.0) <= bound(high, p2, 1.0) * (1 + 1e-9)
+
+    @given(p1=probabilities, a=probabilities, b=probabilities)
+    def test_antitone_in_the_second(self, bound, p1, a, b):
+        low, high = sorted((a, b))
+        assert bound(p1, high, 1.0) <= bound(p1, low, 1.0) * (1 + 1e-9)
+
+    def test_scales_with_sigma(self, bound):
+        assert bound(0.9, 0.05, 0.7) == pytest.approx(0.7 * bound(0.9, 0.05, 1.0))
+
+    def test_an_upper_limit_above_what_is_left_is_cut(self, bound):
+        assert bound(0.9, 0.5, 1.0) == bound(0.9, 1 - 0.9, 1.0)
+        assert bound(0.3, 0.45, 1.0) == 0
+
+    def test_a_vanishing_second_class_has_the_radius_of_the_limit(self, bound):
+        assert bound(0.8, 5e-324, 1.0) <= bound(0.8, 0.0, 1.0)
+        assert math.isfinite(bound(0.8, 5e-324, 1.0))
+
+    def test_the_kind_of_number_is_kept(self, bound):
+        assert isinstance(bound(0.9, 0.05, 1.0), float)
+        array = bound(np.array([0.9, 0.6]), np.array([0.05, 0.4]), 1.0)
+        assert isinstance(array, np.ndarray)
+        tensor = bound(torch.tensor([0.9, 0.6]), torch.tensor([0.05, 0.4]), 1.0)
+        assert tensor.dtype == torch.float64
+        assert np.allclose(tensor.numpy(), array, atol=1e-6)
+        assert bound(np.array([[0.9, 0.6]]), 0.05, 1.0).shape == (1, 2)
+        assert bound(np.zeros((0,)), np.zeros((0,)), 1.0).shape == (0,)
+
+    @pytest.mark.parametrize(
+        ("p1", "p2", "sigma", "words"),
+        [
+            (1.1, 0, 1, "probabilities"),
+            (0.5, -0.1, 1, "probabilities"),
+            (math.nan, 0, 1, "probabilities"),
+            (0.9, 0.1, 0, "sigma"),
+            (0.9, 0.1, math.inf, "sigma"),
+        ],
+    )
+    def test_bad_input(self, bound, p1, p2, sigma, words):
+        with pytest.raises(InputError, match=re.escape(words)):
+            bound(p1, p2, sigma)
+
+
+def test_laplace_is_tight_for_two_classes():
+    """Half-spaces along an axis: the noise's own distribution gives the vote's probability."""
+    b = 1 / math.sqrt(2)
+    for distance in (0.0, 0.3, 2.0):
+        p1 = 1 - math.exp(-distance / b) / 2
+        assert laplace_radius(p1, 1 - p1, 1.0) == pytest.approx(distance, abs=1e-12)
