@@ -1,80 +1,28 @@
-import itertools
-import math
-
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import stats
 from torch import nn
 
 from holdfast import goals
 from holdfast.attacks import PGD
-from holdfast.certify import ABSTAIN, ClopperPearson, certify, renyi_radius
-from holdfast.certify.certify import BOUNDS, certificates, round_down
-from holdfast.certify.intervals import share_interval
+from holdfast.certify import (
+    ABSTAIN,
+    ClopperPearson,
+    Hoeffding,
+    Sampling,
+    SisonGlaz,
+    TwoSample,
+    certificates,
+    certify,
+    renyi_radius,
+)
+from holdfast.certify.bound import round_down
+from holdfast.certify.certify import BOUNDS
+from holdfast.defenses import GaussianNoise, LaplaceNoise
 from holdfast.errors import InputError, InputTypeError, ModelError, UnknownNameError
 from holdfast.threat import L2
 from tests.toys import Wrapped, images, small_network, two_class
-
-
-class TestIntervals:
-    def test_the_ceiling_of_a_hundred_votes(self):
-        """100 of 100, K = 10, 95 %: p1 >= 0.9484, so no radius beyond 0.923 at sigma 0.7."""
-        counts = np.zeros((1, 10), dtype=np.int64)
-        counts[0, 3] = 100
-        top, p1, p2 = ClopperPearson(0.95)(counts)
-        assert top[0] == 3
-        assert p1[0] == pytest.approx((0.05 / 10) ** 0.01)
-        assert p1[0] == pytest.approx(0.9484, abs=5e-5)
-        assert p2[0] == pytest.approx(1 - p1[0])
-        assert renyi_radius(float(p1[0]), float(p2[0]), 0.7) == pytest.approx(0.923, abs=5e-4)
-
-    @given(st.lists(st.integers(0, 50), min_size=2, max_size=6).filter(lambda c: sum(c) > 0))
-    def test_limits_are_in_order(self, counts):
-        _, p1, p2 = ClopperPearson(0.9)(np.array([counts]))
-        ordered = sorted(counts, reverse=True)
-        assert 0 <= p1[0] <= ordered[0] / sum(counts)
-        assert p2[0] <= 1 - p1[0]
-        assert p2[0] >= min(ordered[1] / sum(counts), 1 - p1[0])
-
-    @pytest.mark.parametrize("confidence", [0.8, 0.95])
-    @pytest.mark.parametrize("n", [5, 20, 40])
-    def test_wrong_certificates_are_as_rare_as_promised(self, n, confidence):
-        """Exactly, by summing the multinomial over all outcomes, for many laws of three classes.
-
-        A certificate is wrong if it is issued though p1 is no lower limit of the leading class's
-        probability, or p2 no upper limit of the others'.
-        """
-        outcomes = np.array([(a, b, n - a - b) for a in range(n + 1) for b in range(n + 1 - a)])
-        top, p1, p2 = ClopperPearson(confidence)(outcomes)
-        issued = p1 > p2
-        grid = [k / 12 for k in range(13)]
-        laws = [(a, b, 1 - a - b) for a, b in itertools.product(grid, grid) if a + b <= 1 + 1e-12]
-        for law in laws:
-            truth = np.clip(np.array(law), 0, 1)
-            chances = stats.multinomial.pmf(outcomes, n, truth / truth.sum())
-            others = np.array([np.delete(truth, k).max() for k in range(3)])
-            wrong = issued & ((p1 > truth[top] + 1e-12) | (p2 < others[top] - 1e-12))
-            assert chances[wrong].sum() <= 1 - confidence
-
-    def test_coverage_of_an_accuracy_by_simulation(self):
-        rng = np.random.default_rng(0)
-        for truth in (0.02, 0.5, 0.9):
-            low, high = share_interval(rng.binomial(80, truth, size=3000), 80, 0.9)
-            assert np.mean((low <= truth) & (truth <= high)) > 0.9 - 0.02
-
-    def test_accuracy_interval_equals_scipy(self):
-        for k, n in ((0, 7), (3, 7), (7, 7), (450, 500)):
-            expected = stats.binomtest(k, n).proportion_ci(0.95, method="exact")
-            low, high = share_interval(k, n)
-            assert (float(low), float(high)) == pytest.approx((expected.low, expected.high))
-
-    @pytest.mark.parametrize("confidence", [0, 1, -1, 2, math.nan])
-    def test_confidence_lies_between(self, confidence):
-        with pytest.raises(InputError, match="confidence"):
-            ClopperPearson(confidence)
 
 
 class TestCertify:
@@ -143,16 +91,54 @@ class TestCertify:
 
     def test_abstention_has_no_radius(self):
         counts = np.array([[50, 50], [51, 49], [99, 1]])
-        found = certificates(counts, ClopperPearson(0.95), renyi_radius, 1.0)
+        found = certificates(Sampling(counts), ClopperPearson(0.95), renyi_radius, 1.0)
         assert list(found.abstained) == [True, True, False]
         assert list(found.prediction) == [ABSTAIN, ABSTAIN, 0]
         assert (found.radius[:2] == 0).all()
         assert found.radius[2] > 0
 
-    def test_one_vote_classifies_but_certifies_nothing(self):
-        found = certify(small_network(), images(4), sigma=0.1, n=1)
-        assert found.abstained.all()
-        assert (found.counts.sum(axis=1) == 1).all()
+    def test_too_few_votes_are_told_how_many_would_do(self):
+        with pytest.raises(InputError, match=r"4 classes .* at least 7\."):
+            certify(small_network(), images(4), sigma=0.1, n=6)
+        assert not certify(small_network(), images(4), sigma=1e-6, n=7).abstained.any()
+
+    def test_classes_that_are_never_seen_are_no_obstacle(self):
+        model = Wrapped(lambda x: nn.functional.pad(x.flatten(1)[:, :2], (0, 8), value=-9.0))
+        found = certify(model, images(20), sigma=0.1, n=200)
+        assert found.counts.shape == (20, 10)
+        assert not found.counts[:, 2:].any()
+        assert (found.radius > 0).any()
+
+    @pytest.mark.parametrize("interval", [ClopperPearson, TwoSample, Hoeffding, SisonGlaz])
+    @pytest.mark.parametrize("bound", ["renyi", "cohen", "pixeldp"])
+    def test_every_bound_with_every_interval_from_one_sampling(self, interval, bound):
+        x, model = images(12), small_network()
+        found = certify(model, x, sigma=0.1, n=200, bound=bound, interval=interval)
+        again = certificates(found.sampling, interval(0.95), BOUNDS[bound], 0.1)
+        assert (again.radius == found.radius).all()
+        counts = certify(model, x, sigma=0.1, n=200).counts
+        assert (found.counts == counts).all()
+        assert (found.sampling.choice is None) == (interval is not TwoSample)
+        assert np.allclose(found.sampling.scores.sum(axis=1), 1)
+
+    def test_laplace_noise_certifies_in_l1(self):
+        normal = torch.ones(16)
+        x = images(40, (1, 4, 4))
+        margin = (x.flatten(1) @ normal - 8).abs()  # the l1 distance, since all weights are 1
+        found = certify(
+            two_class(normal, 8.0), x, sigma=0.2, n=2000, bound="laplace", noise=LaplaceNoise
+        )
+        issued = ~found.abstained
+        assert issued.mean() > 0.5
+        beyond = found.radius[issued] > margin.numpy()[issued]
+        assert beyond.sum() <= stats.binom.ppf(0.9999, 40, 0.05)
+
+    @pytest.mark.parametrize(
+        ("bound", "noise"), [("laplace", GaussianNoise), ("renyi", LaplaceNoise)]
+    )
+    def test_a_bound_of_other_noise_is_refused(self, bound, noise):
+        with pytest.raises(InputError, match="is about"):
+            certify(small_network(), images(2), sigma=0.1, bound=bound, noise=noise)
 
     def test_radii_are_rounded_down(self):
         assert round_down(np.array([0.69961299999])) == pytest.approx(0.699612, abs=1e-12)
@@ -181,6 +167,8 @@ class TestCertify:
             ({"sigma": 0.0}, InputError, "sigma is 0"),
             ({"sigma": -1.0}, InputError, "sigma is -1"),
             ({"n": 0}, InputError, "n is 0"),
+            ({"n": 3}, InputError, "at least"),
+            ({"model": Wrapped(lambda x: x.flatten(1)[:, :1])}, ModelError, "2 classes"),
             ({"confidence": 1.0}, InputError, "confidence is 1"),
             ({"bound": "reny"}, UnknownNameError, "renyi"),
             ({"x": images(2) + 1}, InputError, "image 0"),

@@ -149,15 +149,15 @@ def philox(counter: list[Tensor], key: tuple[int, int], rounds: int = 10) -> lis
 
 
 class _Draws:
-    """Hands each stochastic layer of one forward pass its own noise."""
+    """Hands each stochastic layer of one forward pass its own stream."""
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
         self._served = 0
 
-    def normal_like(self, x: Tensor) -> Tensor:
+    def next(self) -> Stream:
         self._served += 1
-        return self.stream.fold("layer", self._served).normal(x.shape[1:], x.dtype)
+        return self.stream.fold("layer", self._served)
 
 
 _active: ContextVar[_Draws | None] = ContextVar("holdfast_draws", default=None)
@@ -188,10 +188,19 @@ def layer_noise(x: Float[Tensor, "n *image"]) -> Float[Tensor, "n *image"]:
     Keyed by example within `drawing_from`, where every attack, evaluation and certificate runs;
     from torch's global generator elsewhere, as `torch.nn.Dropout` draws.
     """
+    stream = _layer_stream(len(x))
+    return torch.randn_like(x) if stream is None else stream.normal(x.shape[1:], x.dtype)
+
+
+def layer_uniform(x: Float[Tensor, "n *image"]) -> Float[Tensor, "n *image"]:
+    """The same, uniform in [0, 1)."""
+    stream = _layer_stream(len(x))
+    return torch.rand_like(x) if stream is None else stream.uniform(x.shape[1:], x.dtype)
+
+
+def _layer_stream(count: int) -> Stream | None:
     draws = _active.get()
-    if draws is None or len(draws.stream) != len(x):
-        return torch.randn_like(x)
-    return draws.normal_like(x)
+    return None if draws is None or len(draws.stream) != count else draws.next()
 
 
 @contextmanager

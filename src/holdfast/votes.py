@@ -32,7 +32,9 @@ class Votes(NamedTuple):
 
 
 @torch.no_grad()
-def take_votes(model: Model, x: Images, rng: Stream, *, n: int = 1, batch_size: int = 128) -> Votes:
+def take_votes(
+    model: Model, x: Images, rng: Stream, *, n: int = 1, first: int = 0, batch_size: int = 128
+) -> Votes:
     """Ask the model ``n`` times about every image.
 
     Args:
@@ -41,6 +43,7 @@ def take_votes(model: Model, x: Images, rng: Stream, *, n: int = 1, batch_size: 
         x: (N, C, H, W) images in [0, 1].
         rng: keyed by image; every vote is a copy of it.
         n: number of votes, at least 1; 1 is all that a deterministic model needs.
+        first: number of the first draw, to go on where earlier votes stopped.
         batch_size: images in one forward pass; of no consequence for the result.
 
     Returns:
@@ -56,8 +59,8 @@ def take_votes(model: Model, x: Images, rng: Stream, *, n: int = 1, batch_size: 
         counts: Tensor | int = 0
         scores: Tensor | int = 0
         at_once = max(1, batch_size // len(images))
-        for start in range(0, n, at_once):
-            count = min(at_once, n - start)
+        for start in range(first, first + n, at_once):
+            count = min(at_once, first + n - start)
             repeated = x[images].repeat(count, *[1] * (x.dim() - 1))
             copies = rng.take(images).copies(start, start + count)
             own = hash_seed(copies.key, int(copies.index[0]), int(copies.copy[0]))

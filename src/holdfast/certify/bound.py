@@ -59,6 +59,12 @@ def log_ratio(p1: Array, p2: Array) -> Array:
         )
 
 
+def round_down(radius: Array, decimals: int = 6) -> Array:
+    """Never claim more than was proven: cut after ``decimals`` digits."""
+    scale = 10.0**decimals
+    return np.floor(np.asarray(radius) * scale) / scale
+
+
 def _check(p1: Array, p2: Array, sigma: Array) -> None:
     for values in (p1, p2):
         if not ((values >= 0) & (values <= 1)).all():

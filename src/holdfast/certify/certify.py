@@ -9,28 +9,40 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from holdfast.certify.bound import Array, Bound
+from holdfast.certify.bound import Array, Bound, round_down
 from holdfast.certify.cohen import cohen_radius
-from holdfast.certify.intervals import ClopperPearson, Counts, Interval, Limits
+from holdfast.certify.intervals import ClopperPearson, Interval, least_draws
+from holdfast.certify.laplace import laplace_radius
 from holdfast.certify.pixeldp import pixeldp_radius
 from holdfast.certify.renyi import renyi_radius
+from holdfast.certify.sampling import Counts, Sampling, sample
 from holdfast.checks import Checked, check_images, warn_if_training
-from holdfast.defenses import GaussianNoise
-from holdfast.errors import unknown
+from holdfast.defenses import GaussianNoise, LaplaceNoise
+from holdfast.errors import InputError, unknown
 from holdfast.random import Stream
 from holdfast.tensors import eval_mode
 from holdfast.types import Images, Model
-from holdfast.votes import take_votes
 
 #: What the noisy classifier predicts where the vote does not tell the two leading classes apart.
 ABSTAIN = -1
+
+#: A layer of noise by its standard deviation.
+Noise = type[GaussianNoise] | type[LaplaceNoise]
 
 BOUNDS: Mapping[str, Bound] = MappingProxyType(
     {
         "renyi": renyi_radius,
         "cohen": cohen_radius,
         "pixeldp": pixeldp_radius,
+        "laplace": laplace_radius,
     }
+)
+
+NOISES: Mapping[str, Noise] = MappingProxyType({"gaussian": GaussianNoise, "laplace": LaplaceNoise})
+
+#: The noise that each bound is about.
+_NOISE_OF: Mapping[str, Noise] = MappingProxyType(
+    {name: LaplaceNoise if name == "laplace" else GaussianNoise for name in BOUNDS}
 )
 
 
@@ -40,18 +52,24 @@ class Certificates:
 
     Attributes:
         prediction: (N,) class of the noisy vote; -1 where it abstains.
-        radius: (N,) ℓ2 distance within which that prediction provably cannot change; 0 where the
-            vote abstains. Float64, rounded down to a millionth.
+        radius: (N,) distance within which that prediction provably cannot change, ℓ2 for Gaussian
+            and ℓ1 for Laplace noise; 0 where the vote abstains. Float64, rounded down to a
+            millionth.
         p1: (N,) lower limit of the leading class's probability.
         p2: (N,) upper limit of every other class's.
-        counts: (N, K) votes.
+        sampling: what they rest on.
     """
 
     prediction: Counts
     radius: Array
     p1: Array
     p2: Array
-    counts: Counts
+    sampling: Sampling
+
+    @property
+    def counts(self) -> Counts:
+        """(N, K) votes."""
+        return self.sampling.counts
 
     @property
     def abstained(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -68,14 +86,16 @@ def certify(
     confidence: float = 0.95,
     bound: str | Bound = "renyi",
     interval: Callable[[float], Interval] = ClopperPearson,
+    n0: int = 100,
+    noise: Noise = GaussianNoise,
     seed: int = 0,
     index: Tensor | None = None,
     batch_size: int = 128,
 ) -> Certificates:
-    """Certify the noisy classifier argmax_c P(f(x + N(0, σ² I)) = c) on each image.
+    """Certify the noisy classifier argmax_c P(f(x + noise) = c) on each image.
 
     With probability at least ``confidence`` over the draws, the noisy classifier's prediction at
-    an image is constant within the ℓ2 ball of the returned radius. What is certified is this
+    an image is constant within the ball of the returned radius. What is certified is this
     classifier, never ``model`` itself without noise.
 
     Args:
@@ -84,8 +104,10 @@ def certify(
         sigma: standard deviation σ > 0 of the noise, on the [0, 1] scale.
         n: number of noisy copies of each image.
         confidence: of each image's certificate, in (0, 1).
-        bound: "renyi", or a function (p1, p2, sigma) -> radius.
+        bound: "renyi", "cohen", "pixeldp", "laplace", or a function (p1, p2, sigma) -> radius.
         interval: makes the confidence limits.
+        n0: draws that only choose the class, for an interval that needs them.
+        noise: its family, on which ``bound`` depends.
         seed: the same seed gives the same votes, whatever the batch size.
         index: (N,) identity of each image, which keys its noise; 0 ... N - 1.
         batch_size: noisy images in one forward pass.
@@ -94,42 +116,67 @@ def certify(
         Predictions, radii, limits and votes.
 
     Raises:
-        InputError: if images leave [0, 1], or a parameter is out of range.
+        InputError: if images leave [0, 1], a parameter is out of range, the bound is about other
+            noise, or n draws cannot certify anything.
         InputTypeError: if the images have the wrong type.
         ModelError: if the model does not return finite logits (N, K).
         UnknownNameError: if no bound has that name.
     """
     check_images(x)
-    noisy = nn.Sequential(GaussianNoise(sigma), Checked(model))
+    noisy = nn.Sequential(noise(sigma), Checked(model))
     limits = interval(confidence)
-    radius_of = named_bound(bound)
+    radius_of = named_bound(bound, noise)
     index = torch.arange(len(x)) if index is None else index
-    rng = Stream.of(seed, index.to(x.device)).fold("certify")
+    rng = certificate_stream(seed, index.to(x.device))
     warn_if_training(model)
     with eval_mode(model):
-        votes = take_votes(noisy, x, rng, n=n, batch_size=batch_size)
-    return certificates(votes.counts.cpu().numpy(), limits, radius_of, sigma)
+        drawn = n0 if limits.chooses else 0
+        sampling = sample(noisy, x, rng, n=n, n0=drawn, batch_size=batch_size)
+    check_draws(n, limits, sampling.classes)
+    return certificates(sampling, limits, radius_of, sigma)
 
 
-def certificates(counts: Counts, interval: Interval, bound: Bound, sigma: float) -> Certificates:
-    """From votes (N, K) to certificates (Algorithm 1, lines 6 and 7); needs no model."""
-    limits: Limits = interval(counts)
-    radius = round_down(bound(limits.p1, limits.p2, np.float64(sigma)))
-    separated = limits.p1 > limits.p2
-    prediction = np.where(separated, limits.top, ABSTAIN)
-    return Certificates(prediction, np.where(separated, radius, 0.0), limits.p1, limits.p2, counts)
+def certificates(
+    sampling: Sampling, interval: Interval, bound: Bound, sigma: float
+) -> Certificates:
+    """From a sampling to certificates (Algorithm 1, lines 6 and 7); needs no model."""
+    top, p1, p2 = interval(sampling)
+    separated = p1 > p2
+    radius = np.where(separated, round_down(bound(p1, p2, np.float64(sigma))), 0.0)
+    return Certificates(np.where(separated, top, ABSTAIN), radius, p1, p2, sampling)
 
 
-def named_bound(bound: str | Bound) -> Bound:
-    """The function of a bound's name."""
+def certificate_stream(seed: int, index: Tensor) -> Stream:
+    """The randomness of the certificates of the images ``index``."""
+    return Stream.of(seed, index).fold("certify")
+
+
+def named_bound(bound: str | Bound, noise: Noise) -> Bound:
+    """The function of a bound's name.
+
+    Raises:
+        UnknownNameError: if there is none of that name.
+        InputError: if it is about other noise.
+    """
     if not isinstance(bound, str):
         return bound
     if bound not in BOUNDS:
         raise unknown("bound", bound, BOUNDS)
+    if _NOISE_OF[bound] is not noise:
+        suitable = [name for name, kind in _NOISE_OF.items() if kind is noise]
+        raise InputError(
+            f"the bound {bound!r} is about {_NOISE_OF[bound].__name__}, and the noise is "
+            f"{noise.__name__}, for which there is {', '.join(suitable)}."
+        )
     return BOUNDS[bound]
 
 
-def round_down(radius: Array, decimals: int = 6) -> Array:
-    """Never claim more than was proven: cut after ``decimals`` digits."""
-    scale = 10.0**decimals
-    return np.floor(np.asarray(radius) * scale) / scale
+def check_draws(n: int, interval: Interval, classes: int) -> None:
+    """Raise `InputError` if n draws cannot certify anything, however well they agree."""
+    least = least_draws(interval, classes)
+    if n < least:
+        raise InputError(
+            f"n is {n}, but with {classes} classes and confidence {interval.confidence:g} "
+            f"{type(interval).__name__} cannot tell a class from the others by fewer than {least} "
+            f"draws, however well they agree: give n of at least {least}."
+        )

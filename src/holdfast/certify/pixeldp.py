@@ -3,7 +3,7 @@
 import numpy as np
 
 from holdfast.certify.bound import Array, bound, log_ratio
-from holdfast.certify.supremum import supremum
+from holdfast.certify.search import supremum
 
 #: Grid of ε as a share of the largest that is possible.
 _GRID = np.linspace(0, 1, 101)[1:]

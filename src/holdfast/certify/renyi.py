@@ -3,7 +3,7 @@
 import numpy as np
 
 from holdfast.certify.bound import Array, bound, log_ratio
-from holdfast.certify.supremum import supremum
+from holdfast.certify.search import supremum
 
 #: Grid of log(α - 1); the optimum lies inside for every p₁ > p₂ > 0 that float64 can tell apart.
 _GRID = np.linspace(-30, 14, 177)

@@ -7,7 +7,7 @@ import numpy as np
 
 from holdfast import data as datasets
 from holdfast.certification import Certification, certify_data
-from holdfast.certify.certify import round_down
+from holdfast.certify.bound import round_down
 from holdfast.cli.common import device, percent, print_json, print_table
 from holdfast.metrics import accuracy_at
 from holdfast.models import loading

@@ -2,4 +2,5 @@
 
 from holdfast.defenses.binarise import Binarise as Binarise
 from holdfast.defenses.noise import GaussianNoise as GaussianNoise
+from holdfast.defenses.noise import LaplaceNoise as LaplaceNoise
 from holdfast.defenses.straight_through import StraightThrough as StraightThrough

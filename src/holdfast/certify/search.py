@@ -1,4 +1,4 @@
-"""Maximisation of many functions of one variable at once."""
+"""Searches along one dimension."""
 
 from collections.abc import Callable
 
@@ -33,3 +33,15 @@ def supremum(function: Callable[[Array], Array], grid: Array) -> Array:
         left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
         at_left, at_right = function(left), function(right)
     return best
+
+
+def smallest(holds: Callable[[int], bool]) -> int:
+    """The smallest whole number from 1 on for which something holds that holds ever after."""
+    high = 1
+    while not holds(high):
+        high *= 2
+    low = high // 2  # it does not hold there, or low is 0
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high

@@ -1,0 +1,69 @@
+"""What one sampling of a noisy classifier gave: the evidence that every interval reads."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from holdfast.certify.bound import Array
+from holdfast.random import Stream
+from holdfast.types import Images, Model
+from holdfast.votes import take_votes
+
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """The answers of n draws for each of N images.
+
+    Attributes:
+        counts: (N, K) votes of the n draws.
+        scores: (N, K) mean softmax of the same draws; None if nobody took them.
+        choice: (N, K) votes of n0 draws before those, which only choose a class; None without.
+    """
+
+    counts: Counts
+    scores: Array | None = None
+    choice: Counts | None = None
+
+    @property
+    def n(self) -> Counts:
+        """(N,) draws of each image, without those that chose a class."""
+        return self.counts.sum(axis=1)
+
+    @property
+    def classes(self) -> int:
+        """K."""
+        return self.counts.shape[1]
+
+    @classmethod
+    def unanimous(cls, n: int, classes: int) -> "Sampling":
+        """The best that n draws of one image can give: all for class 0, with certainty."""
+        counts = np.zeros((1, classes), dtype=np.int64)
+        counts[:, 0] = n
+        return cls(counts, counts / n, counts)
+
+
+def sample(
+    model: Model, x: Images, rng: Stream, *, n: int, n0: int = 0, batch_size: int = 128
+) -> Sampling:
+    """Ask a noisy classifier n times about every image, in batches over images and draws together.
+
+    Args:
+        model: noise and network, in evaluation mode.
+        x: (N, C, H, W) images in [0, 1].
+        rng: keyed by image.
+        n: draws that are counted, at least 1.
+        n0: draws before those that only choose a class; 0 for none.
+        batch_size: noisy images in one forward pass; of no consequence for the result.
+    """
+    choice = choose(model, x, rng, n0=n0, batch_size=batch_size) if n0 else None
+    counts, scores = take_votes(model, x, rng, n=n, batch_size=batch_size)
+    return Sampling(counts.cpu().numpy(), scores.double().cpu().numpy(), choice)
+
+
+def choose(model: Model, x: Images, rng: Stream, *, n0: int, batch_size: int = 128) -> Counts:
+    """The (N, K) votes of n0 draws that are independent of those of `sample`."""
+    votes = take_votes(model, x, rng.fold("choose"), n=n0, batch_size=batch_size)
+    return np.asarray(votes.counts.cpu())

@@ -1,0 +1,183 @@
+"""Confidence limits: closed forms, exact sums over all outcomes, and coverage by simulation."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from holdfast.certify import (
+    ClopperPearson,
+    Hoeffding,
+    Sampling,
+    SisonGlaz,
+    TwoSample,
+    cohen_radius,
+    renyi_radius,
+)
+from holdfast.certify.intervals import least_draws, share_interval
+from holdfast.errors import InputError
+
+INTERVALS = [ClopperPearson, TwoSample, Hoeffding, SisonGlaz]
+every_interval = pytest.mark.parametrize("interval", INTERVALS)
+
+
+class TestClopperPearson:
+    def test_the_ceiling_of_a_hundred_votes(self):
+        """100 of 100, K = 10, 95 %: p1 >= 0.9484, so no radius beyond 0.923 at sigma 0.7."""
+        counts = np.zeros((1, 10), dtype=np.int64)
+        counts[0, 3] = 100
+        top, p1, p2 = ClopperPearson(0.95)(Sampling(counts))
+        assert top[0] == 3
+        assert p1[0] == pytest.approx((0.05 / 10) ** 0.01)
+        assert p1[0] == pytest.approx(0.9484, abs=5e-5)
+        assert p2[0] == pytest.approx(1 - p1[0])
+        assert renyi_radius(float(p1[0]), float(p2[0]), 0.7) == pytest.approx(0.923, abs=5e-4)
+
+    @pytest.mark.parametrize("confidence", [0.8, 0.95])
+    @pytest.mark.parametrize("n", [5, 20, 40])
+    def test_wrong_certificates_are_as_rare_as_promised(self, n, confidence):
+        """Exactly, by summing the multinomial over all outcomes, for many laws of three classes.
+
+        A certificate is wrong if it is issued though p1 is no lower limit of the leading class's
+        probability, or p2 no upper limit of the others'.
+        """
+        outcomes = np.array([(a, b, n - a - b) for a in range(n + 1) for b in range(n + 1 - a)])
+        top, p1, p2 = ClopperPearson(confidence)(Sampling(outcomes))
+        issued = p1 > p2
+        grid = [k / 12 for k in range(13)]
+        laws = [(a, b, 1 - a - b) for a, b in itertools.product(grid, grid) if a + b <= 1 + 1e-12]
+        for law in laws:
+            truth = np.clip(np.array(law), 0, 1)
+            chances = stats.multinomial.pmf(outcomes, n, truth / truth.sum())
+            others = np.array([np.delete(truth, k).max() for k in range(3)])
+            wrong = issued & ((p1 > truth[top] + 1e-12) | (p2 < others[top] - 1e-12))
+            assert chances[wrong].sum() <= 1 - confidence
+
+
+class TestTwoSample:
+    def test_the_limit_is_the_binomial_one_at_the_whole_error(self):
+        sampling = Sampling(np.array([[80, 20]]), choice=np.array([[3, 7]]))
+        top, p1, p2 = TwoSample(0.99)(sampling)
+        expected = stats.binomtest(20, 100, alternative="greater").proportion_ci(0.99)
+        assert (top[0], p1[0], p2[0]) == pytest.approx((1, expected.low, 1 - expected.low))
+
+    def test_it_needs_draws_that_choose(self):
+        with pytest.raises(InputError, match="n0"):
+            TwoSample(0.9)(Sampling(np.array([[80, 20]])))
+
+
+class TestHoeffding:
+    def test_the_closed_form(self):
+        sampling = Sampling(np.array([[700, 300, 0]]), scores=np.array([[0.6, 0.3, 0.1]]))
+        width = math.sqrt(math.log(5 / 0.05) / 2000)
+        top, p1, p2 = Hoeffding(0.95)(sampling)
+        assert (top[0], p1[0], p2[0]) == pytest.approx((0, 0.6 - width, 0.3 + width))
+
+    def test_it_needs_scores(self):
+        with pytest.raises(InputError, match="scores"):
+            Hoeffding(0.9)(Sampling(np.array([[80, 20]])))
+
+    @pytest.mark.parametrize("law", [(8.0, 1.0, 1.0), (0.3, 0.3, 0.2), (5.0, 4.9, 0.1)])
+    def test_wrong_limits_are_as_rare_as_promised(self, law):
+        """On softmax scores that are Dirichlet, whose means are known."""
+        rng = np.random.default_rng(0)
+        n, repeats = 60, 4000
+        scores = rng.dirichlet(law, size=(repeats, n)).mean(axis=1)
+        counts = np.full((repeats, 3), n // 3)
+        top, p1, p2 = Hoeffding(0.8)(Sampling(counts, scores=scores))
+        truth = np.array(law) / sum(law)
+        others = np.array([np.delete(truth, k).max() for k in range(3)])
+        wrong = (p1 > p2) & ((p1 > truth[top]) | (p2 < others[top]))
+        assert wrong.mean() <= 0.2
+
+
+class TestSisonGlaz:
+    @pytest.mark.parametrize(
+        ("counts", "p1", "p2"),
+        [
+            # The papers' examples, as R's MultinomialCI computes them.
+            ([56, 72, 73, 59, 62, 87, 58], 0.14561028, 0.2007386),
+            ([5] * 50, 0.0, 0.05304026),
+        ],
+    )
+    def test_the_papers_examples(self, counts, p1, p2):
+        """Up to the papers' Edgeworth expansion, which is good to a tenth of a vote there."""
+        limits = SisonGlaz(0.95)(Sampling(np.array([counts])))
+        assert limits.p1[0] == pytest.approx(p1, abs=1e-8)
+        assert limits.p2[0] == pytest.approx(p2, abs=0.1 / sum(counts))
+
+    def test_the_probability_within_is_that_of_the_multinomial(self):
+        from holdfast.certify.sison_glaz import _within
+
+        counts, n = (5, 3, 2), 10
+        for c in (0, 1, 2, 10):
+            total = sum(
+                stats.multinomial.pmf((a, b, n - a - b), n, np.array(counts) / n)
+                for a in range(n + 1)
+                for b in range(n + 1 - a)
+                if max(abs(a - 5), abs(b - 3), abs(n - a - b - 2)) <= c
+            )
+            assert _within(counts, c) == pytest.approx(total)
+
+    def test_it_breaks_down_where_certificates_live(self):
+        """A true p1 of 0.98 gives 100 votes of 100 with probability 0.13, and a false limit."""
+        counts = np.zeros((1, 10), dtype=np.int64)
+        counts[0, 0] = 100
+        _, p1, p2 = SisonGlaz(0.95)(Sampling(counts))
+        assert p1[0] > 0.98
+        assert p1[0] + p2[0] <= 1
+        assert 0.98**100 > 0.13
+        assert not SisonGlaz.guaranteed
+        honest = ClopperPearson(0.95)(Sampling(counts))
+        assert cohen_radius(p1[0], p2[0], 0.7) > 1.25 * cohen_radius(
+            honest.p1[0], honest.p2[0], 0.7
+        )
+
+    def test_it_is_fast_where_many_votes_are(self):
+        counts = np.array([[60_000, 20_000, 10_000, 5_000, 5_000], [99_990, 10, 0, 0, 0]])
+        _, p1, _ = SisonGlaz(0.999)(Sampling(counts))
+        assert (p1 > 0.59).all()
+
+
+@every_interval
+class TestEveryInterval:
+    @given(counts=st.lists(st.integers(0, 50), min_size=2, max_size=6).filter(lambda c: sum(c) > 0))
+    def test_limits_are_in_order(self, interval, counts):
+        votes = np.array([counts])
+        top, p1, p2 = interval(0.9)(Sampling(votes, votes / votes.sum(), votes))
+        assert top[0] == np.argmax(counts)
+        assert 0 <= p1[0] <= max(counts) / sum(counts)
+        assert p2[0] <= 1 - p1[0] + 1e-12
+        assert p2[0] >= min(sorted(counts)[-2] / sum(counts), 1 - p1[0])
+
+    @pytest.mark.parametrize("confidence", [0, 1, -1, 2, math.nan])
+    def test_confidence_lies_between(self, interval, confidence):
+        with pytest.raises(InputError, match="confidence"):
+            interval(confidence)
+
+    @pytest.mark.parametrize("confidence", [0.5, 0.95, 0.999])
+    def test_the_least_number_of_draws(self, interval, confidence):
+        limits = interval(confidence)
+        least = least_draws(limits, 10)
+        for n, enough in ((least, True), (least - 1, False)):
+            if n:
+                _, p1, p2 = limits(Sampling.unanimous(n, 10))
+                assert (p1[0] > p2[0]) == enough
+
+
+class TestShares:
+    def test_coverage_of_an_accuracy_by_simulation(self):
+        rng = np.random.default_rng(0)
+        for truth in (0.02, 0.5, 0.9):
+            low, high = share_interval(rng.binomial(80, truth, size=3000), 80, 0.9)
+            assert np.mean((low <= truth) & (truth <= high)) > 0.9 - 0.02
+
+    def test_accuracy_interval_equals_scipy(self):
+        for k, n in ((0, 7), (3, 7), (7, 7), (450, 500)):
+            expected = stats.binomtest(k, n).proportion_ci(0.95, method="exact")
+            low, high = share_interval(k, n)
+            assert (float(low), float(high)) == pytest.approx((expected.low, expected.high))
