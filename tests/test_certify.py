@@ -21,6 +21,7 @@ from holdfast.certify.bound import round_down
 from holdfast.certify.certify import BOUNDS
 from holdfast.defenses import GaussianNoise, LaplaceNoise
 from holdfast.errors import InputError, InputTypeError, ModelError, UnknownNameError
+from holdfast.models import Normalize
 from holdfast.threat import L2
 from tests.toys import Wrapped, images, small_network, two_class
 
@@ -86,7 +87,8 @@ class TestCertify:
             return x.flatten(1)[:, :2]
 
         certify(Wrapped(watch), torch.full((2, 1, 2, 8), 0.9), sigma=0.5, n=400)
-        noise = (torch.cat(seen) - 0.9).flatten().double().numpy() / 0.5
+        votes = [x for x in seen if len(x) > 2]  # the others ask what the model does with noise
+        noise = (torch.cat(votes) - 0.9).flatten().double().numpy() / 0.5
         assert stats.kstest(noise, "norm").pvalue > 1e-3
 
     def test_abstention_has_no_radius(self):
@@ -183,3 +185,26 @@ class TestCertify:
             arguments["model"] = Wrapped(lambda x: x.flatten(1)[:, :3] * torch.nan)
         with pytest.raises(error, match=words or "NaN"):
             certify(arguments.pop("model"), arguments.pop("x"), **arguments)
+
+
+class TestAfterTheNoise:
+    def certify(self, *layers):
+        model = nn.Sequential(*layers, small_network()).eval()
+        return certify(model, images(2), sigma=0.1, n=10)
+
+    def test_a_plain_model_is_not_warned_of(self):
+        self.certify()
+        self.certify(nn.Identity())
+
+    def test_normalization(self):
+        with pytest.warns(UserWarning, match=r"behind a std of 0\.25 .* noise of 0\.4"):
+            self.certify(Normalize([0.5], [0.25]))
+
+    @pytest.mark.parametrize("layer", [nn.Hardtanh(0, 1), Wrapped(lambda x: x.clamp(0, 1))])
+    def test_clipping_in_whatever_code(self, layer):
+        with pytest.warns(UserWarning, match="clips"):
+            self.certify(layer)
+
+    def test_standardization_of_each_image(self):
+        with pytest.warns(UserWarning, match="its own mean"):
+            self.certify(nn.InstanceNorm2d(1, eps=0.0))

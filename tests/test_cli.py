@@ -102,20 +102,34 @@ class TestJson:
         assert set(cell) == {
             "model",
             "sigma",
+            "noise",
+            "norm",
             "n",
             "confidence",
             "bound",
             "interval",
+            "guaranteed",
             "images",
             "accuracy",
             "abstained",
             "curve",
+            "at",
             "forwards",
             "seconds",
         }
         assert cell["images"] == 20
         assert cell["forwards"] == 400
         assert all(len(point) == 2 for point in cell["curve"])
+
+    def test_certify_reads_several_bounds_off_the_same_votes(self, place, capsys):
+        several = ("--bound", "renyi,cohen", "--interval", "two-sample,clopper-pearson")
+        command = (*CERTIFY, "--model", "net.safetensors", "--sigma", "0.1", *several)
+        assert code(*command, "--radius", "0.05,0.1", "--json") == 0
+        cells = json.loads(capsys.readouterr().out)["cells"]
+        assert len({(cell["bound"], cell["interval"]) for cell in cells}) == 4
+        assert all([point["radius"] for point in cell["at"]] == [0.05, 0.1] for cell in cells)
+        assert code(*command, "--radius", "0.05,0.1") == 0
+        assert "cohen, two-sample" in " ".join(capsys.readouterr().out.split())
 
     def test_a_finished_run_prints_the_same_again(self, place, capsys):
         command = (*EVALUATE, "--model", "mine:good", "--out", "run", "--json")
@@ -171,6 +185,13 @@ BAD = [
     ("certify --model mine:good --sigma 0.1 --confidence 1", "confidence is 1"),
     ("certify --model mine:good --sigma 0.1 --bound reny", "did you mean 'renyi'"),
     ("certify --model mine:good --sigma 0.1 --interval pearson", "clopper-pearson"),
+    ("certify --model mine:good --sigma 0.1 --n 5", "give n of at least 8"),
+    ("certify --model mine:good --sigma 0.1 --bound laplace", "the noise is GaussianNoise"),
+    ("certify --model mine:good --sigma 0.1 --noise lapalce", "did you mean 'laplace'"),
+    ("certify --model mine:good --sigma 0.1 --interval sequential", "by radius or within"),
+    ("certify --model mine:good --sigma 0.1 --within 0.9", "give the interval sequential"),
+    ("certify --model mine:good --sigma 0.1 --radius 0", "radii"),
+    ("evaluate --model mine:good --sigma 0.1 --noise guassian", "did you mean 'gaussian'"),
     ("certify --model mine:nan --sigma 0.1", "NaN"),
     ("certify --model mine:good", "--sigma"),
     ("train --model smal --out run", "did you mean 'small'"),

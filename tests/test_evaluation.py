@@ -1,6 +1,6 @@
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from torch import nn
 import holdfast
 from holdfast import metrics
 from holdfast.attacks import FGSM, PGD, Attack, SecondOrder, Worst
-from holdfast.certification import Certification, certify_data
+from holdfast.certification import INTERVALS, Certification, certify_data
 from holdfast.certify import certify
 from holdfast.certify.intervals import share_interval
 from holdfast.counting import Counted
@@ -28,7 +28,7 @@ from holdfast.evaluation import Protocol, evaluate
 from holdfast.files import read_json
 from holdfast.grid import to_8_bit
 from holdfast.random import Stream, drawing_from
-from holdfast.results import read_images, read_rows
+from holdfast.results import Run, read_images, read_rows
 from holdfast.threat import L2, Linf
 from tests.toys import Wrapped, images, random_linear, small_network, two_class
 
@@ -632,14 +632,90 @@ class TestCertification:
         ).read_bytes()
         assert whole[0]["curve"] == broken[0]["curve"]
 
+    def test_bounds_and_intervals_from_one_sampling(self, tmp_path):
+        model, x, y = example(20)
+        how = Certification(
+            sigma=0.2,
+            n=300,
+            bound=("renyi", "cohen", "pixeldp"),
+            interval=("clopper-pearson", "two-sample", "hoeffding"),
+            radius=(0.1, 0.2),
+        )
+        cells = certify_data(model, Data.of(x, y), how, {"model": "m"}, tmp_path / "run")
+        assert [(c["bound"], c["interval"]) for c in cells] == list(how.certificates)
+        rows = read_rows(tmp_path / "run")
+        assert len(rows) == 9 * 20
+        assert (rows.groupby("index")["votes"].nunique() == 1).all()
+        for cell in cells:
+            expected = certify(
+                model,
+                x,
+                sigma=0.2,
+                n=300,
+                bound=cell["bound"],
+                interval=INTERVALS[cell["interval"]],
+            )
+            part = rows[(rows["bound"] == cell["bound"]) & (rows["interval"] == cell["interval"])]
+            assert (part["radius"] == expected.radius).all()
+            assert (part["index"] == range(20)).all()
+            for point in cell["at"]:
+                standing = (expected.prediction == y.numpy()) & (expected.radius >= point["radius"])
+                assert point["accuracy"] == standing.mean()
+        assert "choice" in rows
+
+    def test_a_sequential_run_asks_less_and_says_the_same(self, tmp_path):
+        model, x, y = example(20)
+        fixed = Certification(sigma=0.2, n=4000, bound=("cohen",), interval=("two-sample",))
+        early = replace(fixed, interval=("sequential",), radius=(0.1, 0.2))
+        (whole,) = certify_data(model, Data.of(x, y), fixed, {"model": "m"}, tmp_path / "fixed")
+        (cell,) = certify_data(model, Data.of(x, y), early, {"model": "m"}, tmp_path / "early")
+        assert cell["forwards"] < whole["forwards"] / 2
+        rows = read_rows(tmp_path / "early")
+        assert cell["forwards"] == rows["draws"].sum() + 20 * 100
+        for radius in (0.1, 0.2):
+            before = metrics.accuracy_at(whole["curve"], radius)
+            assert metrics.accuracy_at(cell["curve"], radius) == pytest.approx(before, abs=0.1)
+
+    def test_a_damaged_chunk_is_named_and_only_that_is_computed_again(self, tmp_path, monkeypatch):
+        from holdfast import certification
+
+        model, x, y = example()
+        how = Certification(sigma=0.2, n=5000)
+        whole = certify_data(model, Data.of(x, y), how, {"model": "m"}, tmp_path / "whole")
+        merge = Run.merge
+        monkeypatch.setattr(Run, "merge", lambda run: 1 / 0)  # stop with all chunks on disk
+        with pytest.raises(ZeroDivisionError):
+            certify_data(model, Data.of(x, y), how, {"model": "m"}, tmp_path / "run")
+        monkeypatch.setattr(Run, "merge", merge)
+        chunk = tmp_path / "run" / "rows" / "0000.00002.csv"
+        content = chunk.read_text()
+        chunk.write_text(content.replace("1", "7", 1))
+        sample, asked = certification._sample, []
+        monkeypatch.setattr(
+            certification, "_sample", lambda *a: (asked.append(a[2].tolist()), sample(*a))[1]
+        )
+        with pytest.warns(UserWarning, match=r"00002\.csv is damaged: chunk 2"):
+            again = certify_data(model, Data.of(x, y), how, {"model": "m"}, tmp_path / "run")
+        assert asked == [list(range(16, 24))]
+        assert again[0]["curve"] == whole[0]["curve"]
+
     @pytest.mark.parametrize(
         ("change", "error"),
         [
+            ({"interval": ("sequential",)}, InputError),
+            ({"interval": ("sequential", "two-sample"), "within": 0.9}, InputError),
+            ({"within": 0.9}, InputError),
+            ({"bound": ()}, InputError),
+            ({"bound": ("cohen", "cohen")}, InputError),
+            ({"bound": ("laplace",)}, InputError),
+            ({"noise": "uniform"}, UnknownNameError),
+            ({"n0": 0}, InputError),
+            ({"radius": (-1.0,)}, InputError),
             ({"sigma": 0.0}, InputError),
             ({"n": 0}, InputError),
             ({"confidence": 1.0}, InputError),
-            ({"bound": "x"}, UnknownNameError),
-            ({"interval": "x"}, UnknownNameError),
+            ({"bound": ("x",)}, UnknownNameError),
+            ({"interval": ("x",)}, UnknownNameError),
             ({"batch_size": 0}, InputError),
         ],
     )

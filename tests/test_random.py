@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from holdfast.defenses import LaplaceNoise
+from holdfast.errors import InputError
 from holdfast.random import Stream, active_stream, drawing_from, layer_noise, philox
 
 # Random123's published known answers for philox4x32-10: counter, key, result.
@@ -124,3 +128,14 @@ def test_outside_a_stream_a_layer_draws_from_the_global_generator():
         first = layer_noise(x)
         torch.manual_seed(3)
         assert torch.equal(first, torch.randn(3, 5))
+
+
+def test_laplace_noise_has_its_law():
+    layer, x = LaplaceNoise(0.5), torch.full((40, 500), 0.7)
+    with drawing_from(stream(40)):
+        noise = (layer(x) - x).double().flatten().numpy()
+    assert stats.kstest(noise, stats.laplace(scale=0.5 / math.sqrt(2)).cdf).pvalue > 1e-3
+    assert noise.std() == pytest.approx(0.5, rel=0.03)
+    assert np.isfinite(layer(torch.zeros(4, 9, dtype=torch.float16)).numpy()).all()
+    with pytest.raises(InputError, match="sigma is 0"):
+        LaplaceNoise(0.0)

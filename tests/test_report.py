@@ -1,4 +1,5 @@
 import re
+import warnings
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -119,7 +120,8 @@ def test_it_shows_everything_named(report):
         assert words in text, words
     html = report.read_text()
     assert 'name="viewport"' in html
-    assert html.count("<svg") == 2 + 5  # floors of both networks; attacks by classifier and norm
+    # Floors of both networks, and of both together; attacks by classifier and norm.
+    assert html.count("<svg") == 2 + 1 + 5
     assert html.count('alt="adversarial image') == html.count('alt="clean image') > 4
 
 
@@ -160,6 +162,46 @@ def test_an_l2_certificate_proves_a_smaller_linf_radius(runs):
     for norm, size in (("l2", middle), ("l1", middle), ("linf", middle / (3 * 6 * 6) ** 0.5)):
         assert floor(run, norm, [size * (1 - 1e-9)])["robust_accuracy"].tolist() == [share]
         assert floor(run, norm, [size * 1.001])["robust_accuracy"][0] < share
+
+
+def test_several_bounds_intervals_and_noises(tmp_path):
+    model, x = small_network(), images(12)
+    data, base = Data.of(x, model(x).argmax(dim=1)), {"model": "net", "data": "tensors"}
+    hows = {
+        "several": Certification(
+            sigma=0.1, bound=("cohen", "renyi"), interval=("sison-glaz", "two-sample")
+        ),
+        "laplace": Certification(sigma=0.1, noise="laplace", bound=("laplace",)),
+        "early": Certification(sigma=0.2, interval=("sequential",), radius=(0.05,), n=500),
+    }
+    for name, how in hows.items():
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "the limits of sison-glaz")
+            certify_data(model, data, how, base, tmp_path / name)
+    runs = [tmp_path / name for name in hows]
+    (subject,) = read_subjects(runs)
+    gaussian, early, laplace = subject.classifiers
+    assert [(run.bound, run.interval) for run in gaussian.certifications] == [
+        ("cohen", "two-sample"),
+        ("renyi", "two-sample"),
+        ("cohen", "sison-glaz"),
+        ("renyi", "sison-glaz"),
+    ]
+    assert gaussian.proof.interval == "two-sample"
+    assert early.title == "vote with noise σ = 0.2"
+    proof = laplace.proof
+    right = proof.rows["prediction"] == proof.rows["label"]
+    radius = float(proof.rows["radius"][right].max())
+    for norm, power in (("l1", 0), ("l2", 1), ("linf", 2)):
+        size = radius / 6**power * (1 - 1e-9)
+        assert floor(proof, norm, [size])["robust_accuracy"][0] > 0
+        assert floor(proof, norm, [size * 1.001])["robust_accuracy"][0] == 0
+    html = build(runs, tmp_path / "report").read_text()
+    for words in ("cohen, sison-glaz (does not hold), 100 votes", "votes on average", "Proven for"):
+        assert words in html
+    assert (tmp_path / "report" / "figures" / "certified-l2.pdf").exists()
+    certified = pd.read_csv(tmp_path / "report" / "tables" / "certified.csv")
+    assert set(certified["norm"]) == {"l1", "l2"}
 
 
 def test_figures_for_a_paper(report):

@@ -1,18 +1,36 @@
-"""Certify a test set into a run folder: Algorithm 1 on every image, one row each."""
+"""Certify a test set into a run folder: Algorithm 1 on every image, a row for each certificate.
+
+One sampling of votes and scores serves all bounds and intervals. Its counts and mean scores stand
+in the rows, so that whoever prefers another bound can have it without the model.
+"""
 
 import time
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 
 from holdfast import metrics
-from holdfast.certify import Certificates, ClopperPearson, certify
-from holdfast.certify.certify import BOUNDS
+from holdfast.certify import Certificates, Sampling, certificates
+from holdfast.certify.after_noise import warn_of_what_follows_the_noise
+from holdfast.certify.certify import NOISES, certificate_stream, check_draws, named_bound
+from holdfast.certify.intervals import ClopperPearson, Hoeffding, Interval, TwoSample
+from holdfast.certify.sampling import sample
+from holdfast.certify.sequential import (
+    AtLeast,
+    Question,
+    Sequential,
+    Within,
+    answered,
+    sample_until,
+)
+from holdfast.certify.sison_glaz import SisonGlaz
 from holdfast.checks import (
     check_classes,
     check_images,
@@ -21,7 +39,6 @@ from holdfast.checks import (
     warn_if_training,
 )
 from holdfast.data import Data
-from holdfast.defenses import GaussianNoise
 from holdfast.errors import InputError, unknown
 from holdfast.models.loading import fingerprint
 from holdfast.progress import Progress, silent
@@ -30,9 +47,19 @@ from holdfast.tensors import device_of, eval_mode
 from holdfast.types import Model
 
 #: Interval names of the command line.
-INTERVALS = {"clopper-pearson": ClopperPearson}
+INTERVALS: Mapping[str, type[Interval]] = {
+    "clopper-pearson": ClopperPearson,
+    "two-sample": TwoSample,
+    "sequential": Sequential,
+    "hoeffding": Hoeffding,
+    "sison-glaz": SisonGlaz,
+}
 
 _VOTES_IN_A_CHUNK = 20_000
+_IMAGES_IN_A_CHUNK = 128  # where each image stops by itself
+
+#: Mean scores of so many leading classes are kept for each image.
+_SCORES_KEPT = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,33 +68,95 @@ class Certification:
 
     Attributes:
         sigma: standard deviation σ > 0 of the noise, on the [0, 1] scale.
-        n: votes for each image, at least 1.
+        noise: "gaussian", which certifies in ℓ2, or "laplace", in ℓ1.
+        n: votes for each image, at least 1; the most that may be drawn if the interval is
+            "sequential".
+        n0: votes before those which only choose the class, for the intervals that need them.
         confidence: of each certificate, in (0, 1).
-        bound: "renyi".
-        interval: "clopper-pearson".
+        bound: "renyi", "cohen", "pixeldp"; "laplace" for Laplace noise.
+        interval: "clopper-pearson", "two-sample", "hoeffding", "sison-glaz"; or "sequential" alone.
+        radius: radii of interest; a sequential sampling stops as soon as it is known which of them
+            are certified.
+        within: a sequential sampling stops as soon as the certified radius is known up to this
+            factor, in (0, 1).
         seed: of the noise.
         batch_size: noisy images in one forward pass.
     """
 
     sigma: float
+    noise: str = "gaussian"
     n: int = 100
+    n0: int = 100
     confidence: float = 0.95
-    bound: str = "renyi"
-    interval: str = "clopper-pearson"
+    bound: tuple[str, ...] = ("renyi",)
+    interval: tuple[str, ...] = ("clopper-pearson",)
+    radius: tuple[float, ...] = ()
+    within: float | None = None
     seed: int = 0
     batch_size: int = 128
 
     def __post_init__(self) -> None:
-        GaussianNoise(self.sigma)
-        if self.n < 1:
-            raise InputError(f"n is {self.n}, but a vote needs at least 1 draw.")
-        if self.batch_size < 1:
-            raise InputError(f"batch_size is {self.batch_size}, but must be at least 1.")
-        if self.bound not in BOUNDS:
-            raise unknown("bound", self.bound, BOUNDS)
-        if self.interval not in INTERVALS:
-            raise unknown("interval", self.interval, INTERVALS)
-        INTERVALS[self.interval](self.confidence)
+        for name in ("n", "n0", "batch_size"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}, but must be at least 1.")
+        for name in ("bound", "interval"):
+            if not getattr(self, name) or len(set(getattr(self, name))) < len(getattr(self, name)):
+                raise InputError(f"{name} must name at least one, and none of them twice.")
+        if self.noise not in NOISES:
+            raise unknown("noise", self.noise, NOISES)
+        NOISES[self.noise](self.sigma)
+        for bound in self.bound:
+            named_bound(bound, NOISES[self.noise])
+        for interval in self.interval:
+            if interval not in INTERVALS:
+                raise unknown("interval", interval, INTERVALS)
+            INTERVALS[interval](self.confidence)  # type: ignore[call-arg]
+        self._check_questions()
+
+    def _check_questions(self) -> None:
+        questions = self.questions
+        if self.sequential and len(self.interval) > 1:
+            raise InputError(
+                f"the intervals are {', '.join(self.interval)}, but only sequential limits hold "
+                "for a sampling that stops by itself: run the others with a fixed n."
+            )
+        if self.sequential and not questions:
+            raise InputError(
+                "a sequential sampling stops when it knows the answer: say by radius or within "
+                "what the question is."
+            )
+        if self.within is not None and not self.sequential:
+            raise InputError(
+                "within says when a sequential sampling stops, and the interval is "
+                f"{', '.join(self.interval)}: give the interval sequential."
+            )
+
+    @property
+    def sequential(self) -> bool:
+        """Whether the sampling of an image stops by itself."""
+        return "sequential" in self.interval
+
+    @property
+    def questions(self) -> list[Question]:
+        """What a sequential sampling is to find out."""
+        asked: list[Question] = [AtLeast(tuple(self.radius))] if self.radius else []
+        return asked + ([] if self.within is None else [Within(self.within)])
+
+    @property
+    def norm(self) -> str:
+        """Of the radii: "l2" or "l1"."""
+        return NOISES[self.noise].norm
+
+    @property
+    def certificates(self) -> Iterator[tuple[str, str]]:
+        """Every bound with every interval."""
+        for interval in self.interval:
+            for bound in self.bound:
+                yield bound, interval
+
+    def limits(self, interval: str) -> Interval:
+        """The interval of that name at this confidence."""
+        return INTERVALS[interval](self.confidence)  # type: ignore[call-arg]
 
 
 def certify_data(
@@ -83,100 +172,153 @@ def certify_data(
     Args:
         model: on the device that is to do the work.
         data: the test set.
-        how: noise, votes, confidence and bound.
+        how: noise, votes, confidence, bounds and intervals.
         settings: what identifies model and data, for the record.
         out: the run folder; interrupted, the same call goes on from there.
         progress: told about every chunk.
 
     Returns:
-        One record, as ``holdfast certify --json`` prints it.
+        A record for each bound with each interval, as ``holdfast certify --json`` prints them.
     """
     warn_if_training(model)
     with eval_mode(model):
-        _probe(model, data)
+        _probe(model, data, how)
         record = {
             **settings,
             "model_fingerprint": fingerprint(model),
             "data_fingerprint": data.fingerprint(),
             "images": len(data),
             "shape": list(data.shape),
-            **asdict(how),
+            "norm": how.norm,
+            **{
+                name: list(value) if isinstance(value, tuple) else value
+                for name, value in asdict(how).items()
+            },
         }
         run = Run(out, "certify", record)
         if run.complete:
             progress.say(f"{out} is complete; nothing was run.")
         else:
             run.begin()
-            progress.start(f"certify sigma {how.sigma:g}, n {how.n}", len(data))
-            size = max(8, _VOTES_IN_A_CHUNK // how.n)
-            for chunk, index in enumerate(data.batches(size)):
-                if not run.has(0, chunk):
-                    began = time.monotonic()
-                    rows = _rows(model, data, index, how)
-                    run.write(0, chunk, rows, time.monotonic() - began)
-                progress.advance(len(index))
+            _fill(run, model, data, how, progress)
             rows = run.merge()
-            cell = _cell(rows, how, settings["model"], round(run.seconds(0), 3))
-            run.finish(classes=list(data.classes), cells=[cell])
+            run.finish(
+                classes=list(data.classes),
+                cells=_cells(rows, how, settings["model"], round(run.seconds(0), 3)),
+            )
             run.clear()
     cells: list[dict[str, Any]] = read_about(out)["cells"]
     return cells
 
 
-def _rows(model: Model, data: Data, index: torch.Tensor, how: Certification) -> pd.DataFrame:
-    found = certify(
-        model,
-        data.x(index).to(device_of(model)),
-        sigma=how.sigma,
-        n=how.n,
-        confidence=how.confidence,
-        bound=how.bound,
-        interval=INTERVALS[how.interval],
-        seed=how.seed,
-        index=index,
-        batch_size=how.batch_size,
-    )
-    return pd.DataFrame(
-        {
-            "index": index.numpy(),
-            "label": data.y[index].numpy(),
-            "prediction": found.prediction,
-            "abstained": found.abstained,
-            "radius": found.radius,
-            "p1": found.p1,
-            "p2": found.p2,
-            "votes": _votes(found),
-        }
-    )
+def _fill(run: Run, model: Model, data: Data, how: Certification, progress: Progress) -> None:
+    """Write every chunk that is missing; each certificate is a cell."""
+    wanted = list(how.certificates)
+    size = _IMAGES_IN_A_CHUNK if how.sequential else max(8, _VOTES_IN_A_CHUNK // how.n)
+    progress.start(f"certify sigma {how.sigma:g}, n {how.n}", len(data))
+    for chunk, index in enumerate(data.batches(size)):
+        if not all(run.has(cell, chunk) for cell in range(len(wanted))):
+            began = time.monotonic()
+            sampling = _sample(model, data, index, how)
+            seconds = time.monotonic() - began
+            for cell, (bound, interval) in enumerate(wanted):
+                rows = _rows(data, index, sampling, how, bound, interval)
+                run.write(cell, chunk, rows, 0.0 if cell else seconds)
+        progress.advance(len(index))
 
 
-def _votes(found: Certificates) -> list[str]:
-    """The counts as "class:votes class:votes ...", from the most votes, without the zeros."""
+def _sample(model: Model, data: Data, index: torch.Tensor, how: Certification) -> Sampling:
+    x = data.x(index).to(device_of(model))
+    noisy = nn.Sequential(NOISES[how.noise](how.sigma), model)
+    rng = certificate_stream(how.seed, index.to(x.device))
+    if how.sequential:
+        bounds = [named_bound(bound, NOISES[how.noise]) for bound in how.bound]
+        limits = Sequential(how.confidence)
+        settled = answered(how.questions, limits, bounds, how.sigma, how.n)
+        return sample_until(settled, noisy, x, rng, n=how.n, n0=how.n0, batch_size=how.batch_size)
+    chooses = any(INTERVALS[interval].chooses for interval in how.interval)
+    n0 = how.n0 if chooses else 0
+    return sample(noisy, x, rng, n=how.n, n0=n0, batch_size=how.batch_size)
+
+
+def _rows(
+    data: Data,
+    index: torch.Tensor,
+    sampling: Sampling,
+    how: Certification,
+    bound: str,
+    interval: str,
+) -> pd.DataFrame:
+    radius_of = named_bound(bound, NOISES[how.noise])
+    found: Certificates = certificates(sampling, how.limits(interval), radius_of, how.sigma)
+    columns = {
+        "bound": bound,
+        "interval": interval,
+        "index": index.numpy(),
+        "label": data.y[index].numpy(),
+        "prediction": found.prediction,
+        "abstained": found.abstained,
+        "radius": found.radius,
+        "p1": found.p1,
+        "p2": found.p2,
+        "draws": sampling.n,
+        "votes": _by_class(sampling.counts),
+        "scores": _by_class(np.round(sampling.scores, 9), _SCORES_KEPT),
+    }
+    if sampling.choice is not None:
+        columns["choice"] = _by_class(sampling.choice)
+    return pd.DataFrame(columns)
+
+
+def _by_class(values: np.ndarray[Any, Any] | None, most: int | None = None) -> list[str]:
+    """Rows as "class:value class:value ...", from the largest value, without the zeros."""
+    assert values is not None
     return [
-        " ".join(f"{k}:{counts[k]}" for k in (-counts).argsort(kind="stable") if counts[k])
-        for counts in found.counts
+        " ".join(f"{k}:{row[k]}" for k in (-row).argsort(kind="stable")[:most] if row[k])
+        for row in values
     ]
 
 
-def _cell(rows: pd.DataFrame, how: Certification, model: str, seconds: float) -> dict[str, Any]:
-    return {
-        "model": model,
-        "sigma": how.sigma,
-        "n": how.n,
-        "confidence": how.confidence,
-        "bound": how.bound,
-        "interval": how.interval,
-        "images": len(rows),
-        "accuracy": float((rows["prediction"] == rows["label"]).mean()),
-        "abstained": float(rows["abstained"].mean()),
-        "curve": metrics.certified_curve(rows),
-        "forwards": len(rows) * how.n,
-        "seconds": seconds,
-    }
+def _cells(
+    rows: pd.DataFrame, how: Certification, model: str, seconds: float
+) -> list[dict[str, Any]]:
+    found = []
+    for bound, interval in how.certificates:
+        part = rows[(rows["bound"] == bound) & (rows["interval"] == interval)]
+        drawn = int(part["draws"].sum()) + len(part) * (how.n0 if "choice" in part else 0)
+        cell = {
+            "model": model,
+            "sigma": how.sigma,
+            "noise": how.noise,
+            "norm": how.norm,
+            "n": how.n,
+            "confidence": how.confidence,
+            "bound": bound,
+            "interval": interval,
+            "guaranteed": INTERVALS[interval].guaranteed,
+            "images": len(part),
+            "accuracy": float((part["prediction"] == part["label"]).mean()),
+            "abstained": float(part["abstained"].mean()),
+            "curve": metrics.certified_curve(part),
+            "at": _at(part, how.radius),
+            "forwards": drawn,
+            "seconds": seconds,
+        }
+        found.append(cell)
+    return found
 
 
-def _probe(model: nn.Module, data: Data) -> None:
-    """Check the model on a few images, before any work."""
+def _at(rows: pd.DataFrame, radii: Sequence[float]) -> list[dict[str, float]]:
+    """Certified accuracy at the radii of interest, with its interval over the images."""
+    table = metrics.certified(rows, list(radii)).rename(
+        columns={"eps": "radius", "robust_accuracy": "accuracy"}
+    )
+    columns = table[["radius", "accuracy", "low", "high"]].astype(float)
+    return [{str(key): value for key, value in line.items()} for line in columns.to_dict("records")]
+
+
+def _probe(model: nn.Module, data: Data, how: Certification) -> None:
+    """Check the model on a few images, and whether n draws can do anything, before any work."""
     index = torch.arange(min(len(data), 8))
     x = data.x(index).to(device_of(model))
     check_images(x)
@@ -184,3 +326,13 @@ def _probe(model: nn.Module, data: Data) -> None:
         logits = try_model(model, x)
         check_logits(logits, len(x))
         check_classes(data.y, logits.shape[1])
+    for interval in how.interval:
+        check_draws(how.n, how.limits(interval), logits.shape[1])
+        if not INTERVALS[interval].guaranteed:
+            warnings.warn(
+                f"the limits of {interval} do not hold with the stated confidence, least of all "
+                "where nearly all votes agree: its radii are for comparison with published ones "
+                "and prove nothing.",
+                stacklevel=3,
+            )
+    warn_of_what_follows_the_noise(model, x, how.sigma)

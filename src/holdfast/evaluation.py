@@ -30,7 +30,7 @@ from holdfast.checks import (
 )
 from holdfast.data import Data
 from holdfast.declarations import is_stochastic
-from holdfast.defenses import GaussianNoise
+from holdfast.defenses import GaussianNoise, LaplaceNoise
 from holdfast.errors import InputError
 from holdfast.judge import CLEAN, Judge
 from holdfast.models.loading import fingerprint
@@ -171,7 +171,7 @@ def evaluate_data(
             "images": len(data),
             "shape": list(data.shape),
             "stochastic": stochastic,
-            "sigma": _noise_of(model),
+            **_noise_of(model),
             "attacks": [{"name": name, "attack": repr(attack)} for name, attack in attacks],
             **asdict(protocol),
         }
@@ -241,10 +241,14 @@ def _adapted(attack: Attack, model: Model, stochastic: bool, protocol: Protocol)
     return adapted(attack, model, samples=protocol.samples, votes=protocol.votes)
 
 
-def _noise_of(model: Model) -> float | None:
-    """σ of the Gaussian noise in front of a model, which tells the report what was attacked."""
-    layers = (layer for layer in model.modules() if isinstance(layer, GaussianNoise))
-    return next((layer.sigma for layer in layers), None)
+def _noise_of(model: Model) -> dict[str, Any]:
+    """σ of the noise in front of a model, which tells the report what was attacked."""
+    for layer in model.modules():
+        if isinstance(layer, GaussianNoise):
+            return {"sigma": layer.sigma}
+        if isinstance(layer, LaplaceNoise):
+            return {"sigma": layer.sigma, "noise": "laplace"}
+    return {"sigma": None}
 
 
 def _probe(model: Model, data: Data, protocol: Protocol) -> bool:

@@ -147,7 +147,9 @@ def certified(rows: pd.DataFrame, radii: Sequence[float] | Array) -> pd.DataFram
     )
 
 
-def broken_certificates(attacked: pd.DataFrame, proven: pd.DataFrame) -> tuple[int, int]:
+def broken_certificates(
+    attacked: pd.DataFrame, proven: pd.DataFrame, norm: str = "l2"
+) -> tuple[int, int]:
     """How many right certificates an attack contradicts, of how many it put to the test.
 
     A certificate is tested by every adversarial image within its radius. It is contradicted if the
@@ -157,10 +159,11 @@ def broken_certificates(attacked: pd.DataFrame, proven: pd.DataFrame) -> tuple[i
     Args:
         attacked: rows of an evaluation of the noisy classifier.
         proven: rows of its certification, on the same test set.
+        norm: of the certified radii.
     """
     right = proven.loc[proven["prediction"] == proven["label"], ["index", "radius"]]
     both = attacked[attacked["attack"] != "clean"].merge(right, on="index")
-    tested = both[(both["l2"] > 0) & (both["l2"] <= both["radius"])]
+    tested = both[(both[norm] > 0) & (both[norm] <= both["radius"])]
     others, label = tested["votes_for_prediction"], tested["votes_for_label"]
     chance = binom.sf(others - 1, others + label, 0.5)
     broken = tested[tested["fooled"] & (chance < 1e-3)]

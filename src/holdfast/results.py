@@ -9,11 +9,13 @@ A killed run resumes at the missing chunk. A finished run is never changed, and 
 a run with other settings is refused. A cell is one attack at one size, or one certificate.
 """
 
+import hashlib
 import os
 import platform
 import shutil
 import subprocess
 import tempfile
+import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
@@ -79,18 +81,36 @@ class Run:
         write_json(self.path / _ABOUT, about)
 
     def has(self, cell: int, chunk: int) -> bool:
-        """Whether a chunk of a cell has been written."""
-        return (self.path / _ROWS).exists() or self._chunk(cell, chunk).exists()
+        """Whether a chunk of a cell has been written and is what was written.
+
+        One that is damaged is told of and taken for missing, so that only it is computed again.
+        """
+        path = self._chunk(cell, chunk)
+        if (self.path / _ROWS).exists() or not path.exists():
+            return (self.path / _ROWS).exists()
+        try:
+            whole = read_json(path.with_suffix(".json"))["sha256"] == _digest(path.read_bytes())
+        except (MissingFileError, DamagedFileError, KeyError):
+            whole = False
+        if not whole:
+            warnings.warn(
+                f"{path} is damaged: chunk {chunk} of cell {cell} is computed again, and the rest "
+                "of the run is kept.",
+                stacklevel=2,
+            )
+        return whole
 
     def write(self, cell: int, chunk: int, rows: pd.DataFrame, seconds: float) -> None:
-        """Write one finished chunk, and how long it took.
+        """Write one finished chunk, how long it took, and what tells whether it is whole.
 
         The time has a file of its own, so that equal results are equal files.
         """
         path = self._chunk(cell, chunk)
         path.parent.mkdir(exist_ok=True)
-        write_text(path.with_suffix(".seconds"), repr(seconds))
-        write_table(path, rows)
+        content = rows.to_csv(index=False)
+        about = {"seconds": seconds, "sha256": _digest(content.encode())}
+        write_json(path.with_suffix(".json"), about)
+        write_text(path, content)
 
     def read(self, cell: int, chunk: int) -> pd.DataFrame:
         """Read one finished chunk."""
@@ -104,8 +124,8 @@ class Run:
 
     def seconds(self, cell: int) -> float:
         """How long the chunks of a cell took, in all processes that worked on it."""
-        files = (self.path / _CHUNKS).glob(f"{cell:04d}.*.seconds")
-        return sum(float(path.read_text()) for path in files)
+        files = (self.path / _CHUNKS).glob(f"{cell:04d}.*.json")
+        return sum(float(read_json(path)["seconds"]) for path in files)
 
     def merge(self) -> pd.DataFrame:
         """Join all chunks into rows.csv, in the order of cells and examples."""
@@ -204,6 +224,10 @@ def check_writable(path: Path) -> None:
         raise OutputError(
             f"{existing} cannot be written ({error.strerror}); give another folder by --out."
         ) from error
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _git_revision() -> str | None:

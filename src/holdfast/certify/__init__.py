@@ -12,4 +12,7 @@ from holdfast.certify.laplace import laplace_radius as laplace_radius
 from holdfast.certify.pixeldp import pixeldp_radius as pixeldp_radius
 from holdfast.certify.renyi import renyi_radius as renyi_radius
 from holdfast.certify.sampling import Sampling as Sampling
+from holdfast.certify.sequential import AtLeast as AtLeast
+from holdfast.certify.sequential import Sequential as Sequential
+from holdfast.certify.sequential import Within as Within
 from holdfast.certify.sison_glaz import SisonGlaz as SisonGlaz

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from holdfast.certify.after_noise import warn_of_what_follows_the_noise
 from holdfast.certify.bound import Array, Bound, round_down
 from holdfast.certify.cohen import cohen_radius
 from holdfast.certify.intervals import ClopperPearson, Interval, least_draws
@@ -16,6 +17,7 @@ from holdfast.certify.laplace import laplace_radius
 from holdfast.certify.pixeldp import pixeldp_radius
 from holdfast.certify.renyi import renyi_radius
 from holdfast.certify.sampling import Counts, Sampling, sample
+from holdfast.certify.sequential import Question, Sequential, answered, sample_until
 from holdfast.checks import Checked, check_images, warn_if_training
 from holdfast.defenses import GaussianNoise, LaplaceNoise
 from holdfast.errors import InputError, unknown
@@ -86,6 +88,7 @@ def certify(
     confidence: float = 0.95,
     bound: str | Bound = "renyi",
     interval: Callable[[float], Interval] = ClopperPearson,
+    until: Question | None = None,
     n0: int = 100,
     noise: Noise = GaussianNoise,
     seed: int = 0,
@@ -102,10 +105,11 @@ def certify(
         model: f, maps images to logits (N, K).
         x: (N, C, H, W) images in [0, 1].
         sigma: standard deviation σ > 0 of the noise, on the [0, 1] scale.
-        n: number of noisy copies of each image.
+        n: number of noisy copies of each image; the most of them with ``until``.
         confidence: of each image's certificate, in (0, 1).
         bound: "renyi", "cohen", "pixeldp", "laplace", or a function (p1, p2, sigma) -> radius.
         interval: makes the confidence limits.
+        until: with the interval `Sequential`, draw for an image only until this is answered.
         n0: draws that only choose the class, for an interval that needs them.
         noise: its family, on which ``bound`` depends.
         seed: the same seed gives the same votes, whatever the batch size.
@@ -130,8 +134,13 @@ def certify(
     rng = certificate_stream(seed, index.to(x.device))
     warn_if_training(model)
     with eval_mode(model):
-        drawn = n0 if limits.chooses else 0
-        sampling = sample(noisy, x, rng, n=n, n0=drawn, batch_size=batch_size)
+        if until is None:
+            first = n0 if limits.chooses else 0
+            sampling = sample(noisy, x, rng, n=n, n0=first, batch_size=batch_size)
+        else:
+            settled = answered([until], _anytime(limits), [radius_of], sigma, n)
+            sampling = sample_until(settled, noisy, x, rng, n=n, n0=n0, batch_size=batch_size)
+        warn_of_what_follows_the_noise(model, x[:8], sigma)
     check_draws(n, limits, sampling.classes)
     return certificates(sampling, limits, radius_of, sigma)
 
@@ -169,6 +178,15 @@ def named_bound(bound: str | Bound, noise: Noise) -> Bound:
             f"{noise.__name__}, for which there is {', '.join(suitable)}."
         )
     return BOUNDS[bound]
+
+
+def _anytime(interval: Interval) -> Sequential:
+    if not isinstance(interval, Sequential):
+        raise InputError(
+            f"the limits are {type(interval).__name__}, which hold for a fixed number of draws "
+            "only: to stop early give the interval Sequential."
+        )
+    return interval
 
 
 def check_draws(n: int, interval: Interval, classes: int) -> None:

@@ -1,7 +1,9 @@
 """``holdfast certify``: a model, data and noise make certified radii."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +11,7 @@ from holdfast import data as datasets
 from holdfast.certification import Certification, certify_data
 from holdfast.certify.bound import round_down
 from holdfast.cli.common import device, percent, print_json, print_table
+from holdfast.cli.options import Numbers, Words
 from holdfast.metrics import accuracy_at
 from holdfast.models import loading
 from holdfast.progress import showing
@@ -21,10 +24,14 @@ def certify(
     data: str = "digits",
     data_dir: Path | None = None,
     limit: int | None = None,
+    noise: str = "gaussian",
     n: int = 100,
+    n0: int = 100,
     confidence: float = 0.95,
-    bound: str = "renyi",
-    interval: str = "clopper-pearson",
+    bound: Words = Words(("renyi",)),
+    interval: Words = Words(("clopper-pearson",)),
+    radius: Numbers = Numbers(()),
+    within: float | None = None,
     batch_size: int = 128,
     seed: int = 0,
     accelerator: str = "auto",
@@ -32,9 +39,10 @@ def certify(
     json: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Certify a model's vote over Gaussian noise (Algorithm 1).
+    """Certify a model's vote over noise (Algorithm 1).
 
-    Run the same command again after an interruption and it goes on where it stopped.
+    Run the same command again after an interruption and it goes on where it stopped. Several bounds
+    and intervals are read off the same votes.
 
     Args:
         model: Folder of a training run, a model.safetensors file, package.module:callable, or a
@@ -43,10 +51,17 @@ def certify(
         data: Data set by name (`holdfast list`), or the path of an image folder.
         data_dir: Folder with the files of named data sets; else HOLDFAST_DATA.
         limit: Number of test images, the first ones or, of a folder, evenly spaced ones.
-        n: Votes for each image.
+        noise: gaussian, which certifies in l2, or laplace, in l1.
+        n: Votes for each image; with --interval sequential, the most.
+        n0: Votes before those which only choose the class, for two-sample and sequential.
         confidence: Confidence of each certificate.
-        bound: How votes become a radius: renyi, cohen or pixeldp.
-        interval: How votes become confidence limits: clopper-pearson.
+        bound: How limits become a radius, names between commas: renyi, cohen, pixeldp; laplace.
+        interval: How votes become limits, names between commas: clopper-pearson, two-sample,
+            hoeffding (of mean scores), sison-glaz (for comparison only); or sequential alone, whose
+            votes stop as soon as the answer is known.
+        radius: Radii of interest between commas: certified accuracy is told there, and sequential
+            votes stop as soon as it is known which of them are certified.
+        within: Sequential votes stop as soon as the radius is known up to this factor, such as 0.9.
         batch_size: Noisy images in one forward pass; on a GPU more are faster.
         seed: Of the noise.
         accelerator: auto, cpu, cuda, ... as Lightning Fabric names them.
@@ -56,10 +71,14 @@ def certify(
     """
     how = Certification(
         sigma=sigma,
+        noise=noise,
         n=n,
+        n0=n0,
         confidence=confidence,
-        bound=bound,
-        interval=interval,
+        bound=tuple(bound),
+        interval=tuple(interval),
+        radius=tuple(radius),
+        within=within,
         seed=seed,
         batch_size=batch_size,
     )
@@ -71,18 +90,32 @@ def certify(
         cells = certify_data(network, images, how, settings, folder, progress)
     if json:
         print_json({"cells": cells})
-        return
-    for cell in cells:
-        farthest = cell["curve"][-1][0]
-        radii = round_down(np.linspace(0, farthest, 9), decimals=3)
-        print_table(
-            f"{model} with noise of {sigma:g}: accuracy {percent(cell['accuracy'])}, abstained "
-            f"{percent(cell['abstained'])}",
-            [
+    else:
+        _print(model, cells, how)
+
+
+def _print(model: str, cells: Sequence[dict[str, Any]], how: Certification) -> None:
+    """Certified accuracy of every bound with every interval, over the radius."""
+    farthest = max(cell["curve"][-1][0] for cell in cells)
+    radii = how.radius or round_down(np.linspace(0, farthest, 9), decimals=3)
+    print_table(
+        f"{model} with {how.noise} noise of {how.sigma:g}: certified accuracy",
+        [
+            {f"{how.norm} radius": "abstained", **_line(cells, lambda cell: cell["abstained"])},
+            {f"{how.norm} radius": "any", **_line(cells, lambda cell: cell["accuracy"])},
+            *(
                 {
-                    "l2 radius": f"{radius:.3f}",
-                    "certified accuracy": percent(accuracy_at(cell["curve"], radius)),
+                    f"{how.norm} radius": f"{radius:g}",
+                    **_line(cells, lambda cell, r=radius: accuracy_at(cell["curve"], r)),
                 }
                 for radius in radii
-            ],
-        )
+            ),
+        ],
+    )
+    if how.sequential:
+        votes = cells[0]["forwards"] / cells[0]["images"]
+        print(f"{votes:.0f} votes for an image on average, of at most {how.n0 + how.n}")
+
+
+def _line(cells: Sequence[dict[str, Any]], value: Any) -> dict[str, str]:
+    return {f"{cell['bound']}, {cell['interval']}": percent(value(cell)) for cell in cells}

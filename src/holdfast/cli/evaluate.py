@@ -8,10 +8,11 @@ from torch import nn
 
 from holdfast import data as datasets
 from holdfast.attacks import Attack, On
+from holdfast.certify.certify import NOISES
 from holdfast.cli import registry
 from holdfast.cli.common import device, percent, print_json, print_table
 from holdfast.cli.options import Numbers, Words
-from holdfast.defenses import GaussianNoise
+from holdfast.errors import unknown
 from holdfast.evaluation import Protocol, evaluate_data
 from holdfast.models import Ensemble, loading
 from holdfast.progress import showing
@@ -28,6 +29,7 @@ def evaluate(
     eps: Numbers = Numbers((0.1,)),
     source: Words = Words(),
     sigma: float | None = None,
+    noise: str = "gaussian",
     votes: int = 100,
     samples: int = 10,
     batch_size: int = 128,
@@ -56,8 +58,9 @@ def evaluate(
             that look for the smallest perturbation.
         source: Craft the attacks on this model instead, a black box attack by transfer; several
             between commas are attacked together, through the mean of their probabilities.
-        sigma: Put Gaussian noise of this deviation in front of the model and let votes decide, as
-            the classifier that certify certifies; without it the model itself is attacked.
+        sigma: Put noise of this deviation in front of the model and let votes decide, as the
+            classifier that certify certifies; without it the model itself is attacked.
+        noise: gaussian or laplace.
         votes: Votes for each prediction of a stochastic model.
         samples: Draws that attacks average over on a stochastic model.
         batch_size: Images attacked at once; on a GPU more are faster.
@@ -76,11 +79,13 @@ def evaluate(
     protocol = Protocol(
         seed=seed, batch_size=batch_size, votes=votes, samples=samples, keep=keep_images
     )
-    noise = None if sigma is None else GaussianNoise(sigma)
+    if noise not in NOISES:
+        raise unknown("noise", noise, NOISES)
+    layer = None if sigma is None else NOISES[noise](sigma)
     images = datasets.load(data, data_dir=data_dir, limit=limit)
     network = loading.load(model)
-    if noise is not None:
-        network = nn.Sequential(noise, network)
+    if layer is not None:
+        network = nn.Sequential(layer, network)
     network = network.to(device(accelerator))
     if source:
         named = _on(source, named, device(accelerator))

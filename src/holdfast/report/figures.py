@@ -75,6 +75,7 @@ def floor_and_ceiling(
     ceiling: pd.DataFrame,
     floors: Sequence[tuple[str, pd.DataFrame]],
     without_noise: pd.DataFrame,
+    marks: Sequence[float] = (),
 ) -> Figure:
     """What is proven and what an attacker was shown to reach, over the perturbation's size.
 
@@ -85,6 +86,7 @@ def floor_and_ceiling(
         floors: certified accuracy of the same classifier as (label, table) with the same columns,
             the strongest first.
         without_noise: as ``ceiling``, for the network without noise; may be empty.
+        marks: sizes of interest.
     """
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(norm)
@@ -99,11 +101,28 @@ def floor_and_ceiling(
             )
         if len(ceiling):
             _with_intervals(axes, ceiling, ORANGE, "o", "strongest attack (ceiling)")
-        for (label, floor), colour in zip(floors, (BLUE, SKY), strict=False):
-            axes.plot(floor["eps"], floor["robust_accuracy"], color=colour, label=label)
-            axes.fill_between(
-                floor["eps"], floor["low"], floor["high"], color=colour, alpha=0.18, linewidth=0
-            )
+        for place, (label, floor) in enumerate(floors):
+            _floor(axes, floor, (BLUE, SKY, GREEN, PURPLE)[place % 4], label)
+        _mark(axes, marks)
+        return _finished(figure, axes)
+
+
+def certified_accuracy(
+    norm: str, curves: Sequence[tuple[str, pd.DataFrame]], marks: Sequence[float] = ()
+) -> Figure:
+    """Certified accuracy of several classifiers, over the radius (STN Fig. 1).
+
+    Args:
+        norm: "l2" or "l1".
+        curves: (label, table) with eps, robust_accuracy, low, high.
+        marks: radii of interest.
+    """
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(norm)
+        axes.set_ylabel("certified accuracy")
+        for place, (label, curve) in enumerate(curves):
+            _floor(axes, curve, _CYCLE[place % len(_CYCLE)], label)
+        _mark(axes, marks)
         return _finished(figure, axes)
 
 
@@ -192,6 +211,18 @@ def _figure(norm: str) -> tuple[Figure, Axes]:
     axes.set_ylim(0, 1)
     axes.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
     return figure, axes
+
+
+def _floor(axes: Axes, curve: pd.DataFrame, colour: str, label: str) -> None:
+    axes.plot(curve["eps"], curve["robust_accuracy"], color=colour, label=label)
+    axes.fill_between(
+        curve["eps"], curve["low"], curve["high"], color=colour, alpha=0.18, linewidth=0
+    )
+
+
+def _mark(axes: Axes, sizes: Sequence[float]) -> None:
+    for size in sizes:
+        axes.axvline(size, color=GREY, linestyle=":", linewidth=1)
 
 
 def _with_intervals(axes: Axes, table: pd.DataFrame, colour: str, marker: str, label: str) -> None:

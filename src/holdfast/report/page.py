@@ -90,6 +90,7 @@ def _page(subjects: Sequence[Subject], folder: Path, title: str) -> str:
         version=holdfast.__version__,
         data=runs[-1].settings["data"],
         classifiers=[_line(c) for c in tables.classifiers(subjects)],
+        certified=_certified(list(tables.classifiers(subjects)), folder),
         summaries=[(norm, tables.summary(subjects, norm)) for norm in norms],
         sections=[_section(subject, folder) for subject in subjects],
         runs=[(str(run.path), json.dumps(run.about, indent=2, ensure_ascii=False)) for run in runs],
@@ -105,16 +106,33 @@ def _line(classifier: Classifier) -> dict[str, object]:
     return line
 
 
+def _certified(classifiers: list[Classifier], folder: Path) -> list[_Plot]:
+    """The certified accuracy of all votes in one figure for each norm, if there are several."""
+    plots = []
+    for norm in ("l2", "l1"):
+        proofs = [(c, c.proof) for c in classifiers if c.proof is not None and c.proof.norm == norm]
+        curves = [
+            (f"{classifier.network}, {classifier.title}", tables.floor(proof, norm))
+            for classifier, proof in proofs
+        ]
+        if len(curves) > 1:
+            marks = sorted({r for _, proof in proofs for r in proof.settings.get("radius", ())})
+            figure = figures.certified_accuracy(norm, curves, marks)
+            heading = f"{_NORMS[norm]}, certified accuracy of every vote"
+            plots.append(_kept((heading, figure, []), folder / f"certified-{norm}"))
+    return plots
+
+
 def _section(subject: Subject, folder: Path) -> _Section:
     name = "".join(letter if letter.isalnum() else "-" for letter in subject.name)
     itself = next((c for c in subject.classifiers if c.sigma is None), None)
     bounds, by_attack, pictures = [], [], []
     for classifier in subject.classifiers:
-        tag = f"{name}-{'network' if classifier.sigma is None else f'noise-{classifier.sigma:g}'}"
+        tag = f"{name}-{classifier.tag}"
         shown = metrics.strongest(classifier.at_sizes) if classifier.evaluations else None
         norms = [] if shown is None else list(dict.fromkeys(shown["norm"]))
         if classifier.certifications or len(subject.classifiers) == 1:
-            for norm in dict.fromkeys([*(["l2"] if classifier.certifications else []), *norms]):
+            for norm in dict.fromkeys([*(run.norm for run in classifier.certifications), *norms]):
                 plot = _bounds(classifier, itself, norm)
                 bounds.append(_kept(plot, folder / f"bounds-{tag}-{norm}"))
         for norm in norms:
@@ -146,31 +164,33 @@ def _bounds(
     if classifier.certifications and not len(ceiling):
         notes.append(
             "No attack was run on the noisy vote that is certified, so there is no ceiling above "
-            f"this floor: run holdfast evaluate with --sigma {classifier.sigma:g} --norm {norm}."
+            f"this floor: run holdfast evaluate with {classifier.options} --norm {norm}."
         )
-    floors = []
-    for run in classifier.certifications[:2]:
-        settings = run.settings
-        label = (
-            f"certified (floor), {settings['n']} votes, "
-            f"{100 * settings['confidence']:g} %, {settings['images']} images"
-        )
-        floors.append((label, tables.floor(run, norm)))
+    floors = [
+        (f"certified (floor), {run.title}", tables.floor(run, norm))
+        for run in classifier.certifications
+    ]
     if classifier.certifications:
         confidence = classifier.certifications[0].settings["confidence"]
         notes.append(
             f"STN multiplies certified accuracy by the confidence, {100 * confidence:g} %; here it "
             "is not, tables/certified.csv has both."
         )
-    if classifier.certifications and norm == "linf":
-        notes.append("The ℓ∞ floor is the ℓ2 certificate divided by √d, over all d pixels.")
-    if classifier.certifications and classifier.evaluations:
-        proven = classifier.certifications[0]
-        broken, tested = metrics.broken_certificates(classifier.attacked, proven.rows)
+    other = {run.norm for run in classifier.certifications} - {norm}
+    if other and norm != "l1":
+        divisor = "d" if other == {"l1"} and norm == "linf" else "√d"
+        notes.append(
+            f"The {_NORMS[norm]} floor is the {_NORMS[other.pop()]} certificate divided by "
+            f"{divisor}, over all d pixels."
+        )
+    proof = classifier.proof
+    if proof is not None and classifier.evaluations:
+        broken, tested = metrics.broken_certificates(classifier.attacked, proof.rows, proof.norm)
         notes.append(
             f"Certificates contradicted by an attack: {broken} of {tested} put to the test."
         )
-    figure = figures.floor_and_ceiling(norm, ceiling, floors, without)
+    marks = sorted({r for run in classifier.certifications for r in run.settings.get("radius", ())})
+    figure = figures.floor_and_ceiling(norm, ceiling, floors, without, () if other else marks)
     return f"{_NORMS[norm]}, {classifier.title}", figure, notes
 
 

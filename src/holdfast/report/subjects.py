@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from holdfast import metrics
+from holdfast.certification import INTERVALS
 from holdfast.errors import HoldfastError, InputError
 from holdfast.judge import CLEAN
 from holdfast.results import read_about, read_rows
@@ -33,6 +34,49 @@ class RunFolder:
         settings: dict[str, Any] = self.about["settings"]
         return settings
 
+    @property
+    def noise(self) -> tuple[str, float] | None:
+        """Family and deviation of the noise in front of the network; None without noise."""
+        sigma = self.settings["sigma"]
+        return None if sigma is None else (self.settings.get("noise", "gaussian"), sigma)
+
+
+@dataclass(frozen=True)
+class Certification(RunFolder):
+    """The certificates of one bound with one interval, out of a finished run.
+
+    Attributes:
+        bound: its name.
+        interval: its name.
+    """
+
+    bound: str = ""
+    interval: str = ""
+
+    @property
+    def norm(self) -> str:
+        """In which the radii are: "l2" or "l1"."""
+        return str(self.settings.get("norm", "l2"))
+
+    @property
+    def guaranteed(self) -> bool:
+        """Whether its limits hold with the stated confidence."""
+        return INTERVALS[self.interval].guaranteed
+
+    @property
+    def title(self) -> str:
+        """What the certificates rest on."""
+        votes = f"{self.settings['n']} votes"
+        how = f"{self.bound}, {self.interval}"
+        if self.interval == "sequential":
+            votes = f"{self.rows['draws'].mean():.0f} votes on average"
+        elif not self.guaranteed:
+            how += " (does not hold)"
+        return (
+            f"{how}, {votes}, {100 * self.settings['confidence']:g} %, "
+            f"{self.settings['images']} images"
+        )
+
 
 @dataclass(frozen=True)
 class Classifier:
@@ -40,20 +84,49 @@ class Classifier:
 
     Attributes:
         network: the network's name.
-        sigma: of the noise; None for the network itself.
+        noise: family and deviation of the noise; None for the network itself.
         evaluations: attacks on it.
-        certifications: its certificates, from the most votes.
+        certifications: its certificates: those that hold first, from the most votes.
     """
 
     network: str
-    sigma: float | None
+    noise: tuple[str, float] | None
     evaluations: list[RunFolder] = field(default_factory=list)
-    certifications: list[RunFolder] = field(default_factory=list)
+    certifications: list[Certification] = field(default_factory=list)
+
+    @property
+    def sigma(self) -> float | None:
+        """Of the noise."""
+        return None if self.noise is None else self.noise[1]
 
     @property
     def title(self) -> str:
         """As tables name it."""
-        return "network itself" if self.sigma is None else f"vote with noise σ = {self.sigma:g}"
+        if self.noise is None:
+            return "network itself"
+        family, sigma = self.noise
+        return f"vote with {'' if family == 'gaussian' else family + ' '}noise σ = {sigma:g}"
+
+    @property
+    def tag(self) -> str:
+        """As files name it."""
+        if self.noise is None:
+            return "network"
+        family, sigma = self.noise
+        return f"{'noise' if family == 'gaussian' else family}-{sigma:g}"
+
+    @property
+    def options(self) -> str:
+        """What makes holdfast evaluate attack it."""
+        if self.noise is None:
+            return ""
+        family, sigma = self.noise
+        return f"--sigma {sigma:g}" + ("" if family == "gaussian" else f" --noise {family}")
+
+    @property
+    def proof(self) -> Certification | None:
+        """The certificates that stand for the classifier: from the most votes, if they hold."""
+        return next((run for run in self.certifications if run.guaranteed), None)
 
     @property
     def attacked(self) -> pd.DataFrame:
@@ -95,7 +168,8 @@ class Subject:
         """Everything that is known of it: training, evaluations, certifications."""
         found = [self.training] if self.training else []
         for classifier in self.classifiers:
-            found += [*classifier.evaluations, *classifier.certifications]
+            certified = {run.path: run for run in classifier.certifications}
+            found += [*classifier.evaluations, *certified.values()]
         return found
 
 
@@ -128,20 +202,35 @@ def read_subjects(paths: Sequence[Path]) -> list[Subject]:
 
 
 def _classifiers(name: str, runs: list[RunFolder]) -> list[Classifier]:
-    sigmas = sorted({run.settings["sigma"] for run in runs}, key=lambda sigma: sigma or 0.0)
+    noises = sorted({run.noise for run in runs}, key=lambda noise: noise or ("", 0.0))
     found = []
-    for sigma in sigmas:
-        mine = [run for run in runs if run.settings["sigma"] == sigma]
-        certifications = [run for run in mine if run.about["kind"] == "certify"]
+    for noise in noises:
+        mine = [run for run in runs if run.noise == noise]
         found.append(
             Classifier(
                 name,
-                sigma,
+                noise,
                 [run for run in mine if run.about["kind"] == "evaluate"],
-                sorted(certifications, key=lambda run: -int(run.settings["n"])),
+                sorted(
+                    [
+                        part
+                        for run in mine
+                        if run.about["kind"] == "certify"
+                        for part in _parts(run)
+                    ],
+                    key=lambda part: (not part.guaranteed, -int(part.settings["n"])),
+                ),
             )
         )
     return found
+
+
+def _parts(run: RunFolder) -> list[Certification]:
+    """The certificates of a run, apart by bound and interval."""
+    return [
+        Certification(run.path, run.about, rows.reset_index(drop=True), str(bound), str(interval))
+        for (bound, interval), rows in run.rows.groupby(["bound", "interval"], sort=False)
+    ]
 
 
 def _read(path: Path) -> RunFolder:
@@ -155,7 +244,11 @@ def _read(path: Path) -> RunFolder:
         raise InputError(
             f"{path} is not finished; run its holdfast {about['kind']} command again to finish it."
         )
-    return RunFolder(path, about, read_rows(path))
+    rows = read_rows(path)
+    if about["kind"] == "certify" and "bound" not in rows:  # of revisions that knew one of each
+        settings = about["settings"]
+        rows = rows.assign(bound=settings["bound"], interval=settings["interval"])
+    return RunFolder(path, about, rows)
 
 
 def _training(model: Path) -> RunFolder | None:

@@ -9,10 +9,13 @@ import pandas as pd
 
 from holdfast import metrics
 from holdfast.certify.bound import Array
-from holdfast.report.subjects import Classifier, RunFolder, Subject
+from holdfast.report.subjects import Certification, Classifier, Subject
 
 #: At most so many sizes stand side by side in the summary.
 _COLUMNS = 5
+
+#: How many factors of √d a ball gains over the ℓ1 ball of its size, at most.
+_WIDTH = {"l1": 0, "l2": 1, "linf": 2}
 
 
 def classifiers(subjects: Sequence[Subject]) -> Iterator[Classifier]:
@@ -40,11 +43,13 @@ def ceilings(subjects: Sequence[Subject]) -> pd.DataFrame:
 
 
 def floors(subjects: Sequence[Subject]) -> pd.DataFrame:
-    """Certified accuracy of each certification over the ℓ2 radius, with what it rests on."""
+    """Certified accuracy of each certification over its radius, with what it rests on."""
     parts = []
     for classifier in classifiers(subjects):
         for run in classifier.certifications:
-            table = floor(run, "l2")
+            table = floor(run, run.norm)
+            for place, name in enumerate(("norm", "bound", "interval")):
+                table.insert(place, name, getattr(run, name))
             table.insert(0, "votes", run.settings["n"])
             table.insert(1, "confidence", run.settings["confidence"])
             table["times_confidence"] = table["robust_accuracy"] * run.settings["confidence"]
@@ -52,18 +57,22 @@ def floors(subjects: Sequence[Subject]) -> pd.DataFrame:
     return _stacked(iter(parts))
 
 
-def floor(run: RunFolder, norm: str, sizes: Sequence[float] | Array | None = None) -> pd.DataFrame:
+def floor(
+    run: Certification, norm: str, sizes: Sequence[float] | Array | None = None
+) -> pd.DataFrame:
     """Certified accuracy over the size of a perturbation in some norm.
 
-    A perturbation of size e has ℓ2 length at most e·√d in ℓ∞, over d pixels, and at most e in ℓ1,
-    so an ℓ2 radius proves an ℓ∞ radius smaller by √d, and the same ℓ1 radius.
+    Over d entries ‖δ‖₂ <= √d ‖δ‖∞, ‖δ‖₁ <= √d ‖δ‖₂ and ‖δ‖₂ <= ‖δ‖₁, so an ℓ2 radius proves an ℓ∞
+    radius smaller by √d and the same ℓ1 radius, and an ℓ1 radius proves an ℓ2 radius smaller by √d
+    and an ℓ∞ radius smaller by d.
 
     Args:
         run: a certification.
         norm: "l2", "linf" or "l1".
         sizes: where to read the curve; everywhere that it has a corner by default.
     """
-    scale = math.sqrt(math.prod(run.settings["shape"])) if norm == "linf" else 1.0
+    steps = max(_WIDTH[norm] - _WIDTH[run.norm], 0)
+    scale = math.sqrt(math.prod(run.settings["shape"])) ** steps
     if sizes is None:
         corners = np.array([radius for radius, _ in metrics.certified_curve(run.rows)])
         # Just behind a corner the curve has dropped; reading it on both sides draws the steps.
@@ -100,7 +109,7 @@ class Summary(NamedTuple):
 def summary(subjects: Sequence[Subject], norm: str) -> Summary:
     """Shown and proven at a few sizes of one norm, for all classifiers."""
     shown = {
-        (classifier.network, classifier.sigma): table[table["norm"] == norm].set_index("eps")
+        (classifier.network, classifier.noise): table[table["norm"] == norm].set_index("eps")
         for classifier in classifiers(subjects)
         if classifier.evaluations
         for table in [metrics.strongest(classifier.at_sizes)]
@@ -110,8 +119,8 @@ def summary(subjects: Sequence[Subject], norm: str) -> Summary:
     sizes = [every[place] for place in places]
     lines = []
     for classifier in classifiers(subjects):
-        table = shown.get((classifier.network, classifier.sigma), pd.DataFrame())
-        run = classifier.certifications[0] if classifier.certifications else None
+        table = shown.get((classifier.network, classifier.noise), pd.DataFrame())
+        run = classifier.proof
         cells = [
             Cell(
                 table.loc[size] if size in table.index else None,

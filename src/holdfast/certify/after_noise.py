@@ -1,0 +1,68 @@
+"""What the noise meets first: layers in front of a network that change what it means."""
+
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.random import Stream, drawing_from, own_global_generator
+from holdfast.types import Images, Model
+
+
+@torch.no_grad()
+def warn_of_what_follows_the_noise(model: Model, x: Images, sigma: float) -> None:
+    """Warn if the model normalises or clips its input, which comes after the noise.
+
+    The certificate holds all the same, since it is about whatever the model makes of noisy images;
+    but a network that was trained on other noise than it meets here votes worse than it could.
+
+    Args:
+        model: in evaluation mode, without the noise.
+        x: a few images in [0, 1].
+        sigma: of the noise.
+    """
+    std = _normalization(model)
+    if std is not None:
+        warnings.warn(
+            f"the model normalizes its images after the noise: sigma {sigma:g} and the radius are "
+            f"on the [0, 1] scale, and behind a std of {std:.3g} the network meets noise of "
+            f"{sigma / std:.3g}; that is right if it was trained with noise before the "
+            "normalization, and otherwise sigma should be the training noise times std.",
+            stacklevel=3,
+        )
+    own = Stream.of(0, torch.arange(len(x), device=x.device)).fold("what follows the noise")
+    # Wide enough to leave the box with nearly every pixel, whatever sigma is.
+    noisy = x + own.normal(x.shape[1:], x.dtype)
+
+    def same(change: Callable[[Tensor], Tensor]) -> bool:
+        with drawing_from(own), own_global_generator(0, x.device):
+            before = model(noisy)
+        with drawing_from(own), own_global_generator(0, x.device):
+            after = model(change(noisy))
+        return torch.allclose(before, after, rtol=1e-4, atol=1e-5)
+
+    if same(lambda image: -image):  # it looks at nothing, or at too little to tell
+        return
+    if same(lambda image: image.clamp(0, 1)):
+        warnings.warn(
+            "the model clips its images to [0, 1] after the noise: the certificate holds, but a "
+            "network that was trained on unclipped noise meets other images here, and votes worse; "
+            "let the noise be the last thing before the network.",
+            stacklevel=3,
+        )
+    elif same(lambda image: 3 * image + 0.5):
+        warnings.warn(
+            "the model standardizes each image by its own mean and deviation after the noise: the "
+            "certificate holds, but the network meets less noise than sigma says; give mean and "
+            "std of the whole data set instead, holdfast.models.Normalize.",
+            stacklevel=3,
+        )
+
+
+def _normalization(model: nn.Module) -> float | None:
+    """The mean deviation that the first normalising layer divides by; None without such a layer."""
+    for layer in model.modules():
+        if type(layer).__name__ == "Normalize" and hasattr(layer, "std"):
+            return float(torch.as_tensor(layer.std).float().mean())
+    return None

@@ -1,0 +1,162 @@
+"""Sampling that stops by itself: the guarantee at every stopping time, and that it stops."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from holdfast.certify import (
+    AtLeast,
+    ClopperPearson,
+    Sampling,
+    Sequential,
+    Within,
+    certify,
+    cohen_radius,
+)
+from holdfast.certify.sequential import (
+    _looks,
+    answered,
+    confidence_sequence,
+    log_martingale,
+)
+from holdfast.errors import InputError
+from tests.toys import images, small_network
+
+ERROR = 0.05
+
+
+def paths(p, n, repeats, seed=0):
+    """Votes for the chosen class after each of n draws, (repeats, n)."""
+    return np.random.default_rng(seed).binomial(1, p, size=(repeats, n)).cumsum(axis=1)
+
+
+class TestGuarantee:
+    @pytest.mark.parametrize("p", [0.3, 0.5, 0.8, 0.97, 0.999])
+    def test_adversarial_stopping_gains_nothing(self, p):
+        """Whoever stops at the worst moment of 1,000 is wrong no more often than promised."""
+        votes = paths(p, 1000, 2000)
+        n = np.arange(1, 1001)
+        ever_out = (log_martingale(votes, n, np.array(p)) >= np.log(1 / ERROR)).any(axis=1)
+        assert ever_out.mean() <= ERROR
+
+    def test_a_fixed_interval_would_fail_there(self):
+        """The same adversary beats Clopper-Pearson, or there would be no need for a sequence."""
+        votes, n = paths(0.8, 1000, 200), np.arange(1, 1001)
+        lower = stats.beta.ppf(ERROR, votes, n - votes + 1)
+        assert (np.nan_to_num(lower) > 0.8).any(axis=1).mean() > 2 * ERROR
+
+    @pytest.mark.parametrize("p", [0.2, 0.9])
+    def test_the_martingale_keeps_its_mean(self, p):
+        """E M_n(p) = 1 for every n, exactly, by summing over all outcomes."""
+        for n in (1, 5, 40):
+            votes = np.arange(n + 1)
+            mean = stats.binom.pmf(votes, n, p) @ np.exp(log_martingale(votes, n, np.array(p)))
+            assert mean == pytest.approx(1, rel=1e-9)
+
+    @settings(max_examples=40)
+    @given(n=st.integers(1, 10_000), share=st.floats(0, 1), q=st.floats(1e-6, 1 - 1e-6))
+    def test_the_ends_are_where_the_martingale_crosses(self, n, share, q):
+        votes = np.array([round(share * n)])
+        (lower,), (upper,) = confidence_sequence(votes, np.array([n]), ERROR)
+        assert 0 <= lower <= votes[0] / n <= upper <= 1
+        inside = log_martingale(votes, np.array([n]), np.array([q]))[0] < np.log(1 / ERROR)
+        if not inside:
+            assert q <= lower + 1e-9 or q >= upper - 1e-9
+        elif abs(q - lower) > 1e-9 and abs(q - upper) > 1e-9:
+            assert lower < q < upper
+
+    def test_it_costs_little_over_a_fixed_number(self):
+        """When all votes agree, at most a third more draws prove the same limit."""
+        for n in (100, 1000, 100_000):
+            (lower,), _ = confidence_sequence(np.array([n]), np.array([n]), 0.001)
+            assert np.log(0.001) / np.log(lower) > n / 1.34
+
+
+class TestQuestions:
+    def test_at_least(self):
+        lower, upper = np.array([0.4, 0.6, 0.5, 0.2]), np.array([0.6, 0.9, 0.5, 0.49])
+        assert AtLeast((0.5, 1.0))(lower, upper).tolist() == [False, True, True, True]
+
+    def test_within(self):
+        lower, upper = np.array([0.0, 0.8, 0.95]), np.array([0.0, 1.0, 1.0])
+        assert Within(0.9)(lower, upper).tolist() == [True, False, True]
+
+    @pytest.mark.parametrize("radii", [(), (0.0,), (-1.0,), (np.inf,)])
+    def test_radii_are_positive(self, radii):
+        with pytest.raises(InputError, match="radii"):
+            AtLeast(radii)
+
+    @pytest.mark.parametrize("factor", [0.0, 1.0, 2.0])
+    def test_a_factor_is_a_share(self, factor):
+        with pytest.raises(InputError, match="factor"):
+            Within(factor)
+
+    @pytest.mark.parametrize("question", [AtLeast((0.5, 1.5)), Within(0.8)])
+    @pytest.mark.parametrize("p", [0.3, 0.6, 0.9, 0.9999])
+    def test_the_answer_is_right_and_early(self, question, p):
+        """Where it says that it knows, it does, but for the allowed share; and it saves draws."""
+        sigma, most, repeats = 1.0, 100_000, 100
+        limits = Sequential(1 - ERROR)
+        settled = answered([question], limits, [cohen_radius], sigma, most)
+        rng = np.random.default_rng(1)
+        votes, n = np.zeros(repeats, dtype=np.int64), np.zeros(repeats, dtype=np.int64)
+        going = np.ones(repeats, dtype=bool)
+        for first, last in _looks(most):
+            votes[going] += rng.binomial(last - first, p, size=going.sum())
+            n[going] = last
+            going[going] = ~settled(_two(votes[going], n[going]))
+            if not going.any():
+                break
+        truth = cohen_radius(p, 1 - p, sigma)
+        _, p1, p2 = limits(_two(votes, n))
+        radius = cohen_radius(p1, p2, sigma)
+        wrong = radius > truth
+        if isinstance(question, AtLeast):  # a "no" may be wrong as well
+            wrong |= ((radius[:, None] < question.radii) & (truth >= np.array(question.radii))).any(
+                axis=1
+            ) & (n < most)
+        assert wrong.mean() <= stats.binom.ppf(0.9999, repeats, ERROR) / repeats
+        assert n.mean() < most / 3
+
+
+class TestSampling:
+    def test_the_draws_are_those_of_a_fixed_number(self):
+        """Stopping leaves draws out and changes none."""
+        model, x = small_network(), images(4)
+        arguments = {"sigma": 0.2, "interval": Sequential, "confidence": 0.9, "bound": "cohen"}
+        found = certify(model, x, n=150, until=AtLeast((0.05, 0.1)), **arguments)
+        drawn = found.sampling.n
+        assert (drawn < 150).any()
+        for i, n in enumerate(drawn):
+            alone = certify(
+                model, x[i : i + 1], n=int(n), index=torch.tensor([i]), batch_size=7, **arguments
+            )
+            assert (alone.counts[0] == found.counts[i]).all()
+            assert np.allclose(alone.sampling.scores[0], found.sampling.scores[i])
+            assert alone.radius[0] == found.radius[i]
+
+    def test_looks_cover_all_draws_once(self):
+        for n in (1, 16, 17, 1000):
+            looks = list(_looks(n))
+            assert looks[0][0] == 0
+            assert looks[-1][1] == n
+            assert all(a[1] == b[0] for a, b in pairwise(looks))
+
+    def test_only_a_sequence_may_stop_early(self):
+        with pytest.raises(InputError, match="give the interval Sequential"):
+            certify(
+                small_network(),
+                images(2),
+                sigma=0.1,
+                interval=ClopperPearson,
+                until=Within(0.9),
+            )
+
+
+def _two(votes, n):
+    return Sampling(np.stack([votes, n - votes], axis=1), None, np.tile([1, 0], (len(votes), 1)))
