@@ -582,6 +582,30 @@ class TestMetrics:
         attacked["l2"] = 1.5
         assert metrics.broken_certificates(attacked, proven) == (0, 0)
 
+    def test_more_certified_than_left_standing_is_found(self):
+        proven = pd.DataFrame({"index": range(4), "label": 0, "prediction": 0, "radius": 1.0})
+        attacked = pd.DataFrame(
+            {
+                "attack": "a",
+                "norm": "l2",
+                "eps": np.repeat([0.5, 1.5], 4),
+                "index": [*range(4)] * 2,
+                "label": 0,
+                "clean_prediction": 0,
+                "fooled": [False, False, False, True] + [True] * 4,
+                "votes_for_prediction": 90,
+                "votes_for_label": 10,
+            }
+        )
+        wrong = metrics.overclaimed(attacked, proven)
+        assert wrong["eps"].tolist() == [0.5]
+        assert wrong["robust_accuracy"].tolist() == [0.75]
+        chance = attacked.assign(votes_for_prediction=51, votes_for_label=49)
+        assert not len(metrics.overclaimed(chance, proven))
+        proven.loc[3, "radius"] = 0.4
+        assert not len(metrics.overclaimed(attacked, proven))
+        assert not len(metrics.overclaimed(attacked, proven, "l1"))
+
 
 class TestCertification:
     def test_rows_and_cell(self, tmp_path):
@@ -657,7 +681,7 @@ class TestCertification:
             )
             part = rows[(rows["bound"] == cell["bound"]) & (rows["interval"] == cell["interval"])]
             assert (part["radius"] == expected.radius).all()
-            assert (part["index"] == range(20)).all()
+            assert part["index"].tolist() == list(range(20))
             for point in cell["at"]:
                 standing = (expected.prediction == y.numpy()) & (expected.radius >= point["radius"])
                 assert point["accuracy"] == standing.mean()
@@ -680,7 +704,7 @@ class TestCertification:
         from holdfast import certification
 
         model, x, y = example()
-        how = Certification(sigma=0.2, n=5000)
+        how = Certification(sigma=0.2, n=2600)  # eight images in a chunk
         whole = certify_data(model, Data.of(x, y), how, {"model": "m"}, tmp_path / "whole")
         merge = Run.merge
         monkeypatch.setattr(Run, "merge", lambda run: 1 / 0)  # stop with all chunks on disk

@@ -15,7 +15,8 @@ from torch import nn
 
 from holdfast.errors import InputError
 from holdfast.files import read_json, read_tensors
-from holdfast.models.checkpoint import MODEL
+from holdfast.models import Architecture
+from holdfast.models.checkpoint import MODEL, save_model
 from holdfast.training import Schedule
 from holdfast.training.processes import gather_gradients, in_precision, parts_of
 
@@ -113,3 +114,21 @@ def test_two_processes_train_the_same_network_as_one(tmp_path):
     pd.testing.assert_frame_equal(*logs, rtol=1e-4)
     assert len(list((tmp_path / "two" / "tensorboard").iterdir())) == 1  # one process writes
     assert "devices=2" in read_json(tmp_path / "two" / "run.json")["settings"]["processes"]
+
+
+def test_two_processes_certify_as_one(tmp_path):
+    architecture = Architecture(name="small", shape=(1, 8, 8), classes=10)
+    save_model(tmp_path / "net.safetensors", architecture.build(0), architecture)
+    line = (
+        f"-m holdfast certify --model {tmp_path / 'net.safetensors'} --sigma 0.3 --limit 20 "
+        "--n 3000 --bound renyi,cohen --accelerator cpu --quiet"
+    )
+    for name, more in (("one", []), ("two", ["--devices", "2"])):
+        subprocess.run(
+            [sys.executable, *line.split(), *more, "--out", str(tmp_path / name)],
+            check=True,
+            capture_output=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+    one, two = ((tmp_path / name / "rows.csv").read_bytes() for name in ("one", "two"))
+    assert one == two

@@ -41,7 +41,9 @@ class TestGuarantee:
         """Whoever stops at the worst moment of 1,000 is wrong no more often than promised."""
         votes = paths(p, 1000, 2000)
         n = np.arange(1, 1001)
-        ever_out = (log_martingale(votes, n, np.array(p)) >= np.log(1 / ERROR)).any(axis=1)
+        ever_out = (log_martingale(votes, np.array(n), np.array(p)) >= np.log(1 / ERROR)).any(
+            axis=1
+        )
         assert ever_out.mean() <= ERROR
 
     def test_a_fixed_interval_would_fail_there(self):
@@ -55,7 +57,9 @@ class TestGuarantee:
         """E M_n(p) = 1 for every n, exactly, by summing over all outcomes."""
         for n in (1, 5, 40):
             votes = np.arange(n + 1)
-            mean = stats.binom.pmf(votes, n, p) @ np.exp(log_martingale(votes, n, np.array(p)))
+            mean = stats.binom.pmf(votes, n, p) @ np.exp(
+                log_martingale(votes, np.array(n), np.array(p))
+            )
             assert mean == pytest.approx(1, rel=1e-9)
 
     @settings(max_examples=40)
@@ -97,10 +101,10 @@ class TestQuestions:
             Within(factor)
 
     @pytest.mark.parametrize("question", [AtLeast((0.5, 1.5)), Within(0.8)])
-    @pytest.mark.parametrize("p", [0.3, 0.6, 0.9, 0.9999])
+    @pytest.mark.parametrize("p", [0.3, 0.7, 0.9, 0.9999])
     def test_the_answer_is_right_and_early(self, question, p):
         """Where it says that it knows, it does, but for the allowed share; and it saves draws."""
-        sigma, most, repeats = 1.0, 100_000, 100
+        sigma, most, repeats = 1.0, 100_000, 60
         limits = Sequential(1 - ERROR)
         settled = answered([question], limits, [cohen_radius], sigma, most)
         rng = np.random.default_rng(1)

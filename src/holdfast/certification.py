@@ -6,14 +6,15 @@ in the rows, so that whoever prefers another bound can have it without the model
 
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 import torch
+from lightning_fabric import Fabric
 from torch import nn
 
 from holdfast import metrics
@@ -44,7 +45,10 @@ from holdfast.models.loading import fingerprint
 from holdfast.progress import Progress, silent
 from holdfast.results import Run, read_about
 from holdfast.tensors import device_of, eval_mode
+from holdfast.training.processes import first
 from holdfast.types import Model
+
+T = TypeVar("T")
 
 #: Interval names of the command line.
 INTERVALS: Mapping[str, type[Interval]] = {
@@ -166,6 +170,7 @@ def certify_data(
     settings: Mapping[str, Any],
     out: Path,
     progress: Progress = silent,
+    fabric: Fabric | None = None,
 ) -> list[dict[str, Any]]:
     """Certify every image of ``data`` into the run folder ``out``.
 
@@ -176,13 +181,19 @@ def certify_data(
         settings: what identifies model and data, for the record.
         out: the run folder; interrupted, the same call goes on from there.
         progress: told about every chunk.
+        fabric: several processes that share the chunks among them; ``model`` is on each one's
+            device, and ``out`` is the same folder for all.
 
     Returns:
         A record for each bound with each interval, as ``holdfast certify --json`` prints them.
     """
     warn_if_training(model)
+
+    def lead(work: Callable[[], T]) -> T:
+        return work() if fabric is None else first(fabric, work)
+
     with eval_mode(model):
-        _probe(model, data, how)
+        lead(lambda: _probe(model, data, how))
         record = {
             **settings,
             "model_fingerprint": fingerprint(model),
@@ -195,28 +206,49 @@ def certify_data(
                 for name, value in asdict(how).items()
             },
         }
-        run = Run(out, "certify", record)
-        if run.complete:
+
+        def begin() -> bool:
+            run = Run(out, "certify", record)
+            if not run.complete:
+                run.begin()
+            return run.complete
+
+        def finish() -> None:
+            run = Run(out, "certify", record)
+            rows = run.merge()
+            seconds = round(run.seconds(0), 3)
+            cells = _cells(rows, how, settings["model"], seconds)
+            run.finish(classes=list(data.classes), cells=cells)
+            run.clear()
+
+        if lead(begin):
             progress.say(f"{out} is complete; nothing was run.")
         else:
-            run.begin()
-            _fill(run, model, data, how, progress)
-            rows = run.merge()
-            run.finish(
-                classes=list(data.classes),
-                cells=_cells(rows, how, settings["model"], round(run.seconds(0), 3)),
-            )
-            run.clear()
+            rank, world = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
+            _fill(Run(out, "certify", record), model, data, how, progress, rank, world)
+            if fabric is not None:
+                fabric.barrier()
+            lead(finish)
     cells: list[dict[str, Any]] = read_about(out)["cells"]
     return cells
 
 
-def _fill(run: Run, model: Model, data: Data, how: Certification, progress: Progress) -> None:
-    """Write every chunk that is missing; each certificate is a cell."""
+def _fill(
+    run: Run,
+    model: Model,
+    data: Data,
+    how: Certification,
+    progress: Progress,
+    rank: int,
+    world: int,
+) -> None:
+    """Write every missing chunk that is this process's; each certificate is a cell."""
     wanted = list(how.certificates)
     size = _IMAGES_IN_A_CHUNK if how.sequential else max(8, _VOTES_IN_A_CHUNK // how.n)
-    progress.start(f"certify sigma {how.sigma:g}, n {how.n}", len(data))
-    for chunk, index in enumerate(data.batches(size)):
+    chunks = list(enumerate(data.batches(size)))[rank::world]
+    total = sum(len(index) for _, index in chunks)
+    progress.start(f"certify sigma {how.sigma:g}, n {how.n}", total)
+    for chunk, index in chunks:
         if not all(run.has(cell, chunk) for cell in range(len(wanted))):
             began = time.monotonic()
             sampling = _sample(model, data, index, how)

@@ -45,6 +45,10 @@ class DamagedFileError(HoldfastError, ValueError):
     """A file that is there but cannot be what it should be."""
 
 
+class ContradictionError(HoldfastError, RuntimeError):
+    """An attack has disproved what was certified."""
+
+
 class OutputError(HoldfastError, OSError):
     """An output folder that cannot be written or that holds something else."""
 

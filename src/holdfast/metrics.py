@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.stats import binom
 
 from holdfast.certify.bound import Array
@@ -164,10 +165,40 @@ def broken_certificates(
     right = proven.loc[proven["prediction"] == proven["label"], ["index", "radius"]]
     both = attacked[attacked["attack"] != "clean"].merge(right, on="index")
     tested = both[(both[norm] > 0) & (both[norm] <= both["radius"])]
-    others, label = tested["votes_for_prediction"], tested["votes_for_label"]
-    chance = binom.sf(others - 1, others + label, 0.5)
-    broken = tested[tested["fooled"] & (chance < 1e-3)]
+    broken = tested[tested["fooled"] & _beyond_chance(tested)]
     return broken["index"].nunique(), tested["index"].nunique()
+
+
+def overclaimed(attacked: pd.DataFrame, proven: pd.DataFrame, norm: str = "l2") -> pd.DataFrame:
+    """The sizes at which more images are certified than an attack left standing, which cannot be.
+
+    An image counts as fooled if the noisy vote prefers another class by more than chance.
+
+    Args:
+        attacked: rows of attacks on the noisy classifier, at finite sizes.
+        proven: rows of its certification.
+        norm: of the certified radii.
+
+    Returns:
+        eps, n, certified, robust_accuracy, over the images of both tables; empty if all is well.
+    """
+    shown = attacked[(attacked["norm"] == norm) & attacked["index"].isin(proven["index"])]
+    if not len(shown):
+        return pd.DataFrame(columns=["eps", "n", "certified", "robust_accuracy"])
+    shown = shown.assign(
+        fooled=shown["fooled"] & _beyond_chance(shown), clean_prediction=shown["label"]
+    )
+    ceiling = strongest(shown).query("eps > 0").reset_index(drop=True)
+    floor = certified(proven[proven["index"].isin(shown["index"])], ceiling["eps"].to_numpy())
+    ceiling["certified"] = floor["robust_accuracy"]
+    wrong = ceiling[ceiling["certified"] > ceiling["robust_accuracy"]]
+    return wrong[["eps", "n", "certified", "robust_accuracy"]].reset_index(drop=True)
+
+
+def _beyond_chance(rows: pd.DataFrame) -> NDArray[np.bool_]:
+    """Whether so many votes for another class come less than once in 1,000 times from a tie."""
+    others, label = rows["votes_for_prediction"], rows["votes_for_label"]
+    return binom.sf(others - 1, others + label, 0.5) < 1e-3
 
 
 def _accuracy(standing: "pd.Series[bool]") -> dict[str, Any]:

@@ -10,11 +10,13 @@ import numpy as np
 from holdfast import data as datasets
 from holdfast.certification import Certification, certify_data
 from holdfast.certify.bound import round_down
-from holdfast.cli.common import device, percent, print_json, print_table
+from holdfast.cli.common import percent, print_json, print_table
 from holdfast.cli.options import Numbers, Words
+from holdfast.errors import InputError
 from holdfast.metrics import accuracy_at
 from holdfast.models import loading
 from holdfast.progress import showing
+from holdfast.training.processes import Processes
 
 
 def certify(
@@ -35,6 +37,7 @@ def certify(
     batch_size: int = 128,
     seed: int = 0,
     accelerator: str = "auto",
+    devices: int = 1,
     out: Path | None = None,
     json: bool = False,
     quiet: bool = False,
@@ -65,6 +68,7 @@ def certify(
         batch_size: Noisy images in one forward pass; on a GPU more are faster.
         seed: Of the noise.
         accelerator: auto, cpu, cuda, ... as Lightning Fabric names them.
+        devices: Processes, one for each device, that share the images; they need --out.
         out: Folder to keep the run in, for holdfast report; nothing is kept without it.
         json: Print one JSON object and nothing else.
         quiet: Show no progress.
@@ -82,12 +86,19 @@ def certify(
         seed=seed,
         batch_size=batch_size,
     )
+    if devices > 1 and out is None:
+        raise InputError("several processes share one run folder: say by --out where it is.")
     images = datasets.load(data, data_dir=data_dir, limit=limit)
-    network = loading.load(model).to(device(accelerator))
+    network = loading.load(model)
+    fabric = Processes(devices=devices).launch(accelerator, "32-true")
+    network = network.to(fabric.device)
     settings = {"model": model, "data": data, "limit": limit}
-    with tempfile.TemporaryDirectory() as temporary, showing(not quiet) as progress:
+    loud = not quiet and fabric.is_global_zero
+    with tempfile.TemporaryDirectory() as temporary, showing(loud) as progress:
         folder = out or Path(temporary) / "run"
-        cells = certify_data(network, images, how, settings, folder, progress)
+        cells = certify_data(network, images, how, settings, folder, progress, fabric)
+    if not fabric.is_global_zero:
+        return
     if json:
         print_json({"cells": cells})
     else:

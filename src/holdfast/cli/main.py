@@ -17,7 +17,7 @@ from holdfast.cli.evaluate import evaluate
 from holdfast.cli.list import list_names
 from holdfast.cli.report import report
 from holdfast.cli.train import train
-from holdfast.errors import HoldfastError, unknown
+from holdfast.errors import ContradictionError, HoldfastError, unknown
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo,
@@ -28,11 +28,14 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "list": list_names,
 }
 
-DONE, SYSTEM_ERROR, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+DONE, SYSTEM_ERROR, USER_ERROR, CONTRADICTED, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 done, 1 the system, 2 the user's input, 130 interrupted."""
+    """Run the command line and exit.
+
+    0 done, 1 the system, 2 the user's input, 3 a certificate contradicted, 130 interrupted.
+    """
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
@@ -46,7 +49,7 @@ def run(arguments: Sequence[str]) -> int:
             COMMANDS[command](**options)
     except HoldfastError as error:
         print(f"holdfast: {' '.join(str(error).split())}", file=sys.stderr)
-        return USER_ERROR
+        return CONTRADICTED if isinstance(error, ContradictionError) else USER_ERROR
     except OSError as error:  # a full disk, say; what was finished before is on it
         print(f"holdfast: {error}", file=sys.stderr)
         return SYSTEM_ERROR

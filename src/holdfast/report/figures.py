@@ -126,6 +126,28 @@ def certified_accuracy(
         return _finished(figure, axes)
 
 
+def bounds(panels: Sequence[tuple[str, pd.DataFrame]]) -> Figure:
+    """Radii that several bounds make of the same two probabilities (SO Fig. 4).
+
+    Args:
+        panels: (title, table), side by side; each table has p1 and, for each bound, a column of
+            radii in units of σ.
+    """
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(4.2 * len(panels), 3.4), layout="constrained")
+        FigureCanvasAgg(figure)
+        for axes, (title, table) in zip(
+            figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True
+        ):
+            axes.set_title(title, fontsize=10)
+            axes.set_xlabel("p₁, lower limit of the leading class")
+            for place, name in enumerate(column for column in table if column != "p1"):
+                axes.plot(table["p1"], table[name], color=_CYCLE[place], label=name)
+        figure.axes[0].set_ylabel("certified ℓ2 radius / σ")
+        figure.axes[0].legend()
+        return _settled(figure)
+
+
 def accuracy_by_attack(norm: str, cells: pd.DataFrame) -> Figure:
     """Robust accuracy under each attack, over the perturbation's size.
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 import holdfast
 from holdfast import metrics
-from holdfast.errors import OutputError
+from holdfast.errors import ContradictionError, OutputError
 from holdfast.files import read_json, write_json, write_table, write_text
 from holdfast.report import figures, tables
 from holdfast.report.gallery import Gallery, galleries, to_png
@@ -39,6 +39,7 @@ def build(runs: Sequence[Path], out: Path, title: str = "Robustness report") -> 
         MissingFileError: if a folder holds no run.
         InputError: if a run is not finished or not of a kind that a report shows.
         OutputError: if ``out`` cannot be written or holds something else.
+        ContradictionError: if more is certified than an attack left standing; the report is there.
     """
     subjects = read_subjects(runs)
     sources = [str(run) for run in runs]
@@ -52,6 +53,9 @@ def build(runs: Sequence[Path], out: Path, title: str = "Robustness report") -> 
     _write_table(out / "tables" / "strongest.csv", tables.ceilings(subjects))
     _write_table(out / "tables" / "certified.csv", tables.floors(subjects))
     write_text(out / PAGE, _page(subjects, out / "figures", title))
+    wrong = [text for c in tables.classifiers(subjects) for text in _contradictions(c)]
+    if wrong:
+        raise ContradictionError(" ".join(wrong))
     return out / PAGE
 
 
@@ -104,6 +108,21 @@ def _line(classifier: Classifier) -> dict[str, object]:
         clean = classifier.clean
         line |= {"clean": float((~clean["fooled"]).mean()), "n": len(clean)}
     return line
+
+
+def _contradictions(classifier: Classifier) -> list[str]:
+    """A sentence for each size at which a classifier's certificates claim too much."""
+    proof = classifier.proof
+    if proof is None or not classifier.evaluations:
+        return []
+    wrong = metrics.overclaimed(classifier.at_sizes, proof.rows, proof.norm)
+    return [
+        f"{classifier.network}, {classifier.title}: {100 * line.certified:.1f} % are certified at "
+        f"{_NORMS[proof.norm]} = {line.eps:g}, but attacks left only "
+        f"{100 * line.robust_accuracy:.1f} % of the same {line.n} images standing: the "
+        "certificates or the attack's votes are wrong."
+        for line in wrong.itertuples()
+    ]
 
 
 def _certified(classifiers: list[Classifier], folder: Path) -> list[_Plot]:
@@ -189,6 +208,8 @@ def _bounds(
         notes.append(
             f"Certificates contradicted by an attack: {broken} of {tested} put to the test."
         )
+    if proof is not None and norm == proof.norm:
+        notes += _contradictions(classifier)
     marks = sorted({r for run in classifier.certifications for r in run.settings.get("radius", ())})
     figure = figures.floor_and_ceiling(norm, ceiling, floors, without, () if other else marks)
     return f"{_NORMS[norm]}, {classifier.title}", figure, notes
