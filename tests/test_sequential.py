@@ -100,7 +100,7 @@ class TestQuestions:
         with pytest.raises(InputError, match="factor"):
             Within(factor)
 
-    @pytest.mark.parametrize("question", [AtLeast((0.5, 1.5)), Within(0.8)])
+    @pytest.mark.parametrize("question", [AtLeast((0.8, 1.8)), Within(0.8)])
     @pytest.mark.parametrize("p", [0.3, 0.7, 0.9, 0.9999])
     def test_the_answer_is_right_and_early(self, question, p):
         """Where it says that it knows, it does, but for the allowed share; and it saves draws."""

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 from torch import nn
 
 from holdfast import metrics
@@ -295,16 +296,16 @@ def _rows(
         "p2": found.p2,
         "draws": sampling.n,
         "votes": _by_class(sampling.counts),
-        "scores": _by_class(np.round(sampling.scores, 9), _SCORES_KEPT),
     }
+    if sampling.scores is not None:
+        columns["scores"] = _by_class(np.round(sampling.scores, 9), _SCORES_KEPT)
     if sampling.choice is not None:
         columns["choice"] = _by_class(sampling.choice)
     return pd.DataFrame(columns)
 
 
-def _by_class(values: np.ndarray[Any, Any] | None, most: int | None = None) -> list[str]:
+def _by_class(values: NDArray[Any], most: int | None = None) -> list[str]:
     """Rows as "class:value class:value ...", from the largest value, without the zeros."""
-    assert values is not None
     return [
         " ".join(f"{k}:{row[k]}" for k in (-row).argsort(kind="stable")[:most] if row[k])
         for row in values

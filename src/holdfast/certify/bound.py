@@ -37,10 +37,10 @@ def bound(formula: Callable[[Array, Array, Array], Array]) -> Bound:
         _check(p1, p2, sigma)
         p2 = np.minimum(p2, 1 - p1)
         apart = p1 > p2
-        radius = np.zeros(p1.shape)
+        flat = np.zeros(p1.shape)
         with np.errstate(divide="ignore"):  # log 0 = -inf: a certain vote may have no finite radius
-            radius[apart] = formula(p1[apart], p2[apart], sigma[apart])
-        radius = radius.reshape(whole[0].shape)
+            flat[apart] = formula(p1[apart], p2[apart], sigma[apart])
+        radius = flat.reshape(whole[0].shape)
         if tensors:
             return torch.from_numpy(radius).to(tensors[0].device)
         if any(isinstance(value, np.ndarray) for value in arguments):

@@ -148,7 +148,7 @@ class Within:
 
     def __call__(self, lower: Array, upper: Array) -> Settled:
         """Whether the proven radius is that share of any that is still possible."""
-        return lower >= self.factor * upper
+        return np.asarray(lower >= self.factor * upper)
 
 
 def answered(

@@ -58,7 +58,8 @@ def certify(
         n: Votes for each image; with --interval sequential, the most.
         n0: Votes before those which only choose the class, for two-sample and sequential.
         confidence: Confidence of each certificate.
-        bound: How limits become a radius, names between commas: renyi, cohen, pixeldp; laplace.
+        bound: How limits become a radius, names between commas: renyi, cohen, pixeldp; laplace. The
+            first stands for the others in the summary of a report.
         interval: How votes become limits, names between commas: clopper-pearson, two-sample,
             hoeffding (of mean scores), sison-glaz (for comparison only); or sequential alone, whose
             votes stop as soon as the answer is known.

@@ -42,7 +42,7 @@ class RunFolder:
 
 
 @dataclass(frozen=True)
-class Certification(RunFolder):
+class CertifiedRun(RunFolder):
     """The certificates of one bound with one interval, out of a finished run.
 
     Attributes:
@@ -92,7 +92,7 @@ class Classifier:
     network: str
     noise: tuple[str, float] | None
     evaluations: list[RunFolder] = field(default_factory=list)
-    certifications: list[Certification] = field(default_factory=list)
+    certifications: list[CertifiedRun] = field(default_factory=list)
 
     @property
     def sigma(self) -> float | None:
@@ -124,7 +124,7 @@ class Classifier:
         return f"--sigma {sigma:g}" + ("" if family == "gaussian" else f" --noise {family}")
 
     @property
-    def proof(self) -> Certification | None:
+    def proof(self) -> CertifiedRun | None:
         """The certificates that stand for the classifier: from the most votes, if they hold."""
         return next((run for run in self.certifications if run.guaranteed), None)
 
@@ -225,10 +225,10 @@ def _classifiers(name: str, runs: list[RunFolder]) -> list[Classifier]:
     return found
 
 
-def _parts(run: RunFolder) -> list[Certification]:
+def _parts(run: RunFolder) -> list[CertifiedRun]:
     """The certificates of a run, apart by bound and interval."""
     return [
-        Certification(run.path, run.about, rows.reset_index(drop=True), str(bound), str(interval))
+        CertifiedRun(run.path, run.about, rows.reset_index(drop=True), str(bound), str(interval))
         for (bound, interval), rows in run.rows.groupby(["bound", "interval"], sort=False)
     ]
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from holdfast import metrics
 from holdfast.certify.bound import Array
-from holdfast.report.subjects import Certification, Classifier, Subject
+from holdfast.report.subjects import CertifiedRun, Classifier, Subject
 
 #: At most so many sizes stand side by side in the summary.
 _COLUMNS = 5
@@ -58,7 +58,7 @@ def floors(subjects: Sequence[Subject]) -> pd.DataFrame:
 
 
 def floor(
-    run: Certification, norm: str, sizes: Sequence[float] | Array | None = None
+    run: CertifiedRun, norm: str, sizes: Sequence[float] | Array | None = None
 ) -> pd.DataFrame:
     """Certified accuracy over the size of a perturbation in some norm.
 
