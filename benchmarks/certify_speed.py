@@ -1,6 +1,6 @@
 """What sampling costs over bare forward passes, and over a loop image by image.
 
-    python benchmarks/certify_speed.py --model stn-mnist --images 64 --n 1000
+    python benchmarks/certify_speed.py --model A --images 64 --n 1000
 
 Three ways to the same number of forward passes at the same batch size, taken in turns:
 

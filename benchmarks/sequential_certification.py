@@ -10,7 +10,6 @@ probability is known, spread as on a trained network, and nothing is run on pixe
 """
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,6 +18,7 @@ import pandas as pd
 
 from holdfast.certification import Certification, certify_data
 from holdfast.certify import AtLeast, Sampling, Sequential, TwoSample, certificates, cohen_radius
+from holdfast.certify.intervals import Interval
 from holdfast.certify.sequential import _looks, answered
 from holdfast.metrics import accuracy_at, certified_curve
 
@@ -66,15 +66,14 @@ def on_toy(a: argparse.Namespace) -> dict[str, tuple[list[tuple[float, float]], 
             np.stack([choice[of], a.n0 - choice[of]], axis=1),
         )
 
-    def curve(drawn: Sampling, interval: Callable) -> list[tuple[float, float]]:
-        found = certificates(drawn, interval(a.confidence), cohen_radius, a.sigma)
+    def curve(drawn: Sampling, interval: Interval) -> list[tuple[float, float]]:
+        found = certificates(drawn, interval, cohen_radius, a.sigma)
         rows = pd.DataFrame({"prediction": found.prediction, "label": 0, "radius": found.radius})
         return certified_curve(rows)
 
     every = np.arange(a.images)
-    settled = answered(
-        [AtLeast(tuple(a.radii))], Sequential(a.confidence), [cohen_radius], a.sigma, a.n
-    )
+    limits = Sequential(a.confidence, most=a.n)
+    settled = answered([AtLeast(tuple(a.radii))], limits, [cohen_radius], a.sigma)
     votes, drawn, going = np.zeros_like(fixed), np.zeros_like(fixed), every
     for first, last in _looks(a.n):
         votes[going] += rng.binomial(last - first, p[going])
@@ -84,8 +83,11 @@ def on_toy(a: argparse.Namespace) -> dict[str, tuple[list[tuple[float, float]], 
         np.stack([votes, drawn - votes], axis=1), None, np.stack([choice, a.n0 - choice], axis=1)
     )
     return {
-        "two-sample": (curve(sampling(fixed, a.n, every), TwoSample), float(a.n0 + a.n)),
-        "sequential": (curve(stopped, Sequential), a.n0 + float(drawn.mean())),
+        "two-sample": (
+            curve(sampling(fixed, a.n, every), TwoSample(a.confidence)),
+            float(a.n0 + a.n),
+        ),
+        "sequential": (curve(stopped, limits), a.n0 + float(drawn.mean())),
     }
 
 
@@ -101,18 +103,18 @@ def main() -> None:
     parser.add_argument("--n0", type=int, default=100)
     parser.add_argument("--confidence", type=float, default=0.999)
     parser.add_argument("--batch-size", type=int, default=2000)
-    parser.add_argument("--radii", type=float, nargs="+", help="default: σ/4, σ/2, ... 3.5 σ")
+    parser.add_argument("--radii", type=float, nargs="+", help="default: σ/2, σ, ... 3 σ")
     parser.add_argument("--accelerator", default="auto")
     parser.add_argument("--out", type=Path, help="folder of the two runs, which resume")
     a = parser.parse_args()
     if not a.toy and a.model is None:
         parser.error("give --model, or --toy")
-    a.radii = a.radii or [round(a.sigma * k / 4, 6) for k in range(1, 15)]
+    a.radii = a.radii or [round(a.sigma * k / 2, 6) for k in range(1, 7)]
     found = on_toy(a) if a.toy else on_network(a)
     (fixed, most), (stopped, drawn) = found["two-sample"], found["sequential"]
     print(f"{'radius':>8}  {'n = ' + str(a.n):>12}  sequential")
     gaps = []
-    for radius in (0.0, *a.radii):
+    for radius in a.radii:
         before, after = accuracy_at(fixed, radius), accuracy_at(stopped, radius)
         gaps.append(abs(before - after))
         print(f"{radius:8.3f}  {100 * before:10.1f} %  {100 * after:8.1f} %")

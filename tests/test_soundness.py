@@ -118,7 +118,8 @@ def test_scores_of_a_soft_classifier(t):
 def test_sequential_sampling(planes, t, question):
     """Stopped by its question, or by an adversary as soon as the certificate is wrong."""
     top, radius = truth(norm, planes, t)
-    limits, most = Sequential(CONFIDENCE), 1000
+    most = 1000
+    limits = Sequential(CONFIDENCE, most=most)
     rng = np.random.default_rng(0)
     p = probabilities(norm, planes, t)
     choice = rng.multinomial(N0, p, size=TIMES)
@@ -128,7 +129,7 @@ def test_sequential_sampling(planes, t, question):
         found = certificates(drawn, limits, cohen_radius, SIGMA)
         return ~found.abstained & ((found.prediction != top) | (found.radius > radius))
 
-    settled = answered([question], limits, [cohen_radius], SIGMA, most) if question else adversary
+    settled = answered([question], limits, [cohen_radius], SIGMA) if question else adversary
     for first, last in _looks(most):
         counts[going] += rng.multinomial(last - first, p, size=len(going))
         going = going[~settled(Sampling(counts[going], None, choice[going]))]

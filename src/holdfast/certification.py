@@ -161,6 +161,8 @@ class Certification:
 
     def limits(self, interval: str) -> Interval:
         """The interval of that name at this confidence."""
+        if interval == "sequential":
+            return Sequential(self.confidence, most=self.n)
         return INTERVALS[interval](self.confidence)  # type: ignore[call-arg]
 
 
@@ -266,8 +268,8 @@ def _sample(model: Model, data: Data, index: torch.Tensor, how: Certification) -
     rng = certificate_stream(how.seed, index.to(x.device))
     if how.sequential:
         bounds = [named_bound(bound, NOISES[how.noise]) for bound in how.bound]
-        limits = Sequential(how.confidence)
-        settled = answered(how.questions, limits, bounds, how.sigma, how.n)
+        limits = Sequential(how.confidence, most=how.n)
+        settled = answered(how.questions, limits, bounds, how.sigma)
         return sample_until(settled, noisy, x, rng, n=how.n, n0=how.n0, batch_size=how.batch_size)
     chooses = any(INTERVALS[interval].chooses for interval in how.interval)
     n0 = how.n0 if chooses else 0

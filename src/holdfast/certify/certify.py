@@ -1,7 +1,7 @@
 """Algorithm 1 of SO and STN from end to end: votes -> confidence limits -> certified radius."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -128,17 +128,17 @@ def certify(
     """
     check_images(x)
     noisy = nn.Sequential(noise(sigma), Checked(model))
-    limits = interval(confidence)
+    limits = interval(confidence) if until is None else _anytime(interval(confidence), n)
     radius_of = named_bound(bound, noise)
     index = torch.arange(len(x)) if index is None else index
     rng = certificate_stream(seed, index.to(x.device))
     warn_if_training(model)
     with eval_mode(model):
-        if until is None:
+        if until is None or not isinstance(limits, Sequential):
             first = n0 if limits.chooses else 0
             sampling = sample(noisy, x, rng, n=n, n0=first, batch_size=batch_size)
         else:
-            settled = answered([until], _anytime(limits), [radius_of], sigma, n)
+            settled = answered([until], limits, [radius_of], sigma)
             sampling = sample_until(settled, noisy, x, rng, n=n, n0=n0, batch_size=batch_size)
         warn_of_what_follows_the_noise(model, x[:8], sigma)
     check_draws(n, limits, sampling.classes)
@@ -180,13 +180,13 @@ def named_bound(bound: str | Bound, noise: Noise) -> Bound:
     return BOUNDS[bound]
 
 
-def _anytime(interval: Interval) -> Sequential:
+def _anytime(interval: Interval, most: int) -> Sequential:
     if not isinstance(interval, Sequential):
         raise InputError(
             f"the limits are {type(interval).__name__}, which hold for a fixed number of draws "
             "only: to stop early give the interval Sequential."
         )
-    return interval
+    return replace(interval, most=most)
 
 
 def check_draws(n: int, interval: Interval, classes: int) -> None:

@@ -7,7 +7,7 @@ it holds whenever one stops, for whatever reason.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import betaln, xlog1py, xlogy
 
 from holdfast.certify.bound import Array, Bound, round_down
-from holdfast.certify.intervals import Limits, check_confidence
+from holdfast.certify.intervals import Limits, check_confidence, lower_limit
 from holdfast.certify.sampling import Counts, Sampling, choose
 from holdfast.errors import InputError
 from holdfast.random import Stream
@@ -58,11 +58,17 @@ class Sequential:
     """
 
     confidence: float
+    most: int | None = None
     chooses: ClassVar[bool] = True
     guaranteed: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_confidence(self.confidence)
+
+    @property
+    def error(self) -> float:
+        """Of the sequence, and of the limit at the end."""
+        return (1 - self.confidence) / (1 if self.most is None else 2)
 
     def __call__(self, sampling: Sampling) -> Limits:
         """The limits for every image."""
@@ -71,9 +77,26 @@ class Sequential:
 
     def ends(self, sampling: Sampling) -> tuple[Array, Array]:
         """(N,) lower and (N,) upper limits of the chosen class's probability, both at once."""
-        top = _chosen(sampling)
-        votes = np.take_along_axis(sampling.counts, top[:, None], axis=1)[:, 0]
-        return confidence_sequence(votes, sampling.n, 1 - self.confidence)
+        votes, n = _votes(sampling), sampling.n
+        lower, upper = confidence_sequence(votes, n, self.error)
+        ended = np.zeros(len(n), dtype=bool) if self.most is None else n == self.most
+        at_end = np.maximum(lower, lower_limit(votes, n, self.error))
+        return np.where(ended, at_end, lower), upper
+
+    def hope(self, sampling: Sampling) -> tuple[Array, Array]:
+        """(N,) proven lower limits, and (N,) those that drawing to the end can be hoped to prove.
+
+        The hope is that the further draws come at the upper limit, and with luck beyond it by two
+        deviations. It only decides when to give up, so nothing false follows if it is too small.
+        """
+        if self.most is None:
+            raise InputError("say by most how many draws there may be at the most.")
+        lower, upper = self.ends(sampling)
+        left = self.most - sampling.n
+        luck = upper * left + 2 * np.sqrt(upper * (1 - upper) * left)
+        votes = _votes(sampling) + np.minimum(luck, left).astype(np.int64)
+        end = np.full_like(votes, self.most)
+        return lower, np.maximum(lower, lower_limit(votes, end, self.error))
 
 
 def log_martingale(votes: Counts, n: Counts, q: Array) -> Array:
@@ -152,30 +175,22 @@ class Within:
 
 
 def answered(
-    questions: Sequence[Question],
-    limits: Sequential,
-    bounds: Sequence[Bound],
-    sigma: float,
-    most: int,
+    questions: Sequence[Question], limits: Sequential, bounds: Sequence[Bound], sigma: float
 ) -> Callable[[Sampling], Settled]:
     """Whether a sampling answers all questions about the radii of all bounds.
 
     Args:
-        questions: what one wants to know.
-        limits: the confidence sequence.
-        bounds: make radii of its ends.
+        questions: what one wants to know of the radius that will have been proven in the end.
+        limits: the confidence sequence, which knows when sampling ends.
+        bounds: make radii of its limits.
         sigma: of the noise.
-        most: draws at which sampling ends anyway; what could not be proven even by as many that
-            agree is not waited for.
     """
 
     def settled(sampling: Sampling) -> Settled:
-        _, best, _ = limits(Sampling.unanimous(most, sampling.classes))
-        lower, upper = limits.ends(sampling)
-        upper = np.minimum(upper, best)
-        found = np.ones(len(lower), dtype=bool)
+        found = np.ones(len(sampling.counts), dtype=bool)
+        ends = limits.hope(sampling)
         for bound in bounds:
-            low, high = (round_down(bound(p, 1 - p, np.float64(sigma))) for p in (lower, upper))
+            low, high = (round_down(bound(p, 1 - p, np.float64(sigma))) for p in ends)
             for question in questions:
                 found &= question(low, high)
         return found
@@ -230,7 +245,12 @@ def _looks(n: int) -> Iterator[tuple[int, int]]:
         first, last = last, min(int(np.ceil(_GROWTH * last)), n)
 
 
-def _chosen(sampling: Sampling) -> NDArray[Any]:
+def _chosen(sampling: Sampling) -> Counts:
     if sampling.choice is None:
         raise InputError("a confidence sequence needs draws that choose the class: give n0.")
     return sampling.choice.argmax(axis=1)
+
+
+def _votes(sampling: Sampling) -> Counts:
+    """(N,) votes for the chosen class."""
+    return np.take_along_axis(sampling.counts, _chosen(sampling)[:, None], axis=1)[:, 0]
