@@ -152,7 +152,7 @@ class AtLeast:
         """Whether no R lies between."""
         wanted = np.array(self.radii)
         undecided = (lower[:, None] < wanted) & (wanted <= upper[:, None])
-        return ~undecided.any(axis=1)
+        return np.asarray(~undecided.any(axis=1))
 
 
 @dataclass(frozen=True)
