@@ -1,0 +1,164 @@
+"""MALADE and MALA: an image drifts back to where images are likely, by Langevin dynamics.
+
+Which of the two it is, the denoiser decides: the residual of a DAE is the score of p(x), and the
+chain is MALA; that of a sDAE is the expected score of p(x | y), and it is MALADE.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import ClassVar, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from holdfast.errors import InputError, ModelError
+from holdfast.goals import logits_of
+from holdfast.random import Stream, drawing_from, layer_noise
+from holdfast.tensors import eval_mode
+from holdfast.types import Images, Model
+
+
+class MALADE(nn.Module):
+    """x_{t+1} = x_t + α (r(x_t) - x_t) / σ² + κ_t, κ_t ~ N(0, δ² I), for T steps; no rejection.
+
+    In front of a classifier f it makes ``nn.Sequential(MALADE(...), f)``. Each forward pass runs
+    one chain for each image; many chains with a majority vote are many votes, as of every
+    stochastic model: `holdfast.votes.take_votes`, ``votes`` of an evaluation. The images of the
+    chain are not clipped to [0, 1], of which the paper says nothing.
+
+    Full backpropagation through the chain needs the denoiser's activations at every step. With
+    ``checkpointing`` only the images x_t are kept, and each step is computed again on the way back.
+
+    Args:
+        denoiser: r, images to images of the same shape, without randomness of its own; a DAE for
+            MALA, a sDAE for MALADE.
+        steps: T, at least 1; 25 in the paper's figure 2.
+        alpha: step size α > 0.
+        delta: standard deviation δ >= 0 of the noise of each step; with 0 nothing is random.
+        sigma: standard deviation σ > 0 of the noise that r was trained to remove; σ² = 0.15 for
+            the paper's MNIST, 0.01 for CIFAR-10 and TinyImageNet.
+        checkpointing: keep little memory for the backward pass, at the price of one more forward
+            pass; of no consequence for the result.
+
+    Raises:
+        InputError: if a number is out of range.
+        ModelError: at the forward pass, if the denoiser returns anything but images of the same
+            shape.
+
+    Reference:
+        Srinivasan et al., "Robustifying models against adversarial attacks by Langevin dynamics",
+        2021, equations 6 to 12 (MALADE). The rejection step is left out as there (footnote 2).
+    """
+
+    #: Its gradient is exact: an attack may backpropagate through the whole chain.
+    differentiable: ClassVar[bool] = True
+    #: It brings images back to where images are likely, and so resembles the identity.
+    purifies: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        denoiser: nn.Module,
+        *,
+        steps: int,
+        alpha: float,
+        delta: float,
+        sigma: float,
+        checkpointing: bool = True,
+    ) -> None:
+        super().__init__()
+        if steps < 1:
+            raise InputError(f"steps is {steps}, but a chain has at least 1.")
+        for name, value in (("alpha", alpha), ("sigma", sigma)):
+            if not (math.isfinite(value) and value > 0):
+                raise InputError(f"{name} is {value}, but must be a positive number.")
+        if not (math.isfinite(delta) and delta >= 0):
+            raise InputError(f"delta is {delta}, but a standard deviation is at least 0.")
+        self.denoiser = denoiser
+        self.steps, self.alpha, self.delta, self.sigma = steps, alpha, delta, sigma
+        self.checkpointing = checkpointing
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether two passes differ: read by the evaluator, for averages and votes."""
+        return self.delta > 0
+
+    @property
+    def reconstruction(self) -> nn.Module:
+        """r, whose error an attack can keep small (R+PGD)."""
+        return self.denoiser
+
+    def score(self, x: Float[Tensor, "n *image"]) -> Float[Tensor, "n *image"]:
+        """(r(x) - x) / σ²: the score of the images' density (equations 8, 9 and 12)."""
+        denoised: Tensor = self.denoiser(x)
+        if denoised.shape != x.shape:
+            raise ModelError(
+                f"the denoiser maps images of shape {tuple(x.shape)} to {tuple(denoised.shape)}, "
+                "but must return images of the same shape."
+            )
+        return (denoised - x) / self.sigma**2
+
+    def chain(self, x: Float[Tensor, "n *image"]) -> Iterator[Float[Tensor, "n *image"]]:
+        """x_0 to x_T: the image itself, and what each step makes of it (equations 6 and 10)."""
+        yield x
+        for _ in range(self.steps):
+            x = self._drifted(x)
+            if self.delta:  # drawn outside of what is computed again, so that it stays the same
+                x = x + self.delta * layer_noise(x)
+            yield x
+
+    def forward(self, x: Float[Tensor, "n *image"]) -> Float[Tensor, "n *image"]:
+        """The purified images, x_T."""
+        for purified in self.chain(x):
+            x = purified
+        return x
+
+    def _drifted(self, x: Tensor) -> Tensor:
+        def drift(x: Tensor) -> Tensor:
+            return x + self.alpha * self.score(x)
+
+        if not (self.checkpointing and torch.is_grad_enabled()):
+            return drift(x)
+        drifted: Tensor = checkpoint(drift, x, use_reentrant=False, preserve_rng_state=False)
+        return drifted
+
+    def get_extra_state(self) -> Tensor:
+        """Its numbers, so that the fingerprints of two models with other numbers differ."""
+        numbers = (self.steps, self.alpha, self.delta, self.sigma)
+        return torch.tensor(numbers, dtype=torch.float64)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """From what `get_extra_state` gave."""
+        steps, self.alpha, self.delta, self.sigma = state.tolist()
+        self.steps = int(steps)
+
+    def extra_repr(self) -> str:
+        """Shown within the model's repr."""
+        return f"steps={self.steps}, alpha={self.alpha}, delta={self.delta}, sigma={self.sigma}"
+
+
+class ChainTrace(NamedTuple):
+    """What one chain does to N images over T steps, from the image itself at place 0."""
+
+    images: Float[Tensor, "t n *image"]
+    probabilities: Float[Tensor, "t n k"]
+
+
+@torch.no_grad()
+def trace_chain(layer: MALADE, classifier: Model, x: Images, rng: Stream) -> ChainTrace:
+    """Images and predictions after every step of the chain (MALADE, figures 2 and 17 to 20).
+
+    Args:
+        layer: the defence.
+        classifier: what stands behind it, images to logits.
+        x: (N, C, H, W) images, such as adversarial ones.
+        rng: keyed by image; a forward pass fed by the same stream runs the same chain.
+
+    Returns:
+        x_0 to x_T, and the classifier's probabilities at each.
+    """
+    with eval_mode(layer, classifier), drawing_from(rng):
+        images = torch.stack(list(layer.chain(x)))
+        logits = logits_of(classifier, images.flatten(0, 1))
+    return ChainTrace(images, logits.softmax(dim=1).unflatten(0, (len(images), len(x))))
