@@ -15,6 +15,7 @@ from holdfast.attacks import (
     against_randomness,
     regularize,
 )
+from holdfast.attacks.adaptive import identity_gradients
 from holdfast.counting import Counted
 from holdfast.declarations import (
     is_stochastic,
@@ -132,7 +133,7 @@ class TestBPDA:
         counted = Counted(model, torch.arange(3))
         BPDA(PGD(Linf(0.1), steps=4, early_stop=False))(counted, x, y)
         assert counted.forwards.tolist() == counted.backwards.tolist() == [4] * 3
-        assert not model[0]._forward_hooks
+        assert "forward" not in vars(model[0])
         assert not model(x.clone().requires_grad_()).detach().isnan().any()
         with pytest.raises(GradientError):
             PGD(Linf(0.1))(model, x, y)
@@ -141,7 +142,23 @@ class TestBPDA:
         model = pair(Threshold(), Wrapped(lambda x: x.detach()))
         with pytest.raises(GradientError):
             BPDA(PGD(Linf(0.1)))(model, images(2), torch.tensor([0, 1]))
-        assert not model[0]._forward_hooks
+        assert "forward" not in vars(model[0])
+
+    def test_it_keeps_nothing_of_what_happens_inside_the_layer(self):
+        layer = nn.Conv2d(1, 1, 3, padding=1)
+        model, seen = pair(layer), []
+        layer.purifies = True
+        x = images(2).requires_grad_()
+        with (
+            identity_gradients(layer),
+            torch.autograd.graph.saved_tensors_hooks(seen.append, lambda _: None),
+        ):
+            assert torch.equal(
+                layer(x), nn.functional.conv2d(x, layer.weight, layer.bias, padding=1)
+            )
+            assert len(seen) == 2  # of the convolution that this test computes itself
+            (grad,) = torch.autograd.grad(model[0](x).sum(), x)
+        assert torch.equal(grad, torch.ones_like(x))
 
     def test_a_layer_that_changes_shape_wants_a_surrogate_of_its_own(self):
         layer = nn.AvgPool2d(2)
@@ -182,15 +199,24 @@ class TestAdaptive:
         layer = Halving(nn.Identity())
         model = pair(GaussianNoise(0.1), layer, Threshold(), Halving())
         variants = adaptive(Restarts(attack=self.attack, count=2), model, samples=3)
-        assert list(variants) == ["bpda", "r"]  # the second purifier's error has no gradient
+        # The second purifier's error has no gradient.
+        assert {name: v.attack.attack.gradient.samples for name, v in variants.items()} == {
+            "bpda": 1,
+            "bpda-eot": 30,
+            "r": 3,
+        }
         for variant in variants.values():
             assert isinstance(variant, BPDA)
-            assert variant.attack.attack.gradient == Average(samples=3)
             assert not variant.attack.attack.early_stop
         assert variants["r"].attack.attack.goal.penalty.reconstruct is layer.reconstruction
         x, y = images(3), torch.tensor([0, 1, 2])
         for variant in variants.values():
             variant(model, x, y)
+
+    def test_more_draws_than_thirty_if_asked_for(self):
+        variants = adaptive(self.attack, pair(GaussianNoise(0.1), Threshold()), samples=50)
+        draws = [variant.attack.gradient.samples for variant in variants.values()]
+        assert dict(zip(variants, draws, strict=True)) == {"bpda": 1, "bpda-eot": 50}
 
     def test_two_purifiers(self):
         assert list(adaptive(self.attack, pair(Halving(), Halving()))) == [

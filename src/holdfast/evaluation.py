@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 
 from holdfast import metrics
-from holdfast.attacks import Attack, adapted, against_randomness
+from holdfast.attacks import Attack, Worst, adapted, against_randomness, variants_of
 from holdfast.checks import (
     check_classes,
     check_images,
@@ -48,7 +48,8 @@ class Evaluation:
     Attributes:
         rows: one line for each (attack, example); see `holdfast.evaluation`.
         cells: one record for each attack, as ``holdfast evaluate --json`` prints them; the ``eps``
-            of an attack without a limit is None.
+            of an attack without a limit is None. That of a cascade, such as the variants of an
+            attack that a defence calls for, says in ``broken_by`` how many images fell to each.
     """
 
     rows: pd.DataFrame
@@ -69,6 +70,8 @@ class Protocol:
         batch_size: images attacked at once; of no consequence for the result but for rounding.
         votes: draws that decide a stochastic model's prediction, at least 1.
         samples: draws that an attack averages over on a stochastic model, at least 1.
+        each: give every variant of an attack that the model calls for a line of its own, and run it
+            on every image; otherwise they are one attack, each run on what the others left.
         keep: the first so many images are saved with their adversarial versions.
     """
 
@@ -76,6 +79,7 @@ class Protocol:
     batch_size: int = 128
     votes: int = 100
     samples: int = 10
+    each: bool = False
     keep: int = 16
 
     def __post_init__(self) -> None:
@@ -160,7 +164,9 @@ def evaluate_data(
         with own_global_generator(protocol.seed, device_of(model)):
             stochastic = _probe(model, data, protocol)
         attacks = [
-            (name, _adapted(attack, model, stochastic, protocol)) for name, attack in attacks
+            made
+            for name, attack in attacks
+            for made in _adapted(name, attack, model, stochastic, protocol)
         ]
         votes = protocol.votes if stochastic else 1
         judge = Judge(model, data, protocol.seed, votes, protocol.batch_size)
@@ -183,7 +189,8 @@ def evaluate_data(
             _fill(run, judge, attacks, protocol, progress)
             rows = run.merge()
             seconds = [run.seconds(cell) for cell in range(1, len(attacks) + 1)]
-            run.finish(classes=list(data.classes), cells=_cells(rows, settings["model"], seconds))
+            cells = _cells(rows, settings["model"], seconds, [attack for _, attack in attacks])
+            run.finish(classes=list(data.classes), cells=cells)
             run.clear()
     rows = read_rows(out)
     for note in metrics.blind_attacks(rows):
@@ -220,25 +227,42 @@ def _fill(
             progress.advance(len(index))
 
 
-def _cells(rows: pd.DataFrame, model: str, seconds: Sequence[float]) -> list[dict[str, Any]]:
+def _cells(
+    rows: pd.DataFrame, model: str, seconds: Sequence[float], attacks: Sequence[Attack]
+) -> list[dict[str, Any]]:
     """The cells as ``holdfast evaluate --json`` prints them; JSON knows no infinity."""
-    table = metrics.cells(rows[rows["attack"] != CLEAN])
+    rows = rows[rows["attack"] != CLEAN]
+    table = metrics.cells(rows)
     table.insert(0, "model", model)
     table["seconds"] = [round(value, 3) for value in seconds]
-    return [
+    cells = [
         {
             key: None if value in (None, math.inf) or pd.isna(value) else value
             for key, value in cell.items()
         }
         for cell in table.to_dict(orient="records")
     ]
+    for cell, attack, (_, part) in zip(
+        cells, attacks, rows.groupby(metrics.CELL, sort=False), strict=True
+    ):
+        if isinstance(attack, Worst):
+            cell["broken_by"] = metrics.broken_by(part, attack.names)
+    return cells
 
 
-def _adapted(attack: Attack, model: Model, stochastic: bool, protocol: Protocol) -> Attack:
+def _adapted(
+    name: str, attack: Attack, model: Model, stochastic: bool, protocol: Protocol
+) -> list[tuple[str, Attack]]:
     """The attack with all that the model calls for, also where it does not declare its draws."""
+    draws = {"samples": protocol.samples, "votes": protocol.votes}
     if stochastic and not is_stochastic(model):
-        return against_randomness(attack, protocol.samples, protocol.votes)
-    return adapted(attack, model, samples=protocol.samples, votes=protocol.votes)
+        return [(name, against_randomness(attack, **draws))]
+    if not protocol.each:
+        return [(name, adapted(attack, model, **draws))]
+    return [
+        (", ".join(filter(None, (name, variant))), made)
+        for variant, made in variants_of(attack, model, **draws).items()
+    ]
 
 
 def _noise_of(model: Model) -> dict[str, Any]:

@@ -41,6 +41,17 @@ def cells(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+def broken_by(rows: pd.DataFrame, names: Sequence[str]) -> dict[str, int]:
+    """How many images each part of a cascade broke, of those that the parts before it left.
+
+    Args:
+        rows: of one cascade at one size.
+        names: of all its parts, in the order in which they ran.
+    """
+    counts = rows.loc[rows["fooled"], "by"].value_counts()
+    return {name: int(counts.get(name, 0)) for name in names}
+
+
 def at_finite_sizes(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of attacks without a limit, read at finite sizes; all other rows as they are.
 

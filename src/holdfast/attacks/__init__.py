@@ -4,6 +4,7 @@ from holdfast.attacks.adaptive import BPDA as BPDA
 from holdfast.attacks.adaptive import adapted as adapted
 from holdfast.attacks.adaptive import adaptive as adaptive
 from holdfast.attacks.adaptive import regularize as regularize
+from holdfast.attacks.adaptive import variants_of as variants_of
 from holdfast.attacks.apgd import APGD as APGD
 from holdfast.attacks.apgd import APGDT as APGDT
 from holdfast.attacks.apgd import AdaptiveAscent as AdaptiveAscent

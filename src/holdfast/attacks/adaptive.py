@@ -7,11 +7,13 @@ keeps to images which the cleaning leaves alone (R).
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from holdfast.attacks.attack import Attack, rebuilt
@@ -22,6 +24,9 @@ from holdfast.defenses.straight_through import straight_through
 from holdfast.goals import Minus, Penalty, reconstruction_error
 from holdfast.random import Stream
 from holdfast.types import Callback, Images, Labels, Model, Threat
+
+#: Draws of BPDAwEOT, at which MALADE's authors found it to converge (appendix B.1.2, figure 6b).
+EOT_DRAWS = 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,17 +67,26 @@ def identity_gradients(*layers: nn.Module) -> Iterator[None]:
     Raises:
         ModelError: at the forward pass, if a layer's output has another shape than its input.
     """
-
-    def hook(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        del layer
-        return straight_through(output, inputs[0])
-
-    handles = [layer.register_forward_hook(hook) for layer in dict.fromkeys(layers)]
+    forwards = {layer: layer.forward for layer in layers}
+    own = {layer for layer in forwards if "forward" in vars(layer)}
+    for layer, forward in forwards.items():
+        layer.forward = partial(  # type: ignore[method-assign]
+            _with_gradient_of_the_identity, forward
+        )
     try:
         yield
     finally:
-        for handle in handles:
-            handle.remove()
+        for layer, forward in forwards.items():
+            if layer in own:
+                layer.forward = forward  # type: ignore[method-assign]
+            else:
+                del layer.forward
+
+
+def _with_gradient_of_the_identity(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    with torch.no_grad():  # a long chain inside the layer keeps nothing for a backward pass
+        output = forward(x)
+    return straight_through(output, x)
 
 
 def regularize(attack: Attack, weight: float, penalty: Penalty) -> Attack:
@@ -100,8 +114,12 @@ def adaptive(
     ``plain`` is the attack itself, unless a layer is not differentiable. ``bpda`` is there when a
     layer is not differentiable or purifies. ``r`` is there when a layer purifies, and ``r-2`` and
     so on for further ones, if the attack ascends a goal: its goal minus the reconstruction error of
-    the purifier, which is taken to stand first in the model, where images are images. All of them
-    average over the model's randomness if it declares any.
+    the purifier, which is taken to stand first in the model, where images are images.
+
+    On a stochastic model gradients are averages over draws of its randomness (EOT), also those of
+    ``plain``, which go through all layers: of a purifier that is a chain, full backpropagation
+    through it. ``bpda`` then takes one draw at each step, which costs little, and so comes first,
+    and ``bpda-eot`` beside it `EOT_DRAWS` at least.
 
     Args:
         attack: any attack; one that is crafted `On` another model has no variants.
@@ -128,9 +146,29 @@ def adaptive(
         if regularized != attack and not (blocked and r is layer):
             name = "r" if number == 1 else f"r-{number}"
             variants[name] = BPDA(regularized) if blocked else regularized
-    if is_stochastic(model):
-        variants = {n: against_randomness(a, samples, votes) for n, a in variants.items()}
-    return variants
+    if not is_stochastic(model):
+        return variants
+    if "bpda" in variants:
+        bpda = variants["bpda"]
+        variants = {"bpda": bpda, "bpda-eot": bpda, **variants}
+    draws = {"bpda": 1, "bpda-eot": max(samples, EOT_DRAWS)}
+    return {
+        name: against_randomness(variant, draws.get(name, samples), votes)
+        for name, variant in variants.items()
+    }
+
+
+def variants_of(
+    attack: Attack, model: Model, *, samples: int = 10, votes: int = 100
+) -> dict[str, Attack]:
+    """As `adaptive`, of every part of a cascade: "apgd-t, bpda". What is plain has its own name."""
+    cascade = isinstance(attack, Worst)
+    parts = zip(attack.names, attack.attacks, strict=True) if cascade else [("", attack)]
+    return {
+        ", ".join(filter(None, (name, "" if variant == "plain" else variant))): made
+        for name, part in parts
+        for variant, made in adaptive(part, model, samples=samples, votes=votes).items()
+    }
 
 
 def adapted(attack: Attack, model: Model, *, samples: int = 10, votes: int = 100) -> Attack:
@@ -147,15 +185,8 @@ def adapted(attack: Attack, model: Model, *, samples: int = 10, votes: int = 100
         samples: draws for a gradient on a stochastic model.
         votes: draws for a prediction on a stochastic model.
     """
+    variants = variants_of(attack, model, samples=samples, votes=votes)
     cascade = attack if isinstance(attack, Worst) else None
-    parts = (
-        dict(zip(cascade.names, cascade.attacks, strict=True)) if cascade else {"": attack}
-    ).items()
-    variants = {
-        ", ".join(filter(None, (name, "" if variant == "plain" else variant))): made
-        for name, part in parts
-        for variant, made in adaptive(part, model, samples=samples, votes=votes).items()
-    }
     if cascade is None and (len(variants) == 1 or math.isinf(attack.threat.eps)):
         return list(variants.values())[-1]
     worst = cascade or Worst(tuple(variants.values()))

@@ -1,7 +1,9 @@
 """``holdfast evaluate``: a model, data and attacks make rows and robust accuracies."""
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -32,6 +34,7 @@ def evaluate(
     noise: str = "gaussian",
     votes: int = 100,
     samples: int = 10,
+    each: bool = False,
     batch_size: int = 128,
     keep_images: int = 16,
     seed: int = 0,
@@ -63,6 +66,8 @@ def evaluate(
         noise: gaussian or laplace.
         votes: Votes for each prediction of a stochastic model.
         samples: Draws that attacks average over on a stochastic model.
+        each: Run every variant of an attack that a defence calls for (BPDA, R, ...) on every image,
+            with a line of its own; otherwise each is run on what the others left.
         batch_size: Images attacked at once; on a GPU more are faster.
         keep_images: Save the first so many images with their adversarial versions.
         seed: Of all randomness.
@@ -77,7 +82,12 @@ def evaluate(
         for size in eps
     ]
     protocol = Protocol(
-        seed=seed, batch_size=batch_size, votes=votes, samples=samples, keep=keep_images
+        seed=seed,
+        batch_size=batch_size,
+        votes=votes,
+        samples=samples,
+        each=each,
+        keep=keep_images,
     )
     if noise not in NOISES:
         raise unknown("noise", noise, NOISES)
@@ -96,6 +106,7 @@ def evaluate(
     if json:
         print_json({"cells": found.cells})
     else:
+        parts = any("broken_by" in cell for cell in found.cells)
         print_table(
             f"{model}, clean accuracy {percent(found.cells[0]['clean_accuracy'])}",
             [
@@ -107,10 +118,16 @@ def evaluate(
                     "95 % interval": f"{percent(cell['low'])} to {percent(cell['high'])}",
                     "median distance": cell["median_distance"],
                     "seconds": cell["seconds"],
+                    **({"broken by": _parts(cell)} if parts else {}),
                 }
                 for cell in found.cells
             ],
         )
+
+
+def _parts(cell: Mapping[str, Any]) -> str:
+    """What each part of a cascade broke, of what the parts before it had left."""
+    return ", ".join(f"{name} {count}" for name, count in cell.get("broken_by", {}).items()) or "-"
 
 
 def _on(

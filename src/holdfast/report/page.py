@@ -73,6 +73,7 @@ class _Section:
     name: str
     bounds: list[_Plot]
     by_attack: list[_Plot]
+    strongest: list[tuple[str, tables.Strongest]]
     galleries: list[tuple[str, Gallery]]
 
 
@@ -145,7 +146,7 @@ def _certified(classifiers: list[Classifier], folder: Path) -> list[_Plot]:
 def _section(subject: Subject, folder: Path) -> _Section:
     name = "".join(letter if letter.isalnum() else "-" for letter in subject.name)
     itself = next((c for c in subject.classifiers if c.sigma is None), None)
-    bounds, by_attack, pictures = [], [], []
+    bounds, by_attack, strongest, pictures = [], [], [], []
     for classifier in subject.classifiers:
         tag = f"{name}-{classifier.tag}"
         shown = metrics.strongest(classifier.at_sizes) if classifier.evaluations else None
@@ -162,10 +163,12 @@ def _section(subject: Subject, folder: Path) -> _Section:
             rows = classifier.attacked
             notes = metrics.blind_attacks(rows[rows["norm"] == norm])
             by_attack.append(_kept((heading, figure, notes), folder / f"attacks-{tag}-{norm}"))
+        if classifier.evaluations:
+            strongest += [(classifier.title, line) for line in tables.strongest_attacks(classifier)]
         for gallery in galleries(classifier):
             pictures.append((classifier.title, gallery))
             figures.save(figures.gallery(gallery), folder / f"gallery-{tag}-{gallery.norm}")
-    return _Section(subject.name, bounds, by_attack, pictures)
+    return _Section(subject.name, bounds, by_attack, strongest, pictures)
 
 
 def _bounds(

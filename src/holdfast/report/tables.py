@@ -85,6 +85,34 @@ def floor(
     return table
 
 
+class Strongest(NamedTuple):
+    """The attack that left the fewest images standing at one size, and what it was made of."""
+
+    norm: str
+    eps: float
+    attack: str
+    robust_accuracy: float
+    others: list[str]  # the other attacks at this size, from the next strongest
+    parts: dict[str, int]  # of a cascade: what each broke, of what those before it had left
+
+
+def strongest_attacks(classifier: Classifier) -> list[Strongest]:
+    """Which attack was strongest against a classifier, at every size of every norm."""
+    parts = {
+        (cell["attack"], cell["norm"], math.inf if cell["eps"] is None else cell["eps"]): cell
+        for run in classifier.evaluations
+        for cell in run.about["cells"]
+    }
+    found = []
+    table = metrics.cells(classifier.at_sizes).sort_values("robust_accuracy", kind="stable")
+    for (norm, eps), part in table.groupby(["norm", "eps"]):
+        first, *others = part["attack"]
+        broken = parts.get((first, norm, eps), {}).get("broken_by", {})
+        accuracy = float(part["robust_accuracy"].iloc[0])
+        found.append(Strongest(str(norm), float(eps), first, accuracy, others, broken))
+    return found
+
+
 class Cell(NamedTuple):
     """What is known of a classifier at one size: table rows, or None where nothing is."""
 

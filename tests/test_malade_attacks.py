@@ -1,0 +1,122 @@
+"""The attacks that MALADE calls for, and a MALADE whose robustness is only masked gradients."""
+
+import pytest
+import torch
+from torch import nn
+
+from holdfast.attacks import BPDA, MIM, PGD, CarliniWagner, Worst, adapted, adaptive
+from holdfast.data import Data
+from holdfast.defenses import MALADE, Binarise, GaussianNoise
+from holdfast.evaluation import Protocol, evaluate, evaluate_data
+from holdfast.goals import Minus
+from holdfast.report.subjects import read_subjects
+from holdfast.report.tables import strongest_attacks
+from holdfast.threat import L2, Linf
+from tests.toys import Wrapped, images, small_network
+
+PROTOCOL = Protocol(votes=5, samples=2)
+
+
+def guarded(denoiser, **settings):
+    layer = MALADE(denoiser, **{"steps": 3, "alpha": 0.04, "delta": 0.02, "sigma": 0.2} | settings)
+    return nn.Sequential(layer, small_network()).eval()
+
+
+def masked():
+    """Nearly the identity, but its slope swings between -29 and 31 over a hundredth of a grey."""
+    return guarded(Wrapped(lambda x: x + 0.01 * (3000 * x).sin()))
+
+
+class TestWhatItCallsFor:
+    def test_the_four_attacks_of_the_paper_and_through_the_chain(self):
+        model = guarded(nn.Conv2d(1, 1, 3, padding=1))
+        variants = adaptive(PGD(Linf(0.1)), model, samples=10)
+        assert list(variants) == ["bpda", "bpda-eot", "plain", "r"]
+        assert [isinstance(v, BPDA) for v in variants.values()] == [True, True, False, False]
+        inner = [getattr(v, "attack", v) for v in variants.values()]
+        assert [attack.gradient.samples for attack in inner] == [1, 30, 10, 10]
+        assert isinstance(variants["r"].goal, Minus)
+        assert variants["r"].goal.penalty.reconstruct is model[0].denoiser
+
+    def test_without_noise_nothing_is_averaged(self):
+        model = guarded(nn.Conv2d(1, 1, 3, padding=1), delta=0.0)
+        assert list(adaptive(PGD(Linf(0.1)), model)) == ["plain", "bpda", "r"]
+
+    def test_with_no_limit_the_one_that_knows_most(self):
+        model = guarded(nn.Conv2d(1, 1, 3, padding=1))
+        attack = adapted(CarliniWagner(L2(torch.inf), steps=2, searches=1), model)
+        assert not isinstance(attack, Worst)
+
+    @pytest.mark.parametrize(
+        ("layers", "names"),
+        [
+            ([GaussianNoise(0.1)], {"plain"}),
+            ([Binarise()], {"bpda"}),
+            ([GaussianNoise(0.1), Binarise()], {"bpda", "bpda-eot"}),
+        ],
+    )
+    def test_what_the_other_defences_call_for(self, layers, names):
+        model = nn.Sequential(*layers, small_network()).eval()
+        assert set(adaptive(PGD(Linf(0.1)), model)) == names
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory):
+    """The masked model under PGD, each variant on every image and as one cascade."""
+    model, x = masked(), images(12)
+    data = Data.of(x, small_network()(x).argmax(dim=1))
+    folder, found = tmp_path_factory.mktemp("runs"), {}
+    for each in (True, False):
+        protocol = Protocol(votes=5, samples=2, each=each)
+        settings = {"model": "masked", "data": "tensors"}
+        attacks = [("pgd", PGD(Linf(0.2), steps=5))]
+        found[each] = evaluate_data(model, data, attacks, protocol, settings, folder / str(each))
+    return found, folder
+
+
+class TestAPlantedWeakness:
+    def test_plain_pgd_is_blinded_and_the_adaptive_set_finds_it(self, evaluated):
+        cells = {cell["attack"]: cell for cell in evaluated[0][True].cells}
+        assert set(cells) == {"pgd, bpda", "pgd, bpda-eot", "pgd", "pgd, r"}
+        assert cells["pgd"]["clean_accuracy"] > 0.9
+        assert cells["pgd"]["robust_accuracy"] > 0.9
+        assert cells["pgd, bpda"]["robust_accuracy"] < 0.2
+        assert cells["pgd, bpda-eot"]["robust_accuracy"] < 0.2
+
+    def test_without_being_asked(self, evaluated):
+        (cell,) = evaluated[0][False].cells
+        assert cell["robust_accuracy"] < 0.2
+        assert list(cell["broken_by"]) == ["bpda", "bpda-eot", "plain", "r"]
+        assert cell["broken_by"]["bpda"] > 9
+        rows = evaluated[0][False].rows
+        fooled = rows[(rows["attack"] == "pgd") & rows["fooled"]]["by"].value_counts()
+        assert fooled["bpda"] == cell["broken_by"]["bpda"]
+
+    def test_the_report_says_which_was_strongest(self, evaluated):
+        folder = evaluated[1]
+        (alone,) = strongest_attacks(read_subjects([folder / "True"])[0].classifiers[0])
+        assert alone.attack in ("pgd, bpda", "pgd, bpda-eot")
+        assert alone.others[-1] in ("pgd", "pgd, r")
+        assert (alone.eps, alone.parts) == (0.2, {})
+        (cascade,) = strongest_attacks(read_subjects([folder / "False"])[0].classifiers[0])
+        assert (cascade.attack, cascade.others) == ("pgd", [])
+        assert cascade.parts["bpda"] > 9
+
+
+def test_the_result_does_not_depend_on_the_batch():
+    model, x = guarded(nn.Conv2d(1, 1, 3, padding=1)), images(4)
+    y = small_network()(x).argmax(dim=1)
+    attack = adapted(MIM(Linf(0.1), steps=3), model, samples=2, votes=5)
+    whole = attack(model, x, y)
+    part = attack(model, x[2:], y[2:], index=torch.tensor([2, 3]))
+    assert torch.allclose(part, whole[2:], atol=1e-6)
+
+
+def test_through_the_chain_and_without_checkpointing_the_attack_is_the_same():
+    x, y = images(3), torch.tensor([0, 1, 2])
+    denoiser, attack = nn.Conv2d(1, 1, 3, padding=1), {"pgd": PGD(Linf(0.1), steps=3)}
+    one, two = (
+        evaluate(guarded(denoiser, checkpointing=c), x, y, attack, protocol=PROTOCOL).rows
+        for c in (True, False)
+    )
+    assert one.equals(two)
