@@ -285,7 +285,7 @@ def test_an_interruption_is_told(place, capsys, monkeypatch):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_is_documented_with_its_default(command, capsys):
-    assert code(command, "--help") == 0
+    assert code(*command.split(), "--help") == 0
     text = " ".join(capsys.readouterr().out.split())
     for name, parameter in inspect.signature(COMMANDS[command]).parameters.items():
         option = "runs" if name == "runs" else "--" + name.rstrip("_").replace("_", "-")

@@ -17,16 +17,21 @@ from holdfast.cli.evaluate import evaluate
 from holdfast.cli.list import list_names
 from holdfast.cli.report import report
 from holdfast.cli.train import train
+from holdfast.cli.tune import malade
 from holdfast.errors import ContradictionError, HoldfastError, unknown
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo,
     "train": train,
+    "tune malade": malade,
     "evaluate": evaluate,
     "certify": certify,
     "report": report,
     "list": list_names,
 }
+
+#: Commands of two words, by the first.
+GROUPS = {"tune": "Choose the numbers of a defence on training images, never on the test set."}
 
 DONE, SYSTEM_ERROR, USER_ERROR, CONTRADICTED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -72,14 +77,20 @@ class _Parser(ArgumentParser):
 
 def _parse(arguments: list[str]) -> tuple[str, dict[str, Any]]:
     """The command and its options."""
-    if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
-        raise unknown("command", arguments[0], COMMANDS)
+    known = {name.partition(" ")[0] for name in COMMANDS}
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in known:
+        raise unknown("command", arguments[0], known)
     parser = _Parser(
         prog="holdfast",
         description="How robust is an image classifier, really? Attack, train, certify, report.",
         version=holdfast.__version__,
     )
     commands = parser.add_subcommands(required=True, dest="command")
+    groups = {}
+    for group, summary in GROUPS.items():
+        outer = _Parser(description=summary)
+        commands.add_subcommand(group, outer, help=summary)
+        groups[group] = outer.add_subcommands(required=True, dest="what")
     for name, function in COMMANDS.items():
         summary = (inspect.getdoc(function) or "").partition("Args:")[0]
         child = _Parser(description=summary.strip(), print_config="--print-%s")
@@ -94,13 +105,17 @@ def _parse(arguments: list[str]) -> tuple[str, dict[str, Any]]:
             child.add_argument("--from", type=Path | None, default=None, help=help_text)
         child.add_function_arguments(function, as_positional=False, skip={"runs", "from_"})
         _dress(child)
-        commands.add_subcommand(name, child, help=summary.splitlines()[0])
+        group, _, what = name.rpartition(" ")
+        groups.get(group, commands).add_subcommand(what, child, help=summary.splitlines()[0])
     found = parser.parse_args(arguments)
-    options = found[found.command].as_dict()
+    command, chosen = found.command, found[found.command]
+    if command in GROUPS:
+        command, chosen = f"{command} {chosen.what}", chosen[chosen.what]
+    options = chosen.as_dict()
     options.pop("config")
     if "from" in options:
         options["from_"] = options.pop("from")
-    return found.command, options
+    return command, options
 
 
 def _dress(parser: ArgumentParser) -> None:

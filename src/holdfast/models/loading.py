@@ -1,6 +1,7 @@
 """Models as the command line names them.
 
-A training run, a checkpoint, a Python callable, or a pretrained model of torchvision or timm.
+A training or tuning run, a checkpoint, a Python callable, or a pretrained model of torchvision or
+timm.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ from torch import nn
 from holdfast.errors import InputError, MissingFileError, ModelError
 from holdfast.models.checkpoint import MODEL, read_model
 from holdfast.models.libraries import LibraryModel
+from holdfast.models.purified import PURIFIED, read_purified
 from holdfast.models.registry import ARCHITECTURES, DENOISERS, Architecture
 
 
@@ -22,7 +24,7 @@ def load(spec: str) -> nn.Module:
     """Load a classifier: in evaluation mode, but a callable's as the callable made it.
 
     Args:
-        spec: the folder of a training run, a model.safetensors file,
+        spec: the folder of a training or tuning run, a model.safetensors file,
             ``torchvision/resnet18(weights='DEFAULT')`` or ``timm/resnet18(weights='DEFAULT')``, or
             ``package.module:callable``, which is called without arguments and returns a
             `torch.nn.Module` that maps images in [0, 1] to logits.
@@ -54,6 +56,14 @@ def load_denoiser(spec: str) -> nn.Module:
 
 def _load(spec: str, denoiser: bool) -> nn.Module:
     path = Path(spec)
+    if (path / PURIFIED).is_file():
+        path = path / PURIFIED
+    if path.name == PURIFIED and path.is_file():
+        if denoiser:
+            raise ModelError(
+                f"{path} holds a purified classifier; give its denoiser by the run that trained it."
+            )
+        return read_purified(path)
     if path.is_dir():
         if not (path / MODEL).exists():
             raise MissingFileError(

@@ -12,6 +12,7 @@ from holdfast.errors import InputError
 from holdfast.random import Stream, hash_seed
 from holdfast.tensors import eval_mode
 from holdfast.training.processes import summed
+from holdfast.types import Flags, Labels
 from holdfast.votes import take_votes
 
 
@@ -69,21 +70,27 @@ def hold_out(data: Data, size: int, seed: int) -> tuple[Data, Data]:
     Raises:
         InputError: if ``size`` leaves no image on one side.
     """
-    if not 1 <= size < len(data):
+    held = held_out_of(data.y, size, seed)
+    return data.take((~held).nonzero()[:, 0]), data.take(held.nonzero()[:, 0])
+
+
+def held_out_of(y: Labels, size: int, seed: int) -> Flags:
+    """(N,) which images `hold_out` holds out of a training set with the labels ``y``."""
+    if not 1 <= size < len(y):
         raise InputError(
-            f"{size} images are to be held out of {len(data)}; hold out at least 1 and leave at "
+            f"{size} images are to be held out of {len(y)}; hold out at least 1 and leave at "
             "least 1 to train on."
         )
-    quota = torch.bincount(data.y).double() * size / len(data)
+    quota = torch.bincount(y).double() * size / len(y)
     take = quota.floor().long()
     remainders = (quota - take).argsort(descending=True, stable=True)
     take[remainders[: size - int(take.sum())]] += 1
     generator = torch.Generator().manual_seed(hash_seed(seed, "hold out"))
-    order = torch.randperm(len(data), generator=generator)
-    held = torch.zeros(len(data), dtype=torch.bool)
+    order = torch.randperm(len(y), generator=generator)
+    held = torch.zeros(len(y), dtype=torch.bool)
     for label, count in enumerate(take.tolist()):
-        held[order[data.y[order] == label][:count]] = True
-    return data.take((~held).nonzero()[:, 0]), data.take(held.nonzero()[:, 0])
+        held[order[y[order] == label][:count]] = True
+    return held
 
 
 def _right(network: nn.Module, x: Tensor, y: Tensor, rng: Stream) -> Tensor:

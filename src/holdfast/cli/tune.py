@@ -1,0 +1,130 @@
+"""``holdfast tune``: numbers of a defence, chosen on images held out from training."""
+
+from pathlib import Path
+from typing import Any
+
+from holdfast import data as datasets
+from holdfast.cli import registry
+from holdfast.cli.common import device, percent, print_json, print_table
+from holdfast.cli.options import Numbers
+from holdfast.errors import InputError
+from holdfast.evaluation import Protocol
+from holdfast.models import loading
+from holdfast.models.purified import Networks
+from holdfast.progress import showing
+from holdfast.results import read_about
+from holdfast.training import start_from
+from holdfast.tuning import Search, noise_of_training, tune_malade, unseen
+
+
+def malade(
+    *,
+    classifier: Path,
+    denoiser: Path,
+    out: Path,
+    data: str = "digits",
+    data_dir: Path | None = None,
+    images: int = 200,
+    steps: Numbers = Numbers((1, 5, 10, 25)),
+    alpha: Numbers = Numbers(),
+    delta: Numbers = Numbers(),
+    sigma: float | None = None,
+    attack: str = "pgd(steps=20)",
+    norm: str = "linf",
+    eps: float = 0.1,
+    finalists: int = 3,
+    votes: int = 1,
+    samples: int = 10,
+    batch_size: int = 128,
+    seed: int = 0,
+    accelerator: str = "auto",
+    json: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Choose the chain of MALADE (or MALA) on training images held out from both networks.
+
+    Every chain meets images crafted on the bare classifier; the best few then meet the attack with
+    all variants that the whole defence calls for. The folder can be given as a --model. Run the
+    same command again after an interruption and it goes on where it stopped.
+
+    Args:
+        classifier: Folder of the training run of the classifier.
+        denoiser: Folder of the training run of the denoiser: objective sdae for MALADE, dae for
+            MALA.
+        out: Folder for the run, which then holds the purified classifier.
+        data: Data set by name (`holdfast list`), or the path of an image folder; its training
+            images are used, never the test set.
+        data_dir: Folder with the files of named data sets; else HOLDFAST_DATA.
+        images: Number of training images to choose by; as far as there are such, images that
+            neither network was trained on (--limit and --hold-out of train).
+        steps: Lengths of the chain to try, between commas.
+        alpha: Step sizes to try; by default 0.05, 0.1, 0.2 and 0.5 times sigma squared.
+        delta: Standard deviations of a step's noise to try; by default 0.03, 0.1 and 0.3 times
+            sigma.
+        sigma: Noise that the denoiser was trained to remove; by default what its run says.
+        attack: Attack to choose by, as of evaluate.
+        norm: Norm of the attacker's ball: linf, l2 or l1.
+        eps: Size of the ball, on the [0, 1] scale.
+        finalists: How many chains meet the adaptive attack.
+        votes: Chains for each prediction: one, or more with a majority vote.
+        samples: Draws that adaptive attacks average over.
+        batch_size: Images at once.
+        seed: Of all randomness.
+        accelerator: auto, cpu, cuda, ... as Lightning Fabric names them.
+        json: Print one JSON object and nothing else.
+        quiet: Show no progress.
+    """
+    abouts = {"the classifier": read_about(classifier), "the denoiser": read_about(denoiser)}
+    if sigma is None:
+        sigma = noise_of_training(abouts["the denoiser"])
+    if sigma is None:
+        raise InputError(f"{denoiser} does not say the noise of its training; give it by --sigma.")
+    search = Search(
+        steps=tuple(int(count) for count in steps),
+        alpha=alpha or tuple(share * sigma**2 for share in (0.05, 0.1, 0.2, 0.5)),
+        delta=delta or tuple(share * sigma for share in (0.03, 0.1, 0.3)),
+        sigma=sigma,
+        finalists=finalists,
+    )
+    chosen_by = registry.attack(attack, registry.threat(norm, eps))
+    protocol = Protocol(seed=seed, batch_size=batch_size, votes=votes, samples=samples)
+    loading.load(str(classifier))  # says what is wrong with it
+    loading.load_denoiser(str(denoiser))
+    where = device(accelerator)
+    networks: Networks = {}
+    for name, folder in (("denoiser", denoiser), ("classifier", classifier)):
+        network, architecture = start_from(folder)
+        networks[name] = (network.to(where), architecture)
+    held = unseen(datasets.load(data, "train", data_dir=data_dir), abouts, images, seed)
+    settings = {
+        "model": str(out),
+        "classifier": str(classifier),
+        "denoiser": str(denoiser),
+        "data": data,
+    }
+    with showing(not quiet) as progress:
+        tune_malade(networks, held, search, chosen_by, protocol, settings, out, progress)
+    about = read_about(out)
+    if json:
+        print_json({"best": about["best"], "trials": about["trials"]})
+    else:
+        _print(out, about)
+
+
+def _print(out: Path, about: dict[str, Any]) -> None:
+    met = [trial for trial in about["trials"] if trial["robust_accuracy"] is not None]
+    met.sort(key=lambda trial: trial != about["best"])
+    print_table(
+        f"{out}, on {about['settings']['images']} training images; the first line was chosen",
+        [
+            {
+                "steps": trial["steps"],
+                "alpha": trial["alpha"],
+                "delta": trial["delta"],
+                "no attack": percent(trial["clean_accuracy"]),
+                "crafted on the classifier": percent(trial["transfer_accuracy"]),
+                "adaptive attack": percent(trial["robust_accuracy"]),
+            }
+            for trial in met
+        ],
+    )

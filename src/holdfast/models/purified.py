@@ -1,0 +1,55 @@
+"""A purified classifier on disk: denoiser, classifier and the numbers of the chain in one file."""
+
+from pathlib import Path
+
+from torch import nn
+
+from holdfast.defenses.malade import MALADE
+from holdfast.errors import DamagedFileError, HoldfastError
+from holdfast.files import read_tensors, write_tensors
+from holdfast.models.checkpoint import part_of
+from holdfast.models.registry import Architecture
+
+PURIFIED = "purified.safetensors"
+
+#: Name -> a network and what it is.
+Networks = dict[str, tuple[nn.Module, Architecture]]
+
+
+def save_purified(path: Path, layer: MALADE, networks: Networks) -> None:
+    """Write a `MALADE` in front of a classifier.
+
+    Args:
+        path: of the file, named `PURIFIED`.
+        layer: its numbers are written, its denoiser is the one in ``networks``.
+        networks: "denoiser" and "classifier".
+    """
+    tensors = {
+        f"{name}/{key}": tensor
+        for name, (network, _) in networks.items()
+        for key, tensor in network.state_dict().items()
+    }
+    numbers = {name: getattr(layer, name) for name in ("steps", "alpha", "delta", "sigma")}
+    about = {name: architecture.to_dict() for name, (_, architecture) in networks.items()}
+    write_tensors(path, tensors, {**about, "malade": numbers})
+
+
+def read_purified(path: Path) -> nn.Sequential:
+    """Build what `save_purified` wrote, in evaluation mode: the layer, then the classifier.
+
+    Raises:
+        MissingFileError: if there is no such file.
+        DamagedFileError: if it is damaged, or its weights do not fit its architectures.
+    """
+    tensors, about = read_tensors(path)
+    try:
+        networks = {}
+        for name in ("denoiser", "classifier"):
+            networks[name] = Architecture.from_dict(about[name]).build()
+            networks[name].load_state_dict(part_of(tensors, f"{name}/"))
+        layer = MALADE(networks["denoiser"], **about["malade"])
+    except (KeyError, TypeError, RuntimeError, HoldfastError) as error:
+        raise DamagedFileError(
+            f"{path} does not hold the purified classifier that it says it holds: {error}."
+        ) from error
+    return nn.Sequential(layer, networks["classifier"]).eval()

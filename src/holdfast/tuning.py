@@ -1,0 +1,240 @@
+"""Tune: choose a defence's numbers on held-out training images, never on the test set.
+
+The numbers of MALADE's chain are what decides whether it helps, and the test set must not choose
+them (MALADE B.2.2). A search into a run folder: first every chain of a grid, against images crafted
+once on the bare classifier, which is cheap; then the best few, against the attack with every
+variant that the whole defence calls for, which is what counts. Each trial is an evaluation with a
+folder of its own, so a killed search goes on where it stopped.
+"""
+
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import nn
+
+from holdfast.attacks import Attack, On
+from holdfast.data import Data
+from holdfast.defenses import MALADE
+from holdfast.errors import InputError
+from holdfast.evaluation import Protocol, evaluate_data
+from holdfast.files import write_table
+from holdfast.models.loading import fingerprint
+from holdfast.models.purified import PURIFIED, Networks, read_purified, save_purified
+from holdfast.progress import Progress, silent
+from holdfast.random import hash_seed
+from holdfast.results import Run
+from holdfast.training.stored import stored
+from holdfast.training.validation import held_out_of
+from holdfast.types import Flags
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chain:
+    """The numbers of one chain; see `holdfast.defenses.MALADE`."""
+
+    steps: int
+    alpha: float
+    delta: float
+    sigma: float
+
+    def of(self, networks: Networks) -> nn.Sequential:
+        """The chain in front of its classifier."""
+        layer = MALADE(networks["denoiser"][0], **asdict(self))
+        return nn.Sequential(layer, networks["classifier"][0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """Which chains are tried: all combinations of the numbers.
+
+    Attributes:
+        steps: T of the chain.
+        alpha: step sizes α.
+        delta: standard deviations δ of the noise of each step.
+        sigma: σ that the denoiser was trained with.
+        finalists: how many of the best also meet the adaptive attack, at least 1.
+
+    Raises:
+        InputError: if a number is out of range, or there are none.
+    """
+
+    steps: tuple[int, ...]
+    alpha: tuple[float, ...]
+    delta: tuple[float, ...]
+    sigma: float
+    finalists: int = 3
+
+    def __post_init__(self) -> None:
+        if self.finalists < 1:
+            raise InputError(f"finalists is {self.finalists}, but one chain at least is chosen.")
+        for name in ("steps", "alpha", "delta"):
+            if not getattr(self, name):
+                raise InputError(f"there is no {name} to try; give at least one.")
+        for chain in self.chains():  # a wrong number is told before any work
+            MALADE(nn.Identity(), **asdict(chain))
+
+    def chains(self) -> list[Chain]:
+        """All combinations, the shortest first."""
+        return [
+            Chain(steps=steps, alpha=alpha, delta=delta, sigma=self.sigma)
+            for steps, alpha, delta in product(self.steps, self.alpha, self.delta)
+        ]
+
+
+def tune_malade(
+    networks: Networks,
+    data: Data,
+    search: Search,
+    attack: Attack,
+    protocol: Protocol,
+    settings: Mapping[str, Any],
+    out: Path,
+    progress: Progress = silent,
+) -> nn.Sequential:
+    """Choose steps, α and δ of a `MALADE` in front of a classifier, into a run folder.
+
+    The chain with the largest share of images that are right without attack and under it; of equal
+    ones, that with the larger share without attack, then the shorter one.
+
+    Args:
+        networks: "denoiser" and "classifier" with their architectures, on the device that is to do
+            the work.
+        data: images to choose by; part of a training set, never the test set.
+        search: which chains.
+        attack: crafted on the bare classifier for all chains, and adapted to the whole for the
+            finalists.
+        protocol: votes (1 is one chain for each prediction), draws, seed.
+        settings: what identifies networks and data, for the record.
+        out: the run folder, which a model can then be loaded from.
+        progress: told about every chain.
+
+    Returns:
+        The purified classifier, in evaluation mode, on the CPU.
+
+    Raises:
+        OutputError: if ``out`` cannot be written or holds another run.
+    """
+    classifier = networks["classifier"][0].eval()
+    networks["denoiser"][0].eval()
+    protocol = replace(protocol, keep=0, each=False)
+    record = {
+        **settings,
+        **{f"{name}_fingerprint": fingerprint(network) for name, (network, _) in networks.items()},
+        "data_fingerprint": data.fingerprint(),
+        "images": len(data),
+        "search": repr(search),
+        "attack": repr(attack),
+        **asdict(protocol),
+    }
+    run = Run(out, "tune", record)
+    if run.complete:
+        progress.say(f"{out} is complete; nothing was run.")
+        return read_purified(out / PURIFIED)
+    run.begin()
+
+    def trial(chain: Chain, attack: Attack, folder: Path, progress: Progress) -> tuple[float, ...]:
+        """Share of images that are right under attack, and without."""
+        found = evaluate_data(
+            chain.of(networks), data, [("attack", attack)], protocol, settings, folder, progress
+        )
+        return found.cells[0]["robust_accuracy"], found.cells[0]["clean_accuracy"]
+
+    examples = stored(
+        attack,
+        classifier,
+        data,
+        seed=protocol.seed,
+        batch_size=protocol.batch_size,
+        out=out / "examples",
+        progress=progress,
+    )
+    crafted = On(classifier, examples, name="the classifier alone")
+    chains = search.chains()
+    progress.start("chains", len(chains))
+    first = []
+    for number, chain in enumerate(chains):
+        first.append(trial(chain, crafted, out / "trials" / f"{number:04d}", silent))
+        progress.advance(note=f"{first[-1][0]:.3f}")
+    ranked = _ranked(chains, first)[: search.finalists]
+    last = [
+        trial(chains[number], attack, out / "finalists" / f"{number:04d}", progress)
+        for number in ranked
+    ]
+    best = ranked[_ranked([chains[number] for number in ranked], last)[0]]
+    save_purified(out / PURIFIED, MALADE(nn.Identity(), **asdict(chains[best])), networks)
+    adaptive = dict(zip(ranked, last, strict=True))
+    trials = [
+        {
+            **asdict(chain),
+            "clean_accuracy": clean,
+            "transfer_accuracy": robust,
+            "robust_accuracy": adaptive[number][0] if number in adaptive else None,
+        }
+        for number, (chain, (robust, clean)) in enumerate(zip(chains, first, strict=True))
+    ]
+    write_table(out / "trials.csv", pd.DataFrame(trials))
+    run.finish(best=trials[best], trials=trials)
+    return read_purified(out / PURIFIED)
+
+
+def _ranked(chains: Sequence[Chain], accuracies: Sequence[tuple[float, ...]]) -> list[int]:
+    """Places of the chains, the best first."""
+    return sorted(range(len(chains)), key=lambda i: (*(-a for a in accuracies[i]), chains[i].steps))
+
+
+def unseen(data: Data, trained: Mapping[str, Mapping[str, Any]], count: int, seed: int) -> Data:
+    """``count`` images of a training set that networks have not been trained on, as far as it has.
+
+    Args:
+        data: the whole training set.
+        trained: what the run.json of each network's training says, by what to call the network.
+        count: how many images.
+        seed: of the choice.
+
+    Raises:
+        InputError: if there are not as many images.
+    """
+    if not 1 <= count <= len(data):
+        raise InputError(f"{count} images are asked for, but the training set has {len(data)}.")
+    seen = {name: _trained_on(data, about["settings"]) for name, about in trained.items()}
+    fresh = ~torch.stack([*seen.values(), torch.zeros(len(data), dtype=torch.bool)]).any(dim=0)
+    order = torch.randperm(
+        len(data), generator=torch.Generator().manual_seed(hash_seed(seed, "tune"))
+    )
+    chosen = torch.cat([order[fresh[order]], order[~fresh[order]]])[:count].sort().values
+    knows = [name for name, flags in seen.items() if flags[chosen].any()]
+    if knows:
+        warnings.warn(
+            f"{' and '.join(knows)}: trained on images that are now to choose by, since fewer than "
+            f"{count} are left of the training set; to leave some, train with --limit (or, "
+            "classifiers, --hold-out).",
+            stacklevel=2,
+        )
+    return data.take(chosen)
+
+
+def _trained_on(data: Data, settings: Mapping[str, Any]) -> Flags:
+    """(N,) which images of ``data`` a training run has seen, by its settings."""
+    if settings["data"] != data.name:
+        return torch.zeros(len(data), dtype=torch.bool)
+    used = torch.arange(min(int(settings["images"]), len(data)))
+    if data.take(used).fingerprint() != settings["data_fingerprint"]:
+        return torch.ones(len(data), dtype=torch.bool)  # other ones than the first: who knows which
+    seen = torch.zeros(len(data), dtype=torch.bool)
+    seen[used] = True
+    if settings["held_out"]:
+        seen[used] = ~held_out_of(data.y[used], int(settings["held_out"]), int(settings["seed"]))
+    return seen
+
+
+def noise_of_training(about: Mapping[str, Any]) -> float | None:
+    """σ that a denoiser was trained with, as its run.json says in the objective; None if not."""
+    found = re.search(r"Denoising\(sigma=([\d.e+-]+)", str(about["settings"].get("objective")))
+    return float(found[1]) if found else None

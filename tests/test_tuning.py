@@ -1,0 +1,227 @@
+"""The search for MALADE's numbers: what it chooses, what it never sees, and that it resumes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from holdfast import data as datasets
+from holdfast.attacks import PGD
+from holdfast.cli.main import run
+from holdfast.data import Data
+from holdfast.defenses import MALADE
+from holdfast.errors import DamagedFileError, InputError, ModelError
+from holdfast.evaluation import Protocol
+from holdfast.files import read_json, read_tensors
+from holdfast.models import Architecture, loading
+from holdfast.models.loading import fingerprint
+from holdfast.models.purified import PURIFIED, read_purified, save_purified
+from holdfast.progress import Progress
+from holdfast.threat import Linf
+from holdfast.tuning import Chain, Search, noise_of_training, tune_malade, unseen
+
+SEARCH = Search(steps=(1, 3), alpha=(0.01, 0.05), delta=(0.02,), sigma=0.3, finalists=2)
+PROTOCOL = Protocol(votes=1, samples=2)
+
+
+def networks():
+    """Fresh ones: what they can do is of no importance."""
+    made = {}
+    for name, architecture in (("denoiser", "malade-dae"), ("classifier", "small")):
+        about = Architecture(name=architecture, shape=(1, 8, 8), classes=10)
+        made[name] = (about.build(), about)
+    return made
+
+
+def tuned(out, progress=None, search=SEARCH):
+    images = datasets.load("digits", "train", limit=12)
+    attack = PGD(Linf(0.1), steps=1)
+    settings = {"model": str(out.name)}
+    more = {} if progress is None else {"progress": progress}
+    return tune_malade(networks(), images, search, attack, PROTOCOL, settings, out, **more)
+
+
+class Killing(Progress):
+    """Kills its own process when so many chains have been tried."""
+
+    def __init__(self, after):
+        self.left = after
+
+    def advance(self, pieces=1, note=""):
+        self.left -= bool(note)
+        if not self.left:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class TestTheSearch:
+    def test_a_killed_search_ends_as_an_unbroken_one(self, tmp_path):
+        whole, killed = tmp_path / "whole" / "run", tmp_path / "killed" / "run"
+        script = (
+            "from pathlib import Path; from tests.test_tuning import Killing, tuned; "
+            f"tuned(Path({str(killed)!r}), Killing(2))"
+        )
+        root = Path(__file__).parents[1]
+        done = subprocess.run([sys.executable, "-c", script], cwd=root, check=False)
+        assert done.returncode == -signal.SIGKILL
+        assert not (killed / PURIFIED).exists()
+        before = {path: path.stat().st_mtime_ns for path in killed.glob("trials/*/rows.csv")}
+        assert len(before) == 2
+        tuned(killed)
+        tuned(whole)
+        assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+        files = sorted(path.relative_to(whole) for path in whole.glob("**/*.csv"))
+        assert len(files) == 1 + 4 + 2 + 1  # examples, trials, finalists, the table
+        assert all((whole / file).read_bytes() == (killed / file).read_bytes() for file in files)
+        tensors = [read_tensors(folder / PURIFIED) for folder in (whole, killed)]
+        assert tensors[0][1] == tensors[1][1]
+        assert all(torch.equal(value, tensors[1][0][key]) for key, value in tensors[0][0].items())
+
+    def test_the_best_is_the_best_of_the_finalists(self, tmp_path):
+        model = tuned(tmp_path / "run")
+        about = read_json(tmp_path / "run" / "run.json")
+        trials = pd.DataFrame(about["trials"])
+        assert len(trials) == 4
+        met = trials.dropna(subset="robust_accuracy")
+        assert len(met) == 2
+        assert met["transfer_accuracy"].min() >= trials["transfer_accuracy"].drop(met.index).max()
+        assert about["best"]["robust_accuracy"] == met["robust_accuracy"].max()
+        settings = {name: about["best"][name] for name in ("steps", "alpha", "delta", "sigma")}
+        assert settings == {name: getattr(model[0], name) for name in settings}
+        for folder in (tmp_path / "run" / "finalists").iterdir():
+            assert set(read_json(folder / "run.json")["cells"][0]["broken_by"]) >= {"bpda", "r"}
+
+    def test_it_does_not_choose_a_chain_that_destroys_the_images(self, tmp_path):
+        """An untrained denoiser: α = σ² replaces every image by its nonsense, 1e-6 does nothing."""
+        made = networks()
+        train = datasets.load("digits", "train", limit=24)
+        x = train.x(torch.arange(24))
+        classifier = made["classifier"][0].eval()
+        with torch.no_grad():
+            classifier[-1].bias -= classifier(x).mean(dim=0)  # so that it answers many classes
+            y = classifier(x).argmax(dim=1)
+        search = Search(steps=(1,), alpha=(0.09, 1e-6), delta=(0.0,), sigma=0.3, finalists=1)
+        settings, attack = {"model": "run"}, PGD(Linf(1e-6), steps=1)
+        data = Data.of(x, y)
+        model = tune_malade(made, data, search, attack, PROTOCOL, settings, tmp_path / "run")
+        assert model[0].alpha == 1e-6
+        best = read_json(tmp_path / "run" / "run.json")["best"]
+        assert best["clean_accuracy"] == best["robust_accuracy"] == 1.0
+
+    def test_wrong_numbers_are_told_before_any_work(self):
+        for wrong, named in (
+            ({"steps": (0,)}, "steps is 0"),
+            ({"alpha": ()}, "no alpha"),
+            ({"delta": (-1.0,)}, "delta is -1.0"),
+            ({"finalists": 0}, "finalists is 0"),
+        ):
+            with pytest.raises(InputError, match=named):
+                Search(**{"steps": (1,), "alpha": (0.1,), "delta": (0.1,), "sigma": 0.3} | wrong)
+
+
+class TestWhatIsHeldOut:
+    def settings(self, data, held_out=0, seed=0, name=None):
+        used = {"data": name or data.name, "data_fingerprint": data.fingerprint()}
+        return {"settings": {**used, "images": len(data), "held_out": held_out, "seed": seed}}
+
+    def test_images_beyond_the_limit_and_those_held_out(self, recwarn):
+        from holdfast.training import hold_out
+
+        train = datasets.load("digits", "train")
+        short = train.take(torch.arange(1000))
+        held = hold_out(train, 150, 3)[1]
+        limited = {"a": self.settings(short)}
+        chosen = unseen(train, limited, 297, 0)
+        assert chosen.fingerprint() == train.take(torch.arange(1000, 1297)).fingerprint()
+        chosen = unseen(train, {"b": self.settings(train, 150, 3)}, 150, 0)
+        assert chosen.fingerprint() == held.fingerprint()
+        assert len(unseen(train, limited | {"b": self.settings(train, 150, 3)}, 20, 0)) == 20
+        assert len(unseen(train, {"c": self.settings(train, name="mnist")}, 500, 0)) == 500
+        assert not recwarn.list
+
+    def test_too_few_are_told(self):
+        train = datasets.load("digits", "train", limit=50)
+        short = train.take(torch.arange(40))
+        trained = {"the classifier": self.settings(short), "the denoiser": self.settings(train)}
+        with pytest.warns(UserWarning, match="the denoiser: trained on images"):
+            unseen(train, trained, 10, 0)
+        with pytest.warns(UserWarning, match="the classifier: trained on"):
+            chosen = unseen(train, {"the classifier": self.settings(short)}, 12, 0)
+        assert torch.equal(chosen.y[-10:], train.y[40:])
+        with pytest.raises(InputError, match="51 images"):
+            unseen(train, trained, 51, 0)
+
+    @pytest.mark.parametrize(
+        ("objective", "sigma"),
+        [
+            ("Denoising(sigma=0.3873)", 0.3873),
+            ("SupervisedDenoising(sigma=1e-05, classifier=Frozen(name='x'))", 1e-5),
+            ("Augmented(objective=Denoising(sigma=0.5), shift=1)", 0.5),
+            ("Stability(sigma=0.5)", None),
+        ],
+    )
+    def test_the_noise_of_training_is_read(self, objective, sigma):
+        assert noise_of_training({"settings": {"objective": objective}}) == sigma
+
+
+class TestTheFile:
+    def test_what_is_saved_is_loaded_by_the_folders_path(self, tmp_path):
+        made = networks()
+        chain = Chain(steps=3, alpha=0.02, delta=0.1, sigma=0.4)
+        save_purified(tmp_path / PURIFIED, MALADE(nn.Identity(), **vars(chain)), made)
+        expected = chain.of(made)
+        for spec in (tmp_path, tmp_path / PURIFIED):
+            found = loading.load(str(spec))
+            assert repr(found[0]) == repr(expected[0])
+            assert fingerprint(found) == fingerprint(expected)
+            assert not any(layer.training for layer in found.modules())
+        with pytest.raises(ModelError, match="purified classifier"):
+            loading.load_denoiser(str(tmp_path))
+
+    def test_a_damaged_file(self, tmp_path):
+        (tmp_path / PURIFIED).write_bytes(b"\0" * 40)
+        with pytest.raises(DamagedFileError):
+            read_purified(tmp_path / PURIFIED)
+        made = networks()
+        layer = MALADE(nn.Identity(), steps=1, alpha=1.0, delta=0.0, sigma=1.0)
+        layer.steps = 0
+        save_purified(tmp_path / PURIFIED, layer, made)
+        with pytest.raises(DamagedFileError, match="steps is 0"):
+            read_purified(tmp_path / PURIFIED)
+
+
+def test_the_whole_path_from_the_command_line(tmp_path, monkeypatch, capsys):
+    """Train both networks, tune, evaluate what was tuned; the test set is asked for at the end."""
+    monkeypatch.chdir(tmp_path)
+    splits, load = [], datasets.load
+
+    def watched(name, split="test", **more):
+        splits.append(split)
+        return load(name, split, **more)
+
+    monkeypatch.setattr(datasets, "load", watched)
+    train = ["train", "--epochs", "1", "--limit", "800", "--quiet", "--out"]
+    assert run([*train, "cnn", "--model", "small"]) == 0
+    assert run([*train, "dae", "--model", "malade-dae", "--objective", "dae", "--sigma=0.3"]) == 0
+    tune = ["tune", "malade", "--classifier", "cnn", "--denoiser", "dae", "--out", "tuned"]
+    options = ["--images=30", "--steps=1,2", "--delta=0.01", "--attack=fgsm", "--quiet"]
+    assert run([*tune, *options, "--samples=2", "--finalists=1", "--json"]) == 0
+    assert set(splits) == {"train"}
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert len(found["trials"]) == 2 * 4
+    assert found["best"]["sigma"] == 0.3
+    assert {trial["alpha"] for trial in found["trials"]} == {
+        share * 0.3**2 for share in (0.05, 0.1, 0.2, 0.5)
+    }
+    assert run([*tune, *options, "--samples=2", "--finalists=1"]) == 0  # again: nothing is run
+    evaluate = ["evaluate", "--model", "tuned", "--limit", "10", "--votes", "3", "--quiet"]
+    assert run([*evaluate, "--attacks", "fgsm", "--samples", "2", "--json"]) == 0
+    (cell,) = json.loads(capsys.readouterr().out.splitlines()[-1])["cells"]
+    assert list(cell["broken_by"]) == ["bpda", "bpda-eot", "plain", "r"]
+    assert splits[-1] == "test"
