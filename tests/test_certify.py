@@ -19,7 +19,6 @@ from holdfast.certify import (
 )
 from holdfast.certify.bound import round_down
 from holdfast.certify.certify import BOUNDS
-from holdfast.defenses import GaussianNoise, LaplaceNoise
 from holdfast.errors import InputError, InputTypeError, ModelError, UnknownNameError
 from holdfast.models import Normalize
 from holdfast.threat import L2
@@ -128,7 +127,7 @@ class TestCertify:
         x = images(40, (1, 4, 4))
         margin = (x.flatten(1) @ normal - 8).abs()  # the l1 distance, since all weights are 1
         found = certify(
-            two_class(normal, 8.0), x, sigma=0.2, n=2000, bound="laplace", noise=LaplaceNoise
+            two_class(normal, 8.0), x, sigma=0.2, n=2000, bound="laplace", noise="laplace"
         )
         issued = ~found.abstained
         assert issued.mean() > 0.5
@@ -136,7 +135,8 @@ class TestCertify:
         assert beyond.sum() <= stats.binom.ppf(0.9999, 40, 0.05)
 
     @pytest.mark.parametrize(
-        ("bound", "noise"), [("laplace", GaussianNoise), ("renyi", LaplaceNoise)]
+        ("bound", "noise"),
+        [("laplace", "gaussian"), ("renyi", "laplace"), ("laplace", "first-layer")],
     )
     def test_a_bound_of_other_noise_is_refused(self, bound, noise):
         with pytest.raises(InputError, match="is about"):

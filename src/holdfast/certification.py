@@ -21,7 +21,7 @@ from torch import nn
 from holdfast import metrics
 from holdfast.certify import Certificates, Sampling, certificates
 from holdfast.certify.after_noise import warn_of_what_follows_the_noise
-from holdfast.certify.certify import NOISES, certificate_stream, check_draws, named_bound
+from holdfast.certify.certify import certificate_stream, check_draws, named_bound, named_noise
 from holdfast.certify.intervals import ClopperPearson, Hoeffding, Interval, TwoSample
 from holdfast.certify.sampling import sample
 from holdfast.certify.sequential import (
@@ -41,6 +41,9 @@ from holdfast.checks import (
     warn_if_training,
 )
 from holdfast.data import Data
+from holdfast.defenses import Noise
+from holdfast.defenses.noise import check_sigma
+from holdfast.defenses.noisy import Noisy
 from holdfast.errors import InputError, unknown
 from holdfast.models.loading import fingerprint
 from holdfast.progress import Progress, silent
@@ -72,8 +75,9 @@ class Certification:
     """How to certify.
 
     Attributes:
-        sigma: standard deviation σ > 0 of the noise, on the [0, 1] scale.
-        noise: "gaussian", which certifies in ℓ2, or "laplace", in ℓ1.
+        sigma: standard deviation σ > 0 of the noise, on the scale of what it is added to.
+        noise: "gaussian", which certifies in ℓ2, "laplace", in ℓ1, or "first-layer", Gaussian
+            behind the first layer.
         n: votes for each image, at least 1; the most that may be drawn if the interval is
             "sequential".
         n0: votes before those which only choose the class, for the intervals that need them.
@@ -107,11 +111,9 @@ class Certification:
         for name in ("bound", "interval"):
             if not getattr(self, name) or len(set(getattr(self, name))) < len(getattr(self, name)):
                 raise InputError(f"{name} must name at least one, and none of them twice.")
-        if self.noise not in NOISES:
-            raise unknown("noise", self.noise, NOISES)
-        NOISES[self.noise](self.sigma)
+        check_sigma(self.sigma)
         for bound in self.bound:
-            named_bound(bound, NOISES[self.noise])
+            named_bound(bound, self.family)
         for interval in self.interval:
             if interval not in INTERVALS:
                 raise unknown("interval", interval, INTERVALS)
@@ -150,7 +152,12 @@ class Certification:
     @property
     def norm(self) -> str:
         """Of the radii: "l2" or "l1"."""
-        return NOISES[self.noise].norm
+        return self.family.norm
+
+    @property
+    def family(self) -> Noise:
+        """The noise, by its name."""
+        return named_noise(self.noise)
 
     @property
     def certificates(self) -> Iterator[tuple[str, str]]:
@@ -247,6 +254,7 @@ def _fill(
 ) -> None:
     """Write every missing chunk that is this process's; each certificate is a cell."""
     wanted = list(how.certificates)
+    noisy = how.family.around(model, how.sigma, data.shape)
     size = _IMAGES_IN_A_CHUNK if how.sequential else max(8, _VOTES_IN_A_CHUNK // how.n)
     chunks = list(enumerate(data.batches(size)))[rank::world]
     total = sum(len(index) for _, index in chunks)
@@ -254,26 +262,27 @@ def _fill(
     for chunk, index in chunks:
         if not all(run.has(cell, chunk) for cell in range(len(wanted))):
             began = time.monotonic()
-            sampling = _sample(model, data, index, how)
+            sampling = _sample(noisy, data, index, how)
             seconds = time.monotonic() - began
             for cell, (bound, interval) in enumerate(wanted):
-                rows = _rows(data, index, sampling, how, bound, interval)
+                rows = _rows(data, index, sampling, how, noisy.lipschitz, bound, interval)
                 run.write(cell, chunk, rows, 0.0 if cell else seconds)
         progress.advance(len(index))
 
 
-def _sample(model: Model, data: Data, index: torch.Tensor, how: Certification) -> Sampling:
-    x = data.x(index).to(device_of(model))
-    noisy = nn.Sequential(NOISES[how.noise](how.sigma), model)
+def _sample(noisy: Noisy, data: Data, index: torch.Tensor, how: Certification) -> Sampling:
+    x = data.x(index).to(device_of(noisy.model))
     rng = certificate_stream(how.seed, index.to(x.device))
     if how.sequential:
-        bounds = [named_bound(bound, NOISES[how.noise]) for bound in how.bound]
+        bounds = [named_bound(bound, how.family, noisy.lipschitz) for bound in how.bound]
         limits = Sequential(how.confidence, most=how.n)
         settled = answered(how.questions, limits, bounds, how.sigma)
-        return sample_until(settled, noisy, x, rng, n=how.n, n0=how.n0, batch_size=how.batch_size)
+        return sample_until(
+            settled, noisy.model, x, rng, n=how.n, n0=how.n0, batch_size=how.batch_size
+        )
     chooses = any(INTERVALS[interval].chooses for interval in how.interval)
     n0 = how.n0 if chooses else 0
-    return sample(noisy, x, rng, n=how.n, n0=n0, batch_size=how.batch_size)
+    return sample(noisy.model, x, rng, n=how.n, n0=n0, batch_size=how.batch_size)
 
 
 def _rows(
@@ -281,10 +290,11 @@ def _rows(
     index: torch.Tensor,
     sampling: Sampling,
     how: Certification,
+    lipschitz: float,
     bound: str,
     interval: str,
 ) -> pd.DataFrame:
-    radius_of = named_bound(bound, NOISES[how.noise])
+    radius_of = named_bound(bound, how.family, lipschitz)
     found: Certificates = certificates(sampling, how.limits(interval), radius_of, how.sigma)
     columns = {
         "bound": bound,

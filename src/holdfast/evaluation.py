@@ -30,7 +30,7 @@ from holdfast.checks import (
 )
 from holdfast.data import Data
 from holdfast.declarations import is_stochastic
-from holdfast.defenses import GaussianNoise, LaplaceNoise
+from holdfast.defenses.noisy import noise_of
 from holdfast.errors import InputError
 from holdfast.judge import CLEAN, Judge
 from holdfast.models.loading import fingerprint
@@ -177,7 +177,7 @@ def evaluate_data(
             "images": len(data),
             "shape": list(data.shape),
             "stochastic": stochastic,
-            **_noise_of(model),
+            **_noise_in(model),
             "attacks": [{"name": name, "attack": repr(attack)} for name, attack in attacks],
             **asdict(protocol),
         }
@@ -189,8 +189,9 @@ def evaluate_data(
             _fill(run, judge, attacks, protocol, progress)
             rows = run.merge()
             seconds = [run.seconds(cell) for cell in range(1, len(attacks) + 1)]
-            cells = _cells(rows, settings["model"], seconds, [attack for _, attack in attacks])
-            run.finish(classes=list(data.classes), cells=cells)
+            made = [attack for _, attack in attacks]
+            records = _cells(rows, settings["model"], seconds, made)
+            run.finish(classes=list(data.classes), cells=records)
             run.clear()
     rows = read_rows(out)
     for note in metrics.blind_attacks(rows):
@@ -265,14 +266,10 @@ def _adapted(
     ]
 
 
-def _noise_of(model: Model) -> dict[str, Any]:
-    """σ of the noise in front of a model, which tells the report what was attacked."""
-    for layer in model.modules():
-        if isinstance(layer, GaussianNoise):
-            return {"sigma": layer.sigma}
-        if isinstance(layer, LaplaceNoise):
-            return {"sigma": layer.sigma, "noise": "laplace"}
-    return {"sigma": None}
+def _noise_in(model: Model) -> dict[str, Any]:
+    """The noise of a model, as its record names it."""
+    noise = noise_of(model)
+    return {"sigma": None} if noise is None else {"noise": noise[0], "sigma": noise[1]}
 
 
 def _probe(model: Model, data: Data, protocol: Protocol) -> bool:

@@ -19,7 +19,7 @@ from holdfast.certify.renyi import renyi_radius
 from holdfast.certify.sampling import Counts, Sampling, sample
 from holdfast.certify.sequential import Question, Sequential, answered, sample_until
 from holdfast.checks import Checked, check_images, warn_if_training
-from holdfast.defenses import GaussianNoise, LaplaceNoise
+from holdfast.defenses import NOISES, GaussianNoise, LaplaceNoise, Noise
 from holdfast.errors import InputError, unknown
 from holdfast.random import Stream
 from holdfast.tensors import eval_mode
@@ -27,9 +27,6 @@ from holdfast.types import Images, Model
 
 #: What the noisy classifier predicts where the vote does not tell the two leading classes apart.
 ABSTAIN = -1
-
-#: A layer of noise by its standard deviation.
-Noise = type[GaussianNoise] | type[LaplaceNoise]
 
 BOUNDS: Mapping[str, Bound] = MappingProxyType(
     {
@@ -40,10 +37,8 @@ BOUNDS: Mapping[str, Bound] = MappingProxyType(
     }
 )
 
-NOISES: Mapping[str, Noise] = MappingProxyType({"gaussian": GaussianNoise, "laplace": LaplaceNoise})
-
 #: The noise that each bound is about.
-_NOISE_OF: Mapping[str, Noise] = MappingProxyType(
+_LAWS: Mapping[str, type[nn.Module]] = MappingProxyType(
     {name: LaplaceNoise if name == "laplace" else GaussianNoise for name in BOUNDS}
 )
 
@@ -90,7 +85,7 @@ def certify(
     interval: Callable[[float], Interval] = ClopperPearson,
     until: Question | None = None,
     n0: int = 100,
-    noise: Noise = GaussianNoise,
+    noise: str = "gaussian",
     seed: int = 0,
     index: Tensor | None = None,
     batch_size: int = 128,
@@ -111,7 +106,9 @@ def certify(
         interval: makes the confidence limits.
         until: with the interval `Sequential`, draw for an image only until this is answered.
         n0: draws that only choose the class, for an interval that needs them.
-        noise: its family, on which ``bound`` depends.
+        noise: "gaussian", "laplace"; or "first-layer", Gaussian behind the network's first layer,
+            on whose output's scale sigma then is: radii are divided by the proven Lipschitz
+            constant of what comes before the noise (SO section 4).
         seed: the same seed gives the same votes, whatever the batch size.
         index: (N,) identity of each image, which keys its noise; 0 ... N - 1.
         batch_size: noisy images in one forward pass.
@@ -127,20 +124,23 @@ def certify(
         UnknownNameError: if no bound has that name.
     """
     check_images(x)
-    noisy = nn.Sequential(noise(sigma), Checked(model))
+    family = named_noise(noise)
+    noisy = family.around(model, sigma, tuple(x.shape[1:]))
+    classifier = Checked(noisy.model)
     limits = interval(confidence) if until is None else _anytime(interval(confidence), n)
-    radius_of = named_bound(bound, noise)
+    radius_of = named_bound(bound, family, noisy.lipschitz)
     index = torch.arange(len(x)) if index is None else index
     rng = certificate_stream(seed, index.to(x.device))
     warn_if_training(model)
     with eval_mode(model):
         if until is None or not isinstance(limits, Sequential):
             first = n0 if limits.chooses else 0
-            sampling = sample(noisy, x, rng, n=n, n0=first, batch_size=batch_size)
+            sampling = sample(classifier, x, rng, n=n, n0=first, batch_size=batch_size)
         else:
             settled = answered([until], limits, [radius_of], sigma)
-            sampling = sample_until(settled, noisy, x, rng, n=n, n0=n0, batch_size=batch_size)
-        warn_of_what_follows_the_noise(model, x[:8], sigma)
+            sampling = sample_until(settled, classifier, x, rng, n=n, n0=n0, batch_size=batch_size)
+        if not family.first_layer:
+            warn_of_what_follows_the_noise(model, x[:8], sigma)
     check_draws(n, limits, sampling.classes)
     return certificates(sampling, limits, radius_of, sigma)
 
@@ -160,24 +160,44 @@ def certificate_stream(seed: int, index: Tensor) -> Stream:
     return Stream.of(seed, index).fold("certify")
 
 
-def named_bound(bound: str | Bound, noise: Noise) -> Bound:
-    """The function of a bound's name.
+def named_noise(noise: str) -> Noise:
+    """The family of that name; raises `UnknownNameError` if there is none."""
+    if noise not in NOISES:
+        raise unknown("noise", noise, NOISES)
+    return NOISES[noise]
+
+
+def named_bound(bound: str | Bound, noise: Noise, lipschitz: float = 1.0) -> Bound:
+    """The function of a bound's name, for noise behind a layer of that Lipschitz constant.
 
     Raises:
         UnknownNameError: if there is none of that name.
         InputError: if it is about other noise.
     """
-    if not isinstance(bound, str):
-        return bound
-    if bound not in BOUNDS:
-        raise unknown("bound", bound, BOUNDS)
-    if _NOISE_OF[bound] is not noise:
-        suitable = [name for name, kind in _NOISE_OF.items() if kind is noise]
+    if isinstance(bound, str):
+        bound = _bound(bound, noise)
+    return bound if lipschitz == 1 else _behind(bound, lipschitz)
+
+
+def _bound(name: str, noise: Noise) -> Bound:
+    if name not in BOUNDS:
+        raise unknown("bound", name, BOUNDS)
+    if _LAWS[name] is not noise.law:
+        suitable = [bound for bound, law in _LAWS.items() if law is noise.law]
         raise InputError(
-            f"the bound {bound!r} is about {_NOISE_OF[bound].__name__}, and the noise is "
-            f"{noise.__name__}, for which there is {', '.join(suitable)}."
+            f"the bound {name!r} is about {_LAWS[name].__name__}, and the noise is "
+            f"{noise.law.__name__}, for which there is {', '.join(suitable)}."
         )
-    return BOUNDS[bound]
+    return BOUNDS[name]
+
+
+def _behind(bound: Bound, lipschitz: float) -> Bound:
+    """L / Λ: what moves an image by L / Λ moves the input of the noise by at most L (SO 4)."""
+
+    def radius(p1: Any, p2: Any, sigma: Any) -> Any:  # whatever kinds the bound takes
+        return bound(p1, p2, sigma) / lipschitz
+
+    return radius
 
 
 def _anytime(interval: Interval, most: int) -> Sequential:

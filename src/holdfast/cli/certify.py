@@ -54,7 +54,10 @@ def certify(
         data: Data set by name (`holdfast list`), or the path of an image folder.
         data_dir: Folder with the files of named data sets; else HOLDFAST_DATA.
         limit: Number of test images, the first ones or, of a folder, evenly spaced ones.
-        noise: gaussian, which certifies in l2, or laplace, in l1.
+        noise: gaussian, which certifies in l2, or laplace, in l1, both on the image; or
+            first-layer, Gaussian behind the network's first layer, a convolution or linear one:
+            sigma is then on the scale of its output, and radii are divided by a proven bound of
+            its Lipschitz constant.
         n: Votes for each image; with --interval sequential, the most.
         n0: Votes before those which only choose the class, for two-sample and sequential.
         confidence: Confidence of each certificate.

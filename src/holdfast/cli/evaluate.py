@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from holdfast import data as datasets
 from holdfast.attacks import Attack, On
-from holdfast.certify.certify import NOISES
+from holdfast.certify.certify import named_noise
 from holdfast.cli import registry
 from holdfast.cli.common import device, percent, print_json, print_table
 from holdfast.cli.options import Numbers, Words
-from holdfast.errors import unknown
+from holdfast.defenses.noise import check_sigma
+from holdfast.errors import InputError
 from holdfast.evaluation import Protocol, evaluate_data
 from holdfast.models import Ensemble, loading
 from holdfast.progress import showing
@@ -63,7 +63,7 @@ def evaluate(
             between commas are attacked together, through the mean of their probabilities.
         sigma: Put noise of this deviation in front of the model and let votes decide, as the
             classifier that certify certifies; without it the model itself is attacked.
-        noise: gaussian or laplace.
+        noise: gaussian or laplace on the image, or first-layer, Gaussian behind the first layer.
         votes: Votes for each prediction of a stochastic model.
         samples: Draws that attacks average over on a stochastic model.
         each: Run every variant of an attack that a defence calls for (BPDA, R, ...) on every image,
@@ -89,13 +89,15 @@ def evaluate(
         each=each,
         keep=keep_images,
     )
-    if noise not in NOISES:
-        raise unknown("noise", noise, NOISES)
-    layer = None if sigma is None else NOISES[noise](sigma)
+    family = named_noise(noise)
+    if sigma is not None:
+        check_sigma(sigma)
+    elif noise != "gaussian":
+        raise InputError(f"--noise {noise} says which noise to vote under, and needs --sigma.")
     images = datasets.load(data, data_dir=data_dir, limit=limit)
     network = loading.load(model)
-    if layer is not None:
-        network = nn.Sequential(layer, network)
+    if sigma is not None:
+        network = family.around(network, sigma, images.shape).model
     network = network.to(device(accelerator))
     if source:
         named = _on(source, named, device(accelerator))

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 
 from holdfast import data
 from holdfast.certification import INTERVALS
-from holdfast.certify.certify import BOUNDS, NOISES
+from holdfast.certify.certify import BOUNDS
 from holdfast.cli import registry
 from holdfast.cli.common import print_table
+from holdfast.defenses import NOISES
 from holdfast.models import ARCHITECTURES, DENOISERS
 from holdfast.models.libraries import IMAGENET
 
@@ -38,7 +39,7 @@ def list_names() -> None:
         [{"name": name} for name in registry.SHARES],
     )
     print_table("--data", [{"name": n, "what": w} for n, w in data.NAMES.items()])
-    print_table("--noise", _described(NOISES))
+    print_table("--noise", _described({name: noise.layer for name, noise in NOISES.items()}))
     print_table("--bound", _described(BOUNDS))
     print_table("--interval", _described(INTERVALS))
 

@@ -37,7 +37,7 @@ class GaussianNoise(nn.Module):
 
     def __init__(self, sigma: float) -> None:
         super().__init__()
-        _check_sigma(sigma)
+        check_sigma(sigma)
         self.sigma = sigma
         self.eval()  # it has no mode, and so is never what is left in training mode
 
@@ -71,7 +71,7 @@ class LaplaceNoise(nn.Module):
 
     def __init__(self, sigma: float) -> None:
         super().__init__()
-        _check_sigma(sigma)
+        check_sigma(sigma)
         self.sigma = sigma
         self.eval()
 
@@ -89,6 +89,7 @@ class LaplaceNoise(nn.Module):
         return f"sigma={self.sigma}"
 
 
-def _check_sigma(sigma: float) -> None:
+def check_sigma(sigma: float) -> None:
+    """Raise `InputError` if sigma is not a positive number."""
     if not (math.isfinite(sigma) and sigma > 0):
         raise InputError(f"sigma is {sigma}, but the noise needs a positive sigma.")

@@ -13,6 +13,13 @@ from holdfast.errors import HoldfastError, InputError
 from holdfast.judge import CLEAN
 from holdfast.results import read_about, read_rows
 
+#: How tables name a classifier under noise of each family.
+_TITLES = {
+    "gaussian": "noise",
+    "laplace": "laplace noise",
+    "first-layer": "noise behind the first layer",
+}
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -105,7 +112,7 @@ class Classifier:
         if self.noise is None:
             return "network itself"
         family, sigma = self.noise
-        return f"vote with {'' if family == 'gaussian' else family + ' '}noise σ = {sigma:g}"
+        return f"vote with {_TITLES[family]} σ = {sigma:g}"
 
     @property
     def tag(self) -> str:

@@ -1,0 +1,87 @@
+"""The noisy classifiers whose votes Algorithm 1 takes, by the name of their noise."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
+
+from torch import nn
+
+from holdfast.defenses.first_layer import FirstLayerNoise
+from holdfast.defenses.noise import GaussianNoise, LaplaceNoise, check_sigma
+from holdfast.types import Model
+
+Law = type[GaussianNoise] | type[LaplaceNoise]
+
+
+class Noisy(NamedTuple):
+    """A classifier under noise, and what a radius proven for that noise is divided by.
+
+    Attributes:
+        model: maps images to logits under fresh noise.
+        lipschitz: Λ of what comes before the noise; 1 where it is on the image.
+    """
+
+    model: nn.Module
+    lipschitz: float
+
+
+@dataclass(frozen=True)
+class Noise:
+    """A family of noise, and the place where it goes.
+
+    Attributes:
+        law: the layer of noise, made by its standard deviation.
+        first_layer: whether it goes behind the network's first layer instead of on the image.
+    """
+
+    law: Law
+    first_layer: bool = False
+
+    @property
+    def norm(self) -> str:
+        """In which it certifies: "l2" or "l1"."""
+        return self.law.norm
+
+    @property
+    def layer(self) -> type[nn.Module]:
+        """The class that documents it."""
+        return FirstLayerNoise if self.first_layer else self.law
+
+    def around(self, network: Model, sigma: float, shape: tuple[int, ...]) -> Noisy:
+        """The network under this noise.
+
+        Args:
+            network: maps images to logits.
+            sigma: standard deviation σ > 0 of the noise, on the scale of what it is added to.
+            shape: (C, H, W) of the images.
+
+        Raises:
+            InputError: if sigma is not a positive number.
+            ModelError: if the noise goes behind the first layer, and the network has no such.
+        """
+        check_sigma(sigma)
+        if self.first_layer:
+            behind = FirstLayerNoise(network, sigma, shape)
+            return Noisy(behind, behind.lipschitz)
+        return Noisy(nn.Sequential(self.law(sigma), network), 1.0)
+
+
+NOISES: Mapping[str, Noise] = MappingProxyType(
+    {
+        "gaussian": Noise(GaussianNoise),
+        "laplace": Noise(LaplaceNoise),
+        "first-layer": Noise(GaussianNoise, first_layer=True),
+    }
+)
+
+
+def noise_of(model: nn.Module) -> tuple[str, float] | None:
+    """Name and deviation of the noise in a model, which tell the report what was attacked."""
+    for layer in model.modules():
+        if isinstance(layer, FirstLayerNoise):
+            return "first-layer", layer.noise.sigma
+        for name, noise in NOISES.items():
+            if isinstance(layer, noise.law):
+                return name, layer.sigma
+    return None
