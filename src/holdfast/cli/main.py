@@ -13,6 +13,7 @@ from jsonargparse import ArgumentParser
 import holdfast
 from holdfast.cli.certify import certify
 from holdfast.cli.demo import demo
+from holdfast.cli.diagnose import purification
 from holdfast.cli.evaluate import evaluate
 from holdfast.cli.list import list_names
 from holdfast.cli.report import report
@@ -26,12 +27,16 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "tune malade": malade,
     "evaluate": evaluate,
     "certify": certify,
+    "diagnose purification": purification,
     "report": report,
     "list": list_names,
 }
 
 #: Commands of two words, by the first.
-GROUPS = {"tune": "Choose the numbers of a defence on training images, never on the test set."}
+GROUPS = {
+    "tune": "Choose the numbers of a defence on training images, never on the test set.",
+    "diagnose": "Show what a defence does on the way.",
+}
 
 DONE, SYSTEM_ERROR, USER_ERROR, CONTRADICTED, INTERRUPTED = 0, 1, 2, 3, 130
 

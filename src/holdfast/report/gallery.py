@@ -104,7 +104,7 @@ def _examples(run: RunFolder, cell: "pd.Series[object]") -> list[Example]:
     for place, index in enumerate(images["index"].tolist()):
         row = rows.loc[index]
         if row["fooled"] and row["clean_prediction"] == row["label"] and len(found) < _AT_MOST:
-            clean, adversarial = _pixels(images["x"][place]), _pixels(images["x_adv"][place])
+            clean, adversarial = to_pixels(images["x"][place]), to_pixels(images["x_adv"][place])
             difference = adversarial - clean
             factor = 0.5 / max(float(np.abs(difference).max()), 1e-9)
             found.append(
@@ -121,8 +121,9 @@ def _examples(run: RunFolder, cell: "pd.Series[object]") -> list[Example]:
     return found
 
 
-def _pixels(image: Tensor) -> Pixels:
-    array: Pixels = image.float().permute(1, 2, 0).numpy()
+def to_pixels(image: Tensor) -> Pixels:
+    """(C, H, W) as a figure takes it: (H, W) if it is grey, else (H, W, C)."""
+    array: Pixels = image.float().cpu().permute(1, 2, 0).numpy()
     return array[:, :, 0] if array.shape[2] == 1 else array
 
 

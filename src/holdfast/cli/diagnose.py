@@ -1,0 +1,127 @@
+"""``holdfast diagnose``: what a defence does on the way, as figures."""
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from holdfast import data as datasets
+from holdfast.attacks import Attack, variants_of
+from holdfast.cli import registry
+from holdfast.cli.common import device
+from holdfast.cli.options import Numbers, Words
+from holdfast.diagnose import purification as follow
+from holdfast.diagnose.purification import CLEAN
+from holdfast.errors import InputError, unknown
+from holdfast.files import read_tensors, write_table, write_tensors
+from holdfast.models import loading
+from holdfast.models.loading import fingerprint
+from holdfast.report import figures
+from holdfast.report.gallery import to_pixels
+from holdfast.results import Run
+from holdfast.types import Model
+
+_IMAGES = "traces.safetensors"
+
+
+def purification(
+    *,
+    model: Words,
+    out: Path,
+    data: str = "digits",
+    data_dir: Path | None = None,
+    image: int = 0,
+    attack: str = "pgd(steps=20)",
+    variant: str = "bpda-eot",
+    norm: str = "linf",
+    eps: Numbers = Numbers((0.1, 0.2, 0.3)),
+    at: Numbers = Numbers((1, 10, 25)),
+    samples: int = 10,
+    seed: int = 0,
+    accelerator: str = "auto",
+) -> None:
+    """Show what MALADE's chain does to an attacked image, step by step.
+
+    One line of pictures for each model and size of the attack: the image, the attacked image, and
+    the same after some steps of the chain, with the probability of the true class and of the
+    likeliest other one (MALADE, figures 2 and 17 to 20). The folder holds figure (PDF, SVG), images
+    and numbers.
+
+    Args:
+        model: Folder of a run of holdfast tune malade; several between commas are compared.
+        out: Folder for the run.
+        data: Data set by name (`holdfast list`), or the path of an image folder.
+        data_dir: Folder with the files of named data sets; else HOLDFAST_DATA.
+        image: Number of the test image, from 0.
+        attack: Attack on it, as of evaluate.
+        variant: How it is run: plain (through the chain), bpda, bpda-eot or r.
+        norm: Norm of the attacker's ball: linf, l2 or l1.
+        eps: Sizes of the ball between commas, on the [0, 1] scale.
+        at: Steps of the chain to show, between commas.
+        samples: Draws that attacks average over.
+        seed: Of all randomness.
+        accelerator: auto, cpu, cuda, ... as Lightning Fabric names them.
+    """
+    if image < 0:
+        raise InputError(f"image is {image}, but images are numbered from 0.")
+    images = datasets.load(data, data_dir=data_dir, limit=image + 1)
+    if image >= len(images):
+        raise InputError(f"image is {image}, but {data} has {len(images)} test images.")
+    where = device(accelerator)
+    models: dict[str, Model] = {name: loading.load(name).to(where) for name in model}
+    attacks = {
+        name: {
+            f"{norm} {size:g}": _variant(
+                registry.attack(attack, registry.threat(norm, size)), network, variant, samples
+            )
+            for size in eps
+        }
+        for name, network in models.items()
+    }
+    steps = [0, *(int(step) for step in at)]
+    record = {
+        "model": list(model),
+        "model_fingerprint": [fingerprint(network) for network in models.values()],
+        "data": data,
+        "image": image,
+        "attacks": {k: {n: repr(a) for n, a in named.items()} for k, named in attacks.items()},
+        "steps": steps,
+        "seed": seed,
+    }
+    run = Run(out, "diagnose", record)
+    if not run.complete:
+        x = images.x(torch.tensor([image])).to(where)
+        label = int(images.y[image])
+        table, pictures = follow(models, x, label, attacks, steps, index=image, seed=seed)
+        run.begin()
+        write_table(out / "traces.csv", table)
+        write_tensors(out / _IMAGES, {"images": pictures}, {})
+        run.finish(classes=list(images.classes))
+    table, pictures = pd.read_csv(out / "traces.csv"), read_tensors(out / _IMAGES)[0]["images"]
+    figures.save(_figure(table, pictures, images.classes), out / "traces")
+    print(f"figure: {out / 'traces.pdf'}")
+
+
+def _variant(attack: Attack, model: Model, name: str, samples: int) -> Attack:
+    variants = {
+        key or "plain": made for key, made in variants_of(attack, model, samples=samples).items()
+    }
+    if name not in variants:
+        raise unknown("variant", name, variants)
+    return variants[name]
+
+
+def _figure(table: pd.DataFrame, pictures: Tensor, classes: tuple[str, ...]) -> figures.Figure:
+    several = table["model"].nunique() > 1
+    strips = []
+    for (model, attack), part in table.groupby(["model", "attack"], sort=False):
+        captions = [
+            f"{classes[line.label]} {line.p_label:.2f}, {classes[line.other]} {line.p_other:.2f}"
+            for line in part.itertuples()
+        ]
+        shown = [to_pixels(pictures[place]) for place in part.index]
+        strips.append(figures.Strip(f"{model}, {attack}" if several else attack, shown, captions))
+    names = {CLEAN: "image", 0: "attacked", 1: "1 step"}
+    heads = [names.get(step, f"{step} steps") for step in part["step"]]
+    return figures.strips(heads, strips)
