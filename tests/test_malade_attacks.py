@@ -5,10 +5,14 @@ import torch
 from torch import nn
 
 from holdfast.attacks import BPDA, MIM, PGD, CarliniWagner, Worst, adapted, adaptive
+from holdfast.cli.main import run
 from holdfast.data import Data
 from holdfast.defenses import MALADE, Binarise, GaussianNoise
 from holdfast.evaluation import Protocol, evaluate, evaluate_data
+from holdfast.files import read_json
 from holdfast.goals import Minus
+from holdfast.models import Architecture
+from holdfast.models.checkpoint import save_model
 from holdfast.report.subjects import read_subjects
 from holdfast.report.tables import strongest_attacks
 from holdfast.threat import L2, Linf
@@ -77,9 +81,9 @@ def evaluated(tmp_path_factory):
 class TestAPlantedWeakness:
     def test_plain_pgd_is_blinded_and_the_adaptive_set_finds_it(self, evaluated):
         cells = {cell["attack"]: cell for cell in evaluated[0][True].cells}
-        assert set(cells) == {"pgd, bpda", "pgd, bpda-eot", "pgd", "pgd, r"}
-        assert cells["pgd"]["clean_accuracy"] > 0.9
-        assert cells["pgd"]["robust_accuracy"] > 0.9
+        assert set(cells) == {"pgd, bpda", "pgd, bpda-eot", "pgd, plain", "pgd, r"}
+        assert cells["pgd, plain"]["clean_accuracy"] > 0.9
+        assert cells["pgd, plain"]["robust_accuracy"] > 0.9
         assert cells["pgd, bpda"]["robust_accuracy"] < 0.2
         assert cells["pgd, bpda-eot"]["robust_accuracy"] < 0.2
 
@@ -96,7 +100,7 @@ class TestAPlantedWeakness:
         folder = evaluated[1]
         (alone,) = strongest_attacks(read_subjects([folder / "True"])[0].classifiers[0])
         assert alone.attack in ("pgd, bpda", "pgd, bpda-eot")
-        assert alone.others[-1] in ("pgd", "pgd, r")
+        assert alone.others[-1] in ("pgd, plain", "pgd, r")
         assert (alone.eps, alone.parts) == (0.2, {})
         (cascade,) = strongest_attacks(read_subjects([folder / "False"])[0].classifiers[0])
         assert (cascade.attack, cascade.others) == ("pgd", [])
@@ -120,3 +124,20 @@ def test_through_the_chain_and_without_checkpointing_the_attack_is_the_same():
         for c in (True, False)
     )
     assert one.equals(two)
+
+
+def test_binarised_pixels_from_the_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    made = Architecture(name="small", shape=(1, 8, 8), classes=10)
+    save_model(tmp_path / "net.safetensors", made.build(), made)
+    command = ["evaluate", "--model", "net.safetensors", "--limit", "4", "--quiet", "--binarise"]
+    assert run([*command, "0.5", "--attacks", "fgsm", "--out", "run"]) == 0
+    assert "BPDA" in read_json(tmp_path / "run" / "run.json")["settings"]["attacks"][0]["attack"]
+    assert run([*command[:-1], "--attacks", "fgsm", "--out", "bare"]) == 0
+    subjects = read_subjects([tmp_path / "run", tmp_path / "bare"])
+    assert [subject.name for subject in subjects] == [
+        "net.safetensors binarised at 0.5",
+        "net.safetensors",
+    ]
+    assert run([*command, "1.5"]) == 2
+    assert "threshold" in capsys.readouterr().err

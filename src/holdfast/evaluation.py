@@ -189,9 +189,8 @@ def evaluate_data(
             _fill(run, judge, attacks, protocol, progress)
             rows = run.merge()
             seconds = [run.seconds(cell) for cell in range(1, len(attacks) + 1)]
-            made = [attack for _, attack in attacks]
-            records = _cells(rows, settings["model"], seconds, made)
-            run.finish(classes=list(data.classes), cells=records)
+            found = _cells(rows, settings["model"], seconds, [attack for _, attack in attacks])
+            run.finish(classes=list(data.classes), cells=found)
             run.clear()
     rows = read_rows(out)
     for note in metrics.blind_attacks(rows):
@@ -260,10 +259,10 @@ def _adapted(
         return [(name, against_randomness(attack, **draws))]
     if not protocol.each:
         return [(name, adapted(attack, model, **draws))]
-    return [
-        (", ".join(filter(None, (name, variant))), made)
-        for variant, made in variants_of(attack, model, **draws).items()
-    ]
+    variants = variants_of(attack, model, **draws)
+    if len(variants) == 1:
+        return [(name, *variants.values())]
+    return [(f"{name}, {variant or 'plain'}", made) for variant, made in variants.items()]
 
 
 def _noise_in(model: Model) -> dict[str, Any]:

@@ -70,15 +70,13 @@ def identity_gradients(*layers: nn.Module) -> Iterator[None]:
     forwards = {layer: layer.forward for layer in layers}
     own = {layer for layer in forwards if "forward" in vars(layer)}
     for layer, forward in forwards.items():
-        layer.forward = partial(  # type: ignore[method-assign]
-            _with_gradient_of_the_identity, forward
-        )
+        layer.forward = partial(_with_gradient_of_the_identity, forward)
     try:
         yield
     finally:
         for layer, forward in forwards.items():
             if layer in own:
-                layer.forward = forward  # type: ignore[method-assign]
+                layer.forward = forward
             else:
                 del layer.forward
 
@@ -162,8 +160,9 @@ def variants_of(
     attack: Attack, model: Model, *, samples: int = 10, votes: int = 100
 ) -> dict[str, Attack]:
     """As `adaptive`, of every part of a cascade: "apgd-t, bpda". What is plain has its own name."""
-    cascade = isinstance(attack, Worst)
-    parts = zip(attack.names, attack.attacks, strict=True) if cascade else [("", attack)]
+    parts = [("", attack)]
+    if isinstance(attack, Worst):
+        parts = list(zip(attack.names, attack.attacks, strict=True))
     return {
         ", ".join(filter(None, (name, "" if variant == "plain" else variant))): made
         for name, part in parts

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from holdfast import data as datasets
@@ -112,7 +113,7 @@ def _variant(attack: Attack, model: Model, name: str, samples: int) -> Attack:
     return variants[name]
 
 
-def _figure(table: pd.DataFrame, pictures: Tensor, classes: tuple[str, ...]) -> figures.Figure:
+def _figure(table: pd.DataFrame, pictures: Tensor, classes: tuple[str, ...]) -> Figure:
     several = table["model"].nunique() > 1
     strips = []
     for (model, attack), part in table.groupby(["model", "attack"], sort=False):

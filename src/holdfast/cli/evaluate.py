@@ -13,6 +13,7 @@ from holdfast.certify.certify import named_noise
 from holdfast.cli import registry
 from holdfast.cli.common import device, percent, print_json, print_table
 from holdfast.cli.options import Numbers, Words
+from holdfast.defenses import Binarise
 from holdfast.defenses.noise import check_sigma
 from holdfast.errors import InputError
 from holdfast.evaluation import Protocol, evaluate_data
@@ -32,6 +33,7 @@ def evaluate(
     source: Words = Words(),
     sigma: float | None = None,
     noise: str = "gaussian",
+    binarise: float | None = None,
     votes: int = 100,
     samples: int = 10,
     each: bool = False,
@@ -64,6 +66,7 @@ def evaluate(
         sigma: Put noise of this deviation in front of the model and let votes decide, as the
             classifier that certify certifies; without it the model itself is attacked.
         noise: gaussian or laplace on the image, or first-layer, Gaussian behind the first layer.
+        binarise: Turn pixels above this threshold into 1 and all others into 0, before the model.
         votes: Votes for each prediction of a stochastic model.
         samples: Draws that attacks average over on a stochastic model.
         each: Run every variant of an attack that a defence calls for (BPDA, R, ...) on every image,
@@ -94,14 +97,23 @@ def evaluate(
         check_sigma(sigma)
     elif noise != "gaussian":
         raise InputError(f"--noise {noise} says which noise to vote under, and needs --sigma.")
+    if family.first_layer and binarise is not None:
+        raise InputError(
+            "--noise first-layer is about the network's own layer; leave out --binarise."
+        )
+    threshold = None if binarise is None else Binarise(binarise)
     images = datasets.load(data, data_dir=data_dir, limit=limit)
     network = loading.load(model)
+    if threshold is not None:
+        network = nn.Sequential(threshold, network)
     if sigma is not None:
         network = family.around(network, sigma, images.shape).model
     network = network.to(device(accelerator))
     if source:
         named = _on(source, named, device(accelerator))
     settings = {"model": model, "data": data, "limit": limit}
+    if threshold is not None:
+        settings["model"] = f"{model} binarised at {binarise:g}"
     with tempfile.TemporaryDirectory() as temporary, showing(not quiet) as progress:
         folder = out or Path(temporary) / "run"
         found = evaluate_data(network, images, named, protocol, settings, folder, progress)

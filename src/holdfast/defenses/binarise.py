@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -40,6 +41,14 @@ class Binarise(nn.Module):
     def forward(self, x: Float[Tensor, "n *image"]) -> Float[Tensor, "n *image"]:
         """The thresholded images."""
         return (x > self.threshold).to(x.dtype)
+
+    def get_extra_state(self) -> Tensor:
+        """The threshold, so that the fingerprint of a network behind this layer is another."""
+        return torch.tensor(self.threshold, dtype=torch.float64)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """From what `get_extra_state` gave."""
+        self.threshold = float(state)
 
     def extra_repr(self) -> str:
         """Shown within the model's repr."""

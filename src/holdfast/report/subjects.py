@@ -259,13 +259,13 @@ def _read(path: Path) -> RunFolder:
 
 
 def _training(model: Path) -> RunFolder | None:
-    """The run that made a checkpoint: its folder, or the one that the file lies in."""
+    """The run that made a network: its folder, or the one that the file lies in."""
     folder = model if model.is_dir() else model.parent
     try:
         about = read_about(folder)
     except HoldfastError:
         return None
-    return RunFolder(folder, about) if about["kind"] == "train" else None
+    return RunFolder(folder, about) if about["kind"] in ("train", "tune") else None
 
 
 def _short(model: str) -> str:
