@@ -350,9 +350,9 @@ class TestAdaptive:
         )
         (record,) = read_json(tmp_path / "run" / "run.json")["settings"]["attacks"]
         text = record["attack"]
-        assert text.count("BPDA(") == 2
+        assert text.count("BPDA(") == 4
         assert text.count("Minus(") == 2
-        assert text.count("Average(samples=2") == 6
+        assert [text.count(f"Average(samples={m},") for m in (1, 30, 2)] == [2, 2, 4]
         assert "votes=5" in text
 
 
