@@ -107,6 +107,14 @@ class TestAPlantedWeakness:
         assert cascade.parts["bpda"] > 9
 
 
+def test_without_a_limit_every_variant_has_its_own_line():
+    model, x = masked(), images(4)
+    y = small_network()(x).argmax(dim=1)
+    attack = CarliniWagner(L2(torch.inf), steps=3, searches=1)
+    cells = evaluate(model, x, y, {"cw": attack}, protocol=PROTOCOL).cells
+    assert {"cw, bpda", "cw, bpda-eot", "cw, plain"} <= {cell["attack"] for cell in cells}
+
+
 def test_the_result_does_not_depend_on_the_batch():
     model, x = guarded(nn.Conv2d(1, 1, 3, padding=1)), images(4)
     y = small_network()(x).argmax(dim=1)

@@ -71,7 +71,8 @@ class Protocol:
         votes: draws that decide a stochastic model's prediction, at least 1.
         samples: draws that an attack averages over on a stochastic model, at least 1.
         each: give every variant of an attack that the model calls for a line of its own, and run it
-            on every image; otherwise they are one attack, each run on what the others left.
+            on every image; otherwise they are one attack, each run on what the others left. An
+            attack without a limit is always run so.
         keep: the first so many images are saved with their adversarial versions.
     """
 
@@ -253,11 +254,15 @@ def _cells(
 def _adapted(
     name: str, attack: Attack, model: Model, stochastic: bool, protocol: Protocol
 ) -> list[tuple[str, Attack]]:
-    """The attack with all that the model calls for, also where it does not declare its draws."""
+    """The attack with all that the model calls for, also where it does not declare its draws.
+
+    Without a limit there is no worst case within it, so every variant has a line of its own, and
+    the report compares their distances.
+    """
     draws = {"samples": protocol.samples, "votes": protocol.votes}
     if stochastic and not is_stochastic(model):
         return [(name, against_randomness(attack, **draws))]
-    if not protocol.each:
+    if not protocol.each and math.isfinite(attack.threat.eps):
         return [(name, adapted(attack, model, **draws))]
     variants = variants_of(attack, model, **draws)
     if len(variants) == 1:
