@@ -265,9 +265,11 @@ def _adapted(
     if not protocol.each and math.isfinite(attack.threat.eps):
         return [(name, adapted(attack, model, **draws))]
     variants = variants_of(attack, model, **draws)
-    if len(variants) == 1:
-        return [(name, *variants.values())]
-    return [(f"{name}, {variant or 'plain'}", made) for variant, made in variants.items()]
+    several = len(variants) > 1
+    return [
+        (f"{name}, {variant or 'plain'}" if several else name, made)
+        for variant, made in variants.items()
+    ]
 
 
 def _noise_in(model: Model) -> dict[str, Any]:
