@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from holdfast import data as datasets
 from holdfast.attacks import Attack, On
