@@ -19,7 +19,7 @@ import pandas as pd
 from holdfast.certification import Certification, certify_data
 from holdfast.certify import AtLeast, Sampling, Sequential, TwoSample, certificates, cohen_radius
 from holdfast.certify.intervals import Interval
-from holdfast.certify.sequential import _looks, answered
+from holdfast.certify.sequential import answered, looks
 from holdfast.metrics import accuracy_at, certified_curve
 
 
@@ -75,7 +75,7 @@ def on_toy(a: argparse.Namespace) -> dict[str, tuple[list[tuple[float, float]], 
     limits = Sequential(a.confidence, most=a.n)
     settled = answered([AtLeast(tuple(a.radii))], limits, [cohen_radius], a.sigma)
     votes, drawn, going = np.zeros_like(fixed), np.zeros_like(fixed), every
-    for first, last in _looks(a.n):
+    for first, last in looks(a.n):
         votes[going] += rng.binomial(last - first, p[going])
         drawn[going] = last
         going = going[~settled(sampling(votes[going], last, going))]

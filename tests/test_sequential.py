@@ -19,10 +19,10 @@ from holdfast.certify import (
     cohen_radius,
 )
 from holdfast.certify.sequential import (
-    _looks,
     answered,
     confidence_sequence,
     log_martingale,
+    looks,
 )
 from holdfast.errors import InputError
 from tests.toys import images, small_network
@@ -137,7 +137,7 @@ class TestQuestions:
         rng = np.random.default_rng(1)
         votes, n = np.zeros(repeats, dtype=np.int64), np.zeros(repeats, dtype=np.int64)
         going = np.ones(repeats, dtype=bool)
-        for first, last in _looks(most):
+        for first, last in looks(most):
             votes[going] += rng.binomial(last - first, p, size=going.sum())
             n[going] = last
             going[going] = ~settled(_two(votes[going], n[going]))
@@ -168,10 +168,10 @@ class TestSampling:
 
     def test_looks_cover_all_draws_once(self):
         for n in (1, 16, 17, 1000):
-            looks = list(_looks(n))
-            assert looks[0][0] == 0
-            assert looks[-1][1] == n
-            assert all(a[1] == b[0] for a, b in pairwise(looks))
+            found = list(looks(n))
+            assert found[0][0] == 0
+            assert found[-1][1] == n
+            assert all(a[1] == b[0] for a, b in pairwise(found))
 
     def test_only_a_sequence_may_stop_early(self):
         with pytest.raises(InputError, match="give the interval Sequential"):

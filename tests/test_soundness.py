@@ -22,7 +22,7 @@ from holdfast.certify import (
     pixeldp_radius,
     renyi_radius,
 )
-from holdfast.certify.sequential import _looks, answered
+from holdfast.certify.sequential import answered, looks
 
 TIMES, CONFIDENCE, SIGMA = 10_000, 0.9, 0.5
 N, N0 = 100, 20
@@ -130,7 +130,7 @@ def test_sequential_sampling(planes, t, question):
         return ~found.abstained & ((found.prediction != top) | (found.radius > radius))
 
     settled = answered([question], limits, [cohen_radius], SIGMA) if question else adversary
-    for first, last in _looks(most):
+    for first, last in looks(most):
         counts[going] += rng.multinomial(last - first, p, size=len(going))
         going = going[~settled(Sampling(counts[going], None, choice[going]))]
     found = certificates(Sampling(counts, None, choice), limits, cohen_radius, SIGMA)

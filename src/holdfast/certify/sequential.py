@@ -224,7 +224,7 @@ def sample_until(
     choice = choose(model, x, rng, n0=n0, batch_size=batch_size)
     counts, sums = np.zeros_like(choice), np.zeros(choice.shape)
     going = np.arange(len(x))
-    for first, last in _looks(n):
+    for first, last in looks(n):
         place = torch.from_numpy(going).to(x.device)
         votes = take_votes(
             model, x[place], rng.take(place), n=last - first, first=first, batch_size=batch_size
@@ -237,8 +237,8 @@ def sample_until(
     return Sampling(counts, sums / counts.sum(axis=1, keepdims=True), choice)
 
 
-def _looks(n: int) -> Iterator[tuple[int, int]]:
-    """The draws between one look at the votes and the next: ever more, up to n."""
+def looks(n: int) -> Iterator[tuple[int, int]]:
+    """The draws between one look at the votes and the next, ever more of them: (first, last)."""
     first, last = 0, min(_FIRST_LOOK, n)
     while first < n:
         yield first, last
