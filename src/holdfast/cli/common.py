@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 from holdfast.errors import InputError
@@ -36,8 +36,9 @@ def print_json(content: Mapping[str, Any]) -> None:
 def print_table(title: str, rows: list[dict[str, Any]]) -> None:
     """Rows as a table in the terminal."""
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    for name, value in rows[0].items():
-        table.add_column(name, justify="left" if isinstance(value, str) else "right")
+    for place, (name, value) in enumerate(rows[0].items()):
+        side: JustifyMethod = "left" if isinstance(value, str) else "right"
+        table.add_column(name, justify=side, no_wrap=place == 0)  # the name of the line stays whole
     for row in rows:
         table.add_row(*(_show(value) for value in row.values()))
     Console().print(table)
