@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 from torch import nn
 
@@ -146,6 +148,25 @@ class TestCertify:
         assert round_down(np.array([0.69961299999])) == pytest.approx(0.699612, abs=1e-12)
         value = renyi_radius(0.9, 0.05, 1.0)
         assert 0 <= value - round_down(np.array([value]))[0] < 1e-6
+
+    @given(st.integers(1, 10**8), st.integers(-3, 3))
+    def test_rounding_down_never_gains_a_bit(self, millionths, bits):
+        """Also just below a millionth, where the product with 10^6 is rounded up."""
+        radius = millionths / 1e6
+        for _ in range(abs(bits)):
+            radius = np.nextafter(radius, np.inf * bits)
+        cut = round_down(np.array([radius]))[0]
+        assert cut <= radius < cut + 1.000001e-6
+        assert round(cut * 1e6) == (millionths if bits >= 0 else millionths - 1)
+
+    def test_a_radius_is_less_than_computed_by_more_than_a_bound_can_be_wrong(self):
+        found = certificates(
+            Sampling(np.array([[90, 10]])),
+            ClopperPearson(0.9),
+            lambda p1, p2, sigma: 0.5 * (1 + 9e-10) * np.ones_like(p1),
+            1.0,
+        )
+        assert found.radius[0] == 0.499999
 
     def test_a_bound_may_be_a_function(self):
         x = images(3)

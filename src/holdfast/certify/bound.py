@@ -13,6 +13,9 @@ from holdfast.errors import InputError
 
 Array: TypeAlias = NDArray[np.float64]
 
+#: Covers what float64 loses in a bound, many times over.
+_ROUNDING = 1e-9
+
 #: (p1, p2, sigma) -> radius.
 Bound: TypeAlias = Callable[..., Any]
 
@@ -61,8 +64,15 @@ def log_ratio(p1: Array, p2: Array) -> Array:
 
 def round_down(radius: Array, decimals: int = 6) -> Array:
     """Never claim more than was proven: cut after ``decimals`` digits."""
-    scale = 10.0**decimals
-    return np.floor(np.asarray(radius) * scale) / scale
+    radius, scale = np.asarray(radius), 10.0**decimals
+    cut = np.floor(radius * scale) / scale
+    # The product itself may have been rounded up to the next whole number.
+    return np.where(cut > radius, np.floor(radius * scale - 0.5) / scale, cut)
+
+
+def proven(bound: Bound, p1: Array, p2: Array, sigma: float) -> Array:
+    """The radius to be claimed: a billionth less than computed, for rounding, then rounded down."""
+    return round_down(bound(p1, p2, np.float64(sigma)) * (1 - _ROUNDING))
 
 
 def _check(p1: Array, p2: Array, sigma: Array) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.certify.after_noise import warn_of_what_follows_the_noise
-from holdfast.certify.bound import Array, Bound, round_down
+from holdfast.certify.bound import Array, Bound, proven
 from holdfast.certify.cohen import cohen_radius
 from holdfast.certify.intervals import ClopperPearson, Interval, least_draws
 from holdfast.certify.laplace import laplace_radius
@@ -51,7 +51,7 @@ class Certificates:
         prediction: (N,) class of the noisy vote; -1 where it abstains.
         radius: (N,) distance within which that prediction provably cannot change, ℓ2 for Gaussian
             and ℓ1 for Laplace noise; 0 where the vote abstains. Float64, rounded down to a
-            millionth.
+            millionth, and a billionth below what the bound gave, for its own rounding.
         p1: (N,) lower limit of the leading class's probability.
         p2: (N,) upper limit of every other class's.
         sampling: what they rest on.
@@ -151,7 +151,7 @@ def certificates(
     """From a sampling to certificates (Algorithm 1, lines 6 and 7); needs no model."""
     top, p1, p2 = interval(sampling)
     separated = p1 > p2
-    radius = np.where(separated, round_down(bound(p1, p2, np.float64(sigma))), 0.0)
+    radius = np.where(separated, proven(bound, p1, p2, sigma), 0.0)
     return Certificates(np.where(separated, top, ABSTAIN), radius, p1, p2, sampling)
 
 

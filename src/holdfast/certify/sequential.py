@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import betaln, xlog1py, xlogy
 
-from holdfast.certify.bound import Array, Bound, round_down
+from holdfast.certify.bound import Array, Bound, proven
 from holdfast.certify.intervals import Limits, check_confidence, lower_limit
 from holdfast.certify.sampling import Counts, Sampling, choose
 from holdfast.errors import InputError
@@ -190,7 +190,7 @@ def answered(
         found = np.ones(len(sampling.counts), dtype=bool)
         ends = limits.hope(sampling)
         for bound in bounds:
-            low, high = (round_down(bound(p, 1 - p, np.float64(sigma))) for p in ends)
+            low, high = (proven(bound, p, 1 - p, sigma) for p in ends)
             for question in questions:
                 found &= question(low, high)
         return found
