@@ -1,6 +1,7 @@
 """Noise behind the first layer: its Lipschitz constant is a bound, and its certificate holds."""
 
 import math
+import warnings
 
 import pytest
 import torch
@@ -9,8 +10,10 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from torch import nn
 
+from holdfast.certification import Certification, certify_data
 from holdfast.certify import certify, renyi_radius
 from holdfast.cli.main import run
+from holdfast.data import Data
 from holdfast.declarations import is_stochastic
 from holdfast.defenses import FirstLayerNoise, GaussianNoise, lipschitz_bound
 from holdfast.errors import InputError, ModelError
@@ -20,6 +23,9 @@ from holdfast.models.checkpoint import save_model
 from holdfast.random import Stream, drawing_from
 from holdfast.report.subjects import read_subjects
 from tests.toys import Wrapped, images
+
+
+SETTINGS = {"model": "net", "data": "tensors"}
 
 
 def dense(layer, shape):
@@ -136,6 +142,42 @@ class TestTheNoise:
             FirstLayerNoise(nn.Linear(2, 2), 0.0, (2,))
 
 
+class Standardized(nn.Conv2d):
+    """Scales its weights before it uses them, as timm's standardizing convolutions do."""
+
+    def forward(self, x):
+        return self._conv_forward(x, 100 * self.weight, self.bias)
+
+
+class TestLayersThatAreNotWhatTheirWeightsSay:
+    """The bound is read off ``weight``; what computes with other weights would be certified wrongly."""
+
+    def refused(self, first, words):
+        with pytest.raises(ModelError, match=words):
+            FirstLayerNoise(nn.Sequential(first, nn.Flatten()), 0.3, (1, 8, 8))
+
+    def test_a_forward_of_its_own(self):
+        self.refused(Standardized(1, 2, 3), "Standardized has a forward of its own")
+
+    def test_a_forward_put_on_the_layer(self):
+        layer = nn.Conv2d(1, 2, 3)
+        layer.forward = lambda x: 100 * nn.Conv2d.forward(layer, x)
+        self.refused(layer, "a forward of its own")
+
+    def test_a_hook_that_sets_the_weights(self):
+        """Before the first pass, the old spectral norm's ``weight`` is not what it will be."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            layer = nn.utils.spectral_norm(nn.Conv2d(1, 2, 3))
+        self.refused(layer, "a hook")
+
+    def test_a_parametrized_layer_is_what_it_says(self):
+        layer = nn.utils.parametrizations.spectral_norm(nn.Linear(64, 5)).eval()
+        model = FirstLayerNoise(nn.Sequential(nn.Flatten(), layer), 0.3, (1, 8, 8))
+        exact = float(torch.linalg.svdvals(layer.weight.detach().double())[0])
+        assert model.lipschitz == pytest.approx(exact, rel=1e-8)
+
+
 class TestTheCertificate:
     def test_a_scaled_rotation_has_the_certificate_of_noise_on_the_image(self):
         """Behind x -> 5 Q x noise of 5 σ is noise of σ on the image, and Λ is 5."""
@@ -176,6 +218,24 @@ class TestTheCertificate:
         exact = renyi_radius(found.p1, found.p2, 1.0) / (3 * (1 + 1e-9))
         assert (found.radius <= exact).all()
         assert (found.radius * 1e6).round() == pytest.approx(found.radius * 1e6, abs=1e-6)
+
+
+def test_what_comes_before_the_noise_is_not_said_to_come_after(tmp_path):
+    network = nn.Sequential(Normalize([0.5], [0.25]), nn.Flatten(), nn.Linear(36, 3)).eval()
+    x = images(4)
+    how = Certification(sigma=0.3, noise="first-layer", n=20)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        certify_data(network, Data.of(x, network(x).argmax(dim=1)), how, SETTINGS, tmp_path / "run")
+
+
+def test_a_network_that_cannot_be_bounded_leaves_no_folder(tmp_path):
+    network, x = Wrapped(lambda x: x.flatten(1)[:, :3]), images(4)
+    how = Certification(sigma=0.3, noise="first-layer", n=20)
+    data = Data.of(x, network(x).argmax(dim=1))
+    with pytest.raises(ModelError, match="noise after the first layer"):
+        certify_data(network, data, how, SETTINGS, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_from_the_command_line_to_the_report(tmp_path, monkeypatch, capsys):

@@ -364,6 +364,7 @@ def _at(rows: pd.DataFrame, radii: Sequence[float]) -> list[dict[str, float]]:
 
 def _probe(model: nn.Module, data: Data, how: Certification) -> None:
     """Check the model on a few images, and whether n draws can do anything, before any work."""
+    how.family.around(model, how.sigma, data.shape)  # which refuses what it cannot bound
     index = torch.arange(min(len(data), 8))
     x = data.x(index).to(device_of(model))
     check_images(x)
@@ -380,4 +381,5 @@ def _probe(model: nn.Module, data: Data, how: Certification) -> None:
                 "and prove nothing.",
                 stacklevel=3,
             )
-    warn_of_what_follows_the_noise(model, x, how.sigma)
+    if not how.family.first_layer:
+        warn_of_what_follows_the_noise(model, x, how.sigma)

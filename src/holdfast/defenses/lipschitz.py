@@ -15,6 +15,9 @@ from holdfast.errors import InputError, ModelError
 #: Covers what float64 loses in a Fourier transform and a singular value decomposition.
 _ROUNDING = 1e-9
 
+#: Layers that lengthen nothing.
+_HARMLESS = (nn.Flatten, nn.Identity, nn.Dropout, nn.ZeroPad2d)
+
 
 def lipschitz_bound(layer: nn.Linear | nn.Conv2d, shape: tuple[int, ...]) -> float:
     """Λ with ‖layer(x) - layer(y)‖₂ <= Λ ‖x - y‖₂ for all x and y.
@@ -91,18 +94,21 @@ def first_layer(network: nn.Module, shape: tuple[int, ...]) -> tuple[nn.Module, 
         The network up to and with the layer, the rest, and Λ of the first part.
 
     Raises:
-        ModelError: if the network is of another kind.
+        ModelError: if the network is of another kind, or a layer up to there does not compute what
+            its weights say: a class of its own may transform them, and so may a hook.
     """
     from holdfast.models.normalize import Normalize  # which itself knows nothing of defences
 
+    known = (nn.Conv2d, nn.Linear, Normalize, *_HARMLESS)
     layers, bound = _flat(network), 1.0
     for place, layer in enumerate(layers):
         if isinstance(layer, nn.Conv2d | nn.Linear):
+            _check_plain(layers[: place + 1], known)
             bound *= lipschitz_bound(layer, shape)
             return nn.Sequential(*layers[: place + 1]), nn.Sequential(*layers[place + 1 :]), bound
         if isinstance(layer, Normalize):
             bound *= float((1 / layer.std.double()).abs().max()) * (1 + _ROUNDING)
-        elif not isinstance(layer, nn.Flatten | nn.Identity | nn.Dropout | nn.ZeroPad2d):
+        elif not isinstance(layer, _HARMLESS):
             break
     raise ModelError(
         "noise after the first layer needs an nn.Sequential that begins with a convolution or a "
@@ -110,6 +116,25 @@ def first_layer(network: nn.Module, shape: tuple[int, ...]) -> tuple[nn.Module, 
         + (f" with {type(layer).__name__} first" if layers[0] is not network else "")
         + "; put the noise on the image instead."
     )
+
+
+def _check_plain(layers: list[nn.Module], classes: tuple[type[nn.Module], ...]) -> None:
+    """Raise `ModelError` unless each layer does what the class of that name does, and no more."""
+    for layer in layers:
+        known = next(known for known in classes if isinstance(layer, known))
+        own = [
+            name
+            for name in ("forward", "_conv_forward")
+            if getattr(type(layer), name, None) is not getattr(known, name, None)
+            or name in vars(layer)
+        ]
+        if own or layer._forward_hooks or layer._forward_pre_hooks:
+            raise ModelError(
+                f"the first layer's Lipschitz constant is proven for {known.__name__} itself, but "
+                f"{type(layer).__name__} has "
+                + (f"a {own[0]} of its own" if own else "a hook, which may change its weights")
+                + "; put the noise on the image instead."
+            )
 
 
 def _flat(network: nn.Module) -> list[nn.Module]:
