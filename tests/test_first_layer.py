@@ -24,7 +24,6 @@ from holdfast.random import Stream, drawing_from
 from holdfast.report.subjects import read_subjects
 from tests.toys import Wrapped, images
 
-
 SETTINGS = {"model": "net", "data": "tensors"}
 
 
@@ -150,7 +149,7 @@ class Standardized(nn.Conv2d):
 
 
 class TestLayersThatAreNotWhatTheirWeightsSay:
-    """The bound is read off ``weight``; what computes with other weights would be certified wrongly."""
+    """The bound is read off ``weight``, which must be what computes."""
 
     def refused(self, first, words):
         with pytest.raises(ModelError, match=words):

@@ -11,9 +11,10 @@ from holdfast.attacks import FGSM, PGD
 from holdfast.certification import Certification, certify_data
 from holdfast.data import Data
 from holdfast.defenses import GaussianNoise
-from holdfast.errors import InputError, MissingFileError, OutputError
+from holdfast.errors import ContradictionError, InputError, MissingFileError, OutputError
 from holdfast.evaluation import Protocol, evaluate_data
 from holdfast.files import read_json
+from holdfast.report.figures import floor_and_ceiling
 from holdfast.report.page import build
 from holdfast.report.subjects import read_subjects
 from holdfast.report.tables import floor
@@ -197,11 +198,62 @@ def test_several_bounds_intervals_and_noises(tmp_path):
         assert floor(proof, norm, [size])["robust_accuracy"][0] > 0
         assert floor(proof, norm, [size * 1.001])["robust_accuracy"][0] == 0
     html = build(runs, tmp_path / "report").read_text()
-    for words in ("cohen, sison-glaz (does not hold), 100 votes", "votes on average", "Proven for"):
+    for words in (
+        "cohen, sison-glaz (does not hold), 100 votes",
+        "votes on average",
+        "stop once their",
+    ):
         assert words in html
     assert (tmp_path / "report" / "figures" / "certified-l2.pdf").exists()
     certified = pd.read_csv(tmp_path / "report" / "tables" / "certified.csv")
     assert set(certified["norm"]) == {"l1", "l2"}
+
+
+def test_every_certificate_that_holds_is_held_against_the_attacks(tmp_path):
+    """Not only the first one; but not the certificates of mean scores, whose vote is another."""
+    model, x, base = small_network(), images(12), {"model": "net", "data": "tensors"}
+    data = Data.of(x, model(x).argmax(dim=1))
+    noisy = nn.Sequential(GaussianNoise(0.1), model)
+    attack = [("fgsm", FGSM(L2(0.5)))]
+    evaluate_data(noisy, data, attack, Protocol(votes=20, samples=2), base, tmp_path / "attack")
+    broken = {"fooled": True, "votes_for_prediction": 20, "votes_for_label": 0}
+    _rewrite(tmp_path / "attack", lambda rows: rows.assign(**broken))
+    for interval in ("clopper-pearson", "hoeffding"):
+        how = Certification(sigma=0.1, bound=("renyi", "cohen"), interval=(interval,))
+        out = tmp_path / interval
+        certify_data(model, data, how, base, out)
+        _rewrite(
+            out,
+            lambda rows: rows.assign(
+                prediction=rows["label"], radius=(rows["bound"] == "cohen") * 1.0
+            ),
+        )
+    with pytest.raises(ContradictionError, match=r"certified \(cohen, clopper-pearson\)") as raised:
+        build([tmp_path / "attack", tmp_path / "clopper-pearson"], tmp_path / "wrong")
+    assert "renyi" not in str(raised.value)
+    assert "certificates or the attack" in (tmp_path / "wrong" / "report.html").read_text()
+    html = build([tmp_path / "attack", tmp_path / "hoeffding"], tmp_path / "right").read_text()
+    assert "hoeffding (mean scores)" in html
+
+
+def _rewrite(run, change):
+    rows = change(pd.read_csv(run / "rows.csv"))
+    rows.to_csv(run / "rows.csv", index=False)
+
+
+def test_long_legends_leave_the_plot_its_size():
+    curve = pd.DataFrame({"eps": [0.0, 1.0], "robust_accuracy": 0.5, "low": 0.4, "high": 0.6})
+    label = "certified (floor), pixeldp, clopper-pearson, 100000 votes, 99.9 %, 10000 images"
+    heights = []
+    for count in (1, 9):
+        floors = [(label, curve)] * count
+        figure = floor_and_ceiling("l2", curve[:0], floors, curve[:0])
+        (axes,), (legend,) = figure.axes, figure.legends
+        heights.append(axes.get_window_extent().height)
+        assert legend.get_window_extent().x1 <= figure.bbox.x1
+    assert heights[1] > 0.8 * heights[0]
+    looks = {(line.get_color(), line.get_linestyle()) for line in axes.lines}
+    assert len(looks) == 9
 
 
 def test_figures_for_a_paper(report):

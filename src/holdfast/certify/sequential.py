@@ -61,6 +61,7 @@ class Sequential:
     most: int | None = None
     chooses: ClassVar[bool] = True
     guaranteed: ClassVar[bool] = True
+    of_votes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_confidence(self.confidence)

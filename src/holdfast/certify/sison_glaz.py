@@ -40,6 +40,7 @@ class SisonGlaz:
     confidence: float
     chooses: ClassVar[bool] = False
     guaranteed: ClassVar[bool] = False
+    of_votes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_confidence(self.confidence)

@@ -2,6 +2,7 @@
 
 import io
 import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -43,6 +44,8 @@ COLOURS = {
 }
 _CYCLE = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
 _MARKERS = "osD^vP"
+_DASHES = ("-", "--", ":", "-.")
+_LABEL = 66  # letters of a legend's line
 
 _STYLE: dict[Any, Any] = {
     "figure.facecolor": PAPER,
@@ -103,7 +106,8 @@ def floor_and_ceiling(
         if len(ceiling):
             _with_intervals(axes, ceiling, ORANGE, "o", "strongest attack (ceiling)")
         for place, (label, floor) in enumerate(floors):
-            _floor(axes, floor, (BLUE, SKY, GREEN, PURPLE)[place % 4], label)
+            again, colour = divmod(place, 4)
+            _floor(axes, floor, (BLUE, SKY, GREEN, PURPLE)[colour], label, _DASHES[again % 4])
         _mark(axes, marks)
         return _finished(figure, axes)
 
@@ -277,8 +281,8 @@ def _figure(norm: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _floor(axes: Axes, curve: pd.DataFrame, colour: str, label: str) -> None:
-    axes.plot(curve["eps"], curve["robust_accuracy"], color=colour, label=label)
+def _floor(axes: Axes, curve: pd.DataFrame, colour: str, label: str, dashes: str = "-") -> None:
+    axes.plot(curve["eps"], curve["robust_accuracy"], dashes, color=colour, label=label)
     axes.fill_between(
         curve["eps"], curve["low"], curve["high"], color=colour, alpha=0.18, linewidth=0
     )
@@ -305,7 +309,12 @@ def _with_intervals(axes: Axes, table: pd.DataFrame, colour: str, marker: str, l
 
 def _finished(figure: Figure, axes: Axes) -> Figure:
     axes.set_xlim(left=0)
-    figure.legend(loc="outside lower left", ncols=1)
+    handles, labels = axes.get_legend_handles_labels()
+    # Long labels are broken, and the figure grows by what they take: the plot keeps its size.
+    labels = ["\n    ".join(textwrap.wrap(label, _LABEL)) for label in labels]
+    lines = sum(1 + label.count("\n") for label in labels)
+    figure.set_figheight(figure.get_figheight() + 0.17 * max(0, lines - 4))
+    figure.legend(handles, labels, loc="outside lower left", ncols=1, fontsize=8)
     return _settled(figure)
 
 

@@ -1,7 +1,7 @@
 """The report: one HTML file that opens offline, with figures and tables as files for a paper."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from holdfast.errors import ContradictionError, OutputError
 from holdfast.files import read_json, write_json, write_table, write_text
 from holdfast.report import figures, tables
 from holdfast.report.gallery import Gallery, galleries, to_png
-from holdfast.report.subjects import Classifier, Subject, read_subjects
+from holdfast.report.subjects import CertifiedRun, Classifier, Subject, read_subjects
 from holdfast.results import check_writable
 
 PAGE, _ABOUT = "report.html", "report.json"
@@ -113,16 +113,15 @@ def _line(classifier: Classifier) -> dict[str, object]:
 
 def _contradictions(classifier: Classifier) -> list[str]:
     """A sentence for each size at which a classifier's certificates claim too much."""
-    proof = classifier.proof
-    if proof is None or not classifier.evaluations:
+    if not classifier.evaluations:
         return []
-    wrong = metrics.overclaimed(classifier.at_sizes, proof.rows, proof.norm)
     return [
-        f"{classifier.network}, {classifier.title}: {100 * line.certified:.1f} % are certified at "
-        f"{_NORMS[proof.norm]} = {line.eps:g}, but attacks left only "
-        f"{100 * line.robust_accuracy:.1f} % of the same {line.n} images standing: the "
+        f"{classifier.network}, {classifier.title}: {100 * line.certified:.1f} % are certified "
+        f"({run.bound}, {run.interval}) at {_NORMS[run.norm]} = {line.eps:g}, but attacks left "
+        f"only {100 * line.robust_accuracy:.1f} % of the same {line.n} images standing: the "
         "certificates or the attack's votes are wrong."
-        for line in wrong.itertuples()
+        for run in classifier.proofs
+        for line in metrics.overclaimed(classifier.at_sizes, run.rows, run.norm).itertuples()
     ]
 
 
@@ -139,8 +138,19 @@ def _certified(classifiers: list[Classifier], folder: Path) -> list[_Plot]:
             marks = sorted({r for _, proof in proofs for r in proof.settings.get("radius", ())})
             figure = figures.certified_accuracy(norm, curves, marks)
             heading = f"{_NORMS[norm]}, certified accuracy of every vote"
-            plots.append(_kept((heading, figure, []), folder / f"certified-{norm}"))
+            notes = _of_stopped(run for _, run in proofs)
+            plots.append(_kept((heading, figure, notes), folder / f"certified-{norm}"))
     return plots
+
+
+def _of_stopped(runs: Iterable[CertifiedRun]) -> list[str]:
+    """What must be said with a curve whose votes stopped once their question was answered."""
+    if not any(run.interval == "sequential" for run in runs):
+        return []
+    return [
+        "Sequential votes stop once their question is answered: read such a curve at the radii "
+        "that were asked for, which are dotted; elsewhere more votes would prove more."
+    ]
 
 
 def _section(subject: Subject, folder: Path) -> _Section:
@@ -198,6 +208,7 @@ def _bounds(
             f"STN multiplies certified accuracy by the confidence, {100 * confidence:g} %; here it "
             "is not, tables/certified.csv has both."
         )
+    notes += _of_stopped(classifier.certifications)
     other = {run.norm for run in classifier.certifications} - {norm}
     if other and norm != "l1":
         divisor = "d" if other == {"l1"} and norm == "linf" else "√d"
@@ -205,13 +216,13 @@ def _bounds(
             f"The {_NORMS[norm]} floor is the {_NORMS[other.pop()]} certificate divided by "
             f"{divisor}, over all d pixels."
         )
-    proof = classifier.proof
-    if proof is not None and classifier.evaluations:
-        broken, tested = metrics.broken_certificates(classifier.attacked, proof.rows, proof.norm)
+    for run in classifier.proofs if classifier.evaluations else ():
+        broken, tested = metrics.broken_certificates(classifier.attacked, run.rows, run.norm)
         notes.append(
-            f"Certificates contradicted by an attack: {broken} of {tested} put to the test."
+            f"Certificates ({run.bound}, {run.interval}) contradicted by an attack: {broken} of "
+            f"{tested} put to the test."
         )
-    if proof is not None and norm == proof.norm:
+    if norm in {run.norm for run in classifier.proofs}:
         notes += _contradictions(classifier)
     marks = sorted({r for run in classifier.certifications for r in run.settings.get("radius", ())})
     figure = figures.floor_and_ceiling(norm, ceiling, floors, without, () if other else marks)

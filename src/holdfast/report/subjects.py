@@ -71,10 +71,15 @@ class CertifiedRun(RunFolder):
         return INTERVALS[self.interval].guaranteed
 
     @property
+    def of_votes(self) -> bool:
+        """Whether they are about the majority vote, which is what evaluations attack."""
+        return INTERVALS[self.interval].of_votes
+
+    @property
     def title(self) -> str:
         """What the certificates rest on."""
         votes = f"{self.settings['n']} votes"
-        how = f"{self.bound}, {self.interval}"
+        how = f"{self.bound}, {self.interval}" + ("" if self.of_votes else " (mean scores)")
         if self.interval == "sequential":
             votes = f"{self.rows['draws'].mean():.0f} votes on average"
         elif not self.guaranteed:
@@ -133,7 +138,13 @@ class Classifier:
     @property
     def proof(self) -> CertifiedRun | None:
         """The certificates that stand for the classifier: from the most votes, if they hold."""
-        return next((run for run in self.certifications if run.guaranteed), None)
+        holding = [run for run in self.certifications if run.guaranteed]
+        return next(iter([*self.proofs, *holding]), None)
+
+    @property
+    def proofs(self) -> list[CertifiedRun]:
+        """All certificates of the vote that hold, so that no attack on it may contradict one."""
+        return [run for run in self.certifications if run.guaranteed and run.of_votes]
 
     @property
     def attacked(self) -> pd.DataFrame:
