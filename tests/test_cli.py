@@ -128,9 +128,10 @@ class TestJson:
         cells = json.loads(capsys.readouterr().out)["cells"]
         assert len({(cell["bound"], cell["interval"]) for cell in cells}) == 4
         assert all([point["radius"] for point in cell["at"]] == [0.05, 0.1] for cell in cells)
-        assert code(*command, "--radius", "0.05,0.1") == 0
+        assert code(*command, "--radius", "0.05,0.12345678") == 0
         printed = capsys.readouterr().out
-        assert all(word in printed for word in ("cohen", "two-sample", "0.05", "abstained"))
+        words = ("cohen", "two-sample", "clopper-pearson", "0.05", "0.12345678", "abstained")
+        assert all(word in printed for word in words)
 
     def test_a_finished_run_prints_the_same_again(self, place, capsys):
         command = (*EVALUATE, "--model", "mine:good", "--out", "run", "--json")

@@ -110,27 +110,30 @@ def certify(
 
 
 def _print(model: str, cells: Sequence[dict[str, Any]], how: Certification) -> None:
-    """Certified accuracy of every bound with every interval, over the radius."""
+    """Certified accuracy over the radius: a table for each interval, a column for each bound."""
     farthest = max(cell["curve"][-1][0] for cell in cells)
-    radii = how.radius or round_down(np.linspace(0, farthest, 9), decimals=3)
-    print_table(
-        f"{model} with {how.noise} noise of {how.sigma:g}: certified accuracy",
-        [
-            {f"{how.norm} radius": "abstained", **_line(cells, lambda cell: cell["abstained"])},
-            {f"{how.norm} radius": "any", **_line(cells, lambda cell: cell["accuracy"])},
-            *(
-                {
-                    f"{how.norm} radius": f"{radius:g}",
-                    **_line(cells, lambda cell, r=radius: accuracy_at(cell["curve"], r)),
-                }
-                for radius in radii
-            ),
-        ],
-    )
+    radii = how.radius or np.unique(round_down(np.linspace(0, farthest, 9), decimals=3))
+    name = f"{how.norm} radius"
+    for interval in how.interval:
+        columns = [cell for cell in cells if cell["interval"] == interval]
+        print_table(
+            f"{model} with {how.noise} noise of {how.sigma:g}: certified accuracy, {interval}",
+            [
+                {name: "abstained", **_line(columns, lambda cell: cell["abstained"])},
+                {name: "any", **_line(columns, lambda cell: cell["accuracy"])},
+                *(
+                    {
+                        name: f"{radius:.10g}",
+                        **_line(columns, lambda cell, r=radius: accuracy_at(cell["curve"], r)),
+                    }
+                    for radius in radii
+                ),
+            ],
+        )
     if how.sequential:
         votes = cells[0]["forwards"] / cells[0]["images"]
         print(f"{votes:.0f} votes for an image on average, of at most {how.n0 + how.n}")
 
 
 def _line(cells: Sequence[dict[str, Any]], value: Any) -> dict[str, str]:
-    return {f"{cell['bound']}, {cell['interval']}": percent(value(cell)) for cell in cells}
+    return {cell["bound"]: percent(value(cell)) for cell in cells}
