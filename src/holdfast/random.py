@@ -64,6 +64,10 @@ class Stream:
             copy=numbers.repeat_interleave(len(self)),
         )
 
+    def apart(self) -> "Stream":
+        """Every copy an example of its own, which can be copied again; for indices below 2^32."""
+        return replace(self, index=self.index + (self.copy << 32), copy=torch.zeros_like(self.copy))
+
     def normal(
         self, shape: Sequence[int], dtype: torch.dtype = torch.float32
     ) -> Float[Tensor, "n ..."]:
@@ -188,17 +192,18 @@ def layer_noise(x: Float[Tensor, "n *image"]) -> Float[Tensor, "n *image"]:
     Keyed by example within `drawing_from`, where every attack, evaluation and certificate runs;
     from torch's global generator elsewhere, as `torch.nn.Dropout` draws.
     """
-    stream = _layer_stream(len(x))
+    stream = layer_stream(len(x))
     return torch.randn_like(x) if stream is None else stream.normal(x.shape[1:], x.dtype)
 
 
 def layer_uniform(x: Float[Tensor, "n *image"]) -> Float[Tensor, "n *image"]:
     """The same, uniform in [0, 1)."""
-    stream = _layer_stream(len(x))
+    stream = layer_stream(len(x))
     return torch.rand_like(x) if stream is None else stream.uniform(x.shape[1:], x.dtype)
 
 
-def _layer_stream(count: int) -> Stream | None:
+def layer_stream(count: int) -> Stream | None:
+    """The stream of the next stochastic layer of the forward pass under way, if there is one."""
     draws = _active.get()
     return None if draws is None or len(draws.stream) != count else draws.next()
 

@@ -15,9 +15,9 @@ from holdfast.errors import InputError
 from holdfast.goals import logits_of
 from holdfast.random import (
     Stream,
-    active_stream,
     drawing_from,
     hash_seed,
+    layer_stream,
     own_global_generator,
 )
 from holdfast.tensors import widest
@@ -80,7 +80,8 @@ def take_votes(
 class Vote(nn.Module):
     """A stochastic model by majority vote: its logits are the counts of hard votes.
 
-    Give it a batch within `holdfast.random.drawing_from`; the votes are copies of that stream.
+    Give it a batch within `holdfast.random.drawing_from`; the votes are copies of that stream, and
+    those of copies are independent, so that such a vote can itself be averaged or certified.
 
     Args:
         model: the model.
@@ -93,7 +94,7 @@ class Vote(nn.Module):
 
     def forward(self, x: Images) -> Logits:
         """(N, K) how often each class was answered."""
-        stream = active_stream(len(x))
+        stream = layer_stream(len(x))
         if stream is None:
             raise InputError("a vote was asked for without a stream that names its images.")
-        return take_votes(self.model, x, stream, n=self.n).counts.float()
+        return take_votes(self.model, x, stream.apart(), n=self.n).counts.float()
