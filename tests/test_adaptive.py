@@ -377,10 +377,10 @@ def test_an_evaluation_runs_them_all_on_a_stochastic_model():
         "transfer": On(small_network(seed=1), attack, name="B"),
         "bpda": BPDA(attack),
     }
-    protocol = Protocol(votes=20, samples=3)
+    protocol = Protocol(votes=40, samples=3)
     rows = evaluate(model, x, network(x).argmax(dim=1), named, protocol=protocol).rows
     spent = rows[rows["clean_prediction"] == rows["label"]].groupby("attack")["forwards"]
     assert spent.max()["transfer"] == 0
     assert spent.max()["bpda"] == spent.min()["bpda"] == 5 * 3
-    assert spent.min()["worst"] == 3 + 20
-    assert spent.max()["worst"] == 3 + 20 + 5 * 3 + 20
+    assert spent.min()["worst"] == 3 + 40
+    assert spent.max()["worst"] == 3 + 40 + 5 * 3 + 40

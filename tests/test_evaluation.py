@@ -353,7 +353,7 @@ class TestAdaptive:
         assert text.count("BPDA(") == 4
         assert text.count("Minus(") == 2
         assert [text.count(f"Average(samples={m},") for m in (1, 30, 2)] == [2, 2, 4]
-        assert "votes=5" in text
+        assert "votes=30" in text  # more than the evaluator's 5, which luck would decide
 
 
 class TestResume:

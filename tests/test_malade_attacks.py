@@ -1,10 +1,22 @@
 """The attacks that MALADE calls for, and a MALADE whose robustness is only masked gradients."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 from torch import nn
 
-from holdfast.attacks import BPDA, MIM, PGD, CarliniWagner, Worst, adapted, adaptive
+from holdfast.attacks import (
+    BPDA,
+    FGSM,
+    MIM,
+    PGD,
+    Attack,
+    CarliniWagner,
+    Worst,
+    adapted,
+    adaptive,
+)
 from holdfast.cli.main import run
 from holdfast.data import Data
 from holdfast.defenses import MALADE, Binarise, GaussianNoise
@@ -13,6 +25,7 @@ from holdfast.files import read_json
 from holdfast.goals import Minus
 from holdfast.models import Architecture
 from holdfast.models.checkpoint import save_model
+from holdfast.random import layer_uniform
 from holdfast.report.subjects import read_subjects
 from holdfast.report.tables import strongest_attacks
 from holdfast.threat import L2, Linf
@@ -105,6 +118,58 @@ class TestAPlantedWeakness:
         (cascade,) = strongest_attacks(read_subjects([folder / "False"])[0].classifiers[0])
         assert (cascade.attack, cascade.others) == ("pgd", [])
         assert cascade.parts["bpda"] > 9
+
+
+class Leans(nn.Module):
+    """Answers 1 with the first pixel's probability, and 0 otherwise."""
+
+    stochastic = True
+
+    def __init__(self):
+        super().__init__()
+        self.eval()
+
+    def forward(self, x):
+        pixel = x.flatten(1)[:, :1]
+        one = (layer_uniform(pixel) < pixel).to(x.dtype)
+        return torch.cat([0.5 + 0 * pixel, one + 0 * pixel], dim=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sets(Attack):
+    """Every pixel to one value."""
+
+    value: float
+
+    def perturb(self, model, x0, y, rng, callback=None):
+        del model, y, rng, callback
+        return torch.full_like(x0, self.value)
+
+
+def test_one_chain_for_each_prediction_and_yet_luck_does_not_end_the_cascade():
+    """Image one fools 3 draws in 10, the other 9: a single draw would often stop at the first."""
+    parts = tuple(Sets(threat=Linf(1.0), value=value) for value in (0.3, 0.9))
+    x, y = torch.zeros(300, 1, 1, 1), torch.zeros(300, dtype=torch.int64)
+    found = evaluate(Leans(), x, y, {"both": Worst(parts)}, protocol=Protocol(votes=1))
+    assert found.cells[0]["robust_accuracy"] < 0.2  # 0.1, but 0.28 by single draws
+    assert found.cells[0]["broken_by"][repr(parts[1])] > 250
+
+
+def test_a_purifier_that_forgets_to_say_that_it_draws_is_attacked_all_the_same():
+    class Forgetful(nn.Module):
+        purifies = True
+
+        def forward(self, x):
+            return x + 0.05 * torch.randn_like(x)
+
+    model = nn.Sequential(Forgetful(), small_network()).eval()
+    x = images(3)
+    y = small_network()(x).argmax(dim=1)
+    protocol = Protocol(votes=5, samples=2, each=True)
+    with pytest.warns(UserWarning, match="differently each time"):
+        cells = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.05))}, protocol=protocol).cells
+    named = [cell["attack"] for cell in cells]
+    assert named == ["fgsm, bpda", "fgsm, bpda-eot", "fgsm, plain", "fgsm, r"]
 
 
 def test_without_a_limit_every_variant_has_its_own_line():

@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 
 from holdfast import metrics
-from holdfast.attacks import Attack, Worst, adapted, against_randomness, variants_of
+from holdfast.attacks import Attack, Worst, adapted, variants_of
 from holdfast.checks import (
     check_classes,
     check_images,
@@ -260,11 +260,9 @@ def _adapted(
     the report compares their distances.
     """
     draws = {"samples": protocol.samples, "votes": protocol.votes}
-    if stochastic and not is_stochastic(model):
-        return [(name, against_randomness(attack, **draws))]
     if not protocol.each and math.isfinite(attack.threat.eps):
-        return [(name, adapted(attack, model, **draws))]
-    variants = variants_of(attack, model, **draws)
+        return [(name, adapted(attack, model, **draws, stochastic=stochastic))]
+    variants = variants_of(attack, model, **draws, stochastic=stochastic)
     several = len(variants) > 1
     return [
         (f"{name}, {variant or 'plain'}" if several else name, made)

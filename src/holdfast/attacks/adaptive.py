@@ -28,6 +28,10 @@ from holdfast.types import Callback, Images, Labels, Model, Threat
 #: Draws of BPDAwEOT, at which MALADE's authors found it to converge (appendix B.1.2, figure 6b).
 EOT_DRAWS = 30
 
+#: Draws by which a cascade judges whether an image is broken, at least: also where the model
+#: answers by a single one.
+DECIDING_VOTES = 30
+
 
 @dataclass(frozen=True, kw_only=True)
 class BPDA(Attack):
@@ -105,7 +109,13 @@ def regularize(attack: Attack, weight: float, penalty: Penalty) -> Attack:
 
 
 def adaptive(
-    attack: Attack, model: Model, *, samples: int = 10, votes: int = 100, weight: float = 1.0
+    attack: Attack,
+    model: Model,
+    *,
+    samples: int = 10,
+    votes: int = 100,
+    weight: float = 1.0,
+    stochastic: bool | None = None,
 ) -> dict[str, Attack]:
     """Every variant of an attack that a model calls for, by name.
 
@@ -123,8 +133,10 @@ def adaptive(
         attack: any attack; one that is crafted `On` another model has no variants.
         model: the target.
         samples: draws for a gradient on a stochastic model.
-        votes: draws for a prediction on a stochastic model.
+        votes: draws by which a cascade judges on a stochastic model, but `DECIDING_VOTES` at least:
+            an image that one part fools by luck is left to the others.
         weight: λ of the reconstruction error.
+        stochastic: whether the model draws random numbers; what its layers declare by default.
 
     Returns:
         At least one attack; each is to be run on the model itself.
@@ -144,20 +156,25 @@ def adaptive(
         if regularized != attack and not (blocked and r is layer):
             name = "r" if number == 1 else f"r-{number}"
             variants[name] = BPDA(regularized) if blocked else regularized
-    if not is_stochastic(model):
+    if not (is_stochastic(model) if stochastic is None else stochastic):
         return variants
     if "bpda" in variants:
         bpda = variants["bpda"]
         variants = {"bpda": bpda, "bpda-eot": bpda, **variants}
     draws = {"bpda": 1, "bpda-eot": max(samples, EOT_DRAWS)}
     return {
-        name: against_randomness(variant, draws.get(name, samples), votes)
+        name: against_randomness(variant, draws.get(name, samples), max(votes, DECIDING_VOTES))
         for name, variant in variants.items()
     }
 
 
 def variants_of(
-    attack: Attack, model: Model, *, samples: int = 10, votes: int = 100
+    attack: Attack,
+    model: Model,
+    *,
+    samples: int = 10,
+    votes: int = 100,
+    stochastic: bool | None = None,
 ) -> dict[str, Attack]:
     """As `adaptive`, of every part of a cascade: "apgd-t, bpda". What is plain has its own name."""
     parts = [("", attack)]
@@ -166,11 +183,20 @@ def variants_of(
     return {
         ", ".join(filter(None, (name, "" if variant == "plain" else variant))): made
         for name, part in parts
-        for variant, made in adaptive(part, model, samples=samples, votes=votes).items()
+        for variant, made in adaptive(
+            part, model, samples=samples, votes=votes, stochastic=stochastic
+        ).items()
     }
 
 
-def adapted(attack: Attack, model: Model, *, samples: int = 10, votes: int = 100) -> Attack:
+def adapted(
+    attack: Attack,
+    model: Model,
+    *,
+    samples: int = 10,
+    votes: int = 100,
+    stochastic: bool | None = None,
+) -> Attack:
     """The attack as it must be run on a model: with every variant that the model calls for.
 
     On a model that declares nothing it stays as it is. Otherwise it becomes the worst case over its
@@ -182,9 +208,12 @@ def adapted(attack: Attack, model: Model, *, samples: int = 10, votes: int = 100
         attack: any attack.
         model: the target.
         samples: draws for a gradient on a stochastic model.
-        votes: draws for a prediction on a stochastic model.
+        votes: draws by which a cascade judges on a stochastic model, but `DECIDING_VOTES` at least.
+        stochastic: whether the model draws random numbers; what its layers declare by default.
     """
-    variants = variants_of(attack, model, samples=samples, votes=votes)
+    if stochastic is None:
+        stochastic = is_stochastic(model)
+    variants = variants_of(attack, model, samples=samples, votes=votes, stochastic=stochastic)
     cascade = attack if isinstance(attack, Worst) else None
     if cascade is None and (len(variants) == 1 or math.isinf(attack.threat.eps)):
         return list(variants.values())[-1]
@@ -193,5 +222,5 @@ def adapted(attack: Attack, model: Model, *, samples: int = 10, votes: int = 100
         worst,
         attacks=tuple(variants.values()),
         names=tuple(name or "plain" for name in variants),
-        votes=votes if is_stochastic(model) else worst.votes,
+        votes=max(votes, DECIDING_VOTES) if stochastic else worst.votes,
     )
