@@ -134,6 +134,12 @@ ATTACKS = [
         lambda t: attacks.WorstCase(t, steps=4, targets=2, queries=6),
         exact_on_linear=False,
     ),
+    AttackCase(
+        "OnMeanScore",
+        lambda t: attacks.OnMeanScore(attacks.Square(t, queries=6, early_stop=False), samples=2),
+        exact_on_linear=False,
+        norms=("linf", "l2"),
+    ),
     AttackCase("BPDA", lambda t: attacks.BPDA(attacks.PGD(t, steps=20, early_stop=False))),
 ]
 

@@ -12,7 +12,12 @@ from holdfast.attacks import (
     MIM,
     PGD,
     Attack,
+    Boundary,
     CarliniWagner,
+    HopSkipJump,
+    OnMeanScore,
+    SaltAndPepper,
+    Square,
     Worst,
     adapted,
     adaptive,
@@ -170,6 +175,46 @@ def test_a_purifier_that_forgets_to_say_that_it_draws_is_attacked_all_the_same()
         cells = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.05))}, protocol=protocol).cells
     named = [cell["attack"] for cell in cells]
     assert named == ["fgsm, bpda", "fgsm, bpda-eot", "fgsm, plain", "fgsm, r"]
+
+
+class Errs(nn.Module):
+    """Answers 1 by mistake once in 20 draws, and always where the first pixel is above 0.5."""
+
+    stochastic = True
+
+    def __init__(self):
+        super().__init__()
+        self.eval()
+
+    def forward(self, x):
+        pixel = x.flatten(1)[:, :1]
+        one = (layer_uniform(pixel) < 0.05) | (pixel > 0.5)
+        return torch.cat([0.5 + 0 * pixel, one.to(x.dtype)], dim=1)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        SaltAndPepper(L2(torch.inf), queries=40),
+        Boundary(L2(torch.inf), queries=60),
+        HopSkipJump(L2(torch.inf), queries=60, evaluations=5),
+    ],
+)
+def test_what_sees_answers_alone_is_not_deceived_by_luck(attack):
+    x, y = torch.zeros(20, 1, 1, 2), torch.zeros(20, dtype=torch.int64)
+    alone = attack(Errs(), x, y)
+    assert (alone[:, 0, 0, 0] <= 0.5).float().mean() > 0.4  # kept what luck had fooled
+    (found,) = adaptive(attack, Errs(), samples=9).values()
+    assert isinstance(found, OnMeanScore)
+    assert (found(Errs(), x, y)[:, 0, 0, 0] > 0.5).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("attack", [Square(Linf(0.1)), SaltAndPepper(L2(1.0)), Boundary(L2(1.0))])
+def test_an_attack_without_gradients_is_not_run_once_for_each_of_them(attack):
+    for model in (guarded(nn.Conv2d(1, 1, 3, padding=1)), nn.Sequential(Binarise())):
+        assert list(adaptive(attack, model.eval())) == ["plain"]
+    cascade = Worst((attack, MIM(attack.threat, steps=2)))
+    assert len(adapted(cascade, guarded(nn.Conv2d(1, 1, 3, padding=1))).attacks) == 1 + 4
 
 
 def test_without_a_limit_every_variant_has_its_own_line():

@@ -94,7 +94,31 @@ class Vote(nn.Module):
 
     def forward(self, x: Images) -> Logits:
         """(N, K) how often each class was answered."""
-        stream = layer_stream(len(x))
-        if stream is None:
-            raise InputError("a vote was asked for without a stream that names its images.")
-        return take_votes(self.model, x, stream.apart(), n=self.n).counts.float()
+        return _asked(self.model, x, self.n).counts.float()
+
+
+class MeanScore(nn.Module):
+    """A stochastic model by its mean scores: its logits are the log of the softmax's mean.
+
+    Unlike those of a `Vote` they tell small steps apart. Draws as there.
+
+    Args:
+        model: the model.
+        n: number of draws for each image, at least 1.
+    """
+
+    def __init__(self, model: Model, n: int) -> None:
+        super().__init__()
+        self.model, self.n = model, n
+
+    def forward(self, x: Images) -> Logits:
+        """(N, K) logits, at least -69: a class that is never answered has no logarithm."""
+        return _asked(self.model, x, self.n).scores.float().clamp(min=1e-30).log()
+
+
+def _asked(model: Model, x: Images, n: int) -> Votes:
+    """Votes about a batch, drawn from copies of the stream that feeds the pass."""
+    stream = layer_stream(len(x))
+    if stream is None:
+        raise InputError("a vote was asked for without a stream that names its images.")
+    return take_votes(model, x, stream.apart(), n=n)

@@ -17,6 +17,7 @@ from holdfast.attacks.carlini_wagner import CarliniWagner as CarliniWagner
 from holdfast.attacks.climb import Climb as Climb
 from holdfast.attacks.closest import Closest as Closest
 from holdfast.attacks.compose import Broken as Broken
+from holdfast.attacks.compose import OnMeanScore as OnMeanScore
 from holdfast.attacks.compose import Then as Then
 from holdfast.attacks.compose import Worst as Worst
 from holdfast.attacks.compose import against_randomness as against_randomness

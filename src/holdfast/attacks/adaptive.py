@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from holdfast.attacks.attack import Attack, rebuilt
+from holdfast.attacks.attack import Attack, follows_gradients, rebuilt
 from holdfast.attacks.compose import Worst, against_randomness
 from holdfast.attacks.transfer import On
 from holdfast.declarations import is_stochastic, non_differentiable, purifiers, reconstruction_of
@@ -122,9 +122,11 @@ def adaptive(
     ``plain`` is the attack itself, unless a layer is not differentiable. ``bpda`` is there when a
     layer is not differentiable or purifies. ``r`` is there when a layer purifies, and ``r-2`` and
     so on for further ones, if the attack ascends a goal: its goal minus the reconstruction error of
-    the purifier, which is taken to stand first in the model, where images are images.
+    the purifier, which is taken to stand first in the model, where images are images. An attack
+    that follows no gradients is ``plain`` whatever the layers.
 
-    On a stochastic model gradients are averages over draws of its randomness (EOT), also those of
+    On a stochastic model gradients are averages over draws of its randomness (EOT), and so are the
+    answers that an attack without gradients goes by. This is so also of the gradients of
     ``plain``, which go through all layers: of a purifier that is a chain, full backpropagation
     through it. ``bpda`` then takes one draw at each step, which costs little, and so comes first,
     and ``bpda-eot`` beside it `EOT_DRAWS` at least.
@@ -144,6 +146,8 @@ def adaptive(
     if isinstance(attack, On):
         return {"plain": attack}
     blocked, cleaning = non_differentiable(model), purifiers(model)
+    if not follows_gradients(attack):  # what the layers do to a gradient is nothing to it
+        blocked, cleaning = [], []
     variants: dict[str, Attack] = {}
     if not blocked:
         variants["plain"] = attack

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
@@ -30,6 +30,9 @@ class Attack(ABC):
     """
 
     threat: Threat
+
+    #: Whether it follows gradients; otherwise it sees the model's answers alone.
+    follows_gradients: ClassVar[bool] = True
 
     @abstractmethod
     def perturb(
@@ -130,6 +133,14 @@ def verify(x_adv: Tensor, x: Tensor, threat: Threat, name: str) -> None:
         raise HoldfastError(
             f"{name} returned an image at distance {worst!r}, beyond its budget; please report it."
         )
+
+
+def follows_gradients(attack: Attack) -> bool:
+    """Whether an attack follows gradients, or any of the attacks that it is made of."""
+    values = [getattr(attack, entry.name) for entry in fields(attack)]
+    flat = [part for value in values for part in (value if type(value) is tuple else (value,))]
+    parts = [part for part in flat if isinstance(part, Attack)]
+    return any(map(follows_gradients, parts)) if parts else attack.follows_gradients
 
 
 def rebuilt(attack: Attack, change: Callable[[str, Any], Any]) -> Attack:

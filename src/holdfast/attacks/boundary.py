@@ -1,6 +1,7 @@
 """The boundary attack: a random walk along the decision boundary, towards the clean image."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 
@@ -51,6 +52,8 @@ class Boundary(Attack):
         little with every decision, by stochastic approximation of the wanted rates: windows of past
         decisions take a thousand queries to fill before anything adapts.
     """
+
+    follows_gradients: ClassVar[bool] = False
 
     threat: Threat = field(kw_only=False)
     queries: int = 5000

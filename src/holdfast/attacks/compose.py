@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from holdfast.attacks.attack import Attack, prepared, rebuilt, verify
+from holdfast.attacks.attack import Attack, follows_gradients, prepared, rebuilt, verify
 from holdfast.attacks.queries import query
 from holdfast.attacks.repeat import placed
 from holdfast.attacks.transfer import On
@@ -19,7 +19,7 @@ from holdfast.gradients import Autograd, Average
 from holdfast.random import Stream, drawing_from
 from holdfast.threat import L1, L2, Linf
 from holdfast.types import Callback, Goal, Images, Labels, Model, Threat
-from holdfast.votes import Vote
+from holdfast.votes import MeanScore, Vote
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,19 +171,47 @@ class Broken(NamedTuple):
     names: tuple[str, ...]  # of the attacks
 
 
+@dataclass(frozen=True, kw_only=True)
+class OnMeanScore(Attack):
+    """Run an attack that sees answers alone on a stochastic model's mean scores over some draws.
+
+    Of single answers it would keep the luckiest, which fool nobody a second time.
+
+    Attributes:
+        attack: what to run.
+        samples: draws for each answer, at least 1.
+    """
+
+    attack: Attack = field(kw_only=False)
+    samples: int
+    threat: Threat = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise InputError(f"samples is {self.samples}, but a mean takes at least 1 sample.")
+        object.__setattr__(self, "threat", self.attack.threat)
+
+    def perturb(
+        self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
+    ) -> Images:
+        """Run the attack on the mean; see `Attack.perturb`."""
+        return self.attack.perturb(MeanScore(model, self.samples), x0, y, rng, callback)
+
+
 def against_randomness(attack: Attack, samples: int, votes: int = 100) -> Attack:
     """The attack as it must be run on a stochastic model: expectation over transformation.
 
-    Exact gradients become averages over ``samples`` draws of the model's randomness, no image is
-    given up at its first lucky draw, and a cascade judges by majority vote. An attack that is
-    crafted `On` another model stays as it is: that model's randomness is not this one's.
+    Exact gradients become averages over ``samples`` draws of the model's randomness, and so do the
+    answers that an attack without gradients goes by; no image is given up at its first lucky draw,
+    and a cascade judges by majority vote. An attack that is crafted `On` another model stays as it
+    is: that model's randomness is not this one's.
 
     Args:
         attack: any attack, also a composed one.
-        samples: number of draws for a gradient.
+        samples: number of draws for a gradient, or for an answer.
         votes: number of draws for a prediction.
     """
-    if isinstance(attack, On):
+    if isinstance(attack, On | OnMeanScore):
         return attack
 
     def change(name: str, value: Any) -> Any:
@@ -193,4 +221,7 @@ def against_randomness(attack: Attack, samples: int, votes: int = 100) -> Attack
             return Average(samples=samples)
         return {"early_stop": False, "votes": votes}.get(name, value)
 
-    return rebuilt(attack, change)
+    made = rebuilt(attack, change)
+    if isinstance(attack, Worst) or follows_gradients(attack):
+        return made
+    return OnMeanScore(made, samples=samples)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from typing import ClassVar
 from itertools import count
 
 import torch
@@ -68,6 +69,8 @@ class HopSkipJump(Attack):
         of the budget, the closest point of all is returned rather than the last, and in few
         dimensions or in rounding's reach δ_t and the bisection are bounded below and above.
     """
+
+    follows_gradients: ClassVar[bool] = False
 
     threat: Threat = field(kw_only=False)
     queries: int = 5000

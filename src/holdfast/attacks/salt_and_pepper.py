@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -40,6 +41,8 @@ class SaltAndPepper(Attack):
         Srinivasan et al., "Robustifying models against adversarial attacks by Langevin dynamics",
         2018 (MALADE), sections 2.1 and 4.2.
     """
+
+    follows_gradients: ClassVar[bool] = False
 
     threat: Threat = field(kw_only=False)
     fraction: float = 1.0

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch.nn import functional
@@ -41,6 +42,8 @@ class Spatial(Attack):
         The worst of several angles as in Engstrom et al., "Exploring the landscape of spatial
         robustness", ICML 2019.
     """
+
+    follows_gradients: ClassVar[bool] = False
 
     threat: Threat = field(kw_only=False)
     angles: tuple[float, ...] = (20.0,)

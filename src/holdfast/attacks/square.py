@@ -10,6 +10,7 @@
 import bisect
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -41,6 +42,8 @@ class SquareSearch(Climb):
         early_stop: an image stops at the first point that reaches the goal and costs nothing more;
             otherwise all queries are spent on raising the score.
     """
+
+    follows_gradients: ClassVar[bool] = False
 
     queries: int
     p_init: float
