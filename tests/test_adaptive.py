@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from holdfast import Protocol, attacks, evaluate, goals
+from holdfast import Protocol, attacks, evaluate, goals, losses
 from holdfast.attacks import (
     BPDA,
     PGD,
+    EachTarget,
     On,
     Restarts,
     Worst,
@@ -306,6 +307,20 @@ class TestWorst:
         by = against_randomness(Worst((attack,) * 5), 1, votes=100).run(Coin(0.2), x, y).by
         assert (by == -1).all()
         assert (Worst((attack,), votes=100).run(Coin(0.8), x, y).by == 0).all()
+
+    def test_a_lucky_draw_does_not_end_the_restarts(self):
+        x, y = images(50), torch.zeros(50, dtype=torch.int64)
+        once = PGD(Linf(0.1), steps=1)
+        for attack in (
+            Restarts(attack=once, count=4),
+            EachTarget(attack=once, loss=losses.towards_cross_entropy, restarts=4),
+        ):
+            counted = Counted(Coin(0.2), torch.arange(50))
+            against_randomness(attack, 1, votes=40)(counted, x, y)
+            assert (counted.forwards >= 4 + 3 * 40).all()
+        counted = Counted(Coin(0.8), torch.arange(50))
+        against_randomness(Restarts(attack=once, count=4), 1, votes=40)(counted, x, y)
+        assert counted.forwards.tolist() == [1 + 40] * 50
 
     def test_votes_are_counted_and_do_not_depend_on_the_batch(self):
         model = nn.Sequential(GaussianNoise(0.3), small_network())

@@ -9,8 +9,9 @@ from holdfast.attacks import PGD
 from holdfast.counting import Counted
 from holdfast.defenses import GaussianNoise
 from holdfast.errors import GradientError, InputError
+from holdfast.goals import cross_entropy
 from holdfast.gradients import Average, Evolution, Forward, autograd
-from holdfast.random import Stream, drawing_from
+from holdfast.random import Stream, drawing_from, layer_uniform
 from holdfast.threat import Linf
 from holdfast.types import Scored
 from tests.toys import Wrapped, images, small_network
@@ -116,6 +117,19 @@ def test_eot_averages_gradients_over_the_models_noise():
             lambda z, m=start: 2 / (1 + np.exp(-2 * z)) * stats.norm.pdf(z, m, sigma), -6, 6
         )
         assert row == pytest.approx(truth, abs=0.015)
+
+
+def test_what_fools_nine_draws_in_ten_counts_as_reached_and_six_in_ten_do_not():
+    class Often(nn.Module):
+        def forward(self, x):
+            share = x.flatten(1)[:, :1]
+            return torch.cat([0 * share + 0.5, (layer_uniform(share) < share) + 0 * share], dim=1)
+
+    x = torch.tensor([0.9, 0.6]).repeat(100).view(-1, 1, 1, 1)
+    score = cross_entropy(Often(), x, torch.zeros(200, dtype=torch.int64))
+    reached = Average(samples=30)(score)(x, Stream.of(0, torch.arange(200))).reached
+    assert reached[::2].float().mean() > 0.95
+    assert reached[1::2].float().mean() < 0.15
 
 
 def test_reached_is_asked_of_the_image_itself_not_of_noisy_copies():

@@ -11,7 +11,7 @@ from torch import Tensor
 from holdfast.attacks.attack import Attack, follows_gradients, prepared, rebuilt, verify
 from holdfast.attacks.queries import query
 from holdfast.attacks.repeat import placed
-from holdfast.attacks.transfer import On
+from holdfast.attacks.transfer import On, spending
 from holdfast.checks import warn_if_training
 from holdfast.errors import InputError
 from holdfast.goals import margin
@@ -213,6 +213,8 @@ def against_randomness(attack: Attack, samples: int, votes: int = 100) -> Attack
     """
     if isinstance(attack, On | OnMeanScore):
         return attack
+    if not (isinstance(attack, Worst) or follows_gradients(attack)):
+        return OnMeanScore(spending(attack), samples=samples)
 
     def change(name: str, value: Any) -> Any:
         if isinstance(value, Attack):
@@ -221,7 +223,4 @@ def against_randomness(attack: Attack, samples: int, votes: int = 100) -> Attack
             return Average(samples=samples)
         return {"early_stop": False, "votes": votes}.get(name, value)
 
-    made = rebuilt(attack, change)
-    if isinstance(attack, Worst) or follows_gradients(attack):
-        return made
-    return OnMeanScore(made, samples=samples)
+    return rebuilt(attack, change)

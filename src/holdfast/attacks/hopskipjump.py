@@ -2,8 +2,8 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import ClassVar
 from itertools import count
+from typing import ClassVar
 
 import torch
 

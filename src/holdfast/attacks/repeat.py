@@ -23,10 +23,12 @@ class Restarts(Attack):
     Attributes:
         attack: the ascent to repeat.
         count: number of runs, at least 1.
+        votes: draws whose majority says whether an image has reached it, at least 1.
     """
 
     attack: Climb
     count: int
+    votes: int = field(default=1, repr=False)
     threat: Threat = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -40,7 +42,7 @@ class Restarts(Attack):
         """Run the attack ``count`` times; see `Attack.perturb`."""
         with drawing_from(rng.fold("goal")):
             score = self.attack.goal(model, x0, y)
-        return _in_turn(self.attack, [score] * self.count, x0, rng, callback)
+        return _in_turn(self.attack, [score] * self.count, x0, rng, self.votes, callback)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -55,6 +57,7 @@ class EachTarget(Attack):
         targets: number of classes, at least 1; all others if the model has fewer.
         loss: what to ascend, of ``losses.towards_...``.
         restarts: runs for each class, at least 1.
+        votes: draws whose majority says whether an image has left its class, at least 1.
 
     Reference:
         Gowal et al., "An alternative surrogate loss for PGD-based adversarial testing", 2019, with
@@ -65,6 +68,7 @@ class EachTarget(Attack):
     targets: int = 9
     loss: TargetedLoss = towards_dlr
     restarts: int = 1
+    votes: int = field(default=1, repr=False)
     threat: Threat = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -93,11 +97,16 @@ class EachTarget(Attack):
             for target in ranked[:, : self.targets].T
             for _ in range(self.restarts)
         ]
-        return _in_turn(self.attack, scores, x0, rng, callback)
+        return _in_turn(self.attack, scores, x0, rng, self.votes, callback)
 
 
 def _in_turn(
-    attack: Climb, scores: Sequence[Score], x0: Images, rng: Stream, callback: Callback | None
+    attack: Climb,
+    scores: Sequence[Score],
+    x0: Images,
+    rng: Stream,
+    votes: int,
+    callback: Callback | None,
 ) -> Images:
     """Climb each score, on the images for which no earlier one was reached."""
     result = x0.clone()
@@ -109,8 +118,10 @@ def _in_turn(
         result[standing] = found
         if run + 1 == len(scores):
             break
-        reached = query(score.take(standing), found, left.fold("check")).reached
-        standing = standing[~reached]
+        check, reached = left.fold("check"), torch.zeros_like(standing)
+        for vote in range(votes):
+            reached += query(score.take(standing), found, check.copies(vote, vote + 1)).reached
+        standing = standing[2 * reached <= votes]
         if not len(standing):
             break
     return result

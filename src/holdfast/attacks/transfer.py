@@ -52,7 +52,7 @@ class On(Attack):
     threat: Threat = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        attack = self.attack if self.early_stop else _spending(self.attack)
+        attack = self.attack if self.early_stop else spending(self.attack)
         object.__setattr__(self, "attack", attack)
         object.__setattr__(self, "weights", fingerprint(self.source))
         object.__setattr__(self, "threat", attack.threat)
@@ -71,12 +71,12 @@ class On(Attack):
         return x_adv.to(here)
 
 
-def _spending(attack: Attack) -> Attack:
+def spending(attack: Attack) -> Attack:
     """The attack without early stopping, in all its parts."""
 
     def change(name: str, value: Any) -> Any:
         if isinstance(value, Attack):
-            return _spending(value)
+            return spending(value)
         return False if name == "early_stop" else value
 
     return rebuilt(attack, change)
