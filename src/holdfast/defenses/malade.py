@@ -29,7 +29,8 @@ class MALADE(nn.Module):
     chain are not clipped to [0, 1], of which the paper says nothing.
 
     Full backpropagation through the chain needs the denoiser's activations at every step. With
-    ``checkpointing`` only the images x_t are kept, and each step is computed again on the way back.
+    ``checkpointing`` only the images x_t are kept, and each step but the last is computed again on
+    the way back.
 
     Args:
         denoiser: r, images to images of the same shape, without randomness of its own; a DAE for
@@ -102,8 +103,11 @@ class MALADE(nn.Module):
     def chain(self, x: Float[Tensor, "n *image"]) -> Iterator[Float[Tensor, "n *image"]]:
         """x_0 to x_T: the image itself, and what each step makes of it (equations 6 and 10)."""
         yield x
-        for _ in range(self.steps):
-            x = self._drifted(x)
+        for step in range(self.steps):
+            # On the way back each step's activations are there alone, the last one's first: kept,
+            # they cost no more, and whoever measures what a pass keeps sees how much that will be.
+            again = self.checkpointing and step + 1 < self.steps
+            x = self._drifted(x, again)
             if self.delta:  # drawn outside of what is computed again, so that it stays the same
                 x = x + self.delta * layer_noise(x)
             yield x
@@ -114,11 +118,13 @@ class MALADE(nn.Module):
             x = purified
         return x
 
-    def _drifted(self, x: Tensor) -> Tensor:
+    def _drifted(self, x: Tensor, again: bool) -> Tensor:
+        """One step without its noise; ``again``: to be computed again on the way back."""
+
         def drift(x: Tensor) -> Tensor:
             return x + self.alpha * self.score(x)
 
-        if not (self.checkpointing and torch.is_grad_enabled()):
+        if not (again and torch.is_grad_enabled()):
             return drift(x)
         drifted: Tensor = checkpoint(drift, x, use_reentrant=False, preserve_rng_state=False)
         return drifted
