@@ -118,7 +118,10 @@ class TestAPlantedWeakness:
         folder = evaluated[1]
         (alone,) = strongest_attacks(read_subjects([folder / "True"])[0].classifiers[0])
         assert alone.attack in ("pgd, bpda", "pgd, bpda-eot")
-        assert alone.others[-1] in ("pgd, plain", "pgd, r")
+        assert alone.others[-1][0] in ("pgd, plain", "pgd, r")
+        left = [alone.robust_accuracy, *(accuracy for _, accuracy in alone.others)]
+        assert left == sorted(left)
+        assert left[-1] > 0.9
         assert (alone.eps, alone.parts) == (0.2, {})
         (cascade,) = strongest_attacks(read_subjects([folder / "False"])[0].classifiers[0])
         assert (cascade.attack, cascade.others) == ("pgd", [])

@@ -92,7 +92,7 @@ class Strongest(NamedTuple):
     eps: float
     attack: str
     robust_accuracy: float
-    others: list[str]  # the other attacks at this size, from the next strongest
+    others: list[tuple[str, float]]  # the other attacks at this size, and what each left
     parts: dict[str, int]  # of a cascade: what each broke, of what those before it had left
 
 
@@ -106,9 +106,8 @@ def strongest_attacks(classifier: Classifier) -> list[Strongest]:
     found = []
     table = metrics.cells(classifier.at_sizes).sort_values("robust_accuracy", kind="stable")
     for (norm, eps), part in table.groupby(["norm", "eps"]):
-        first, *others = part["attack"]
+        (first, accuracy), *others = zip(part["attack"], part["robust_accuracy"], strict=True)
         broken = parts.get((first, norm, eps), {}).get("broken_by", {})
-        accuracy = float(part["robust_accuracy"].iloc[0])
         found.append(Strongest(str(norm), float(eps), first, accuracy, others, broken))
     return found
 
