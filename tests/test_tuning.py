@@ -26,8 +26,11 @@ from holdfast.models.purified import PURIFIED, read_purified, save_purified
 from holdfast.progress import Progress
 from holdfast.threat import Linf
 from holdfast.tuning import Chain, Search, noise_of_training, tune_malade, unseen
+from tests.toys import images
 
-SEARCH = Search(steps=(1, 3), alpha=(0.01, 0.05), delta=(0.02,), sigma=0.3, finalists=2)
+SEARCH = Search(
+    steps=(1, 3), alpha=(0.01, 0.05), delta=(0.02,), sigma=0.3, finalists=2, finalist_images=5
+)
 PROTOCOL = Protocol(votes=1, samples=2)
 
 
@@ -41,11 +44,11 @@ def networks():
 
 
 def tuned(out, progress=None, search=SEARCH):
-    images = datasets.load("digits", "train", limit=12)
+    train = datasets.load("digits", "train", limit=12)
     attack = PGD(Linf(0.1), steps=1)
     settings = {"model": str(out.name)}
     more = {} if progress is None else {"progress": progress}
-    return tune_malade(networks(), images, search, attack, PROTOCOL, settings, out, **more)
+    return tune_malade(networks(), train, search, attack, PROTOCOL, settings, out, **more)
 
 
 class Killing(Progress):
@@ -95,7 +98,14 @@ class TestTheSearch:
         settings = {name: about["best"][name] for name in ("steps", "alpha", "delta", "sigma")}
         assert settings == {name: getattr(model[0], name) for name in settings}
         for folder in (tmp_path / "run" / "finalists").iterdir():
-            assert set(read_json(folder / "run.json")["cells"][0]["broken_by"]) >= {"bpda", "r"}
+            (cell,) = read_json(folder / "run.json")["cells"]
+            assert set(cell["broken_by"]) >= {"bpda", "r"}
+            assert cell["n"] == 5
+        # Evenly spaced ones, as the classes of a folder follow each other.
+        rows = pd.read_csv(folder / "rows.csv")
+        train = datasets.load("digits", "train", limit=12)
+        labels = rows.drop_duplicates("index").sort_values("index")["label"].tolist()
+        assert labels == train.y[[0, 2, 4, 7, 9]].tolist()
 
     def test_it_does_not_choose_a_chain_that_destroys_the_images(self, tmp_path):
         """An untrained denoiser: α = σ² replaces every image by its nonsense, 1e-6 does nothing."""
@@ -120,6 +130,7 @@ class TestTheSearch:
             ({"alpha": ()}, "no alpha"),
             ({"delta": (-1.0,)}, "delta is -1.0"),
             ({"finalists": 0}, "finalists is 0"),
+            ({"finalist_images": 0}, "finalist_images is 0"),
         ):
             with pytest.raises(InputError, match=named):
                 Search(**{"steps": (1,), "alpha": (0.1,), "delta": (0.1,), "sigma": 0.3} | wrong)
@@ -220,6 +231,20 @@ def test_the_whole_path_from_the_command_line(tmp_path, monkeypatch, capsys):
         share * 0.3**2 for share in (0.05, 0.1, 0.2, 0.5)
     }
     assert run([*tune, *options, "--samples=2", "--finalists=1"]) == 0  # again: nothing is run
+    for wrong, named in (
+        (["--classifier", "dae", "--denoiser", "cnn"], "holds the denoiser malade-dae"),
+        (["--denoiser", "cnn"], "holds the classifier small"),
+    ):
+        assert run([*tune[:-1], "other", *options, *wrong]) == 2
+        assert named in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        run([*tune[:-1], "other", *options, "--steps=1.5"])
+    assert "'1.5' is no whole number" in capsys.readouterr().err
+    others = Data.of(images(9), torch.zeros(9).long())
+    monkeypatch.setattr(datasets, "load", lambda *_, **__: others)
+    assert run([*tune[:-1], "other", *options]) == 2
+    assert "(1, 8, 8), but those of digits have (1, 6, 6)" in capsys.readouterr().err
+    monkeypatch.setattr(datasets, "load", watched)
     evaluate = ["evaluate", "--model", "tuned", "--limit", "10", "--votes", "3", "--quiet"]
     assert run([*evaluate, "--attacks", "fgsm", "--samples", "2", "--json"]) == 0
     (cell,) = json.loads(capsys.readouterr().out.splitlines()[-1])["cells"]

@@ -60,6 +60,8 @@ class Search:
         delta: standard deviations δ of the noise of each step.
         sigma: σ that the denoiser was trained with.
         finalists: how many of the best also meet the adaptive attack, at least 1.
+        finalist_images: how many of the images the adaptive attack takes on, at least 1; it costs
+            a hundred times and more what all else does.
 
     Raises:
         InputError: if a number is out of range, or there are none.
@@ -70,10 +72,16 @@ class Search:
     delta: tuple[float, ...]
     sigma: float
     finalists: int = 3
+    finalist_images: int = 40
 
     def __post_init__(self) -> None:
         if self.finalists < 1:
             raise InputError(f"finalists is {self.finalists}, but one chain at least is chosen.")
+        if self.finalist_images < 1:
+            raise InputError(
+                f"finalist_images is {self.finalist_images}, but it takes one image at least to "
+                "choose by."
+            )
         for name in ("steps", "alpha", "delta"):
             if not getattr(self, name):
                 raise InputError(f"there is no {name} to try; give at least one.")
@@ -100,8 +108,9 @@ def tune_malade(
 ) -> nn.Sequential:
     """Choose steps, α and δ of a `MALADE` in front of a classifier, into a run folder.
 
-    The chain with the largest share of images that are right without attack and under it; of equal
-    ones, that with the larger share without attack, then the shorter one.
+    The finalist with the largest share of images that are right without attack and under it; of
+    equal ones, that with the larger share of them under what was crafted on the bare classifier,
+    then without attack, then the shorter one.
 
     Args:
         networks: "denoiser" and "classifier" with their architectures, on the device that is to do
@@ -139,7 +148,9 @@ def tune_malade(
         return read_purified(out / PURIFIED)
     run.begin()
 
-    def trial(chain: Chain, attack: Attack, folder: Path, progress: Progress) -> tuple[float, ...]:
+    def trial(
+        chain: Chain, data: Data, attack: Attack, folder: Path, progress: Progress
+    ) -> tuple[float, ...]:
         """Share of images that are right under attack, and without."""
         found = evaluate_data(
             chain.of(networks), data, [("attack", attack)], protocol, settings, folder, progress
@@ -160,33 +171,39 @@ def tune_malade(
     progress.start("chains", len(chains))
     first = []
     for number, chain in enumerate(chains):
-        first.append(trial(chain, crafted, out / "trials" / f"{number:04d}", silent))
+        first.append(trial(chain, data, crafted, out / "trials" / f"{number:04d}", silent))
         progress.advance(note=f"{first[-1][0]:.3f}")
+    few = _spread(data, search.finalist_images)
     ranked = _ranked(chains, first)[: search.finalists]
-    last = [
-        trial(chains[number], attack, out / "finalists" / f"{number:04d}", progress)
+    adaptive = {
+        number: trial(chains[number], few, attack, out / "finalists" / f"{number:04d}", progress)[0]
         for number in ranked
-    ]
-    best = ranked[_ranked([chains[number] for number in ranked], last)[0]]
+    }
+    best = max(ranked, key=adaptive.__getitem__)  # of equal ones, the first
     save_purified(out / PURIFIED, MALADE(nn.Identity(), **asdict(chains[best])), networks)
-    adaptive = dict(zip(ranked, last, strict=True))
     trials = [
         {
             **asdict(chain),
             "clean_accuracy": clean,
             "transfer_accuracy": robust,
-            "robust_accuracy": adaptive[number][0] if number in adaptive else None,
+            "robust_accuracy": adaptive.get(number),
         }
         for number, (chain, (robust, clean)) in enumerate(zip(chains, first, strict=True))
     ]
     write_table(out / "trials.csv", pd.DataFrame(trials))
-    run.finish(best=trials[best], trials=trials)
+    run.finish(best=trials[best], trials=trials, finalist_images=len(few))
     return read_purified(out / PURIFIED)
 
 
 def _ranked(chains: Sequence[Chain], accuracies: Sequence[tuple[float, ...]]) -> list[int]:
     """Places of the chains, the best first."""
     return sorted(range(len(chains)), key=lambda i: (*(-a for a in accuracies[i]), chains[i].steps))
+
+
+def _spread(data: Data, count: int) -> Data:
+    """Evenly spaced images: the first ones of a folder would all be of one class."""
+    count = min(count, len(data))
+    return data.take(torch.arange(count) * len(data) // count)
 
 
 def unseen(data: Data, trained: Mapping[str, Mapping[str, Any]], count: int, seed: int) -> Data:

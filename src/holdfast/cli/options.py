@@ -17,6 +17,22 @@ class Numbers(tuple[float, ...]):
         return cls(float(part) for part in _parts(value))
 
 
+class Counts(tuple[int, ...]):
+    """Whole numbers between commas; in YAML also a list."""
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self))
+
+    @classmethod
+    def of(cls, value: object) -> "Counts":
+        """From what the command line or YAML gives."""
+        parts = _parts(value)
+        for part in parts:
+            if not part.strip().isdecimal():
+                raise ValueError(f"{part!r} is no whole number")
+        return cls(map(int, parts))
+
+
 class Words(tuple[str, ...]):
     """Words between commas; commas within parentheses do not count; in YAML also a list."""
 
@@ -42,5 +58,5 @@ def _parts(value: object) -> list[str]:
     return parts
 
 
-for kind in (Numbers, Words):
+for kind in (Numbers, Counts, Words):
     register_type(kind, serializer=list, deserializer=kind.of)
