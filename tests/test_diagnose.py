@@ -13,6 +13,8 @@ from holdfast.diagnose import purification
 from holdfast.diagnose.purification import CLEAN
 from holdfast.errors import InputError, ModelError
 from holdfast.files import read_json, read_tensors
+from holdfast.models import Architecture
+from holdfast.models.checkpoint import save_model
 from holdfast.models.purified import PURIFIED, save_purified
 from holdfast.report import figures
 from holdfast.threat import Linf
@@ -82,9 +84,9 @@ def test_a_strip_shows_every_picture_with_its_caption():
 
 def test_from_the_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    for name in ("malade", "mala"):
+    for name, alpha in (("malade", 0.02), ("mala", 0.09)):
         (tmp_path / name).mkdir()
-        layer = MALADE(nn.Identity(), steps=3, alpha=0.02, delta=0.05, sigma=0.3)
+        layer = MALADE(nn.Identity(), steps=3, alpha=alpha, delta=0.05, sigma=0.3)
         save_purified(tmp_path / name / PURIFIED, layer, networks())
     command = ["diagnose", "purification", "--model", "malade,mala", "--image", "3", "--out", "run"]
     options = ["--attack", "pgd(steps=1)", "--eps", "0.1,0.2", "--at", "1,3", "--samples", "2"]
@@ -99,6 +101,14 @@ def test_from_the_command_line(tmp_path, monkeypatch, capsys):
     assert run([*command, *options]) == 0  # drawn again from what is there
     assert (tmp_path / "run" / "traces.svg").read_bytes() == svg
     assert run([*command, *options, "--seed", "1"]) == 2
+    bare = Architecture(name="small", shape=(1, 8, 8), classes=10)
+    save_model(tmp_path / "bare.safetensors", bare.build(), bare)
+    assert run([*command[:-1], "same", *options, "--source", "bare.safetensors"]) == 0
+    pictures = read_tensors(tmp_path / "same" / "traces.safetensors")[0]["images"]
+    assert torch.equal(pictures[:8:4], pictures[8::4])  # the image, and what it became on the way:
+    assert torch.equal(pictures[1:8:4], pictures[9::4])  # attacked once, for both chains
+    apart = read_tensors(tmp_path / "run" / "traces.safetensors")[0]["images"]
+    assert not torch.equal(apart[1:8:4], apart[9::4])
     for wrong, named in (
         (["--variant", "bpd"], "bpda"),
         (["--at", "4"], "3 steps"),

@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from holdfast import data as datasets
-from holdfast.attacks import Attack, variants_of
+from holdfast.attacks import Attack, On, variants_of
 from holdfast.cli import registry
 from holdfast.cli.common import device
-from holdfast.cli.options import Numbers, Words
+from holdfast.cli.options import Counts, Numbers, Words
 from holdfast.diagnose import purification as follow
 from holdfast.diagnose.purification import CLEAN
 from holdfast.errors import InputError, unknown
@@ -35,9 +35,10 @@ def purification(
     image: int = 0,
     attack: str = "pgd(steps=20)",
     variant: str = "bpda-eot",
+    source: str | None = None,
     norm: str = "linf",
     eps: Numbers = Numbers((0.1, 0.2, 0.3)),
-    at: Numbers = Numbers((1, 10, 25)),
+    at: Counts = Counts((1, 10, 25)),
     samples: int = 10,
     seed: int = 0,
     accelerator: str = "auto",
@@ -57,6 +58,8 @@ def purification(
         image: Number of the test image, from 0.
         attack: Attack on it, as of evaluate.
         variant: How it is run: plain (through the chain), bpda, bpda-eot or r.
+        source: Craft the attack on this model instead, such as the classifier behind the chains,
+            whatever the variant: all chains then undo the same attacked image, as in figure 2.
         norm: Norm of the attacker's ball: linf, l2 or l1.
         eps: Sizes of the ball between commas, on the [0, 1] scale.
         at: Steps of the chain to show, between commas.
@@ -71,16 +74,22 @@ def purification(
         raise InputError(f"image is {image}, but {data} has {len(images)} test images.")
     where = device(accelerator)
     models: dict[str, Model] = {name: loading.load(name).to(where) for name in model}
-    attacks = {
-        name: {
-            f"{norm} {size:g}": _variant(
-                registry.attack(attack, registry.threat(norm, size)), network, variant, samples
-            )
-            for size in eps
-        }
-        for name, network in models.items()
+    named = {
+        f"{norm} {size:g}": registry.attack(attack, registry.threat(norm, size)) for size in eps
     }
-    steps = [0, *(int(step) for step in at)]
+    attacks: dict[str, dict[str, Attack]]
+    if source is None:
+        attacks = {
+            name: {size: _variant(one, network, variant, samples) for size, one in named.items()}
+            for name, network in models.items()
+        }
+    else:
+        other = loading.load(source).eval().to(where)
+        crafted: dict[str, Attack] = {
+            size: On(other, one, name=source) for size, one in named.items()
+        }
+        attacks = dict.fromkeys(models, crafted)
+    steps = list(dict.fromkeys((0, *at)))
     record = {
         "model": list(model),
         "model_fingerprint": [fingerprint(network) for network in models.values()],
