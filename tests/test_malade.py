@@ -165,7 +165,7 @@ class TestGradients:
             (grads[checkpointing],) = torch.autograd.grad(out.square().sum(), start)
         assert torch.equal(grads[True], grads[False])
         step = 16 * x.nbytes  # the activations behind the first layer
-        assert step < saved[True] <= 24 * x.nbytes + 2 * step  # the images, and those of one step
+        assert 22 * x.nbytes < saved[True] <= 24 * x.nbytes + 2 * step  # images, and one step's
         assert saved[False] > 20 * step
 
     def test_all_classes_at_once_and_twice(self):

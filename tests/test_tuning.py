@@ -107,7 +107,8 @@ class TestTheSearch:
         labels = rows.drop_duplicates("index").sort_values("index")["label"].tolist()
         assert labels == train.y[[0, 2, 4, 7, 9]].tolist()
 
-    def test_it_does_not_choose_a_chain_that_destroys_the_images(self, tmp_path):
+    @pytest.mark.parametrize("finalists", [1, 2])
+    def test_it_does_not_choose_a_chain_that_destroys_the_images(self, tmp_path, finalists):
         """An untrained denoiser: α = σ² replaces every image by its nonsense, 1e-6 does nothing."""
         made = networks()
         train = datasets.load("digits", "train", limit=24)
@@ -116,7 +117,9 @@ class TestTheSearch:
         with torch.no_grad():
             classifier[-1].bias -= classifier(x).mean(dim=0)  # so that it answers many classes
             y = classifier(x).argmax(dim=1)
-        search = Search(steps=(1,), alpha=(0.09, 1e-6), delta=(0.0,), sigma=0.3, finalists=1)
+        search = Search(
+            steps=(1,), alpha=(0.09, 1e-6), delta=(0.0,), sigma=0.3, finalists=finalists
+        )
         settings, attack = {"model": "run"}, PGD(Linf(1e-6), steps=1)
         data = Data.of(x, y)
         model = tune_malade(made, data, search, attack, PROTOCOL, settings, tmp_path / "run")
