@@ -136,7 +136,7 @@ ATTACKS = [
     ),
     AttackCase(
         "OnMeanScore",
-        lambda t: attacks.OnMeanScore(attacks.Square(t, queries=6, early_stop=False), samples=2),
+        lambda t: attacks.OnMeanScore(attacks.Square(t, queries=12, early_stop=False), samples=2),
         exact_on_linear=False,
         norms=("linf", "l2"),
     ),

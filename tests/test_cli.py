@@ -400,7 +400,7 @@ def test_the_record_of_an_attack_is_the_same_in_every_process(name):
 
 
 def test_every_attack_of_the_library_has_a_name():
-    made_of_attacks = {"Restarts", "EachTarget", "Then", "Worst", "BPDA"}
+    made_of_attacks = {"Restarts", "EachTarget", "Then", "Worst", "BPDA", "OnMeanScore"}
     presets = {
         getattr(holdfast.attacks, case.name) for case in ATTACKS if case.name not in made_of_attacks
     }
