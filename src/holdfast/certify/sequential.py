@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import betaln, xlog1py, xlogy
 
 from holdfast.certify.bound import Array, Bound, proven
-from holdfast.certify.intervals import Limits, check_confidence, lower_limit
+from holdfast.certify.intervals import Limits, check_confidence, lower_limit, upper_limit
 from holdfast.certify.sampling import Counts, Sampling, choose
 from holdfast.errors import InputError
 from holdfast.random import Stream
@@ -26,6 +26,9 @@ Settled = NDArray[np.bool_]
 
 #: The mixture's Beta(a, b): half of its mass lies above 0.999, where the votes are that certify.
 _A, _B = 1.0, 0.1
+
+#: The chance at one look of giving an image up that drawing to the end would have proven.
+_RESIGNATION = 0.05
 
 _FIRST_LOOK, _GROWTH = 16, 1.2
 
@@ -87,15 +90,15 @@ class Sequential:
     def hope(self, sampling: Sampling) -> tuple[Array, Array]:
         """(N,) proven lower limits, and (N,) those that drawing to the end can be hoped to prove.
 
-        The hope is that the further draws come at the upper limit, and with luck beyond it by two
-        deviations. It only decides when to give up, so nothing false follows if it is too small.
+        The hope is that the further draws come at a limit above which the probability hardly is.
+        It only decides when to give up, so nothing false follows if it is too small.
         """
         if self.most is None:
             raise InputError("say by most how many draws there may be at the most.")
-        lower, upper = self.ends(sampling)
+        lower, _ = self.ends(sampling)
+        upper = upper_limit(_votes(sampling), sampling.n, _RESIGNATION)
         left = self.most - sampling.n
-        luck = upper * left + 2 * np.sqrt(upper * (1 - upper) * left)
-        votes = _votes(sampling) + np.minimum(luck, left).astype(np.int64)
+        votes = _votes(sampling) + np.floor(upper * left).astype(np.int64)
         end = np.full_like(votes, self.most)
         return lower, np.maximum(lower, lower_limit(votes, end, self.error))
 
