@@ -6,7 +6,9 @@
 Both procedures certify the same images at the same confidence, with Cohen's bound; the fixed one is
 Cohen et al.'s. Printed are certified accuracy at every radius of the grid, the largest difference,
 and how many times fewer votes were drawn. With --toy the network is replaced by images whose
-probability is known, spread as on a trained network, and nothing is run on pixels.
+probability is known, spread as on a trained network, and nothing is run on pixels. With --again the
+probabilities are the shares of votes of a run with fixed n, and all votes are drawn anew, many
+times: one run on 200 images says little about the next.
 """
 
 import argparse
@@ -51,13 +53,24 @@ def on_network(a: argparse.Namespace) -> dict[str, tuple[list[tuple[float, float
     return found
 
 
-def on_toy(a: argparse.Namespace) -> dict[str, tuple[list[tuple[float, float]], float]]:
-    """The right class has 0.3 in 3 % of the images, and up to 1 - 5e-6 in the others."""
-    rng = np.random.default_rng(0)
-    p = 1 - 0.5 * 10 ** -rng.uniform(0, 5, size=a.images)
-    p[: max(1, a.images * 3 // 100)] = 0.3
+def probabilities(a: argparse.Namespace) -> np.ndarray:
+    """Of the right class, on every image: 0.3 in 3 % of them, up to 1 - 5e-6 in the others."""
+    if a.again is None:
+        p = 1 - 0.5 * 10 ** -np.random.default_rng(0).uniform(0, 5, size=a.images)
+        p[: max(1, a.images * 3 // 100)] = 0.3
+        return p
+    rows = pd.read_csv(a.again / "rows.csv", usecols=["votes", "label"])
+    votes = [dict(pair.split(":") for pair in row.split()) for row in rows["votes"]]
+    right = [int(of.get(str(y), 0)) for of, y in zip(votes, rows["label"], strict=True)]
+    drawn = [sum(map(int, of.values())) for of in votes]
+    return np.array(right) / np.array(drawn)
+
+
+def on_toy(
+    a: argparse.Namespace, p: np.ndarray, rng: np.random.Generator
+) -> dict[str, tuple[list[tuple[float, float]], float]]:
     choice = rng.binomial(a.n0, p)
-    fixed = rng.binomial(a.n, p)
+    every = np.arange(len(p))
 
     def sampling(votes: np.ndarray, n: int, of: np.ndarray) -> Sampling:
         return Sampling(
@@ -71,10 +84,9 @@ def on_toy(a: argparse.Namespace) -> dict[str, tuple[list[tuple[float, float]], 
         rows = pd.DataFrame({"prediction": found.prediction, "label": 0, "radius": found.radius})
         return certified_curve(rows)
 
-    every = np.arange(a.images)
     limits = Sequential(a.confidence, most=a.n)
     settled = answered([AtLeast(tuple(a.radii))], limits, [cohen_radius], a.sigma)
-    votes, drawn, going = np.zeros_like(fixed), np.zeros_like(fixed), every
+    votes, drawn, going = np.zeros_like(every), np.zeros_like(every), every
     for first, last in looks(a.n):
         votes[going] += rng.binomial(last - first, p[going])
         drawn[going] = last
@@ -82,6 +94,7 @@ def on_toy(a: argparse.Namespace) -> dict[str, tuple[list[tuple[float, float]], 
     stopped = Sampling(
         np.stack([votes, drawn - votes], axis=1), None, np.stack([choice, a.n0 - choice], axis=1)
     )
+    fixed = votes + rng.binomial(a.n - drawn, p)  # goes on with the same votes, as on a network
     return {
         "two-sample": (
             curve(sampling(fixed, a.n, every), TwoSample(a.confidence)),
@@ -91,10 +104,26 @@ def on_toy(a: argparse.Namespace) -> dict[str, tuple[list[tuple[float, float]], 
     }
 
 
+def repeated(a: argparse.Namespace) -> None:
+    """Print how the saving and the largest difference spread over many runs."""
+    p, saved, gaps = probabilities(a), [], []
+    for seed in range(a.repeat):
+        found = on_toy(a, p, np.random.default_rng(seed))
+        (fixed, most), (stopped, drawn) = found["two-sample"], found["sequential"]
+        saved.append(most / drawn)
+        gaps.append(max(abs(accuracy_at(fixed, r) - accuracy_at(stopped, r)) for r in a.radii))
+    points = 100 * np.array(gaps)
+    print(f"{a.repeat} runs on {len(p)} images: {np.mean(saved):.2f} times fewer votes")
+    print(f"({min(saved):.2f} to {max(saved):.2f}); largest difference {points.mean():.2f} points")
+    print(f"on average, at most 0.5 in {100 * (points < 0.5 + 1e-9).mean():.0f} % of the runs")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model")
     parser.add_argument("--toy", action="store_true")
+    parser.add_argument("--again", type=Path, help="folder of a run with fixed n")
+    parser.add_argument("--repeat", type=int, default=40, help="runs with --again")
     parser.add_argument("--data", default="mnist")
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--images", type=int, default=200)
@@ -107,10 +136,13 @@ def main() -> None:
     parser.add_argument("--accelerator", default="auto")
     parser.add_argument("--out", type=Path, help="folder of the two runs, which resume")
     a = parser.parse_args()
-    if not a.toy and a.model is None:
-        parser.error("give --model, or --toy")
+    if not a.toy and a.model is None and a.again is None:
+        parser.error("give --model, --toy or --again")
     a.radii = a.radii or [round(a.sigma * k / 2, 6) for k in range(1, 7)]
-    found = on_toy(a) if a.toy else on_network(a)
+    if a.again:
+        repeated(a)
+        return
+    found = on_toy(a, probabilities(a), np.random.default_rng(1)) if a.toy else on_network(a)
     (fixed, most), (stopped, drawn) = found["two-sample"], found["sequential"]
     print(f"{'radius':>8}  {'n = ' + str(a.n):>12}  sequential")
     gaps = []

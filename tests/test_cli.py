@@ -12,18 +12,22 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from torch import nn
 
 import holdfast
 from holdfast.cli import registry
 from holdfast.cli.main import COMMANDS, run
 from holdfast.cli.options import Numbers, Words
+from holdfast.defenses import MALADE
 from holdfast.errors import InputError, UnknownNameError
 from holdfast.models import Architecture
 from holdfast.models.checkpoint import save_model
+from holdfast.models.purified import PURIFIED, save_purified
 from holdfast.threat import L2, Linf
 from holdfast.training import TRADES, Adversarial, DeepDefense, Stability, Standard
 from holdfast.training.drawn import half_normal
 from tests.cases import ATTACKS
+from tests.test_tuning import networks
 
 
 @pytest.fixture
@@ -531,6 +535,19 @@ def test_a_source_crafts_and_the_target_is_scored(place, capsys):
     assert code(*target, "--source", "mine:good,net.safetensors") == 0
     assert code(*target, "--source", "mine:god") == 2
     assert "god" in capsys.readouterr().err
+
+
+def test_a_purified_source_is_attacked_by_all_that_it_calls_for(place, capsys):
+    """Else what transfers from it would be judged by one draw of a chain's gradient."""
+    Path("malade").mkdir()
+    layer = MALADE(nn.Identity(), steps=2, alpha=0.02, delta=0.05, sigma=0.3)
+    save_purified(Path("malade") / PURIFIED, layer, networks())
+    target = (*EVALUATE, "--model", "net.safetensors", "--eps", "0.2", "--json")
+    crafted = ("--source", "malade", "--attacks", "pgd(steps=2)", "--samples", "2", "--votes", "3")
+    assert code(*target, *crafted) == 0
+    cells = json.loads(capsys.readouterr().out)["cells"]
+    variants = ["pgd, bpda", "pgd, bpda-eot", "pgd", "pgd, r"]
+    assert [cell["attack"].replace("(steps=2)", "") for cell in cells] == variants
 
 
 def test_the_smallest_perturbation_and_the_suite(place, capsys):

@@ -20,9 +20,9 @@ from holdfast.certify import (
 )
 from holdfast.certify.sequential import (
     answered,
-    confidence_sequence,
     log_martingale,
     looks,
+    lower_sequence,
 )
 from holdfast.errors import InputError
 from tests.toys import images, small_network
@@ -62,22 +62,30 @@ class TestGuarantee:
             )
             assert mean == pytest.approx(1, rel=1e-9)
 
+    @pytest.mark.parametrize("p", [0.2, 0.9])
+    def test_against_a_weaker_class_it_falls(self, p):
+        """The claim is "q or less": with p below q the mean is below 1, and falls with n."""
+        means = [
+            stats.binom.pmf(np.arange(n + 1), n, p)
+            @ np.exp(log_martingale(np.arange(n + 1), np.array(n), np.array(p + 0.05)))
+            for n in (1, 5, 40)
+        ]
+        assert 1 > means[0] > means[1] > means[2]
+
     @settings(max_examples=40)
     @given(n=st.integers(1, 10_000), share=st.floats(0, 1), q=st.floats(1e-6, 1 - 1e-6))
-    def test_the_ends_are_where_the_martingale_crosses(self, n, share, q):
+    def test_the_limit_is_where_the_martingale_crosses(self, n, share, q):
         votes = np.array([round(share * n)])
-        (lower,), (upper,) = confidence_sequence(votes, np.array([n]), ERROR)
-        assert 0 <= lower <= votes[0] / n <= upper <= 1
-        inside = log_martingale(votes, np.array([n]), np.array([q]))[0] < np.log(1 / ERROR)
-        if not inside:
-            assert q <= lower + 1e-9 or q >= upper - 1e-9
-        elif abs(q - lower) > 1e-9 and abs(q - upper) > 1e-9:
-            assert lower < q < upper
+        (lower,) = lower_sequence(votes, np.array([n]), ERROR)
+        assert 0 <= lower <= votes[0] / n
+        refuted = log_martingale(votes, np.array([n]), np.array([q]))[0] >= np.log(1 / ERROR)
+        if abs(q - lower) > 1e-9:
+            assert refuted == (q < lower)
 
     def test_it_costs_little_over_a_fixed_number(self):
         """When all votes agree, at most a third more draws prove the same limit."""
         for n in (100, 1000, 100_000):
-            (lower,), _ = confidence_sequence(np.array([n]), np.array([n]), 0.001)
+            (lower,) = lower_sequence(np.array([n]), np.array([n]), 0.001)
             assert np.log(0.001) / np.log(lower) > n / 1.34
 
 
@@ -85,8 +93,8 @@ class TestTheEnd:
     def test_there_the_limit_is_nearly_that_of_a_fixed_number(self):
         votes, n = np.array([950]), 1000
         _, (p1,), _ = Sequential(1 - ERROR, most=n)(_two(votes, np.array([n])))
-        assert p1 == pytest.approx(stats.beta.ppf(ERROR / 2, 950, 51))
-        (before,), _ = confidence_sequence(votes, np.array([n]), ERROR / 2)
+        assert p1 == pytest.approx(stats.beta.ppf(0.75 * ERROR, 950, 51))
+        (before,) = lower_sequence(votes, np.array([n]), 0.25 * ERROR)
         assert before < p1
 
     def test_an_adversary_gains_nothing_from_it(self):
@@ -101,7 +109,7 @@ class TestTheEnd:
     def test_hope_is_what_the_end_can_bring(self):
         limits = Sequential(1 - ERROR, most=100)
         (lower,), (hoped,) = limits.hope(_two(np.array([20]), np.array([20])))
-        assert lower < hoped == pytest.approx((ERROR / 2) ** (1 / 100))
+        assert lower < hoped == pytest.approx((0.75 * ERROR) ** (1 / 100))
         (lower,), (hoped,) = limits.hope(_two(np.array([80]), np.array([100])))
         assert lower == hoped
         with pytest.raises(InputError, match="most"):

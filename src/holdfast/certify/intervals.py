@@ -162,7 +162,7 @@ def lower_limit(successes: Counts, trials: Counts, error: float) -> Array:
     return np.where(successes > 0, limit, 0.0)
 
 
-def upper_limit(successes: Counts, trials: Counts, error: float) -> Array:
+def upper_limit(successes: Counts, trials: Counts, error: float | Array) -> Array:
     """The share that lies above the true one with probability at least 1 - error."""
     limit = beta.isf(error, successes + 1, np.maximum(trials - successes, 1))
     return np.where(successes < trials, limit, 1.0)

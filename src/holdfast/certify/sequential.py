@@ -12,7 +12,8 @@ from typing import ClassVar, Protocol, runtime_checkable
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import betaln, xlog1py, xlogy
+from scipy.special import logsumexp, xlog1py, xlogy
+from scipy.stats import norm
 
 from holdfast.certify.bound import Array, Bound, proven
 from holdfast.certify.intervals import Limits, check_confidence, lower_limit, upper_limit
@@ -24,40 +25,48 @@ from holdfast.votes import take_votes
 
 Settled = NDArray[np.bool_]
 
-#: The mixture's Beta(a, b): half of its mass lies above 0.999, where the votes are that certify.
-_A, _B = 1.0, 0.1
+#: The shares t_j, of which the mixture takes the mean.
+_SHARES = np.array([0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.97])
+
+#: Of the error, the part that is kept for the limit at the last draw.
+_AT_END = 0.75
 
 #: The chance at one look of giving an image up that drawing to the end would have proven.
-_RESIGNATION = 0.05
+_RESIGNATION = 0.01
 
-_FIRST_LOOK, _GROWTH = 16, 1.2
+#: From one look to the next: this share more draws, and at least so many.
+_GROWTH, _LEAST = 0.05, 16
 
 
 @dataclass(frozen=True)
 class Sequential:
-    """Limits of the chosen class's probability that hold after every draw at once.
+    """Lower limits of the chosen class's probability that hold after every draw at once.
 
-    n0 draws choose the class. Had each of its k votes in n further draws probability q, then
+    n0 draws choose the class. It then has k of n further votes. Against the claim that a vote's
+    probability is q or less, bet on its being p_j with 1 - p_j = t_j (1 - q), the other votes
+    being only a share t_j as likely. The mean over some t_j in [0, 1) of the likelihood ratios,
 
-        M_n(q) = ∫ p^k (1 - p)^(n-k) dBeta(p; a, b) / (q^k (1 - q)^(n-k))
-               = B(a + k, b + n - k) / B(a, b) / (q^k (1 - q)^(n-k))
+        M_n(q) = mean_j (p_j / q)^k t_j^(n-k),
 
-    would be a nonnegative martingale of mean 1, which ever reaches 1 / error with probability at
-    most ``error`` = 1 - confidence (Ville's inequality). The q for which it stays below form an
-    interval [lower, upper], and with probability at least ``confidence`` the true probability lies
-    in it at every n. p1 is the lower end, and p2 = 1 - p1. When all n votes agree p1 is about
-    (n^-b error)^(1/n); a fixed n allows error^(1/n).
+    is a nonnegative supermartingale of mean 1 or less whenever the claim is true, so that it ever
+    reaches 1 / error with probability at most ``error`` (Ville's inequality). It falls with q. p1
+    is where it crosses 1 / error, and p2 = 1 - p1: with probability at least ``confidence`` all
+    true, whenever one stops. When all n votes agree p1 is about (error / 7)^(1/n), of 7 shares; a
+    fixed n allows error^(1/n).
+
+    With ``most`` draws the last of them has a limit of its own, Clopper and Pearson's, for which
+    three quarters of the error are kept.
 
     Attributes:
-        confidence: of both ends and all n together, in (0, 1).
+        confidence: of all n together, in (0, 1).
+        most: draws at which sampling ends, if it has not before; None if it may go on for ever.
 
     Reference:
-        Ville 1939; Robbins, "Statistical methods related to the law of the iterated logarithm",
-        1970; Howard, Ramdas, McAuliffe and Sekhon, "Time-uniform, nonparametric, nonasymptotic
-        confidence sequences", 2021. As a bet against q: Waudby-Smith and Ramdas, "Estimating means
-        of bounded random variables by betting", 2024. In randomized smoothing: Voráček,
-        "Treatment of statistical estimation problems in randomized smoothing", 2024, which uses
-        other sequences.
+        Ville 1939; Wald, "Sequential tests of statistical hypotheses", 1945; Robbins, "Statistical
+        methods related to the law of the iterated logarithm", 1970. As bets: Waudby-Smith and
+        Ramdas, "Estimating means of bounded random variables by betting", 2024. In randomized
+        smoothing: Voráček, "Treatment of statistical estimation problems in randomized smoothing",
+        2024, which uses other sequences.
     """
 
     confidence: float
@@ -69,64 +78,59 @@ class Sequential:
     def __post_init__(self) -> None:
         check_confidence(self.confidence)
 
-    @property
-    def error(self) -> float:
-        """Of the sequence, and of the limit at the end."""
-        return (1 - self.confidence) / (1 if self.most is None else 2)
-
     def __call__(self, sampling: Sampling) -> Limits:
         """The limits for every image."""
-        lower, _ = self.ends(sampling)
+        lower = self.lower(_votes(sampling), sampling.n)
         return Limits(_chosen(sampling), lower, 1 - lower)
 
-    def ends(self, sampling: Sampling) -> tuple[Array, Array]:
-        """(N,) lower and (N,) upper limits of the chosen class's probability, both at once."""
-        votes, n = _votes(sampling), sampling.n
-        lower, upper = confidence_sequence(votes, n, self.error)
-        ended = np.zeros(len(n), dtype=bool) if self.most is None else n == self.most
-        at_end = np.maximum(lower, lower_limit(votes, n, self.error))
-        return np.where(ended, at_end, lower), upper
+    def lower(self, votes: Counts, n: Counts) -> Array:
+        """(N,) lower limits of the probability of a class that has (N,) ``votes`` of ``n``."""
+        if self.most is None:
+            return lower_sequence(votes, n, 1 - self.confidence)
+        going = lower_sequence(votes, n, (1 - _AT_END) * (1 - self.confidence))
+        return np.where(n == self.most, np.maximum(going, self._at_end(votes, n)), going)
 
     def hope(self, sampling: Sampling) -> tuple[Array, Array]:
         """(N,) proven lower limits, and (N,) those that drawing to the end can be hoped to prove.
 
-        The hope is that the further draws come at a limit above which the probability hardly is.
-        It only decides when to give up, so nothing false follows if it is too small.
+        The hope is for as many of the ``left`` draws as come with a chance of about 1 %: their
+        share's limit is a one-sided confidence limit at z, widened to z √(most / left) since they
+        vary too. It only decides when to give up; nothing false follows if it is too small.
         """
         if self.most is None:
             raise InputError("say by most how many draws there may be at the most.")
-        lower, _ = self.ends(sampling)
-        upper = upper_limit(_votes(sampling), sampling.n, _RESIGNATION)
-        left = self.most - sampling.n
-        votes = _votes(sampling) + np.floor(upper * left).astype(np.int64)
-        end = np.full_like(votes, self.most)
-        return lower, np.maximum(lower, lower_limit(votes, end, self.error))
+        votes, n = _votes(sampling), sampling.n
+        lower, left = self.lower(votes, n), np.maximum(self.most - n, 1)
+        chance = norm.sf(norm.isf(_RESIGNATION) * np.sqrt(self.most / left))
+        further = np.floor(upper_limit(votes, n, chance) * (self.most - n)).astype(np.int64)
+        end = self._at_end(votes + further, np.full_like(votes, self.most))
+        return lower, np.maximum(lower, end)
+
+    def _at_end(self, votes: Counts, n: Counts) -> Array:
+        return lower_limit(votes, n, _AT_END * (1 - self.confidence))
 
 
 def log_martingale(votes: Counts, n: Counts, q: Array) -> Array:
     """Log M_n(q) of `Sequential`, elementwise."""
-    mixed = betaln(_A + votes, _B + n - votes) - betaln(_A, _B)
-    return mixed - xlogy(votes, q) - xlog1py(n - votes, -q)
+    t = _SHARES.reshape(-1, *[1] * np.broadcast(votes, n, q).ndim)
+    ratios = xlog1py(votes, -t * (1 - q)) - xlogy(votes, q) + xlogy(n - votes, t)
+    return np.asarray(logsumexp(ratios, axis=0) - np.log(len(_SHARES)))
 
 
-def confidence_sequence(votes: Counts, n: Counts, error: float) -> tuple[Array, Array]:
-    """The interval of the q with M_n(q) < 1 / error, widened by less than its rounding.
+def lower_sequence(votes: Counts, n: Counts, error: float) -> Array:
+    """(N,) the largest q with M_n(q) >= 1 / error, or less by no more than rounding.
 
-    As a function of q, M_n falls until q = k / n and rises from there on, so each end is found by
-    bisection; of its last bracket the outer side is returned.
+    M_n falls with q, and is at most 1 from q = k / n on.
     """
     # Many images have the same votes.
     pairs, place = np.unique(np.stack([votes, n]), axis=1, return_inverse=True)
-    (votes, n), place = pairs, place.ravel()
-    ends = []
-    for extreme in (0.0, 1.0):
-        outside, inside = np.full(len(n), extreme), votes / n
-        for _ in range(60):
-            middle = (outside + inside) / 2
-            out = log_martingale(votes, n, middle) >= -np.log(error)
-            outside, inside = np.where(out, middle, outside), np.where(out, inside, middle)
-        ends.append(outside[place])
-    return ends[0], ends[1]
+    votes, n = pairs
+    outside, inside = np.zeros(len(n)), votes / n
+    for _ in range(60):
+        middle = (outside + inside) / 2
+        out = log_martingale(votes, n, middle) >= -np.log(error)
+        outside, inside = np.where(out, middle, outside), np.where(out, inside, middle)
+    return outside[place.ravel()]
 
 
 @runtime_checkable
@@ -243,10 +247,11 @@ def sample_until(
 
 def looks(n: int) -> Iterator[tuple[int, int]]:
     """The draws between one look at the votes and the next, ever more of them: (first, last)."""
-    first, last = 0, min(_FIRST_LOOK, n)
+    first = 0
     while first < n:
+        last = min(first + max(int(_GROWTH * first), _LEAST), n)
         yield first, last
-        first, last = last, min(int(np.ceil(_GROWTH * last)), n)
+        first = last
 
 
 def _chosen(sampling: Sampling) -> Counts:

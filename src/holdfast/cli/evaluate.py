@@ -10,6 +10,7 @@ from torch import nn
 
 from holdfast import data as datasets
 from holdfast.attacks import Attack, On
+from holdfast.attacks.adaptive import adaptive
 from holdfast.certify.certify import named_noise
 from holdfast.cli import registry
 from holdfast.cli.common import device, percent, print_json, print_table
@@ -63,7 +64,8 @@ def evaluate(
         eps: Sizes of the ball between commas, on the [0, 1] scale; inf for no limit, with attacks
             that look for the smallest perturbation.
         source: Craft the attacks on this model instead, a black box attack by transfer; several
-            between commas are attacked together, through the mean of their probabilities.
+            between commas are attacked together, through the mean of their probabilities. Every
+            variant that the source calls for has a line of its own.
         sigma: Put noise of this deviation in front of the model and let votes decide, as the
             classifier that certify certifies; without it the model itself is attacked.
         noise: gaussian or laplace on the image, or first-layer, Gaussian behind the first layer.
@@ -111,7 +113,7 @@ def evaluate(
         network = family.around(network, sigma, images.shape).model
     network = network.to(device(accelerator))
     if source:
-        named = _on(source, named, device(accelerator))
+        named = _on(source, named, device(accelerator), samples=samples, votes=votes)
     settings = {"model": model, "data": data, "limit": limit}
     if threshold is not None:
         settings["model"] = f"{model} binarised at {binarise:g}"
@@ -146,9 +148,16 @@ def _parts(cell: Mapping[str, Any]) -> str:
 
 
 def _on(
-    source: Words, named: list[tuple[str, Attack]], where: torch.device
+    source: Words, named: list[tuple[str, Attack]], where: torch.device, *, samples: int, votes: int
 ) -> list[tuple[str, Attack]]:
-    """The attacks crafted on one model, or on several at once."""
+    """The attacks crafted on one model, or on several at once; each as that model calls for."""
     models = [loading.load(one).eval().to(where) for one in source]
     crafted_on = models[0] if len(models) == 1 else Ensemble(*models).eval()
-    return [(name, On(crafted_on, attack, name=str(source))) for name, attack in named]
+    return [
+        (
+            name if variant == "plain" else f"{name}, {variant}",
+            On(crafted_on, made, name=str(source)),
+        )
+        for name, attack in named
+        for variant, made in adaptive(attack, crafted_on, samples=samples, votes=votes).items()
+    ]
