@@ -128,19 +128,25 @@ class TestAPlantedWeakness:
         assert cascade.parts["bpda"] > 9
 
 
-class Leans(nn.Module):
-    """Answers 1 with the first pixel's probability, and 0 otherwise."""
+class Coin(nn.Module):
+    """Answers 1 with a chance that the first pixel decides, and 0 otherwise."""
 
     stochastic = True
 
-    def __init__(self):
+    def __init__(self, chance):
         super().__init__()
+        self.chance = chance
         self.eval()
 
     def forward(self, x):
         pixel = x.flatten(1)[:, :1]
-        one = (layer_uniform(pixel) < pixel).to(x.dtype)
+        one = (layer_uniform(pixel) < self.chance(pixel)).to(x.dtype)
         return torch.cat([0.5 + 0 * pixel, one + 0 * pixel], dim=1)
+
+
+LEANS = Coin(lambda pixel: pixel)
+#: 1 by mistake once in 20 draws, and always where the first pixel is above 0.5.
+ERRS = Coin(lambda pixel: torch.where(pixel > 0.5, 1.0, 0.05))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +164,7 @@ def test_one_chain_for_each_prediction_and_yet_luck_does_not_end_the_cascade():
     """Image one fools 3 draws in 10, the other 9: a single draw would often stop at the first."""
     parts = tuple(Sets(threat=Linf(1.0), value=value) for value in (0.3, 0.9))
     x, y = torch.zeros(300, 1, 1, 1), torch.zeros(300, dtype=torch.int64)
-    found = evaluate(Leans(), x, y, {"both": Worst(parts)}, protocol=Protocol(votes=1))
+    found = evaluate(LEANS, x, y, {"both": Worst(parts)}, protocol=Protocol(votes=1))
     assert found.cells[0]["robust_accuracy"] < 0.2  # 0.1, but 0.28 by single draws
     assert found.cells[0]["broken_by"][repr(parts[1])] > 250
 
@@ -180,21 +186,6 @@ def test_a_purifier_that_forgets_to_say_that_it_draws_is_attacked_all_the_same()
     assert named == ["fgsm, bpda", "fgsm, bpda-eot", "fgsm, plain", "fgsm, r"]
 
 
-class Errs(nn.Module):
-    """Answers 1 by mistake once in 20 draws, and always where the first pixel is above 0.5."""
-
-    stochastic = True
-
-    def __init__(self):
-        super().__init__()
-        self.eval()
-
-    def forward(self, x):
-        pixel = x.flatten(1)[:, :1]
-        one = (layer_uniform(pixel) < 0.05) | (pixel > 0.5)
-        return torch.cat([0.5 + 0 * pixel, one.to(x.dtype)], dim=1)
-
-
 @pytest.mark.parametrize(
     "attack",
     [
@@ -205,11 +196,11 @@ class Errs(nn.Module):
 )
 def test_what_sees_answers_alone_is_not_deceived_by_luck(attack):
     x, y = torch.zeros(20, 1, 1, 2), torch.zeros(20, dtype=torch.int64)
-    alone = attack(Errs(), x, y)
+    alone = attack(ERRS, x, y)
     assert (alone[:, 0, 0, 0] <= 0.5).float().mean() > 0.4  # kept what luck had fooled
-    (found,) = adaptive(attack, Errs(), samples=9).values()
+    (found,) = adaptive(attack, ERRS, samples=9).values()
     assert isinstance(found, OnMeanScore)
-    assert (found(Errs(), x, y)[:, 0, 0, 0] > 0.5).float().mean() > 0.9
+    assert (found(ERRS, x, y)[:, 0, 0, 0] > 0.5).float().mean() > 0.9
 
 
 @pytest.mark.parametrize("attack", [Square(Linf(0.1)), SaltAndPepper(L2(1.0)), Boundary(L2(1.0))])
