@@ -11,13 +11,20 @@ from holdfast.attacks import FGSM, PGD
 from holdfast.certification import Certification, certify_data
 from holdfast.data import Data
 from holdfast.defenses import GaussianNoise
-from holdfast.errors import ContradictionError, InputError, MissingFileError, OutputError
-from holdfast.evaluation import Protocol, evaluate_data
+from holdfast.errors import (
+    ContradictionError,
+    DamagedFileError,
+    InputError,
+    MissingFileError,
+    OutputError,
+)
+from holdfast.evaluation import Protocol, evaluate, evaluate_data
 from holdfast.files import read_json
 from holdfast.report.figures import floor_and_ceiling
 from holdfast.report.page import build
 from holdfast.report.subjects import read_subjects
 from holdfast.report.tables import floor
+from holdfast.results import Run
 from holdfast.threat import L2, Linf
 from tests.toys import images, small_network
 
@@ -237,8 +244,20 @@ def test_every_certificate_that_holds_is_held_against_the_attacks(tmp_path):
 
 
 def _rewrite(run, change):
+    """Another run, as if it had found these rows."""
     rows = change(pd.read_csv(run / "rows.csv"))
     rows.to_csv(run / "rows.csv", index=False)
+    about = read_json(run / "run.json")
+    Run(run, about["kind"], about["settings"]).finish()
+
+
+def test_changed_rows_are_not_reported(tmp_path):
+    x, y = images(3), torch.zeros(3, dtype=torch.int64)
+    evaluate(small_network(), x, y, {"fgsm": FGSM(Linf(0.1))}, out=tmp_path / "run")
+    rows = tmp_path / "run" / "rows.csv"
+    rows.write_text(rows.read_text().replace("0.1", "0.2"))
+    with pytest.raises(DamagedFileError, match=r"rows\.csv is not what the run wrote"):
+        build([tmp_path / "run"], tmp_path / "report")
 
 
 def test_long_legends_leave_the_plot_its_size():

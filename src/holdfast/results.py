@@ -77,6 +77,9 @@ class Run:
 
     def finish(self, **results: Any) -> None:
         """Record the results, as JSON can hold them, and that the run is complete."""
+        rows = self.path / _ROWS
+        if rows.exists():
+            results["rows_sha256"] = _digest(rows.read_bytes())
         about = {**read_about(self.path), **results, "complete": True, "finished": _now()}
         write_json(self.path / _ABOUT, about)
 
@@ -167,8 +170,19 @@ def read_about(path: Path) -> dict[str, Any]:
 
 
 def read_rows(path: Path) -> pd.DataFrame:
-    """All rows that a run has written so far, every number as it was."""
+    """All rows that a run has written so far, every number as it was.
+
+    Raises:
+        MissingFileError: if there are none.
+        DamagedFileError: if a file cannot be read, or is not what a finished run wrote.
+    """
     whole = path / _ROWS
+    written = read_about(path).get("rows_sha256") if whole.exists() else None
+    if written is not None and _digest(whole.read_bytes()) != written:
+        raise DamagedFileError(
+            f"{whole} is not what the run wrote: put its copy back, or repeat the run with another "
+            "--out."
+        )
     files = [whole] if whole.exists() else sorted((path / _CHUNKS).glob("*.csv"))
     if not files:
         raise MissingFileError(f"{path} holds no rows.")
