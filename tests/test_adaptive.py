@@ -373,6 +373,20 @@ class TestWorst:
             assert Vote(small_network(), 3)(images(2)).sum(dim=1).tolist() == [3, 3]
 
 
+def test_the_penalty_is_taken_off_the_goal():
+    """The attacker ascends CE - λ ‖r(x) - x‖² (MALADE 2.1.2): images that r changes pay for it."""
+    network, x = small_network(), images(4)
+    y = network(x).argmax(dim=1)
+    goal = Minus(goals.cross_entropy, 3.0, goals.reconstruction_error(lambda x: 0.5 * x))
+    value, reached = goal(network, x, y)(x)
+    bare = nn.functional.cross_entropy(network(x), y, reduction="none")
+    assert torch.allclose(value, bare - 3.0 * (0.5 * x).flatten(1).square().sum(dim=1))
+    assert not reached.any()
+    heavy = Minus(goals.cross_entropy, 1e3, goals.reconstruction_error(lambda x: 0.5 * x))
+    paid = PGD(Linf(0.1), steps=10, goal=heavy)(network, x, y)
+    assert paid.square().sum() < 0.9 * x.square().sum()  # towards 0, which r leaves alone
+
+
 def test_a_penalty_through_a_stochastic_reconstruction_draws_from_the_stream():
     penalty = goals.reconstruction_error(nn.Sequential(GaussianNoise(0.2)))
     x, y = images(4), torch.zeros(4, dtype=torch.int64)
