@@ -86,6 +86,13 @@ class TestTheSearch:
         assert tensors[0][1] == tensors[1][1]
         assert all(torch.equal(value, tensors[1][0][key]) for key, value in tensors[0][0].items())
 
+    def test_what_is_crafted_on_the_classifier_spends_its_budget(self, tmp_path):
+        """An image that stops where the classifier is first wrong says nothing of a chain."""
+        tuned(tmp_path / "run")
+        made = read_json(tmp_path / "run" / "examples" / "run.json")["settings"]["attack"]
+        assert "early_stop=False" in made
+        assert "early_stop=True" not in made
+
     def test_the_best_is_the_best_of_the_finalists(self, tmp_path):
         model = tuned(tmp_path / "run")
         about = read_json(tmp_path / "run" / "run.json")

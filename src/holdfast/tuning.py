@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from holdfast.attacks import Attack, On
+from holdfast.attacks.transfer import spending
 from holdfast.data import Data
 from holdfast.defenses import MALADE
 from holdfast.errors import InputError
@@ -117,8 +118,8 @@ def tune_malade(
             the work.
         data: images to choose by; part of a training set, never the test set.
         search: which chains.
-        attack: crafted on the bare classifier for all chains, and adapted to the whole for the
-            finalists.
+        attack: crafted on the bare classifier for all chains, without early stopping, and adapted
+            to the whole for the finalists.
         protocol: votes (1 is one chain for each prediction), draws, seed.
         settings: what identifies networks and data, for the record.
         out: the run folder, which a model can then be loaded from.
@@ -157,8 +158,9 @@ def tune_malade(
         )
         return found.cells[0]["robust_accuracy"], found.cells[0]["clean_accuracy"]
 
+    # An image that rests where it has just fooled the classifier is nothing to any chain.
     examples = stored(
-        attack,
+        spending(attack),
         classifier,
         data,
         seed=protocol.seed,
