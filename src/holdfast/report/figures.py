@@ -126,7 +126,8 @@ def certified_accuracy(
         figure, axes = _figure(norm)
         axes.set_ylabel("certified accuracy")
         for place, (label, curve) in enumerate(curves):
-            _floor(axes, curve, _CYCLE[place % len(_CYCLE)], label)
+            rounds, colour = divmod(place, len(_CYCLE))
+            _floor(axes, curve, _CYCLE[colour], label, _DASHES[rounds % len(_DASHES)])
         _mark(axes, marks)
         return _finished(figure, axes)
 
