@@ -19,12 +19,23 @@ from holdfast.certify import (
 )
 from holdfast.certify.bound import round_down
 from holdfast.certify.certify import BOUNDS
+from holdfast.certify.sampling import sample
 from holdfast.defenses import GaussianNoise
 from holdfast.errors import InputError, InputTypeError, ModelError, UnknownNameError
 from holdfast.models import Normalize
+from holdfast.random import Stream
 from holdfast.threat import L2
 from holdfast.votes import Vote
 from tests.toys import Wrapped, images, small_network, two_class
+
+
+def test_the_draws_that_choose_are_none_of_those_that_count():
+    """With the same draws the class would be chosen by the votes that its limit rests on."""
+    x = torch.full((40, 1, 4, 4), 0.5)  # on the boundary
+    model = nn.Sequential(GaussianNoise(1.0), two_class(torch.ones(16), 8.0)).eval()
+    found = sample(model, x, Stream.of(0, torch.arange(40)), n=50, n0=50)
+    apart = np.abs(found.choice - found.counts).sum(axis=1)
+    assert (apart > 0).mean() > 0.7  # all would be 0
 
 
 class TestCertify:

@@ -96,6 +96,8 @@ class TestTheEnd:
         assert p1 == pytest.approx(stats.beta.ppf(0.75 * ERROR, 950, 51))
         (before,) = lower_sequence(votes, np.array([n]), 0.25 * ERROR)
         assert before < p1
+        (going,) = Sequential(1 - ERROR, most=n + 1).lower(votes, np.array([n]))
+        assert going == before  # the two share the error, and need no more than all of it
 
     def test_an_adversary_gains_nothing_from_it(self):
         limits, most = Sequential(1 - ERROR, most=64), 64
