@@ -20,10 +20,10 @@ import numpy as np
 from attack_strength import markdown
 from numpy.random import Generator
 
-from holdfast.certification import Certification
 from holdfast.certify import Sampling, Sequential, certificates
 from holdfast.certify.certify import BOUNDS
 from holdfast.certify.intervals import Interval
+from holdfast.certify.procedure import Certification
 from holdfast.certify.sequential import looks
 from holdfast.metrics import certified
 from holdfast.report.subjects import CertifiedRun, read_subjects

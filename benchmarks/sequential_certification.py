@@ -18,9 +18,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 
-from holdfast.certification import Certification, certify_data
+from holdfast.certification import certify_data
 from holdfast.certify import AtLeast, Sampling, Sequential, TwoSample, certificates, cohen_radius
 from holdfast.certify.intervals import Interval
+from holdfast.certify.procedure import Certification
 from holdfast.certify.sequential import answered, looks
 from holdfast.metrics import accuracy_at, certified_curve
 

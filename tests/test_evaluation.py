@@ -11,9 +11,10 @@ from torch import nn
 import holdfast
 from holdfast import metrics
 from holdfast.attacks import FGSM, PGD, Attack, SecondOrder, Worst
-from holdfast.certification import INTERVALS, Certification, certify_data
+from holdfast.certification import certify_data
 from holdfast.certify import certify
 from holdfast.certify.intervals import share_interval
+from holdfast.certify.procedure import INTERVALS, Certification
 from holdfast.counting import Counted
 from holdfast.data import Data
 from holdfast.defenses import GaussianNoise

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from torch import nn
 
-from holdfast.certification import Certification, certify_data
+from holdfast.certification import certify_data
 from holdfast.certify import certify, renyi_radius
+from holdfast.certify.procedure import Certification
 from holdfast.cli.main import run
 from holdfast.data import Data
 from holdfast.declarations import is_stochastic

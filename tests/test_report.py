@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from holdfast.attacks import FGSM, PGD
-from holdfast.certification import Certification, certify_data
+from holdfast.certification import certify_data
+from holdfast.certify.procedure import Certification
 from holdfast.data import Data
 from holdfast.defenses import GaussianNoise
 from holdfast.errors import (

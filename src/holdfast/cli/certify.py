@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from holdfast import data as datasets
-from holdfast.certification import Certification, certify_data
+from holdfast.certification import certify_data
 from holdfast.certify.bound import round_down
+from holdfast.certify.procedure import Certification
 from holdfast.cli.common import percent, print_json, print_table
 from holdfast.cli.options import Numbers, Words
 from holdfast.errors import InputError

@@ -8,7 +8,8 @@ from torch import nn
 
 from holdfast import data as datasets
 from holdfast.attacks import FGSM, PGD, RFGSM, Attack, SecondOrder
-from holdfast.certification import Certification, certify_data
+from holdfast.certification import certify_data
+from holdfast.certify.procedure import Certification
 from holdfast.cli.common import print_table
 from holdfast.data import Data
 from holdfast.defenses import GaussianNoise

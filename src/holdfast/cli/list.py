@@ -4,8 +4,8 @@ import inspect
 from collections.abc import Mapping
 
 from holdfast import data
-from holdfast.certification import INTERVALS
 from holdfast.certify.certify import BOUNDS
+from holdfast.certify.procedure import INTERVALS
 from holdfast.cli import registry
 from holdfast.cli.common import print_table
 from holdfast.defenses import NOISES

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from holdfast import metrics
-from holdfast.certification import INTERVALS
+from holdfast.certify.procedure import INTERVALS
 from holdfast.errors import HoldfastError, InputError
 from holdfast.judge import CLEAN
 from holdfast.results import read_about, read_rows
