@@ -127,7 +127,7 @@ def _figure(table: pd.DataFrame, pictures: Tensor, classes: tuple[str, ...]) -> 
     strips = []
     for (model, attack), part in table.groupby(["model", "attack"], sort=False):
         captions = [
-            f"{classes[line.label]} {line.p_label:.2f}, {classes[line.other]} {line.p_other:.2f}"
+            f"{classes[line.label]} {line.p_label:.2f}\n{classes[line.other]} {line.p_other:.2f}"
             for line in part.itertuples()
         ]
         shown = [to_pixels(pictures[place]) for place in part.index]

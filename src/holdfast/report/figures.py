@@ -210,11 +210,11 @@ def strips(heads: Sequence[str], shown: Sequence[Strip]) -> Figure:
     """
     margin = 0.075 * max(len(strip.label) for strip in shown) + 0.1
     with mpl.rc_context(_STYLE):
-        figure, axes = _board(margin + 1.2 * len(heads), 1.3 * len(shown) + 0.25)
+        figure, axes = _board(margin + 1.2 * len(heads), 1.4 * len(shown) + 0.25)
         for column, head in enumerate(heads):
             axes.text(margin + 1.2 * column + 0.6, 0.2, head, fontsize=8, ha="center")
         for line, strip in enumerate(shown):
-            top = 1.3 * line + 0.45
+            top = 1.4 * line + 0.55  # a caption has two lines
             axes.text(margin, top + 0.5, strip.label, fontsize=8, ha="right", va="center")
             for column, (image, caption) in enumerate(
                 zip(strip.images, strip.captions, strict=True)
