@@ -83,11 +83,11 @@ def main() -> None:
     parser.add_argument("--accelerator", default="auto")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
+    specs = options.models.split(",")
+    if len({Path(spec).name for spec in specs}) < len(specs):
+        parser.error("two models have the same name; their folders must end differently")
     images = data.load(options.data, data_dir=options.data_dir, limit=options.limit)
-    models = {
-        spec: loading.load(spec).eval().to(device(options.accelerator))
-        for spec in options.models.split(",")
-    }
+    models = {spec: loading.load(spec).eval().to(device(options.accelerator)) for spec in specs}
     count, names = len(images), {spec: Path(spec).name for spec in models}
     lines, least = [], dict.fromkeys(models, count)
     for source, model in models.items():

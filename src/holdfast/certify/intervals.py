@@ -30,6 +30,10 @@ class Interval(Protocol):
     guaranteed: ClassVar[bool]  # whether the limits hold with the stated confidence
     of_votes: ClassVar[bool]  # whether they are about the majority vote, and not about mean scores
 
+    def __init__(self, confidence: float) -> None:
+        """From its confidence alone."""
+        ...
+
     @property
     def confidence(self) -> float:
         """Joint confidence of the limits of one image, in (0, 1)."""

@@ -68,7 +68,7 @@ class Certification:
         for interval in self.interval:
             if interval not in INTERVALS:
                 raise unknown("interval", interval, INTERVALS)
-            INTERVALS[interval](self.confidence)  # type: ignore[call-arg]
+            self.limits(interval)  # which checks the confidence
         self._check_questions()
 
     def _check_questions(self) -> None:
@@ -121,4 +121,4 @@ class Certification:
         """The interval of that name at this confidence."""
         if interval == "sequential":
             return Sequential(self.confidence, most=self.n)
-        return INTERVALS[interval](self.confidence)  # type: ignore[call-arg]
+        return INTERVALS[interval](self.confidence)

@@ -59,7 +59,8 @@ class Sequential:
 
     Attributes:
         confidence: of all n together, in (0, 1).
-        most: draws at which sampling ends, if it has not before; None if it may go on for ever.
+        most: draws at which sampling ends, if it has not before; None if it may go on for ever, and
+            then comes to within about 1.5 % of the other classes' probability, by the largest t_j.
 
     Reference:
         Ville 1939; Wald, "Sequential tests of statistical hypotheses", 1945; Robbins, "Statistical
