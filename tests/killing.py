@@ -3,7 +3,9 @@
     python -m tests.killing FOLDER
 
 leaves FOLDER/whole, a run that nothing disturbed, and FOLDER/killed. The parent computes nothing,
-so that each child begins as a fresh process would, without the seconds of importing.
+so that each child begins as a fresh process would, without the seconds of importing. A child tells
+of every step through a pipe, and is killed within one after a random number of them: however fast
+or busy the machine, no life is long enough for the whole run.
 """
 
 import importlib
@@ -30,12 +32,21 @@ from holdfast.training import Schedule, Selection, Stability, train_data
 
 KILLS = 8
 
+#: Steps that a child may take before the one in which it is killed.
+STEPS = 5
+
+
+#: The end of the pipe on which a child tells of its steps; not a field of the hook, whose repr is
+#: part of the run's record.
+told: int
+
 
 @dataclass(frozen=True)
 class Jolt:
-    """A hook that draws random numbers and moves the weights by them."""
+    """A hook that tells of the step, draws random numbers and moves the weights by them."""
 
     def __call__(self, network: nn.Module, rng: Stream, step: int) -> Mapping[str, Tensor]:
+        os.write(told, b".")
         weight = next(network.parameters())
         weight += 1e-3 * rng.uniform(tuple(weight.shape))[0]
         return {"first_weight": weight.flatten()[0].clone()}
@@ -57,16 +68,27 @@ def train(out: Path) -> None:
     )
 
 
-def child(out: Path) -> int:
+def child(out: Path) -> tuple[int, int]:
+    """Its process, and the end of the pipe from which its steps are read."""
+    global told
+    heard, told = os.pipe()
     process = os.fork()
     if process == 0:
+        os.close(heard)
         try:
             train(out)
         except BaseException:
             traceback.print_exc()
             os._exit(1)
         os._exit(0)
-    return process
+    os.close(told)
+    return process, heard
+
+
+def wait(heard: int, steps: int) -> None:
+    """Until so many steps were told of, or the child has ended."""
+    while steps and os.read(heard, 1):
+        steps -= 1
 
 
 def check(status: int) -> None:
@@ -82,16 +104,22 @@ def main(folder: Path) -> None:
     torch.set_num_threads(1)  # a child has none of its parent's threads
     data.load("digits")  # so that no child need import what this and the logger import
     importlib.import_module("torch.utils.tensorboard")
+    process, heard = child(folder / "whole")
+    wait(heard, 1)
     began = time.monotonic()
-    check(os.waitpid(child(folder / "whole"), 0)[1])
-    seconds = time.monotonic() - began
+    wait(heard, STEPS)
+    step = (time.monotonic() - began) / STEPS
+    check(os.waitpid(process, 0)[1])
+    os.close(heard)
     chance, kills = random.Random(0), 0
     while not complete(folder / "killed"):
-        process = child(folder / "killed")
+        process, heard = child(folder / "killed")
         if kills < KILLS:
-            time.sleep(chance.uniform(0.05, 0.4) * seconds)
+            wait(heard, chance.randint(0, STEPS))
+            time.sleep(chance.uniform(0, step))
             os.kill(process, signal.SIGKILL)
         _, status = os.waitpid(process, 0)
+        os.close(heard)
         check(status)
         kills += os.WIFSIGNALED(status)
     print(kills)
