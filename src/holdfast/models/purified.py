@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from holdfast.defenses.malade import MALADE
@@ -52,4 +53,6 @@ def read_purified(path: Path) -> nn.Sequential:
         raise DamagedFileError(
             f"{path} does not hold the purified classifier that it says it holds: {error}."
         ) from error
-    return nn.Sequential(layer, networks["classifier"]).eval()
+    purified = nn.Sequential(layer, networks["classifier"]).eval()
+    # The layout in memory that convolutions on a CPU are fastest in; the numbers are the same.
+    return purified.to(memory_format=torch.channels_last)
