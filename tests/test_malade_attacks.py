@@ -31,6 +31,7 @@ from holdfast.goals import Minus
 from holdfast.models import Architecture
 from holdfast.models.checkpoint import save_model
 from holdfast.random import layer_uniform
+from holdfast.report.page import build
 from holdfast.report.subjects import read_subjects
 from holdfast.report.tables import strongest_attacks
 from holdfast.threat import L2, Linf
@@ -126,6 +127,47 @@ class TestAPlantedWeakness:
         (cascade,) = strongest_attacks(read_subjects([folder / "False"])[0].classifiers[0])
         assert (cascade.attack, cascade.others) == ("pgd", [])
         assert cascade.parts["bpda"] > 9
+
+
+class TestVariantsByRequest:
+    def evaluated(self, only, each=False):
+        model, x = masked(), images(6)
+        protocol = Protocol(votes=5, samples=2, each=each, variants=only)
+        y = small_network()(x).argmax(dim=1)
+        return evaluate(model, x, y, {"pgd": PGD(Linf(0.2), steps=3)}, protocol=protocol)
+
+    def test_no_others_are_run_and_what_was_left_out_is_said(self):
+        with pytest.warns(UserWarning, match="bpda-eot, r: .* left out"):
+            (cell,) = self.evaluated(("bpda", "plain")).cells
+        assert list(cell["broken_by"]) == ["bpda", "plain"]
+        with pytest.warns(UserWarning, match="bpda, bpda-eot, plain: .* left out"):
+            (cell,) = self.evaluated(("r",), each=True).cells
+        assert cell["attack"] == "pgd, r"
+
+    def test_all_of_them_leave_nothing_to_say(self):
+        (cell,) = self.evaluated(("plain", "bpda", "bpda-eot", "r")).cells  # warnings are errors
+        assert len(cell["broken_by"]) == 4
+
+    def test_the_report_says_so_too(self, tmp_path):
+        model, x = masked(), images(4)
+        y = small_network()(x).argmax(dim=1)
+        protocol = Protocol(votes=5, samples=1, variants=("bpda",))
+        with pytest.warns(UserWarning, match="left out"):
+            evaluate(
+                model, x, y, {"fgsm": FGSM(Linf(0.1))}, protocol=protocol, out=tmp_path / "run"
+            )
+        page = build([tmp_path / "run"], tmp_path / "report").read_text()
+        assert "bpda-eot, plain, r: the model calls for these variants" in page
+
+    def test_an_attack_without_gradients_has_but_one(self):
+        model = guarded(nn.Conv2d(1, 1, 3, padding=1))
+        assert isinstance(adapted(Square(Linf(0.1)), model, only=("bpda",)), OnMeanScore)
+
+    def test_names_that_mean_nothing(self):
+        with pytest.raises(LookupError, match=r"did you mean 'bpda'"):
+            self.evaluated(("bdpa",))
+        with pytest.raises(ValueError, match="calls for none"):
+            self.evaluated(("r-2",))
 
 
 class Coin(nn.Module):

@@ -73,6 +73,8 @@ class Protocol:
         each: give every variant of an attack that the model calls for a line of its own, and run it
             on every image; otherwise they are one attack, each run on what the others left. An
             attack without a limit is always run so.
+        variants: names of the variants to run of those that a model calls for (`adaptive`); all by
+            default. Others are recorded as left out, since accuracies may then be too high.
         keep: the first so many images are saved with their adversarial versions.
     """
 
@@ -81,6 +83,7 @@ class Protocol:
     votes: int = 100
     samples: int = 10
     each: bool = False
+    variants: tuple[str, ...] = ()
     keep: int = 16
 
     def __post_init__(self) -> None:
@@ -164,6 +167,7 @@ def evaluate_data(
     with eval_mode(model):
         with own_global_generator(protocol.seed, device_of(model)):
             stochastic = _probe(model, data, protocol)
+        left_out = _left_out([attack for _, attack in attacks], model, stochastic, protocol)
         attacks = [
             made
             for name, attack in attacks
@@ -181,6 +185,8 @@ def evaluate_data(
             **_noise_in(model),
             "attacks": [{"name": name, "attack": repr(attack)} for name, attack in attacks],
             **asdict(protocol),
+            "variants": list(protocol.variants),
+            "left_out": left_out,
         }
         run = Run(out, "evaluate", record)
         if run.complete:
@@ -194,7 +200,7 @@ def evaluate_data(
             run.finish(classes=list(data.classes), cells=found)
             run.clear()
     rows = read_rows(out)
-    for note in metrics.blind_attacks(rows):
+    for note in [*metrics.blind_attacks(rows), *metrics.left_out(read_about(out)["settings"])]:
         warnings.warn(note, stacklevel=2)
     return Evaluation(rows, read_about(out)["cells"])
 
@@ -260,14 +266,27 @@ def _adapted(
     the report compares their distances.
     """
     draws = {"samples": protocol.samples, "votes": protocol.votes}
+    only = protocol.variants
     if not protocol.each and math.isfinite(attack.threat.eps):
-        return [(name, adapted(attack, model, **draws, stochastic=stochastic))]
-    variants = variants_of(attack, model, **draws, stochastic=stochastic)
-    several = len(variants) > 1
+        return [(name, adapted(attack, model, **draws, stochastic=stochastic, only=only))]
+    variants = variants_of(attack, model, **draws, stochastic=stochastic, only=only)
+    several = len(variants_of(attack, model, stochastic=stochastic)) > 1
     return [
         (f"{name}, {variant or 'plain'}" if several else name, made)
         for variant, made in variants.items()
     ]
+
+
+def _left_out(
+    attacks: Sequence[Attack], model: Model, stochastic: bool, protocol: Protocol
+) -> list[str]:
+    """The variants that the model calls for and the protocol does not run, of any attack."""
+    found: dict[str, None] = {}
+    for attack in attacks:
+        called = variants_of(attack, model, stochastic=stochastic)
+        run = variants_of(attack, model, stochastic=stochastic, only=protocol.variants)
+        found |= dict.fromkeys(name or "plain" for name in called if name not in run)
+    return list(found)
 
 
 def _noise_in(model: Model) -> dict[str, Any]:

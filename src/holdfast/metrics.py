@@ -1,6 +1,6 @@
 """From rows to numbers. Pure functions on tables: no model, no attack, no file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -130,6 +130,17 @@ def blind_attacks(rows: pd.DataFrame) -> list[str]:
                 "a surrogate backward pass (BPDA)."
             )
     return notes
+
+
+def left_out(settings: Mapping[str, Any]) -> list[str]:
+    """A sentence if variants that the model calls for were not run, as the run's settings say."""
+    names = settings.get("left_out", ())
+    if not names:
+        return []
+    return [
+        f"{', '.join(names)}: the model calls for these variants, and they were left out on "
+        "request (--variants); what an attack left standing may not stand against them."
+    ]
 
 
 def certified_curve(rows: pd.DataFrame) -> list[tuple[float, float]]:

@@ -7,7 +7,8 @@ keeps to images which the cleaning leaves alone (R).
 """
 
 import math
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -21,9 +22,13 @@ from holdfast.attacks.compose import Worst, against_randomness
 from holdfast.attacks.transfer import On
 from holdfast.declarations import is_stochastic, non_differentiable, purifiers, reconstruction_of
 from holdfast.defenses.straight_through import straight_through
+from holdfast.errors import InputError, unknown
 from holdfast.goals import Minus, Penalty, reconstruction_error
 from holdfast.random import Stream
 from holdfast.types import Callback, Images, Labels, Model, Threat
+
+#: What `adaptive` calls its variants; those for the second purifier and further ones are r-2, ...
+VARIANTS = ("plain", "bpda", "bpda-eot", "r")
 
 #: Draws of BPDAwEOT, at which MALADE's authors found it to converge (appendix B.1.2, figure 6b).
 EOT_DRAWS = 30
@@ -172,6 +177,27 @@ def adaptive(
     }
 
 
+def chosen(variants: dict[str, Attack], only: Collection[str]) -> dict[str, Attack]:
+    """Those of an attack's variants that are named in ``only``; all if it is empty.
+
+    An attack with a single variant, such as one without gradients, keeps it whatever its name.
+
+    Raises:
+        InputError: if it has several, and none of them is named.
+        UnknownNameError: if no attack has a variant of such a name.
+    """
+    for name in only:
+        if not (name in VARIANTS or re.fullmatch(r"r-\d+", name)):
+            raise unknown("variant", name, VARIANTS)
+    kept = {name: variant for name, variant in variants.items() if name in only}
+    if only and not kept and len(variants) > 1:
+        raise InputError(
+            f"of the variants {', '.join(only)} the model calls for none; choose among "
+            f"{', '.join(variants)}."
+        )
+    return kept or variants
+
+
 def variants_of(
     attack: Attack,
     model: Model,
@@ -179,16 +205,20 @@ def variants_of(
     samples: int = 10,
     votes: int = 100,
     stochastic: bool | None = None,
+    only: Collection[str] = (),
 ) -> dict[str, Attack]:
-    """As `adaptive`, of every part of a cascade: "apgd-t, bpda". What is plain has its own name."""
+    """As `adaptive`, of every part of a cascade: "apgd-t, bpda". What is plain has its own name.
+
+    With ``only``, no other variants than these (`chosen`).
+    """
     parts = [("", attack)]
     if isinstance(attack, Worst):
         parts = list(zip(attack.names, attack.attacks, strict=True))
     return {
         ", ".join(filter(None, (name, "" if variant == "plain" else variant))): made
         for name, part in parts
-        for variant, made in adaptive(
-            part, model, samples=samples, votes=votes, stochastic=stochastic
+        for variant, made in chosen(
+            adaptive(part, model, samples=samples, votes=votes, stochastic=stochastic), only
         ).items()
     }
 
@@ -200,6 +230,7 @@ def adapted(
     samples: int = 10,
     votes: int = 100,
     stochastic: bool | None = None,
+    only: Collection[str] = (),
 ) -> Attack:
     """The attack as it must be run on a model: with every variant that the model calls for.
 
@@ -214,10 +245,12 @@ def adapted(
         samples: draws for a gradient on a stochastic model.
         votes: draws by which a cascade judges on a stochastic model, but `DECIDING_VOTES` at least.
         stochastic: whether the model draws random numbers; what its layers declare by default.
+        only: no other variants than these (`chosen`); all by default.
     """
     if stochastic is None:
         stochastic = is_stochastic(model)
-    variants = variants_of(attack, model, samples=samples, votes=votes, stochastic=stochastic)
+    draws = {"samples": samples, "votes": votes}
+    variants = variants_of(attack, model, **draws, stochastic=stochastic, only=only)
     cascade = attack if isinstance(attack, Worst) else None
     if cascade is None and (len(variants) == 1 or math.isinf(attack.threat.eps)):
         return list(variants.values())[-1]

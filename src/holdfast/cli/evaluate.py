@@ -39,6 +39,7 @@ def evaluate(
     votes: int = 100,
     samples: int = 10,
     each: bool = False,
+    variants: Words = Words(),
     batch_size: int = 128,
     keep_images: int = 16,
     seed: int = 0,
@@ -74,6 +75,8 @@ def evaluate(
         samples: Draws that attacks average over on a stochastic model.
         each: Run every variant of an attack that a defence calls for (BPDA, R, ...) on every image,
             with a line of its own; otherwise each is run on what the others left.
+        variants: Run only these of the variants that a defence calls for, between commas: plain,
+            bpda, bpda-eot, r; the report says which were left out.
         batch_size: Images attacked at once; on a GPU more are faster.
         keep_images: Save the first so many images with their adversarial versions.
         seed: Of all randomness.
@@ -93,6 +96,7 @@ def evaluate(
         votes=votes,
         samples=samples,
         each=each,
+        variants=tuple(variants),
         keep=keep_images,
     )
     family = named_noise(noise)
@@ -103,6 +107,11 @@ def evaluate(
     if family.first_layer and binarise is not None:
         raise InputError(
             "--noise first-layer is about the network's own layer; leave out --binarise."
+        )
+    if source and variants:
+        raise InputError(
+            "--variants chooses among what the attacked model calls for, and an attack crafted on "
+            "another (--source) has a line for each variant; leave out one of them."
         )
     threshold = None if binarise is None else Binarise(binarise)
     images = datasets.load(data, data_dir=data_dir, limit=limit)

@@ -153,6 +153,16 @@ def _of_stopped(runs: Iterable[CertifiedRun]) -> list[str]:
     ]
 
 
+def _of_left_out(classifier: Classifier, norm: str) -> list[str]:
+    """Which variants the runs in a norm were told to leave out."""
+    return [
+        f"{run.path}: {note}"
+        for run in classifier.evaluations
+        if (run.rows["norm"] == norm).any()
+        for note in metrics.left_out(run.settings)
+    ]
+
+
 def _section(subject: Subject, folder: Path) -> _Section:
     name = "".join(letter if letter.isalnum() else "-" for letter in subject.name)
     itself = next((c for c in subject.classifiers if c.sigma is None), None)
@@ -172,6 +182,7 @@ def _section(subject: Subject, folder: Path) -> _Section:
             heading = f"{_NORMS[norm]}, {classifier.title}"
             rows = classifier.attacked
             notes = metrics.blind_attacks(rows[rows["norm"] == norm])
+            notes += _of_left_out(classifier, norm)
             by_attack.append(_kept((heading, figure, notes), folder / f"attacks-{tag}-{norm}"))
         if classifier.evaluations:
             strongest += [(classifier.title, line) for line in tables.strongest_attacks(classifier)]
