@@ -15,6 +15,7 @@ from holdfast.errors import DamagedFileError, InputError, ModelError
 from holdfast.models import DENOISERS, Architecture
 from holdfast.models.checkpoint import MODEL, load_model, save_model
 from holdfast.models.loading import load, load_denoiser
+from holdfast.models.malade import Pointwise
 from holdfast.models.wide_resnet import LEAK, Residual, Standardize
 from holdfast.training import Schedule, train_data
 from tests.toys import images
@@ -201,6 +202,22 @@ class TestDenoiser:
     def test_denoisers_keep_the_shape(self, name, shape):
         network = made(name, shape).build()
         assert network(torch.rand(2, *shape)).shape == (2, *shape)
+
+    @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+    @pytest.mark.parametrize("added", [(1, 1), (0, 1), (0, 0)])
+    def test_its_transposed_convolution_of_one_pixel_is_torchs(self, layout, added):
+        settings = {"kernel_size": 1, "stride": 2, "output_padding": added}
+        ours, torchs = Pointwise(5, 3, **settings), nn.ConvTranspose2d(5, 3, **settings)
+        torchs.load_state_dict(ours.state_dict())
+        found = []
+        for layer, memory in ((ours.to(memory_format=layout), layout), (torchs, None)):
+            x = torch.rand(4, 5, 6, 7, generator=torch.Generator().manual_seed(0))
+            x = x.contiguous(memory_format=memory or torch.contiguous_format).requires_grad_()
+            y = layer(x)
+            slope = torch.rand(y.shape, generator=torch.Generator().manual_seed(1))
+            found.append([y, *torch.autograd.grad(y, [x, *layer.parameters()], slope)])
+        for mine, its in zip(*found, strict=True):
+            torch.testing.assert_close(mine, its)
 
     def test_every_pixel_can_see_its_own(self):
         network = made("malade-dae", MNIST).build()

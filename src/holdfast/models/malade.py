@@ -1,6 +1,7 @@
 """The MNIST networks of MALADE (appendix B.3.1): the classifier, table 5; the denoiser, table 6."""
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from holdfast.models.shape import Shape, flattened
 
@@ -22,6 +23,27 @@ def MaladeCNN(shape: Shape = (1, 28, 28), classes: int = 10) -> nn.Sequential:
     )
 
 
+class Pointwise(nn.ConvTranspose2d):
+    """A transposed convolution of one pixel at stride 2: pixels spread out, and the bias between.
+
+    Computed as a 1×1 convolution and zeros: in channels_last oneDNN writes the weights' gradient of
+    a kernel smaller than its stride beyond their memory (torch 2.14 on a CPU with AVX2), which ends
+    a training in a segmentation fault, or never.
+    """
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """(N, C, 2H - 1 + added, 2W - 1 + added); of another ``output_size`` nothing is made."""
+        del output_size
+        height, width = (
+            2 * side - 1 + int(added)
+            for side, added in zip(x.shape[2:], self.output_padding, strict=True)
+        )
+        pixels = functional.conv2d(x, self.weight.transpose(0, 1))
+        spread = functional.pad(pixels[:, :, :, None, :, None], (0, 1, 0, 0, 0, 1))
+        spread = spread.flatten(4).flatten(2, 3)[:, :, :height, :width]
+        return spread if self.bias is None else spread + self.bias[:, None, None]
+
+
 def MaladeDAE(shape: Shape = (1, 28, 28)) -> nn.Sequential:
     """Denoiser, DAE and sDAE: 10-5×5 and 25-5×5 at stride 2, back by 10-9×9 and C-1×1, C-5×5.
 
@@ -36,7 +58,7 @@ def MaladeDAE(shape: Shape = (1, 28, 28)) -> nn.Sequential:
 
     def up(into: int, out: int, kernel: int, small: list[int], large: list[int]) -> nn.Module:
         added = [side - (2 * half - 1) for side, half in zip(large, small, strict=True)]
-        return nn.ConvTranspose2d(
+        return (Pointwise if kernel == 1 else nn.ConvTranspose2d)(
             into, out, kernel, stride=2, padding=kernel // 2, output_padding=(added[0], added[1])
         )
 
