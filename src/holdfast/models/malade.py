@@ -26,9 +26,9 @@ def MaladeCNN(shape: Shape = (1, 28, 28), classes: int = 10) -> nn.Sequential:
 class Pointwise(nn.ConvTranspose2d):
     """A transposed convolution of one pixel at stride 2: pixels spread out, and the bias between.
 
-    Computed as a 1×1 convolution and zeros: in channels_last oneDNN writes the weights' gradient of
-    a kernel smaller than its stride beyond their memory (torch 2.14 on a CPU with AVX2), which ends
-    a training in a segmentation fault, or never.
+    Computed as a 1×1 convolution and zeros: in channels_last and with output padding, oneDNN writes
+    the weights' gradient of torch's own beyond their memory (torch 2.14.1 on a CPU with AVX2), and
+    the training ends in a segmentation fault, or hangs.
     """
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
