@@ -91,6 +91,10 @@ class Protocol:
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}, but must be at least {least}.")
 
+    def record(self) -> dict[str, Any]:
+        """As a run's record holds it."""
+        return {**asdict(self), "variants": list(self.variants)}
+
 
 def evaluate(
     model: Model,
@@ -184,8 +188,7 @@ def evaluate_data(
             "stochastic": stochastic,
             **_noise_in(model),
             "attacks": [{"name": name, "attack": repr(attack)} for name, attack in attacks],
-            **asdict(protocol),
-            "variants": list(protocol.variants),
+            **protocol.record(),
             "left_out": left_out,
         }
         run = Run(out, "evaluate", record)

@@ -133,7 +133,7 @@ def tune_malade(
     """
     classifier = networks["classifier"][0].eval()
     networks["denoiser"][0].eval()
-    protocol = replace(protocol, keep=0, each=False)
+    protocol = replace(protocol, keep=0, each=False, variants=())
     record = {
         **settings,
         **{f"{name}_fingerprint": fingerprint(network) for name, (network, _) in networks.items()},
@@ -141,7 +141,7 @@ def tune_malade(
         "images": len(data),
         "search": repr(search),
         "attack": repr(attack),
-        **asdict(protocol),
+        **protocol.record(),
     }
     run = Run(out, "tune", record)
     if run.complete:
