@@ -59,7 +59,8 @@ def test_equal_to_adv_lib_without_the_search_and_closer_with_it(norm, adv_lib):
     same = THREATS[norm].distance(FAB(THREATS[norm], steps=12, search=0)(model, x, y), x)
     # In l1 a step moves the pixel with the largest slope: on some processors rounding breaks a near
     # tie the other way, and that image's path is another one from there on.
-    assert torch.isclose(same, there, rtol=3e-3).double().mean() > 0.98
+    agreeing = torch.isclose(same, there, rtol=3e-3).double().mean()
+    assert agreeing > 0.98 if norm == "l1" else agreeing == 1
     assert torch.allclose(same.median(), there.median(), rtol=1e-3)
     counted = Counted(model, torch.arange(120))
     ours = FAB(THREATS[norm], steps=11)(counted, x, y)
