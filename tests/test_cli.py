@@ -548,6 +548,22 @@ def test_a_purified_source_is_attacked_by_all_that_it_calls_for(place, capsys):
     cells = json.loads(capsys.readouterr().out)["cells"]
     variants = ["pgd, bpda", "pgd, bpda-eot", "pgd", "pgd, r"]
     assert [cell["attack"].replace("(steps=2)", "") for cell in cells] == variants
+    assert code(*target, *crafted, "--variants", "bpda") == 2
+    assert "--source" in capsys.readouterr().err
+    itself = (
+        *EVALUATE,
+        "--model",
+        "malade",
+        "--variants",
+        "bpda,plain",
+        "--json",
+        "--samples",
+        "2",
+    )
+    assert code(*itself) == 0
+    told = capsys.readouterr()
+    assert list(json.loads(told.out)["cells"][0]["broken_by"]) == ["bpda", "plain"]
+    assert "bpda-eot, r: the model calls for these variants" in told.err
 
 
 def test_the_smallest_perturbation_and_the_suite(place, capsys):
