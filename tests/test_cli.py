@@ -3,6 +3,7 @@ import inspect
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -320,6 +321,74 @@ def test_yaml_configuration_and_overrides(place, capsys):
     assert printed["batch_size"] == 128
 
 
+LAUGHS = "\n".join(
+    ["l0: &l0 [1, 1]", *(f"l{k}: &l{k} [*l{k - 1}, *l{k - 1}]" for k in range(1, 40))]
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        LAUGHS,
+        LAUGHS.replace("[", "{a: ").replace(", ", ", b: ").replace("]", "}"),
+        "eps: &e [*e]",
+        "eps: " + "[" * 500 + "]" * 500,
+    ],
+    ids=["lists", "maps", "itself", "deep"],
+)
+def test_a_configuration_of_growing_aliases_is_refused_before_it_grows(place, capsys, text):
+    (place / "run.yaml").write_text(text)
+    assert code("evaluate", "--config", "run.yaml") == 2
+    said = capsys.readouterr().err
+    assert "stands for more than 10000 values" in said
+    assert said.count("\n") == 1
+
+
+def test_a_configuration_may_name_its_parts(place):
+    (place / "run.yaml").write_text("model: mine:good\ndata: &a digits\nout: *a\nlimit: 5\n")
+    assert code("evaluate", "--config", "run.yaml", "--quiet", "--attacks", "fgsm") == 0
+    assert (place / "digits" / "rows.csv").exists()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "evaluate --config pipe",
+        "evaluate --model pipe --data digits",
+        "evaluate --model net --data digits",
+        "evaluate --model mine:good --data pictures",
+        "evaluate --model mine:good --data mnist --data-dir files",
+        "evaluate --model mine:good --data digits --out begun",
+        "train --from pipe --data digits --out new",
+        "report begun",
+        "report rows",
+    ],
+)
+def test_a_pipe_is_refused(place, capsys, line):
+    """Reading one would wait for ever."""
+    for folder in ("net", "pictures/one", "files/MNIST/raw", "begun", "rows"):
+        (place / folder).mkdir(parents=True)
+    (place / "rows/run.json").write_text('{"kind": "evaluate", "complete": true, "settings": {}}')
+    for name in (
+        *("pipe", "net/model.safetensors", "pictures/one/a.png", "begun/run.json"),
+        *("files/MNIST/raw/t10k-images-idx3-ubyte", "rows/rows.csv"),
+    ):
+        os.mkfifo(place / name)
+
+    def waited(*_):
+        pytest.fail("a pipe is read")
+
+    signal.signal(signal.SIGALRM, waited)
+    signal.alarm(60)
+    try:
+        assert code(*line.split()) == 2
+    finally:
+        signal.alarm(0)
+    said = capsys.readouterr().err
+    assert "is a pipe, a device or a socket" in said
+    assert said.count("\n") == 1
+
+
 def test_list_names_everything(capsys):
     assert code("list") == 0
     text = capsys.readouterr().out
@@ -371,7 +440,8 @@ def test_train_then_evaluate_then_certify_then_report(place, capsys):
     )
     assert code(*CERTIFY, "--model", "runs/stn", "--sigma", "0.2", "--out", "runs/cert") == 0
     capsys.readouterr()
-    assert code("report", "runs/eval", "runs/vote", "runs/cert", "--out", "runs/report") == 0
+    given = ("runs/stn", "runs/eval", "runs/vote", "runs/cert")
+    assert code("report", *given, "--out", "runs/report") == 0
     assert "runs/report/report.html" in capsys.readouterr().out
     page = (place / "runs/report/report.html").read_text()
     assert "Stability(sigma=0.2, gamma=1.0)" in page  # how the network was trained

@@ -12,6 +12,7 @@ from torch import nn
 from torchvision import models as torchvision_models
 
 from holdfast.cli.main import run
+from holdfast.data import Data
 from holdfast.errors import (
     DamagedFileError,
     HoldfastError,
@@ -20,9 +21,11 @@ from holdfast.errors import (
     MissingPackageError,
     UnknownNameError,
 )
+from holdfast.files import write_tensors
 from holdfast.models import Architecture
-from holdfast.models.checkpoint import save_model
+from holdfast.models.checkpoint import save_model, weights_of
 from holdfast.models.loading import fingerprint, load
+from holdfast.training import Schedule, Standard, train_data
 from tests.toys import images
 
 SQUEEZENET = "torchvision/squeezenet1_1"
@@ -123,6 +126,32 @@ class TestFresh:
             load(SQUEEZENET)
 
 
+class TestStored:
+    """What a file may ask of a library, for every one of them."""
+
+    @pytest.mark.parametrize("parameters", ["pretrained=True", "progress=False", "dropout={}"])
+    def test_torchvision(self, cache, parameters):
+        entries = made(SQUEEZENET).to_dict() | {"name": f"{SQUEEZENET}({parameters})"}
+        with pytest.raises(InputError, match="a checkpoint holds only"):
+            Architecture.from_dict(entries)
+
+    def test_parameters_of_the_list_come_back(self, tmp_path):
+        architecture = made("torchvision/squeezenet1_1(dropout=0.25)")
+        save_model(tmp_path / "model.safetensors", architecture.build(), architecture)
+        layers = load(str(tmp_path)).modules()
+        assert {layer.p for layer in layers if isinstance(layer, nn.Dropout)} == {0.25}
+
+    def test_a_name_is_a_name(self):
+        for name in ("torchvision/resnet18:8", "timm/resnet18/../x", "timm/hf-hub:stranger/model"):
+            with pytest.raises(InputError, match="names no model"):
+                made(name)
+
+    def test_parameters_that_no_parser_takes(self):
+        for deep in ("-" * 100_000 + "1", "{[]: 1}", "[" * 5_000):
+            with pytest.raises(InputError, match="cannot be read"):
+                made(f"{SQUEEZENET}(dropout={deep})")
+
+
 class TestPretrained:
     """Networks as torchvision publishes them."""
 
@@ -210,6 +239,17 @@ class Bomb:
         return (Path("exploded").touch, ())
 
 
+#: What a stranger may want of timm, beside having a file of his unpickled.
+HOSTILE = (
+    "pretrained=True",
+    "pretrained_cfg={'url': 'http://stranger/extra.pth'}",
+    "pretrained_cfg_overlay={'file': 'extra.pth'}",
+    "cache_dir='.'",
+    "act_layer='silu'",
+    "img_size={'a': 1}",
+)
+
+
 class TestTimm:
     """timm is optional; a stand-in with the functions that its documentation describes."""
 
@@ -272,6 +312,55 @@ class TestTimm:
         for make in (made("timm/tiny(a=1)").build, lambda: load("timm/tiny(weights='good', a=1)")):
             with pytest.raises(InputError, match=r"tiny\(a=1\), it says: unexpected"):
                 make()
+
+    @pytest.fixture
+    def unpickling(self, timm):
+        """As timm did up to 1.0.22: a file named by a parameter is unpickled."""
+        theirs = sys.modules["timm"].create_model
+
+        def create_model(model_name, checkpoint_path="", **more):
+            if checkpoint_path:
+                torch.load(checkpoint_path, weights_only=False)
+            return theirs(model_name, **more)
+
+        sys.modules["timm"].create_model = create_model
+
+    @pytest.mark.parametrize("parameters", ["checkpoint_path='extra.pth'", *HOSTILE])
+    def test_a_file_gives_only_parameters_that_shape_the_network(
+        self, timm, unpickling, tmp_path, monkeypatch, parameters
+    ):
+        monkeypatch.chdir(tmp_path)
+        torch.save(Bomb(), "extra.pth")
+        honest = made("timm/tiny", (3, 16, 16))
+        entries = honest.to_dict() | {"name": f"timm/tiny({parameters})"}
+        tensors = weights_of(honest.build())
+        write_tensors(Path("model.safetensors"), tensors, {"architecture": entries})
+        timm.clear()
+        with pytest.raises(DamagedFileError, match=rf"given {parameters.partition('=')[0]}="):
+            load("model.safetensors")
+        assert timm == []
+        assert not Path("exploded").exists()
+
+    def test_what_the_user_types_is_the_users(self, timm, unpickling, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        torch.save(Bomb(), "extra.pth")
+        load("timm/tiny(weights='good', checkpoint_path='extra.pth')")
+        assert Path("exploded").exists()
+
+    def test_a_stored_parameter_reaches_the_library(self, timm):
+        entries = made("timm/tiny(drop_rate=0.1, depths=(1, 2))").to_dict()
+        with pytest.raises(InputError, match="unexpected"):  # the stand-in takes none at all
+            Architecture.from_dict(entries).build()
+        assert timm == [("tiny", False, 7, 3, {"drop_rate": 0.1, "depths": (1, 2)})]
+
+    def test_training_refuses_what_a_checkpoint_could_not_hold(self, timm, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        data = Data.of(images(4, (3, 16, 16)), torch.arange(4))
+        architecture = made("timm/tiny(checkpoint_path='mine.pth')", (3, 16, 16), 4)
+        with pytest.raises(InputError, match="leave out checkpoint_path"):
+            train_data(architecture, data, Standard(), Schedule(epochs=1), {}, Path("net"))
+        assert timm == []
+        assert list(tmp_path.iterdir()) == []
 
     def test_without_timm(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "timm", None)

@@ -1,4 +1,5 @@
 import re
+import shutil
 import warnings
 from html.parser import HTMLParser
 
@@ -20,7 +21,7 @@ from holdfast.errors import (
     OutputError,
 )
 from holdfast.evaluation import Protocol, evaluate, evaluate_data
-from holdfast.files import read_json
+from holdfast.files import read_json, write_json
 from holdfast.report.figures import floor_and_ceiling
 from holdfast.report.page import build
 from holdfast.report.subjects import read_subjects
@@ -306,6 +307,39 @@ def test_a_report_of_other_runs_is_not_overwritten(report, runs, tmp_path):
 @pytest.mark.parametrize("names", [("one-linf",), ("one-cert",), ("vote",), ("one-l2", "one-cert")])
 def test_any_runs_make_a_report(runs, tmp_path, names):
     page_of(build([runs[name] for name in names], tmp_path / "report"))
+
+
+def trained(path, kind="train"):
+    """The folder of a finished training run."""
+    path.mkdir(parents=True)
+    settings = {"data": "tensors", "objective": "the secret of " + path.name}
+    write_json(path / "run.json", {"kind": kind, "complete": True, "settings": settings})
+    return path
+
+
+def test_nothing_is_read_outside_the_folders_that_were_given(runs, tmp_path, monkeypatch):
+    """A run says where its network lay; a stranger's run may say anything."""
+    monkeypatch.chdir(tmp_path)
+    training = trained(tmp_path / "nets" / "one")
+    page = build([runs["one-linf"]], tmp_path / "alone").read_text()
+    assert "the secret of one" not in page
+    page = build([training, runs["one-linf"]], tmp_path / "both").read_text()
+    assert "the secret of one" in page
+    with pytest.raises(InputError, match=r"two is a run of holdfast train, and none of the other"):
+        build([trained(tmp_path / "nets" / "two"), runs["one-linf"]], tmp_path / "other")
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "run.json", "images/more.safetensors"])
+def test_links_out_of_a_run_are_refused(runs, tmp_path, name):
+    shutil.copytree(runs["one-linf"], tmp_path / "run")
+    link = tmp_path / "run" / name
+    outside = tmp_path / "outside"
+    outside.write_bytes(link.read_bytes() if link.exists() else b"")
+    link.unlink(missing_ok=True)
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(outside)
+    with pytest.raises(InputError, match=rf"{name} is a link that leads out"):
+        build([tmp_path / "run"], tmp_path / "report")
 
 
 def test_bad_input(runs, tmp_path):

@@ -23,6 +23,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from holdfast.errors import DamagedFileError, InputError, MissingFileError, unknown
+from holdfast.files import check_regular
 
 Split: TypeAlias = Literal["train", "test"]
 
@@ -158,6 +159,8 @@ def _from_torchvision(name: str, split: Split, directory: Path) -> Data:
     from torchvision import datasets
 
     kind, train = getattr(datasets, _TORCHVISION[name]), split == "train"
+    for path in (directory / getattr(kind, "base_folder", f"{kind.__name__}/raw")).glob("*"):
+        check_regular(path)
     try:
         try:
             found = kind(directory, train=train)
@@ -234,6 +237,7 @@ def _folder(root: Path, split: Split) -> Data:
 
 def _pixels(path: Path) -> Float[Tensor, "c h w"]:
     """One image, grey images with one channel and all others with three."""
+    check_regular(path)
     try:
         with Image.open(path) as file:
             if file.mode.startswith("I;16"):

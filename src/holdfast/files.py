@@ -42,6 +42,19 @@ def write_json(path: Path, content: object) -> None:
     write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
+def check_regular(path: Path) -> None:
+    """Raise if ``path`` is a pipe, a device or a socket: reading one may never end.
+
+    Raises:
+        DamagedFileError: if it is; a file, a folder and nothing at all pass.
+    """
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise DamagedFileError(
+            f"{path} is a pipe, a device or a socket, but a file is needed; save what it gives to "
+            "a file, and give that."
+        )
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 
@@ -49,6 +62,7 @@ def read_json(path: Path) -> dict[str, Any]:
         MissingFileError: if there is no such file.
         DamagedFileError: if it holds no JSON object.
     """
+    check_regular(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -83,6 +97,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         MissingFileError: if there is no such file.
         DamagedFileError: if it is damaged or was not written by Holdfast.
     """
+    check_regular(path)
     if not path.is_file():
         raise MissingFileError(f"there is no file {path}.")
     try:

@@ -13,7 +13,6 @@ import hashlib
 import os
 import platform
 import shutil
-import subprocess
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -28,6 +27,7 @@ from torch import Tensor
 
 from holdfast.errors import DamagedFileError, MissingFileError, OutputError
 from holdfast.files import (
+    check_regular,
     read_json,
     read_tensors,
     write_json,
@@ -35,6 +35,7 @@ from holdfast.files import (
     write_tensors,
     write_text,
 )
+from holdfast.revision import git_revision
 
 _ABOUT, _ROWS, _CHUNKS, _IMAGES = "run.json", "rows.csv", "rows", "images"
 
@@ -92,6 +93,7 @@ class Run:
         if (self.path / _ROWS).exists() or not path.exists():
             return (self.path / _ROWS).exists()
         try:
+            check_regular(path)
             whole = read_json(path.with_suffix(".json"))["sha256"] == _digest(path.read_bytes())
         except (MissingFileError, DamagedFileError, KeyError):
             whole = False
@@ -177,6 +179,7 @@ def read_rows(path: Path) -> pd.DataFrame:
         DamagedFileError: if a file cannot be read, or is not what a finished run wrote.
     """
     whole = path / _ROWS
+    check_regular(whole)
     written = read_about(path).get("rows_sha256") if whole.exists() else None
     if written is not None and _digest(whole.read_bytes()) != written:
         raise DamagedFileError(
@@ -196,6 +199,7 @@ def read_images(path: Path, cell: int) -> dict[str, Tensor]:
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
+    check_regular(path)
     try:
         return pd.read_csv(path)
     except (OSError, ValueError) as error:
@@ -217,7 +221,7 @@ def environment() -> dict[str, Any]:
             "threads": torch.get_num_threads(),
             "accelerator": accelerator,
         },
-        "git": _git_revision(),
+        "git": git_revision(Path.cwd()),
     }
 
 
@@ -242,20 +246,6 @@ def check_writable(path: Path) -> None:
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _git_revision() -> str | None:
-    """The revision of the working directory's repository, marked if it has changes."""
-    try:
-        return subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
 
 
 def _now() -> str:

@@ -66,6 +66,7 @@ def demo(*, out: Path = Path("runs/demo"), seed: int = 0, quiet: bool = False) -
                 out / "networks" / name,
                 progress=progress,
             )
+            runs.append(out / "networks" / name)
             runs += _measure(name, network, test, out, seed, progress)
         page = build(runs, out / "report", "Three networks that read digits")
     _print(runs)

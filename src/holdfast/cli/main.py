@@ -12,6 +12,7 @@ from jsonargparse import ArgumentParser
 
 import holdfast
 from holdfast.cli.certify import certify
+from holdfast.cli.config import ConfigFile
 from holdfast.cli.demo import demo
 from holdfast.cli.diagnose import purification
 from holdfast.cli.evaluate import evaluate
@@ -99,9 +100,12 @@ def _parse(arguments: list[str]) -> tuple[str, dict[str, Any]]:
     for name, function in COMMANDS.items():
         summary = (inspect.getdoc(function) or "").partition("Args:")[0]
         child = _Parser(description=summary.strip(), print_config="--print-%s")
-        child.add_argument("--config", action="config", help="YAML file with any of these options.")
+        help_text = "YAML file with any of these options."
+        child.add_argument("--config", action=ConfigFile, help=help_text)
         if function is report:  # jsonargparse makes no list of arguments without a name
-            help_text = "Folders written by holdfast evaluate and holdfast certify."
+            help_text = (
+                "Folders written by holdfast evaluate, holdfast certify, and holdfast train."
+            )
             child.add_argument("runs", nargs="+", type=Path, help=help_text)
         if function is train:  # "from" is a word of Python's
             help_text = (

@@ -11,10 +11,11 @@ def report(
     """Make one page of evaluations and certifications.
 
     Runs of the same network are shown together: what attacks reached, what is proven, and the gap.
-    The page needs no other file; figures (PDF, SVG) and tables (CSV) for a paper lie beside it.
+    The page says how a network was trained if the folder of that run is given too. It needs no
+    other file; figures (PDF, SVG) and tables (CSV) for a paper lie beside it.
 
     Args:
-        runs: Folders written by holdfast evaluate and holdfast certify.
+        runs: Folders written by holdfast evaluate, holdfast certify, and holdfast train.
         out: Folder for the report.
         title: Title of the page.
     """

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from holdfast.errors import DamagedFileError, InputError
+from holdfast.errors import DamagedFileError, MissingPackageError
 from holdfast.files import read_tensors, write_tensors
 from holdfast.models.registry import Architecture
 
@@ -39,7 +39,9 @@ def read_model(path: Path) -> tuple[nn.Module, Architecture]:
         architecture = Architecture.from_dict(about["architecture"])
         network = architecture.build()
         network.load_state_dict(part_of(tensors, "model/"))
-    except (KeyError, RuntimeError, InputError, LookupError) as error:
+    except MissingPackageError:
+        raise
+    except Exception as error:  # a stranger's file may make any step fail
         raise DamagedFileError(
             f"{path} does not hold the network that it says it holds: {error}."
         ) from error

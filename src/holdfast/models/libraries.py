@@ -65,7 +65,7 @@ class LibraryModel:
         library, slash, rest = spec.partition("/")
         if not slash or library not in LIBRARIES:
             return None
-        match = re.fullmatch(r"([^()\s]+)(?:\((.*)\))?", rest.strip())
+        match = re.fullmatch(r"([\w.-]+)(?:\((.*)\))?", rest.strip())
         if match is None:
             raise InputError(f"{spec!r} names no model; write {library}/resnet18.")
         name = match[1]
@@ -73,6 +73,26 @@ class LibraryModel:
         parameters = _keywords(spec, match[2] or "")
         weights = parameters.pop("weights", None)
         return cls(library, name, None if weights is None else str(weights), parameters)
+
+    def check_stored(self) -> None:
+        """Find out whether a file may give this name: a stranger's parameters execute nothing.
+
+        Raises:
+            InputError: if a parameter is none that shapes the network, or is no plain value.
+        """
+        allowed = LIBRARIES[self.library].stored
+        for key, value in self.parameters.items():
+            if key not in allowed:
+                raise InputError(
+                    f"{self.library}/{self.name} is given {key}={value!r}, but a checkpoint holds "
+                    f"only parameters that shape the network ({', '.join(sorted(allowed))}), so "
+                    f"that loading it reads and executes nothing else; leave out {key}."
+                )
+            if not _plain(value):
+                raise InputError(
+                    f"{self.library}/{self.name} is given {key}={value!r}, but a checkpoint holds "
+                    "only numbers, truth values, words and lists of these; give one of them."
+                )
 
     def build(self, shape: Shape, classes: int) -> nn.Module:
         """The architecture with fresh weights, for images of ``shape``.
@@ -85,7 +105,7 @@ class LibraryModel:
             network = library.fresh(self.name, shape, classes, dict(self.parameters))
         except HoldfastError:
             raise
-        except (TypeError, ValueError, AssertionError) as error:
+        except Exception as error:  # the library's code may raise anything
             raise self._wrong_parameters(error) from error
         try:
             with torch.no_grad(), eval_mode(network):
@@ -127,6 +147,12 @@ def _check_known(library: str, name: str) -> None:
         raise unknown(f"model of {library}", name, names)
 
 
+def _plain(value: object) -> bool:
+    if isinstance(value, tuple | list):
+        return all(_plain(part) for part in value)
+    return value is None or isinstance(value, bool | int | float | str)
+
+
 def _keywords(spec: str, arguments: str) -> dict[str, Any]:
     """Keyword arguments as Python writes them; nothing is executed."""
     try:
@@ -134,7 +160,7 @@ def _keywords(spec: str, arguments: str) -> dict[str, Any]:
         if not isinstance(call, ast.Call) or call.args or any(k.arg is None for k in call.keywords):
             raise ValueError("parameters are given as name=value")
         return {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         raise InputError(
             f"the parameters of {spec!r} cannot be read ({error}); write "
             "torchvision/resnet18(weights='DEFAULT')."

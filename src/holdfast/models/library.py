@@ -12,7 +12,7 @@ from holdfast.models.shape import Shape
 
 
 class Library(NamedTuple):
-    """Four functions; the parameters are the library's own, by name."""
+    """Four functions and a list; the parameters are the library's own, by name."""
 
     #: () -> names of all classifiers.
     names: Callable[[], Sequence[str]]
@@ -22,6 +22,9 @@ class Library(NamedTuple):
     published: Callable[[str, str, dict[str, Any]], "Published"]
     #: name -> (C, H, W) of the images that it was made for.
     expects: Callable[[str], Shape]
+    #: Parameters that a file may give: sizes and rates that make the network what it is. None that
+    #: reads another file, downloads, or calls anything belongs here.
+    stored: frozenset[str]
 
 
 class Published(nn.Sequential):

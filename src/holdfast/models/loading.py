@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from holdfast.errors import InputError, MissingFileError, ModelError
+from holdfast.files import check_regular
 from holdfast.models.checkpoint import MODEL, read_model
 from holdfast.models.libraries import LibraryModel
 from holdfast.models.purified import PURIFIED, read_purified
@@ -56,6 +57,7 @@ def load_denoiser(spec: str) -> nn.Module:
 
 def _load(spec: str, denoiser: bool) -> nn.Module:
     path = Path(spec)
+    check_regular(path)
     if (path / PURIFIED).is_file():
         path = path / PURIFIED
     if path.name == PURIFIED and path.is_file():
@@ -71,6 +73,7 @@ def _load(spec: str, denoiser: bool) -> nn.Module:
                 "train command that made the folder again, and it will go on where it stopped."
             )
         path = path / MODEL
+        check_regular(path)
     if path.is_file():
         network, architecture = read_model(path)
         if architecture.denoises is not denoiser:

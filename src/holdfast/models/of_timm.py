@@ -10,6 +10,20 @@ from holdfast.errors import MissingFileError, MissingPackageError, unknown
 from holdfast.models.library import Library, Published
 from holdfast.models.shape import Shape
 
+#: Only these does a checkpoint give to ``timm.create_model``, which also takes ``checkpoint_path``,
+#: ``pretrained_cfg``, ``cache_dir`` and others that unpickle and download.
+_STORED = frozenset(
+    """
+    attn_drop_rate avg_down base_width block_config bn_size cardinality channels class_token depth
+    depths dim dims down_kernel_size drop_block_rate drop_path_rate drop_rate dynamic_img_size
+    embed_dim embed_dims expand_ratio fc_norm global_pool growth_rate head_dim head_init_scale
+    img_size init_values kernel_size kernel_sizes layer_scale_init_value layers ls_init_value
+    memory_efficient mlp_ratio mlp_ratios norm_eps num_features num_heads output_stride
+    patch_drop_rate patch_size pos_drop_rate pre_norm proj_drop_rate qk_norm qkv_bias reg_tokens
+    stem_width strict_img_size width width_factor window_size zero_init_last
+    """.split()  # noqa: SIM905
+)
+
 
 def _timm() -> ModuleType:
     try:
@@ -62,4 +76,4 @@ def _shape(about: dict[str, Any]) -> Shape:
     return (channels, height, width)
 
 
-TIMM = Library(_names, _fresh, _published, _expects)
+TIMM = Library(_names, _fresh, _published, _expects, _STORED)

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from holdfast.errors import DamagedFileError, InputError, MissingFileError, unknown
+from holdfast.files import check_regular
 from holdfast.models.library import Grey, Library, Published
 from holdfast.models.shape import Shape
 
@@ -22,6 +23,18 @@ _PLAIN: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "inception_v3": {"aux_logits": False, "init_weights": True},
         "googlenet": {"aux_logits": False, "init_weights": True},
     }
+)
+
+#: Only these does a checkpoint give to torchvision's builders, which also take ``weights`` and
+#: ``pretrained``, and download.
+_STORED = frozenset(
+    """
+    alpha attention_dropout aux_logits block_config bn_size depths drop_rate dropout dropout_aux
+    embed_dim groups growth_rate hidden_dim image_size init_weights input_size layer_scale
+    memory_efficient mlp_dim mlp_dropout mlp_ratio num_heads num_init_features num_layers
+    patch_size replace_stride_with_dilation representation_size round_nearest stochastic_depth_prob
+    transform_input width_mult width_per_group window_size zero_init_residual
+    """.split()  # noqa: SIM905
 )
 
 
@@ -93,6 +106,7 @@ def _read_safely(model: str, entry: Any) -> None:
         DamagedFileError: if the file is damaged or holds more than numbers.
     """
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(entry.url).path).name
+    check_regular(path)
     there = path.exists()
     try:
         entry.get_state_dict(check_hash=True, weights_only=True)
@@ -110,4 +124,4 @@ def _read_safely(model: str, entry: Any) -> None:
         ) from error
 
 
-TORCHVISION = Library(_names, _fresh, _published, _expects)
+TORCHVISION = Library(_names, _fresh, _published, _expects, _STORED)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from holdfast.defenses.malade import MALADE
-from holdfast.errors import DamagedFileError, HoldfastError
+from holdfast.errors import DamagedFileError, MissingPackageError
 from holdfast.files import read_tensors, write_tensors
 from holdfast.models.checkpoint import part_of
 from holdfast.models.registry import Architecture
@@ -41,6 +41,7 @@ def read_purified(path: Path) -> nn.Sequential:
     Raises:
         MissingFileError: if there is no such file.
         DamagedFileError: if it is damaged, or its weights do not fit its architectures.
+        MissingPackageError: if it holds a model of a library that is not installed.
     """
     tensors, about = read_tensors(path)
     try:
@@ -49,7 +50,9 @@ def read_purified(path: Path) -> nn.Sequential:
             networks[name] = Architecture.from_dict(about[name]).build()
             networks[name].load_state_dict(part_of(tensors, f"{name}/"))
         layer = MALADE(networks["denoiser"], **about["malade"])
-    except (KeyError, TypeError, RuntimeError, HoldfastError) as error:
+    except MissingPackageError:
+        raise
+    except Exception as error:  # a stranger's file may make any step fail
         raise DamagedFileError(
             f"{path} does not hold the purified classifier that it says it holds: {error}."
         ) from error

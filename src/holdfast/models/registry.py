@@ -117,18 +117,30 @@ class Architecture:
 
     @classmethod
     def from_dict(cls, entries: Mapping[str, Any]) -> "Architecture":
-        """From what `to_dict` gave.
+        """From what `to_dict` gave, which may have come out of a stranger's file.
 
         Raises:
-            InputError: if the entries do not describe an architecture.
+            InputError: if the entries do not describe an architecture, or give its library a
+                parameter that no file may give.
         """
         try:
             channels, height, width = (int(side) for side in entries["shape"])
-            return cls(
-                name=str(entries["name"]),
-                shape=(channels, height, width),
-                classes=int(entries["classes"]),
-                normalized=bool(entries["normalized"]),
-            )
+            name, classes = str(entries["name"]), int(entries["classes"])
+            normalized = bool(entries["normalized"])
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{entries!r} does not describe an architecture.") from error
+        architecture = cls(
+            name=name, shape=(channels, height, width), classes=classes, normalized=normalized
+        )
+        architecture.check_stored()
+        return architecture
+
+    def check_stored(self) -> None:
+        """Find out whether a checkpoint may hold this, so that it can be loaded again.
+
+        Raises:
+            InputError: if its library is given a parameter that no file may give.
+        """
+        model = LibraryModel.read(self.name)
+        if model is not None:
+            model.check_stored()

@@ -1,5 +1,10 @@
-"""What a report is about: networks, the classifiers made of them, and their runs."""
+"""What a report is about: networks, the classifiers made of them, and their runs.
 
+Runs may be a stranger's, so what they say is shown but never followed: nothing is read outside the
+folders that the report was given.
+"""
+
+import os.path
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,9 +14,12 @@ import pandas as pd
 
 from holdfast import metrics
 from holdfast.certify.procedure import INTERVALS
-from holdfast.errors import HoldfastError, InputError
+from holdfast.errors import InputError
 from holdfast.judge import CLEAN
 from holdfast.results import read_about, read_rows
+
+#: Commands that make a network.
+_TRAINING = ("train", "tune")
 
 #: How tables name a classifier under noise of each family.
 _TITLES = {
@@ -174,7 +182,7 @@ class Subject:
     Attributes:
         name: what the report calls it.
         classifiers: the network itself and its votes under noise.
-        training: how it was trained, if its folder is still where the runs found it.
+        training: how it was trained, if its folder is one of those given.
     """
 
     name: str
@@ -196,10 +204,14 @@ def read_subjects(paths: Sequence[Path]) -> list[Subject]:
 
     Raises:
         MissingFileError: if a folder holds no run.
-        InputError: if a run is not finished, is neither an evaluation nor a certification, or the
-            runs are about different data sets.
+        InputError: if a run is not finished, leads out of its folder, or is neither an evaluation
+            nor a certification nor the training of a network that one of these met, or if the runs
+            are about different data sets.
     """
-    runs = [_read(path) for path in paths]
+    given = [_read(path) for path in paths]
+    trainings = [run for run in given if run.about["kind"] in _TRAINING]
+    runs = [run for run in given if run.about["kind"] not in _TRAINING]
+    _check_met(trainings, runs)
     names = {run.settings["data"] for run in runs}
     if len(names) > 1:
         raise InputError(
@@ -214,9 +226,26 @@ def read_subjects(paths: Sequence[Path]) -> list[Subject]:
         name = _short(group[0].settings["model"])
         if any(subject.name == name for subject in subjects):
             name = f"{name} ({fingerprint[:6]})"
-        training = _training(Path(group[0].settings["model"]))
-        subjects.append(Subject(name, _classifiers(name, group), training))
+        made = (training for training in trainings if _met(training, group))
+        subjects.append(Subject(name, _classifiers(name, group), next(made, None)))
     return subjects
+
+
+def _check_met(trainings: Sequence[RunFolder], runs: Sequence[RunFolder]) -> None:
+    for training in trainings:
+        if not _met(training, runs):
+            raise InputError(
+                f"{training.path} is a run of holdfast {training.about['kind']}, and none of the "
+                "other runs met its network; a report shows evaluations and certifications, so "
+                "give those of this network beside it."
+            )
+
+
+def _met(training: RunFolder, runs: Sequence[RunFolder]) -> bool:
+    """Whether a run names the network that a training run made: by its folder, or a file in it."""
+    folder = os.path.abspath(training.path)
+    named = (os.path.abspath(str(run.settings["model"])) for run in runs)
+    return any(folder in (model, os.path.dirname(model)) for model in named)
 
 
 def _classifiers(name: str, runs: list[RunFolder]) -> list[Classifier]:
@@ -252,16 +281,19 @@ def _parts(run: RunFolder) -> list[CertifiedRun]:
 
 
 def _read(path: Path) -> RunFolder:
+    _check_inside(path)
     about = read_about(path)
-    if about["kind"] not in ("evaluate", "certify"):
+    if about["kind"] not in ("evaluate", "certify", *_TRAINING):
         raise InputError(
             f"{path} is a run of holdfast {about['kind']}; a report shows evaluations and "
-            "certifications."
+            "certifications, and how their networks were trained."
         )
     if not about["complete"]:
         raise InputError(
             f"{path} is not finished; run its holdfast {about['kind']} command again to finish it."
         )
+    if about["kind"] in _TRAINING:
+        return RunFolder(path, about)
     rows = read_rows(path)
     if about["kind"] == "certify" and "bound" not in rows:  # of revisions that knew one of each
         settings = about["settings"]
@@ -269,14 +301,13 @@ def _read(path: Path) -> RunFolder:
     return RunFolder(path, about, rows)
 
 
-def _training(model: Path) -> RunFolder | None:
-    """The run that made a network: its folder, or the one that the file lies in."""
-    folder = model if model.is_dir() else model.parent
-    try:
-        about = read_about(folder)
-    except HoldfastError:
-        return None
-    return RunFolder(folder, about) if about["kind"] in ("train", "tune") else None
+def _check_inside(path: Path) -> None:
+    for entry in path.rglob("*"):
+        if entry.is_symlink() and not entry.resolve().is_relative_to(path.resolve()):
+            raise InputError(
+                f"{entry} is a link that leads out of the run's folder, where a report reads "
+                "nothing; put a copy of what it leads to in its place."
+            )
 
 
 def _short(model: str) -> str:

@@ -68,10 +68,12 @@ def train_data(
         The trained network, in evaluation mode, on the CPU.
 
     Raises:
-        InputError: if the network does not fit the data, or an attack has nothing to attack.
+        InputError: if the network does not fit the data, or a checkpoint cannot hold it, or an
+            attack has nothing to attack.
         OutputError: if ``out`` cannot be written or holds another run.
         TrainingError: if training diverges.
     """
+    architecture.check_stored()
     _check_fits(architecture, data, start, held_out, attack)
     record = {
         "model": architecture.name,

@@ -5,7 +5,7 @@ from pathlib import Path
 from torch import nn
 
 from holdfast.errors import MissingFileError
-from holdfast.files import read_tensors
+from holdfast.files import check_regular, read_tensors
 from holdfast.models.checkpoint import MODEL, load_model
 from holdfast.models.registry import Architecture
 
@@ -21,6 +21,7 @@ def start_from(path: Path) -> tuple[nn.Module, Architecture]:
         DamagedFileError: if it is damaged, or its weights do not fit its architecture.
     """
     file = path / MODEL if path.is_dir() else path
+    check_regular(file)
     if not file.is_file():
         raise MissingFileError(
             f"there is no network to start from at {path}; give the folder of a finished holdfast "
