@@ -43,7 +43,7 @@ def read_model(path: Path) -> tuple[nn.Module, Architecture]:
         raise
     except Exception as error:  # a stranger's file may make any step fail
         raise DamagedFileError(
-            f"{path} does not hold the network that it says it holds: {error}."
+            f"{path} does not hold the network that it says it holds: {str(error).rstrip('.')}."
         ) from error
     # The layout in memory that convolutions on a CPU are fastest in; the numbers are the same.
     return network.eval().to(memory_format=torch.channels_last), architecture

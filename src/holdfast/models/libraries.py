@@ -85,8 +85,9 @@ class LibraryModel:
             if key not in allowed:
                 raise InputError(
                     f"{self.library}/{self.name} is given {key}={value!r}, but a checkpoint holds "
-                    f"only parameters that shape the network ({', '.join(sorted(allowed))}), so "
-                    f"that loading it reads and executes nothing else; leave out {key}."
+                    "only listed parameters that shape the network, such as a rate of dropout or "
+                    "a size, so that loading it reads and executes nothing else; leave out "
+                    f"{key}."
                 )
             if not _plain(value):
                 raise InputError(

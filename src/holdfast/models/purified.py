@@ -54,7 +54,8 @@ def read_purified(path: Path) -> nn.Sequential:
         raise
     except Exception as error:  # a stranger's file may make any step fail
         raise DamagedFileError(
-            f"{path} does not hold the purified classifier that it says it holds: {error}."
+            f"{path} does not hold the purified classifier that it says it holds: "
+            f"{str(error).rstrip('.')}."
         ) from error
     purified = nn.Sequential(layer, networks["classifier"]).eval()
     # The layout in memory that convolutions on a CPU are fastest in; the numbers are the same.
