@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-device lint clean
 
 demo: .venv/installed
 	$(BIN)/holdfast demo
@@ -12,6 +12,10 @@ test: .venv/tested
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+# Installs nothing: a machine with a GPU has its own torch, and often no way to the network.
+test-device:
+	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m tests.device $(ARGS)
 
 lint: .venv/tested
 	$(BIN)/ruff check --fix .

@@ -158,6 +158,16 @@ def test_the_search_closes_in_on_the_smallest_constant_that_succeeds():
     assert (found / needed < 1.05).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_fools_as_many(dtype):
+    shape = (1, 12, 12)
+    model, x = small_network(shape).to(dtype), images(4, shape, margin=0.05).to(dtype)
+    y = small_network(shape)(x.float()).argmax(dim=1)
+    found = CarliniWagner(L2(0.9), steps=30, searches=2)(model, x, y)
+    assert found.dtype == dtype
+    assert (found != x).flatten(1).any(dim=1).all()
+
+
 @pytest.mark.parametrize(
     "make",
     [

@@ -69,14 +69,16 @@ class CarliniWagner(Tradeoff):
 
     def begin(self, x0: Images) -> "_Adam":
         """Adam at the w that stands for the clean image."""
-        return _Adam(torch.atanh(EDGE * (2 * x0 - 1)))
+        # In 16 bits EDGE is 1 and the squares of gradients are 0.
+        wide = x0.to(torch.promote_types(x0.dtype, torch.float32))
+        return _Adam(torch.atanh(EDGE * (2 * wide - 1)))
 
     def descend(self, memory: "_Adam", grad: Images, x: Images, x0: Images, step: int) -> Images:
         """A step of Adam in w."""
         slope = (1 - torch.tanh(memory.w).square()) / (2 * EDGE)  # dx/dw
         memory.descend(grad * slope, self.step_size)
         moved = (torch.tanh(memory.w) - torch.tanh(memory.start)) / (2 * EDGE)
-        return (x0 + moved).clamp(0, 1)
+        return (x0 + moved).clamp(0, 1).to(x0.dtype)
 
 
 class _Adam:
