@@ -138,14 +138,20 @@ class TestRows:
 
     def test_the_result_does_not_depend_on_the_batch_size(self):
         model, x, y = example()
-        attacks = {"pgd": PGD(Linf(0.05)), "so": SecondOrder(L2(0.3), steps=5)}
+        strong = PGD(Linf(0.08))
+        attacks = {
+            "pgd": PGD(Linf(0.05)),
+            "so": SecondOrder(L2(0.3), steps=5),
+            "both": Worst((replace(strong, steps=2), strong), names=("weak", "strong")),
+        }
         results = [
             evaluate(model, x, y, attacks, protocol=Protocol(batch_size=size)).rows
-            for size in (4, 30)
+            for size in (30, 29, 4, 1)  # 29 leaves a rest of one image
         ]
-        columns = ["attack", "index", "prediction", "fooled", "forwards", "backwards"]
-        pd.testing.assert_frame_equal(results[0][columns], results[1][columns])
-        assert np.allclose(results[0]["l2"], results[1]["l2"], atol=1e-4)
+        columns = ["attack", "index", "prediction", "fooled", "by", "forwards", "backwards"]
+        for result in results[1:]:
+            pd.testing.assert_frame_equal(result[columns], results[0][columns])
+            assert np.allclose(result["l2"], results[0]["l2"], atol=1e-4)
 
     def test_the_seed_counts(self):
         model, x, y = example()
@@ -287,10 +293,10 @@ class TestStochastic:
                 {"pgd": PGD(Linf(0.1), steps=2)},
                 protocol=Protocol(votes=9, samples=3, batch_size=size),
             ).rows
-            for size in (5, 12)
+            for size in (12, 11, 5, 1)
         ]
         for column in ("prediction", "votes_for_label"):
-            assert (rows[0][column] == rows[1][column]).all()
+            assert all((some[column] == rows[0][column]).all() for some in rows[1:])
 
 
 class TestWhoBrokeIt:

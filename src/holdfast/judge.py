@@ -120,13 +120,16 @@ class Judge:
         x_adv = x.clone()
         counted, sight = Counted(self.model, index.to(x.device)), _Sight(right)
         broke = np.full(len(index), name, dtype=object)
+        # NumPy takes a torch mask of one element for a number, so its arrays get masks of its own.
+        attacked = right.cpu().numpy()
         if right.any():
             chosen = index[right.cpu()].to(x.device)
             batch = (counted, x[right], y[right])
             if isinstance(attack, Worst):
                 broken = attack.run(*batch, seed=self.seed, index=chosen, callback=sight)
                 x_adv[right] = broken.x_adv
-                broke[right.cpu()] = np.array([*broken.names, name], dtype=object)[broken.by.cpu()]
+                names = np.array([*broken.names, name], dtype=object)
+                broke[attacked] = names[broken.by.cpu().numpy()]
             else:
                 x_adv[right] = attack(*batch, seed=self.seed, index=chosen, callback=sight)
         purpose = f"{name} {attack.threat!r}"
@@ -136,7 +139,7 @@ class Judge:
         answer = replace(answer, prediction=prediction)
         effort = Effort(counted.forwards, counted.backwards, sight.blind)
         rows = self._rows(index, y, clean, answer, x, x_adv, effort)
-        broke[~right.cpu()] = CLEAN
+        broke[~attacked] = CLEAN
         rows["by"] = np.where(rows["fooled"], broke, _NOBODY)
         return _labelled(rows, name, attack.threat.name, attack.threat.eps), x_adv
 
