@@ -1,3 +1,4 @@
+import itertools
 import json
 import math
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ from holdfast.errors import (
 from holdfast.evaluation import Protocol, evaluate
 from holdfast.files import read_json
 from holdfast.grid import to_8_bit
+from holdfast.judge import Judge
 from holdfast.random import Stream, drawing_from
 from holdfast.results import Run, read_images, read_rows
 from holdfast.threat import L2, Linf
@@ -53,6 +55,19 @@ def example(count=30):
     y = model(x).argmax(dim=1)
     y[:5] = (y[:5] + 1) % 4  # five images that the model gets wrong
     return model, x, y
+
+
+@dataclass(frozen=True, kw_only=True)
+class Company(Move):
+    """Moves nothing; remembers which images it was given together, and forgets earlier passes."""
+
+    passes: list
+    attacked: list
+
+    def perturb(self, model, x0, y, rng, callback=None):
+        self.passes.clear()
+        self.attacked[:] = sorted(x0.flatten().tolist())
+        return x0
 
 
 class TestRows:
@@ -152,6 +167,25 @@ class TestRows:
         for result in results[1:]:
             pd.testing.assert_frame_equal(result[columns], results[0][columns])
             assert np.allclose(result["l2"], results[0]["l2"], atol=1e-4)
+
+    def test_no_image_is_judged_in_the_company_it_was_attacked_in(self):
+        """A pixel is an image's name; every subset of a batch may be what the model got right."""
+        passes, attacked = [], []
+
+        def remembers(x):
+            passes.append(sorted(x.flatten().tolist()))
+            return torch.tensor([[1.0, 0.0]]).expand(len(x), 2)
+
+        attack = Company(threat=Linf(0.1), by=0.0, passes=passes, attacked=attacked)
+        for count in (1, 2, 3, 4, 5):
+            x = torch.arange(count).view(-1, 1, 1, 1) / 10
+            data = Data.of(x, torch.zeros(count, dtype=torch.int64))
+            judge = Judge(Wrapped(remembers), data, seed=0, votes=1, batch_size=count)
+            for clean in itertools.product([0, 1], repeat=count):
+                if 0 in clean:
+                    judge.attack_rows("a", attack, torch.arange(count), torch.tensor(clean))
+                    assert {name for batch in passes for name in batch} == set(x.flatten().tolist())
+                    assert attacked not in passes
 
     def test_the_seed_counts(self):
         model, x, y = example()
@@ -371,8 +405,6 @@ class TestResume:
 
     def test_a_killed_run_ends_as_an_unbroken_one(self, tmp_path, monkeypatch):
         whole = self.run(tmp_path / "whole")
-        from holdfast.judge import Judge
-
         original, calls = Judge.attack_rows, []
 
         def dies(self, *arguments):
@@ -400,8 +432,6 @@ class TestResume:
 
     def test_a_finished_run_is_read_not_run(self, tmp_path, monkeypatch):
         first = self.run(tmp_path / "run")
-        from holdfast.judge import Judge
-
         monkeypatch.setattr(Judge, "attack_rows", None)
         before = (tmp_path / "run" / "run.json").read_bytes()
         second = self.run(tmp_path / "run")

@@ -1,4 +1,4 @@
-"""The judge: runs an attack on a batch, then asks the model itself; writes rows."""
+"""The judge: runs an attack on a batch, then asks the model in other batches; writes rows."""
 
 from dataclasses import dataclass, replace
 
@@ -16,7 +16,7 @@ from holdfast.grid import to_8_bit
 from holdfast.random import Stream
 from holdfast.tensors import device_of, norm
 from holdfast.types import Images, Labels, Step
-from holdfast.votes import take_votes
+from holdfast.votes import Votes, take_votes
 
 #: The name under which the rows of unattacked images stand.
 CLEAN = "clean"
@@ -167,8 +167,7 @@ class Judge:
 
     def _ask(self, x: Images, y: Labels, index: Tensor, purpose: str) -> Answer:
         rng = Stream.of(self.seed, index.to(x.device)).fold("ask", purpose)
-        size = self.batch_size
-        counts, scores = take_votes(self.model, x, rng, n=self.votes, batch_size=size)
+        counts, scores = self._votes(x, rng)
         bad: Bool[Tensor, " n"] = scores.isnan().any(dim=1)
         if bad.any():
             raise ModelError(
@@ -178,6 +177,31 @@ class Judge:
         loss = -scores.gather(1, y[:, None])[:, 0].clamp(min=1e-300).log()
         most, prediction = counts.max(dim=1)
         return Answer(prediction, loss, most, counts.gather(1, y[:, None])[:, 0])
+
+    def _votes(self, x: Images, rng: Stream) -> Votes:
+        """The model's answers, to no image in the company that it was attacked in.
+
+        How a network rounds depends on the batch, and so may what it says of an image at the very
+        boundary: such a success must not count. Every second image is asked about together, and the
+        first of them twice, as in no attack's batch, even of one image.
+        """
+        place = torch.arange(len(x), device=x.device)
+        halves = [half for half in (place[::2], place[1::2]) if len(half)]
+        parts = [
+            take_votes(
+                self.model,
+                x[part],
+                rng.take(part),
+                n=self.votes,
+                batch_size=max(self.batch_size, 2 * len(part)),  # as many passes as undivided
+            )
+            for part in (torch.cat([half[:1], half]) for half in halves)
+        ]
+        back = torch.cat(halves).argsort()
+        return Votes(
+            torch.cat([counts[1:] for counts, _ in parts])[back],
+            torch.cat([scores[1:] for _, scores in parts])[back],
+        )
 
     def _rows(
         self,

@@ -6,7 +6,13 @@ from typing import ClassVar
 import torch
 
 from holdfast.attacks.attack import Attack
-from holdfast.attacks.boundary_search import Oracle, find_start, to_boundary, uniform_noise
+from holdfast.attacks.boundary_search import (
+    Oracle,
+    find_start,
+    past_the_boundary,
+    to_boundary,
+    uniform_noise,
+)
 from holdfast.attacks.starts import Start
 from holdfast.errors import InputError
 from holdfast.goals import margin
@@ -28,8 +34,9 @@ class Boundary(Attack):
         x' ← the same point at the distance (1 - ε) · D
 
     and moves to x' if it reaches the goal. Each image has a δ such that half of the points s reach
-    the goal, and an ε such that 3 in 10 of the points x' do. An image for which no start reaches
-    the goal is returned unchanged.
+    the goal, and an ε such that 3 in 10 of the points x' do. The closest point is moved past the
+    boundary by a thousandth of its distance, `past_the_boundary`. An image for which no start
+    reaches the goal is returned unchanged.
 
     Attributes:
         threat: ℓ2; the largest distance that counts is its ``eps``.
@@ -48,9 +55,10 @@ class Boundary(Attack):
     Reference:
         Brendel, Rauber and Bethge, "Decision-based adversarial attacks: reliable attacks against
         black-box machine learning models", ICLR 2018, algorithm 1 and section 2.3. Differs from the
-        paper in that the start is brought to the boundary by bisection, and that δ and ε move a
-        little with every decision, by stochastic approximation of the wanted rates: windows of past
-        decisions take a thousand queries to fill before anything adapts.
+        paper in that the start is brought to the boundary by bisection, that the result is moved
+        past it, and that δ and ε move a little with every decision, by stochastic approximation of
+        the wanted rates: windows of past decisions take a thousand queries to fill before anything
+        adapts.
     """
 
     follows_gradients: ClassVar[bool] = False
@@ -108,7 +116,7 @@ class Boundary(Attack):
                 value = -self.threat.distance(nearer, clean)
                 callback(Step(step, position, nearer, value, None, reached))
             x[position] = torch.where(expand(reached, here), nearer, here)
-        return oracle.closest.image
+        return past_the_boundary(oracle, x0, self.threat, rng)
 
 
 def _propose(

@@ -1,7 +1,7 @@
 """What attacks that see only decisions share: an oracle with a budget, a start, the boundary.
 
 All of them walk along the boundary between what reaches the goal and what does not, from a start
-far away, and come closer to the clean image.
+far away, and come closer to the clean image. They end by stepping past it.
 """
 
 import math
@@ -17,6 +17,12 @@ from holdfast.errors import InputError
 from holdfast.random import Stream
 from holdfast.tensors import expand
 from holdfast.types import Flags, Images, Positions, Score, Threat
+
+#: How far past the boundary a result is moved, as shares of its distance: the first that holds.
+_PAST = (1e-3, 4e-3, 1.6e-2)
+
+#: Queries that are kept for it once a point is held.
+KEPT = len(_PAST)
 
 
 @dataclass(frozen=True, repr=False)
@@ -90,8 +96,9 @@ class Oracle:
     @property
     def open(self) -> Flags:
         """(N,) which images may still be asked about: budget is left, and they are not finished."""
-        finished = self.closest.found if self._early_stop else self.closest.distance == 0
-        return (self.left > 0) & ~finished
+        found = self.closest.found
+        finished = found if self._early_stop else self.closest.distance == 0
+        return (self.left > torch.where(found, KEPT, 0)) & ~finished
 
     def ask(self, x: Images, position: Positions, rng: Stream) -> Flags:
         """Whether each point reaches the goal; False, unasked, where the image is not `open`.
@@ -175,6 +182,37 @@ def to_boundary(
         low, high = torch.where(reached, low, middle), torch.where(reached, middle, high)
         best = torch.where(expand(reached, best), point, best)
     x[position] = best
+
+
+def past_the_boundary(oracle: Oracle, x0: Images, threat: Threat, rng: Stream) -> Images:
+    """The closest points, moved so far past the boundary that rounding no longer decides.
+
+    A walk that closes in on the boundary keeps the points that rounding favours: they reach the
+    goal in the batch that they were found in, and not in another. Each is moved a thousandth of its
+    distance further from the clean image, or a little more, and there the model is asked again,
+    about that image alone. One that holds nowhere, or without a query left, stays where it is.
+
+    Args:
+        oracle: holds the points, and has kept `KEPT` queries for each.
+        x0: (N, C, H, W) clean images.
+        threat: is not left.
+        rng: (N,) the model's own randomness.
+    """
+    result = oracle.closest.image.clone()
+    away = result - x0
+    held = oracle.closest.found & (oracle.closest.distance > 0)
+    for attempt, share in enumerate(_PAST):
+        (position,) = torch.nonzero(held & (oracle.left > 0), as_tuple=True)
+        if not len(position):
+            break
+        clean = x0[position]
+        point = threat.project(clean + (1 + share) * away[position], clean)
+        stream = rng.take(position).fold("past", attempt)
+        alone = torch.arange(len(position), device=position.device).split(1)
+        reached = torch.cat([oracle.probe(point[i], position[i], stream.take(i)) for i in alone])
+        result[position[reached]] = point[reached]
+        held[position[reached]] = False
+    return result
 
 
 def _nearer(x: Tensor, x0: Tensor, share: Tensor, distance: Tensor, threat: Threat) -> Tensor:

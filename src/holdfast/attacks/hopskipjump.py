@@ -9,9 +9,11 @@ import torch
 
 from holdfast.attacks.attack import Attack
 from holdfast.attacks.boundary_search import (
+    KEPT,
     Oracle,
     find_start,
     halvings,
+    past_the_boundary,
     to_boundary,
     uniform_noise,
 )
@@ -46,8 +48,9 @@ class HopSkipJump(Attack):
         x̃_t ← x_t + D_t / √t · 2^-k · v_t, the first k = 0, 1, ... that reaches the goal
         x_{t+1} ← bisection between x̃_t and the clean image                    (algorithm 1)
 
-    with B_t = B_0 √t directions u_b, uniform on the sphere. An image for which no start reaches
-    the goal is returned unchanged.
+    with B_t = B_0 √t directions u_b, uniform on the sphere. The closest point is moved past the
+    boundary by a thousandth of its distance, `past_the_boundary`. An image for which no start
+    reaches the goal is returned unchanged.
 
     Attributes:
         threat: ℓ2 or ℓ∞; the norm that is made small, and the largest distance that counts.
@@ -66,8 +69,9 @@ class HopSkipJump(Attack):
     Reference:
         Chen, Jordan and Wainwright, "HopSkipJumpAttack: a query-efficient decision-based attack",
         S&P 2020, algorithm 2. Differs from the paper in that the last iteration uses what is left
-        of the budget, the closest point of all is returned rather than the last, and in few
-        dimensions or in rounding's reach δ_t and the bisection are bounded below and above.
+        of the budget, the closest point of all is returned rather than the last, and that one moved
+        past the boundary; in few dimensions or in rounding's reach δ_t and the bisection are
+        bounded below and above.
     """
 
     follows_gradients: ClassVar[bool] = False
@@ -99,7 +103,7 @@ class HopSkipJump(Attack):
         oracle = Oracle(score, x0, self.threat, queries=self.queries, early_stop=self.early_stop)
         x, found = find_start(oracle, x0, self.start, self.draws, self.threat, rng)
         (moved,) = torch.nonzero(found, as_tuple=True)
-        reserve = 2 + halvings(x0, self.threat)  # two strides and the bisection
+        reserve = 2 + halvings(x0, self.threat) + KEPT  # two strides, the bisection, the end
         first = self.evaluations or min(100, x0[0].numel())
         for step in count(1):
             to_boundary(oracle, x, x0, moved, self.threat, rng.fold("search", step))
@@ -119,7 +123,7 @@ class HopSkipJump(Attack):
             stride = length * self.threat.steepest(normal)
             x[position], success = _stride(oracle, here, stride, position, stream)
             moved = position[success]
-        return oracle.closest.image
+        return past_the_boundary(oracle, x0, self.threat, rng)
 
 
 def _radius(distance: PerExample, x: Images, step: int) -> PerExample:
