@@ -1,4 +1,5 @@
 import gzip
+import inspect
 import struct
 
 import numpy as np
@@ -8,7 +9,13 @@ from PIL import Image
 from torchvision import datasets
 
 from holdfast import data
-from holdfast.errors import DamagedFileError, InputError, MissingFileError, UnknownNameError
+from holdfast.errors import (
+    DamagedFileError,
+    InputError,
+    InputTypeError,
+    MissingFileError,
+    UnknownNameError,
+)
 
 
 def folder(root, classes=("ape", "bee"), count=3, mode="L", size=(5, 4)):
@@ -175,6 +182,18 @@ def test_bad_names(tmp_path):
         data.load(str(tmp_path / "nowhere"))
     with pytest.raises(InputError, match="limit is 0"):
         data.load("digits", limit=0)
+
+
+@pytest.mark.parametrize("split", ["nope", "Train", "", None, 1])
+def test_an_unknown_split_is_refused(split):
+    with pytest.raises(InputTypeError, match=r"split .* must be 'train' or 'test'"):
+        inspect.unwrap(data.load)("digits", split)  # without the tests' own type checker
+
+
+@pytest.mark.parametrize("limit", [1.5, True, "3"])
+def test_a_limit_is_a_whole_number(limit):
+    with pytest.raises(InputTypeError, match="limit"):
+        inspect.unwrap(data.load)("digits", limit=limit)
 
 
 def test_fingerprints_tell_data_apart():

@@ -125,7 +125,7 @@ class TestRows:
 
     def test_median_distance_is_over_what_was_fooled(self):
         model, x, y = example()
-        result = evaluate(model, x, y, {"pgd": PGD(L2(0.5)), "none": Move(threat=L2(0.5), by=0.0)})
+        result = evaluate(model, x, y, {"pgd": PGD(L2(0.5)), "still": Move(threat=L2(0.5), by=0.0)})
         rows = result.rows[result.rows["attack"] == "pgd"]
         fooled = rows[rows["fooled"] & (rows["clean_prediction"] == rows["label"])]
         assert result.cells[0]["median_distance"] == pytest.approx(fooled["l2"].median())
@@ -195,6 +195,103 @@ class TestRows:
         )
         pd.testing.assert_frame_equal(first, again)
         assert (first["l2"] != other["l2"]).any()
+
+
+class LaterOther(nn.Module):
+    """Answers as it should until it has been asked ``calls`` times."""
+
+    def __init__(self, calls, other):
+        super().__init__()
+        self.network, self.left, self.other = small_network(), calls, other
+
+    def forward(self, x):
+        self.left -= 1
+        logits = self.network(x)
+        return logits if self.left >= 0 else self.other(logits)
+
+
+def broken(logits):
+    raise RuntimeError("out of\nsorts")
+
+
+class TestWhatIsGiven:
+    @pytest.mark.parametrize(
+        ("other", "words"),
+        [
+            (lambda z: z / 0, "infinite logits|NaN"),
+            (lambda z: z.log().where(z > 0, -torch.inf), "infinite logits"),
+            (lambda z: z.long(), "torch.int64"),
+            (lambda z: z > 0, "torch.bool"),
+            (lambda z: z.to(torch.complex64), "torch.complex64"),
+        ],
+    )
+    def test_logits_are_finite_numbers(self, tmp_path, other, words):
+        model, (_, x, y) = LaterOther(0, other), example()
+        with pytest.raises(ModelError, match=words):
+            evaluate(model, x, y, {"move": Move(threat=Linf(0.1), by=0.1)}, out=tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+        with pytest.raises(ModelError, match=words):
+            PGD(Linf(0.1), steps=2)(model.eval(), x, y)
+
+    @pytest.mark.parametrize("other", [broken, lambda z: z[:, 0], lambda z: z > 0])
+    def test_a_model_that_fails_before_anything_is_finished_leaves_no_folder(self, tmp_path, other):
+        attacks, out = {"move": Move(threat=Linf(0.1), by=0.1)}, tmp_path / "new" / "run"
+        _, x, y = example()
+        with pytest.raises(ModelError, match=r"out of sorts|returned"):
+            evaluate(LaterOther(2, other), x, y, attacks, out=out)
+        assert not list(tmp_path.iterdir())
+        out.mkdir(parents=True)  # a folder of the user's own stays, empty
+        with pytest.raises(ModelError):
+            evaluate(LaterOther(2, other), x, y, attacks, out=out)
+        assert not list(out.iterdir())
+
+    def test_a_model_that_fails_later_leaves_what_is_finished(self, tmp_path):
+        attacks, (_, x, y) = {"move": Move(threat=Linf(0.1), by=0.1)}, example()
+        few = Protocol(batch_size=10)
+        with pytest.raises(ModelError, match="out of sorts"):
+            evaluate(LaterOther(4, broken), x, y, attacks, protocol=few, out=tmp_path)
+        assert len(list(tmp_path.glob("rows/*.csv"))) == 2
+        again = evaluate(LaterOther(99, broken), x, y, attacks, protocol=few, out=tmp_path)
+        whole = evaluate(LaterOther(99, broken), x, y, attacks, protocol=few)
+        pd.testing.assert_frame_equal(again.rows, whole.rows)
+
+    def test_certifying_leaves_no_folder_either(self, tmp_path):
+        _, x, y = example()
+        how = Certification(sigma=0.1, n=20)
+        settings = {"model": "later", "data": "tensors"}
+        for calls in range(1, 7):  # the probe, and then the votes
+            model = LaterOther(calls, broken)
+            with pytest.raises(ModelError, match="out of sorts"):
+                certify_data(model, Data.of(x, y), how, settings, tmp_path / "run")
+            assert not (tmp_path / "run").exists()
+
+    @pytest.mark.parametrize(
+        "name", ["clean", "Clean", "none", "None", "", " ", "nan", "NA", "null", "a\nb", "a\rb"]
+    )
+    def test_words_that_mean_something_else_in_rows_name_no_attack(self, tmp_path, name):
+        model, x, y = example()
+        move = Move(threat=Linf(0.1), by=0.1)
+        with pytest.raises(InputError, match="is named"):
+            evaluate(model, x, y, {name: move}, out=tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+
+    @pytest.mark.parametrize("name", ["1", "1e5", "True", "inf", "N", 'a "b", c', "é"])
+    def test_any_other_name_is_what_it_was(self, tmp_path, name):
+        model, x, y = example()
+        attack = Move(threat=Linf(0.1), by=0.1)
+        found = evaluate(model, x, y, {name: attack}, out=tmp_path / "run")
+        assert [cell["attack"] for cell in found.cells] == [name]
+        assert set(read_rows(tmp_path / "run")["attack"]) == {"clean", name}
+
+    @pytest.mark.parametrize("change", [{"batch_size": True}, {"keep": 2**64}, {"seed": 2**63}])
+    def test_parameters_are_what_the_protocol_says(self, change):
+        with pytest.raises((InputError, InputTypeError), match=next(iter(change))):
+            Protocol(**change)
+
+    def test_an_empty_path_is_no_folder(self):
+        model, x, y = example()
+        with pytest.raises(InputError, match="out is empty"):
+            evaluate(model, x, y, [FGSM(Linf(0.1))], out="")
 
 
 class TestMasking:

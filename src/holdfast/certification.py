@@ -30,7 +30,7 @@ from holdfast.data import Data
 from holdfast.defenses.noisy import Noisy
 from holdfast.models.loading import fingerprint
 from holdfast.progress import Progress, silent
-from holdfast.results import Run, read_about
+from holdfast.results import Run, emptied_if_vain, read_about
 from holdfast.tensors import device_of, eval_mode
 from holdfast.training.processes import first
 from holdfast.types import Model
@@ -73,7 +73,7 @@ def certify_data(
     def lead(work: Callable[[], T]) -> T:
         return work() if fabric is None else first(fabric, work)
 
-    with eval_mode(model):
+    with eval_mode(model), emptied_if_vain(out):
         lead(lambda: _probe(model, data, how))
         record = {
             **settings,

@@ -66,11 +66,30 @@ def check_labels(y: Tensor, count: int) -> None:
 
 
 def check_logits(logits: object, count: int) -> None:
-    """A model's output is (N, K) with K >= 2 and free of NaN.
+    """A model's output is (N, K), K >= 2, of finite floating-point numbers.
 
     Args:
         logits: what the model returned.
         count: number of images N that it was given.
+
+    Raises:
+        ModelError: if the output is anything else.
+    """
+    found = form_checked(logits, count)
+    bad = ~found.isfinite().all(dim=1)
+    if bad.any():
+        first = int(bad.int().argmax())
+        what = "NaN" if found[first].isnan().any() else "infinite logits"
+        raise ModelError(
+            f"the model returned {what} for image {first}; a model must give a finite number for "
+            "every class of every image in [0, 1]."
+        )
+
+
+def form_checked(logits: object, count: int) -> Tensor:
+    """The output, if it is a tensor (N, K), K >= 2, of floating-point numbers.
+
+    Unlike `check_logits` it looks at no number, so that no GPU is waited for.
 
     Raises:
         ModelError: if the output is anything else.
@@ -85,12 +104,12 @@ def check_logits(logits: object, count: int) -> None:
             f"the model returned shape {tuple(logits.shape)} for {count} images, but must return "
             f"logits (N, K): ({count}, number of classes), with at least 2 classes."
         )
-    bad = logits.isnan().any(dim=1)
-    if bad.any():
+    if not logits.is_floating_point():
         raise ModelError(
-            f"the model returned NaN for image {int(bad.int().argmax())}; "
-            "a model must give a number for every class of every image in [0, 1]."
+            f"the model returned type {logits.dtype}, but must return floating-point logits, which "
+            "tell small steps apart."
         )
+    return logits
 
 
 def check_classes(y: Tensor, classes: int) -> None:

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from holdfast.errors import DamagedFileError, InputError, MissingFileError, unknown
 from holdfast.files import check_regular
+from holdfast.parameters import check
 
 Split: TypeAlias = Literal["train", "test"]
 
@@ -113,8 +114,11 @@ def load(
         UnknownNameError: if ``name`` is neither.
         MissingFileError: if files are missing and cannot be downloaded.
         DamagedFileError: if a file cannot be read.
+        InputTypeError: if ``split`` is another, or ``limit`` no whole number.
         InputError: if ``limit`` is below 1, or a folder holds no images or images of many shapes.
     """
+    check("split", split, Split)
+    check("limit", limit, int | None)
     if limit is not None and limit < 1:
         raise InputError(f"limit is {limit}, but at least 1 image is needed.")
     if name == "digits":

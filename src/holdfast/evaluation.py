@@ -32,11 +32,12 @@ from holdfast.data import Data
 from holdfast.declarations import is_stochastic
 from holdfast.defenses.noisy import noise_of
 from holdfast.errors import InputError
-from holdfast.judge import CLEAN, Judge
+from holdfast.judge import CLEAN, Judge, check_name
 from holdfast.models.loading import fingerprint
+from holdfast.parameters import check_fields
 from holdfast.progress import Progress, silent
 from holdfast.random import own_global_generator
-from holdfast.results import Run, read_about, read_rows
+from holdfast.results import Run, emptied_if_vain, read_about, read_rows
 from holdfast.tensors import device_of, eval_mode
 from holdfast.types import Images, Labels, Model
 
@@ -87,6 +88,7 @@ class Protocol:
     keep: int = 16
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name, least in (("batch_size", 1), ("votes", 1), ("samples", 1), ("keep", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}, but must be at least {least}.")
@@ -132,6 +134,8 @@ def evaluate(
     """
     check_images(x)
     check_labels(y, len(x))
+    if out == "":
+        raise InputError("out is empty, but must name a folder; leave it out to keep nothing.")
     if isinstance(attacks, Mapping):
         named = list(attacks.items())
     else:
@@ -165,6 +169,9 @@ def evaluate_data(
     if not attacks:
         raise InputError("there is no attack; name at least one.")
     cells = [(name, attack.threat) for name, attack in attacks]
+    for name, attack in attacks:
+        for each in (name, *(attack.names if isinstance(attack, Worst) else ())):
+            check_name(each)
     if len(set(cells)) < len(cells):
         raise InputError("two attacks have the same name and size; give each its own name.")
     warn_if_training(model)
@@ -195,8 +202,9 @@ def evaluate_data(
         if run.complete:
             progress.say(f"{out} is complete; nothing was run.")
         else:
-            run.begin()
-            _fill(run, judge, attacks, protocol, progress)
+            with emptied_if_vain(out):
+                run.begin()
+                _fill(run, judge, attacks, protocol, progress)
             rows = run.merge()
             seconds = [run.seconds(cell) for cell in range(1, len(attacks) + 1)]
             found = _cells(rows, settings["model"], seconds, [attack for _, attack in attacks])
@@ -309,7 +317,7 @@ def _probe(model: Model, data: Data, protocol: Protocol) -> bool:
         check_classes(data.y, first.shape[1])
         if is_stochastic(model):
             return True
-        if torch.equal(first, model(x)):
+        if torch.equal(first, try_model(model, x)):
             return False
     warnings.warn(
         "the model answers the same images differently each time though no layer declares that it "

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from holdfast import losses
+from holdfast.checks import form_checked, try_model
 from holdfast.errors import InputError
 from holdfast.tensors import eval_mode
 from holdfast.types import Goal, Images, Labels, Logits, Loss, Model, Positions, Score, Scored
@@ -354,6 +355,10 @@ toward_least_likely = Toward(_least_likely, losses.towards_cross_entropy, "towar
 
 
 def logits_of(model: Model, x: Images) -> Logits:
-    """The model's logits, in float32 at least: bfloat16 cannot tell a small margin from none."""
-    logits: Tensor = model(x)
+    """The model's logits, in float32 at least: bfloat16 cannot tell a small margin from none.
+
+    Raises:
+        ModelError: if the model raises anything, or returns no (N, K) floating-point numbers.
+    """
+    logits = form_checked(try_model(model, x), len(x))
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits

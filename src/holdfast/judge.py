@@ -9,10 +9,12 @@ from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from holdfast.attacks import Attack, Worst
+from holdfast.checks import check_classes
 from holdfast.counting import Counted
 from holdfast.data import Data
-from holdfast.errors import ModelError
+from holdfast.errors import InputError, ModelError
 from holdfast.grid import to_8_bit
+from holdfast.parameters import check
 from holdfast.random import Stream
 from holdfast.tensors import device_of, norm
 from holdfast.types import Images, Labels, Step
@@ -23,6 +25,27 @@ CLEAN = "clean"
 
 #: Who broke an image that stands.
 _NOBODY = "none"
+
+#: What an attack cannot be called: the words of the rows, and what programs that read CSV files
+#: take for a missing value.
+_RESERVED = frozenset(
+    {CLEAN, _NOBODY, "", "nan", "-nan", "na", "n/a", "#na", "#n/a", "<na>", "nat", "null", "nil"}
+)
+
+
+def check_name(name: str) -> None:
+    """Whether an attack's name can stand in rows.
+
+    Raises:
+        InputTypeError: if it is no text.
+        InputError: if it means something else there, or cannot be printed.
+    """
+    check("the name of an attack", name, str)
+    if name.strip().lower() in _RESERVED or not name.isprintable():
+        raise InputError(
+            f"an attack is named {name!r}, but in rows that is no name; call it something else, "
+            "such as 'pgd'."
+        )
 
 
 @dataclass(frozen=True)
@@ -174,6 +197,7 @@ class Judge:
                 f"the model returned NaN for image {int(index[int(bad.int().argmax())])} under "
                 f"{purpose}; a model must give a number for every image in [0, 1]."
             )
+        check_classes(y, counts.shape[1])
         loss = -scores.gather(1, y[:, None])[:, 0].clamp(min=1e-300).log()
         most, prediction = counts.max(dim=1)
         return Answer(prediction, loss, most, counts.gather(1, y[:, None])[:, 0])

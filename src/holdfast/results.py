@@ -15,7 +15,8 @@ import platform
 import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -25,7 +26,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from holdfast.errors import DamagedFileError, MissingFileError, OutputError
+from holdfast.errors import DamagedFileError, HoldfastError, MissingFileError, OutputError
 from holdfast.files import (
     check_regular,
     read_json,
@@ -38,6 +39,9 @@ from holdfast.files import (
 from holdfast.revision import git_revision
 
 _ABOUT, _ROWS, _CHUNKS, _IMAGES = "run.json", "rows.csv", "rows", "images"
+
+#: Columns of names, in which neither "NA" is a missing value nor "1" a number.
+_TEXT = ("attack", "norm", "by", "bound", "interval")
 
 
 class Run:
@@ -159,6 +163,31 @@ class Run:
                 )
 
 
+@contextmanager
+def emptied_if_vain(path: Path, work: str = "**/*.csv") -> Iterator[None]:
+    """If what is done within the block fails by what the user gave, leave no folder without work.
+
+    A run that was there before stays, and so does one of which any part is finished: it can be
+    taken up again. Otherwise the folder is removed, or emptied if it existed.
+
+    Args:
+        path: the run folder, which the block may make.
+        work: pattern of the files in it that are worth keeping, as of `Path.glob`.
+    """
+    there = (path / _ABOUT).exists()
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        yield
+    except HoldfastError:
+        if not there and (path / _ABOUT).exists() and not any(path.glob(work)):
+            for entry in path.iterdir():
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            for folder in made:
+                with suppress(OSError):  # somebody else has put something there
+                    folder.rmdir()
+        raise
+
+
 def read_about(path: Path) -> dict[str, Any]:
     """What run.json says.
 
@@ -201,7 +230,7 @@ def read_images(path: Path, cell: int) -> dict[str, Tensor]:
 def _read_csv(path: Path) -> pd.DataFrame:
     check_regular(path)
     try:
-        return pd.read_csv(path)
+        return pd.read_csv(path, converters=dict.fromkeys(_TEXT, str))
     except (OSError, ValueError) as error:
         raise DamagedFileError(f"{path} is damaged: {error}.") from error
 

@@ -30,7 +30,7 @@ from holdfast.models.loading import fingerprint
 from holdfast.models.purified import PURIFIED, Networks, read_purified, save_purified
 from holdfast.progress import Progress, silent
 from holdfast.random import hash_seed
-from holdfast.results import Run
+from holdfast.results import Run, emptied_if_vain
 from holdfast.training.stored import stored
 from holdfast.training.validation import held_out_of
 from holdfast.types import Flags
@@ -147,7 +147,6 @@ def tune_malade(
     if run.complete:
         progress.say(f"{out} is complete; nothing was run.")
         return read_purified(out / PURIFIED)
-    run.begin()
 
     def trial(
         chain: Chain, data: Data, attack: Attack, folder: Path, progress: Progress
@@ -158,16 +157,18 @@ def tune_malade(
         )
         return found.cells[0]["robust_accuracy"], found.cells[0]["clean_accuracy"]
 
-    # An image that rests where it has just fooled the classifier is nothing to any chain.
-    examples = stored(
-        spending(attack),
-        classifier,
-        data,
-        seed=protocol.seed,
-        batch_size=protocol.batch_size,
-        out=out / "examples",
-        progress=progress,
-    )
+    with emptied_if_vain(out):
+        run.begin()
+        # An image that rests where it has just fooled the classifier is nothing to any chain.
+        examples = stored(
+            spending(attack),
+            classifier,
+            data,
+            seed=protocol.seed,
+            batch_size=protocol.batch_size,
+            out=out / "examples",
+            progress=progress,
+        )
     crafted = On(classifier, examples, name="the classifier alone")
     chains = search.chains()
     progress.start("chains", len(chains))

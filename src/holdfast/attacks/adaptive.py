@@ -59,6 +59,7 @@ class BPDA(Attack):
     threat: Threat = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "threat", self.attack.threat)
 
     def perturb(

@@ -59,6 +59,7 @@ class AdaptiveAscent(Climb):
     early_stop: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.steps < 1:
             raise InputError(f"steps is {self.steps}, but an attack takes at least 1 step.")
         if self.annealed and self.threat.p == 1:

@@ -46,6 +46,7 @@ class Ascent(Climb):
     early_stop: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.steps < 1:
             raise InputError(f"steps is {self.steps}, but an attack takes at least 1 step.")
         if not 0 <= self.step_size < math.inf:

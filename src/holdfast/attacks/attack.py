@@ -16,6 +16,7 @@ from torch import Tensor
 
 from holdfast.checks import Checked, check_images, check_labels, warn_if_training
 from holdfast.errors import HoldfastError, InputError
+from holdfast.parameters import check_fields
 from holdfast.random import Stream, drawing_from, own_global_generator
 from holdfast.tensors import eval_mode
 from holdfast.types import Callback, Images, Labels, Model, Threat
@@ -33,6 +34,10 @@ class Attack(ABC):
 
     #: Whether it follows gradients; otherwise it sees the model's answers alone.
     follows_gradients: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Check the parameters' types; those that check more call this first."""
+        check_fields(self)
 
     @abstractmethod
     def perturb(

@@ -73,6 +73,7 @@ class Boundary(Attack):
     early_stop: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.threat.name != "l2":
             raise InputError(
                 f"the norm is {self.threat.name}, but the boundary attack is defined in l2."

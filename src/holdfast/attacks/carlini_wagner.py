@@ -55,9 +55,9 @@ class CarliniWagner(Tradeoff):
     abort_early: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.threat.p != 2:
             raise InputError(f"the threat is {self.threat}, but C&W is defined in L2 only.")
-        super().__post_init__()
 
     def first_c(self, first: Slope) -> PerExample:
         """2 (κ - v) / ‖g‖₂²: the smallest c that fools a linear score."""

@@ -39,6 +39,7 @@ class Then(Attack):
     threat: Threat = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         one, two = self.first.threat, self.second.threat
         eps = one.eps + two.eps if one.name == two.name else math.inf
         ball = {kind.name: kind for kind in (Linf, L2, L1)}[two.name]
@@ -91,6 +92,7 @@ class Worst(Attack):
     threat: Threat = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.attacks:
             raise InputError("there is no attack; a worst case is taken over at least one.")
         if self.votes < 1:
@@ -187,6 +189,7 @@ class OnMeanScore(Attack):
     threat: Threat = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.samples < 1:
             raise InputError(f"samples is {self.samples}, but a mean takes at least 1 sample.")
         object.__setattr__(self, "threat", self.attack.threat)

@@ -46,9 +46,9 @@ class DDN(ShrinkingBall):
     initial_radius: float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.threat.p != 2:
             raise InputError(f"the threat is {self.threat}, but DDN is defined in L2 only.")
-        super().__post_init__()
         if not 0 < self.initial_radius < math.inf:
             raise InputError(f"initial_radius is {self.initial_radius}, but must be above 0.")
 

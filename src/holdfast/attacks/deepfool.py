@@ -63,6 +63,7 @@ class DeepFool(Attack):
     early_stop: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.threat.p == 1:
             raise InputError(
                 "DeepFool is for linf and l2: in l1 it would move a single pixel and be stopped by "

@@ -83,9 +83,9 @@ class EAD(Tradeoff):
     rule: Rule = least_l1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.threat.p != 1:
             raise InputError(f"the threat is {self.threat}, but EAD is defined in L1 only.")
-        super().__post_init__()
         if not 0 <= self.beta < math.inf:
             raise InputError(f"beta is {self.beta}, but must be at least 0.")
 

@@ -75,6 +75,7 @@ class FAB(Attack):
     early_stop: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, least in (("steps", 1), ("restarts", 1), ("targets", 1), ("search", 0)):
             value = getattr(self, name)
             if value is not None and value < least:

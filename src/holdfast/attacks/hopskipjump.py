@@ -85,6 +85,7 @@ class HopSkipJump(Attack):
     early_stop: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.threat.name not in ("l2", "linf"):
             raise InputError(
                 f"the norm is {self.threat.name}, but HopSkipJump is defined in l2 and linf."

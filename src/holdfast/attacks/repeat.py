@@ -32,6 +32,7 @@ class Restarts(Attack):
     threat: Threat = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.count < 1:
             raise InputError(f"restarts is {self.count}, but an attack runs at least once.")
         object.__setattr__(self, "threat", self.attack.threat)
@@ -72,6 +73,7 @@ class EachTarget(Attack):
     threat: Threat = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.targets < 1:
             raise InputError(f"targets is {self.targets}, but there is at least 1 to make for.")
         if self.restarts < 1:

@@ -51,6 +51,7 @@ class SaltAndPepper(Attack):
     early_stop: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.fraction <= 1:
             raise InputError(
                 f"fraction is {self.fraction}, but a share of the pixels is in (0, 1]."

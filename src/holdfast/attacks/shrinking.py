@@ -71,6 +71,7 @@ class ShrinkingBall(Attack):
     early_stop: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.steps < 1:
             raise InputError(f"steps is {self.steps}, but an attack takes at least 1 step.")
         if not 0 < self.step_size < math.inf:

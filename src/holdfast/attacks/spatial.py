@@ -51,6 +51,7 @@ class Spatial(Attack):
     goal: Goal = margin
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.angles or not all(math.isfinite(angle) for angle in self.angles):
             raise InputError(f"angles is {self.angles}, but must hold finite angles in degrees.")
         if self.flips < 0:

@@ -51,6 +51,7 @@ class SquareSearch(Climb):
     early_stop: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.threat.name not in ("linf", "l2"):
             raise InputError(
                 f"the threat's norm is {self.threat.name}, but squares are drawn in linf or l2."

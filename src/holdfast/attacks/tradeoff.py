@@ -94,6 +94,7 @@ class Tradeoff(Attack):
     early_stop: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.steps < 1 or self.searches < 1:
             raise InputError(
                 f"steps is {self.steps} and searches {self.searches}, but each is at least 1."

@@ -52,6 +52,7 @@ class On(Attack):
     threat: Threat = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         attack = self.attack if self.early_stop else spending(self.attack)
         object.__setattr__(self, "attack", attack)
         object.__setattr__(self, "weights", fingerprint(self.source))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from holdfast.goals import logits_of
 from holdfast.random import Stream, drawing_from, own_global_generator
 from holdfast.types import Images, Model
 
@@ -37,10 +38,10 @@ def warn_of_what_follows_the_noise(model: Model, x: Images, sigma: float) -> Non
 
     def same(change: Callable[[Tensor], Tensor]) -> bool:
         with drawing_from(own), own_global_generator(0, x.device):
-            before = model(noisy)
+            before = logits_of(model, noisy)
         with drawing_from(own), own_global_generator(0, x.device):
-            after = model(change(noisy))
-        return torch.allclose(before, after, rtol=1e-4, atol=1e-5)
+            after = logits_of(model, change(noisy))
+        return before.shape == after.shape and torch.allclose(before, after, rtol=1e-4, atol=1e-5)
 
     if same(lambda image: -image):  # it looks at nothing, or at too little to tell
         return

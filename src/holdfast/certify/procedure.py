@@ -10,6 +10,7 @@ from holdfast.certify.sison_glaz import SisonGlaz
 from holdfast.defenses import Noise
 from holdfast.defenses.noise import check_sigma
 from holdfast.errors import InputError, unknown
+from holdfast.parameters import check_fields
 
 #: Interval names of the command line.
 INTERVALS: Mapping[str, type[Interval]] = {
@@ -56,6 +57,7 @@ class Certification:
     batch_size: int = 128
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("n", "n0", "batch_size"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}, but must be at least 1.")

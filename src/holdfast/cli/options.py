@@ -1,6 +1,7 @@
-"""Types of command-line options that are written as a list: ``--eps 0.1,0.2``."""
+"""Types of command-line options: lists such as ``--eps 0.1,0.2``, and paths."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from jsonargparse.typing import register_type
 
@@ -45,6 +46,15 @@ class Words(tuple[str, ...]):
         return cls(part.strip() for part in _parts(value) if part.strip())
 
 
+def path_of(value: object) -> Path:
+    """A path; Python would take an empty one for the working directory."""
+    if not isinstance(value, str | Path):
+        raise ValueError(f"{value!r} is no path")
+    if not str(value) or "\0" in str(value):
+        raise ValueError(f"{str(value)!r} names no file or folder; the working directory is '.'")
+    return Path(value)
+
+
 def _parts(value: object) -> list[str]:
     if isinstance(value, Iterable) and not isinstance(value, str):
         return [str(part) for part in value]
@@ -60,3 +70,4 @@ def _parts(value: object) -> list[str]:
 
 for kind in (Numbers, Counts, Words):
     register_type(kind, serializer=list, deserializer=kind.of)
+register_type(Path, str, path_of, type_check=isinstance, fail_already_registered=False)

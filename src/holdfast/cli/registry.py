@@ -17,6 +17,7 @@ from holdfast.cli import objectives
 from holdfast.data import Data
 from holdfast.errors import InputError, unknown
 from holdfast.goals import Divergence
+from holdfast.parameters import MOST, check, check_arguments
 from holdfast.threat import L1, L2, Linf
 from holdfast.training.drawn import Share, half_normal, uniform
 from holdfast.types import Goal, Objective, Threat
@@ -118,7 +119,7 @@ def attack(spec: str, within: Threat) -> Attack:
 
     Raises:
         UnknownNameError: if no attack, goal or rule has that name.
-        InputError: if a parameter is unknown or wrong.
+        InputError, InputTypeError: if a parameter is wrong.
     """
     name, parameters = _parsed(spec, "attack", "pgd(steps=100, restarts=2)")
     if name not in ATTACKS:
@@ -128,10 +129,8 @@ def attack(spec: str, within: Threat) -> Attack:
     for key in parameters:
         if key not in known:
             raise unknown(f"parameter of {name}", key, known)
-    try:
-        return preset(within, **parameters)
-    except TypeError as error:
-        raise InputError(f"{spec!r} does not fit: {error}.") from error
+    check_arguments(preset, parameters, most=MOST)
+    return preset(within, **parameters)
 
 
 def objective(
@@ -151,7 +150,7 @@ def objective(
 
     Raises:
         UnknownNameError: if no objective has that name.
-        InputError: if a parameter is missing, wrong, or none of the objective's.
+        InputError, InputTypeError: if a parameter is missing, wrong, or none of the objective's.
     """
     name, parameters = _parsed(spec, "objective", "trades(eps=0.3, steps=10)")
     if name not in OBJECTIVES:
@@ -172,13 +171,14 @@ def objective(
         if required and key not in arguments:
             option = f"--{key}" if key in flags else f"{key}, as in {name}({key}=...)"
             raise InputError(f"objective {name} needs {option}.")
-    try:
-        if "eps" in known:
-            arguments["threat"] = threat(arguments.get("norm", "linf"), arguments["eps"])
-        takes = inspect.signature(make).parameters
-        return make(**{key: value for key, value in arguments.items() if key in takes})
-    except TypeError as error:
-        raise InputError(f"{spec!r} does not fit: {error}.") from error
+    check_arguments(make, arguments, most=MOST)
+    if "eps" in known:
+        norm, eps = arguments.get("norm", "linf"), arguments["eps"]
+        check("norm", norm, str)
+        check("eps", eps, float)
+        arguments["threat"] = threat(norm, eps)
+    takes = inspect.signature(make).parameters
+    return make(**{key: value for key, value in arguments.items() if key in takes})
 
 
 def _parameters(make: Callable[..., Objective]) -> dict[str, bool]:
@@ -199,21 +199,32 @@ def _parsed(spec: str, kind: str, example: str) -> tuple[str, dict[str, Any]]:
         raise InputError(f"{spec!r} names no {kind}; write a name, or {example}.")
     try:
         call = ast.parse(f"f({match[2] or ''})", mode="eval").body
-        if not isinstance(call, ast.Call) or call.args:
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
             raise ValueError("parameters are given as name=value")
         found: dict[str, Any] = {}
         for keyword in call.keywords:
             if keyword.arg is None:
                 raise ValueError("parameters are given as name=value")
-            if keyword.arg in NAMED and isinstance(keyword.value, ast.Name):
-                choices = NAMED[keyword.arg]
-                if keyword.value.id not in choices:
-                    raise unknown(keyword.arg, keyword.value.id, choices)
-                found[keyword.arg] = choices[keyword.value.id]
-            else:
-                found[keyword.arg] = ast.literal_eval(keyword.value)
-    except (SyntaxError, ValueError) as error:
+            if keyword.arg in found:
+                raise ValueError(f"{keyword.arg} is given twice")
+            found[keyword.arg] = _value(keyword.arg, keyword.value)
+    # Python's parser gives up on deep nesting with errors of its own.
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise InputError(
             f"the parameters of {spec!r} cannot be read ({error}); write {example}."
         ) from error
     return match[1], found
+
+
+def _value(name: str, written: ast.expr) -> Any:
+    """A parameter's value: one of the names in `NAMED`, or what Python writes so."""
+    if isinstance(written, ast.Name):
+        if name not in NAMED:
+            raise ValueError(f"{written.id} is no value for {name}; text stands in quotes")
+        if written.id not in NAMED[name]:
+            raise unknown(name, written.id, NAMED[name])
+        return NAMED[name][written.id]
+    value = ast.literal_eval(written)
+    if name in NAMED and isinstance(value, str):
+        raise ValueError(f"the name of a {name} stands without quotes")
+    return value

@@ -72,6 +72,7 @@ class AtRandomSize(Attack):
     threat: Threat = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if isinstance(self.attack, On):
             raise InputError(
                 "the attack is On another model; draw the size inside, On(source, "
@@ -102,6 +103,7 @@ class OneAtRandom(Attack):
     threat: Threat = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.attacks:
             raise InputError("there is no attack to draw; give at least one.")
         threats = [attack.threat for attack in self.attacks]

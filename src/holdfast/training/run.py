@@ -16,7 +16,7 @@ from holdfast.models.checkpoint import MODEL, load_model, save_model
 from holdfast.models.loading import fingerprint
 from holdfast.models.registry import Architecture
 from holdfast.progress import Progress, silent
-from holdfast.results import Run
+from holdfast.results import Run, emptied_if_vain
 from holdfast.training.checkpoint import CHECKPOINT
 from holdfast.training.hooks import Hook
 from holdfast.training.processes import first
@@ -107,24 +107,25 @@ def train_data(
         run.begin()
         return False
 
-    if first(fabric, begin):
-        if fabric.is_global_zero:
-            progress.say(f"{out} is complete; nothing was run.")
-        return load_model(out / MODEL)
-    log = fit(
-        network,
-        data,
-        objective,
-        schedule,
-        architecture=architecture,
-        out=out,
-        validation=validation,
-        selection=selection,
-        hooks=hooks,
-        checkpoint_seconds=checkpoint_seconds,
-        progress=progress,
-        fabric=fabric,
-    )
+    with emptied_if_vain(out, work=CHECKPOINT):
+        if first(fabric, begin):
+            if fabric.is_global_zero:
+                progress.say(f"{out} is complete; nothing was run.")
+            return load_model(out / MODEL)
+        log = fit(
+            network,
+            data,
+            objective,
+            schedule,
+            architecture=architecture,
+            out=out,
+            validation=validation,
+            selection=selection,
+            hooks=hooks,
+            checkpoint_seconds=checkpoint_seconds,
+            progress=progress,
+            fabric=fabric,
+        )
 
     def finish() -> None:
         epochs = log.to_dict("records")

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from lightning_fabric import Fabric
 
 from holdfast.errors import InputError
+from holdfast.parameters import check_fields
 from holdfast.training.optimizers import Adam, OptimizerSpec
 from holdfast.training.processes import Processes
 from holdfast.training.rates import Cosine, Rate
@@ -49,6 +50,7 @@ class Schedule:
     processes: Processes = field(default_factory=Processes)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("epochs", "batch_size", "accumulate"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}, but must be at least 1.")

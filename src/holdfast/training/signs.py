@@ -144,6 +144,7 @@ class AlongSigns(Attack):
     signs: Signs = field(compare=False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not isinstance(self.threat, Linf):
             raise InputError(
                 f"the threat is {self.threat}, but signs of gradients make a step in linf alone; "

@@ -20,7 +20,7 @@ from holdfast.judge import Judge
 from holdfast.models.loading import fingerprint
 from holdfast.progress import Progress, silent
 from holdfast.random import Stream
-from holdfast.results import Run, read_images
+from holdfast.results import Run, emptied_if_vain, read_images
 from holdfast.tensors import eval_mode
 from holdfast.threat import L2
 from holdfast.training.objectives.adversarial import Adversarial
@@ -114,18 +114,19 @@ def stored(
     }
     run = Run(out, "examples", settings)
     if not run.complete:
-        run.begin()
-        judge = Judge(reference, data, seed, votes=1, batch_size=batch_size)
-        progress.start("adversarial examples", len(data))
-        for chunk, index in enumerate(data.batches(batch_size)):
-            if not run.has(0, chunk):
-                began = time.monotonic()
-                with eval_mode(reference):
-                    clean = torch.tensor(judge.clean_rows(index)["prediction"].to_numpy())
-                    rows, x_adv = judge.attack_rows("stored", attack, index, clean)
-                run.write_images(0, chunk, {"x_adv": x_adv})
-                run.write(0, chunk, rows, time.monotonic() - began)
-            progress.advance(len(index))
+        with emptied_if_vain(out):
+            run.begin()
+            judge = Judge(reference, data, seed, votes=1, batch_size=batch_size)
+            progress.start("adversarial examples", len(data))
+            for chunk, index in enumerate(data.batches(batch_size)):
+                if not run.has(0, chunk):
+                    began = time.monotonic()
+                    with eval_mode(reference):
+                        clean = torch.tensor(judge.clean_rows(index)["prediction"].to_numpy())
+                        rows, x_adv = judge.attack_rows("stored", attack, index, clean)
+                    run.write_images(0, chunk, {"x_adv": x_adv})
+                    run.write(0, chunk, rows, time.monotonic() - began)
+                progress.advance(len(index))
         rows = run.merge()
         run.finish(fooled=float(rows["fooled"].mean()))
         run.clear()

@@ -1,0 +1,161 @@
+"""Whether parameters are what their annotations promise: checked by the annotation, in one place.
+
+A function or a frozen record says once, in its signature, what it takes. Here a value is held
+against that, so that ``steps=1.5`` and ``goal="margin"`` are refused before any work starts, and no
+method has to check its own types.
+"""
+
+import functools
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from numbers import Integral, Real
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from holdfast.errors import InputError, InputTypeError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+#: The most that an attack does of anything: at a millisecond for each, three hours for one image.
+MOST = 10_000_000
+
+#: No tensor counts further.
+_WORD = 2**63
+
+
+def check_fields(record: "DataclassInstance") -> None:
+    """Hold the fields of a dataclass against their annotations, without those it sets itself.
+
+    Raises:
+        InputTypeError: see `check`.
+    """
+    hints = _hints(type(record))
+    for entry in fields(record):
+        if entry.init:
+            check(entry.name, getattr(record, entry.name), hints[entry.name])
+
+
+def check_arguments(
+    call: Callable[..., Any], arguments: Mapping[str, Any], *, most: int | None = None
+) -> None:
+    """Hold named arguments against the annotations of what is to be called with them.
+
+    Args:
+        call: a function or class.
+        arguments: some of its arguments; names that it does not have are left to Python.
+        most: the largest whole number that is taken for one; None for no limit.
+
+    Raises:
+        InputTypeError, InputError: see `check`.
+    """
+    takes = inspect.signature(call, eval_str=True).parameters
+    for name, value in arguments.items():
+        if name in takes:
+            check(name, value, takes[name].annotation, most=most)
+
+
+def check(name: str, value: object, annotation: Any, *, most: int | None = None) -> None:
+    """Hold one value against an annotation.
+
+    Args:
+        name: what to call the value.
+        value: what was given.
+        annotation: what it must be. True and False are no numbers, and neither is NaN.
+        most: the largest whole number that is taken where one is expected; None for no limit.
+
+    Raises:
+        InputTypeError: if the value is something else.
+        InputError: if a whole number is larger than ``most``, or has more than 64 bits.
+    """
+    if not _fits(value, annotation):
+        raise InputTypeError(f"{name} is {_brief(value)}, but must be {_told(annotation)}.")
+    if int not in (annotation, *get_args(annotation)) or not isinstance(value, Integral):
+        return
+    if most is not None and int(value) > most:
+        raise InputError(
+            f"{name} is {_brief(value)}, but at most {most:,} is taken: at a millisecond for each, "
+            "so many already take hours for a single image."
+        )
+    if not -_WORD <= int(value) < _WORD:
+        raise InputError(f"{name} is {_brief(value)}, but must be a whole number of 64 bits.")
+
+
+@functools.cache
+def _hints(record: "type[DataclassInstance]") -> dict[str, Any]:
+    return get_type_hints(record)
+
+
+def _fits(value: object, annotation: Any) -> bool:
+    """Whether a value is what an annotation says; one that says nothing to test fits anything."""
+    kind, parts = get_origin(annotation), get_args(annotation)
+    if kind in (Union, UnionType):
+        return any(_fits(value, part) for part in parts)
+    if kind is Literal:
+        return any(type(value) is type(part) and value == part for part in parts)
+    if kind is Callable or kind is get_origin(Callable[..., Any]):
+        return callable(value)
+    if kind is tuple:
+        return isinstance(value, tuple) and _each_fits(value, parts)
+    if kind is get_origin(Sequence[Any]):
+        return isinstance(value, Sequence) and _each_fits(value, (*parts, ...))
+    if annotation in (int, float):
+        return _is_number(value, Integral if annotation is int else Real)
+    if annotation is bool:
+        return isinstance(value, bool | np.bool_)
+    if kind is None and isinstance(annotation, type):
+        return _is_instance(value, annotation)
+    return True
+
+
+def _each_fits(values: Sequence[object], parts: tuple[Any, ...]) -> bool:
+    if parts[-1:] == (...,):
+        return all(_fits(value, parts[0]) for value in values)
+    return len(values) == len(parts) and all(map(_fits, values, parts))
+
+
+def _is_number(value: object, kind: type[Integral] | type[Real]) -> bool:
+    if isinstance(value, bool | np.bool_) or not isinstance(value, kind):
+        return False
+    try:
+        return not math.isnan(float(value))
+    except OverflowError:  # a whole number that no float can hold
+        return False
+
+
+def _is_instance(value: object, annotation: type) -> bool:
+    try:
+        return isinstance(value, annotation)
+    except TypeError:  # a protocol that cannot be tested
+        return True
+
+
+def _told(annotation: Any) -> str:
+    """An annotation in words."""
+    kind, parts = get_origin(annotation), get_args(annotation)
+    if kind in (Union, UnionType):
+        return " or ".join(_told(part) for part in parts)
+    if kind is Literal:
+        return " or ".join(repr(part) for part in parts)
+    if kind is tuple and parts[-1:] == (...,):
+        return f"a tuple, each of its parts {_told(parts[0])}"
+    if kind is tuple:
+        return f"a tuple of {' and '.join(_told(part) for part in parts)}"
+    if kind is get_origin(Sequence[Any]):
+        return f"a list, each of its parts {_told(parts[0])}"
+    words = {int: "a whole number", float: "a number", bool: "True or False", str: "text"}
+    words |= {NoneType: "None"}
+    name = getattr(annotation, "__name__", str(annotation))
+    return words.get(annotation, "a function" if kind is not None else f"a {name}")
+
+
+def _brief(value: object) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number with more digits than Python prints
+        text = "a very large number"
+    return text if len(text) <= 60 else f"{text[:57]}..."
