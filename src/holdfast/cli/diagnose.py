@@ -67,6 +67,9 @@ def purification(
         seed: Of all randomness.
         accelerator: auto, cpu, cuda, ... as Lightning Fabric names them.
     """
+    for option, given in (("--model", model), ("--eps", eps)):
+        if not given:
+            raise InputError(f"{option} is empty; give at least one, or several between commas.")
     if image < 0:
         raise InputError(f"image is {image}, but images are numbered from 0.")
     images = datasets.load(data, data_dir=data_dir, limit=image + 1)
