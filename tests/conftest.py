@@ -6,7 +6,7 @@ import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
-with install_import_hook("holdfast", "tests.checked"):
+with install_import_hook("holdfast", "tests.shapes.checked"):
     import holdfast  # noqa: F401
 
 settings.register_profile("holdfast", deadline=None, derandomize=True, max_examples=60)

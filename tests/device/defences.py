@@ -53,7 +53,7 @@ def _pass(pair: Pair, around: Callable[[nn.Module], nn.Module]) -> str:
     network, x, _ = toy()
 
     def run(model: nn.Module, where: torch.device) -> tuple[Tensor, Tensor]:
-        leaf = x.to(where).requires_grad_()
+        leaf = x.to(where, copy=True).requires_grad_()
         with drawing_from(Stream.of(2, torch.arange(len(x), device=where))):
             logits = model(leaf)
         logits.square().sum().backward()
