@@ -6,6 +6,8 @@ import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
+import tests.shapes  # noqa: F401  the hook finds it by name
+
 with install_import_hook("holdfast", "tests.shapes.checked"):
     import holdfast  # noqa: F401
 
