@@ -1,0 +1,124 @@
+"""How near a single-step attack comes to a multi-step one (EAT section 4 and table 6).
+
+A model on which one step finds much less loss than many has learnt to degrade the gradient, not to
+resist: gradient masking.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from holdfast import losses
+from holdfast.attacks import Attack
+from holdfast.attacks.attack import prepared
+from holdfast.errors import InputError
+from holdfast.goals import Untargeted
+from holdfast.gradients import autograd
+from holdfast.random import drawing_from
+from holdfast.tensors import norm, unit
+from holdfast.types import Images, Labels, Loss, Model, PerExample
+
+
+@dataclass(frozen=True, eq=False)
+class Linearity:
+    """Loss and perturbation of one step beside those of many; each field (N,), one per image.
+
+    Attributes:
+        clean_loss: on the image.
+        single_loss: after the single-step attack.
+        best_loss: the larger of the losses after the two attacks, a lower bound for the largest
+            within reach. EAT takes the multi-step attack's alone, which may lie below the single
+            step's; then its ratio exceeds 1.
+        cosine: between the two perturbations; NaN where an attack did not move the image.
+        gradient_norm: ‖∇L(x)‖₂ over all of C·H·W: whether the loss is merely flat (EAT section 4).
+    """
+
+    clean_loss: PerExample
+    single_loss: PerExample
+    best_loss: PerExample
+    cosine: PerExample
+    gradient_norm: PerExample
+
+    @property
+    def ratio(self) -> PerExample:
+        """L(single) / L(best), from 0 to 1; NaN where both are 0 and nothing can be said."""
+        return self.single_loss / self.best_loss
+
+    @property
+    def mean_of_ratios(self) -> float:
+        """The mean over images of L(single) / L(best): every image counts alike.
+
+        EAT says "within 19 % of the optimum loss on average" and does not say which mean; this is
+        the nearer reading.
+        """
+        return float(self.ratio.nanmean())
+
+    @property
+    def ratio_of_means(self) -> float:
+        """Mean L(single) / mean L(best): images whose loss can be driven high count most."""
+        return float(self.single_loss.mean() / self.best_loss.mean())
+
+    @property
+    def mean_cosine(self) -> float:
+        """The mean cosine, over the images that both attacks moved."""
+        return float(self.cosine.nanmean())
+
+
+def linearity(
+    model: Model,
+    x: Images,
+    y: Labels,
+    single: Attack,
+    multi: Attack,
+    *,
+    loss: Loss = losses.cross_entropy,
+    seed: int = 0,
+    index: Tensor | None = None,
+) -> Linearity:
+    """Attack the same images by one step and by many, and compare.
+
+    Args:
+        model: maps (N, C, H, W) in [0, 1] to logits (N, K).
+        x: (N, ...) images in [0, 1].
+        y: (N,) true classes.
+        single: such as ``FGSM(threat)`` or ``StepLL(threat)``.
+        multi: such as ``IFGSM(threat, early_stop=False)``: the first image that fools is not the
+            one of the largest loss.
+        loss: what is compared, the loss of the inner maximisation (EAT equation 1), whatever the
+            attacks ascend.
+        seed: of all randomness.
+        index: (N,) identity of each image; 0 ... N - 1.
+
+    Raises:
+        InputError: if ``multi`` stops early, or the attacks' balls differ.
+    """
+    if getattr(multi, "early_stop", False):
+        raise InputError(
+            "the multi-step attack stops at the first image that fools, short of the largest loss; "
+            "give it early_stop=False."
+        )
+    if single.threat != multi.threat:
+        raise InputError(
+            f"the attacks have different balls, {single.threat} and {multi.threat}; "
+            "losses compare within one."
+        )
+    by_one = single(model, x, y, seed=seed, index=index)
+    by_many = multi(model, x, y, seed=seed, index=index)
+    with prepared(model, x, y, seed, index) as (checked, x0, labels, rng), torch.no_grad():
+        score = Untargeted(loss)(checked, x0, labels)
+        slope = autograd(score)(x0, rng.fold("gradient"))
+        found = []
+        for image in (by_one, by_many):
+            with drawing_from(rng.fold("look")):
+                found.append(score(image).value)
+    steps = [unit(image - x0, 2).flatten(1) for image in (by_one, by_many)]
+    cosine = (steps[0] * steps[1]).sum(dim=1)
+    moved = steps[0].any(dim=1) & steps[1].any(dim=1)
+    return Linearity(
+        clean_loss=slope.value,
+        single_loss=found[0],
+        best_loss=torch.maximum(*found),
+        cosine=torch.where(moved, cosine, torch.nan),
+        gradient_norm=norm(slope.grad, 2),
+    )
