@@ -249,7 +249,7 @@ def to_svg(figure: Figure) -> str:
     """SVG for the page, its colours turned into style sheet variables."""
     buffer = io.StringIO()
     with mpl.rc_context(_STYLE):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
+        figure.savefig(buffer, format="svg", facecolor="auto", metadata={"Date": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     for colour, name in COLOURS.items():
@@ -266,7 +266,7 @@ def save(figure: Figure, path: Path) -> None:
     for kind, stamp in (("pdf", "CreationDate"), ("svg", "Date")):
         buffer = io.BytesIO()
         with mpl.rc_context({**_STYLE, "svg.fonttype": "path"}):
-            figure.savefig(buffer, format=kind, metadata={stamp: None})
+            figure.savefig(buffer, format=kind, facecolor="auto", metadata={stamp: None})
         content = buffer.getvalue()
         replace_file(path.with_name(f"{path.name}.{kind}"), partial(Path.write_bytes, data=content))
 
