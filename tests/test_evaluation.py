@@ -636,7 +636,7 @@ class TestMetrics:
                 self.table([False, False, True, False], 0.2, "a"),
             ]
         )
-        found = metrics.strongest(rows)
+        found = metrics.worst_case(rows)
         assert found["eps"].tolist() == [0.0, 0.1, 0.2]
         assert found["robust_accuracy"].tolist() == [1.0, 0.5, 0.25]
 

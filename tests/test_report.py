@@ -1,31 +1,41 @@
+import contextlib
+import io
+import json
+import math
 import re
 import shutil
 import warnings
 from html.parser import HTMLParser
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from torch import nn
 
-from holdfast.attacks import FGSM, PGD
+from holdfast import metrics
+from holdfast.attacks import FGSM, FMN, PGD, On, Worst
 from holdfast.certification import certify_data
 from holdfast.certify.procedure import Certification
+from holdfast.cli.common import print_table
 from holdfast.data import Data
-from holdfast.defenses import GaussianNoise
+from holdfast.defenses import Binarise, GaussianNoise
 from holdfast.errors import (
     ContradictionError,
     DamagedFileError,
+    HoldfastError,
     InputError,
     MissingFileError,
     OutputError,
 )
 from holdfast.evaluation import Protocol, evaluate, evaluate_data
-from holdfast.files import read_json, write_json
+from holdfast.files import read_json, read_tensors, write_json, write_tensors
+from holdfast.report import figures
 from holdfast.report.figures import floor_and_ceiling
+from holdfast.report.gallery import Example, Gallery
 from holdfast.report.page import build
 from holdfast.report.subjects import read_subjects
-from holdfast.report.tables import floor
+from holdfast.report.tables import floor, strongest_attacks, summary
 from holdfast.results import Run
 from holdfast.threat import L2, Linf
 from tests.toys import images, small_network
@@ -122,7 +132,7 @@ def test_it_shows_everything_named(report):
         "seen as",
         "Settings",
         "certified (floor)",
-        "strongest attack (ceiling)",
+        "worst case over all attacks (ceiling)",
         "95 %",
         "prefers-color-scheme",
         '"seed": 0',
@@ -150,7 +160,7 @@ def test_the_numbers_behind_it(report, runs):
     cells = read_json(runs["one-linf"] / "run.json")["cells"]
     found = attacks[(attacks["network"] == "one") & (attacks["norm"] == "linf")]
     assert list(found["robust_accuracy"]) == [cell["robust_accuracy"] for cell in cells]
-    strongest = pd.read_csv(tables / "strongest.csv")
+    strongest = pd.read_csv(tables / "worst-case.csv")
     for _, group in strongest.groupby(["network", "classifier", "norm"]):
         assert group.sort_values("eps")["robust_accuracy"].is_monotonic_decreasing
         assert (group["low"] <= group["robust_accuracy"]).all()
@@ -359,4 +369,238 @@ def test_bad_input(runs, tmp_path):
     evaluate_data(model, data, [("fgsm", FGSM(Linf(0.1)))], Protocol(), settings, other)
     with pytest.raises(InputError, match="different data sets"):
         build([other, runs["vote"]], tmp_path / "report")
+    assert not (tmp_path / "report").exists()
+
+
+class TestWhatIsNotOneThingStaysApart:
+    """Never more rows than images; what differs is named."""
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def made(tmp_path_factory):
+        """Evaluations of one network, each with its own name for the folder."""
+        root, model, x = tmp_path_factory.mktemp("apart"), small_network(), images(12)
+        y = model(x).argmax(dim=1)
+
+        def attack(name, attacks, count=12, network=model, called="net", **protocol):
+            data = Data.of(x[:count], y[:count])
+            base = {"model": called, "data": "tensors"}
+            evaluate_data(network, data, attacks, Protocol(**protocol), base, root / name)
+
+        pgd = PGD(Linf(0.1), steps=3)
+        attack("zero", [("pgd", pgd)])
+        attack("one", [("pgd", pgd)], seed=1)
+        attack("again", [("pgd", pgd)])
+        attack("larger", [("pgd", PGD(Linf(0.2), steps=3))])
+        attack("fewer", [("pgd", pgd)], count=5)
+        attack("transfer", [("pgd", On(small_network(seed=1), attack=pgd, name="other"))])
+        attack("fgsm", [("fgsm", FGSM(Linf(0.1)))], count=7)
+        quantised = nn.Sequential(Binarise(0.5), model)
+        attack("quantised", [("pgd", pgd)], network=quantised, called="net binarised at 0.5")
+        return root
+
+    def names(self, made, *runs):
+        (subject,) = read_subjects([made / run for run in runs])
+        (classifier,) = subject.classifiers
+        cells = metrics.cells(classifier.attacked)
+        rows = classifier.attacked.groupby(metrics.CELL)["index"]
+        assert (rows.size() == rows.nunique()).all()
+        assert cells["n"].max() <= 12
+        assert metrics.worst_case(classifier.at_sizes)["n"].max() <= 12
+        return list(cells["attack"])
+
+    def test_two_seeds(self, made):
+        assert self.names(made, "zero", "one") == ["pgd (seed 0)", "pgd (seed 1)"]
+
+    def test_two_numbers_of_images(self, made):
+        names = ["pgd (12 images)", "pgd (5 images)"]
+        assert self.names(made, "zero", "fewer") == names
+
+    def test_a_white_box_and_a_transfer(self, made):
+        names = ["pgd (crafted on the model itself)", "pgd (crafted on other)"]
+        assert self.names(made, "zero", "transfer") == names
+
+    def test_a_run_and_its_repetition(self, made):
+        zero, again = self.names(made, "zero", "again")
+        assert "zero" in zero
+        assert "again" in again
+        assert self.names(made, "zero", "zero") == ["pgd"]
+
+    def test_two_sizes_are_one_curve(self, made):
+        assert self.names(made, "zero", "larger") == ["pgd", "pgd"]
+
+    def test_equal_weights_behind_another_layer(self, made):
+        subjects = read_subjects([made / "zero", made / "quantised"])
+        assert [subject.name for subject in subjects] == ["net", "net binarised at 0.5"]
+
+    def test_the_strongest_attack_is_one_attack_on_the_images_that_all_met(self, made):
+        (subject,) = read_subjects([made / "zero", made / "fgsm", made / "larger"])
+        (classifier,) = subject.classifiers
+        rows = classifier.at_sizes
+        rows = rows[rows["index"] < 7]
+        worst = metrics.worst_case(rows).set_index("eps")["robust_accuracy"]
+        for line in strongest_attacks(classifier):
+            mine = rows[(rows["attack"] == line.attack) & (rows["eps"] == line.eps)]
+            assert line.n == len(mine) == 7
+            assert line.robust_accuracy == (~mine["fooled"]).mean()
+            assert line.worst_case == worst[line.eps] <= line.robust_accuracy
+        assert metrics.worst_case(classifier.at_sizes)["n"].eq(7).all()
+
+    def test_the_page_says_all_of_it(self, made, tmp_path):
+        runs = [made / name for name in ("zero", "one", "transfer", "fgsm", "quantised")]
+        html = build(runs, tmp_path / "report").read_text()
+        for words in ("seed 1", "crafted on other", "binarised at 0.5", "that every attack met"):
+            assert words in html
+        assert "strongest attack (ceiling)" not in html
+
+    def test_other_images_are_refused(self, made, tmp_path):
+        x = images(12, seed=1)
+        data, base = Data.of(x, small_network()(x).argmax(dim=1)), {"model": "net"}
+        attack = [("pgd", PGD(Linf(0.1), steps=3))]
+        base["data"] = "tensors"
+        evaluate_data(small_network(), data, attack, Protocol(), base, tmp_path / "run")
+        with pytest.raises(InputError, match="about different images of tensors"):
+            read_subjects([made / "zero", tmp_path / "run"])
+        with pytest.raises(InputError, match="about different images of tensors"):
+            read_subjects([made / "fewer", tmp_path / "run"])
+
+
+def test_an_attack_with_and_without_a_limit_has_one_row_for_an_image(tmp_path):
+    x, model = images(6), small_network()
+    attacks = {"a": FGSM(L2(0.5)), "b": FMN(L2(0.5), steps=5)}
+    named = [*attacks.items(), ("b", FMN(L2(torch.inf), steps=5))]
+    data = Data.of(x, model(x).argmax(dim=1))
+    base = {"model": "net", "data": "tensors"}
+    evaluate_data(model, data, named, Protocol(), base, tmp_path / "run")
+    (subject,) = read_subjects([tmp_path / "run"])
+    assert metrics.cells(subject.classifiers[0].at_sizes)["n"].tolist() == [6, 6]
+
+
+def test_the_gap_is_over_the_images_that_both_sides_have(tmp_path):
+    """The certificates are of 12 images, the attacks of 5: the first 5 alone are compared."""
+    x, model = images(12), small_network()
+    y = model(x).argmax(dim=1)
+    base = {"model": "net", "data": "tensors"}
+    noisy = nn.Sequential(GaussianNoise(0.1), model)
+    attacks, few = [("fgsm", FGSM(L2(0.1)))], Data.of(x[:5], y[:5])
+    evaluate_data(noisy, few, attacks, Protocol(votes=20, samples=2), base, tmp_path / "attack")
+    certify_data(model, Data.of(x, y), Certification(sigma=0.1), base, tmp_path / "proof")
+    radius = lambda rows: (rows["index"] < 3) * 1.0  # noqa: E731
+    _rewrite(tmp_path / "proof", lambda rows: rows.assign(prediction=rows["label"], radius=radius))
+    standing = {"fooled": False, "prediction": 0}
+    _rewrite(tmp_path / "attack", lambda rows: rows.assign(**standing))
+    subjects = read_subjects([tmp_path / "attack", tmp_path / "proof"])
+    ((cell,),) = (line.cells for line in summary(subjects, "l2").lines)
+    assert (cell.shown["n"], cell.proven["n"], cell.gap.n) == (5, 12, 5)
+    assert (cell.shown["robust_accuracy"], cell.proven["robust_accuracy"]) == (1, 3 / 12)
+    assert cell.gap.share == pytest.approx(2 / 5)
+    html = build([tmp_path / "attack", tmp_path / "proof"], tmp_path / "report").read_text()
+    assert "gap 40.0 %, 5 images" in html
+
+
+NAMES = ("$0_to_$1", "</svg><b>&amp;", "_hidden", "#14171a", r"$\frac{$", "[/red]")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_labels_are_text(name):
+    pixels = np.zeros((4, 4), dtype=np.float32)
+    example = Example(pixels, pixels, pixels, name, name, 0.1, 1.0)
+    table = pd.DataFrame({"attack": name, "eps": [0.0, 1.0], "robust_accuracy": 0.5})
+    table = table.assign(low=0.4, high=0.6)
+    for figure, times in (
+        (figures.gallery(Gallery("pgd", "linf", 0.1, [example])), 2),
+        (figures.accuracy_by_attack("linf", table), 1),
+    ):
+        page = Page()
+        page.feed(figures.to_svg(figure))
+        assert sum(name in text for text in page.text) == times
+        figure.savefig(io.BytesIO(), format="pdf")
+
+
+def test_a_table_in_the_terminal_shows_text(capsys):
+    print_table("[/red] of [bold]", [{"[x]": "[/red]", "n": 1}])
+    out = capsys.readouterr().out
+    assert out.count("[/red]") == 2
+    assert "[bold]" in out
+    assert "[x]" in out
+
+
+WRONG = (None, "x", -1, 10**400, 1.5, True, [], {}, [None], math.nan, "\ud800")
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """The smallest runs of both kinds."""
+    root, model, x = tmp_path_factory.mktemp("plain"), small_network(), images(3)
+    data, base = Data.of(x, model(x).argmax(dim=1)), {"model": "net", "data": "tensors"}
+    worst = Worst((FGSM(Linf(0.3)), PGD(Linf(0.3), steps=2)))
+    evaluate_data(model, data, [("worst", worst)], Protocol(), base, root / "evaluate")
+    certify_data(model, data, Certification(sigma=0.1, n=50), base, root / "certify")
+    return root
+
+
+@pytest.mark.parametrize("kind", ["evaluate", "certify"])
+class TestDamagedRuns:
+    """Each is one sentence, and before anything is written; or the report does not need it."""
+
+    def attempt(self, folder, must=False):
+        with pytest.raises(HoldfastError) if must else contextlib.suppress(HoldfastError):
+            read_subjects([folder])
+
+    def copy(self, plain, kind, tmp_path, about, rows=None):
+        if not (tmp_path / "rows.csv").exists():
+            shutil.copytree(plain / kind, tmp_path, dirs_exist_ok=True)
+        (tmp_path / "run.json").write_text(json.dumps(about))
+        if rows is not None:
+            rows.to_csv(tmp_path / "rows.csv", index=False)
+
+    def test_run_json(self, plain, kind, tmp_path):
+        about = read_json(plain / kind / "run.json")
+        settings, cell = about["settings"], about["cells"][0]
+        needed = {"kind", "complete", "settings", "cells", "classes"}
+        needed_settings = {"model", "model_fingerprint", "data", "images", "shape", "sigma"}
+        for place, keys in ((about, needed), (settings, needed_settings), (cell, set())):
+            for key in list(place):
+                before = place.pop(key)
+                self.copy(plain, kind, tmp_path, about)
+                self.attempt(tmp_path, must=key in keys)
+                for value in WRONG:
+                    place[key] = value
+                    self.copy(plain, kind, tmp_path, about)
+                    self.attempt(tmp_path)
+                place[key] = before
+        for text in ("[]", "null", "", "{", "{}", "[" * 100_000, '"x"'):
+            (tmp_path / "run.json").write_text(text)
+            self.attempt(tmp_path, must=True)
+
+    def test_rows(self, plain, kind, tmp_path):
+        about = read_json(plain / kind / "run.json")
+        del about["rows_sha256"]
+        rows = pd.read_csv(plain / kind / "rows.csv")
+        spare = {"l0", "loss", "votes", "by", "draws", "abstained", "p1", "p2", "scores"}
+        for name in rows:
+            must = name not in spare
+            self.copy(plain, kind, tmp_path, about, rows.drop(columns=name))
+            self.attempt(tmp_path, must and name not in ("bound", "interval"))
+            for value in (None, "", -2, 1.5, 10**400):
+                one = rows.astype({name: object})
+                one.loc[1, name] = value
+                self.copy(plain, kind, tmp_path, about, one)
+                self.attempt(tmp_path, must and value is None)
+        for wrong in (rows[:0], rows[:-1], pd.concat([rows, rows])):
+            self.copy(plain, kind, tmp_path, about, wrong)
+            self.attempt(tmp_path, must=True)
+        for content in (b"", b"\0", b"a,b\n1", b"\xff"):
+            (tmp_path / "rows.csv").write_bytes(content)
+            self.attempt(tmp_path, must=True)
+
+
+def test_nothing_is_written_for_a_damaged_run(plain, tmp_path):
+    shutil.copytree(plain / "evaluate", tmp_path / "run")
+    (kept,) = (tmp_path / "run" / "images").iterdir()
+    tensors, about = read_tensors(kept)
+    tensors["x"] = tensors["x"][:, :, :2]
+    write_tensors(kept, tensors, about)
+    with pytest.raises(DamagedFileError, match="holds other images"):
+        build([tmp_path / "run"], tmp_path / "report")
     assert not (tmp_path / "report").exists()

@@ -67,7 +67,7 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise MissingFileError(f"there is no file {path}.") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DamagedFileError(f"{path} is damaged or no JSON file: {error}.") from error
     if not isinstance(content, dict):
         raise DamagedFileError(f"{path} holds no JSON object.")

@@ -60,13 +60,18 @@ def at_finite_sizes(rows: pd.DataFrame) -> pd.DataFrame:
     sizes are those of the same norm's other attacks or, without any, about ten round ones.
     """
     unlimited = np.isinf(rows["eps"])
-    parts = [rows[~unlimited]]
+    limited = rows[~unlimited]
+    parts = [limited]
     for norm, part in rows[unlimited].groupby("norm", sort=False):
-        distance = part[norm]
-        finite = rows.loc[~unlimited & (rows["norm"] == norm), "eps"].unique()
-        for size in finite if len(finite) else _round_sizes(distance[part["fooled"]]):
-            fits = distance <= size * (1 + 1e-6)
-            parts.append(part.assign(eps=size, fooled=part["fooled"] & fits))
+        others = limited[limited["norm"] == norm]
+        sizes = others["eps"].unique()
+        if not len(sizes):
+            sizes = _round_sizes(part.loc[part["fooled"], norm])
+        for attack, mine in part.groupby("attack", sort=False):
+            # Where the attack was also run with a limit, that is what it does there.
+            for size in np.setdiff1d(sizes, others.loc[others["attack"] == attack, "eps"]):
+                fits = mine[norm] <= size * (1 + 1e-6)
+                parts.append(mine.assign(eps=size, fooled=mine["fooled"] & fits))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -90,19 +95,21 @@ def from_zero(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([start, table], ignore_index=True)
 
 
-def strongest(rows: pd.DataFrame) -> pd.DataFrame:
+def worst_case(rows: pd.DataFrame) -> pd.DataFrame:
     """Worst case over all attacks of one norm, per example, at every size from 0 up.
 
     An image that any attack fooled within some size counts as fooled at every larger size, since
-    the same adversarial image is allowed there. At size 0 stands the accuracy without attack.
+    the same adversarial image is allowed there. At size 0 stands the accuracy without attack. It is
+    taken over the images that every attack met at every size: others would count as standing
+    against what was never tried on them.
 
     Returns:
         norm, eps, n, robust_accuracy, low, high; one line for each norm and size.
     """
     found = []
     for norm, part in rows.groupby("norm", sort=False):
+        part = met_by_all(part)
         fooled = part.pivot_table(index="index", columns="eps", values="fooled", aggfunc="max")
-        fooled = fooled.dropna()  # examples that were not attacked at every size
         clean = part.drop_duplicates("index").set_index("index")
         fooled.insert(0, 0.0, clean["clean_prediction"] != clean["label"], allow_duplicates=True)
         fooled = fooled.T.groupby(level=0).max().T
@@ -112,6 +119,12 @@ def strongest(rows: pd.DataFrame) -> pd.DataFrame:
             for eps in ever.columns
         ]
     return pd.DataFrame(found)
+
+
+def met_by_all(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the images that have one for each attack and size."""
+    met = rows.groupby("index")["index"].transform("size")
+    return rows[met == len(rows[CELL].drop_duplicates())]
 
 
 def blind_attacks(rows: pd.DataFrame) -> list[str]:
@@ -205,12 +218,13 @@ def overclaimed(attacked: pd.DataFrame, proven: pd.DataFrame, norm: str = "l2") 
         eps, n, certified, robust_accuracy, over the images of both tables; empty if all is well.
     """
     shown = attacked[(attacked["norm"] == norm) & attacked["index"].isin(proven["index"])]
+    shown = met_by_all(shown)
     if not len(shown):
         return pd.DataFrame(columns=["eps", "n", "certified", "robust_accuracy"])
     shown = shown.assign(
         fooled=shown["fooled"] & _beyond_chance(shown), clean_prediction=shown["label"]
     )
-    ceiling = strongest(shown).query("eps > 0").reset_index(drop=True)
+    ceiling = worst_case(shown).query("eps > 0").reset_index(drop=True)
     floor = certified(proven[proven["index"].isin(shown["index"])], ceiling["eps"].to_numpy())
     ceiling["certified"] = floor["robust_accuracy"]
     wrong = ceiling[ceiling["certified"] > ceiling["robust_accuracy"]]

@@ -45,7 +45,7 @@ class _Bar(Progress):
         self._bars.update(self._bars.task_ids[-1], advance=pieces, note=note)
 
     def say(self, text: str) -> None:
-        self._bars.console.print(text, highlight=False)
+        self._bars.console.print(text, highlight=False, markup=False)
 
 
 class _Lines(Progress):
@@ -80,12 +80,12 @@ def showing(wanted: bool = True) -> Iterator[Progress]:
         yield _Lines()
     else:
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
         )
         with Bars(*columns, console=console, transient=True) as bars:
             yield _Bar(bars)

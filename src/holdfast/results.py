@@ -10,6 +10,7 @@ a run with other settings is refused. A cell is one attack at one size, or one c
 """
 
 import hashlib
+import json
 import os
 import platform
 import shutil
@@ -38,7 +39,7 @@ from holdfast.files import (
 )
 from holdfast.revision import git_revision
 
-_ABOUT, _ROWS, _CHUNKS, _IMAGES = "run.json", "rows.csv", "rows", "images"
+ABOUT, ROWS, _CHUNKS, IMAGES = "run.json", "rows.csv", "rows", "images"
 
 #: Columns of names, in which neither "NA" is a missing value nor "1" a number.
 _TEXT = ("attack", "norm", "by", "bound", "interval")
@@ -61,8 +62,8 @@ class Run:
         self._kind = kind
         self._settings = dict(settings)
         check_writable(path)
-        if (path / _ABOUT).exists():
-            self._check_same(read_json(path / _ABOUT))
+        if (path / ABOUT).exists():
+            self._check_same(read_json(path / ABOUT))
         elif path.is_dir() and any(entry.suffix != ".tmp" for entry in path.iterdir()):
             raise OutputError(
                 f"{path} is not empty and holds no run of Holdfast; give a new folder by --out."
@@ -71,22 +72,22 @@ class Run:
     @property
     def complete(self) -> bool:
         """Whether the run was finished, now or by an earlier process."""
-        return (self.path / _ABOUT).exists() and bool(read_about(self.path)["complete"])
+        return (self.path / ABOUT).exists() and bool(read_about(self.path)["complete"])
 
     def begin(self) -> None:
         """Make the folder, or take up a run that was interrupted."""
         self.path.mkdir(parents=True, exist_ok=True)
-        if not (self.path / _ABOUT).exists():
+        if not (self.path / ABOUT).exists():
             about = {"kind": self._kind, "complete": False, "settings": self._settings}
-            write_json(self.path / _ABOUT, {**about, "started": _now(), **environment()})
+            write_json(self.path / ABOUT, {**about, "started": _now(), **environment()})
 
     def finish(self, **results: Any) -> None:
         """Record the results, as JSON can hold them, and that the run is complete."""
-        rows = self.path / _ROWS
+        rows = self.path / ROWS
         if rows.exists():
             results["rows_sha256"] = _digest(rows.read_bytes())
         about = {**read_about(self.path), **results, "complete": True, "finished": _now()}
-        write_json(self.path / _ABOUT, about)
+        write_json(self.path / ABOUT, about)
 
     def has(self, cell: int, chunk: int) -> bool:
         """Whether a chunk of a cell has been written and is what was written.
@@ -94,8 +95,8 @@ class Run:
         One that is damaged is told of and taken for missing, so that only it is computed again.
         """
         path = self._chunk(cell, chunk)
-        if (self.path / _ROWS).exists() or not path.exists():
-            return (self.path / _ROWS).exists()
+        if (self.path / ROWS).exists() or not path.exists():
+            return (self.path / ROWS).exists()
         try:
             check_regular(path)
             whole = read_json(path.with_suffix(".json"))["sha256"] == _digest(path.read_bytes())
@@ -127,7 +128,7 @@ class Run:
 
     def write_images(self, cell: int, chunk: int, images: Mapping[str, Tensor]) -> None:
         """Write images of a chunk, before its rows."""
-        path = self.path / _IMAGES / f"{cell:04d}.{chunk:05d}.safetensors"
+        path = self.path / IMAGES / f"{cell:04d}.{chunk:05d}.safetensors"
         path.parent.mkdir(exist_ok=True)
         write_tensors(path, images, {"cell": cell})
 
@@ -139,7 +140,7 @@ class Run:
     def merge(self) -> pd.DataFrame:
         """Join all chunks into rows.csv, in the order of cells and examples."""
         rows = read_rows(self.path)
-        write_table(self.path / _ROWS, rows)
+        write_table(self.path / ROWS, rows)
         return rows
 
     def clear(self) -> None:
@@ -174,12 +175,12 @@ def emptied_if_vain(path: Path, work: str = "**/*.csv") -> Iterator[None]:
         path: the run folder, which the block may make.
         work: pattern of the files in it that are worth keeping, as of `Path.glob`.
     """
-    there = (path / _ABOUT).exists()
+    there = (path / ABOUT).exists()
     made = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
         yield
     except HoldfastError:
-        if not there and (path / _ABOUT).exists() and not any(path.glob(work)):
+        if not there and (path / ABOUT).exists() and not any(path.glob(work)):
             for entry in path.iterdir():
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
             for folder in made:
@@ -193,11 +194,26 @@ def read_about(path: Path) -> dict[str, Any]:
 
     Raises:
         MissingFileError: if the folder holds no run.
-        DamagedFileError: if run.json cannot be read.
+        DamagedFileError: if run.json cannot be read, or is not what a run writes.
     """
-    if not (path / _ABOUT).exists():
-        raise MissingFileError(f"{path} holds no run of Holdfast: there is no {_ABOUT} in it.")
-    return read_json(path / _ABOUT)
+    if not (path / ABOUT).exists():
+        raise MissingFileError(f"{path} holds no run of Holdfast: there is no {ABOUT} in it.")
+    about = read_json(path / ABOUT)
+    for name, kind, words in (
+        ("kind", str, "a text"),
+        ("complete", bool, "true or false"),
+        ("settings", dict, "an object"),
+    ):
+        if not isinstance(about.get(name), kind):
+            raise DamagedFileError(
+                f"{path / ABOUT} is not what a run writes: {name} must be {words}; put its copy "
+                "back, or repeat the run with another --out."
+            )
+    try:  # what was read must be fit to be written again: no NaN, no half of a character
+        json.dumps(about, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise DamagedFileError(f"{path / ABOUT} is damaged or no JSON file: {error}.") from error
+    return about
 
 
 def read_rows(path: Path) -> pd.DataFrame:
@@ -207,7 +223,7 @@ def read_rows(path: Path) -> pd.DataFrame:
         MissingFileError: if there are none.
         DamagedFileError: if a file cannot be read, or is not what a finished run wrote.
     """
-    whole = path / _ROWS
+    whole = path / ROWS
     check_regular(whole)
     written = read_about(path).get("rows_sha256") if whole.exists() else None
     if written is not None and _digest(whole.read_bytes()) != written:
@@ -222,9 +238,20 @@ def read_rows(path: Path) -> pd.DataFrame:
 
 
 def read_images(path: Path, cell: int) -> dict[str, Tensor]:
-    """The images kept of a cell: index, x, x_adv and more; empty if none were."""
-    parts = [read_tensors(file)[0] for file in sorted((path / _IMAGES).glob(f"{cell:04d}.*"))]
-    return {name: torch.cat([part[name] for part in parts]) for name in (parts[0] if parts else ())}
+    """The images kept of a cell: index, x, x_adv and more; empty if none were.
+
+    Raises:
+        DamagedFileError: if a file cannot be read, or the files of a cell do not go together.
+    """
+    parts = [read_tensors(file)[0] for file in sorted((path / IMAGES).glob(f"{cell:04d}.*"))]
+    try:
+        names = parts[0] if parts else {}
+        return {name: torch.cat([part[name] for part in parts]) for name in names}
+    except (KeyError, RuntimeError) as error:
+        raise DamagedFileError(
+            f"the images of cell {cell} in {path / IMAGES} do not go together ({error}); put their "
+            "copies back, or take the folder away."
+        ) from error
 
 
 def _read_csv(path: Path) -> pd.DataFrame:

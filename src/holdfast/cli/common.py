@@ -9,6 +9,7 @@ from lightning_fabric import Fabric
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, JustifyMethod
 from rich.table import Table
+from rich.text import Text
 
 from holdfast.errors import InputError
 
@@ -35,12 +36,15 @@ def print_json(content: Mapping[str, Any]) -> None:
 
 def print_table(title: str, rows: list[dict[str, Any]]) -> None:
     """Rows as a table in the terminal."""
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    # Names of models, attacks and classes are text: rich would read [/] in them as markup.
+    table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD)
     for place, (name, value) in enumerate(rows[0].items()):
         side: JustifyMethod = "left" if isinstance(value, str) else "right"
-        table.add_column(name, justify=side, no_wrap=place == 0)  # the name of the line stays whole
+        table.add_column(
+            Text(name), justify=side, no_wrap=place == 0
+        )  # the name of the line stays whole
     for row in rows:
-        table.add_row(*(_show(value) for value in row.values()))
+        table.add_row(*(Text(_show(value)) for value in row.values()))
     Console().print(table)
 
 

@@ -136,7 +136,8 @@ def _print(runs: list[Path]) -> None:
     for norm in ("linf", "l2"):
         summary = tables.summary(subjects, norm)
         print_table(
-            f"{norm}: % right under the strongest attack | % proven right (vote: noise {SIGMA:g})",
+            f"{norm}: % right in the worst case over all attacks | "
+            f"% proven right (vote: noise {SIGMA:g})",
             [
                 {
                     "classifier": _name(line.classifier),

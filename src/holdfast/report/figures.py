@@ -63,6 +63,7 @@ _STYLE: dict[Any, Any] = {
     "grid.alpha": 0.25,
     "grid.linewidth": 0.6,
     "font.size": 10,
+    "text.parse_math": False,  # names of classes, attacks and models are text: "$0_to_$1" as well
     "legend.frameon": False,
     "legend.fontsize": 9,
     "lines.linewidth": 1.6,
@@ -85,8 +86,8 @@ def floor_and_ceiling(
 
     Args:
         norm: "linf", "l2" or "l1".
-        ceiling: eps, robust_accuracy, low, high under the strongest attack on the certified
-            classifier; may be empty.
+        ceiling: eps, robust_accuracy, low, high in the worst case over all attacks on the
+            certified classifier; may be empty.
         floors: certified accuracy of the same classifier as (label, table) with the same columns,
             the strongest first.
         without_noise: as ``ceiling``, for the network without noise; may be empty.
@@ -101,10 +102,10 @@ def floor_and_ceiling(
                 "--",
                 color=GREY,
                 marker="x",
-                label="strongest attack, network without noise",
+                label="worst case over all attacks, network without noise",
             )
         if len(ceiling):
-            _with_intervals(axes, ceiling, ORANGE, "o", "strongest attack (ceiling)")
+            _with_intervals(axes, ceiling, ORANGE, "o", "worst case over all attacks (ceiling)")
         for place, (label, floor) in enumerate(floors):
             again, colour = divmod(place, 4)
             _floor(axes, floor, (BLUE, SKY, GREEN, PURPLE)[colour], label, _DASHES[again % 4])
@@ -148,7 +149,7 @@ def bounds(panels: Sequence[tuple[str, pd.DataFrame]]) -> Figure:
             axes.set_title(title, fontsize=10)
             axes.set_xlabel("p₁, lower limit of the leading class")
             for place, name in enumerate(column for column in table if column != "p1"):
-                axes.plot(table["p1"], table[name], color=_CYCLE[place], label=name)
+                axes.plot(table["p1"], table[name], color=_CYCLE[place], label=_shown(name))
         figure.axes[0].set_ylabel("certified ℓ2 radius / σ")
         figure.axes[0].legend()
         return _settled(figure)
@@ -252,13 +253,17 @@ def to_svg(figure: Figure) -> str:
         figure.savefig(buffer, format="svg", facecolor="auto", metadata={"Date": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
-    for colour, name in COLOURS.items():
-        svg = svg.replace(colour, f"var(--{name})")
-    # The page's own font, and a size that follows the column's width.
-    svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", svg)
+    svg = re.sub(r"<[^>]*>", lambda tag: _restyled(tag[0]), svg)  # and leave all text alone
     return re.sub(
         r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r' height="[^"]*pt"', "", svg, count=1)
     )
+
+
+def _restyled(tag: str) -> str:
+    """A tag with the page's own colours and font, at a size that follows the column's width."""
+    for colour, name in COLOURS.items():
+        tag = tag.replace(colour, f"var(--{name})")
+    return re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", tag)
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -283,7 +288,7 @@ def _figure(norm: str) -> tuple[Figure, Axes]:
 
 
 def _floor(axes: Axes, curve: pd.DataFrame, colour: str, label: str, dashes: str = "-") -> None:
-    axes.plot(curve["eps"], curve["robust_accuracy"], dashes, color=colour, label=label)
+    axes.plot(curve["eps"], curve["robust_accuracy"], dashes, color=colour, label=_shown(label))
     axes.fill_between(
         curve["eps"], curve["low"], curve["high"], color=colour, alpha=0.18, linewidth=0
     )
@@ -304,8 +309,13 @@ def _with_intervals(axes: Axes, table: pd.DataFrame, colour: str, marker: str, l
         marker=marker,
         capsize=2,
         elinewidth=0.9,
-        label=label,
+        label=_shown(label),
     )
+
+
+def _shown(label: str) -> str:
+    """A label for a legend, which would leave one out that begins with an underscore."""
+    return f"\u200b{label}" if label.startswith("_") else label
 
 
 def _finished(figure: Figure, axes: Axes) -> Figure:

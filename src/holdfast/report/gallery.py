@@ -3,7 +3,7 @@
 import base64
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from holdfast.errors import DamagedFileError
 from holdfast.report.subjects import Classifier, RunFolder
-from holdfast.results import read_images
+from holdfast.results import IMAGES, read_images
 
 _AT_MOST = 8
 
@@ -69,7 +70,7 @@ def galleries(classifier: Classifier) -> list[Gallery]:
     """For each norm, images fooled by the strongest attack at a size where it fooled about half."""
     found = []
     for run in classifier.evaluations:
-        cells = pd.DataFrame(run.about["cells"])
+        cells = pd.DataFrame(run.cells)
         cells["eps"] = cells["eps"].astype(float).fillna(np.inf)  # JSON has no infinity
         cells["number"] = range(1, len(cells) + 1)
         half = (cells["robust_accuracy"] - cells["clean_accuracy"] / 2).abs()
@@ -89,6 +90,9 @@ def to_png(image: Pixels) -> str:
 
 
 def _examples(run: RunFolder, cell: "pd.Series[object]") -> list[Example]:
+    shape = run.settings["shape"]
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        return []  # nothing that can be shown as a picture
     images = read_images(run.path, int(str(cell["number"])))
     if not images:
         return []
@@ -99,6 +103,7 @@ def _examples(run: RunFolder, cell: "pd.Series[object]") -> list[Example]:
         & (rows["eps"] == cell["eps"])
     )
     rows = rows[mine].set_index("index")
+    _check(run, images)
     names: Sequence[str] = run.about["classes"]
     found: list[Example] = []
     for place, index in enumerate(images["index"].tolist()):
@@ -119,6 +124,29 @@ def _examples(run: RunFolder, cell: "pd.Series[object]") -> list[Example]:
                 )
             )
     return found
+
+
+def _check(run: RunFolder, images: Mapping[str, Tensor]) -> None:
+    """Check that the images kept of a run are such.
+
+    Raises:
+        DamagedFileError: if they are not.
+    """
+    shape, known = tuple(run.settings["shape"]), set(run.rows["index"])
+    index, x, x_adv = (images.get(name) for name in ("index", "x", "x_adv"))
+    if (
+        index is None
+        or x is None
+        or x_adv is None
+        or index.dim() != 1
+        or not set(index.tolist()) <= known
+        or not x.shape == x_adv.shape == (len(index), *shape)
+        or not all(((part >= 0) & (part <= 1)).all() for part in (x, x_adv))
+    ):
+        raise DamagedFileError(
+            f"{run.path / IMAGES} holds other images than the run is about; put its copy back, or "
+            "take the folder away: the report then shows none."
+        )
 
 
 def to_pixels(image: Tensor) -> Pixels:

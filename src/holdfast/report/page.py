@@ -1,7 +1,8 @@
 """The report: one HTML file that opens offline, with figures and tables as files for a paper."""
 
 import json
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,11 +38,14 @@ def build(runs: Sequence[Path], out: Path, title: str = "Robustness report") -> 
 
     Raises:
         MissingFileError: if a folder holds no run.
-        InputError: if a run is not finished or not of a kind that a report shows.
+        DamagedFileError: if a run is not what Holdfast writes.
+        InputError: if a run is not finished or not of a kind that a report shows, or the runs are
+            about different images.
         OutputError: if ``out`` cannot be written or holds something else.
         ContradictionError: if more is certified than an attack left standing; the report is there.
     """
     subjects = read_subjects(runs)
+    pictures = {id(c): galleries(c) for c in tables.classifiers(subjects)}
     sources = [str(run) for run in runs]
     _check_out(out, sources)
     for folder in (out, out / "figures", out / "tables"):
@@ -50,9 +54,9 @@ def build(runs: Sequence[Path], out: Path, title: str = "Robustness report") -> 
     every = [{"path": str(run.path), **run.about} for subject in subjects for run in subject.runs]
     write_json(out / _ABOUT, {**about, "runs": every})
     _write_table(out / "tables" / "attacks.csv", tables.attacks(subjects))
-    _write_table(out / "tables" / "strongest.csv", tables.ceilings(subjects))
+    _write_table(out / "tables" / "worst-case.csv", tables.ceilings(subjects))
     _write_table(out / "tables" / "certified.csv", tables.floors(subjects))
-    write_text(out / PAGE, _page(subjects, out / "figures", title))
+    write_text(out / PAGE, _page(subjects, pictures, out / "figures", title))
     wrong = [text for c in tables.classifiers(subjects) for text in _contradictions(c)]
     if wrong:
         raise ContradictionError(" ".join(wrong))
@@ -77,7 +81,9 @@ class _Section:
     galleries: list[tuple[str, Gallery]]
 
 
-def _page(subjects: Sequence[Subject], folder: Path, title: str) -> str:
+def _page(
+    subjects: Sequence[Subject], pictures: Mapping[int, list[Gallery]], folder: Path, title: str
+) -> str:
     norms = list(dict.fromkeys(tables.ceilings(subjects).get("norm", pd.Series(dtype=str))))
     environment = Environment(
         loader=PackageLoader("holdfast.report", "."),
@@ -97,7 +103,10 @@ def _page(subjects: Sequence[Subject], folder: Path, title: str) -> str:
         classifiers=[_line(c) for c in tables.classifiers(subjects)],
         certified=_certified(list(tables.classifiers(subjects)), folder),
         summaries=[(norm, tables.summary(subjects, norm)) for norm in norms],
-        sections=[_section(subject, folder) for subject in subjects],
+        sections=[
+            _section(subject, tag, pictures, folder)
+            for subject, tag in zip(subjects, _tags(subjects), strict=True)
+        ],
         runs=[(str(run.path), json.dumps(run.about, indent=2, ensure_ascii=False)) for run in runs],
     )
 
@@ -163,13 +172,38 @@ def _of_left_out(classifier: Classifier, norm: str) -> list[str]:
     ]
 
 
-def _section(subject: Subject, folder: Path) -> _Section:
-    name = "".join(letter if letter.isalnum() else "-" for letter in subject.name)
+def _tags(subjects: Sequence[Subject]) -> list[str]:
+    """How files name each network: short, of letters and digits, and no two alike."""
+    tags: list[str] = []
+    for subject in subjects:
+        tag = re.sub(r"[^A-Za-z0-9]", "-", subject.name)[-60:]
+        tags.append(f"{tag}-{len(tags) + 1}" if tag in tags else tag)
+    return tags
+
+
+def _of_images(classifier: Classifier, norm: str) -> list[str]:
+    """What must be said of the worst case if not every attack met the same images."""
+    if not classifier.evaluations:
+        return []
+    rows = classifier.attacked
+    rows = rows[rows["norm"] == norm]
+    counts = rows.groupby(metrics.CELL)["index"].nunique()
+    if counts.nunique() < 2:
+        return []
+    return [
+        f"Attacks met from {counts.min()} to {counts.max()} images: the worst case is over those "
+        "that every attack met."
+    ]
+
+
+def _section(
+    subject: Subject, name: str, pictures: Mapping[int, list[Gallery]], folder: Path
+) -> _Section:
     itself = next((c for c in subject.classifiers if c.sigma is None), None)
-    bounds, by_attack, strongest, pictures = [], [], [], []
+    bounds, by_attack, strongest, shown_pictures = [], [], [], []
     for classifier in subject.classifiers:
         tag = f"{name}-{classifier.tag}"
-        shown = metrics.strongest(classifier.at_sizes) if classifier.evaluations else None
+        shown = metrics.worst_case(classifier.at_sizes) if classifier.evaluations else None
         norms = [] if shown is None else list(dict.fromkeys(shown["norm"]))
         if classifier.certifications or len(subject.classifiers) == 1:
             for norm in dict.fromkeys([*(run.norm for run in classifier.certifications), *norms]):
@@ -186,10 +220,12 @@ def _section(subject: Subject, folder: Path) -> _Section:
             by_attack.append(_kept((heading, figure, notes), folder / f"attacks-{tag}-{norm}"))
         if classifier.evaluations:
             strongest += [(classifier.title, line) for line in tables.strongest_attacks(classifier)]
-        for gallery in galleries(classifier):
-            pictures.append((classifier.title, gallery))
-            figures.save(figures.gallery(gallery), folder / f"gallery-{tag}-{gallery.norm}")
-    return _Section(subject.name, bounds, by_attack, strongest, pictures)
+        for place, gallery in enumerate(pictures[id(classifier)]):
+            shown_pictures.append((classifier.title, gallery))
+            before = [other.norm for other in pictures[id(classifier)][:place]]
+            again = f"-{before.count(gallery.norm) + 1}" if gallery.norm in before else ""
+            figures.save(figures.gallery(gallery), folder / f"gallery-{tag}-{gallery.norm}{again}")
+    return _Section(subject.name, bounds, by_attack, strongest, shown_pictures)
 
 
 def _bounds(
@@ -198,11 +234,12 @@ def _bounds(
     """The plot of floor and ceiling, and what must be said with it."""
     notes = []
     empty = pd.DataFrame({"norm": []})
-    attacked = metrics.strongest(classifier.at_sizes) if classifier.evaluations else empty
+    attacked = metrics.worst_case(classifier.at_sizes) if classifier.evaluations else empty
     ceiling = attacked[attacked["norm"] == norm]
+    notes += _of_images(classifier, norm)
     without = empty
     if classifier.sigma is not None and itself is not None and itself.evaluations:
-        without = metrics.strongest(itself.at_sizes)
+        without = metrics.worst_case(itself.at_sizes)
         without = without[without["norm"] == norm]
     if classifier.certifications and not len(ceiling):
         notes.append(

@@ -6,7 +6,7 @@ folders that the report was given.
 
 import os.path
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,11 @@ import pandas as pd
 
 from holdfast import metrics
 from holdfast.certify.procedure import INTERVALS
+from holdfast.data import NAMES
 from holdfast.errors import InputError
 from holdfast.judge import CLEAN
+from holdfast.report.distinct import differences, recipe
+from holdfast.report.schema import check_about, check_rows
 from holdfast.results import read_about, read_rows
 
 #: Commands that make a network.
@@ -37,17 +40,28 @@ class RunFolder:
         path: its folder.
         about: its run.json.
         rows: its rows; none for a training run.
+        names: its attacks that go by another name here, so that each name is one thing; the rows
+            have the new ones.
     """
 
     path: Path
     about: dict[str, Any]
     rows: pd.DataFrame = field(default_factory=pd.DataFrame)
+    names: dict[str, str] = field(default_factory=dict)
 
     @property
     def settings(self) -> dict[str, Any]:
         """The settings as typed."""
         settings: dict[str, Any] = self.about["settings"]
         return settings
+
+    @property
+    def cells(self) -> list[dict[str, Any]]:
+        """Its cells, each attack by its name here."""
+        return [
+            {**cell, "attack": self.names.get(cell["attack"], cell["attack"])}
+            for cell in self.about["cells"]
+        ]
 
     @property
     def noise(self) -> tuple[str, float] | None:
@@ -63,10 +77,12 @@ class CertifiedRun(RunFolder):
     Attributes:
         bound: its name.
         interval: its name.
+        apart: in what it differs from others that rest on as much; "" if there are none.
     """
 
     bound: str = ""
     interval: str = ""
+    apart: str = ""
 
     @property
     def norm(self) -> str:
@@ -94,7 +110,7 @@ class CertifiedRun(RunFolder):
             how += " (does not hold)"
         return (
             f"{how}, {votes}, {100 * self.settings['confidence']:g} %, "
-            f"{self.settings['images']} images"
+            f"{self.settings['images']} images" + (f", {self.apart}" if self.apart else "")
         )
 
 
@@ -166,9 +182,9 @@ class Classifier:
 
     @property
     def clean(self) -> pd.DataFrame:
-        """Rows of the unattacked images."""
-        clean = self._rows[self._rows["attack"] == CLEAN]
-        return clean.drop_duplicates("index")
+        """Rows of the unattacked images, in the evaluation with the most."""
+        rows = max((run.rows for run in self.evaluations), key=lambda rows: rows["index"].nunique())
+        return rows[rows["attack"] == CLEAN]
 
     @property
     def _rows(self) -> pd.DataFrame:
@@ -200,15 +216,19 @@ class Subject:
 
 
 def read_subjects(paths: Sequence[Path]) -> list[Subject]:
-    """Group runs by the network that they met, known by its weights.
+    """Group runs by the network that they met: one of that name, with those weights.
+
+    Weights alone do not tell: a network and the same one behind a layer that quantises have equal
+    ones.
 
     Raises:
         MissingFileError: if a folder holds no run.
+        DamagedFileError: if a run is not what Holdfast writes.
         InputError: if a run is not finished, leads out of its folder, or is neither an evaluation
             nor a certification nor the training of a network that one of these met, or if the runs
-            are about different data sets.
+            are about different data sets or images.
     """
-    given = [_read(path) for path in paths]
+    given = [_read(path) for path in {path.resolve(): path for path in paths}.values()]
     trainings = [run for run in given if run.about["kind"] in _TRAINING]
     runs = [run for run in given if run.about["kind"] not in _TRAINING]
     _check_met(trainings, runs)
@@ -218,13 +238,17 @@ def read_subjects(paths: Sequence[Path]) -> list[Subject]:
             f"the runs are about different data sets ({', '.join(sorted(names))}); make a report "
             "of each."
         )
-    by_network: dict[str, list[RunFolder]] = {}
+    by_network: dict[tuple[str, str], list[RunFolder]] = {}
     for run in runs:
-        by_network.setdefault(run.settings["model_fingerprint"], []).append(run)
+        model = _path_of(run.settings["model"])
+        by_network.setdefault((model, run.settings["model_fingerprint"]), []).append(run)
     subjects: list[Subject] = []
-    for fingerprint, group in by_network.items():
-        name = _short(group[0].settings["model"])
-        if any(subject.name == name for subject in subjects):
+    for (model, fingerprint), group in by_network.items():
+        _check_images(group)
+        name = _short(model)
+        if [_short(other) for other, _ in by_network].count(name) > 1:
+            name = model
+        if [other for other, _ in by_network].count(model) > 1:
             name = f"{name} ({fingerprint[:6]})"
         made = (training for training in trainings if _met(training, group))
         subjects.append(Subject(name, _classifiers(name, group), next(made, None)))
@@ -257,25 +281,109 @@ def _classifiers(name: str, runs: list[RunFolder]) -> list[Classifier]:
             Classifier(
                 name,
                 noise,
-                [run for run in mine if run.about["kind"] == "evaluate"],
-                sorted(
-                    [
-                        part
-                        for run in mine
-                        if run.about["kind"] == "certify"
-                        for part in _parts(run)
-                    ],
-                    key=lambda part: (not part.guaranteed, -int(part.settings["n"])),
+                _attacks_apart([run for run in mine if run.about["kind"] == "evaluate"]),
+                _certificates_apart(
+                    sorted(
+                        [
+                            part
+                            for run in mine
+                            if run.about["kind"] == "certify"
+                            for part in _parts(run)
+                        ],
+                        key=lambda part: (
+                            not part.guaranteed,
+                            -part.settings["n"],
+                            -part.settings["images"],
+                        ),
+                    )
                 ),
             )
         )
     return found
 
 
+def _attacks_apart(runs: Sequence[RunFolder]) -> list[RunFolder]:
+    """The evaluations of a classifier, each attack under a name that is one thing's.
+
+    Runs of an attack that rest on the same settings are one curve, at all sizes of both; where they
+    meet at one size they are nevertheless two results, told apart by their folders.
+    """
+    renamed: list[dict[str, str]] = [{} for _ in runs]
+    for attack in dict.fromkeys(cell["attack"] for run in runs for cell in run.cells):
+        places = [place for place, run in enumerate(runs) if _sizes(run, attack)]
+        recipes = [recipe(runs[place].settings, attack) for place in places]
+        told = differences(recipes)
+        for mine, place in enumerate(places):
+            sizes = _sizes(runs[place], attack)
+            if any(
+                told[other] == told[mine] and sizes & _sizes(runs[there], attack)
+                for other, there in enumerate(places)
+                if there != place
+            ):
+                recipes[mine]["run"] = str(runs[place].path)
+        for place, apart in zip(places, differences(recipes), strict=True):
+            if apart:
+                renamed[place][attack] = f"{attack} ({apart})"
+    return [
+        replace(run, names=names, rows=run.rows.assign(attack=run.rows["attack"].replace(names)))
+        for run, names in zip(runs, renamed, strict=True)
+    ]
+
+
+def _sizes(run: RunFolder, attack: str) -> set[tuple[str, float | None]]:
+    """At which an attack was run."""
+    return {(cell["norm"], cell["eps"]) for cell in run.cells if cell["attack"] == attack}
+
+
+def _certificates_apart(parts: Sequence[CertifiedRun]) -> list[CertifiedRun]:
+    """The certificates of a classifier, those that rest on as much told apart."""
+    found = list(parts)
+    for title in dict.fromkeys(part.title for part in parts):
+        places = [place for place, part in enumerate(parts) if part.title == title]
+        recipes = [recipe(parts[place].settings) for place in places]
+        told = differences(recipes)
+        for place, one, apart in zip(places, recipes, told, strict=True):
+            if told.count(apart) > 1:
+                one["run"] = str(parts[place].path)
+        for place, apart in zip(places, differences(recipes), strict=True):
+            found[place] = replace(parts[place], apart=apart)
+    return found
+
+
+def _check_images(runs: Sequence[RunFolder]) -> None:
+    """Check that an index is the same image in all runs of a network, some of which had fewer.
+
+    Raises:
+        InputError: if it is not, or nobody knows.
+    """
+    most = max(runs, key=lambda run: int(run.settings["images"]))
+    labels = most.rows.drop_duplicates("index").set_index("index")["label"]
+    for run in runs:
+        mine, theirs = run.settings, most.settings
+        fewer = mine["images"] < theirs["images"]
+        # A limit takes the first images of a data set, but of a folder evenly spaced ones.
+        first = mine["data"] in (*NAMES, "tensors")
+        same = mine["shape"] == theirs["shape"] and (
+            (fewer and first) or mine["data_fingerprint"] == theirs["data_fingerprint"]
+        )
+        if not same or (run.rows["label"] != run.rows["index"].map(labels)).any():
+            raise InputError(
+                f"{run.path} ({mine['images']} images) and {most.path} ({theirs['images']} images) "
+                f"are about different images of {mine['data']}, so their numbers cannot stand "
+                "beside each other: make a report of each, or run both on the same images."
+            )
+
+
 def _parts(run: RunFolder) -> list[CertifiedRun]:
     """The certificates of a run, apart by bound and interval."""
     return [
-        CertifiedRun(run.path, run.about, rows.reset_index(drop=True), str(bound), str(interval))
+        CertifiedRun(
+            run.path,
+            run.about,
+            rows.reset_index(drop=True),
+            bound=str(bound),
+            interval=str(interval),
+        )
         for (bound, interval), rows in run.rows.groupby(["bound", "interval"], sort=False)
     ]
 
@@ -295,9 +403,12 @@ def _read(path: Path) -> RunFolder:
     if about["kind"] in _TRAINING:
         return RunFolder(path, about)
     rows = read_rows(path)
-    if about["kind"] == "certify" and "bound" not in rows:  # of revisions that knew one of each
-        settings = about["settings"]
-        rows = rows.assign(bound=settings["bound"], interval=settings["interval"])
+    check_about(path, about)
+    settings = about["settings"]
+    if about["kind"] == "certify" and {"bound", "interval"} <= settings.keys() - set(rows.columns):
+        # of versions that knew one of each
+        rows = rows.assign(bound=str(settings["bound"]), interval=str(settings["interval"]))
+    check_rows(path, about, rows)
     return RunFolder(path, about, rows)
 
 
@@ -308,6 +419,12 @@ def _check_inside(path: Path) -> None:
                 f"{entry} is a link that leads out of the run's folder, where a report reads "
                 "nothing; put a copy of what it leads to in its place."
             )
+
+
+def _path_of(model: str) -> str:
+    """A model's name, whether its folder was named or the file in it."""
+    plain = model.replace("/model.safetensors", "")
+    return plain if ":" in plain else os.path.normpath(plain)
 
 
 def _short(model: str) -> str:

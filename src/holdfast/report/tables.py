@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -36,7 +37,7 @@ def attacks(subjects: Sequence[Subject]) -> pd.DataFrame:
 def ceilings(subjects: Sequence[Subject]) -> pd.DataFrame:
     """The worst case over all attacks, for each classifier, norm and size."""
     return _stacked(
-        (classifier, metrics.strongest(classifier.at_sizes))
+        (classifier, metrics.worst_case(classifier.at_sizes))
         for classifier in classifiers(subjects)
         if classifier.evaluations
     )
@@ -50,6 +51,7 @@ def floors(subjects: Sequence[Subject]) -> pd.DataFrame:
             table = floor(run, run.norm)
             for place, name in enumerate(("norm", "bound", "interval")):
                 table.insert(place, name, getattr(run, name))
+            table.insert(0, "certificate", run.title)
             table.insert(0, "votes", run.settings["n"])
             table.insert(1, "confidence", run.settings["confidence"])
             table["times_confidence"] = table["robust_accuracy"] * run.settings["confidence"]
@@ -86,7 +88,10 @@ def floor(
 
 
 class Strongest(NamedTuple):
-    """The attack that left the fewest images standing at one size, and what it was made of."""
+    """The attack that by itself left the fewest images standing at one size.
+
+    All attacks of a norm are compared on the images that each of them met.
+    """
 
     norm: str
     eps: float
@@ -94,6 +99,8 @@ class Strongest(NamedTuple):
     robust_accuracy: float
     others: list[tuple[str, float]]  # the other attacks at this size, and what each left
     parts: dict[str, int]  # of a cascade: what each broke, of what those before it had left
+    n: int  # images
+    worst_case: float  # what all attacks together left, at this size and smaller ones
 
 
 def strongest_attacks(classifier: Classifier) -> list[Strongest]:
@@ -101,15 +108,27 @@ def strongest_attacks(classifier: Classifier) -> list[Strongest]:
     parts = {
         (cell["attack"], cell["norm"], math.inf if cell["eps"] is None else cell["eps"]): cell
         for run in classifier.evaluations
-        for cell in run.about["cells"]
+        for cell in run.cells
     }
     found = []
-    table = metrics.cells(classifier.at_sizes).sort_values("robust_accuracy", kind="stable")
-    for (norm, eps), part in table.groupby(["norm", "eps"]):
-        (first, accuracy), *others = zip(part["attack"], part["robust_accuracy"], strict=True)
-        broken = parts.get((first, norm, eps), {}).get("broken_by", {})
-        found.append(Strongest(str(norm), float(eps), first, accuracy, others, broken))
+    for norm, rows in classifier.at_sizes.groupby("norm"):
+        rows = metrics.met_by_all(rows)
+        worst = metrics.worst_case(rows).set_index("eps")["robust_accuracy"]
+        table = metrics.cells(rows).sort_values("robust_accuracy", kind="stable")
+        for eps, part in table.groupby("eps"):
+            (first, left), *others = zip(part["attack"], part["robust_accuracy"], strict=True)
+            broken = parts.get((first, norm, eps), {}).get("broken_by", {})
+            count, all_left = int(part["n"].iloc[0]), float(worst[eps])
+            line = Strongest(str(norm), float(eps), first, left, others, broken, count, all_left)
+            found.append(line)
     return found
+
+
+class Gap(NamedTuple):
+    """Worst case minus certified accuracy, both over the same images."""
+
+    share: float
+    n: int
 
 
 class Cell(NamedTuple):
@@ -117,6 +136,7 @@ class Cell(NamedTuple):
 
     shown: "pd.Series[float] | None"
     proven: "pd.Series[float] | None"
+    gap: Gap | None
 
 
 class Line(NamedTuple):
@@ -135,28 +155,56 @@ class Summary(NamedTuple):
 
 def summary(subjects: Sequence[Subject], norm: str) -> Summary:
     """Shown and proven at a few sizes of one norm, for all classifiers."""
-    shown = {
-        (classifier.network, classifier.noise): table[table["norm"] == norm].set_index("eps")
-        for classifier in classifiers(subjects)
+    attacked = {
+        place: rows[rows["norm"] == norm]
+        for place, classifier in enumerate(classifiers(subjects))
         if classifier.evaluations
-        for table in [metrics.strongest(classifier.at_sizes)]
+        for rows in [classifier.at_sizes]
     }
+    shown = {place: _worst_by_size(rows) for place, rows in attacked.items()}
     every = sorted({eps for table in shown.values() for eps in table.index if eps > 0})
     places = np.linspace(0, len(every) - 1, min(len(every), _COLUMNS)).round().astype(int)
     sizes = [every[place] for place in places]
     lines = []
-    for classifier in classifiers(subjects):
-        table = shown.get((classifier.network, classifier.noise), pd.DataFrame())
+    for place, classifier in enumerate(classifiers(subjects)):
+        table = shown.get(place, pd.DataFrame())
         run = classifier.proof
+        gaps = gap(attacked[place], run, norm) if run and len(table) else {}
         cells = [
             Cell(
                 table.loc[size] if size in table.index else None,
                 floor(run, norm, [size]).iloc[0] if run else None,
+                gaps.get(size),
             )
             for size in sizes
         ]
         lines.append(Line(classifier, cells))
     return Summary(sizes, lines)
+
+
+def gap(attacked: pd.DataFrame, run: CertifiedRun, norm: str) -> dict[float, Gap]:
+    """The gap between shown and proven at every size, over the images that both sides have.
+
+    Args:
+        attacked: rows of all attacks of one norm on the classifier, at finite sizes.
+        run: its certificates.
+        norm: of the attacks.
+    """
+    rows = metrics.met_by_all(attacked)
+    rows = rows[rows["index"].isin(run.rows["index"])]
+    if not len(rows):
+        return {}
+    both = replace(run, rows=run.rows[run.rows["index"].isin(rows["index"])])
+    worst = metrics.worst_case(rows)
+    proven = floor(both, norm, worst["eps"].to_numpy())["robust_accuracy"]
+    shares = worst["robust_accuracy"] - proven
+    return {
+        eps: Gap(share, len(both.rows)) for eps, share in zip(worst["eps"], shares, strict=True)
+    }
+
+
+def _worst_by_size(rows: pd.DataFrame) -> pd.DataFrame:
+    return metrics.worst_case(rows).set_index("eps") if len(rows) else pd.DataFrame()
 
 
 def _stacked(parts: Iterator[tuple[Classifier, pd.DataFrame]]) -> pd.DataFrame:

@@ -1,0 +1,76 @@
+"""What differs between runs that would share a name, in words: so nothing is pooled unsaid."""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+#: Settings which say what was attacked or certified, by which runs are grouped before, and those
+#: that are of no consequence for the result. Whatever else differs keeps two runs apart.
+_ELSEWHERE = {
+    "model",
+    "model_fingerprint",
+    "data",
+    "data_fingerprint",
+    "shape",
+    "limit",
+    "sigma",
+    "noise",
+    "stochastic",
+    "attacks",
+    "each",
+    "variants",
+    "batch_size",
+    "keep",
+}
+
+#: The size, and what follows from it.
+_OF_SIZE = re.compile(r"\w+\(eps=[^()]*\)|step_size=[^,)]*")
+_CRAFTED = re.compile(r"\bOn\(.*\bname=(['\"])(.*?)\1, early_stop=")
+
+
+def recipe(settings: Mapping[str, Any], attack: str | None = None) -> dict[str, Any]:
+    """All that a result rests on, beside the classifier and the size.
+
+    Args:
+        settings: of the run.
+        attack: for an evaluation, the name of one of its attacks.
+    """
+    found = {name: value for name, value in settings.items() if name not in _ELSEWHERE}
+    if attack is not None:
+        whole = [one["attack"] for one in settings["attacks"] if one["name"] == attack]
+        crafted = [match[2] for match in map(_CRAFTED.search, whole) if match]
+        found["crafted"] = ", ".join(dict.fromkeys(crafted))
+        found["attack"] = sorted({_OF_SIZE.sub("", text) for text in whole})
+    return found
+
+
+def differences(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """For each recipe, in what it differs from the others; "" where all are equal."""
+    values: dict[str, set[str]] = defaultdict(set)
+    names = list(dict.fromkeys(name for one in recipes for name in one))
+    for one in recipes:
+        for name in names:
+            values[name].add(_key(one.get(name)))
+    differing = [name for name in names if len(values[name]) > 1]
+    short = [name for name in differing if name != "attack"]
+    # The attack with all its parameters is long: only where nothing else tells two apart.
+    kinds = len({tuple(_key(one.get(name)) for name in differing) for one in recipes})
+    if len({tuple(_key(one.get(name)) for name in short) for one in recipes}) == kinds:
+        differing = short
+    return [", ".join(_words(name, one.get(name)) for name in differing) for one in recipes]
+
+
+def _key(value: object) -> str:
+    """Of a value; a setting that an earlier version did not know is as good as an empty one."""
+    return json.dumps(value if value or type(value) in (int, float) else None)
+
+
+def _words(name: str, value: Any) -> str:
+    if name == "crafted":
+        return f"crafted on {value}" if value else "crafted on the model itself"
+    if name == "images":
+        return f"{value} images"
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return f"{name.replace('_', ' ')} {text or 'none'}"

@@ -1,0 +1,233 @@
+"""What a finished run must say for a report to be made of it, checked before anything is written.
+
+A run.json or rows.csv that fell short of this was changed by hand, damaged, or not written by
+Holdfast; it is one sentence, which names the place, what stands there and what must.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeGuard
+
+import numpy as np
+import pandas as pd
+
+from holdfast import metrics
+from holdfast.certify.procedure import INTERVALS
+from holdfast.defenses import NOISES
+from holdfast.errors import DamagedFileError
+from holdfast.judge import CLEAN
+from holdfast.results import ABOUT, ROWS
+
+_NORMS = ("linf", "l2", "l1")
+_LARGEST = 2**53  # up to which integers and floats are each other
+
+
+class Rule(NamedTuple):
+    """What a value must be: in words, and as a test."""
+
+    words: str
+    holds: Callable[[Any], bool]
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _number(words: str, holds: Callable[[float], bool]) -> Rule:
+    return Rule(words, lambda value: _is_number(value) and abs(value) < _LARGEST and holds(value))
+
+
+def _whole(least: int) -> Rule:
+    words = f"a whole number of at least {least}"
+    return _number(words, lambda value: isinstance(value, int) and value >= least)
+
+
+def _one_of(names: tuple[str, ...]) -> Rule:
+    return Rule(f"one of {', '.join(names)}", lambda value: value in names)
+
+
+def _list_of(rule: Rule, least: int = 0) -> Rule:
+    words = f"a list, each {rule.words}" + (f", at least {least} of them" if least else "")
+    return Rule(
+        words,
+        lambda value: (
+            isinstance(value, list) and len(value) >= least and all(map(rule.holds, value))
+        ),
+    )
+
+
+def _or_null(rule: Rule) -> Rule:
+    return Rule(f"{rule.words} or null", lambda value: value is None or rule.holds(value))
+
+
+_TEXT = Rule("a text", lambda value: isinstance(value, str) and bool(value.strip()))
+_SHARE = _number("a number from 0 to 1", lambda value: 0 <= value <= 1)
+_SIZE = _number("a number of at least 0", lambda value: value >= 0)
+_DEVIATION = _number("a number above 0", lambda value: value > 0)
+_OBJECT = Rule("an object", lambda value: isinstance(value, dict))
+_COUNTS = Rule(
+    "an object of whole numbers",
+    lambda value: isinstance(value, dict) and all(map(_whole(0).holds, value.values())),
+)
+
+#: By kind of run: what stands in run.json, in its settings, and in each of its cells. A name with
+#: a question mark may be missing, in runs of earlier versions.
+_SETTINGS: Mapping[str, Rule] = {
+    "model": _TEXT,
+    "model_fingerprint": _TEXT,
+    "data": _TEXT,
+    "data_fingerprint": _TEXT,
+    "images": _whole(1),
+    "shape": _list_of(_whole(1), least=1),
+    "noise?": _one_of(tuple(NOISES)),
+}
+_IN_ABOUT: Mapping[str, Rule] = {"classes": _list_of(_TEXT), "cells": _list_of(_OBJECT, least=1)}
+_IN_SETTINGS: Mapping[str, Mapping[str, Rule]] = {
+    "evaluate": {
+        **_SETTINGS,
+        "sigma": _or_null(_DEVIATION),
+        "attacks": _list_of(_OBJECT, least=1),
+        "left_out?": _list_of(_TEXT),
+    },
+    "certify": {
+        **_SETTINGS,
+        "sigma": _DEVIATION,
+        "norm?": _one_of(("l2", "l1")),
+        "n": _whole(1),
+        "confidence": _number("a number between 0 and 1", lambda value: 0 < value < 1),
+        "radius?": _list_of(_SIZE),
+    },
+}
+_IN_CELL: Mapping[str, Mapping[str, Rule]] = {
+    "evaluate": {
+        "attack": _TEXT,
+        "norm": _one_of(_NORMS),
+        "eps": _or_null(_SIZE),
+        "clean_accuracy": _SHARE,
+        "robust_accuracy": _SHARE,
+        "broken_by?": _COUNTS,
+    },
+    "certify": {},
+}
+_IN_ATTACK: Mapping[str, Rule] = {"name": _TEXT, "attack": _TEXT}
+
+
+def _column(words: str, kinds: str, holds: Callable[[Any], Any]) -> Rule:
+    return Rule(words, lambda column: column.dtype.kind in kinds and bool(holds(column).all()))
+
+
+_TEXTS = Rule("texts", lambda column: column.map(_TEXT.holds).all())
+_FLAGS = _column("True or False", "b", lambda column: column.notna())
+_CLASSES = _column("classes: whole numbers from 0", "iu", lambda column: column >= 0)
+_AMOUNTS = _column("whole numbers from 0", "iu", lambda column: column >= 0)
+_DISTANCES = _column("finite numbers from 0", "iuf", lambda c: (c >= 0) & np.isfinite(c))
+
+_IN_ROWS: Mapping[str, Mapping[str, Rule]] = {
+    "evaluate": {
+        "attack": _TEXTS,
+        "norm": Rule(_one_of(_NORMS).words, lambda column: column.isin([*_NORMS, "none"]).all()),
+        "eps": _column("numbers from 0", "iuf", lambda column: column >= 0),
+        "index": _AMOUNTS,
+        "label": _CLASSES,
+        "clean_prediction": _CLASSES,
+        "prediction": _CLASSES,
+        "fooled": _FLAGS,
+        "l1": _DISTANCES,
+        "l2": _DISTANCES,
+        "linf": _DISTANCES,
+        "forwards": _AMOUNTS,
+        "backwards": _AMOUNTS,
+        "blind": _FLAGS,
+        "votes_for_prediction": _AMOUNTS,
+        "votes_for_label": _AMOUNTS,
+    },
+    "certify": {
+        "bound": _TEXTS,
+        "interval": Rule(
+            f"one of {', '.join(INTERVALS)}", lambda column: column.isin(list(INTERVALS)).all()
+        ),
+        "index": _AMOUNTS,
+        "label": _CLASSES,
+        "prediction": _column("whole numbers from -1", "iu", lambda column: column >= -1),
+        "radius": _DISTANCES,
+    },
+}
+
+
+def check_about(path: Path, about: Mapping[str, Any]) -> None:
+    """Check the run.json of an evaluation or certification.
+
+    Raises:
+        DamagedFileError: naming the first place that is not what it must be.
+    """
+    file, kind, settings = path / ABOUT, about["kind"], about["settings"]
+    _check(file, "", about, _IN_ABOUT)
+    _check(file, "settings.", settings, _IN_SETTINGS[kind])
+    for place, cell in enumerate(about["cells"]):
+        _check(file, f"cells[{place}].", cell, _IN_CELL[kind])
+    if kind == "evaluate":
+        for place, attack in enumerate(settings["attacks"]):
+            _check(file, f"settings.attacks[{place}].", attack, _IN_ATTACK)
+        named = [attack["name"] for attack in settings["attacks"]]
+        if named != [cell["attack"] for cell in about["cells"]]:
+            raise _damaged(file, "settings.attacks and cells do not name the same attacks")
+
+
+def check_rows(path: Path, about: Mapping[str, Any], rows: pd.DataFrame) -> None:
+    """Check the rows of a run whose run.json has been checked: one row for each cell and image.
+
+    Raises:
+        DamagedFileError: naming the first column that is not what it must be.
+    """
+    file, kind = path / ROWS, about["kind"]
+    for name, rule in _IN_ROWS[kind].items():
+        if name not in rows:
+            raise _damaged(file, f"the column {name} is missing")
+        if not rule.holds(rows[name]):
+            raise _damaged(file, f"the column {name} must hold {rule.words}, and does not")
+    images, cell = about["settings"]["images"], metrics.CELL
+    if kind == "certify":
+        cell = ["bound", "interval"]
+        if "sequential" in set(rows["interval"]):
+            drawn = rows.get("draws", pd.Series(dtype=object))
+            if not len(drawn) or not _AMOUNTS.holds(drawn):
+                raise _damaged(file, f"the column draws must hold {_AMOUNTS.words}, and does not")
+    for names, part in rows.groupby(cell, sort=False):
+        if len(part) != images or set(part["index"]) != set(range(images)):
+            of = " ".join(str(name) for name in names)
+            raise _damaged(file, f"{of} must have one row for each of the {images} images")
+    if kind == "evaluate":
+        expected = {
+            (one["attack"], one["norm"], math.inf if one["eps"] is None else one["eps"])
+            for one in about["cells"]
+        }
+        attacked = rows[rows["attack"] != CLEAN]
+        found = set(attacked[cell].itertuples(index=False, name=None))
+        if found != expected or len(expected) != len(about["cells"]):
+            raise _damaged(file, f"its attacks and sizes are not the cells of {ABOUT}")
+        if len(attacked) == len(rows):
+            raise _damaged(file, "the rows of the unattacked images are missing")
+        if (attacked["norm"] == "none").any():
+            raise _damaged(file, "an attack has no norm")
+    elif not len(rows):
+        raise _damaged(file, "there are no certificates")
+
+
+def _check(file: Path, where: str, content: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:
+    for key, rule in rules.items():
+        name = key.removesuffix("?")
+        if name not in content:
+            if key == name:
+                raise _damaged(file, f"{where}{name} is missing")
+        elif not rule.holds(content[name]):
+            shown = repr(content[name])
+            shown = shown if len(shown) <= 60 else f"{shown[:60]}…"
+            raise _damaged(file, f"{where}{name} is {shown}, but must be {rule.words}")
+
+
+def _damaged(file: Path, what: str) -> DamagedFileError:
+    return DamagedFileError(
+        f"{file} is not what a run writes: {what}; put its copy back, or repeat the run with "
+        "another --out."
+    )
