@@ -19,7 +19,7 @@ from holdfast.errors import InputError
 from holdfast.goals import cross_entropy
 from holdfast.gradients import Average, autograd
 from holdfast.random import Stream, drawing_from
-from holdfast.tensors import norm, unit
+from holdfast.tensors import norm, unit, widest
 from holdfast.types import Goal, Images, Labels, Model, PerExample, Score
 
 
@@ -133,15 +133,15 @@ def leading_eigenvector(score: Score, x: Images, rng: Stream, *, iterations: int
     """
     if iterations < 1:
         raise InputError(f"iterations is {iterations}, but at least 1 is needed.")
-    count, size = len(x), x[0].numel()
+    count, size, wide = len(x), x[0].numel(), widest(x.device)
     basis: list[Tensor] = []
     images: list[Tensor] = []
-    following = rng.fold("start").normal((size,), torch.float64)
+    following = rng.fold("start").normal((size,), wide)
     for step in range(min(iterations, size)):
-        spare = rng.fold("spare", step).normal((size,), torch.float64)
+        spare = rng.fold("spare", step).normal((size,), wide)
         vector = _orthonormal(following, spare, basis)
         basis.append(vector)
-        following = hessian_vector_product(score, x, vector.view_as(x), rng).flatten(1).double()
+        following = hessian_vector_product(score, x, vector.view_as(x), rng).flatten(1).to(wide)
         images.append(following)
     q, hq = torch.stack(basis, dim=1), torch.stack(images, dim=1)  # (N, m, d)
     projected = q @ hq.transpose(1, 2)
@@ -184,6 +184,6 @@ def _without(vector: Float[Tensor, "n d"], basis: list[Tensor]) -> Float[Tensor,
 
 
 def _cosine(grad: Images, e: Images) -> PerExample:
-    flat = unit(grad.double(), 2).flatten(1)
+    flat = unit(grad.to(e), 2).flatten(1)
     cosine = (flat * e.flatten(1)).sum(dim=1).abs()
     return torch.where(norm(grad, 2) > 0, cosine, torch.nan)

@@ -118,7 +118,7 @@ def _agreement(
     answers: Int[Tensor, "h n"], first: Int[Tensor, " pairs"], second: Int[Tensor, " pairs"]
 ) -> Float[Tensor, " pairs"]:
     """The share of images on which the two networks of each pair agree."""
-    return (answers[first] == answers[second]).double().mean(dim=1)
+    return (answers[first] == answers[second]).cpu().double().mean(dim=1)
 
 
 def _hoeffding(count: int, delta: float) -> float:

@@ -23,7 +23,7 @@ from holdfast.errors import InputError
 from holdfast.goals import cross_entropy
 from holdfast.gradients import autograd
 from holdfast.random import Stream, drawing_from
-from holdfast.tensors import unit
+from holdfast.tensors import unit, widest
 from holdfast.types import Goal, Images, Labels, Model, Threat
 
 
@@ -67,10 +67,10 @@ def l2_directions(grad: Images, order: int, rng: Stream) -> Float[Tensor, "n k *
     Raises:
         InputError: if k exceeds the number of pixels.
     """
-    size = grad[0].numel()
+    size, wide = grad[0].numel(), widest(grad.device)
     _check_order(order, size)
-    along = unit(grad, 2).double().flatten(1)[:, :, None]
-    draws = rng.fold("basis", order).normal((size, order), torch.float64)
+    along = unit(grad, 2).to(wide).flatten(1)[:, :, None]
+    draws = rng.fold("basis", order).normal((size, order), wide)
     flat = (along == 0).all(dim=1, keepdim=True)
     start = torch.where(flat, draws[:, :, :1], along)
     basis, upper = torch.linalg.qr(torch.cat([start, draws[:, :, 1:]], dim=2))
@@ -148,7 +148,7 @@ def share_with_at_least(counts: Int[Tensor, "n orders"]) -> Float[Tensor, " k"]:
     """
     most = counts.amax(dim=1)
     number = torch.arange(1, max(int(most.max()), 1) + 1, device=most.device)
-    return (most[:, None] >= number).double().mean(dim=0)
+    return (most[:, None] >= number).to(widest(most.device)).mean(dim=0)
 
 
 def _check_order(order: int, size: int) -> None:
