@@ -380,10 +380,10 @@ class TestStochastic:
             noisy,
             x,
             torch.tensor(found.counts.argmax(axis=1)),
-            {"none": Move(threat=Linf(0.1), by=0.0)},
+            {"unmoved": Move(threat=Linf(0.1), by=0.0)},
             protocol=Protocol(votes=2000),
         )
-        rows = result.rows[result.rows["attack"] == "none"]
+        rows = result.rows[result.rows["attack"] == "unmoved"]
         shares = rows["votes_for_label"].to_numpy() / 2000
         certain = found.counts.max(axis=1) / 2000
         # Two independent estimates of the same probability.
