@@ -1,6 +1,9 @@
 import itertools
 import json
 import math
+import random
+import re
+import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +14,7 @@ from torch import nn
 
 import holdfast
 from holdfast import metrics
-from holdfast.attacks import FGSM, PGD, Attack, SecondOrder, Worst
+from holdfast.attacks import FGSM, PGD, Attack, DeepFool, SecondOrder, Square, Worst
 from holdfast.certification import certify_data
 from holdfast.certify import certify
 from holdfast.certify.intervals import share_interval
@@ -20,14 +23,16 @@ from holdfast.counting import Counted
 from holdfast.data import Data
 from holdfast.defenses import GaussianNoise
 from holdfast.errors import (
+    GradientError,
     InputError,
     InputTypeError,
     ModelError,
     OutputError,
     UnknownNameError,
 )
-from holdfast.evaluation import Protocol, evaluate
+from holdfast.evaluation import Protocol, evaluate, evaluate_data
 from holdfast.files import read_json
+from holdfast.goals import margin
 from holdfast.grid import to_8_bit
 from holdfast.judge import Judge
 from holdfast.random import Stream, drawing_from
@@ -328,16 +333,178 @@ class TestMasking:
         assert not rows["blind"].any()
 
 
+def unwarned(*arguments, **options):
+    """An evaluation whose warnings are read off the result."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return evaluate(*arguments, **options)
+
+
+class Spoilt(torch.autograd.Function):
+    """The identity, with whatever a function makes of the gradient."""
+
+    @staticmethod
+    def forward(ctx, x, spoil):
+        ctx.spoil = spoil
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return ctx.spoil(grad), None
+
+
+def spoilt(spoil):
+    """A network that is honest but for its gradient, and images that it gets right."""
+    network, x = small_network(), images(40)
+    return Wrapped(lambda x: network(Spoilt.apply(x, spoil))), x, network(x).argmax(dim=1)
+
+
+class TestMisleadingGradients:
+    """Gradients that are there and lead nowhere must not pass for robustness either."""
+
+    square = Square(Linf(0.1), queries=100)
+
+    def test_one_that_is_not_finite_is_blind(self):
+        model, x, y = spoilt(lambda grad: grad * torch.nan)
+        with pytest.warns(UserWarning, match="pgd linf 0.1: for .* not finite") as caught:
+            found = evaluate(model, x, y, {"pgd": PGD(Linf(0.1), steps=5, random_start=False)})
+        assert found.rows[found.rows["attack"] == "pgd"]["blind"].all()
+        assert [str(warning.message) for warning in caught] == found.warnings
+
+    @pytest.mark.parametrize(
+        ("spoil", "words"),
+        [
+            (lambda grad: -grad, "left 40 of the 40 .* lowered the loss of 40"),
+            (lambda grad: grad * torch.randn_like(grad), "pgd linf 0.02: left"),
+            (lambda grad: (1e4 * grad).sin(), "pgd linf 0.02: left"),
+        ],
+        ids=["flipped", "random", "shattered"],
+    )
+    def test_an_attack_that_leaves_nearly_everything_is_told_of(self, spoil, words):
+        model, x, y = spoilt(spoil)
+        with pytest.warns(UserWarning, match=words):
+            evaluate(model, x, y, {"pgd": PGD(Linf(0.02), steps=20)})
+
+    def test_in_the_largest_ball_only(self):
+        """That little falls in a small one is no sign, where the attack succeeds in a larger."""
+        model, x, y = spoilt(lambda grad: grad)
+        attacks = {f"{eps}": PGD(Linf(eps), steps=5) for eps in (0.001, 0.1)}
+        found = evaluate_data(
+            model,
+            Data.of(x, y),
+            [("pgd", attack) for attack in attacks.values()],
+            Protocol(),
+            {"model": "m", "data": "d"},
+            self.folder / "run",
+        )
+        assert found.cells[0]["robust_accuracy"] == 1
+        assert not found.warnings
+
+    @pytest.fixture(autouse=True)
+    def place(self, tmp_path):
+        self.folder = tmp_path
+
+    def test_an_attack_without_gradients_that_beats_them_is_told_of(self):
+        attacks = {"pgd": PGD(Linf(0.1), steps=5), "square": self.square}
+        model, x, y = spoilt(lambda grad: -grad)
+        found = unwarned(model, x, y, attacks)
+        assert found.cells[1]["robust_accuracy"] < found.cells[0]["robust_accuracy"] - 0.3
+        more = "square linf 0.1: without gradients of the model it fooled"
+        assert any(note.startswith(more) for note in found.warnings)
+        honest, x, y = spoilt(lambda grad: grad)
+        assert not evaluate(honest, x, y, attacks).warnings
+
+    def test_so_is_one_at_the_end_of_a_cascade(self):
+        cascade = Worst((PGD(Linf(0.1), goal=margin), self.square), names=("pgd", "square"))
+        model, x, y = spoilt(lambda grad: -grad)
+        notes = unwarned(model, x, y, {"all": cascade}).warnings
+        assert any(re.match("all linf 0.1: square broke .* of 40 images", note) for note in notes)
+        honest, x, y = spoilt(lambda grad: grad)
+        assert not evaluate(honest, x, y, {"all": cascade}).warnings
+
+    def test_probabilities_are_told_of(self):
+        model, x, y = example()
+        probabilities = Wrapped(lambda x: model(x).softmax(dim=1))
+        with pytest.warns(UserWarning, match="look like probabilities"):
+            found = evaluate(probabilities, x, y, {"pgd": PGD(Linf(0.1), steps=5)})
+        assert len(found.warnings) == 1
+        logarithms = Wrapped(lambda x: model(x).log_softmax(dim=1))
+        assert not evaluate(logarithms, x, y, {"pgd": PGD(Linf(0.1), steps=5)}).warnings
+
+    def test_all_warnings_are_kept_and_given_again(self):
+        model, x, y = spoilt(lambda grad: -grad)
+        twice = Wrapped(lambda x: model(x).softmax(dim=1)).train()
+        for _ in range(2):
+            with pytest.warns(UserWarning, match="probabilities|training|left") as caught:
+                evaluate(twice, x, y, {"pgd": PGD(Linf(0.05), steps=5)}, out=self.folder / "run")
+            kept = read_json(self.folder / "run" / "run.json")["warnings"]
+            assert [str(warning.message) for warning in caught] == kept
+            assert len(kept) == 3
+
+
+class TestCutOffGradients:
+    """Where no gradient reaches the images, what needs one is skipped and the rest goes on."""
+
+    def example(self):
+        network, x = small_network(), images(30)
+        return Wrapped(lambda x: network(x.detach())), x, network(x).argmax(dim=1)
+
+    def test_what_needs_a_gradient_is_skipped_with_its_reason(self, tmp_path):
+        model, x, y = self.example()
+        square = Square(Linf(0.1), queries=100)
+        attacks = {
+            "pgd": PGD(Linf(0.1)),
+            "square": square,
+            "all": Worst((PGD(Linf(0.1)), square), names=("pgd", "square")),
+        }
+        small = Protocol(batch_size=8)
+        found = unwarned(model, x, y, attacks, protocol=small, out=tmp_path / "run")
+        assert any("all linf 0.1: skipped pgd: no gradient" in note for note in found.warnings)
+        pgd, alone, cascade = found.cells
+        assert pgd["robust_accuracy"] is pgd["low"] is pgd["high"] is None
+        assert "no gradient reaches" in pgd["skipped"]["pgd"]
+        assert "skipped" not in alone
+        assert alone["robust_accuracy"] < 0.9
+        assert set(cascade["skipped"]) == {"pgd"}
+        assert cascade["broken_by"]["pgd"] == 0
+        assert cascade["broken_by"]["square"] > 3
+        assert read_json(tmp_path / "run" / "run.json")["cells"] == found.cells
+
+    def test_nothing_is_written_where_nothing_can_run(self, tmp_path):
+        model, x, y = self.example()
+        attacks = {"pgd": PGD(Linf(0.1)), "all": Worst((FGSM(Linf(0.1)), DeepFool(Linf(0.1))))}
+        with pytest.raises(GradientError, match="BPDA"):
+            evaluate(model, x, y, attacks, out=tmp_path / "run")
+        assert not list(tmp_path.iterdir())
+
+
+def test_the_seed_reaches_python_and_numpy():
+    """A stranger's model draws from them, whatever state they are in."""
+    network, (_, x, y) = small_network(), example()
+    model = Wrapped(lambda x: network(x + random.gauss(0, 0.3) + np.random.normal(0, 0.3)))  # noqa: NPY002
+    found = []
+    for other in (1, 2):
+        random.seed(other)
+        np.random.seed(other)  # noqa: NPY002
+        found.append(unwarned(model, x, y, {"pgd": PGD(Linf(0.1), steps=2)}).rows)
+    pd.testing.assert_frame_equal(*found)
+
+
 class TestCounting:
     def test_passes_are_counted_exactly(self):
         model, x, y = example()
         attack = PGD(Linf(1e-6), steps=7)  # too small to fool, so that all steps are spent
-        (cell,) = evaluate(model, x, y, {"pgd": attack}).cells
+        with pytest.warns(UserWarning, match="left 25 of the 25 images"):
+            (cell,) = evaluate(model, x, y, {"pgd": attack}).cells
         assert (cell["forwards"], cell["backwards"]) == (25 * 7, 25 * 7)
-        (cell,) = evaluate(model, x, y, {"so": SecondOrder(Linf(1e-6), steps=3, samples=4)}).cells
+        attack = SecondOrder(Linf(1e-6), steps=3, samples=4)
+        with pytest.warns(UserWarning, match="left 25 of the 25 images"):
+            (cell,) = evaluate(model, x, y, {"so": attack}).cells
         # Four draws, and one look at the image itself, for each step.
         assert (cell["forwards"], cell["backwards"]) == (25 * 3 * 5, 25 * 3 * 4)
-        (cell,) = evaluate(model, x, y, {"pgd": PGD(Linf(1e-6), steps=3, restarts=2)}).cells
+        attack = PGD(Linf(1e-6), steps=3, restarts=2)
+        with pytest.warns(UserWarning, match="left 25 of the 25 images"):
+            (cell,) = evaluate(model, x, y, {"pgd": attack}).cells
         assert (cell["forwards"], cell["backwards"]) == (25 * 7, 25 * 6)
 
     def test_an_early_stop_saves_passes_for_that_example_only(self):

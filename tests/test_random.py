@@ -1,4 +1,5 @@
 import math
+import random
 
 import numpy as np
 import pytest
@@ -9,7 +10,14 @@ from scipy import stats
 
 from holdfast.defenses import LaplaceNoise
 from holdfast.errors import InputError
-from holdfast.random import Stream, active_stream, drawing_from, layer_noise, philox
+from holdfast.random import (
+    Stream,
+    active_stream,
+    drawing_from,
+    layer_noise,
+    own_global_generator,
+    philox,
+)
 
 # Random123's published known answers for philox4x32-10: counter, key, result.
 KNOWN_ANSWERS = [
@@ -139,3 +147,21 @@ def test_laplace_noise_has_its_law():
     assert np.isfinite(layer(torch.zeros(4, 9, dtype=torch.float16)).numpy()).all()
     with pytest.raises(InputError, match="sigma is 0"):
         LaplaceNoise(0.0)
+
+
+def test_the_global_generators_are_seeded_and_put_back():
+    def drawn():
+        return random.random(), np.random.normal(), float(torch.rand(()))  # noqa: NPY002
+
+    def states():
+        return random.getstate(), str(np.random.get_state()), torch.get_rng_state().tolist()  # noqa: NPY002
+
+    np.random.normal()  # noqa: NPY002, of which the second half of a pair is kept
+    before, inside = states(), []
+    for _ in range(2):
+        with own_global_generator(2**63 + 5, torch.device("cpu")):
+            inside.append(drawn())
+        assert states() == before
+        drawn()
+        before = states()
+    assert inside[0] == inside[1]

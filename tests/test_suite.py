@@ -5,9 +5,10 @@ import torch
 from torch import nn
 
 import holdfast
-from holdfast.attacks import PGD, SecondOrder, WorstCase, adapted, worst_case
+from holdfast.attacks import PGD, SecondOrder, Worst, WorstCase, adapted, worst_case
+from holdfast.attacks.skips import hearing_skips
 from holdfast.counting import Counted
-from holdfast.errors import InputError
+from holdfast.errors import GradientError, InputError
 from holdfast.random import layer_noise
 from holdfast.threat import L1, L2, Linf
 from tests.cases import THREATS
@@ -69,6 +70,23 @@ class TestPlantedWeaknesses:
         assert set(names) <= {"square", "second-order", "apgd-ce", "apgd-t"}
         assert names.count("square") > 10
         assert broken(without(suite, "square"), model, x, y)[0].float().mean() < 0.5
+
+    def test_a_gradient_that_is_cut_off(self):
+        """A vote has none: what needs one is skipped, with its reason, and Square goes on."""
+        honest, x = small_network(), images(30)
+        model = Wrapped(lambda x: nn.functional.one_hot(honest(x).argmax(dim=1), 4).float())
+        y = model(x).argmax(dim=1)
+        suite = WorstCase(Linf(0.3), **SMALL)
+        with hearing_skips():
+            fell, names = broken(suite, model, x, y)
+        assert fell.float().mean() > 0.2
+        assert set(names) == {"square"}
+        with hearing_skips() as skipped:
+            found = Worst((suite, suite.attacks[-1])).run(model, x, y)
+        assert (found.by >= 0).any()
+        assert set(skipped) == {"apgd-ce", "second-order", "apgd-t", "fab-t"}
+        with pytest.raises(GradientError), hearing_skips():
+            without(suite, "square").run(model, x, y)
 
     def test_a_layer_that_declares_it_has_no_gradient(self):
         class Rounds(nn.Module):

@@ -121,6 +121,7 @@ class TestTheSearch:
         labels = rows.drop_duplicates("index").sort_values("index")["label"].tolist()
         assert labels == train.y[[0, 2, 4, 7, 9]].tolist()
 
+    @pytest.mark.filterwarnings("ignore:attack linf 1e-06:UserWarning")  # an attack that is none
     @pytest.mark.parametrize("finalists", [1, 2])
     def test_it_does_not_choose_a_chain_that_destroys_the_images(self, tmp_path, finalists):
         """An untrained denoiser: α = σ² replaces every image by its nonsense, 1e-6 does nothing."""

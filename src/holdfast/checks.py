@@ -144,16 +144,34 @@ def try_model(model: nn.Module, x: Tensor) -> Tensor:
     return output
 
 
-def warn_if_training(model: nn.Module) -> None:
-    """Warn about layers left in training mode; Holdfast evaluates and puts the mode back."""
+def training_notes(model: nn.Module) -> list[str]:
+    """A sentence if layers are left in training mode; Holdfast evaluates and puts the mode back."""
     layers = [layer for layer in model.modules() if not list(layer.children())]
-    if any(layer.training for layer in layers):
-        warnings.warn(
-            "the model is in training mode, where dropout and batch normalisation act differently: "
-            "it is run in evaluation mode and put back afterwards; call model.eval() to be rid of "
-            "this warning.",
-            stacklevel=3,
-        )
+    if not any(layer.training for layer in layers):
+        return []
+    return [
+        "the model is in training mode, where dropout and batch normalisation act differently: it "
+        "is run in evaluation mode and put back afterwards; call model.eval() to be rid of this "
+        "warning."
+    ]
+
+
+def warn_if_training(model: nn.Module) -> None:
+    """Warn about layers left in training mode."""
+    for note in training_notes(model):
+        warnings.warn(note, stacklevel=3)
+
+
+def probability_notes(output: Tensor) -> list[str]:
+    """A sentence if a model's output looks like probabilities, where logits are expected."""
+    total = output.double().sum(dim=1)
+    if not ((output >= 0).all() and torch.allclose(total, torch.ones_like(total), atol=1e-3)):
+        return []
+    return [
+        "the model's outputs look like probabilities (none is negative and each row sums to 1), "
+        "where logits are expected: the cross-entropy takes their softmax again and its gradient "
+        "fades, which masks weakness; return the logits, or the logarithm of the probabilities."
+    ]
 
 
 class Checked(nn.Module):

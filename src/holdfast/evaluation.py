@@ -10,8 +10,8 @@ import math
 import tempfile
 import time
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +20,21 @@ import torch
 
 from holdfast import metrics
 from holdfast.attacks import Attack, Worst, adapted, variants_of
+from holdfast.attacks.attack import follows_gradients
+from holdfast.attacks.skips import hearing_skips
 from holdfast.checks import (
     check_classes,
     check_images,
     check_labels,
     check_logits,
+    probability_notes,
+    training_notes,
     try_model,
-    warn_if_training,
 )
 from holdfast.data import Data
 from holdfast.declarations import is_stochastic
 from holdfast.defenses.noisy import noise_of
-from holdfast.errors import InputError
+from holdfast.errors import GradientError, InputError
 from holdfast.judge import CLEAN, Judge, check_name
 from holdfast.models.loading import fingerprint
 from holdfast.parameters import check_fields
@@ -39,7 +42,7 @@ from holdfast.progress import Progress, silent
 from holdfast.random import own_global_generator
 from holdfast.results import Run, emptied_if_vain, read_about, read_rows
 from holdfast.tensors import device_of, eval_mode
-from holdfast.types import Images, Labels, Model
+from holdfast.types import Images, Labels, Model, Step
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,14 @@ class Evaluation:
         cells: one record for each attack, as ``holdfast evaluate --json`` prints them; the ``eps``
             of an attack without a limit is None. That of a cascade, such as the variants of an
             attack that a defence calls for, says in ``broken_by`` how many images fell to each.
+            What could not run, because no gradient reaches the images, stands in ``skipped`` with
+            its reason; the robust accuracy of an attack that was skipped altogether is None.
+        warnings: all that must be known to read the numbers, such as signs of masked gradients.
     """
 
     rows: pd.DataFrame
     cells: list[dict[str, Any]]
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def table(self) -> pd.DataFrame:
@@ -130,6 +137,7 @@ def evaluate(
     Raises:
         InputError, InputTypeError: if images, labels or a parameter are not what they must be.
         ModelError: if the model does not return finite logits (N, K).
+        GradientError: if every attack needs a gradient and none reaches the images.
         OutputError: if ``out`` cannot be written or holds another run.
     """
     check_images(x)
@@ -174,10 +182,12 @@ def evaluate_data(
             check_name(each)
     if len(set(cells)) < len(cells):
         raise InputError("two attacks have the same name and size; give each its own name.")
-    warn_if_training(model)
+    notes = training_notes(model)
     with eval_mode(model):
         with own_global_generator(protocol.seed, device_of(model)):
-            stochastic = _probe(model, data, protocol)
+            stochastic, seen, prediction = _probe(model, data, protocol)
+        notes += seen
+        _warn(notes)
         left_out = _left_out([attack for _, attack in attacks], model, stochastic, protocol)
         attacks = [
             made
@@ -202,18 +212,80 @@ def evaluate_data(
         if run.complete:
             progress.say(f"{out} is complete; nothing was run.")
         else:
+            _check_one_can_run(judge, attacks, prediction)
             with emptied_if_vain(out):
                 run.begin()
                 _fill(run, judge, attacks, protocol, progress)
             rows = run.merge()
-            seconds = [run.seconds(cell) for cell in range(1, len(attacks) + 1)]
-            found = _cells(rows, settings["model"], seconds, [attack for _, attack in attacks])
-            run.finish(classes=list(data.classes), cells=found)
+            measured = _cells(rows, settings["model"], run, [attack for _, attack in attacks])
+            found = [
+                *metrics.skipped(measured),
+                *metrics.blind_attacks(rows),
+                *metrics.misleading(rows, _late([attack for _, attack in attacks])),
+                *metrics.left_out(record),
+            ]
+            run.finish(classes=list(data.classes), cells=measured, warnings=[*notes, *found])
             run.clear()
-    rows = read_rows(out)
-    for note in [*metrics.blind_attacks(rows), *metrics.left_out(read_about(out)["settings"])]:
-        warnings.warn(note, stacklevel=2)
-    return Evaluation(rows, read_about(out)["cells"])
+    rows, about = read_rows(out), read_about(out)
+    if "warnings" not in about:  # of revisions that did not keep them
+        notes = [*metrics.blind_attacks(rows), *metrics.left_out(about["settings"])]
+        about["warnings"] = [*notes, *metrics.misleading(rows)]
+    _warn(note for note in about["warnings"] if note not in notes)
+    return Evaluation(rows, about["cells"], about["warnings"])
+
+
+def _warn(notes: Iterable[str]) -> None:
+    for note in notes:
+        warnings.warn(note, stacklevel=3)
+
+
+class _Begun(Exception):  # noqa: N818, no error
+    """An attack has got as far as its first step."""
+
+
+def _check_one_can_run(
+    judge: Judge, attacks: Sequence[tuple[str, Attack]], prediction: Labels
+) -> None:
+    """Find out before any work whether an attack can begin; the others are skipped on the way.
+
+    Args:
+        judge: of the model.
+        attacks: the first that can begin is enough.
+        prediction: what the model said of the first batch; with these labels no attack is done at
+            once.
+
+    Raises:
+        GradientError: if every attack needs a gradient and none reaches the images.
+    """
+
+    def stop(step: Step) -> None:
+        raise _Begun
+
+    index = next(judge.data.batches(judge.batch_size))[:2]
+    x, y = judge.data.x(index).to(prediction.device), prediction[:2]
+    blocked: list[GradientError] = []
+    for _, attack in attacks:
+        if follows_gradients(attack):
+            try:
+                with hearing_skips():
+                    attack(judge.model, x, y, seed=judge.seed, index=index, callback=stop)
+            except _Begun:
+                return
+            except GradientError as error:
+                blocked.append(error)
+    if len(blocked) == len(attacks):
+        raise blocked[0]
+
+
+def _late(attacks: Sequence[Attack]) -> set[str]:
+    """The parts of cascades that follow no gradients, and run after all that do."""
+    late: set[str] = set()
+    for attack in attacks:
+        if isinstance(attack, Worst):
+            follow = [follows_gradients(part) for part in attack.attacks]
+            last = len(follow) - follow[::-1].index(True) if any(follow) else len(follow)
+            late |= set(attack.names[last:])
+    return late
 
 
 def _fill(
@@ -237,22 +309,22 @@ def _fill(
             if not run.has(cell, chunk):
                 began = time.monotonic()
                 clean = torch.tensor(run.read(0, chunk)["clean_prediction"].to_numpy())
-                rows, x_adv = judge.attack_rows(name, attack, index, clean)
+                rows, x_adv, skipped = judge.attack_rows(name, attack, index, clean)
                 kept = index < protocol.keep
                 if kept.any():
                     run.write_images(cell, chunk, judge.images(attack, index[kept], x_adv[kept]))
-                run.write(cell, chunk, rows, time.monotonic() - began)
+                run.write(cell, chunk, rows, time.monotonic() - began, skipped)
             progress.advance(len(index))
 
 
 def _cells(
-    rows: pd.DataFrame, model: str, seconds: Sequence[float], attacks: Sequence[Attack]
+    rows: pd.DataFrame, model: str, run: Run, attacks: Sequence[Attack]
 ) -> list[dict[str, Any]]:
     """The cells as ``holdfast evaluate --json`` prints them; JSON knows no infinity."""
     rows = rows[rows["attack"] != CLEAN]
     table = metrics.cells(rows)
     table.insert(0, "model", model)
-    table["seconds"] = [round(value, 3) for value in seconds]
+    table["seconds"] = [round(run.seconds(cell), 3) for cell in range(1, len(attacks) + 1)]
     cells = [
         {
             key: None if value in (None, math.inf) or pd.isna(value) else value
@@ -260,11 +332,16 @@ def _cells(
         }
         for cell in table.to_dict(orient="records")
     ]
-    for cell, attack, (_, part) in zip(
-        cells, attacks, rows.groupby(metrics.CELL, sort=False), strict=True
+    parts = rows.groupby(metrics.CELL, sort=False)
+    for number, (cell, attack, (_, part)) in enumerate(
+        zip(cells, attacks, parts, strict=True), start=1
     ):
         if isinstance(attack, Worst):
             cell["broken_by"] = metrics.broken_by(part, attack.names)
+        if skipped := run.skipped(number):
+            cell["skipped"] = skipped
+            if cell["attack"] in skipped and (part["blind"] | part["fooled"]).all():
+                cell |= dict.fromkeys(("robust_accuracy", "low", "high"))
     return cells
 
 
@@ -306,8 +383,12 @@ def _noise_in(model: Model) -> dict[str, Any]:
     return {"sigma": None} if noise is None else {"noise": noise[0], "sigma": noise[1]}
 
 
-def _probe(model: Model, data: Data, protocol: Protocol) -> bool:
-    """Check the model on the first batch, before any work; find out whether it is stochastic."""
+def _probe(model: Model, data: Data, protocol: Protocol) -> tuple[bool, list[str], Labels]:
+    """Check the model on the first batch, before any work.
+
+    Returns:
+        Whether it is stochastic, what must be said of it, and its predictions.
+    """
     index = next(data.batches(protocol.batch_size))
     x = data.x(index).to(device_of(model))
     check_images(x)
@@ -315,14 +396,14 @@ def _probe(model: Model, data: Data, protocol: Protocol) -> bool:
         first = try_model(model, x)
         check_logits(first, len(x))
         check_classes(data.y, first.shape[1])
+        notes, prediction = probability_notes(first), first.argmax(dim=1)
         if is_stochastic(model):
-            return True
+            return True, notes, prediction
         if torch.equal(first, try_model(model, x)):
-            return False
-    warnings.warn(
+            return False, notes, prediction
+    notes.append(
         "the model answers the same images differently each time though no layer declares that it "
         "does: it is treated as stochastic, with averaged gradients and votes; set "
-        "stochastic = True on the layer that draws, to say so.",
-        stacklevel=3,
+        "stochastic = True on the layer that draws, to say so."
     )
-    return True
+    return True, notes, prediction

@@ -1,6 +1,9 @@
 """The judge: runs an attack on a batch, then asks the model in other batches; writes rows."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -9,10 +12,11 @@ from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from holdfast.attacks import Attack, Worst
+from holdfast.attacks.skips import hearing_skips
 from holdfast.checks import check_classes
 from holdfast.counting import Counted
 from holdfast.data import Data
-from holdfast.errors import InputError, ModelError
+from holdfast.errors import GradientError, InputError, ModelError
 from holdfast.grid import to_8_bit
 from holdfast.parameters import check
 from holdfast.random import Stream
@@ -64,7 +68,7 @@ class Effort:
 
     forwards: Tensor  # (N,) forward passes
     backwards: Tensor  # (N,) backward passes
-    blind: Tensor  # (N,) whether every gradient that it followed was exactly 0
+    blind: Tensor  # (N,) whether no gradient that it looked at showed a way; see `_Sight`
 
     @classmethod
     def none(cls, index: Tensor) -> "Effort":
@@ -74,7 +78,9 @@ class Effort:
 
 
 class _Sight:
-    """Watches an attack's gradients: if all are exactly 0, it shows masking and no robustness.
+    """Watches an attack's gradients: if none shows a way, that is masking and no robustness.
+
+    A gradient shows a way where an entry is finite and not exactly 0.
 
     Args:
         attacked: (N,) which images of the batch are attacked; positions count among those.
@@ -90,12 +96,34 @@ class _Sight:
             return
         place = self._place[step.position]
         self._looked[place] = True
-        self._saw[place] |= (step.grad != 0).flatten(1).any(dim=1)
+        self._saw[place] |= (step.grad.isfinite() & (step.grad != 0)).flatten(1).any(dim=1)
+
+    def cut_off(self) -> None:
+        """No gradient reached the images, so that there was nothing to see."""
+        self._looked[self._place] = True
 
     @property
     def blind(self) -> Bool[Tensor, " n"]:
         """Whether the attack looked and saw nothing."""
         return self._looked & ~self._saw
+
+
+@contextmanager
+def _noted_as_skipped(name: str, skipped: dict[str, str], sight: _Sight) -> Iterator[None]:
+    """An attack that needs a gradient where there is none is noted, and the rest goes on."""
+    try:
+        yield
+    except GradientError as error:
+        skipped[name] = str(error)
+        sight.cut_off()
+
+
+class Attacked(NamedTuple):
+    """What an attack made of a batch."""
+
+    rows: pd.DataFrame
+    x_adv: Images
+    skipped: Mapping[str, str]  # attacks, or parts of one, that could not run: name -> reason
 
 
 @dataclass(frozen=True)
@@ -127,10 +155,12 @@ class Judge:
 
     def attack_rows(
         self, name: str, attack: Attack, index: Int[Tensor, " n"], clean: Int[Tensor, " n"]
-    ) -> tuple[pd.DataFrame, Images]:
+    ) -> Attacked:
         """Rows and adversarial images of ``attack`` on the images at ``index``.
 
-        Images that the model gets wrong without an attack are left alone and count as fooled.
+        Images that the model gets wrong without an attack are left alone and count as fooled. Where
+        an attack needs a gradient and none reaches the images, it is skipped: they stay as they
+        are, and it was blind.
 
         Args:
             name: what the rows are labelled with.
@@ -145,16 +175,18 @@ class Judge:
         broke = np.full(len(index), name, dtype=object)
         # NumPy takes a torch mask of one element for a number, so its arrays get masks of its own.
         attacked = right.cpu().numpy()
+        skipped: Mapping[str, str] = {}
         if right.any():
             chosen = index[right.cpu()].to(x.device)
             batch = (counted, x[right], y[right])
-            if isinstance(attack, Worst):
-                broken = attack.run(*batch, seed=self.seed, index=chosen, callback=sight)
-                x_adv[right] = broken.x_adv
-                names = np.array([*broken.names, name], dtype=object)
-                broke[attacked] = names[broken.by.cpu().numpy()]
-            else:
-                x_adv[right] = attack(*batch, seed=self.seed, index=chosen, callback=sight)
+            with hearing_skips() as skipped, _noted_as_skipped(name, skipped, sight):
+                if isinstance(attack, Worst):
+                    broken = attack.run(*batch, seed=self.seed, index=chosen, callback=sight)
+                    x_adv[right] = broken.x_adv
+                    names = np.array([*broken.names, name], dtype=object)
+                    broke[attacked] = names[broken.by.cpu().numpy()]
+                else:
+                    x_adv[right] = attack(*batch, seed=self.seed, index=chosen, callback=sight)
         purpose = f"{name} {attack.threat!r}"
         answer = self._ask(x_adv, y, index, purpose)
         # An image that was left alone was judged before; new noise must not pardon it.
@@ -164,7 +196,8 @@ class Judge:
         rows = self._rows(index, y, clean, answer, x, x_adv, effort)
         broke[~attacked] = CLEAN
         rows["by"] = np.where(rows["fooled"], broke, _NOBODY)
-        return _labelled(rows, name, attack.threat.name, attack.threat.eps), x_adv
+        rows = _labelled(rows, name, attack.threat.name, attack.threat.eps)
+        return Attacked(rows, x_adv, skipped)
 
     def images(self, attack: Attack, index: Int[Tensor, " n"], x_adv: Images) -> dict[str, Tensor]:
         """What to keep of adversarial images: as found, and as an 8-bit file would hold them.

@@ -9,12 +9,14 @@ authors' published vectors in the tests. `benchmarks/randomness.py` compares it 
 """
 
 import math
+import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -210,17 +212,37 @@ def layer_stream(count: int) -> Stream | None:
 
 @contextmanager
 def own_global_generator(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's global generators for the block and put them back afterwards.
+    """Seed the global generators for the block and put them back afterwards.
 
-    For models that draw from them without declaring it, such as dropout left in training mode.
+    For models that draw from them without declaring it, such as dropout left in training mode, or
+    the preprocessing of a stranger: torch's, Python's `random` and NumPy's.
     """
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        seed_global_generators(seed, device)
+    with kept_global_generators(device):
+        seed_every_generator(seed, device)
         yield
 
 
+@contextmanager
+def kept_global_generators(device: torch.device) -> Iterator[None]:
+    """Put the global generators back after the block; NumPy's take longer than seeding them."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+
+
+def seed_every_generator(seed: int, device: torch.device) -> None:
+    """Seed all that a model may draw from: `seed_global_generators`, and Python's and NumPy's."""
+    seed_global_generators(seed, device)
+    random.seed(seed)
+    np.random.seed(hash_seed(seed) & _MASK)  # noqa: NPY002, it takes 32 bits
+
+
 def seed_global_generators(seed: int, device: torch.device) -> None:
-    """Seed the generators that a computation on ``device`` may draw from.
+    """Seed torch's generators that a computation on ``device`` may draw from.
 
     `torch.manual_seed` would do, but it also reaches for every GPU, and formats a stack trace each
     time while none is in use: more than a small network's forward pass takes.

@@ -110,8 +110,17 @@ class Run:
             )
         return whole
 
-    def write(self, cell: int, chunk: int, rows: pd.DataFrame, seconds: float) -> None:
+    def write(
+        self,
+        cell: int,
+        chunk: int,
+        rows: pd.DataFrame,
+        seconds: float,
+        skipped: Mapping[str, str] | None = None,
+    ) -> None:
         """Write one finished chunk, how long it took, and what tells whether it is whole.
+
+        With ``skipped``, also what could not run there, and why: name -> reason.
 
         The time has a file of its own, so that equal results are equal files.
         """
@@ -119,7 +128,7 @@ class Run:
         path.parent.mkdir(exist_ok=True)
         content = rows.to_csv(index=False)
         about = {"seconds": seconds, "sha256": _digest(content.encode())}
-        write_json(path.with_suffix(".json"), about)
+        write_json(path.with_suffix(".json"), {**about, "skipped": dict(skipped or {})})
         write_text(path, content)
 
     def read(self, cell: int, chunk: int) -> pd.DataFrame:
@@ -134,8 +143,15 @@ class Run:
 
     def seconds(self, cell: int) -> float:
         """How long the chunks of a cell took, in all processes that worked on it."""
-        files = (self.path / _CHUNKS).glob(f"{cell:04d}.*.json")
-        return sum(float(read_json(path)["seconds"]) for path in files)
+        return sum(float(about["seconds"]) for about in self._abouts(cell))
+
+    def skipped(self, cell: int) -> dict[str, str]:
+        """What could not run in some chunk of a cell, and why: name -> reason."""
+        parts = (about.get("skipped", {}) for about in self._abouts(cell))
+        return {name: reason for part in parts for name, reason in part.items()}
+
+    def _abouts(self, cell: int) -> list[dict[str, Any]]:
+        return [read_json(p) for p in sorted((self.path / _CHUNKS).glob(f"{cell:04d}.*.json"))]
 
     def merge(self) -> pd.DataFrame:
         """Join all chunks into rows.csv, in the order of cells and examples."""

@@ -17,8 +17,9 @@ from holdfast.random import (
     Stream,
     drawing_from,
     hash_seed,
+    kept_global_generators,
     layer_stream,
-    own_global_generator,
+    seed_every_generator,
 )
 from holdfast.tensors import widest
 from holdfast.types import Images, Logits, Model
@@ -55,22 +56,24 @@ def take_votes(
     if n < 1:
         raise InputError(f"n is {n}, but a vote needs at least 1 draw.")
     parts = []
-    for images in torch.arange(len(x), device=x.device).split(batch_size):
-        counts: Tensor | int = 0
-        scores: Tensor | int = 0
-        at_once = max(1, batch_size // len(images))
-        for start in range(first, first + n, at_once):
-            count = min(at_once, first + n - start)
-            repeated = x[images].repeat(count, *[1] * (x.dim() - 1))
-            copies = rng.take(images).copies(start, start + count)
-            own = hash_seed(copies.key, int(copies.index[0]), int(copies.copy[0]))
-            with drawing_from(copies), own_global_generator(own, x.device):
-                logits = logits_of(model, repeated)
-            hard = torch.nn.functional.one_hot(logits.argmax(dim=1), logits.shape[1])
-            soft = logits.softmax(dim=1, dtype=widest(x.device))
-            counts = counts + hard.unflatten(0, (count, -1)).sum(dim=0)
-            scores = scores + soft.unflatten(0, (count, -1)).sum(dim=0)
-        parts.append((counts, scores))
+    with kept_global_generators(x.device):
+        for images in torch.arange(len(x), device=x.device).split(batch_size):
+            counts: Tensor | int = 0
+            scores: Tensor | int = 0
+            at_once = max(1, batch_size // len(images))
+            for start in range(first, first + n, at_once):
+                count = min(at_once, first + n - start)
+                repeated = x[images].repeat(count, *[1] * (x.dim() - 1))
+                copies = rng.take(images).copies(start, start + count)
+                own = hash_seed(copies.key, int(copies.index[0]), int(copies.copy[0]))
+                seed_every_generator(own, x.device)
+                with drawing_from(copies):
+                    logits = logits_of(model, repeated)
+                hard = torch.nn.functional.one_hot(logits.argmax(dim=1), logits.shape[1])
+                soft = logits.softmax(dim=1, dtype=widest(x.device))
+                counts = counts + hard.unflatten(0, (count, -1)).sum(dim=0)
+                scores = scores + soft.unflatten(0, (count, -1)).sum(dim=0)
+            parts.append((counts, scores))
     return Votes(
         torch.cat([torch.as_tensor(counts) for counts, _ in parts]),
         torch.cat([torch.as_tensor(scores) for _, scores in parts]) / n,

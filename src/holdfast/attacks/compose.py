@@ -11,9 +11,10 @@ from torch import Tensor
 from holdfast.attacks.attack import Attack, follows_gradients, prepared, rebuilt, verify
 from holdfast.attacks.queries import query
 from holdfast.attacks.repeat import placed
+from holdfast.attacks.skips import skip
 from holdfast.attacks.transfer import On, spending
 from holdfast.checks import warn_if_training
-from holdfast.errors import InputError
+from holdfast.errors import GradientError, InputError
 from holdfast.goals import margin
 from holdfast.gradients import Autograd, Average
 from holdfast.random import Stream, drawing_from
@@ -65,6 +66,9 @@ class Worst(Attack):
     returned, never of the attack. An image that stands against all of them is returned as that one
     of their images which came nearest by vote, the first among equals.
 
+    A part that needs a gradient where none reaches the images is skipped, and the others go on; it
+    is told of through `holdfast.attacks.skips`.
+
     For a stochastic model one lucky draw must not end the search: with ``votes`` draws the majority
     decides, as it does for the evaluator. `against_randomness` sets their number.
 
@@ -79,6 +83,7 @@ class Worst(Attack):
     Raises:
         InputError: if there is no attack, their threats differ or have no limit, votes is below 1,
             or there are not as many names as attacks.
+        GradientError: when run, if every part needs a gradient and none reaches the images.
 
     Reference:
         Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
@@ -150,10 +155,16 @@ class Worst(Attack):
         result, by = x0.clone(), torch.full_like(y, -1)
         nearest = torch.full((len(x0),), -torch.inf, device=x0.device)
         standing = torch.arange(len(x0), device=x0.device)
+        blocked: list[GradientError] = []
         for part, attack in enumerate(self.attacks):
             left = rng.take(standing).fold("part", part)
             watch = None if callback is None else placed(callback, standing)
-            found = attack.perturb(model, x0[standing], y[standing], left, watch).detach()
+            try:
+                found = attack.perturb(model, x0[standing], y[standing], left, watch).detach()
+            except GradientError as error:
+                blocked.append(error)
+                skip(self.names[part], error)
+                continue
             value, reached = query(score.take(standing), found, left.fold("check"))
             better = reached | (value > nearest[standing])
             nearest[standing] = torch.where(better, value.to(nearest), nearest[standing])
@@ -162,6 +173,8 @@ class Worst(Attack):
             standing = standing[~reached]
             if not len(standing):
                 break
+        if len(blocked) == len(self.attacks):
+            raise blocked[-1]
         return Broken(result, by, self.names)
 
 

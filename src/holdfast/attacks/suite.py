@@ -99,6 +99,9 @@ def worst_case(
 
     Raises:
         InputError, InputTypeError, ModelError: as every attack.
+
+    Parts that need a gradient where none reaches the images are skipped with a warning, and Square
+    goes on.
     """
     suite = adapted(WorstCase(threat), model, samples=samples, votes=votes)
     assert isinstance(suite, Worst)

@@ -130,7 +130,7 @@ def evaluate(
         folder = out or Path(temporary) / "run"
         found = evaluate_data(network, images, named, protocol, settings, folder, progress)
     if json:
-        print_json({"cells": found.cells})
+        print_json({"cells": found.cells, "warnings": found.warnings})
     else:
         parts = any("broken_by" in cell for cell in found.cells)
         print_table(
@@ -140,8 +140,7 @@ def evaluate(
                     "attack": cell["attack"],
                     "norm": cell["norm"],
                     "eps": "no limit" if cell["eps"] is None else cell["eps"],
-                    "robust accuracy": percent(cell["robust_accuracy"]),
-                    "95 % interval": f"{percent(cell['low'])} to {percent(cell['high'])}",
+                    **_accuracy(cell),
                     "median distance": cell["median_distance"],
                     "seconds": cell["seconds"],
                     **({"broken by": _parts(cell)} if parts else {}),
@@ -149,6 +148,15 @@ def evaluate(
                 for cell in found.cells
             ],
         )
+
+
+def _accuracy(cell: Mapping[str, Any]) -> dict[str, str]:
+    """What an attack left standing; it says nothing if it could not run."""
+    ran = cell["robust_accuracy"] is not None
+    return {
+        "robust accuracy": percent(cell["robust_accuracy"]) if ran else "skipped",
+        "95 % interval": f"{percent(cell['low'])} to {percent(cell['high'])}" if ran else "-",
+    }
 
 
 def _parts(cell: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ import torch
 
 from holdfast.attacks import Attack, DeepFool
 from holdfast.data import Data
-from holdfast.errors import InputError
+from holdfast.errors import GradientError, InputError
 from holdfast.judge import Judge
 from holdfast.models.loading import fingerprint
 from holdfast.progress import Progress, silent
@@ -123,7 +123,9 @@ def stored(
                     began = time.monotonic()
                     with eval_mode(reference):
                         clean = torch.tensor(judge.clean_rows(index)["prediction"].to_numpy())
-                        rows, x_adv = judge.attack_rows("stored", attack, index, clean)
+                        rows, x_adv, skipped = judge.attack_rows("stored", attack, index, clean)
+                    if "stored" in skipped:
+                        raise GradientError(skipped["stored"])  # nothing to train on
                     run.write_images(0, chunk, {"x_adv": x_adv})
                     run.write(0, chunk, rows, time.monotonic() - began)
                 progress.advance(len(index))
