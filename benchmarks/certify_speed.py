@@ -17,8 +17,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from holdfast.certify.certify import certificate_stream
 from holdfast.certify.sampling import sample
+from holdfast.certify.smoothing import certificate_stream
 from holdfast.defenses import GaussianNoise
 from holdfast.models import Architecture
 

@@ -37,7 +37,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from holdfast import data
 from holdfast.attacks import deepfool
-from holdfast.attacks.hyperplane import Plane, _nearest
+from holdfast.attacks.engine.hyperplane import Plane, _nearest
 from holdfast.gradients import Forward
 from holdfast.models import Architecture
 from holdfast.random import Stream

@@ -20,14 +20,16 @@ from torch import Tensor, nn
 
 from holdfast import data
 from holdfast.attacks import FGSM, Attack, DeepFool
-from holdfast.evaluation import Evaluation, Protocol, evaluate
+from holdfast.evaluation import Evaluation, EvaluationConfig, evaluate
 from holdfast.models import loading
 from holdfast.relative import accuracies_at, image_norms, reference_size, relative_lengths
 from holdfast.threat import L2, Linf
 
 
 def attacked(model: nn.Module, x: Tensor, y: Tensor, attack: Attack) -> Evaluation:
-    return evaluate(model, x, y, {"attack": attack}, protocol=Protocol(batch_size=500, keep=0))
+    return evaluate(
+        model, x, y, {"attack": attack}, protocol=EvaluationConfig(batch_size=500, keep=0)
+    )
 
 
 def error_of(model: nn.Module, x: Tensor, y: Tensor, eps: float) -> float:

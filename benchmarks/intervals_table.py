@@ -21,10 +21,10 @@ from attack_strength import markdown
 from numpy.random import Generator
 
 from holdfast.certify import Sampling, Sequential, certificates
-from holdfast.certify.certify import BOUNDS
-from holdfast.certify.intervals import Interval
-from holdfast.certify.procedure import Certification
+from holdfast.certify.config import CertificationConfig
+from holdfast.certify.intervals.interval import Interval
 from holdfast.certify.sequential import looks
+from holdfast.certify.smoothing import BOUNDS
 from holdfast.metrics import certified
 from holdfast.report.subjects import CertifiedRun, read_subjects
 
@@ -86,7 +86,7 @@ def main() -> None:
     lines = []
     for run in sorted(runs, key=lambda run: (run.settings["n"], not run.guaranteed)):
         n, classes = int(run.settings["n"]), len(run.about["classes"])
-        how = Certification(sigma=1, n=n, confidence=float(run.settings["confidence"]))
+        how = CertificationConfig(sigma=1, n=n, confidence=float(run.settings["confidence"]))
         interval = how.limits(run.interval)
         covered, where = coverage(interval, n, int(run.settings["n0"]), classes, options.times)
         lines.append(

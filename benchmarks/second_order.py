@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from holdfast import data
 from holdfast.attacks import PGD, Attack, SecondOrder
-from holdfast.certify.intervals import share_interval
+from holdfast.certify.intervals.interval import share_interval
 from holdfast.files import read_json, write_json
 from holdfast.goals import cross_entropy
 from holdfast.gradients import autograd

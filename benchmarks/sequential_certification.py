@@ -18,10 +18,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 
-from holdfast.certification import certify_data
 from holdfast.certify import AtLeast, Sampling, Sequential, TwoSample, certificates, cohen_radius
-from holdfast.certify.intervals import Interval
-from holdfast.certify.procedure import Certification
+from holdfast.certify.config import CertificationConfig
+from holdfast.certify.intervals.interval import Interval
+from holdfast.certify.run import certify_data
 from holdfast.certify.sequential import answered, looks
 from holdfast.metrics import accuracy_at, certified_curve
 
@@ -36,7 +36,7 @@ def on_network(a: argparse.Namespace) -> dict[str, tuple[list[tuple[float, float
     network = loading.load(a.model).to(device(a.accelerator))
     found = {}
     for interval in ("two-sample", "sequential"):
-        how = Certification(
+        how = CertificationConfig(
             sigma=a.sigma,
             n=a.n,
             n0=a.n0,

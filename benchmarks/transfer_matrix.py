@@ -19,7 +19,7 @@ from torch import Tensor
 from holdfast import data
 from holdfast.attacks import On
 from holdfast.attacks.adaptive import adaptive
-from holdfast.certify.intervals import share_interval
+from holdfast.certify.intervals.interval import share_interval
 from holdfast.cli import registry
 from holdfast.cli.common import device
 from holdfast.files import read_tensors, write_tensors

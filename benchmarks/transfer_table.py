@@ -20,9 +20,9 @@ from torch import nn
 
 from holdfast import data
 from holdfast.attacks import FGSM, IFGSM, PGD, RFGSM, Attack, On
-from holdfast.certify.intervals import share_interval
+from holdfast.certify.intervals.interval import share_interval
 from holdfast.data import Data
-from holdfast.evaluation import Protocol, evaluate_data
+from holdfast.evaluation import EvaluationConfig, evaluate_data
 from holdfast.goals import margin
 from holdfast.models import loading
 from holdfast.threat import Linf
@@ -35,7 +35,7 @@ def errors(
     model: nn.Module = loading.load(spec).eval()
     name = f"{Path(spec).name}-by-{'-'.join(name for name, _ in attacks)}".replace(" ", "_")
     settings = {"model": spec, "data": options.data, "limit": options.limit}
-    protocol = Protocol(seed=0, batch_size=200, keep=0)
+    protocol = EvaluationConfig(seed=0, batch_size=200, keep=0)
     cells = evaluate_data(model, images, attacks, protocol, settings, options.out / name).cells
     found = {cell["attack"]: 100 * (1 - cell["robust_accuracy"]) for cell in cells}
     return {"clean": 100 * (1 - cells[0]["clean_accuracy"]), **found}

@@ -8,7 +8,7 @@ from torch import nn
 
 from holdfast import attacks, certify, training
 from holdfast.attacks import Attack
-from holdfast.certify.bound import Bound
+from holdfast.certify.bounds.bound import Bound
 from holdfast.threat import L1, L2, Linf
 from holdfast.types import Objective, Threat
 

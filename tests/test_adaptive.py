@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from holdfast import Protocol, attacks, evaluate, goals, losses
+from holdfast import EvaluationConfig, attacks, evaluate, goals, losses
 from holdfast.attacks import (
     BPDA,
     PGD,
@@ -406,7 +406,7 @@ def test_an_evaluation_runs_them_all_on_a_stochastic_model():
         "transfer": On(small_network(seed=1), attack, name="B"),
         "bpda": BPDA(attack),
     }
-    protocol = Protocol(votes=40, samples=3)
+    protocol = EvaluationConfig(votes=40, samples=3)
     rows = evaluate(model, x, network(x).argmax(dim=1), named, protocol=protocol).rows
     spent = rows[rows["clean_prediction"] == rows["label"]].groupby("attack")["forwards"]
     assert spent.max()["transfer"] == 0

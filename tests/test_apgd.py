@@ -5,8 +5,8 @@ import torch
 
 from holdfast import goals, losses
 from holdfast.attacks import APGD, APGDT, PGD, AdaptiveAscent, EachTarget, against_randomness
-from holdfast.attacks.paces import checkpoints
-from holdfast.attacks.starts import at_image, in_ball
+from holdfast.attacks.engine.starts import at_image, in_ball
+from holdfast.attacks.engine.step_sizes import checkpoints
 from holdfast.counting import Counted
 from holdfast.errors import InputError
 from holdfast.gradients import Average

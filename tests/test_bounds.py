@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.certify import cohen_radius, laplace_radius, pixeldp_radius, renyi_radius
-from holdfast.certify.certify import BOUNDS
+from holdfast.certify.smoothing import BOUNDS
 from holdfast.errors import InputError
 from tests.cases import BOUNDS as CASES
 

@@ -8,7 +8,7 @@ import torch
 
 from holdfast import goals, losses
 from holdfast.attacks import CarliniWagner, against_randomness
-from holdfast.attacks.tradeoff import Tradeoff
+from holdfast.attacks.engine.penalty_search import PenaltySearch
 from holdfast.counting import Counted
 from holdfast.errors import InputError
 from holdfast.gradients import Average
@@ -141,7 +141,7 @@ def test_the_search_closes_in_on_the_smallest_constant_that_succeeds():
     needed = torch.tensor([3e-3, 0.7, 1.0, 4e4], dtype=torch.float64)
     tried = []
 
-    class Needing(Tradeoff):
+    class Needing(PenaltySearch):
         def first_c(self, first):
             return torch.tensor([1.0, torch.nan, torch.inf, 1.0], dtype=torch.float64)
 

@@ -17,9 +17,9 @@ from holdfast.certify import (
     certify,
     renyi_radius,
 )
-from holdfast.certify.bound import round_down
-from holdfast.certify.certify import BOUNDS
+from holdfast.certify.bounds.bound import round_down
 from holdfast.certify.sampling import sample
+from holdfast.certify.smoothing import BOUNDS
 from holdfast.defenses import GaussianNoise
 from holdfast.errors import InputError, InputTypeError, ModelError, UnknownNameError
 from holdfast.models import Normalize

@@ -27,7 +27,7 @@ from holdfast.models.checkpoint import save_model
 from holdfast.models.purified import PURIFIED, save_purified
 from holdfast.threat import L2, Linf
 from holdfast.training import TRADES, Adversarial, DeepDefense, Stability, Standard
-from holdfast.training.drawn import half_normal
+from holdfast.training.randomized import half_normal
 from tests.cases import ATTACKS
 from tests.test_tuning import networks
 
@@ -615,7 +615,7 @@ def test_train_with_an_objective_in_parentheses(place, capsys):
     train = "train --model small --epochs 1 --limit 64 --quiet"
     assert code(*train.split(), "--objective", spec, "--out", "runs/ensemble") == 0
     settings = json.loads(Path("runs/ensemble/run.json").read_text())["settings"]
-    assert "Signs(name='net.safetensors', weights=" in settings["objective"]
+    assert "GradientCache(name='net.safetensors', weights=" in settings["objective"]
     assert code(*train.split(), "--objective", "standard", "--steps", "3", "--out", "runs/no") == 2
     assert "it has none at all" in capsys.readouterr().err
 

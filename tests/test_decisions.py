@@ -10,7 +10,7 @@ from torch import nn
 
 from holdfast import goals
 from holdfast.attacks import Among, Boundary, HopSkipJump, Trace
-from holdfast.attacks.boundary_search import (
+from holdfast.attacks.engine.boundary_search import (
     KEPT,
     Oracle,
     find_start,

@@ -17,17 +17,17 @@ from holdfast.models import Architecture
 from holdfast.random import Stream
 from holdfast.threat import L2, Linf
 from holdfast.training import (
-    AlongSigns,
     AtRandomSize,
     EnsembleAdversarial,
+    FromCache,
+    GradientCache,
     OneAtRandom,
     Schedule,
-    Signs,
     against_prediction,
     fit,
-    signs,
 )
-from holdfast.training.drawn import half_normal, scaled, uniform
+from holdfast.training import gradient_cache as signs
+from holdfast.training.randomized import half_normal, scaled, uniform
 from tests.toys import images, small_network
 
 MLP = Architecture(name="mlp", shape=(1, 8, 8), classes=10)
@@ -152,7 +152,9 @@ def batch(given, *index):
 @pytest.mark.usefixtures("small_files")
 def test_cached_and_uncached_training_give_the_same_weights(tmp_path):
     given, source = digits(), MLP.build(3).eval()
-    known = AlongSigns(threat=Linf(0.3), signs=Signs(source, given, tmp_path / "c", name="s"))
+    known = FromCache(
+        threat=Linf(0.3), signs=GradientCache(source, given, tmp_path / "c", name="s")
+    )
     weights = []
     for static in (On(source, FGSM_3, name="s"), known):
         network, out = MLP.build(0), tmp_path / str(len(weights))
@@ -167,9 +169,9 @@ def test_cached_and_uncached_training_give_the_same_weights(tmp_path):
 @pytest.mark.usefixtures("small_files")
 def test_a_step_along_signs_is_fgsm_on_the_source(tmp_path, goal):
     given, source = digits(), small_network((1, 8, 8), 10)
-    known = Signs(source, given, tmp_path, name="s", goal=goal)
+    known = GradientCache(source, given, tmp_path, name="s", goal=goal)
     x, y, rng = batch(given, 39, 0, 17, 3)
-    attack = AlongSigns(threat=Linf(0.3), signs=known)
+    attack = FromCache(threat=Linf(0.3), signs=known)
     expected = against_prediction(FGSM(Linf(0.3), goal=goal)).perturb(source, x, y, rng)
     assert torch.equal(attack.perturb(MLP.build(), x, y, rng), expected)
     moved = AtRandomSize(attack=attack).perturb(MLP.build(), x, y, rng) - x
@@ -194,7 +196,7 @@ class Counted(nn.Module):
 @pytest.mark.usefixtures("small_files")
 def test_known_gradients_cost_nothing_and_changed_images_are_noticed(tmp_path):
     given, source = digits(), Counted(small_network((1, 8, 8), 10))
-    known = Signs(source, given, tmp_path, name="s")
+    known = GradientCache(source, given, tmp_path, name="s")
     x, y, rng = batch(given, 5, 21, 33, 2)
     source.asked = 0
     found = known.at(x, rng)
@@ -227,16 +229,16 @@ def test_a_killed_computation_goes_on_at_the_missing_file(tmp_path, monkeypatch)
 
     monkeypatch.setattr(np, "save", killed)
     with pytest.raises(KeyboardInterrupt):
-        Signs(source, given, tmp_path, name="s")
+        GradientCache(source, given, tmp_path, name="s")
     monkeypatch.undo()
     monkeypatch.setattr(signs, "_IN_FILE", 16)
     left = sorted(path.name for path in tmp_path.rglob("*.*"))
     assert left == ["00000.images.npy", "00000.signs.npy", "00001.images.npy"]
     source.asked = 0
-    known = Signs(source, given, tmp_path, name="s")
+    known = GradientCache(source, given, tmp_path, name="s")
     assert source.asked == 2 * 24  # the second and third file
     source.asked = 0
-    again = Signs(source, given, tmp_path, name="s")
+    again = GradientCache(source, given, tmp_path, name="s")
     assert source.asked == 0
     x, _, rng = batch(given, *range(40))
     assert torch.equal(known.at(x, rng), again.at(x, rng))
@@ -245,11 +247,11 @@ def test_a_killed_computation_goes_on_at_the_missing_file(tmp_path, monkeypatch)
 
 def test_another_source_goal_or_data_is_another_folder(tmp_path):
     given, source = digits(), small_network((1, 8, 8), 10)
-    Signs(source, given, tmp_path, name="s")
-    Signs(source, given, tmp_path, name="s", goal=toward_least_likely)
-    Signs(small_network((1, 8, 8), 10, seed=1), given, tmp_path, name="s")
-    Signs(source, digits(30), tmp_path, name="s")
-    Signs(source, given, tmp_path, name="another name")
+    GradientCache(source, given, tmp_path, name="s")
+    GradientCache(source, given, tmp_path, name="s", goal=toward_least_likely)
+    GradientCache(small_network((1, 8, 8), 10, seed=1), given, tmp_path, name="s")
+    GradientCache(source, digits(30), tmp_path, name="s")
+    GradientCache(source, given, tmp_path, name="another name")
     assert len(list(tmp_path.iterdir())) == 4
 
 
@@ -257,19 +259,19 @@ def test_another_source_goal_or_data_is_another_folder(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"damaged", b"wrong shape"])
 def test_a_damaged_file_is_told(tmp_path, content, kind):
     given, source = digits(), small_network((1, 8, 8), 10)
-    Signs(source, given, tmp_path, name="s")
+    GradientCache(source, given, tmp_path, name="s")
     (path,) = tmp_path.rglob(f"*.{kind}.npy")
     path.write_bytes(content)
     if content == b"wrong shape":
         np.save(path, np.zeros((40, 3), np.int8))
     with pytest.raises(DamagedFileError, match="remove it"):
-        Signs(source, given, tmp_path, name="s")
+        GradientCache(source, given, tmp_path, name="s")
 
 
 def test_what_has_no_known_signs(tmp_path):
     noisy = nn.Sequential(GaussianNoise(0.1), small_network((1, 8, 8), 10))
     with pytest.raises(InputError, match="draws random numbers"):
-        Signs(noisy, digits(), tmp_path, name="s")
-    known = Signs(small_network((1, 8, 8), 10), digits(), tmp_path, name="s")
+        GradientCache(noisy, digits(), tmp_path, name="s")
+    known = GradientCache(small_network((1, 8, 8), 10), digits(), tmp_path, name="s")
     with pytest.raises(InputError, match="linf alone"):
-        AlongSigns(threat=L2(1.0), signs=known)
+        FromCache(threat=L2(1.0), signs=known)

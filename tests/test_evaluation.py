@@ -15,10 +15,10 @@ from torch import nn
 import holdfast
 from holdfast import metrics
 from holdfast.attacks import FGSM, PGD, Attack, DeepFool, SecondOrder, Square, Worst
-from holdfast.certification import certify_data
 from holdfast.certify import certify
-from holdfast.certify.intervals import share_interval
-from holdfast.certify.procedure import INTERVALS, Certification
+from holdfast.certify.config import INTERVALS, CertificationConfig
+from holdfast.certify.intervals.interval import share_interval
+from holdfast.certify.run import certify_data
 from holdfast.counting import Counted
 from holdfast.data import Data
 from holdfast.defenses import GaussianNoise
@@ -30,11 +30,11 @@ from holdfast.errors import (
     OutputError,
     UnknownNameError,
 )
-from holdfast.evaluation import Protocol, evaluate, evaluate_data
+from holdfast.evaluation import EvaluationConfig, evaluate, evaluate_data
+from holdfast.evaluation.rounding import to_8_bit
+from holdfast.evaluation.scoring import Scorer
 from holdfast.files import read_json
 from holdfast.goals import margin
-from holdfast.grid import to_8_bit
-from holdfast.judge import Judge
 from holdfast.random import Stream, drawing_from
 from holdfast.results import Run, read_images, read_rows
 from holdfast.threat import L2, Linf
@@ -165,7 +165,7 @@ class TestRows:
             "both": Worst((replace(strong, steps=2), strong), names=("weak", "strong")),
         }
         results = [
-            evaluate(model, x, y, attacks, protocol=Protocol(batch_size=size)).rows
+            evaluate(model, x, y, attacks, protocol=EvaluationConfig(batch_size=size)).rows
             for size in (30, 29, 4, 1)  # 29 leaves a rest of one image
         ]
         columns = ["attack", "index", "prediction", "fooled", "by", "forwards", "backwards"]
@@ -185,7 +185,7 @@ class TestRows:
         for count in (1, 2, 3, 4, 5):
             x = torch.arange(count).view(-1, 1, 1, 1) / 10
             data = Data.of(x, torch.zeros(count, dtype=torch.int64))
-            judge = Judge(Wrapped(remembers), data, seed=0, votes=1, batch_size=count)
+            judge = Scorer(Wrapped(remembers), data, seed=0, votes=1, batch_size=count)
             for clean in itertools.product([0, 1], repeat=count):
                 if 0 in clean:
                     judge.attack_rows("a", attack, torch.arange(count), torch.tensor(clean))
@@ -196,7 +196,8 @@ class TestRows:
         model, x, y = example()
         attacks = {"pgd": PGD(Linf(0.05))}
         first, again, other = (
-            evaluate(model, x, y, attacks, protocol=Protocol(seed=seed)).rows for seed in (1, 1, 2)
+            evaluate(model, x, y, attacks, protocol=EvaluationConfig(seed=seed)).rows
+            for seed in (1, 1, 2)
         )
         pd.testing.assert_frame_equal(first, again)
         assert (first["l2"] != other["l2"]).any()
@@ -252,7 +253,7 @@ class TestWhatIsGiven:
 
     def test_a_model_that_fails_later_leaves_what_is_finished(self, tmp_path):
         attacks, (_, x, y) = {"move": Move(threat=Linf(0.1), by=0.1)}, example()
-        few = Protocol(batch_size=10)
+        few = EvaluationConfig(batch_size=10)
         with pytest.raises(ModelError, match="out of sorts"):
             evaluate(LaterOther(4, broken), x, y, attacks, protocol=few, out=tmp_path)
         assert 0 < len(list(tmp_path.glob("rows/*.csv"))) < 6
@@ -262,7 +263,7 @@ class TestWhatIsGiven:
 
     def test_certifying_leaves_no_folder_either(self, tmp_path):
         _, x, y = example()
-        how = Certification(sigma=0.1, n=20)
+        how = CertificationConfig(sigma=0.1, n=20)
         settings = {"model": "later", "data": "tensors"}
         for calls in range(1, 7):  # the probe, and then the votes
             model = LaterOther(calls, broken)
@@ -291,7 +292,7 @@ class TestWhatIsGiven:
     @pytest.mark.parametrize("change", [{"batch_size": True}, {"keep": 2**64}, {"seed": 2**63}])
     def test_parameters_are_what_the_protocol_says(self, change):
         with pytest.raises((InputError, InputTypeError), match=next(iter(change))):
-            Protocol(**change)
+            EvaluationConfig(**change)
 
     def test_an_empty_path_is_no_folder(self):
         model, x, y = example()
@@ -393,7 +394,7 @@ class TestMisleadingGradients:
             model,
             Data.of(x, y),
             [("pgd", attack) for attack in attacks.values()],
-            Protocol(),
+            EvaluationConfig(),
             {"model": "m", "data": "d"},
             self.folder / "run",
         )
@@ -457,7 +458,7 @@ class TestCutOffGradients:
             "square": square,
             "all": Worst((PGD(Linf(0.1)), square), names=("pgd", "square")),
         }
-        small = Protocol(batch_size=8)
+        small = EvaluationConfig(batch_size=8)
         found = unwarned(model, x, y, attacks, protocol=small, out=tmp_path / "run")
         assert any("all linf 0.1: skipped pgd: no gradient" in note for note in found.warnings)
         pgd, alone, cascade = found.cells
@@ -529,7 +530,11 @@ class TestStochastic:
         base, x, y = example()
         model = nn.Sequential(GaussianNoise(0.1), base)
         result = evaluate(
-            model, x, y, {"pgd": PGD(Linf(0.1), steps=3)}, protocol=Protocol(votes=50, samples=4)
+            model,
+            x,
+            y,
+            {"pgd": PGD(Linf(0.1), steps=3)},
+            protocol=EvaluationConfig(votes=50, samples=4),
         )
         rows = result.rows[result.rows["attack"] == "pgd"]
         assert (rows["votes"] == 50).all()
@@ -548,7 +553,7 @@ class TestStochastic:
             x,
             torch.tensor(found.counts.argmax(axis=1)),
             {"unmoved": Move(threat=Linf(0.1), by=0.0)},
-            protocol=Protocol(votes=2000),
+            protocol=EvaluationConfig(votes=2000),
         )
         rows = result.rows[result.rows["attack"] == "unmoved"]
         shares = rows["votes_for_label"].to_numpy() / 2000
@@ -575,7 +580,7 @@ class TestStochastic:
                 x,
                 torch.zeros(10, dtype=torch.int64),
                 {"fgsm": FGSM(Linf(0.1))},
-                protocol=Protocol(votes=20),
+                protocol=EvaluationConfig(votes=20),
             )
         assert (result.rows["votes"] == 20).all()
         assert torch.equal(torch.get_rng_state(), state)
@@ -589,7 +594,7 @@ class TestStochastic:
                 x,
                 y,
                 {"pgd": PGD(Linf(0.1), steps=2)},
-                protocol=Protocol(votes=9, samples=3, batch_size=size),
+                protocol=EvaluationConfig(votes=9, samples=3, batch_size=size),
             ).rows
             for size in (12, 11, 5, 1)
         ]
@@ -650,7 +655,7 @@ class TestAdaptive:
             x,
             y,
             {"all": cascade},
-            protocol=Protocol(votes=5, samples=2),
+            protocol=EvaluationConfig(votes=5, samples=2),
             out=tmp_path / "run",
         )
         (record,) = read_json(tmp_path / "run" / "run.json")["settings"]["attacks"]
@@ -665,11 +670,13 @@ class TestResume:
     def run(self, out, attack_calls=None, **protocol):
         model, x, y = example()
         attacks = {"pgd": PGD(Linf(0.1), steps=5), "so": SecondOrder(L2(0.3), steps=3)}
-        return evaluate(model, x, y, attacks, protocol=Protocol(batch_size=8, **protocol), out=out)
+        return evaluate(
+            model, x, y, attacks, protocol=EvaluationConfig(batch_size=8, **protocol), out=out
+        )
 
     def test_a_killed_run_ends_as_an_unbroken_one(self, tmp_path, monkeypatch):
         whole = self.run(tmp_path / "whole")
-        original, calls = Judge.attack_rows, []
+        original, calls = Scorer.attack_rows, []
 
         def dies(self, *arguments):
             calls.append(1)
@@ -677,11 +684,11 @@ class TestResume:
                 raise KeyboardInterrupt
             return original(self, *arguments)
 
-        monkeypatch.setattr(Judge, "attack_rows", dies)
+        monkeypatch.setattr(Scorer, "attack_rows", dies)
         with pytest.raises(KeyboardInterrupt):
             self.run(tmp_path / "broken")
         assert not read_json(tmp_path / "broken" / "run.json")["complete"]
-        monkeypatch.setattr(Judge, "attack_rows", original)
+        monkeypatch.setattr(Scorer, "attack_rows", original)
         broken = self.run(tmp_path / "broken")
         for name in ("rows.csv",):
             assert (tmp_path / "whole" / name).read_bytes() == (
@@ -696,7 +703,7 @@ class TestResume:
 
     def test_a_finished_run_is_read_not_run(self, tmp_path, monkeypatch):
         first = self.run(tmp_path / "run")
-        monkeypatch.setattr(Judge, "attack_rows", None)
+        monkeypatch.setattr(Scorer, "attack_rows", None)
         before = (tmp_path / "run" / "run.json").read_bytes()
         second = self.run(tmp_path / "run")
         assert first.cells == second.cells
@@ -744,7 +751,7 @@ class TestImages:
             x,
             y,
             {"pgd": attack},
-            protocol=Protocol(keep=10, batch_size=8),
+            protocol=EvaluationConfig(keep=10, batch_size=8),
             out=tmp_path / "run",
         )
         kept = read_images(tmp_path / "run", 1)
@@ -761,7 +768,12 @@ class TestImages:
     def test_none_are_kept_on_request(self, tmp_path):
         model, x, y = example()
         evaluate(
-            model, x, y, {"f": FGSM(Linf(0.1))}, protocol=Protocol(keep=0), out=tmp_path / "run"
+            model,
+            x,
+            y,
+            {"f": FGSM(Linf(0.1))},
+            protocol=EvaluationConfig(keep=0),
+            out=tmp_path / "run",
         )
         assert read_images(tmp_path / "run", 1) == {}
 
@@ -911,7 +923,7 @@ class TestMetrics:
 class TestCertification:
     def test_rows_and_cell(self, tmp_path):
         model, x, y = example()
-        how = Certification(sigma=0.2, n=200, confidence=0.9)
+        how = CertificationConfig(sigma=0.2, n=200, confidence=0.9)
         (cell,) = certify_data(model, Data.of(x, y), how, {"model": "m"}, tmp_path / "run")
         expected = certify(model, x, sigma=0.2, n=200, confidence=0.9)
         rows = read_rows(tmp_path / "run")
@@ -934,10 +946,10 @@ class TestCertification:
         assert json.loads(json.dumps(cell, allow_nan=False)) == cell
 
     def test_it_resumes(self, tmp_path, monkeypatch):
-        from holdfast import certification
+        from holdfast.certify import run as certification
 
         model, x, y = example()
-        how = Certification(sigma=0.2, n=5000)  # few images in a chunk
+        how = CertificationConfig(sigma=0.2, n=5000)  # few images in a chunk
         whole = certify_data(model, Data.of(x, y), how, {"model": "m"}, tmp_path / "whole")
         original, calls = certification._rows, []
 
@@ -959,7 +971,7 @@ class TestCertification:
 
     def test_bounds_and_intervals_from_one_sampling(self, tmp_path):
         model, x, y = example(20)
-        how = Certification(
+        how = CertificationConfig(
             sigma=0.2,
             n=300,
             bound=("renyi", "cohen", "pixeldp"),
@@ -990,7 +1002,7 @@ class TestCertification:
 
     def test_a_sequential_run_asks_less_and_says_the_same(self, tmp_path):
         model, x, y = example(20)
-        fixed = Certification(sigma=0.2, n=4000, bound=("cohen",), interval=("two-sample",))
+        fixed = CertificationConfig(sigma=0.2, n=4000, bound=("cohen",), interval=("two-sample",))
         early = replace(fixed, interval=("sequential",), radius=(0.1, 0.2))
         (whole,) = certify_data(model, Data.of(x, y), fixed, {"model": "m"}, tmp_path / "fixed")
         (cell,) = certify_data(model, Data.of(x, y), early, {"model": "m"}, tmp_path / "early")
@@ -1002,10 +1014,10 @@ class TestCertification:
             assert metrics.accuracy_at(cell["curve"], radius) == pytest.approx(before, abs=0.1)
 
     def test_a_damaged_chunk_is_named_and_only_that_is_computed_again(self, tmp_path, monkeypatch):
-        from holdfast import certification
+        from holdfast.certify import run as certification
 
         model, x, y = example()
-        how = Certification(sigma=0.2, n=2600)  # eight images in a chunk
+        how = CertificationConfig(sigma=0.2, n=2600)  # eight images in a chunk
         whole = certify_data(model, Data.of(x, y), how, {"model": "m"}, tmp_path / "whole")
         merge = Run.merge
         monkeypatch.setattr(Run, "merge", lambda run: 1 / 0)  # stop with all chunks on disk
@@ -1046,7 +1058,7 @@ class TestCertification:
     )
     def test_bad_parameters(self, change, error):
         with pytest.raises(error):
-            Certification(**{"sigma": 0.1, **change})
+            CertificationConfig(**{"sigma": 0.1, **change})
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -1093,7 +1105,7 @@ class TestBadInput:
     )
     def test_protocol(self, wrong):
         with pytest.raises(InputError):
-            Protocol(**wrong)
+            EvaluationConfig(**wrong)
 
 
 def test_training_mode_is_warned_of_once_and_restored():
@@ -1107,7 +1119,7 @@ def test_training_mode_is_warned_of_once_and_restored():
 
 def test_the_names_that_stay():
     assert holdfast.evaluate is evaluate
-    assert holdfast.certify.certify is certify
+    assert holdfast.certify.smoothing is certify
     assert math.isclose(holdfast.certify.renyi_radius(0.6, 0.4, 1.0), 0.202216, abs_tol=1e-6)
     for name in ("FGSM", "RFGSM", "StepLL", "PGD", "SecondOrder"):
         assert callable(getattr(holdfast.attacks, name))

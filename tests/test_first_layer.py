@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from torch import nn
 
-from holdfast.certification import certify_data
 from holdfast.certify import certify, renyi_radius
-from holdfast.certify.procedure import Certification
+from holdfast.certify.config import CertificationConfig
+from holdfast.certify.run import certify_data
 from holdfast.cli.main import run
 from holdfast.data import Data
 from holdfast.declarations import is_stochastic
@@ -223,7 +223,7 @@ class TestTheCertificate:
 def test_what_comes_before_the_noise_is_not_said_to_come_after(tmp_path):
     network = nn.Sequential(Normalize([0.5], [0.25]), nn.Flatten(), nn.Linear(36, 3)).eval()
     x = images(4)
-    how = Certification(sigma=0.3, noise="first-layer", n=20)
+    how = CertificationConfig(sigma=0.3, noise="first-layer", n=20)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         certify_data(network, Data.of(x, network(x).argmax(dim=1)), how, SETTINGS, tmp_path / "run")
@@ -231,7 +231,7 @@ def test_what_comes_before_the_noise_is_not_said_to_come_after(tmp_path):
 
 def test_a_network_that_cannot_be_bounded_leaves_no_folder(tmp_path):
     network, x = Wrapped(lambda x: x.flatten(1)[:, :3]), images(4)
-    how = Certification(sigma=0.3, noise="first-layer", n=20)
+    how = CertificationConfig(sigma=0.3, noise="first-layer", n=20)
     data = Data.of(x, network(x).argmax(dim=1))
     with pytest.raises(ModelError, match="noise after the first layer"):
         certify_data(network, data, how, SETTINGS, tmp_path / "run")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize
 
-from holdfast.attacks.hyperplane import (
+from holdfast.attacks.engine.hyperplane import (
     DUAL,
     Plane,
     across,

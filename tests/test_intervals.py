@@ -18,7 +18,7 @@ from holdfast.certify import (
     cohen_radius,
     renyi_radius,
 )
-from holdfast.certify.intervals import least_draws, share_interval
+from holdfast.certify.intervals.interval import least_draws, share_interval
 from holdfast.errors import InputError
 
 INTERVALS = [ClopperPearson, TwoSample, Hoeffding, SisonGlaz]
@@ -111,7 +111,7 @@ class TestSisonGlaz:
         assert limits.p2[0] == pytest.approx(p2, abs=0.1 / sum(counts))
 
     def test_the_probability_within_is_that_of_the_multinomial(self):
-        from holdfast.certify.sison_glaz import _within
+        from holdfast.certify.intervals.sison_glaz import _within
 
         counts, n = (5, 3, 2), 10
         for c in (0, 1, 2, 10):

@@ -379,7 +379,7 @@ class TestTimm:
     @pytest.mark.filterwarnings("ignore")
     def test_the_real_ones_statistics(self):
         pytest.importorskip("timm")
-        from holdfast.models.of_timm import TIMM
+        from holdfast.models.external.timm import TIMM
 
         assert "inception_resnet_v2" in TIMM.names()
         assert TIMM.expects("inception_resnet_v2") == (3, 299, 299)

@@ -26,7 +26,7 @@ from holdfast.attacks import (
 from holdfast.cli.main import run
 from holdfast.data import Data
 from holdfast.defenses import MALADE, Binarise, GaussianNoise
-from holdfast.evaluation import Protocol, evaluate, evaluate_data
+from holdfast.evaluation import EvaluationConfig, evaluate, evaluate_data
 from holdfast.files import read_json
 from holdfast.goals import Minus
 from holdfast.models import Architecture
@@ -38,7 +38,7 @@ from holdfast.report.tables import strongest_attacks
 from holdfast.threat import L2, Linf
 from tests.toys import Wrapped, images, small_network
 
-PROTOCOL = Protocol(votes=5, samples=2)
+PROTOCOL = EvaluationConfig(votes=5, samples=2)
 
 
 def guarded(denoiser, **settings):
@@ -91,7 +91,7 @@ def evaluated(tmp_path_factory):
     data = Data.of(x, small_network()(x).argmax(dim=1))
     folder, found = tmp_path_factory.mktemp("runs"), {}
     for each in (True, False):
-        protocol = Protocol(votes=5, samples=2, each=each)
+        protocol = EvaluationConfig(votes=5, samples=2, each=each)
         settings = {"model": "masked", "data": "tensors"}
         attacks = [("pgd", PGD(Linf(0.2), steps=5))]
         with warnings.catch_warnings():
@@ -137,7 +137,7 @@ class TestAPlantedWeakness:
 class TestVariantsByRequest:
     def evaluated(self, only, each=False):
         model, x = masked(), images(6)
-        protocol = Protocol(votes=5, samples=2, each=each, variants=only)
+        protocol = EvaluationConfig(votes=5, samples=2, each=each, variants=only)
         y = small_network()(x).argmax(dim=1)
         return evaluate(model, x, y, {"pgd": PGD(Linf(0.2), steps=3)}, protocol=protocol)
 
@@ -156,7 +156,7 @@ class TestVariantsByRequest:
     def test_the_report_says_so_too(self, tmp_path):
         model, x = masked(), images(4)
         y = small_network()(x).argmax(dim=1)
-        protocol = Protocol(votes=5, samples=1, variants=("bpda",))
+        protocol = EvaluationConfig(votes=5, samples=1, variants=("bpda",))
         with pytest.warns(UserWarning, match="left out"):
             evaluate(
                 model, x, y, {"fgsm": FGSM(Linf(0.1))}, protocol=protocol, out=tmp_path / "run"
@@ -211,7 +211,7 @@ def test_one_chain_for_each_prediction_and_yet_luck_does_not_end_the_cascade():
     """Image one fools 3 draws in 10, the other 9: a single draw would often stop at the first."""
     parts = tuple(Sets(threat=Linf(1.0), value=value) for value in (0.3, 0.9))
     x, y = torch.zeros(300, 1, 1, 1), torch.zeros(300, dtype=torch.int64)
-    found = evaluate(LEANS, x, y, {"both": Worst(parts)}, protocol=Protocol(votes=1))
+    found = evaluate(LEANS, x, y, {"both": Worst(parts)}, protocol=EvaluationConfig(votes=1))
     assert found.cells[0]["robust_accuracy"] < 0.2  # 0.1, but 0.28 by single draws
     assert found.cells[0]["broken_by"][repr(parts[1])] > 250
 
@@ -226,7 +226,7 @@ def test_a_purifier_that_forgets_to_say_that_it_draws_is_attacked_all_the_same()
     model = nn.Sequential(Forgetful(), small_network()).eval()
     x = images(3)
     y = small_network()(x).argmax(dim=1)
-    protocol = Protocol(votes=5, samples=2, each=True)
+    protocol = EvaluationConfig(votes=5, samples=2, each=True)
     with pytest.warns(UserWarning, match="differently each time"):
         cells = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.05))}, protocol=protocol).cells
     named = [cell["attack"] for cell in cells]

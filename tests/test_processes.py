@@ -17,8 +17,8 @@ from holdfast.errors import InputError
 from holdfast.files import read_json, read_tensors
 from holdfast.models import Architecture
 from holdfast.models.checkpoint import MODEL, save_model
+from holdfast.processes import gather_gradients, in_precision, parts_of
 from holdfast.training import Schedule
-from holdfast.training.processes import gather_gradients, in_precision, parts_of
 
 
 @given(examples=st.integers(1, 20), world=st.integers(1, 4), accumulate=st.integers(1, 4))

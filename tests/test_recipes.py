@@ -8,7 +8,7 @@ import yaml
 
 from holdfast.cli import registry, schedules
 from holdfast.cli.main import run
-from holdfast.models.libraries import LibraryModel
+from holdfast.models.external.names import LibraryModel
 from holdfast.models.registry import ARCHITECTURES, DENOISERS
 from holdfast.threat import Linf
 

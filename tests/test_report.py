@@ -15,8 +15,8 @@ from torch import nn
 
 from holdfast import metrics
 from holdfast.attacks import FGSM, FMN, PGD, On, Worst
-from holdfast.certification import certify_data
-from holdfast.certify.procedure import Certification
+from holdfast.certify.config import CertificationConfig
+from holdfast.certify.run import certify_data
 from holdfast.cli.common import print_table
 from holdfast.data import Data
 from holdfast.defenses import Binarise, GaussianNoise
@@ -28,7 +28,7 @@ from holdfast.errors import (
     MissingFileError,
     OutputError,
 )
-from holdfast.evaluation import Protocol, evaluate, evaluate_data
+from holdfast.evaluation import EvaluationConfig, evaluate, evaluate_data
 from holdfast.files import read_json, read_tensors, write_json, write_tensors
 from holdfast.report import figures
 from holdfast.report.figures import floor_and_ceiling
@@ -78,19 +78,19 @@ def runs(tmp_path_factory):
         for norm, kind, sizes in (("linf", Linf, (0.02, 0.1)), ("l2", L2, (0.1, 0.5))):
             attacks = [(n, m(kind(s))) for s in sizes for n, m in (("fgsm", FGSM), ("pgd", PGD))]
             made[f"{name}-{norm}"] = root / f"{name}-{norm}"
-            evaluate_data(model, data, attacks, Protocol(), base, made[f"{name}-{norm}"])
+            evaluate_data(model, data, attacks, EvaluationConfig(), base, made[f"{name}-{norm}"])
         if name == "one":
             made["vote"] = root / "vote"
             evaluate_data(
                 nn.Sequential(GaussianNoise(0.1), model),
                 data,
                 [("pgd", PGD(L2(0.5), steps=3))],
-                Protocol(votes=20, samples=2),
+                EvaluationConfig(votes=20, samples=2),
                 base,
                 made["vote"],
             )
         made[f"{name}-cert"] = root / f"{name}-cert"
-        certify_data(model, data, Certification(sigma=0.1, n=100), base, made[f"{name}-cert"])
+        certify_data(model, data, CertificationConfig(sigma=0.1, n=100), base, made[f"{name}-cert"])
     return made
 
 
@@ -188,11 +188,11 @@ def test_several_bounds_intervals_and_noises(tmp_path):
     model, x = small_network(), images(12)
     data, base = Data.of(x, model(x).argmax(dim=1)), {"model": "net", "data": "tensors"}
     hows = {
-        "several": Certification(
+        "several": CertificationConfig(
             sigma=0.1, bound=("cohen", "renyi"), interval=("sison-glaz", "two-sample")
         ),
-        "laplace": Certification(sigma=0.1, noise="laplace", bound=("laplace",)),
-        "early": Certification(sigma=0.2, interval=("sequential",), radius=(0.05,), n=500),
+        "laplace": CertificationConfig(sigma=0.1, noise="laplace", bound=("laplace",)),
+        "early": CertificationConfig(sigma=0.2, interval=("sequential",), radius=(0.05,), n=500),
     }
     for name, how in hows.items():
         with warnings.catch_warnings():
@@ -234,11 +234,13 @@ def test_every_certificate_that_holds_is_held_against_the_attacks(tmp_path):
     data = Data.of(x, model(x).argmax(dim=1))
     noisy = nn.Sequential(GaussianNoise(0.1), model)
     attack = [("fgsm", FGSM(L2(0.5)))]
-    evaluate_data(noisy, data, attack, Protocol(votes=20, samples=2), base, tmp_path / "attack")
+    evaluate_data(
+        noisy, data, attack, EvaluationConfig(votes=20, samples=2), base, tmp_path / "attack"
+    )
     broken = {"fooled": True, "votes_for_prediction": 20, "votes_for_label": 0}
     _rewrite(tmp_path / "attack", lambda rows: rows.assign(**broken))
     for interval in ("clopper-pearson", "hoeffding"):
-        how = Certification(sigma=0.1, bound=("renyi", "cohen"), interval=(interval,))
+        how = CertificationConfig(sigma=0.1, bound=("renyi", "cohen"), interval=(interval,))
         out = tmp_path / interval
         certify_data(model, data, how, base, out)
         _rewrite(
@@ -366,7 +368,7 @@ def test_bad_input(runs, tmp_path):
     settings = {"model": "m", "data": "elsewhere"}
     model = small_network((3, 6, 6))
     data = Data.of(x, torch.tensor([0, 1, 2, 3]))
-    evaluate_data(model, data, [("fgsm", FGSM(Linf(0.1)))], Protocol(), settings, other)
+    evaluate_data(model, data, [("fgsm", FGSM(Linf(0.1)))], EvaluationConfig(), settings, other)
     with pytest.raises(InputError, match="different data sets"):
         build([other, runs["vote"]], tmp_path / "report")
     assert not (tmp_path / "report").exists()
@@ -385,7 +387,7 @@ class TestWhatIsNotOneThingStaysApart:
         def attack(name, attacks, count=12, network=model, called="net", **protocol):
             data = Data.of(x[:count], y[:count])
             base = {"model": called, "data": "tensors"}
-            evaluate_data(network, data, attacks, Protocol(**protocol), base, root / name)
+            evaluate_data(network, data, attacks, EvaluationConfig(**protocol), base, root / name)
 
         pgd = PGD(Linf(0.1), steps=3)
         attack("zero", [("pgd", pgd)])
@@ -458,7 +460,7 @@ class TestWhatIsNotOneThingStaysApart:
         data, base = Data.of(x, small_network()(x).argmax(dim=1)), {"model": "net"}
         attack = [("pgd", PGD(Linf(0.1), steps=3))]
         base["data"] = "tensors"
-        evaluate_data(small_network(), data, attack, Protocol(), base, tmp_path / "run")
+        evaluate_data(small_network(), data, attack, EvaluationConfig(), base, tmp_path / "run")
         with pytest.raises(InputError, match="about different images of tensors"):
             read_subjects([made / "zero", tmp_path / "run"])
         with pytest.raises(InputError, match="about different images of tensors"):
@@ -471,7 +473,7 @@ def test_an_attack_with_and_without_a_limit_has_one_row_for_an_image(tmp_path):
     named = [*attacks.items(), ("b", FMN(L2(torch.inf), steps=5))]
     data = Data.of(x, model(x).argmax(dim=1))
     base = {"model": "net", "data": "tensors"}
-    evaluate_data(model, data, named, Protocol(), base, tmp_path / "run")
+    evaluate_data(model, data, named, EvaluationConfig(), base, tmp_path / "run")
     (subject,) = read_subjects([tmp_path / "run"])
     assert metrics.cells(subject.classifiers[0].at_sizes)["n"].tolist() == [6, 6]
 
@@ -483,8 +485,10 @@ def test_the_gap_is_over_the_images_that_both_sides_have(tmp_path):
     base = {"model": "net", "data": "tensors"}
     noisy = nn.Sequential(GaussianNoise(0.1), model)
     attacks, few = [("fgsm", FGSM(L2(0.1)))], Data.of(x[:5], y[:5])
-    evaluate_data(noisy, few, attacks, Protocol(votes=20, samples=2), base, tmp_path / "attack")
-    certify_data(model, Data.of(x, y), Certification(sigma=0.1), base, tmp_path / "proof")
+    evaluate_data(
+        noisy, few, attacks, EvaluationConfig(votes=20, samples=2), base, tmp_path / "attack"
+    )
+    certify_data(model, Data.of(x, y), CertificationConfig(sigma=0.1), base, tmp_path / "proof")
     radius = lambda rows: (rows["index"] < 3) * 1.0  # noqa: E731
     _rewrite(tmp_path / "proof", lambda rows: rows.assign(prediction=rows["label"], radius=radius))
     standing = {"fooled": False, "prediction": 0}
@@ -534,8 +538,8 @@ def plain(tmp_path_factory):
     root, model, x = tmp_path_factory.mktemp("plain"), small_network(), images(3)
     data, base = Data.of(x, model(x).argmax(dim=1)), {"model": "net", "data": "tensors"}
     worst = Worst((FGSM(Linf(0.3)), PGD(Linf(0.3), steps=2)))
-    evaluate_data(model, data, [("worst", worst)], Protocol(), base, root / "evaluate")
-    certify_data(model, data, Certification(sigma=0.1, n=50), base, root / "certify")
+    evaluate_data(model, data, [("worst", worst)], EvaluationConfig(), base, root / "evaluate")
+    certify_data(model, data, CertificationConfig(sigma=0.1, n=50), base, root / "certify")
     return root
 
 

@@ -18,7 +18,7 @@ from holdfast.models import Architecture
 from holdfast.models.checkpoint import MODEL
 from holdfast.training import SGD, Adam, RMSProp, Schedule, Standard, fit, train_data
 from holdfast.training import trainer as trainer_file
-from holdfast.training.checkpoint import CHECKPOINT
+from holdfast.training.state import CHECKPOINT
 from tests.cases import OBJECTIVES
 
 SMALL = Architecture(name="mlp", shape=(1, 8, 8), classes=10)

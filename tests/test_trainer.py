@@ -31,8 +31,8 @@ from holdfast.training import (
     start_from,
     train_data,
 )
-from holdfast.training.checkpoint import CHECKPOINT
-from holdfast.training.feed import order
+from holdfast.training.batches import order
+from holdfast.training.state import CHECKPOINT
 from tests.toys import two_class
 
 SMALL = Architecture(name="mlp", shape=(1, 8, 8), classes=10)

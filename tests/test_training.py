@@ -25,7 +25,7 @@ from holdfast.training import (
     fit,
     train_data,
 )
-from holdfast.training.feed import order
+from holdfast.training.batches import order
 from tests.toys import Linear, Two
 
 SMALL = Architecture(name="mlp", shape=(1, 8, 8), classes=10)

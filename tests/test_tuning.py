@@ -19,7 +19,7 @@ from holdfast.cli.main import run
 from holdfast.data import Data
 from holdfast.defenses import MALADE
 from holdfast.errors import DamagedFileError, InputError, ModelError
-from holdfast.evaluation import Protocol
+from holdfast.evaluation import EvaluationConfig
 from holdfast.files import read_json, read_tensors
 from holdfast.models import Architecture, loading
 from holdfast.models.loading import fingerprint
@@ -32,7 +32,7 @@ from tests.toys import images
 SEARCH = Search(
     steps=(1, 3), alpha=(0.01, 0.05), delta=(0.02,), sigma=0.3, finalists=2, finalist_images=5
 )
-PROTOCOL = Protocol(votes=1, samples=2)
+PROTOCOL = EvaluationConfig(votes=1, samples=2)
 
 
 def networks():

@@ -11,7 +11,7 @@ from holdfast import models as models
 from holdfast import training as training
 from holdfast.errors import HoldfastError as HoldfastError
 from holdfast.evaluation import Evaluation as Evaluation
-from holdfast.evaluation import Protocol as Protocol
+from holdfast.evaluation import EvaluationConfig as EvaluationConfig
 from holdfast.evaluation import evaluate as evaluate
 from holdfast.threat import L1 as L1
 from holdfast.threat import L2 as L2

@@ -13,7 +13,7 @@ import pandas as pd
 from jaxtyping import Float
 from torch import Tensor
 
-from holdfast.certify.bound import Array
+from holdfast.certify.bounds.bound import Array
 from holdfast.errors import InputError
 from holdfast.tensors import norm
 

@@ -20,18 +20,18 @@ import torch
 from torch import nn
 
 from holdfast.attacks import Attack, On
-from holdfast.attacks.transfer import spending
+from holdfast.attacks.engine.transfer import spending
 from holdfast.data import Data
 from holdfast.defenses import MALADE
 from holdfast.errors import InputError
-from holdfast.evaluation import Protocol, evaluate_data
+from holdfast.evaluation import EvaluationConfig, evaluate_data
 from holdfast.files import write_table
 from holdfast.models.loading import fingerprint
 from holdfast.models.purified import PURIFIED, Networks, read_purified, save_purified
 from holdfast.progress import Progress, silent
 from holdfast.random import hash_seed
 from holdfast.results import Run, emptied_if_vain
-from holdfast.training.stored import stored
+from holdfast.training.precomputed import stored
 from holdfast.training.validation import held_out_of
 from holdfast.types import Flags
 
@@ -102,7 +102,7 @@ def tune_malade(
     data: Data,
     search: Search,
     attack: Attack,
-    protocol: Protocol,
+    protocol: EvaluationConfig,
     settings: Mapping[str, Any],
     out: Path,
     progress: Progress = silent,

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from holdfast import L2 as L2
+from holdfast import EvaluationConfig as EvaluationConfig
 from holdfast import Linf as Linf
-from holdfast import Protocol as Protocol
 from holdfast import attacks as attacks
 from holdfast import certify as certify
 from holdfast import data as data

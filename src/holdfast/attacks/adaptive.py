@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from holdfast.attacks.attack import Attack, follows_gradients, rebuilt
-from holdfast.attacks.compose import Worst, against_randomness
-from holdfast.attacks.transfer import On
+from holdfast.attacks.engine.attack import Attack, follows_gradients, rebuilt
+from holdfast.attacks.engine.compose import Worst, against_randomness
+from holdfast.attacks.engine.transfer import On
 from holdfast.declarations import is_stochastic, non_differentiable, purifiers, reconstruction_of
 from holdfast.defenses.straight_through import straight_through
 from holdfast.errors import InputError, unknown

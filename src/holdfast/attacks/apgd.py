@@ -1,17 +1,17 @@
 """APGD: an ascent that chooses its own step sizes, and its targeted form.
 
-The same loop serves every norm; how it moves is in `holdfast.attacks.paces`.
+The same loop serves every norm; how it moves is in `holdfast.attacks.engine.step_sizes`.
 """
 
 from dataclasses import dataclass
 
 import torch
 
-from holdfast.attacks.attack import Attack
-from holdfast.attacks.climb import Climb
-from holdfast.attacks.paces import Annealing, Best, Halving, Pace, Sparsifying
-from holdfast.attacks.repeat import EachTarget, Restarts
-from holdfast.attacks.starts import Start, at_image, in_ball
+from holdfast.attacks.engine.attack import Attack
+from holdfast.attacks.engine.climb import Climb
+from holdfast.attacks.engine.repeat import EachTarget, Restarts
+from holdfast.attacks.engine.starts import Start, at_image, in_ball
+from holdfast.attacks.engine.step_sizes import Annealing, Best, Halving, Sparsifying, StepSizes
 from holdfast.errors import InputError
 from holdfast.goals import cross_entropy
 from holdfast.gradients import autograd
@@ -25,8 +25,8 @@ from holdfast.types import Callback, Goal, Gradient, Images, Score, Step, Threat
 class AdaptiveAscent(Climb):
     """APGD: ascend with steps that shorten where they stop paying, and keep the best point.
 
-    In ℓ∞ and ℓ2 the moves are those of `holdfast.attacks.paces.Halving`. In ℓ1 they are sparse,
-    `holdfast.attacks.paces.Sparsifying`, and 30 % of the steps are spent in the ball of 3 ε, 30 %
+    In ℓ∞ and ℓ2 the moves are those of `holdfast.attacks.engine.step_sizes.Halving`. In ℓ1 they are sparse,
+    `holdfast.attacks.engine.step_sizes.Sparsifying`, and 30 % of the steps are spent in the ball of 3 ε, 30 %
     in that of 2 ε and the rest in that of ε, each from the best point of the one before.
 
     Differs from the published code: the checkpoints are those of the paper's formula for any number
@@ -41,7 +41,7 @@ class AdaptiveAscent(Climb):
         start: where to begin.
         goal: what to ascend.
         gradient: how to estimate its gradient.
-        annealed: shorten the steps by a cosine instead, `holdfast.attacks.paces.Annealing`; in ℓ∞
+        annealed: shorten the steps by a cosine instead, `holdfast.attacks.engine.step_sizes.Annealing`; in ℓ∞
             and ℓ2 only.
         early_stop: return each image at its first iterate that reaches the goal and spend nothing
             more on it; otherwise spend all steps and return the point of the largest score.
@@ -84,7 +84,7 @@ class AdaptiveAscent(Climb):
         ]
         return [*larger, (self.threat, self.steps - len(larger) * wide)]
 
-    def _pace(self, threat: Threat, x: Images, x0: Images, steps: int) -> Pace:
+    def _pace(self, threat: Threat, x: Images, x0: Images, steps: int) -> StepSizes:
         if threat.p == 1:
             return Sparsifying(threat, x, x0, steps)
         return (Annealing if self.annealed else Halving)(threat, x, steps)
@@ -164,7 +164,7 @@ def APGD(
         goal: what to ascend.
         gradient: how to estimate its gradient.
         annealed: shorten the steps by a cosine instead of by success; see
-            `holdfast.attacks.paces.Annealing`.
+            `holdfast.attacks.engine.step_sizes.Annealing`.
         early_stop: see `AdaptiveAscent`.
 
     Raises:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from holdfast.attacks.tradeoff import Tradeoff
+from holdfast.attacks.engine.penalty_search import PenaltySearch
 from holdfast.errors import InputError
 from holdfast.tensors import norm
 from holdfast.types import Images, PerExample, Slope
@@ -18,7 +18,7 @@ EDGE = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
-class CarliniWagner(Tradeoff):
+class CarliniWagner(PenaltySearch):
     """C&W in ℓ2: minimise the distance and a hinge on the score together, without a budget.
 
         minimise  ‖x - x0‖₂² + c · max(κ - value(x), 0)   over w,   x = (tanh(w) / EDGE + 1) / 2

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 
 import torch
 
-from holdfast.attacks.directions import uphill
-from holdfast.attacks.schedules import annealed
-from holdfast.attacks.shrinking import Point, ShrinkingBall
+from holdfast.attacks.engine.adaptive_radius import AdaptiveRadius, Point
+from holdfast.attacks.engine.directions import uphill
+from holdfast.attacks.engine.schedules import annealed
 from holdfast.errors import InputError
 from holdfast.tensors import expand, unit
 from holdfast.types import Images, PerExample
 
 
 @dataclass(frozen=True, kw_only=True)
-class DDN(ShrinkingBall):
+class DDN(AdaptiveRadius):
     """Decoupled direction and norm: the closest fooling point in ℓ2, from few gradients.
 
         δ ← δ + α · g / ‖g‖₂,   ρ ← (1 - γ) ρ if the last point fooled, else (1 + γ) ρ,
@@ -57,7 +57,7 @@ class DDN(ShrinkingBall):
         return farthest.clamp(max=self.initial_radius)
 
     def move(self, at: Point, step: int) -> tuple[Images, PerExample]:
-        """Alternate direction and norm; see `ShrinkingBall.move`."""
+        """Alternate direction and norm; see `AdaptiveRadius.move`."""
         alpha = annealed(self.step_size, self.step_size / 100, step, self.steps)
         delta = at.x - at.x0 + alpha * uphill(at.grad, at.rng.fold("flat", step))  # lines 5 to 7
         factor = torch.where(at.reached, 1 - self.gamma, 1 + self.gamma)  # lines 8 to 12

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 import torch
 
 from holdfast import goals, losses
-from holdfast.attacks.attack import Attack
-from holdfast.attacks.closest import Closest, unlimited
-from holdfast.attacks.hyperplane import DUAL, Plane, across, nearest_plane, ranked_classes
-from holdfast.attacks.secant import secant_search
+from holdfast.attacks.engine.attack import Attack
+from holdfast.attacks.engine.closest import Closest, unlimited
+from holdfast.attacks.engine.hyperplane import DUAL, Plane, across, nearest_plane, ranked_classes
+from holdfast.attacks.engine.segment_search import segment_search
 from holdfast.errors import InputError
 from holdfast.goals import logits_of
 from holdfast.random import Stream, drawing_from
@@ -102,7 +102,7 @@ class DeepFool(Attack):
             callback=watch,
         )
         left = held.found & held.improvable(self.threat, self.early_stop)
-        secant_search(
+        segment_search(
             goals.margin(model, x0, y),
             x0,
             held,

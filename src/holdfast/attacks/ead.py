@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from torch import Tensor
 
-from holdfast.attacks.tradeoff import Tradeoff
+from holdfast.attacks.engine.penalty_search import PenaltySearch
 from holdfast.errors import InputError
 from holdfast.tensors import norm
 from holdfast.types import Images, PerExample, Slope
@@ -43,7 +43,7 @@ least_elastic_net = _ElasticNet()
 
 
 @dataclass(frozen=True, kw_only=True)
-class EAD(Tradeoff):
+class EAD(PenaltySearch):
     """Elastic-net attack: the closest fooling point in ℓ1, or in ℓ1 and squared ℓ2 together.
 
         minimise  β ‖x - x0‖₁ + ‖x - x0‖₂² + c · max(κ - value(x), 0)   over the box

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 import torch
 
 from holdfast import losses
-from holdfast.attacks.attack import Attack
-from holdfast.attacks.closest import Closest, unlimited
-from holdfast.attacks.hyperplane import (
+from holdfast.attacks.engine.attack import Attack
+from holdfast.attacks.engine.closest import Closest, unlimited
+from holdfast.attacks.engine.hyperplane import (
     Plane,
     across,
     nearest_plane,
@@ -25,8 +25,8 @@ from holdfast.attacks.hyperplane import (
     ranked_classes,
     shortest_to_plane,
 )
-from holdfast.attacks.queries import query
-from holdfast.attacks.secant import secant_search
+from holdfast.attacks.engine.queries import query
+from holdfast.attacks.engine.segment_search import segment_search
 from holdfast.errors import InputError
 from holdfast.goals import logits_of, margin
 from holdfast.random import Stream, drawing_from
@@ -61,7 +61,7 @@ class FAB(Attack):
         attack", ICML 2020, algorithm 1; FAB-T: Croce and Hein, "Reliable evaluation of adversarial
         robustness with an ensemble of diverse parameter-free attacks", ICML 2020.
 
-    Differs from the paper in the final search, see `secant_search`.
+    Differs from the paper in the final search, see `segment_search`.
     """
 
     threat: Threat = field(kw_only=False)
@@ -132,7 +132,7 @@ class FAB(Attack):
                         break
         left = torch.nonzero(held.found & held.improvable(self.threat, self.early_stop))[:, 0]
         ends, stream = (below, above), rng.fold("search")
-        secant_search(score, x0, held, ends, position=left, steps=self.search, rng=stream)
+        segment_search(score, x0, held, ends, position=left, steps=self.search, rng=stream)
         return held.within(self.threat)
 
     def _towards(self, x: Images, x0: Images, plane: Plane) -> Images:

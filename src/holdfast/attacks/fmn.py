@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import torch
 
-from holdfast.attacks.directions import uphill
-from holdfast.attacks.schedules import annealed
-from holdfast.attacks.shrinking import Point, ShrinkingBall
+from holdfast.attacks.engine.adaptive_radius import AdaptiveRadius, Point
+from holdfast.attacks.engine.directions import uphill
+from holdfast.attacks.engine.schedules import annealed
 from holdfast.goals import margin
 from holdfast.tensors import norm
 from holdfast.threat import finite, project_each
@@ -15,7 +15,7 @@ from holdfast.types import Goal, Images, PerExample
 
 
 @dataclass(frozen=True, kw_only=True)
-class FMN(ShrinkingBall):
+class FMN(AdaptiveRadius):
     """Fast minimum norm: gradient steps in a ball that shrinks as long as the image fools.
 
         ρ ← (1 + γ₀) (‖δ‖_p + |value| / ‖g‖_q)   until a point fools: past the linearised boundary
@@ -55,7 +55,7 @@ class FMN(ShrinkingBall):
         return torch.full_like(farthest, torch.inf)
 
     def move(self, at: Point, step: int) -> tuple[Images, PerExample]:
-        """Let ball and perturbation follow each other; see `ShrinkingBall.move`."""
+        """Let ball and perturbation follow each other; see `AdaptiveRadius.move`."""
         p = self.threat.p
         dual = {math.inf: 1.0, 2.0: 2.0, 1.0: math.inf}[p]
         gamma = annealed(self.gamma, 0.001, step, self.steps)

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import torch
 
-from holdfast.attacks.attack import Attack
-from holdfast.attacks.boundary_search import (
+from holdfast.attacks.engine.attack import Attack
+from holdfast.attacks.engine.boundary_search import (
     KEPT,
     Oracle,
     find_start,
@@ -17,7 +17,7 @@ from holdfast.attacks.boundary_search import (
     to_boundary,
     uniform_noise,
 )
-from holdfast.attacks.starts import Start
+from holdfast.attacks.engine.starts import Start
 from holdfast.errors import InputError
 from holdfast.goals import margin
 from holdfast.random import Stream, drawing_from

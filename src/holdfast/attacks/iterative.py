@@ -5,11 +5,11 @@ Each is a setting of `Ascent`.
 
 import math
 
-from holdfast.attacks.ascent import Ascent
-from holdfast.attacks.attack import Attack
-from holdfast.attacks.directions import Momentum
-from holdfast.attacks.repeat import Restarts
-from holdfast.attacks.starts import at_image, in_ball
+from holdfast.attacks.engine.ascent import Ascent
+from holdfast.attacks.engine.attack import Attack
+from holdfast.attacks.engine.directions import Momentum
+from holdfast.attacks.engine.repeat import Restarts
+from holdfast.attacks.engine.starts import at_image, in_ball
 from holdfast.errors import InputError
 from holdfast.goals import cross_entropy, toward_least_likely
 from holdfast.gradients import Average, autograd

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from holdfast.attacks.attack import Attack
-from holdfast.attacks.closest import Closest
-from holdfast.attacks.queries import query
+from holdfast.attacks.engine.attack import Attack
+from holdfast.attacks.engine.closest import Closest
+from holdfast.attacks.engine.queries import query
 from holdfast.errors import InputError
 from holdfast.goals import margin
 from holdfast.random import Stream, drawing_from

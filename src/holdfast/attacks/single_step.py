@@ -4,8 +4,8 @@ Each is a setting of `Ascent`. They spend their one step on every image, also on
 already gets wrong, as the formulas say.
 """
 
-from holdfast.attacks.ascent import Ascent
-from holdfast.attacks.starts import RandomStep
+from holdfast.attacks.engine.ascent import Ascent
+from holdfast.attacks.engine.starts import RandomStep
 from holdfast.errors import InputError
 from holdfast.goals import cross_entropy, toward_least_likely
 from holdfast.types import Goal, Threat

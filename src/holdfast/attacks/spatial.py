@@ -7,10 +7,10 @@ from typing import ClassVar
 import torch
 from torch.nn import functional
 
-from holdfast.attacks.attack import Attack
-from holdfast.attacks.compose import Then
+from holdfast.attacks.engine.attack import Attack
+from holdfast.attacks.engine.compose import Then
+from holdfast.attacks.engine.queries import query
 from holdfast.attacks.iterative import IFGSM
-from holdfast.attacks.queries import query
 from holdfast.errors import InputError
 from holdfast.goals import cross_entropy, margin
 from holdfast.random import Stream, drawing_from

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from holdfast.attacks.attack import Attack
-from holdfast.attacks.climb import Climb
-from holdfast.attacks.queries import query
-from holdfast.attacks.repeat import Restarts
+from holdfast.attacks.engine.attack import Attack
+from holdfast.attacks.engine.climb import Climb
+from holdfast.attacks.engine.queries import query
+from holdfast.attacks.engine.repeat import Restarts
 from holdfast.errors import InputError
 from holdfast.goals import margin
 from holdfast.random import Stream

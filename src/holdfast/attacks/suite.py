@@ -12,9 +12,9 @@ from torch import Tensor
 
 from holdfast.attacks.adaptive import adapted
 from holdfast.attacks.apgd import APGD, APGDT
-from holdfast.attacks.attack import Attack
-from holdfast.attacks.compose import Broken, Worst
 from holdfast.attacks.ddn import DDN
+from holdfast.attacks.engine.attack import Attack
+from holdfast.attacks.engine.compose import Broken, Worst
 from holdfast.attacks.fab import FAB
 from holdfast.attacks.fmn import FMN
 from holdfast.attacks.iterative import SecondOrder

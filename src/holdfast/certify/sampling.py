@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from holdfast.certify.bound import Array
+from holdfast.certify.bounds.bound import Array
 from holdfast.random import Stream
 from holdfast.types import Images, Model
 from holdfast.votes import take_votes

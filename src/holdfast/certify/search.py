@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from holdfast.certify.bound import Array
+from holdfast.certify.bounds.bound import Array
 
 _GOLDEN = (np.sqrt(5) - 1) / 2
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp, xlog1py, xlogy
 from scipy.stats import norm
 
-from holdfast.certify.bound import Array, Bound, proven
-from holdfast.certify.intervals import Limits, check_confidence, lower_limit, upper_limit
+from holdfast.certify.bounds.bound import Array, Bound, proven
+from holdfast.certify.intervals.interval import Limits, check_confidence, lower_limit, upper_limit
 from holdfast.certify.sampling import Counts, Sampling, choose
 from holdfast.errors import InputError
 from holdfast.random import Stream

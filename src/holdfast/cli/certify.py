@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 
 from holdfast import data as datasets
-from holdfast.certification import certify_data
-from holdfast.certify.bound import round_down
-from holdfast.certify.procedure import Certification
+from holdfast.certify.bounds.bound import round_down
+from holdfast.certify.config import CertificationConfig
+from holdfast.certify.run import certify_data
 from holdfast.cli.common import percent, print_json, print_table
 from holdfast.cli.options import Numbers, Words
 from holdfast.errors import InputError
 from holdfast.metrics import accuracy_at
 from holdfast.models import loading
+from holdfast.processes import Processes
 from holdfast.progress import showing
-from holdfast.training.processes import Processes
 
 
 def certify(
@@ -78,7 +78,7 @@ def certify(
         json: Print one JSON object and nothing else.
         quiet: Show no progress.
     """
-    how = Certification(
+    how = CertificationConfig(
         sigma=sigma,
         noise=noise,
         n=n,
@@ -110,7 +110,7 @@ def certify(
         _print(model, cells, how)
 
 
-def _print(model: str, cells: Sequence[dict[str, Any]], how: Certification) -> None:
+def _print(model: str, cells: Sequence[dict[str, Any]], how: CertificationConfig) -> None:
     """Certified accuracy over the radius: a table for each interval, a column for each bound."""
     farthest = max(cell["curve"][-1][0] for cell in cells)
     radii = how.radius or np.unique(round_down(np.linspace(0, farthest, 9), decimals=3))

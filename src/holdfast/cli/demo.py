@@ -8,12 +8,12 @@ from torch import nn
 
 from holdfast import data as datasets
 from holdfast.attacks import FGSM, PGD, RFGSM, Attack, SecondOrder
-from holdfast.certification import certify_data
-from holdfast.certify.procedure import Certification
+from holdfast.certify.config import CertificationConfig
+from holdfast.certify.run import certify_data
 from holdfast.cli.common import print_table
 from holdfast.data import Data
 from holdfast.defenses import GaussianNoise
-from holdfast.evaluation import Protocol, evaluate_data
+from holdfast.evaluation import EvaluationConfig, evaluate_data
 from holdfast.models import Architecture
 from holdfast.progress import Progress, showing
 from holdfast.report import tables
@@ -78,7 +78,7 @@ def _measure(
 ) -> list[Path]:
     """Attack a network in both norms, and its noisy vote in ℓ2; certify the vote."""
     settings = {"model": str(out / "networks" / name), "data": "digits"}
-    protocol = Protocol(batch_size=BATCH, seed=seed)
+    protocol = EvaluationConfig(batch_size=BATCH, seed=seed)
     runs = []
     for label, sizes in (("linf", LINF), ("l2", L2_SIZES)):
         runs.append(out / "attacks" / f"{name}-{label}")
@@ -105,7 +105,7 @@ def _measure(
     certify_data(
         network,
         test,
-        Certification(sigma=SIGMA, n=VOTES, batch_size=BATCH, seed=seed),
+        CertificationConfig(sigma=SIGMA, n=VOTES, batch_size=BATCH, seed=seed),
         settings,
         runs[-1],
         progress,

@@ -11,14 +11,14 @@ from torch import nn
 from holdfast import data as datasets
 from holdfast.attacks import Attack, On
 from holdfast.attacks.adaptive import adaptive
-from holdfast.certify.certify import named_noise
+from holdfast.certify.smoothing import named_noise
 from holdfast.cli import registry
 from holdfast.cli.common import device, percent, print_json, print_table
 from holdfast.cli.options import Numbers, Words
 from holdfast.defenses import Binarise
 from holdfast.defenses.noise import check_sigma
 from holdfast.errors import InputError
-from holdfast.evaluation import Protocol, evaluate_data
+from holdfast.evaluation import EvaluationConfig, evaluate_data
 from holdfast.models import Ensemble, loading
 from holdfast.progress import showing
 
@@ -90,7 +90,7 @@ def evaluate(
         for attack in attacks
         for size in eps
     ]
-    protocol = Protocol(
+    protocol = EvaluationConfig(
         seed=seed,
         batch_size=batch_size,
         votes=votes,

@@ -4,13 +4,13 @@ import inspect
 from collections.abc import Mapping
 
 from holdfast import data
-from holdfast.certify.certify import BOUNDS
-from holdfast.certify.procedure import INTERVALS
+from holdfast.certify.config import INTERVALS
+from holdfast.certify.smoothing import BOUNDS
 from holdfast.cli import registry
 from holdfast.cli.common import print_table
 from holdfast.defenses import NOISES
 from holdfast.models import ARCHITECTURES, DENOISERS
-from holdfast.models.libraries import IMAGENET
+from holdfast.models.external.names import IMAGENET
 
 
 def list_names() -> None:

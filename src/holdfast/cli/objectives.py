@@ -20,21 +20,21 @@ from holdfast.threat import Linf
 from holdfast.training import (
     TRADES,
     Adversarial,
-    AlongSigns,
     AtRandomSize,
     DeepDefense,
     Distillation,
     EnsembleAdversarial,
+    FromCache,
     Frozen,
+    GradientCache,
     LogitPairing,
-    Signs,
     Standard,
     SupervisedDenoising,
     Total,
     adversarial_training_1,
     against_prediction,
 )
-from holdfast.training.drawn import Share
+from holdfast.training.randomized import Share
 from holdfast.types import Goal, Model, Objective, Threat
 
 
@@ -103,8 +103,8 @@ def ensemble(
         if cache is None:
             static.append(On(model, single, name=name))
         else:
-            signs = Signs(model, data, Path(cache), name=name, goal=goal)
-            static.append(_sized(AlongSigns(threat=threat, signs=signs), draw))
+            signs = GradientCache(model, data, Path(cache), name=name, goal=goal)
+            static.append(_sized(FromCache(threat=threat, signs=signs), draw))
     return EnsembleAdversarial(
         single, static, share=share, replace=replace, attack_in_eval=attack_in_eval
     )

@@ -19,7 +19,7 @@ from holdfast.errors import InputError, unknown
 from holdfast.goals import Divergence
 from holdfast.parameters import MOST, check, check_arguments
 from holdfast.threat import L1, L2, Linf
-from holdfast.training.drawn import Share, half_normal, uniform
+from holdfast.training.randomized import Share, half_normal, uniform
 from holdfast.types import Goal, Objective, Threat
 
 NORMS: Mapping[str, Callable[[float], Threat]] = MappingProxyType(

@@ -8,7 +8,7 @@ from holdfast.cli import registry
 from holdfast.cli.common import device, percent, print_json, print_table
 from holdfast.cli.options import Counts, Numbers
 from holdfast.errors import InputError
-from holdfast.evaluation import Protocol
+from holdfast.evaluation import EvaluationConfig
 from holdfast.models import loading
 from holdfast.models.purified import Networks
 from holdfast.progress import showing
@@ -95,7 +95,7 @@ def malade(
         finalist_images=finalist_images,
     )
     chosen_by = registry.attack(attack, registry.threat(norm, eps))
-    protocol = Protocol(seed=seed, batch_size=batch_size, votes=votes, samples=samples)
+    protocol = EvaluationConfig(seed=seed, batch_size=batch_size, votes=votes, samples=samples)
     where = device(accelerator)
     networks: Networks = {}
     for name, folder in (("denoiser", denoiser), ("classifier", classifier)):

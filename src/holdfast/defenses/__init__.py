@@ -8,6 +8,6 @@ from holdfast.defenses.malade import ChainTrace as ChainTrace
 from holdfast.defenses.malade import trace_chain as trace_chain
 from holdfast.defenses.noise import GaussianNoise as GaussianNoise
 from holdfast.defenses.noise import LaplaceNoise as LaplaceNoise
-from holdfast.defenses.noisy import NOISES as NOISES
-from holdfast.defenses.noisy import Noise as Noise
+from holdfast.defenses.smoothed import NOISES as NOISES
+from holdfast.defenses.smoothed import Noise as Noise
 from holdfast.defenses.straight_through import StraightThrough as StraightThrough

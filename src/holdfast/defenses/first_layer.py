@@ -12,7 +12,7 @@ class FirstLayerNoise(nn.Module):
     """after(before(x) + N(0, σ² I)): the noise of Algorithm 1, behind the first layer.
 
     What moves an image by e in ℓ2 moves the first layer's output by at most Λ e, so that a radius L
-    proven for the noise there proves L / Λ for the image: `holdfast.certify.certify` with
+    proven for the noise there proves L / Λ for the image: `holdfast.certify.smoothing` with
     ``noise="first-layer"``. σ is on the scale of that output, and not of the image.
 
     Args:

@@ -7,8 +7,8 @@ import pandas as pd
 
 from holdfast.attacks import Attack, DeepFool
 from holdfast.errors import InputError
-from holdfast.evaluation import Protocol, evaluate
-from holdfast.judge import CLEAN
+from holdfast.evaluation import EvaluationConfig, evaluate
+from holdfast.evaluation.scoring import CLEAN
 from holdfast.relative import image_norms, rho
 from holdfast.threat import L2
 from holdfast.types import Images, Labels, Model
@@ -45,7 +45,7 @@ def convergence(
     if not epochs:
         raise InputError("there is no epoch; give at least one network by the number of its epoch.")
     search = DeepFool(threat=L2(math.inf)) if attack is None else attack
-    protocol = Protocol(seed=seed, batch_size=batch_size, keep=0)
+    protocol = EvaluationConfig(seed=seed, batch_size=batch_size, keep=0)
     norms, lines = image_norms(x), []
     for epoch in sorted(epochs):
         rows = evaluate(epochs[epoch], x, y, [search], protocol=protocol).rows

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from holdfast.attacks.attack import prepared
+from holdfast.attacks.engine.attack import prepared
 from holdfast.errors import InputError
 from holdfast.goals import cross_entropy
 from holdfast.gradients import Average, autograd

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from holdfast.attacks import Attack
-from holdfast.attacks.attack import prepared
+from holdfast.attacks.engine.attack import prepared
 from holdfast.goals import cross_entropy
 from holdfast.gradients import autograd
 from holdfast.random import Stream, own_global_generator

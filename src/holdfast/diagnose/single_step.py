@@ -11,7 +11,7 @@ from torch import Tensor
 
 from holdfast import losses
 from holdfast.attacks import Attack
-from holdfast.attacks.attack import prepared
+from holdfast.attacks.engine.attack import prepared
 from holdfast.errors import InputError
 from holdfast.goals import Untargeted
 from holdfast.gradients import autograd

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from scipy.linalg import helmert
 from torch import Tensor
 
-from holdfast.attacks.attack import prepared
+from holdfast.attacks.engine.attack import prepared
 from holdfast.diagnose.hadamard import ORDERS, regular_hadamard
 from holdfast.errors import InputError
 from holdfast.goals import cross_entropy

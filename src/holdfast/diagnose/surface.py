@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from holdfast import losses
-from holdfast.attacks.attack import prepared
+from holdfast.attacks.engine.attack import prepared
 from holdfast.errors import InputError
 from holdfast.goals import cross_entropy, logits_of
 from holdfast.gradients import autograd

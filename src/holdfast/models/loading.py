@@ -16,7 +16,7 @@ from torch import nn
 from holdfast.errors import InputError, MissingFileError, ModelError
 from holdfast.files import check_regular
 from holdfast.models.checkpoint import MODEL, read_model
-from holdfast.models.libraries import LibraryModel
+from holdfast.models.external.names import LibraryModel
 from holdfast.models.purified import PURIFIED, read_purified
 from holdfast.models.registry import ARCHITECTURES, DENOISERS, Architecture
 

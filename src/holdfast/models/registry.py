@@ -11,7 +11,7 @@ from torch import nn
 from holdfast.errors import InputError, unknown
 from holdfast.models.deep_defense import MLP, NIN, ConvNet, LeNet
 from holdfast.models.eat import A, B, Bstar, C, D
-from holdfast.models.libraries import IMAGENET, LibraryModel
+from holdfast.models.external.names import IMAGENET, LibraryModel
 from holdfast.models.madry import MadryCIFAR, MadryMNIST
 from holdfast.models.malade import MaladeCNN, MaladeDAE
 from holdfast.models.normalize import Normalize
@@ -49,7 +49,7 @@ class Architecture:
 
     Attributes:
         name: a key of ``ARCHITECTURES`` or ``DENOISERS``, or a model of torchvision or timm, such
-            as torchvision/resnet18 (`holdfast.models.libraries`).
+            as torchvision/resnet18 (`holdfast.models.external.names`).
         shape: (C, H, W) of its images.
         classes: number K of classes; of the data, without consequence for a denoiser.
         normalized: whether a `Normalize` layer comes first.

@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 
 from holdfast import metrics
-from holdfast.certify.procedure import INTERVALS
+from holdfast.certify.config import INTERVALS
 from holdfast.defenses import NOISES
 from holdfast.errors import DamagedFileError
-from holdfast.judge import CLEAN
+from holdfast.evaluation.scoring import CLEAN
 from holdfast.results import ABOUT, ROWS
 
 _NORMS = ("linf", "l2", "l1")

@@ -13,10 +13,10 @@ from typing import Any
 import pandas as pd
 
 from holdfast import metrics
-from holdfast.certify.procedure import INTERVALS
+from holdfast.certify.config import INTERVALS
 from holdfast.data import NAMES
 from holdfast.errors import InputError
-from holdfast.judge import CLEAN
+from holdfast.evaluation.scoring import CLEAN
 from holdfast.report.distinct import differences, recipe
 from holdfast.report.schema import check_about, check_rows
 from holdfast.results import read_about, read_rows

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from holdfast import metrics
-from holdfast.certify.bound import Array
+from holdfast.certify.bounds.bound import Array
 from holdfast.report.subjects import CertifiedRun, Classifier, Subject
 
 #: At most so many sizes stand side by side in the summary.

@@ -1,9 +1,10 @@
 """Training: one trainer, and objectives that it knows nothing about."""
 
+from holdfast.processes import Processes as Processes
 from holdfast.training.augmented import Augmented as Augmented
-from holdfast.training.drawn import AtRandomSize as AtRandomSize
-from holdfast.training.drawn import OneAtRandom as OneAtRandom
 from holdfast.training.frozen import Frozen as Frozen
+from holdfast.training.gradient_cache import FromCache as FromCache
+from holdfast.training.gradient_cache import GradientCache as GradientCache
 from holdfast.training.hooks import Hook as Hook
 from holdfast.training.objectives import TRADES as TRADES
 from holdfast.training.objectives import Adversarial as Adversarial
@@ -25,7 +26,11 @@ from holdfast.training.optimizers import AdamW as AdamW
 from holdfast.training.optimizers import RMSProp as RMSProp
 from holdfast.training.parseval import Parseval as Parseval
 from holdfast.training.parseval import tightness as tightness
-from holdfast.training.processes import Processes as Processes
+from holdfast.training.precomputed import Stored as Stored
+from holdfast.training.precomputed import adversarial_training_1 as adversarial_training_1
+from holdfast.training.precomputed import stored as stored
+from holdfast.training.randomized import AtRandomSize as AtRandomSize
+from holdfast.training.randomized import OneAtRandom as OneAtRandom
 from holdfast.training.rates import Constant as Constant
 from holdfast.training.rates import Cosine as Cosine
 from holdfast.training.rates import MultiStep as MultiStep
@@ -35,12 +40,7 @@ from holdfast.training.rates import WarmUp as WarmUp
 from holdfast.training.run import train_data as train_data
 from holdfast.training.schedule import Schedule as Schedule
 from holdfast.training.selection import Selection as Selection
-from holdfast.training.signs import AlongSigns as AlongSigns
-from holdfast.training.signs import Signs as Signs
 from holdfast.training.start import start_from as start_from
-from holdfast.training.stored import Stored as Stored
-from holdfast.training.stored import adversarial_training_1 as adversarial_training_1
-from holdfast.training.stored import stored as stored
 from holdfast.training.surrogate import Surrogate as Surrogate
 from holdfast.training.surrogate import distill as distill
 from holdfast.training.surrogate import substitute as substitute

@@ -8,8 +8,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from holdfast.processes import summed
 from holdfast.tensors import widest
-from holdfast.training.processes import summed
 
 
 @dataclass

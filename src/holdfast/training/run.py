@@ -15,13 +15,13 @@ from holdfast.errors import InputError
 from holdfast.models.checkpoint import MODEL, load_model, save_model
 from holdfast.models.loading import fingerprint
 from holdfast.models.registry import Architecture
+from holdfast.processes import first
 from holdfast.progress import Progress, silent
 from holdfast.results import Run, emptied_if_vain
-from holdfast.training.checkpoint import CHECKPOINT
 from holdfast.training.hooks import Hook
-from holdfast.training.processes import first
 from holdfast.training.schedule import Schedule
 from holdfast.training.selection import Selection
+from holdfast.training.state import CHECKPOINT
 from holdfast.training.trainer import fit
 from holdfast.training.validation import Validation, hold_out
 from holdfast.types import Objective

@@ -7,8 +7,8 @@ from lightning_fabric import Fabric
 
 from holdfast.errors import InputError
 from holdfast.parameters import check_fields
+from holdfast.processes import Processes
 from holdfast.training.optimizers import Adam, OptimizerSpec
-from holdfast.training.processes import Processes
 from holdfast.training.rates import Cosine, Rate
 
 

@@ -21,17 +21,17 @@ from holdfast.data import Data
 from holdfast.errors import HoldfastError, unknown
 from holdfast.files import write_table
 from holdfast.models.registry import Architecture
+from holdfast.processes import gather_gradients, in_precision, repeatable
 from holdfast.progress import Progress, silent
 from holdfast.random import Stream, hash_seed, seed_global_generators
-from holdfast.training.average import Average
-from holdfast.training.checkpoint import CHECKPOINT, State, load_state, save_state
+from holdfast.training.batches import Batches, Load
 from holdfast.training.clock import Clock
-from holdfast.training.feed import Feed, Load
+from holdfast.training.ema import EMA
 from holdfast.training.hooks import Hook
 from holdfast.training.journal import Terms, not_finite
-from holdfast.training.processes import gather_gradients, in_precision, repeatable
 from holdfast.training.schedule import Schedule
 from holdfast.training.selection import Selection
+from holdfast.training.state import CHECKPOINT, State, load_state, save_state
 from holdfast.training.validation import Validation
 from holdfast.types import Objective
 
@@ -97,13 +97,13 @@ def fit(
             network.parameters(), schedule.lr, schedule.weight_decay
         ),
         precision=fabric.strategy.precision,
-        average=None if schedule.average is None else Average(network, schedule.average),
+        average=None if schedule.average is None else EMA(network, schedule.average),
     )
     if (out / CHECKPOINT).exists():
         load_state(out / CHECKPOINT, state)
     keeper = _Keeper(fabric, state, architecture, out, checkpoint_seconds)
     stepper = _Stepper(fabric, state, objective, schedule, hooks)
-    feed = Feed(data, schedule.batch_size, schedule.accumulate, schedule.seed, fabric)
+    feed = Batches(data, schedule.batch_size, schedule.accumulate, schedule.seed, fabric)
     journal, total = state.journal, feed.steps * schedule.epochs
     between = 1 if fabric.device.type == "cpu" else STEPS_BETWEEN_LOOKS
     clock = Clock()

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from holdfast.attacks import Attack
 from holdfast.data import Data
 from holdfast.errors import InputError
+from holdfast.processes import summed
 from holdfast.random import Stream, hash_seed
 from holdfast.tensors import eval_mode
-from holdfast.training.processes import summed
 from holdfast.types import Flags, Labels
 from holdfast.votes import take_votes
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from holdfast.attacks import FGSM, Attack
-from holdfast.attacks.attack import rebuilt
+from holdfast.attacks.engine.attack import rebuilt
 from holdfast.errors import InputError
 from holdfast.goals import AgainstPrediction, toward_least_likely
 from holdfast.random import Stream

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from holdfast.attacks import Attack
-from holdfast.training.drawn import OneAtRandom
 from holdfast.training.objectives.adversarial import Adversarial, against_prediction
+from holdfast.training.randomized import OneAtRandom
 
 
 def EnsembleAdversarial(
@@ -29,7 +29,7 @@ def EnsembleAdversarial(
     Args:
         attack: on the model in training; a single step in the paper, FGSM on MNIST and Step-LL on
             ImageNet.
-        static: attacks on pre-trained sources: `On`, or `AlongSigns` with gradients computed once.
+        static: attacks on pre-trained sources: `On`, or `FromCache` with gradients computed once.
         share: of the batch that is replaced, or of the loss.
         replace: see `Adversarial`; the paper replaces half of the batch (4.2), its code for MNIST
             averages the losses of a clean and an adversarial batch, ``replace=False``.

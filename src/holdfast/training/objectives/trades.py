@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from holdfast.attacks import Ascent
-from holdfast.attacks.starts import NormalStep, Start
+from holdfast.attacks.engine.starts import NormalStep, Start
 from holdfast.errors import InputError
 from holdfast.goals import Divergence, FromClean, logits_of
 from holdfast.losses import kl_divergence

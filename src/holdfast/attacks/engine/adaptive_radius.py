@@ -1,0 +1,117 @@
+"""A ball that shrinks where its point fools and grows where it does not: what DDN and FMN share."""
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+
+from holdfast.attacks.engine.attack import Attack
+from holdfast.attacks.engine.closest import Closest, unlimited
+from holdfast.errors import InputError
+from holdfast.goals import cross_entropy
+from holdfast.gradients import autograd
+from holdfast.random import Stream, drawing_from
+from holdfast.tensors import norm
+from holdfast.types import (
+    Callback,
+    Flags,
+    Goal,
+    Gradient,
+    Images,
+    Labels,
+    Model,
+    PerExample,
+    Step,
+    Threat,
+)
+
+
+class Point(NamedTuple):
+    """Where the M examples that are worth more calls stand."""
+
+    x: Images
+    x0: Images
+    value: PerExample  # of the score at x
+    grad: Images
+    reached: Flags
+    radius: PerExample
+    farthest: PerExample  # what the radius never exceeds: distance of the box's farthest corner
+    nearest: PerExample  # distance of the closest fooling point so far; infinite without one
+    rng: Stream
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptiveRadius(Attack):
+    """Move a point with its ball across the boundary, back and forth; keep the closest that fools.
+
+    The search itself knows no limit but the box, since a point beyond the threat's eps may lead to
+    one within: on adversarially trained networks that breaks some images which nothing reaches
+    from inside.
+
+    A new attack of the kind writes `first_radius` and `move`.
+
+    Attributes:
+        threat: a ball; points beyond its eps, which may be infinite, do not count.
+        steps: number of iterations, at least 1; each costs one gradient.
+        step_size: of the first step, above 0.
+        gamma: γ in (0, 1), by how much the radius changes.
+        goal: what to ascend.
+        gradient: how to estimate its gradient.
+        early_stop: stop an image at the first point found within the threat's eps.
+    """
+
+    threat: Threat = field(kw_only=False)
+    steps: int = 100
+    step_size: float = 1.0
+    gamma: float = 0.05
+    goal: Goal = cross_entropy
+    gradient: Gradient = autograd
+    early_stop: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.steps < 1:
+            raise InputError(f"steps is {self.steps}, but an attack takes at least 1 step.")
+        if not 0 < self.step_size < math.inf:
+            raise InputError(f"step_size is {self.step_size}, but must be above 0.")
+        if not 0 < self.gamma < 1:
+            raise InputError(f"gamma is {self.gamma}, but must lie between 0 and 1.")
+
+    @abstractmethod
+    def first_radius(self, farthest: PerExample) -> PerExample:
+        """The radius before the first step, at most ``farthest``."""
+
+    @abstractmethod
+    def move(self, at: Point, step: int) -> tuple[Images, PerExample]:
+        """The next points, within the box, and the next radii."""
+
+    def perturb(
+        self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
+    ) -> Images:
+        """Move, and keep the closest point that fools; see `Attack.perturb`."""
+        with drawing_from(rng.fold("goal")):
+            score = self.goal(model, x0, y)
+        slope, closest, x = self.gradient(score), Closest(x0, unlimited(self.threat)), x0
+        active = torch.arange(len(x0), device=x0.device)
+        farthest = norm(torch.maximum(x0, 1 - x0), self.threat.p)
+        radius = self.first_radius(farthest)
+        for step in range(self.steps):
+            value, grad, reached = slope(x, rng.fold("step", step), step / self.steps)
+            if callback is not None:
+                callback(Step(step, active, x, value, grad, reached))
+            closest.offer(x, reached, active)
+            worth = closest.improvable(self.threat, self.early_stop)[active]
+            (keep,) = torch.nonzero(worth, as_tuple=True)
+            if not len(keep):
+                break
+            if len(keep) < len(active):
+                x, x0, value, grad, reached = (t[keep] for t in (x, x0, value, grad, reached))
+                radius, farthest, active = radius[keep], farthest[keep], active[keep]
+                score, rng = score.take(keep), rng.take(keep)
+                slope = self.gradient(score)
+            nearest = closest.distance[active]
+            point = Point(x, x0, value, grad, reached, radius, farthest, nearest, rng)
+            x, radius = self.move(point, step)
+        return closest.within(self.threat)

@@ -1,0 +1,223 @@
+"""What attacks that see only decisions share: an oracle with a budget, a start, the boundary.
+
+All of them walk along the boundary between what reaches the goal and what does not, from a start
+far away, and come closer to the clean image. They end by stepping past it.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from holdfast.attacks.engine.closest import Closest
+from holdfast.attacks.engine.queries import query
+from holdfast.attacks.engine.starts import Start
+from holdfast.errors import InputError
+from holdfast.random import Stream
+from holdfast.tensors import expand
+from holdfast.types import Flags, Images, Positions, Score, Threat
+
+#: How far past the boundary a result is moved, as shares of its distance: the first that holds.
+_PAST = (1e-3, 4e-3, 1.6e-2)
+
+#: Queries that are kept for it once a point is held.
+KEPT = len(_PAST)
+
+
+@dataclass(frozen=True, repr=False)
+class UniformNoise:
+    """Start at an image of uniform noise in the box."""
+
+    def __call__(self, x0: Images, threat: Threat, rng: Stream) -> Images:
+        """A fresh draw."""
+        del threat
+        return rng.uniform(x0.shape[1:], x0.dtype).clamp(0, 1)
+
+    def __repr__(self) -> str:
+        return "uniform_noise"
+
+
+uniform_noise = UniformNoise()
+
+
+@dataclass(frozen=True, eq=False)
+class Among:
+    """Start at one of given images, such as images of the target class.
+
+    Attributes:
+        images: (M, C, H, W) images in [0, 1], M >= 1; each draw picks one, uniformly.
+
+    Raises:
+        InputError: if there is no image.
+    """
+
+    images: Images = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not len(self.images):
+            raise InputError("there are 0 images to start from, but a start needs at least 1.")
+
+    def __call__(self, x0: Images, threat: Threat, rng: Stream) -> Images:
+        """An image drawn afresh for each example.
+
+        Raises:
+            InputError: if the images have another shape than those attacked.
+        """
+        del threat
+        if self.images.shape[1:] != x0.shape[1:]:
+            raise InputError(
+                f"the images to start from have shape {tuple(self.images.shape[1:])}, but those "
+                f"attacked have shape {tuple(x0.shape[1:])}."
+            )
+        pick = (rng.uniform((), torch.float64) * len(self.images)).long()
+        return self.images.to(x0)[pick]
+
+
+class Oracle:
+    """Says whether a point reaches the goal, a limited number of times; keeps the closest.
+
+    Args:
+        score: of the examples ``x0``; only its ``reached`` is looked at.
+        x0: (N, C, H, W) clean images.
+        threat: measures the distance.
+        queries: how often it answers for each image.
+        early_stop: whether an image is finished at its first point within the threat's ``eps``;
+            else only where the clean image itself reaches the goal.
+    """
+
+    def __init__(
+        self, score: Score, x0: Images, threat: Threat, *, queries: int, early_stop: bool
+    ) -> None:
+        self.closest = Closest(x0, threat)
+        self.left = torch.full((len(x0),), queries, device=x0.device)
+        self._score, self._early_stop = score, early_stop
+
+    @property
+    def open(self) -> Flags:
+        """(N,) which images may still be asked about: budget is left, and they are not finished."""
+        found = self.closest.found
+        finished = found if self._early_stop else self.closest.distance == 0
+        return (self.left > torch.where(found, KEPT, 0)) & ~finished
+
+    def ask(self, x: Images, position: Positions, rng: Stream) -> Flags:
+        """Whether each point reaches the goal; False, unasked, where the image is not `open`.
+
+        Args:
+            x: (M, C, H, W) points in the box.
+            position: (M,) which images they belong to, each at most once.
+            rng: (M,) the model's own randomness.
+        """
+        reached = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        (asked,) = torch.nonzero(self.open[position], as_tuple=True)
+        if len(asked):
+            answer = self.probe(x[asked], position[asked], rng.take(asked))
+            self.closest.offer(x[asked], answer, position[asked])
+            reached[asked] = answer
+        return reached
+
+    def probe(self, x: Images, position: Positions, rng: Stream) -> Flags:
+        """As `ask`, but for images with budget enough, repeats allowed; the points are not kept."""
+        self.left -= torch.bincount(position, minlength=len(self.left))
+        return query(self._score.take(position), x, rng).reached
+
+
+def find_start(
+    oracle: Oracle, x0: Images, start: Start, draws: int, threat: Threat, rng: Stream
+) -> tuple[Images, Flags]:
+    """Draw starts until one reaches the goal, one query each; the clean image is tried first.
+
+    Returns:
+        (N, C, H, W) the first start that reaches the goal, and (N,) whether there was one, for an
+        image that is still `Oracle.open`.
+    """
+    x, found = x0.clone(), torch.zeros(len(x0), dtype=torch.bool, device=x0.device)
+    oracle.ask(x0, torch.arange(len(x0), device=x0.device), rng.fold("clean"))
+    for draw in range(draws):
+        (position,) = torch.nonzero(oracle.open & ~found, as_tuple=True)
+        if not len(position):
+            break
+        stream = rng.fold("start", draw).take(position)
+        candidate = start(x0[position], threat, stream)
+        reached = oracle.ask(candidate, position, stream)
+        x[position] = torch.where(expand(reached, candidate), candidate, x[position])
+        found[position] = reached
+    return x, found
+
+
+def halvings(x0: Images, threat: Threat) -> int:
+    """How many halvings bring a point as near to the boundary as HopSkipJump asks.
+
+    To the share θ = d^-(q+1) of its distance, q = 1 - 1/p: d^-3/2 in ℓ2 and d^-2 in ℓ∞
+    (section IV.B), but to a thousandth in few dimensions, and no nearer than rounding allows.
+    """
+    doublings = (2 - 1 / threat.p) * math.log2(math.prod(x0.shape[1:]))
+    finest = -math.log2(torch.finfo(x0.dtype).eps)
+    return math.ceil(min(max(doublings, 10), finest))
+
+
+def to_boundary(
+    oracle: Oracle, x: Images, x0: Images, position: Positions, threat: Threat, rng: Stream
+) -> None:
+    """Move points that reach the goal to its boundary, by bisection towards the clean image.
+
+    In ℓ2 along the segment; in ℓ∞ by clipping the perturbation (HopSkipJump algorithm 1). Wherever
+    the budget ends, a point that was seen to reach the goal remains.
+
+    Args:
+        oracle: pays one query for each halving.
+        x: (N, C, H, W) the points, moved in place.
+        x0: (N, C, H, W) clean images.
+        position: (M,) which of them to move.
+        threat: the norm.
+        rng: (N,) the model's own randomness.
+    """
+    best, clean, rng = x[position], x0[position], rng.take(position)
+    far, distance = best, threat.distance(best, clean).to(x)
+    low, high = torch.zeros_like(distance), torch.ones_like(distance)
+    for halving in range(halvings(x0, threat)):
+        middle = (low + high) / 2
+        point = _nearer(far, clean, middle, distance, threat)
+        reached = oracle.ask(point, position, rng.fold("halving", halving))
+        low, high = torch.where(reached, low, middle), torch.where(reached, middle, high)
+        best = torch.where(expand(reached, best), point, best)
+    x[position] = best
+
+
+def past_the_boundary(oracle: Oracle, x0: Images, threat: Threat, rng: Stream) -> Images:
+    """The closest points, moved so far past the boundary that rounding no longer decides.
+
+    A walk that closes in on the boundary keeps the points that rounding favours: they reach the
+    goal in the batch that they were found in, and not in another. Each is moved a thousandth of its
+    distance further from the clean image, or a little more, and there the model is asked again,
+    about that image alone. One that holds nowhere, or without a query left, stays where it is.
+
+    Args:
+        oracle: holds the points, and has kept `KEPT` queries for each.
+        x0: (N, C, H, W) clean images.
+        threat: is not left.
+        rng: (N,) the model's own randomness.
+    """
+    result = oracle.closest.image.clone()
+    away = result - x0
+    held = oracle.closest.found & (oracle.closest.distance > 0)
+    for attempt, share in enumerate(_PAST):
+        (position,) = torch.nonzero(held & (oracle.left > 0), as_tuple=True)
+        if not len(position):
+            break
+        clean = x0[position]
+        point = threat.project(clean + (1 + share) * away[position], clean)
+        stream = rng.take(position).fold("past", attempt)
+        alone = torch.arange(len(position), device=position.device).split(1)
+        reached = torch.cat([oracle.probe(point[i], position[i], stream.take(i)) for i in alone])
+        result[position[reached]] = point[reached]
+        held[position[reached]] = False
+    return result
+
+
+def _nearer(x: Tensor, x0: Tensor, share: Tensor, distance: Tensor, threat: Threat) -> Tensor:
+    """The point at ``share`` of the distance."""
+    if threat.p == math.inf:
+        radius = expand(share * distance, x)
+        return torch.clamp(x, x0 - radius, x0 + radius).clamp(0, 1)
+    return (x0 + expand(share, x) * (x - x0)).clamp(0, 1)

@@ -1,0 +1,45 @@
+"""Attacks that climb a score, and so can be repeated on one that has been stated already."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+from holdfast.attacks.engine.attack import Attack
+from holdfast.goals import cross_entropy
+from holdfast.random import Stream, drawing_from
+from holdfast.types import Callback, Goal, Images, Labels, Model, Score
+
+
+@dataclass(frozen=True, kw_only=True)
+class Climb(Attack):
+    """State a goal, then climb its score; a new one writes `climb`.
+
+    Attributes:
+        threat: what the attacker may do to an image.
+        goal: what to ascend.
+    """
+
+    goal: Goal = cross_entropy
+
+    def perturb(
+        self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
+    ) -> Images:
+        """State the goal, then climb; see `Attack.perturb`."""
+        with drawing_from(rng.fold("goal")):
+            score = self.goal(model, x0, y)
+        return self.climb(score, x0, rng, callback)
+
+    @abstractmethod
+    def climb(
+        self, score: Score, x0: Images, rng: Stream, callback: Callback | None = None
+    ) -> Images:
+        """Ascend a score that has been stated already.
+
+        Args:
+            score: of the examples ``x0``.
+            x0: (N, C, H, W) clean images in [0, 1].
+            rng: all randomness, keyed by example.
+            callback: receives every iteration.
+
+        Returns:
+            (N, C, H, W) images within the threat model.
+        """

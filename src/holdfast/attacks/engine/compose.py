@@ -1,0 +1,242 @@
+"""Attacks made of attacks."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from holdfast.attacks.engine.attack import Attack, follows_gradients, prepared, rebuilt, verify
+from holdfast.attacks.engine.queries import query
+from holdfast.attacks.engine.repeat import placed
+from holdfast.attacks.engine.transfer import On, spending
+from holdfast.attacks.skips import skip
+from holdfast.checks import warn_if_training
+from holdfast.errors import GradientError, InputError
+from holdfast.goals import margin
+from holdfast.gradients import Autograd, Average
+from holdfast.random import Stream, drawing_from
+from holdfast.threat import L1, L2, Linf
+from holdfast.types import Callback, Goal, Images, Labels, Model, Threat
+from holdfast.votes import MeanScore, Vote
+
+
+@dataclass(frozen=True, kw_only=True)
+class Then(Attack):
+    """Run one attack, and another on what comes out: its ball is around that image.
+
+    The threat is the sum of both in their norm, by the triangle inequality; if their norms differ,
+    that of the second without a limit.
+
+    Attributes:
+        first: runs on the clean images.
+        second: runs on the images that the first returns.
+    """
+
+    first: Attack
+    second: Attack
+    threat: Threat = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one, two = self.first.threat, self.second.threat
+        eps = one.eps + two.eps if one.name == two.name else math.inf
+        ball = {kind.name: kind for kind in (Linf, L2, L1)}[two.name]
+        object.__setattr__(self, "threat", ball(eps))
+
+    def perturb(
+        self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
+    ) -> Images:
+        """Run both, and prove that each has kept to its own threat; see `Attack.perturb`."""
+        x = x0
+        for attack, purpose in ((self.first, "first"), (self.second, "second")):
+            start = x
+            x = attack.perturb(model, start, y, rng.fold(purpose), callback)
+            verify(x, start, attack.threat, repr(attack))
+        return x
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worst(Attack):
+    """The worst case over several attacks: each is run on what the earlier ones left standing.
+
+    Whether an image stands is asked of the model, by a fresh pass at the very image that an attack
+    returned, never of the attack. An image that stands against all of them is returned as that one
+    of their images which came nearest by vote, the first among equals.
+
+    A part that needs a gradient where none reaches the images is skipped, and the others go on; it
+    is told of through `holdfast.attacks.skips`.
+
+    For a stochastic model one lucky draw must not end the search: with ``votes`` draws the majority
+    decides, as it does for the evaluator. `against_randomness` sets their number.
+
+    Attributes:
+        attacks: at least one, all with the same threat. They are stated afresh on the images left,
+            so a goal with one target for each image is out of place here.
+        aim: when an image is broken; by default, when the prediction is not its label.
+        votes: draws that decide a prediction, at least 1; 1 is enough for a deterministic model.
+        names: what the attacks are called where it is told which of them broke an image; their
+            reprs by default.
+
+    Raises:
+        InputError: if there is no attack, their threats differ or have no limit, votes is below 1,
+            or there are not as many names as attacks.
+        GradientError: when run, if every part needs a gradient and none reaches the images.
+
+    Reference:
+        Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
+        parameter-free attacks", ICML 2020: their ensemble is such a cascade.
+    """
+
+    attacks: tuple[Attack, ...] = field(kw_only=False)
+    aim: Goal = margin
+    votes: int = 1
+    names: tuple[str, ...] = field(default=(), repr=False)
+    threat: Threat = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.attacks:
+            raise InputError("there is no attack; a worst case is taken over at least one.")
+        if self.votes < 1:
+            raise InputError(f"votes is {self.votes}, but a vote needs at least 1 draw.")
+        threats = [attack.threat for attack in self.attacks]
+        if any(threat != threats[0] for threat in threats):
+            raise InputError(
+                f"the attacks have the threats {', '.join(map(repr, dict.fromkeys(threats)))}, but "
+                "a worst case is taken within one."
+            )
+        if math.isinf(threats[0].eps):
+            raise InputError(
+                "the threat has no limit, so that the first point found would end the search; "
+                "give a finite eps, or run the attacks one by one and compare their distances."
+            )
+        if self.names and len(self.names) != len(self.attacks):
+            raise InputError(
+                f"there are {len(self.names)} names for {len(self.attacks)} attacks; give one each."
+            )
+        object.__setattr__(self, "attacks", tuple(self.attacks))
+        object.__setattr__(self, "names", tuple(self.names or map(repr, self.attacks)))
+        object.__setattr__(self, "threat", threats[0])
+
+    def run(
+        self,
+        model: Model,
+        x: Images,
+        y: Labels,
+        *,
+        seed: int = 0,
+        index: Tensor | None = None,
+        callback: Callback | None = None,
+    ) -> "Broken":
+        """Attack a batch as calling does, and tell which attack broke which image.
+
+        Arguments and errors are those of `Attack.__call__`, and so are the images.
+        """
+        warn_if_training(model)
+        with prepared(model, x, y, seed, index) as (checked, x0, y, rng):
+            broken = self._cascade(checked, x0, y, rng, callback)
+        verify(broken.x_adv, x, self.threat, repr(self))
+        return broken
+
+    def perturb(
+        self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
+    ) -> Images:
+        """Run the attacks in turn; see `Attack.perturb`."""
+        return self._cascade(model, x0, y, rng, callback).x_adv
+
+    def _cascade(
+        self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None
+    ) -> "Broken":
+        with drawing_from(rng.fold("aim")):
+            score = self.aim(Vote(model, self.votes), x0, y)
+        result, by = x0.clone(), torch.full_like(y, -1)
+        nearest = torch.full((len(x0),), -torch.inf, device=x0.device)
+        standing = torch.arange(len(x0), device=x0.device)
+        blocked: list[GradientError] = []
+        for part, attack in enumerate(self.attacks):
+            left = rng.take(standing).fold("part", part)
+            watch = None if callback is None else placed(callback, standing)
+            try:
+                found = attack.perturb(model, x0[standing], y[standing], left, watch).detach()
+            except GradientError as error:
+                blocked.append(error)
+                skip(self.names[part], error)
+                continue
+            value, reached = query(score.take(standing), found, left.fold("check"))
+            better = reached | (value > nearest[standing])
+            nearest[standing] = torch.where(better, value.to(nearest), nearest[standing])
+            result[standing[better]] = found[better]
+            by[standing[reached]] = part
+            standing = standing[~reached]
+            if not len(standing):
+                break
+        if len(blocked) == len(self.attacks):
+            raise blocked[-1]
+        return Broken(result, by, self.names)
+
+
+class Broken(NamedTuple):
+    """What a cascade of attacks found."""
+
+    x_adv: Images
+    by: Int[Tensor, " n"]  # which attack broke the image, counted from 0; -1 where none did
+    names: tuple[str, ...]  # of the attacks
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnMeanScore(Attack):
+    """Run an attack that sees answers alone on a stochastic model's mean scores over some draws.
+
+    Of single answers it would keep the luckiest, which fool nobody a second time.
+
+    Attributes:
+        attack: what to run.
+        samples: draws for each answer, at least 1.
+    """
+
+    attack: Attack = field(kw_only=False)
+    samples: int
+    threat: Threat = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.samples < 1:
+            raise InputError(f"samples is {self.samples}, but a mean takes at least 1 sample.")
+        object.__setattr__(self, "threat", self.attack.threat)
+
+    def perturb(
+        self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
+    ) -> Images:
+        """Run the attack on the mean; see `Attack.perturb`."""
+        return self.attack.perturb(MeanScore(model, self.samples), x0, y, rng, callback)
+
+
+def against_randomness(attack: Attack, samples: int, votes: int = 100) -> Attack:
+    """The attack as it must be run on a stochastic model: expectation over transformation.
+
+    Exact gradients become averages over ``samples`` draws of the model's randomness, and so do the
+    answers that an attack without gradients goes by; no image is given up at its first lucky draw,
+    and a cascade judges by majority vote. An attack that is crafted `On` another model stays as it
+    is: that model's randomness is not this one's.
+
+    Args:
+        attack: any attack, also a composed one.
+        samples: number of draws for a gradient, or for an answer.
+        votes: number of draws for a prediction.
+    """
+    if isinstance(attack, On | OnMeanScore):
+        return attack
+    if not (isinstance(attack, Worst) or follows_gradients(attack)):
+        return OnMeanScore(spending(attack), samples=samples)
+
+    def change(name: str, value: Any) -> Any:
+        if isinstance(value, Attack):
+            return against_randomness(value, samples, votes)
+        if isinstance(value, Autograd):
+            return Average(samples=samples)
+        return {"early_stop": False, "votes": votes}.get(name, value)
+
+    return rebuilt(attack, change)

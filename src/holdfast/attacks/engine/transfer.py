@@ -1,0 +1,95 @@
+"""Black box by transfer: craft on a model that the attacker holds, score on the target.
+
+The target is never asked while the images are made, so a model that masks its gradients gains
+nothing by it (EAT section 4, definitions 3 and 4). The source may be a network trained for the same
+purpose, several of them (`holdfast.models.Ensemble`), or one trained on the target's own answers
+(`holdfast.training.distill`, `substitute`).
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from holdfast.attacks.engine.attack import Attack, rebuilt
+from holdfast.checks import Checked
+from holdfast.models.loading import fingerprint
+from holdfast.random import Stream, own_global_generator
+from holdfast.tensors import device_of, eval_mode
+from holdfast.types import Callback, Images, Labels, Model, Step, Threat
+
+
+@dataclass(frozen=True, kw_only=True)
+class On(Attack):
+    """Run an attack on a source model and return its images, whichever model is attacked.
+
+    An early stop would be about the source: an image would rest where it has just crossed the
+    source's boundary, or before its first step where the source is wrong by itself, and rarely
+    transfer. So the attack spends its whole budget unless ``early_stop`` says otherwise. For the
+    same reason an attack that looks for the smallest perturbation transfers badly.
+
+    The images depend on the source's randomness alone; on a stochastic source give an attack made
+    by `against_randomness`. Passes through the source are not passes through the target, and no
+    count of those includes them.
+
+    Attributes:
+        source: the model to craft on, on any device; run in evaluation mode and left as it was.
+        attack: what to run on it.
+        name: of the source, for the record.
+        early_stop: leave the attack's own early stopping on.
+        weights: fingerprint of the source, for the record.
+
+    Reference:
+        Tramèr et al., "Ensemble adversarial training", ICLR 2018, definitions 3 and 4; Papernot et
+        al., "Transferability in machine learning", 2016.
+    """
+
+    source: Model = field(kw_only=False, repr=False)
+    attack: Attack = field(kw_only=False)
+    name: str
+    early_stop: bool = False
+    weights: str = field(init=False)
+    threat: Threat = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        attack = self.attack if self.early_stop else spending(self.attack)
+        object.__setattr__(self, "attack", attack)
+        object.__setattr__(self, "weights", fingerprint(self.source))
+        object.__setattr__(self, "threat", attack.threat)
+
+    def perturb(
+        self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
+    ) -> Images:
+        """Craft on the source; ``model`` plays no part. See `Attack.perturb`."""
+        del model
+        here, there = x0.device, device_of(self.source)
+        rng = replace(rng.fold("source"), index=rng.index.to(there), copy=rng.copy.to(there))
+        watch = None if callback is None else _brought_to(here, callback)
+        source = Checked(self.source, y.to(there))
+        with eval_mode(source), own_global_generator(rng.key, there):
+            x_adv = self.attack.perturb(source, x0.to(there), y.to(there), rng, watch)
+        return x_adv.to(here)
+
+
+def spending(attack: Attack) -> Attack:
+    """The attack without early stopping, in all its parts."""
+
+    def change(name: str, value: Any) -> Any:
+        if isinstance(value, Attack):
+            return spending(value)
+        return False if name == "early_stop" else value
+
+    return rebuilt(attack, change)
+
+
+def _brought_to(device: torch.device, callback: Callback) -> Callback:
+    """A callback that is given its tensors on the device where the attack was called."""
+
+    def brought(step: Step) -> None:
+        number, position, x, value, grad, reached = step
+        grad = None if grad is None else grad.to(device)
+        tensors = position.to(device), x.to(device), value.to(device), grad, reached.to(device)
+        callback(Step(number, *tensors))
+
+    return brought

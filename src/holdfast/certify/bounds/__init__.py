@@ -1,0 +1,1 @@
+"""Bounds: from two probabilities to a radius, one paper a file."""

@@ -1,0 +1,47 @@
+"""Cohen, Rosenfeld and Kolter's bound: the largest radius that two probabilities can prove."""
+
+import numpy as np
+from scipy.special import ndtri
+
+from holdfast.certify.bounds.bound import Array, bound
+
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(5)
+
+
+@bound
+def cohen_radius(p1: Array, p2: Array, sigma: Array) -> Array:
+    """ℓ2 radius within which the Gaussian-noise vote provably stays the same; no bound beats it.
+
+        L = σ/2 · (Φ⁻¹(p₁) - Φ⁻¹(p₂)).
+
+    It is tight: for every p₁ > p₂ with p₁ + p₂ <= 1 there is a classifier with these probabilities
+    whose vote changes just beyond L.
+
+    Args:
+        p1: lower limit of the top class's probability under noise, in [0, 1].
+        p2: upper limit of every other class's, in [0, 1]; cut to 1 - p1, which always is one.
+        sigma: standard deviation σ > 0 of the noise, on the [0, 1] scale of images.
+
+    Returns:
+        The radius, at least 0; 0 where p1 <= p2, infinite at p1 = 1 and at p2 = 0. Float, array or
+        tensor as the arguments are.
+
+    Raises:
+        InputError: if a probability lies outside [0, 1] or sigma is not positive.
+
+    Reference:
+        Cohen et al., "Certified adversarial robustness via randomized smoothing", 2019, theorems 1
+        and 2.
+    """
+    # Where the limits are close their quantiles cancel, and the integral between them does not.
+    close = p1 - p2 < 0.01 * np.minimum(p2, 1 - p1)
+    difference = ndtri(p1) - ndtri(p2)
+    difference[close] = _between(p1[close], p2[close])
+    return sigma / 2 * difference
+
+
+def _between(p1: Array, p2: Array) -> Array:
+    """Φ⁻¹(p₁) - Φ⁻¹(p₂) = ∫ dp / φ(Φ⁻¹(p)) from p₂ to p₁, by Gauss and Legendre's five points."""
+    p = p2 + (p1 - p2) * (1 + _NODES[:, None]) / 2
+    inverse_density = np.exp(ndtri(p) ** 2 / 2 + np.log(2 * np.pi) / 2 + np.log(p1 - p2))
+    return _WEIGHTS @ inverse_density / 2

@@ -1,0 +1,1 @@
+"""Confidence limits for the two leading classes, one construction a file."""

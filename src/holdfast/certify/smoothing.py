@@ -1,0 +1,220 @@
+"""Algorithm 1 of SO and STN from end to end: votes -> confidence limits -> certified radius."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from holdfast.certify.after_noise import warn_of_what_follows_the_noise
+from holdfast.certify.bounds.bound import Array, Bound, proven
+from holdfast.certify.bounds.cohen import cohen_radius
+from holdfast.certify.bounds.laplace import laplace_radius
+from holdfast.certify.bounds.pixeldp import pixeldp_radius
+from holdfast.certify.bounds.renyi import renyi_radius
+from holdfast.certify.intervals.interval import ClopperPearson, Interval, least_draws
+from holdfast.certify.sampling import Counts, Sampling, sample
+from holdfast.certify.sequential import Question, Sequential, answered, sample_until
+from holdfast.checks import Checked, check_images, warn_if_training
+from holdfast.defenses import NOISES, GaussianNoise, LaplaceNoise, Noise
+from holdfast.errors import InputError, unknown
+from holdfast.random import Stream
+from holdfast.tensors import eval_mode
+from holdfast.types import Images, Model
+
+#: What the noisy classifier predicts where the vote does not tell the two leading classes apart.
+ABSTAIN = -1
+
+BOUNDS: Mapping[str, Bound] = MappingProxyType(
+    {
+        "renyi": renyi_radius,
+        "cohen": cohen_radius,
+        "pixeldp": pixeldp_radius,
+        "laplace": laplace_radius,
+    }
+)
+
+#: The noise that each bound is about.
+_LAWS: Mapping[str, type[nn.Module]] = MappingProxyType(
+    {name: LaplaceNoise if name == "laplace" else GaussianNoise for name in BOUNDS}
+)
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """What is proven about N images, each with the stated confidence.
+
+    Attributes:
+        prediction: (N,) class of the noisy vote; -1 where it abstains.
+        radius: (N,) distance within which that prediction provably cannot change, ℓ2 for Gaussian
+            and ℓ1 for Laplace noise; 0 where the vote abstains. Float64, rounded down to a
+            millionth, and a billionth below what the bound gave, for its own rounding.
+        p1: (N,) lower limit of the leading class's probability.
+        p2: (N,) upper limit of every other class's.
+        sampling: what they rest on.
+    """
+
+    prediction: Counts
+    radius: Array
+    p1: Array
+    p2: Array
+    sampling: Sampling
+
+    @property
+    def counts(self) -> Counts:
+        """(N, K) votes."""
+        return self.sampling.counts
+
+    @property
+    def abstained(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """(N,) whether the two leading classes were not told apart."""
+        return self.prediction == ABSTAIN
+
+
+def certify(
+    model: Model,
+    x: Images,
+    *,
+    sigma: float,
+    n: int = 100,
+    confidence: float = 0.95,
+    bound: str | Bound = "renyi",
+    interval: Callable[[float], Interval] = ClopperPearson,
+    until: Question | None = None,
+    n0: int = 100,
+    noise: str = "gaussian",
+    seed: int = 0,
+    index: Tensor | None = None,
+    batch_size: int = 128,
+) -> Certificates:
+    """Certify the noisy classifier argmax_c P(f(x + noise) = c) on each image.
+
+    With probability at least ``confidence`` over the draws, the noisy classifier's prediction at
+    an image is constant within the ball of the returned radius. What is certified is this
+    classifier, never ``model`` itself without noise.
+
+    Args:
+        model: f, maps images to logits (N, K).
+        x: (N, C, H, W) images in [0, 1].
+        sigma: standard deviation σ > 0 of the noise, on the [0, 1] scale.
+        n: number of noisy copies of each image; the most of them with ``until``.
+        confidence: of each image's certificate, in (0, 1).
+        bound: "renyi", "cohen", "pixeldp", "laplace", or a function (p1, p2, sigma) -> radius.
+        interval: makes the confidence limits.
+        until: with the interval `Sequential`, draw for an image only until this is answered.
+        n0: draws that only choose the class, for an interval that needs them.
+        noise: "gaussian", "laplace"; or "first-layer", Gaussian behind the network's first layer,
+            on whose output's scale sigma then is: radii are divided by the proven Lipschitz
+            constant of what comes before the noise (SO section 4).
+        seed: the same seed gives the same votes, whatever the batch size.
+        index: (N,) identity of each image, which keys its noise; 0 ... N - 1.
+        batch_size: noisy images in one forward pass.
+
+    Returns:
+        Predictions, radii, limits and votes.
+
+    Raises:
+        InputError: if images leave [0, 1], a parameter is out of range, the bound is about other
+            noise, or n draws cannot certify anything.
+        InputTypeError: if the images have the wrong type.
+        ModelError: if the model does not return finite logits (N, K).
+        UnknownNameError: if no bound has that name.
+    """
+    check_images(x)
+    family = named_noise(noise)
+    noisy = family.around(model, sigma, tuple(x.shape[1:]))
+    classifier = Checked(noisy.model)
+    limits = interval(confidence) if until is None else _anytime(interval(confidence), n)
+    radius_of = named_bound(bound, family, noisy.lipschitz)
+    index = torch.arange(len(x)) if index is None else index
+    rng = certificate_stream(seed, index.to(x.device))
+    warn_if_training(model)
+    with eval_mode(model):
+        if until is None or not isinstance(limits, Sequential):
+            first = n0 if limits.chooses else 0
+            sampling = sample(classifier, x, rng, n=n, n0=first, batch_size=batch_size)
+        else:
+            settled = answered([until], limits, [radius_of], sigma)
+            sampling = sample_until(settled, classifier, x, rng, n=n, n0=n0, batch_size=batch_size)
+        if not family.first_layer:
+            warn_of_what_follows_the_noise(model, x[:8], sigma)
+    check_draws(n, limits, sampling.classes)
+    return certificates(sampling, limits, radius_of, sigma)
+
+
+def certificates(
+    sampling: Sampling, interval: Interval, bound: Bound, sigma: float
+) -> Certificates:
+    """From a sampling to certificates (Algorithm 1, lines 6 and 7); needs no model."""
+    top, p1, p2 = interval(sampling)
+    separated = p1 > p2
+    radius = np.where(separated, proven(bound, p1, p2, sigma), 0.0)
+    return Certificates(np.where(separated, top, ABSTAIN), radius, p1, p2, sampling)
+
+
+def certificate_stream(seed: int, index: Tensor) -> Stream:
+    """The randomness of the certificates of the images ``index``."""
+    return Stream.of(seed, index).fold("certify")
+
+
+def named_noise(noise: str) -> Noise:
+    """The family of that name; raises `UnknownNameError` if there is none."""
+    if noise not in NOISES:
+        raise unknown("noise", noise, NOISES)
+    return NOISES[noise]
+
+
+def named_bound(bound: str | Bound, noise: Noise, lipschitz: float = 1.0) -> Bound:
+    """The function of a bound's name, for noise behind a layer of that Lipschitz constant.
+
+    Raises:
+        UnknownNameError: if there is none of that name.
+        InputError: if it is about other noise.
+    """
+    if isinstance(bound, str):
+        bound = _bound(bound, noise)
+    return bound if lipschitz == 1 else _behind(bound, lipschitz)
+
+
+def _bound(name: str, noise: Noise) -> Bound:
+    if name not in BOUNDS:
+        raise unknown("bound", name, BOUNDS)
+    if _LAWS[name] is not noise.law:
+        suitable = [bound for bound, law in _LAWS.items() if law is noise.law]
+        raise InputError(
+            f"the bound {name!r} is about {_LAWS[name].__name__}, and the noise is "
+            f"{noise.law.__name__}, for which there is {', '.join(suitable)}."
+        )
+    return BOUNDS[name]
+
+
+def _behind(bound: Bound, lipschitz: float) -> Bound:
+    """L / Λ: what moves an image by L / Λ moves the input of the noise by at most L (SO 4)."""
+
+    def radius(p1: Any, p2: Any, sigma: Any) -> Any:  # whatever kinds the bound takes
+        return bound(p1, p2, sigma) / lipschitz
+
+    return radius
+
+
+def _anytime(interval: Interval, most: int) -> Sequential:
+    if not isinstance(interval, Sequential):
+        raise InputError(
+            f"the limits are {type(interval).__name__}, which hold for a fixed number of draws "
+            "only: to stop early give the interval Sequential."
+        )
+    return replace(interval, most=most)
+
+
+def check_draws(n: int, interval: Interval, classes: int) -> None:
+    """Raise `InputError` if n draws cannot certify anything, however well they agree."""
+    least = least_draws(interval, classes)
+    if n < least:
+        raise InputError(
+            f"n is {n}, but with {classes} classes and confidence {interval.confidence:g} "
+            f"{type(interval).__name__} cannot tell a class from the others by fewer than {least} "
+            f"draws, however well they agree: give n of at least {least}."
+        )

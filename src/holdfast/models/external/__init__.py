@@ -1,0 +1,1 @@
+"""Models of other libraries, by the names that they have there."""

@@ -1,0 +1,168 @@
+"""Models of other libraries, as the command line names them: torchvision/resnet18, timm/resnet18.
+
+A name may carry parameters of the library's, as Python writes them:
+``torchvision/vit_b_16(image_size=32)``. The parameter ``weights`` is Holdfast's: with it the name
+means the network with the weights that the library publishes under that word,
+``torchvision/resnet18(weights='DEFAULT')``; without it, an architecture.
+"""
+
+import ast
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import nn
+
+from holdfast.errors import HoldfastError, InputError, unknown
+from holdfast.models.external.library import Library, Published, does_not_fit
+from holdfast.models.external.timm import TIMM
+from holdfast.models.external.torchvision import TORCHVISION
+from holdfast.models.shape import Shape
+from holdfast.tensors import eval_mode
+
+LIBRARIES: Mapping[str, Library] = MappingProxyType({"torchvision": TORCHVISION, "timm": TIMM})
+
+#: The networks that the papers use on ImageNet.
+IMAGENET: Mapping[str, str] = MappingProxyType(
+    {
+        "torchvision/alexnet": "AlexNet, of Deep Defense's ImageNet experiments",
+        "torchvision/resnet18": "ResNet-18, of Deep Defense's ImageNet experiments",
+        "torchvision/inception_v3": "Inception v3, of EAT's ImageNet experiments",
+        "timm/inception_v4": "Inception v4, of EAT's ImageNet experiments",
+        "timm/inception_resnet_v2": "Inception-ResNet v2, of EAT's ImageNet experiments",
+    }
+)
+
+
+@dataclass(frozen=True)
+class LibraryModel:
+    """What such a name says.
+
+    Attributes:
+        library: a key of ``LIBRARIES``.
+        name: of the model, in its library.
+        weights: the word for published weights; None for an architecture.
+        parameters: for the library.
+    """
+
+    library: str
+    name: str
+    weights: str | None
+    parameters: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, spec: str) -> "LibraryModel | None":
+        """Read a name; None if it does not begin with a library's.
+
+        Raises:
+            UnknownNameError: if the library has no such model.
+            MissingPackageError: if the library is not installed.
+            InputError: if the parameters cannot be read.
+        """
+        library, slash, rest = spec.partition("/")
+        if not slash or library not in LIBRARIES:
+            return None
+        match = re.fullmatch(r"([\w.-]+)(?:\((.*)\))?", rest.strip())
+        if match is None:
+            raise InputError(f"{spec!r} names no model; write {library}/resnet18.")
+        name = match[1]
+        _check_known(library, name)
+        parameters = _keywords(spec, match[2] or "")
+        weights = parameters.pop("weights", None)
+        return cls(library, name, None if weights is None else str(weights), parameters)
+
+    def check_stored(self) -> None:
+        """Find out whether a file may give this name: a stranger's parameters execute nothing.
+
+        Raises:
+            InputError: if a parameter is none that shapes the network, or is no plain value.
+        """
+        allowed = LIBRARIES[self.library].stored
+        for key, value in self.parameters.items():
+            if key not in allowed:
+                raise InputError(
+                    f"{self.library}/{self.name} is given {key}={value!r}, but a checkpoint holds "
+                    "only listed parameters that shape the network, such as a rate of dropout or "
+                    "a size, so that loading it reads and executes nothing else; leave out "
+                    f"{key}."
+                )
+            if not _plain(value):
+                raise InputError(
+                    f"{self.library}/{self.name} is given {key}={value!r}, but a checkpoint holds "
+                    "only numbers, truth values, words and lists of these; give one of them."
+                )
+
+    def build(self, shape: Shape, classes: int) -> nn.Module:
+        """The architecture with fresh weights, for images of ``shape``.
+
+        Raises:
+            InputError: if a parameter is wrong, or images of this shape do not fit.
+        """
+        library = LIBRARIES[self.library]
+        try:
+            network = library.fresh(self.name, shape, classes, dict(self.parameters))
+        except HoldfastError:
+            raise
+        except Exception as error:  # the library's code may raise anything
+            raise self._wrong_parameters(error) from error
+        try:
+            with torch.no_grad(), eval_mode(network):
+                network(torch.zeros(1, *shape))
+        except (RuntimeError, AssertionError) as error:
+            wanted = library.expects(self.name)
+            raise does_not_fit(f"{self.library}/{self.name}", shape, wanted) from error
+        return network
+
+    def load(self, weights: str) -> Published:
+        """The network with the weights that its library publishes, in evaluation mode.
+
+        Raises:
+            UnknownNameError: if there are no such weights.
+            MissingFileError: if they are not there and cannot be downloaded.
+            DamagedFileError: if their file is damaged.
+            InputError: if a parameter is wrong.
+        """
+        try:
+            return LIBRARIES[self.library].published(self.name, weights, dict(self.parameters))
+        except HoldfastError:
+            raise
+        except (TypeError, ValueError, AssertionError) as error:
+            raise self._wrong_parameters(error) from error
+
+    def _wrong_parameters(self, error: Exception) -> InputError:
+        given = ", ".join(f"{key}={value!r}" for key, value in self.parameters.items())
+        brief = " ".join(str(error).split())
+        return InputError(
+            f"{self.library} cannot make {self.name}({given}), it says: {brief}; "
+            f"give the parameters that {self.library} documents for it, or none."
+        )
+
+
+def _check_known(library: str, name: str) -> None:
+    """Raise unless the library has the model; timm's names may end in the tag of weights."""
+    names: Iterable[str] = LIBRARIES[library].names()
+    if name.partition(".")[0] not in names:
+        raise unknown(f"model of {library}", name, names)
+
+
+def _plain(value: object) -> bool:
+    if isinstance(value, tuple | list):
+        return all(_plain(part) for part in value)
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _keywords(spec: str, arguments: str) -> dict[str, Any]:
+    """Keyword arguments as Python writes them; nothing is executed."""
+    try:
+        call = ast.parse(f"f({arguments})", mode="eval").body
+        if not isinstance(call, ast.Call) or call.args or any(k.arg is None for k in call.keywords):
+            raise ValueError("parameters are given as name=value")
+        return {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
+        raise InputError(
+            f"the parameters of {spec!r} cannot be read ({error}); write "
+            "torchvision/resnet18(weights='DEFAULT')."
+        ) from error

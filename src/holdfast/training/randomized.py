@@ -1,0 +1,145 @@
+"""Attacks of which something is drawn anew for every batch: which one it is, or how large.
+
+The draw is one for all examples, a function of the stream's key alone. In training the key is made
+of (seed, step), so that every process of a distributed run draws the same, and so does a resumed
+one.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from statistics import NormalDist
+from typing import Any
+
+from holdfast.attacks import Attack, On, RandomStep
+from holdfast.attacks.engine.attack import rebuilt
+from holdfast.errors import InputError
+from holdfast.random import Stream, hash_seed
+from holdfast.types import Callback, Images, Labels, Model, Threat
+
+#: A uniform draw from [0, 1) -> the share of ε that this batch gets, in [0, 1].
+Share = Callable[[float], float]
+
+
+@dataclass(frozen=True, repr=False)
+class _Uniform:
+    """ε ~ U[0, ε_max)."""
+
+    def __call__(self, u: float) -> float:
+        return u
+
+    def __repr__(self) -> str:
+        return "uniform"
+
+
+@dataclass(frozen=True, repr=False)
+class _HalfNormal:
+    """ε = |t|, t ~ N(0, (ε_max / 2)²) cut off at ±ε_max, two standard deviations.
+
+    Reference:
+        Kurakin et al., "Adversarial machine learning at scale", ICLR 2017, section 3; EAT's
+        ImageNet models are trained in the same way (EAT 4.1).
+    """
+
+    def __call__(self, u: float) -> float:
+        inside = math.erf(math.sqrt(2))  # P(|t| <= ε_max)
+        return NormalDist(0, 0.5).inv_cdf(0.5 * (1 + u * inside))
+
+    def __repr__(self) -> str:
+        return "half_normal"
+
+
+uniform = _Uniform()
+half_normal = _HalfNormal()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AtRandomSize(Attack):
+    """An attack whose ε is drawn for every batch; its steps shrink in proportion.
+
+    Kurakin et al. draw ε for each example; here a batch shares it.
+
+    Attributes:
+        attack: at its largest size ε_max.
+        share: the distribution of ε / ε_max: `uniform` or `half_normal`.
+
+    Raises:
+        InputError: if the attack is crafted on another model; make it `On` of `AtRandomSize`.
+    """
+
+    attack: Attack
+    share: Share = uniform
+    threat: Threat = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.attack, On):
+            raise InputError(
+                "the attack is On another model; draw the size inside, On(source, "
+                "AtRandomSize(attack=...)), so that the source is not fingerprinted for each batch."
+            )
+        object.__setattr__(self, "threat", self.attack.threat)
+
+    def perturb(
+        self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
+    ) -> Images:
+        """Draw a size and attack; see `Attack.perturb`."""
+        size = self.share(_one_draw(rng, "size"))
+        return scaled(self.attack, size).perturb(model, x0, y, rng, callback)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneAtRandom(Attack):
+    """One of several attacks for each batch, all equally likely.
+
+    Attributes:
+        attacks: at least one, within one threat.
+
+    Raises:
+        InputError: if there is none, or their threats differ.
+    """
+
+    attacks: tuple[Attack, ...]
+    threat: Threat = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.attacks:
+            raise InputError("there is no attack to draw; give at least one.")
+        threats = [attack.threat for attack in self.attacks]
+        if any(threat != threats[0] for threat in threats):
+            raise InputError(
+                f"the attacks have the threats {', '.join(map(repr, dict.fromkeys(threats)))}, but "
+                "one is drawn from attacks within one threat."
+            )
+        object.__setattr__(self, "threat", threats[0])
+
+    def chosen(self, rng: Stream) -> int:
+        """Which attack a batch gets."""
+        return int(_one_draw(rng, "which") * len(self.attacks))
+
+    def perturb(
+        self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
+    ) -> Images:
+        """Draw an attack and run it; see `Attack.perturb`."""
+        return self.attacks[self.chosen(rng)].perturb(model, x0, y, rng, callback)
+
+
+def scaled(attack: Attack, factor: float) -> Attack:
+    """The attack with its ball and its steps ``factor`` times as large."""
+
+    def change(name: str, value: Any) -> Any:
+        if isinstance(value, Attack):
+            return scaled(value, factor)
+        if name == "threat":
+            return type(value)(factor * value.eps)
+        if isinstance(value, RandomStep):
+            return RandomStep(factor * value.alpha)
+        return factor * value if name == "step_size" else value
+
+    return rebuilt(attack, change)
+
+
+def _one_draw(rng: Stream, purpose: str) -> float:
+    """One uniform number in [0, 1) for the whole batch."""
+    return (hash_seed(rng.key, purpose) >> 11) * 2.0**-53  # as many bits as a float holds exactly

@@ -1,0 +1,93 @@
+"""A training run on disk: checkpoint.safetensors, all that is needed to go on.
+
+Weights, optimiser, moving average and best weights so far, and in the header the architecture, the
+loss scaler and the journal. There are no random states to keep, since every draw is keyed by (seed,
+purpose, step), and no counters of patience, since the journal holds all metrics. Loading it
+executes nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from lightning_fabric.plugins.precision import Precision
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from holdfast.errors import DamagedFileError
+from holdfast.files import read_tensors, write_tensors
+from holdfast.models.checkpoint import part_of, weights_of
+from holdfast.models.registry import Architecture
+from holdfast.training.ema import EMA
+from holdfast.training.journal import Journal
+
+CHECKPOINT = "checkpoint.safetensors"
+
+
+@dataclass
+class State:
+    """All that changes while training."""
+
+    network: nn.Module
+    optimizer: Optimizer
+    precision: Precision  # Fabric's; holds the scaler of a loss in 16 bits
+    average: EMA | None
+    best: dict[str, Tensor] = field(default_factory=dict)  # weights of the best epoch, if asked for
+    journal: Journal = field(default_factory=Journal)
+
+    @property
+    def chosen(self) -> nn.Module:
+        """The network that is measured and handed over: the average, where there is one."""
+        return self.network if self.average is None else self.average.network
+
+
+def save_state(path: Path, state: State, architecture: Architecture) -> None:
+    """Write all that training needs to go on from here."""
+    optimizer = {
+        f"optimizer/{parameter}/{key}": value
+        for parameter, entries in state.optimizer.state_dict()["state"].items()
+        for key, value in entries.items()
+        if value is not None
+    }
+    tensors = {
+        **weights_of(state.network),
+        **optimizer,
+        **_named("average/", state.average.network.state_dict() if state.average else {}),
+        **_named("best/", state.best),
+    }
+    about = {
+        "architecture": architecture.to_dict(),
+        "scaler": state.precision.state_dict(),
+        "progress": asdict(state.journal),
+    }
+    write_tensors(path, tensors, about)
+
+
+def load_state(path: Path, state: State) -> None:
+    """Put everything where `save_state` left it.
+
+    Raises:
+        MissingFileError: if there is no such file.
+        DamagedFileError: if it is damaged or of another network or optimiser.
+    """
+    tensors, about = read_tensors(path)
+    entries = state.optimizer.state_dict()
+    try:
+        state.network.load_state_dict(part_of(tensors, "model/"))
+        if state.average is not None:
+            state.average.network.load_state_dict(part_of(tensors, "average/"))
+        for name, tensor in part_of(tensors, "optimizer/").items():
+            parameter, key = name.split("/")
+            entries["state"].setdefault(int(parameter), {})[key] = tensor
+        state.optimizer.load_state_dict(entries)
+        state.precision.load_state_dict(about["scaler"])
+        state.best = part_of(tensors, "best/")
+        state.journal = Journal(**about["progress"])
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise DamagedFileError(
+            f"{path} is no checkpoint of this training run: {error}; remove it to begin again."
+        ) from error
+
+
+def _named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
