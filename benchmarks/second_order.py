@@ -24,12 +24,12 @@ from torch import Tensor, nn
 
 from holdfast import data
 from holdfast.attacks import PGD, Attack, SecondOrder
-from holdfast.certify.intervals.interval import share_interval
 from holdfast.files import read_json, write_json
 from holdfast.goals import cross_entropy
 from holdfast.gradients import autograd
 from holdfast.models import loading
 from holdfast.random import Stream
+from holdfast.statistics import share_interval
 from holdfast.tensors import norm
 from holdfast.threat import L2
 from holdfast.types import Step

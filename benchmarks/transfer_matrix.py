@@ -19,7 +19,6 @@ from torch import Tensor
 from holdfast import data
 from holdfast.attacks import On
 from holdfast.attacks.adaptive import adaptive
-from holdfast.certify.intervals.interval import share_interval
 from holdfast.cli import registry
 from holdfast.cli.common import device
 from holdfast.files import read_tensors, write_tensors
@@ -27,6 +26,7 @@ from holdfast.models import loading
 from holdfast.models.loading import fingerprint
 from holdfast.progress import showing
 from holdfast.random import Stream
+from holdfast.statistics import share_interval
 from holdfast.tensors import device_of
 from holdfast.types import Model
 from holdfast.votes import take_votes

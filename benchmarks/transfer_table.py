@@ -20,11 +20,11 @@ from torch import nn
 
 from holdfast import data
 from holdfast.attacks import FGSM, IFGSM, PGD, RFGSM, Attack, On
-from holdfast.certify.intervals.interval import share_interval
 from holdfast.data import Data
 from holdfast.evaluation import EvaluationConfig, evaluate_data
 from holdfast.goals import margin
 from holdfast.models import loading
+from holdfast.statistics import share_interval
 from holdfast.threat import Linf
 
 

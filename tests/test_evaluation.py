@@ -17,7 +17,6 @@ from holdfast import metrics
 from holdfast.attacks import FGSM, PGD, Attack, DeepFool, SecondOrder, Square, Worst
 from holdfast.certify import certify
 from holdfast.certify.config import INTERVALS, CertificationConfig
-from holdfast.certify.intervals.interval import share_interval
 from holdfast.certify.run import certify_data
 from holdfast.counting import Counted
 from holdfast.data import Data
@@ -37,6 +36,7 @@ from holdfast.files import read_json
 from holdfast.goals import margin
 from holdfast.random import Stream, drawing_from
 from holdfast.results import Run, read_images, read_rows
+from holdfast.statistics import share_interval
 from holdfast.threat import L2, Linf
 from tests.toys import Wrapped, images, random_linear, small_network, two_class
 

@@ -18,8 +18,9 @@ from holdfast.certify import (
     cohen_radius,
     renyi_radius,
 )
-from holdfast.certify.intervals.interval import least_draws, share_interval
+from holdfast.certify.intervals.interval import least_draws
 from holdfast.errors import InputError
+from holdfast.statistics import share_interval
 
 INTERVALS = [ClopperPearson, TwoSample, Hoeffding, SisonGlaz]
 every_interval = pytest.mark.parametrize("interval", INTERVALS)

@@ -9,8 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from holdfast.certify.bounds.bound import Array
-from holdfast.certify.intervals.interval import share_interval
+from holdfast.statistics import Array, share_interval
 
 CELL = ["attack", "norm", "eps"]
 

@@ -13,8 +13,8 @@ import pandas as pd
 from jaxtyping import Float
 from torch import Tensor
 
-from holdfast.certify.bounds.bound import Array
 from holdfast.errors import InputError
+from holdfast.statistics import Array
 from holdfast.tensors import norm
 
 #: Shares of ε_ref at which DD table 1 gives accuracies.

@@ -3,8 +3,11 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from holdfast.certify.intervals.interval import ClopperPearson, Hoeffding, Interval, TwoSample
+from holdfast.certify.intervals.clopper_pearson import ClopperPearson
+from holdfast.certify.intervals.hoeffding import Hoeffding
+from holdfast.certify.intervals.interval import Interval
 from holdfast.certify.intervals.sison_glaz import SisonGlaz
+from holdfast.certify.intervals.two_sample import TwoSample
 from holdfast.certify.sequential import AtLeast, Question, Sequential, Within
 from holdfast.certify.smoothing import named_bound, named_noise
 from holdfast.defenses import Noise

@@ -3,14 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from holdfast.certify.bounds.bound import Array
 from holdfast.random import Stream
+from holdfast.statistics import Array, Counts
 from holdfast.types import Images, Model
 from holdfast.votes import take_votes
-
-Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from holdfast.certify.bounds.bound import Array
+from holdfast.statistics import Array
 
 _GOLDEN = (np.sqrt(5) - 1) / 2
 

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp, xlog1py, xlogy
 from scipy.stats import norm
 
-from holdfast.certify.bounds.bound import Array, Bound, proven
-from holdfast.certify.intervals.interval import Limits, check_confidence, lower_limit, upper_limit
-from holdfast.certify.sampling import Counts, Sampling, choose
+from holdfast.certify.bounds.bound import Bound, proven
+from holdfast.certify.intervals.interval import Limits
+from holdfast.certify.sampling import Sampling, choose
 from holdfast.errors import InputError
 from holdfast.random import Stream
+from holdfast.statistics import Array, Counts, check_confidence, lower_limit, upper_limit
 from holdfast.types import Images, Model
 from holdfast.votes import take_votes
 

@@ -10,18 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.certify.after_noise import warn_of_what_follows_the_noise
-from holdfast.certify.bounds.bound import Array, Bound, proven
+from holdfast.certify.bounds.bound import Bound, proven
 from holdfast.certify.bounds.cohen import cohen_radius
 from holdfast.certify.bounds.laplace import laplace_radius
 from holdfast.certify.bounds.pixeldp import pixeldp_radius
 from holdfast.certify.bounds.renyi import renyi_radius
-from holdfast.certify.intervals.interval import ClopperPearson, Interval, least_draws
-from holdfast.certify.sampling import Counts, Sampling, sample
+from holdfast.certify.intervals.clopper_pearson import ClopperPearson
+from holdfast.certify.intervals.interval import Interval, least_draws
+from holdfast.certify.sampling import Sampling, sample
 from holdfast.certify.sequential import Question, Sequential, answered, sample_until
 from holdfast.checks import Checked, check_images, warn_if_training
 from holdfast.defenses import NOISES, GaussianNoise, LaplaceNoise, Noise
 from holdfast.errors import InputError, unknown
 from holdfast.random import Stream
+from holdfast.statistics import Array, Counts
 from holdfast.tensors import eval_mode
 from holdfast.types import Images, Model
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from holdfast import metrics
-from holdfast.certify.bounds.bound import Array
 from holdfast.report.subjects import CertifiedRun, Classifier, Subject
+from holdfast.statistics import Array
 
 #: At most so many sizes stand side by side in the summary.
 _COLUMNS = 5

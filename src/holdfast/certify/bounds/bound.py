@@ -6,12 +6,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from holdfast.errors import InputError
-
-Array: TypeAlias = NDArray[np.float64]
+from holdfast.statistics import Array
 
 #: Covers what float64 loses in a bound, many times over.
 _ROUNDING = 1e-9

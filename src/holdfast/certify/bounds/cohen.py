@@ -3,7 +3,8 @@
 import numpy as np
 from scipy.special import ndtri
 
-from holdfast.certify.bounds.bound import Array, bound
+from holdfast.certify.bounds.bound import bound
+from holdfast.statistics import Array
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(5)
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from holdfast.certify.bounds.bound import Array, bound, log_ratio
+from holdfast.certify.bounds.bound import bound, log_ratio
+from holdfast.statistics import Array
 
 
 @bound

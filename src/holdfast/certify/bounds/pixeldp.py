@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from holdfast.certify.bounds.bound import Array, bound, log_ratio
+from holdfast.certify.bounds.bound import bound, log_ratio
 from holdfast.certify.search import supremum
+from holdfast.statistics import Array
 
 #: Grid of ε as a share of the largest that is possible.
 _GRID = np.linspace(0, 1, 101)[1:]

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from holdfast.certify.bounds.bound import Array, bound, log_ratio
+from holdfast.certify.bounds.bound import bound, log_ratio
 from holdfast.certify.search import supremum
+from holdfast.statistics import Array
 
 #: Grid of log(α - 1); the optimum lies inside for every p₁ > p₂ > 0 that float64 can tell apart.
 _GRID = np.linspace(-30, 14, 177)

@@ -7,9 +7,10 @@ from typing import ClassVar
 import numpy as np
 from scipy.stats import poisson
 
-from holdfast.certify.intervals.interval import Limits, check_confidence
+from holdfast.certify.intervals.interval import Limits
 from holdfast.certify.sampling import Sampling
 from holdfast.certify.search import smallest
+from holdfast.statistics import check_confidence
 
 # Of K, n and confidence alone, and an image repeats another's counts more often than not.
 _REMEMBERED = 100_000

@@ -1,0 +1,47 @@
+"""Hoeffding's limits of the mean scores, as PixelDP uses them."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from holdfast.certify.intervals.interval import Limits, two_leading
+from holdfast.certify.sampling import Sampling
+from holdfast.errors import InputError
+from holdfast.statistics import check_confidence
+
+
+@dataclass(frozen=True)
+class Hoeffding:
+    """Limits of the mean scores instead of the votes, as PixelDP uses them.
+
+        mean score ± sqrt(log((K + 2) / (1 - confidence)) / 2n),
+
+    where K + 2 limits must hold: the lower ones of all K classes, of which any may lead, and the
+    upper ones of the two that are truly the most probable. What is certified is the classifier
+    that answers the class of the largest mean softmax, which need not be the vote.
+
+    Attributes:
+        confidence: joint confidence, in (0, 1).
+
+    Reference:
+        Hoeffding 1963, theorem 1; Lecuyer et al. 2019, section 3.4, "Certified prediction".
+    """
+
+    confidence: float
+    chooses: ClassVar[bool] = False
+    guaranteed: ClassVar[bool] = True
+    of_votes: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_confidence(self.confidence)
+
+    def __call__(self, sampling: Sampling) -> Limits:
+        """The limits for every image."""
+        if sampling.scores is None:
+            raise InputError("Hoeffding limits need mean scores, and the sampling has none.")
+        error = (1 - self.confidence) / (sampling.classes + 2)
+        width = np.sqrt(np.log(1 / error) / (2 * sampling.n))
+        top, means = two_leading(sampling.scores)
+        p1 = np.maximum(means[:, 0] - width, 0)
+        return Limits(top, p1, np.minimum(means[:, 1] + width, 1 - p1))

@@ -1,0 +1,44 @@
+"""Cohen et al.'s two samplings: one chooses the class, the other bounds its probability."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from holdfast.certify.intervals.interval import Limits
+from holdfast.certify.sampling import Sampling
+from holdfast.errors import InputError
+from holdfast.statistics import check_confidence, lower_limit
+
+
+@dataclass(frozen=True)
+class TwoSample:
+    """Cohen et al.'s scheme: n0 draws choose the class, n others bound its probability.
+
+    Since the class is fixed before the n draws, one Clopper-Pearson limit at the whole error is
+    enough, and p2 = 1 - p1. With n votes p1 is at most (1 - confidence)^(1/n).
+
+    Attributes:
+        confidence: joint confidence, in (0, 1).
+
+    Reference:
+        Cohen et al., "Certified adversarial robustness via randomized smoothing", 2019, section
+        3.2.2, function Certify.
+    """
+
+    confidence: float
+    chooses: ClassVar[bool] = True
+    guaranteed: ClassVar[bool] = True
+    of_votes: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_confidence(self.confidence)
+
+    def __call__(self, sampling: Sampling) -> Limits:
+        """The limits for every image."""
+        if sampling.choice is None:
+            raise InputError("two-sample limits need draws that choose the class: give n0.")
+        top = sampling.choice.argmax(axis=1)
+        votes = np.take_along_axis(sampling.counts, top[:, None], axis=1)[:, 0]
+        p1 = lower_limit(votes, sampling.n, 1 - self.confidence)
+        return Limits(top, p1, 1 - p1)

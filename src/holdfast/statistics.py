@@ -1,0 +1,41 @@
+"""What counts prove about a share: Clopper-Pearson limits, for votes and for test images alike."""
+
+import math
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import beta
+
+from holdfast.errors import InputError
+
+Array: TypeAlias = NDArray[np.float64]
+Counts: TypeAlias = NDArray[np.int64]
+
+
+def lower_limit(successes: Counts, trials: Counts, error: float) -> Array:
+    """The share that lies below the true one with probability at least 1 - error."""
+    limit = beta.ppf(error, np.maximum(successes, 1), trials - successes + 1)
+    return np.where(successes > 0, limit, 0.0)
+
+
+def upper_limit(successes: Counts, trials: Counts, error: float | Array) -> Array:
+    """The share that lies above the true one with probability at least 1 - error."""
+    limit = beta.isf(error, successes + 1, np.maximum(trials - successes, 1))
+    return np.where(successes < trials, limit, 1.0)
+
+
+def share_interval(
+    successes: Counts | int, trials: Counts | int, confidence: float = 0.95
+) -> tuple[Array, Array]:
+    """Two-sided Clopper-Pearson intervals of shares, such as an accuracy over test images."""
+    check_confidence(confidence)
+    counts, of = np.asarray(successes), np.asarray(trials)
+    error = (1 - confidence) / 2
+    return lower_limit(counts, of, error), upper_limit(counts, of, error)
+
+
+def check_confidence(confidence: float) -> None:
+    """Raise `InputError` unless ``confidence`` lies strictly between 0 and 1."""
+    if not (math.isfinite(confidence) and 0 < confidence < 1):
+        raise InputError(f"confidence is {confidence}, but must lie between 0 and 1, such as 0.95.")
