@@ -6,6 +6,7 @@ whose norm its Fourier transform tells exactly.
 """
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -83,8 +84,9 @@ def _by_frequency(layer: nn.Conv2d, weight: Tensor, shape: tuple[int, ...]) -> T
 def first_layer(network: nn.Module, shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module, float]:
     """Part a network behind its first convolution or linear layer, and bound what comes before.
 
-    Before that layer there may be layers whose constant is known: `Normalize`, flattening, padding
-    with zeros, which is as the convolution's own, and dropout, which does nothing at inference.
+    Before that layer there may be layers whose constant is known: flattening, padding with zeros,
+    which is as the convolution's own, dropout, which does nothing at inference, and any that
+    declares its own as ``lipschitz``, such as `holdfast.models.Normalize`.
 
     Args:
         network: an `nn.Sequential`, also of others, so that nothing goes around its first layer.
@@ -97,17 +99,14 @@ def first_layer(network: nn.Module, shape: tuple[int, ...]) -> tuple[nn.Module, 
         ModelError: if the network is of another kind, or a layer up to there does not compute what
             its weights say: a class of its own may transform them, and so may a hook.
     """
-    from holdfast.models.normalize import Normalize  # which itself knows nothing of defences
-
-    known = (nn.Conv2d, nn.Linear, Normalize, *_HARMLESS)
     layers, bound = _flat(network), 1.0
     for place, layer in enumerate(layers):
         if isinstance(layer, nn.Conv2d | nn.Linear):
-            _check_plain(layers[: place + 1], known)
+            _check_plain(layers[: place + 1])
             bound *= lipschitz_bound(layer, shape)
             return nn.Sequential(*layers[: place + 1]), nn.Sequential(*layers[place + 1 :]), bound
-        if isinstance(layer, Normalize):
-            bound *= float((1 / layer.std.double()).abs().max()) * (1 + _ROUNDING)
+        if _declaring(layer) is not None:
+            bound *= cast(float, layer.lipschitz) * (1 + _ROUNDING)
         elif not isinstance(layer, _HARMLESS):
             break
     raise ModelError(
@@ -118,10 +117,16 @@ def first_layer(network: nn.Module, shape: tuple[int, ...]) -> tuple[nn.Module, 
     )
 
 
-def _check_plain(layers: list[nn.Module], classes: tuple[type[nn.Module], ...]) -> None:
+def _declaring(layer: nn.Module) -> type | None:
+    """The class of a layer that declares a constant ``lipschitz``; None if there is none."""
+    return next((kind for kind in type(layer).__mro__ if "lipschitz" in vars(kind)), None)
+
+
+def _check_plain(layers: list[nn.Module]) -> None:
     """Raise `ModelError` unless each layer does what the class of that name does, and no more."""
     for layer in layers:
-        known = next(known for known in classes if isinstance(layer, known))
+        plain = (kind for kind in (nn.Conv2d, nn.Linear, *_HARMLESS) if isinstance(layer, kind))
+        known = _declaring(layer) or next(plain)
         own = [
             name
             for name in ("forward", "_conv_forward")

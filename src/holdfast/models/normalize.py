@@ -35,3 +35,8 @@ class Normalize(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise images (N, C, H, W) in [0, 1]."""
         return (x - self.mean) / self.std
+
+    @property
+    def lipschitz(self) -> float:
+        """The largest 1 / std, in ℓ2; for noise behind the first layer."""
+        return float((1 / self.std.double()).max())
