@@ -1,57 +1,87 @@
 """Attacks: callables (model, x, y) -> x_adv whose repr records every parameter."""
 
-from holdfast.attacks.adaptive import BPDA as BPDA
-from holdfast.attacks.adaptive import adapted as adapted
-from holdfast.attacks.adaptive import adaptive as adaptive
-from holdfast.attacks.adaptive import regularize as regularize
-from holdfast.attacks.adaptive import variants_of as variants_of
-from holdfast.attacks.apgd import APGD as APGD
-from holdfast.attacks.apgd import APGDT as APGDT
-from holdfast.attacks.apgd import AdaptiveAscent as AdaptiveAscent
-from holdfast.attacks.boundary import Boundary as Boundary
-from holdfast.attacks.carlini_wagner import CarliniWagner as CarliniWagner
-from holdfast.attacks.ddn import DDN as DDN
-from holdfast.attacks.deepfool import DeepFool as DeepFool
-from holdfast.attacks.deepfool import deepfool_perturbation as deepfool_perturbation
-from holdfast.attacks.ead import EAD as EAD
-from holdfast.attacks.ead import least_elastic_net as least_elastic_net
-from holdfast.attacks.ead import least_l1 as least_l1
-from holdfast.attacks.engine.ascent import Ascent as Ascent
-from holdfast.attacks.engine.attack import Attack as Attack
-from holdfast.attacks.engine.boundary_search import Among as Among
-from holdfast.attacks.engine.boundary_search import uniform_noise as uniform_noise
-from holdfast.attacks.engine.climb import Climb as Climb
-from holdfast.attacks.engine.closest import Closest as Closest
-from holdfast.attacks.engine.compose import Broken as Broken
-from holdfast.attacks.engine.compose import OnMeanScore as OnMeanScore
-from holdfast.attacks.engine.compose import Then as Then
-from holdfast.attacks.engine.compose import Worst as Worst
-from holdfast.attacks.engine.compose import against_randomness as against_randomness
-from holdfast.attacks.engine.directions import Momentum as Momentum
-from holdfast.attacks.engine.directions import steepest as steepest
-from holdfast.attacks.engine.repeat import EachTarget as EachTarget
-from holdfast.attacks.engine.repeat import Restarts as Restarts
-from holdfast.attacks.engine.starts import RandomStep as RandomStep
-from holdfast.attacks.engine.starts import at_image as at_image
-from holdfast.attacks.engine.starts import in_ball as in_ball
-from holdfast.attacks.engine.transfer import On as On
-from holdfast.attacks.fab import FAB as FAB
-from holdfast.attacks.fmn import FMN as FMN
-from holdfast.attacks.hopskipjump import HopSkipJump as HopSkipJump
-from holdfast.attacks.iterative import IFGSM as IFGSM
-from holdfast.attacks.iterative import MIM as MIM
-from holdfast.attacks.iterative import PGD as PGD
-from holdfast.attacks.iterative import IterLL as IterLL
-from holdfast.attacks.iterative import SecondOrder as SecondOrder
-from holdfast.attacks.salt_and_pepper import SaltAndPepper as SaltAndPepper
-from holdfast.attacks.single_step import FGSM as FGSM
-from holdfast.attacks.single_step import RFGSM as RFGSM
-from holdfast.attacks.single_step import RStepLL as RStepLL
-from holdfast.attacks.single_step import StepLL as StepLL
-from holdfast.attacks.spatial import Spatial as Spatial
-from holdfast.attacks.spatial import SpatialIFGSM as SpatialIFGSM
-from holdfast.attacks.square import Square as Square
-from holdfast.attacks.square import SquareSearch as SquareSearch
-from holdfast.attacks.suite import WorstCase as WorstCase
-from holdfast.attacks.suite import worst_case as worst_case
-from holdfast.attacks.trace import Trace as Trace
+from holdfast.attacks.adaptive import BPDA, adapted, adaptive, regularize, variants_of
+from holdfast.attacks.apgd import APGD, APGDT, AdaptiveAscent
+from holdfast.attacks.boundary import Boundary
+from holdfast.attacks.carlini_wagner import CarliniWagner
+from holdfast.attacks.ddn import DDN
+from holdfast.attacks.deepfool import DeepFool, deepfool_perturbation
+from holdfast.attacks.ead import EAD, least_elastic_net, least_l1
+from holdfast.attacks.engine.ascent import Ascent
+from holdfast.attacks.engine.attack import Attack
+from holdfast.attacks.engine.boundary_search import Among, uniform_noise
+from holdfast.attacks.engine.climb import Climb
+from holdfast.attacks.engine.closest import Closest
+from holdfast.attacks.engine.compose import Broken, OnMeanScore, Then, Worst, against_randomness
+from holdfast.attacks.engine.directions import Momentum, steepest
+from holdfast.attacks.engine.repeat import EachTarget, Restarts
+from holdfast.attacks.engine.starts import RandomStep, at_image, in_ball
+from holdfast.attacks.engine.transfer import On
+from holdfast.attacks.fab import FAB
+from holdfast.attacks.fmn import FMN
+from holdfast.attacks.hopskipjump import HopSkipJump
+from holdfast.attacks.iterative import IFGSM, MIM, PGD, IterLL, SecondOrder
+from holdfast.attacks.salt_and_pepper import SaltAndPepper
+from holdfast.attacks.single_step import FGSM, RFGSM, RStepLL, StepLL
+from holdfast.attacks.spatial import Spatial, SpatialIFGSM
+from holdfast.attacks.square import Square, SquareSearch
+from holdfast.attacks.suite import WorstCase, worst_case
+from holdfast.attacks.trace import Trace
+
+__all__ = [
+    "APGD",
+    "APGDT",
+    "BPDA",
+    "DDN",
+    "EAD",
+    "FAB",
+    "FGSM",
+    "FMN",
+    "IFGSM",
+    "MIM",
+    "PGD",
+    "RFGSM",
+    "AdaptiveAscent",
+    "Among",
+    "Ascent",
+    "Attack",
+    "Boundary",
+    "Broken",
+    "CarliniWagner",
+    "Climb",
+    "Closest",
+    "DeepFool",
+    "EachTarget",
+    "HopSkipJump",
+    "IterLL",
+    "Momentum",
+    "On",
+    "OnMeanScore",
+    "RStepLL",
+    "RandomStep",
+    "Restarts",
+    "SaltAndPepper",
+    "SecondOrder",
+    "Spatial",
+    "SpatialIFGSM",
+    "Square",
+    "SquareSearch",
+    "StepLL",
+    "Then",
+    "Trace",
+    "Worst",
+    "WorstCase",
+    "adapted",
+    "adaptive",
+    "against_randomness",
+    "at_image",
+    "deepfool_perturbation",
+    "in_ball",
+    "least_elastic_net",
+    "least_l1",
+    "regularize",
+    "steepest",
+    "uniform_noise",
+    "variants_of",
+    "worst_case",
+]

@@ -1,50 +1,86 @@
 """Training: one trainer, and objectives that it knows nothing about."""
 
-from holdfast.processes import Processes as Processes
-from holdfast.training.augmented import Augmented as Augmented
-from holdfast.training.frozen import Frozen as Frozen
-from holdfast.training.gradient_cache import FromCache as FromCache
-from holdfast.training.gradient_cache import GradientCache as GradientCache
-from holdfast.training.hooks import Hook as Hook
-from holdfast.training.objectives import TRADES as TRADES
-from holdfast.training.objectives import Adversarial as Adversarial
-from holdfast.training.objectives import AdvTrainII as AdvTrainII
-from holdfast.training.objectives import DeepDefense as DeepDefense
-from holdfast.training.objectives import Denoising as Denoising
-from holdfast.training.objectives import Distillation as Distillation
-from holdfast.training.objectives import EnsembleAdversarial as EnsembleAdversarial
-from holdfast.training.objectives import LogitPairing as LogitPairing
-from holdfast.training.objectives import NoiseAugmentation as NoiseAugmentation
-from holdfast.training.objectives import Stability as Stability
-from holdfast.training.objectives import Standard as Standard
-from holdfast.training.objectives import SupervisedDenoising as SupervisedDenoising
-from holdfast.training.objectives import Total as Total
-from holdfast.training.objectives import against_prediction as against_prediction
-from holdfast.training.optimizers import SGD as SGD
-from holdfast.training.optimizers import Adam as Adam
-from holdfast.training.optimizers import AdamW as AdamW
-from holdfast.training.optimizers import RMSProp as RMSProp
-from holdfast.training.parseval import Parseval as Parseval
-from holdfast.training.parseval import tightness as tightness
-from holdfast.training.precomputed import Stored as Stored
-from holdfast.training.precomputed import adversarial_training_1 as adversarial_training_1
-from holdfast.training.precomputed import stored as stored
-from holdfast.training.randomized import AtRandomSize as AtRandomSize
-from holdfast.training.randomized import OneAtRandom as OneAtRandom
-from holdfast.training.rates import Constant as Constant
-from holdfast.training.rates import Cosine as Cosine
-from holdfast.training.rates import MultiStep as MultiStep
-from holdfast.training.rates import OneCycle as OneCycle
-from holdfast.training.rates import StepDecay as StepDecay
-from holdfast.training.rates import WarmUp as WarmUp
-from holdfast.training.run import train_data as train_data
-from holdfast.training.schedule import Schedule as Schedule
-from holdfast.training.selection import Selection as Selection
-from holdfast.training.start import start_from as start_from
-from holdfast.training.surrogate import Surrogate as Surrogate
-from holdfast.training.surrogate import distill as distill
-from holdfast.training.surrogate import substitute as substitute
-from holdfast.training.trainer import TrainingError as TrainingError
-from holdfast.training.trainer import fit as fit
-from holdfast.training.validation import Validation as Validation
-from holdfast.training.validation import hold_out as hold_out
+from holdfast.processes import Processes
+from holdfast.training.augmented import Augmented
+from holdfast.training.frozen import Frozen
+from holdfast.training.gradient_cache import FromCache, GradientCache
+from holdfast.training.hooks import Hook
+from holdfast.training.objectives import (
+    TRADES,
+    Adversarial,
+    AdvTrainII,
+    DeepDefense,
+    Denoising,
+    Distillation,
+    EnsembleAdversarial,
+    LogitPairing,
+    NoiseAugmentation,
+    Stability,
+    Standard,
+    SupervisedDenoising,
+    Total,
+    against_prediction,
+)
+from holdfast.training.optimizers import SGD, Adam, AdamW, RMSProp
+from holdfast.training.parseval import Parseval, tightness
+from holdfast.training.precomputed import Stored, adversarial_training_1, stored
+from holdfast.training.randomized import AtRandomSize, OneAtRandom
+from holdfast.training.rates import Constant, Cosine, MultiStep, OneCycle, StepDecay, WarmUp
+from holdfast.training.run import train_data
+from holdfast.training.schedule import Schedule
+from holdfast.training.selection import Selection
+from holdfast.training.start import start_from
+from holdfast.training.surrogate import Surrogate, distill, substitute
+from holdfast.training.trainer import TrainingError, fit
+from holdfast.training.validation import Validation, hold_out
+
+__all__ = [
+    "SGD",
+    "TRADES",
+    "Adam",
+    "AdamW",
+    "AdvTrainII",
+    "Adversarial",
+    "AtRandomSize",
+    "Augmented",
+    "Constant",
+    "Cosine",
+    "DeepDefense",
+    "Denoising",
+    "Distillation",
+    "EnsembleAdversarial",
+    "FromCache",
+    "Frozen",
+    "GradientCache",
+    "Hook",
+    "LogitPairing",
+    "MultiStep",
+    "NoiseAugmentation",
+    "OneAtRandom",
+    "OneCycle",
+    "Parseval",
+    "Processes",
+    "RMSProp",
+    "Schedule",
+    "Selection",
+    "Stability",
+    "Standard",
+    "StepDecay",
+    "Stored",
+    "SupervisedDenoising",
+    "Surrogate",
+    "Total",
+    "TrainingError",
+    "Validation",
+    "WarmUp",
+    "adversarial_training_1",
+    "against_prediction",
+    "distill",
+    "fit",
+    "hold_out",
+    "start_from",
+    "stored",
+    "substitute",
+    "tightness",
+    "train_data",
+]
