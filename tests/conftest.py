@@ -1,5 +1,8 @@
 """Shapes in type hints are checked by beartype while the tests run."""
 
+import importlib
+import pkgutil
+
 import jaxtyping
 import pytest
 import torch
@@ -9,7 +12,11 @@ from jaxtyping import install_import_hook
 import tests.shapes  # noqa: F401  the hook finds it by name
 
 with install_import_hook("holdfast", "tests.shapes.checked"):
-    import holdfast  # noqa: F401
+    import holdfast
+
+    for module in pkgutil.walk_packages(holdfast.__path__, "holdfast."):
+        if not module.name.startswith(("holdfast.__main__", "holdfast.cli")):
+            importlib.import_module(module.name)
 
 settings.register_profile("holdfast", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("holdfast")

@@ -153,14 +153,14 @@ def test_the_perturbation_of_a_linear_model_is_the_closed_form_and_so_is_its_der
         model,
         x,
         y,
-        p=2.0,
+        threat=L2(math.inf),
         rng=streams(4),
         steps=3,
         overshoot=0.0,
         box=False,
         to_label=True,
         create_graph=True,
-    )
+    ).delta
     w = model.weight[1] - model.weight[0]
     b = model.bias[1] - model.bias[0]
     expected = -((x @ w + b) / (w @ w))[:, None] * w
@@ -171,10 +171,10 @@ def test_the_perturbation_of_a_linear_model_is_the_closed_form_and_so_is_its_der
         assert torch.allclose(mine, closed, atol=1e-6)
 
 
-@pytest.mark.parametrize("p", [2.0, math.inf])
+@pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("steps", [1, 2, 3])
 @pytest.mark.parametrize(("box", "overshoot"), [(False, 0.0), (True, 0.02)])
-def test_the_derivative_in_the_weights_agrees_with_finite_differences(p, steps, box, overshoot):
+def test_the_derivative_in_the_weights_agrees_with_finite_differences(norm, steps, box, overshoot):
     model = smooth()
     x = 0.1 + 0.8 * torch.rand(6, 6, generator=torch.Generator().manual_seed(3)).double()
     right = model(x).argmax(dim=1)
@@ -185,15 +185,15 @@ def test_the_derivative_in_the_weights_agrees_with_finite_differences(p, steps, 
             model,
             x,
             y,
-            p=p,
+            threat=THREATS[norm],
             rng=streams(6),
             steps=steps,
             overshoot=overshoot,
             box=box,
             to_label=True,
             create_graph=True,
-        )
-        return delta.flatten(1).norm(p, dim=1).sum()
+        ).delta
+        return delta.flatten(1).norm(THREATS[norm].p, dim=1).sum()
 
     parameters = list(model.parameters())
     grads = torch.autograd.grad(total(), parameters)
@@ -213,22 +213,26 @@ def test_the_derivative_in_the_weights_agrees_with_finite_differences(p, steps, 
 def test_misclassified_images_go_to_their_label_only_when_told():
     model, (x, y) = digits_network(), digits(60)
     wrong = (y + 3) % 10
-    kept = deepfool_perturbation(model, x, wrong, p=2.0, rng=streams(60))
+    kept = deepfool_perturbation(model, x, wrong, threat=L2(math.inf), rng=streams(60)).delta
     assert (kept[model(x).argmax(dim=1) != wrong] == 0).all()
-    delta = deepfool_perturbation(model, x, wrong, p=2.0, rng=streams(60), to_label=True)
+    delta = deepfool_perturbation(
+        model, x, wrong, threat=L2(math.inf), rng=streams(60), to_label=True
+    ).delta
     assert (model(x + delta).argmax(dim=1) == wrong).float().mean() > 0.9
-    both = deepfool_perturbation(model, x, y, p=2.0, rng=streams(60), to_label=True)
+    both = deepfool_perturbation(
+        model, x, y, threat=L2(math.inf), rng=streams(60), to_label=True
+    ).delta
     right = model(x).argmax(dim=1) == y
     assert (model(x + both).argmax(dim=1)[right] != y[right]).all()
 
 
-@pytest.mark.parametrize("p", [2.0, math.inf])
-def test_no_derivative_is_nan_where_gradients_vanish(p):
+@each_norm
+def test_no_derivative_is_nan_where_gradients_vanish(norm):
     model, x = Saturated(random_linear(3, 36), 0.0), images(4)
     y = torch.tensor([0, 1, 2, 0])
     delta = deepfool_perturbation(
-        model, x, y, p=p, rng=streams(4), to_label=True, create_graph=True
-    )
+        model, x, y, threat=THREATS[norm], rng=streams(4), to_label=True, create_graph=True
+    ).delta
     assert (delta == 0).all()
     grads = torch.autograd.grad(delta.square().sum(), model.model.weight, allow_unused=True)
     assert grads[0] is None or grads[0].isfinite().all()

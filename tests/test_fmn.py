@@ -11,7 +11,6 @@ from holdfast.attacks import FMN, against_randomness
 from holdfast.counting import Counted
 from holdfast.errors import InputError
 from holdfast.gradients import Average
-from holdfast.threat import project_each
 from tests.cases import THREATS
 from tests.digits import trained
 from tests.toys import Plateau, images
@@ -117,7 +116,7 @@ def test_every_image_is_projected_into_its_own_ball(norm):
     x0 = images(5, margin=0.1).double()
     x = x0 + torch.randn(5, 1, 6, 6, generator=torch.Generator().manual_seed(1)).double()
     radius = torch.tensor([0.0, 0.05, 0.4, 2.0, math.inf], dtype=torch.float64)
-    together = project_each(x, x0, threat.p, radius)
+    together = threat(1.0).project_each(x, x0, radius)
     for i, eps in enumerate(radius.tolist()):
         alone = threat(eps).project(x[i : i + 1], x0[i : i + 1])
         assert torch.allclose(together[i : i + 1], alone, atol=1e-12)

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from scipy import optimize
 
 from holdfast.attacks.engine.hyperplane import (
-    DUAL,
     Plane,
     across,
     nearest_plane,
@@ -18,6 +17,7 @@ from holdfast.attacks.engine.hyperplane import (
 )
 from holdfast.counting import Counted
 from holdfast.random import Stream, drawing_from
+from holdfast.threat import dual
 from tests.toys import Saturated, images, random_linear, small_network
 
 NORMS = [math.inf, 2.0, 1.0]
@@ -105,7 +105,7 @@ def test_away_from_the_sides_the_step_has_the_length_of_the_formula(p):
     )
     value = torch.tensor([0.1, -0.1, 0.02, 0.0, -0.03, 0.05])
     delta = shortest_to_plane(x, Plane(value, w), p).flatten(1)
-    expected = value.abs() / w.flatten(1).norm(DUAL[p], dim=1)
+    expected = value.abs() / w.flatten(1).norm(dual(p), dim=1)
     assert torch.allclose(delta.norm(p, dim=1).float(), expected, atol=1e-7)
 
 
@@ -134,7 +134,7 @@ def test_the_nearest_plane_of_a_linear_model(p):
     for i in range(7):
         options = [k for k in range(5) if k != y[i]]
         far = [
-            float((logits[i, k] - logits[i, y[i]]).abs() / (weight[k] - weight[y[i]]).norm(DUAL[p]))
+            float((logits[i, k] - logits[i, y[i]]).abs() / (weight[k] - weight[y[i]]).norm(dual(p)))
             for k in options
         ]
         k = options[int(np.argmin(far))]

@@ -9,8 +9,9 @@ exceeds ``eps``, in float16 as in float64.
 """
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -18,11 +19,62 @@ from torch import Tensor
 from holdfast.errors import InputError
 from holdfast.random import Stream
 from holdfast.tensors import expand, norm, unit
-from holdfast.types import Images, PerExample, Threat
+from holdfast.types import Images, PerExample
 
 
 @dataclass(frozen=True)
-class Linf:
+class _Ball(ABC):
+    """What the balls of all norms share."""
+
+    eps: float
+    name: ClassVar[str]
+    p: ClassVar[float]
+
+    def __post_init__(self) -> None:
+        if not self.eps >= 0:  # also false for NaN
+            raise InputError(
+                f"eps is {self.eps}, but the size of a ball is a number of at least 0."
+            )
+
+    @property
+    def unlimited(self) -> Self:
+        """The same norm without a limit: a point just beyond it may lead to one within."""
+        return replace(self, eps=math.inf)
+
+    def diameter(self, x0: Images) -> float:
+        """Of the box [0, 1]^d that images like ``x0`` lie in: d^(1/p), 1 in ℓ∞."""
+        return math.prod(x0.shape[1:]) ** (1 / self.p)
+
+    def reach(self, x0: Images) -> float:
+        """How far a point of the ball can lie from the centre: ``eps``, or the box's diameter."""
+        return min(self.eps, self.diameter(x0))
+
+    @abstractmethod
+    def project(self, x: Images, x0: Images) -> Images:
+        """Bring ``x`` into the ball around ``x0`` and into the box."""
+
+    @abstractmethod
+    def project_each(self, x: Images, x0: Images, radius: PerExample) -> Images:
+        """As `project`, but every image into its own ball, of size ``radius`` (N,).
+
+        ``eps`` plays no part, and rounding may overstep the ball.
+        """
+
+    @abstractmethod
+    def steepest(self, grad: Images) -> Images:
+        """The direction of norm 1 along which ``grad`` rises fastest; 0 where ``grad`` is 0."""
+
+    @abstractmethod
+    def sample(self, x0: Images, rng: Stream) -> Images:
+        """A random point of the ball, cut by the box."""
+
+    def distance(self, x: Images, x0: Images) -> PerExample:
+        """‖x - x0‖_p, in float64."""
+        return norm(_difference(x, x0), self.p)
+
+
+@dataclass(frozen=True)
+class Linf(_Ball):
     """All images within ``eps`` of x in every pixel: max_i |x'_i - x_i| <= eps.
 
     Attributes:
@@ -34,13 +86,15 @@ class Linf:
     name: ClassVar[str] = "linf"
     p: ClassVar[float] = math.inf
 
-    def __post_init__(self) -> None:
-        _check_eps(self.eps)
-
     def project(self, x: Images, x0: Images) -> Images:
         """Clip every pixel to within ``eps`` of ``x0`` and to [0, 1]."""
         radius = max(0.0, self.eps - _slack(x0))  # infinite: the box alone cuts
         return torch.clamp(x, x0 - radius, x0 + radius).clamp_(0, 1)
+
+    def project_each(self, x: Images, x0: Images, radius: PerExample) -> Images:
+        """Clip every pixel to within its image's ``radius`` and to [0, 1]."""
+        size = expand(radius, x).to(x)
+        return torch.clamp(x, (x0 - size).clamp(min=0), (x0 + size).clamp(max=1))
 
     def steepest(self, grad: Images) -> Images:
         """sign(grad): among steps of ℓ∞ norm 1, the one that raises the linearised score most."""
@@ -49,15 +103,11 @@ class Linf:
     def sample(self, x0: Images, rng: Stream) -> Images:
         """A uniform draw from the cube, cut by the box."""
         noise = 2 * rng.uniform(x0.shape[1:], x0.dtype) - 1
-        return self.project(x0 + within_box(self, x0) * noise, x0)
-
-    def distance(self, x: Images, x0: Images) -> PerExample:
-        """max_i |x_i - x0_i|, in float64."""
-        return norm(_difference(x, x0), self.p)
+        return self.project(x0 + self.reach(x0) * noise, x0)
 
 
 @dataclass(frozen=True)
-class L2:
+class L2(_Ball):
     """All images within Euclidean distance ``eps``, over all of C·H·W, of x.
 
     Attributes:
@@ -68,21 +118,24 @@ class L2:
     name: ClassVar[str] = "l2"
     p: ClassVar[float] = 2.0
 
-    def __post_init__(self) -> None:
-        _check_eps(self.eps)
-
     def project(self, x: Images, x0: Images) -> Images:
         """Scale the perturbation into the ball, then clip to [0, 1].
 
         Clipping towards a box that holds ``x0`` never lengthens a perturbation.
         """
         delta = _at_least_float32(x) - x0
-        eps = within_box(self, x0)
+        eps = self.reach(x0)
         rounding = _slack(x0) * (math.sqrt(math.prod(x0.shape[1:])) + 4 * eps)
         radius = math.inf if math.isinf(self.eps) else max(0.0, eps - rounding)
         length = norm(delta, 2)
         factor = (radius / length).nan_to_num_(1.0).clamp_(max=1)  # NaN where both are 0
         return (x0 + expand(factor, x) * delta).clamp(0, 1).to(x.dtype)
+
+    def project_each(self, x: Images, x0: Images, radius: PerExample) -> Images:
+        """Scale every perturbation into its own ball, then clip to [0, 1]."""
+        length = norm(x - x0, 2)
+        factor = torch.where(length > radius, radius / length, 1)
+        return (x0 + expand(factor, x).to(x) * (x - x0)).clamp(0, 1)
 
     def steepest(self, grad: Images) -> Images:
         """Grad / ‖grad‖₂."""
@@ -95,15 +148,11 @@ class L2:
         """
         direction = unit(rng.fold("direction").normal(x0.shape[1:], x0.dtype), 2)
         share = rng.fold("radius").uniform((), x0.dtype) ** (1 / direction[0].numel())
-        return self.project(x0 + expand(within_box(self, x0) * share, x0) * direction, x0)
-
-    def distance(self, x: Images, x0: Images) -> PerExample:
-        """‖x - x0‖₂, in float64."""
-        return norm(_difference(x, x0), self.p)
+        return self.project(x0 + expand(self.reach(x0) * share, x0) * direction, x0)
 
 
 @dataclass(frozen=True)
-class L1:
+class L1(_Ball):
     """All images with sum_i |x'_i - x_i| <= eps.
 
     Attributes:
@@ -113,9 +162,6 @@ class L1:
     eps: float
     name: ClassVar[str] = "l1"
     p: ClassVar[float] = 1.0
-
-    def __post_init__(self) -> None:
-        _check_eps(self.eps)
 
     def project(self, x: Images, x0: Images) -> Images:
         """The nearest point, in ℓ2, of the ball cut by the box.
@@ -129,6 +175,10 @@ class L1:
         """
         radius = max(0.0, self.eps - _slack(x0) * math.prod(x0.shape[1:]))
         return _into_cross_polytope(x, x0, radius)
+
+    def project_each(self, x: Images, x0: Images, radius: PerExample) -> Images:
+        """The nearest point, in ℓ2, of every image's own ball cut by the box."""
+        return _into_cross_polytope(x, x0, radius[:, None])
 
     def steepest(self, grad: Images) -> Images:
         """All of the step on the pixel with the largest gradient."""
@@ -147,12 +197,8 @@ class L1:
         exponential = -torch.log1p(-rng.fold("radius").uniform((size + 1,)))
         share = exponential[:, :-1] / exponential.sum(dim=1, keepdim=True)
         positive = rng.fold("sign").uniform((size,)) < 0.5
-        delta = within_box(self, x0) * torch.where(positive, share, -share).view_as(x0)
+        delta = self.reach(x0) * torch.where(positive, share, -share).view_as(x0)
         return self.project(x0 + delta.to(x0.dtype), x0)
-
-    def distance(self, x: Images, x0: Images) -> PerExample:
-        """sum_i |x_i - x0_i|, in float64."""
-        return norm(_difference(x, x0), self.p)
 
 
 def finite(grad: Images) -> Images:
@@ -160,20 +206,9 @@ def finite(grad: Images) -> Images:
     return torch.nan_to_num(grad)
 
 
-def project_each(x: Images, x0: Images, p: float, radius: PerExample) -> Images:
-    """Bring every image into its own ℓp ball, of size ``radius`` (N,), and into the box.
-
-    As the threats' own projections, but for sizes that differ from example to example; p is 1, 2
-    or infinity, and rounding may overstep the ball.
-    """
-    if p == 1:
-        return _into_cross_polytope(x, x0, radius[:, None])
-    if p == 2:
-        length = norm(x - x0, 2)
-        factor = torch.where(length > radius, radius / length, 1)
-        return (x0 + expand(factor, x).to(x) * (x - x0)).clamp(0, 1)
-    size = expand(radius, x).to(x)
-    return torch.clamp(x, (x0 - size).clamp(min=0), (x0 + size).clamp(max=1))
+def dual(p: float) -> float:
+    """The q with 1/p + 1/q = 1."""
+    return 1.0 if math.isinf(p) else math.inf if p == 1 else p / (p - 1)
 
 
 def _into_cross_polytope(x: Tensor, x0: Tensor, radius: Tensor | float) -> Tensor:
@@ -185,16 +220,6 @@ def _into_cross_polytope(x: Tensor, x0: Tensor, radius: Tensor | float) -> Tenso
     shift = _shift_to_sum(size, room, radius)
     moved = torch.minimum((size - shift[:, None]).clamp(min=0), room)
     return (start + delta.sign() * moved).clamp(0, 1).view_as(x).to(x)
-
-
-def within_box(threat: Threat, x0: Tensor) -> float:
-    """``eps``, or the diameter of the box if that is smaller: d^(1/p), 1 in ℓ∞."""
-    return min(threat.eps, math.prod(x0.shape[1:]) ** (1 / threat.p))
-
-
-def _check_eps(eps: float) -> None:
-    if not eps >= 0:  # also false for NaN
-        raise InputError(f"eps is {eps}, but the size of a ball is a number of at least 0.")
 
 
 def _difference(x: Tensor, x0: Tensor) -> Tensor:

@@ -101,8 +101,25 @@ class Threat(Protocol):
         """Size of the ball."""
         ...
 
+    @property
+    def unlimited(self) -> "Threat":
+        """The same norm without a limit."""
+        ...
+
+    def diameter(self, x0: Images) -> float:
+        """Of the box that the images lie in."""
+        ...
+
+    def reach(self, x0: Images) -> float:
+        """``eps``, or the box's diameter if that is smaller."""
+        ...
+
     def project(self, x: Images, x0: Images) -> Images:
         """Bring ``x`` into the ball around ``x0`` and into the box."""
+        ...
+
+    def project_each(self, x: Images, x0: Images, radius: PerExample) -> Images:
+        """As `project`, but every image into its own ball, of size ``radius`` (N,)."""
         ...
 
     def steepest(self, grad: Images) -> Images:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from holdfast.attacks.engine.active import Active, Tree
 from holdfast.attacks.engine.attack import Attack
 from holdfast.attacks.engine.climb import Climb
 from holdfast.attacks.engine.repeat import EachTarget, Restarts
@@ -18,7 +19,7 @@ from holdfast.gradients import autograd
 from holdfast.random import Stream
 from holdfast.tensors import expand
 from holdfast.threat import L1
-from holdfast.types import Callback, Goal, Gradient, Images, Score, Step, Threat
+from holdfast.types import Callback, Goal, Gradient, Images, PerExample, Score, Step, Threat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,10 +85,10 @@ class AdaptiveAscent(Climb):
         ]
         return [*larger, (self.threat, self.steps - len(larger) * wide)]
 
-    def _pace(self, threat: Threat, x: Images, x0: Images, steps: int) -> StepSizes:
+    def _step_sizes(self, threat: Threat, steps: int) -> StepSizes:
         if threat.p == 1:
-            return Sparsifying(threat, x, x0, steps)
-        return (Annealing if self.annealed else Halving)(threat, x, steps)
+            return Sparsifying(threat, steps)
+        return (Annealing if self.annealed else Halving)(threat, steps)
 
     def _ascend(
         self,
@@ -100,42 +101,52 @@ class AdaptiveAscent(Climb):
         callback: Callback | None,
     ) -> Images:
         """Climb from ``x`` on, in one ball."""
-        slope = self.gradient(score)
-        pace = self._pace(threat, x, x0, steps)
-        best = Best(x, torch.zeros_like(x), torch.full((len(x),), -torch.inf, device=x.device))
+        sizes = self._step_sizes(threat, steps)
+        lowest = torch.full((len(x),), -torch.inf, device=x.device)
+        best = Best(x, torch.zeros_like(x), lowest)
+        at = _Iterates(x, x0, x, lowest, score, rng, best, sizes.begin(x, x0))
         result = x.clone()
-        active = torch.arange(len(x), device=x.device)
         for step in range(steps + 1):
-            value, grad, reached = slope(x, rng.fold("step", step), step / (steps + 1))
+            slope = self.gradient(at.score)
+            at.value, at.grad, reached = slope(at.x, at.rng.fold("step", step), step / (steps + 1))
             if threat is not self.threat:  # what fools in a larger ball does not count
                 reached = torch.zeros_like(reached)
             if callback is not None:
-                callback(Step(step, active, x, value, grad, reached))
-            better = value > best.value  # also false for NaN
-            best = Best(
-                torch.where(expand(better, x), x, best.x),
-                torch.where(expand(better, x), grad, best.grad),
-                torch.where(better, value, best.value),
+                callback(Step(step, at.position, at.x, at.value, at.grad, reached))
+            better = at.value > at.best.value  # also false for NaN
+            at.best = Best(
+                torch.where(expand(better, at.x), at.x, at.best.x),
+                torch.where(expand(better, at.x), at.grad, at.best.grad),
+                torch.where(better, at.value, at.best.value),
             )
             if self.early_stop and reached.any():
-                result[active] = x
-                (keep,) = torch.nonzero(~reached, as_tuple=True)
-                if not len(keep):
+                at.scatter(result, at.x)
+                at.keep(~reached)
+                if not len(at):
                     return result
-                x, x0, value, grad = x[keep], x0[keep], value[keep], grad[keep]
-                best, active = Best(*(row[keep] for row in best)), active[keep]
-                score, rng = score.take(keep), rng.take(keep)
-                slope = self.gradient(score)
-                pace.keep(keep)
             if step == steps:
                 break
-            back = pace.back(step, value, best, x0)
+            at.memory, back = sizes.back(at.memory, step, at.value, at.best, at.x0)
             if back is not None:
-                x = torch.where(expand(back, x), best.x, x)
-                grad = torch.where(expand(back, x), best.grad, grad)
-            x = pace.move(step, x, grad, x0)
-        result[active] = best.x
+                at.x = torch.where(expand(back, at.x), at.best.x, at.x)
+                at.grad = torch.where(expand(back, at.x), at.best.grad, at.grad)
+            at.memory, at.x = sizes.move(at.memory, step, at.x, at.grad, at.x0)
+        at.scatter(result, at.best.x)
         return result
+
+
+@dataclass(eq=False)
+class _Iterates(Active):
+    """What one ascent knows of each example."""
+
+    x: Images
+    x0: Images
+    grad: Images  # at x
+    value: PerExample  # at x
+    score: Score
+    rng: Stream
+    best: Best
+    memory: Tree  # of the step sizes
 
 
 def APGD(

@@ -1,11 +1,11 @@
 """C&W: the closest fooling point in ℓ2, by Adam in a space where every point is an image."""
 
-from copy import copy
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
+from holdfast.attacks.engine.adam import Moments, adam
 from holdfast.attacks.engine.penalty_search import PenaltySearch
 from holdfast.errors import InputError
 from holdfast.tensors import norm
@@ -67,39 +67,25 @@ class CarliniWagner(PenaltySearch):
         """‖δ‖₂²."""
         return norm(delta, 2).square()
 
-    def begin(self, x0: Images) -> "_Adam":
-        """Adam at the w that stands for the clean image."""
+    def begin(self, x0: Images) -> "_Iterate":
+        """At the w that stands for the clean image."""
         # In 16 bits EDGE is 1 and the squares of gradients are 0.
         wide = x0.to(torch.promote_types(x0.dtype, torch.float32))
-        return _Adam(torch.atanh(EDGE * (2 * wide - 1)))
+        w = torch.atanh(EDGE * (2 * wide - 1))
+        return _Iterate(w, w, None)
 
-    def descend(self, memory: "_Adam", grad: Images, x: Images, x0: Images, step: int) -> Images:
+    def descend(
+        self, memory: "_Iterate", grad: Images, x: Images, x0: Images, step: int
+    ) -> tuple["_Iterate", Images]:
         """A step of Adam in w."""
         slope = (1 - torch.tanh(memory.w).square()) / (2 * EDGE)  # dx/dw
-        memory.descend(grad * slope, self.step_size)
-        moved = (torch.tanh(memory.w) - torch.tanh(memory.start)) / (2 * EDGE)
-        return (x0 + moved).clamp(0, 1).to(x0.dtype)
+        direction, moments = adam(grad * slope, memory.moments, step)
+        w = memory.w - self.step_size * direction
+        moved = (torch.tanh(w) - torch.tanh(memory.start)) / (2 * EDGE)
+        return memory._replace(w=w, moments=moments), (x0 + moved).clamp(0, 1).to(x0.dtype)
 
 
-class _Adam:
-    """Adam, with running means of the gradient and its square per example (Kingma and Ba 2015)."""
-
-    def __init__(self, start: Tensor) -> None:
-        self.step = 0
-        self.start = self.w = start
-        self.mean, self.square = torch.zeros_like(start), torch.zeros_like(start)
-
-    def take(self, index: Tensor) -> "_Adam":
-        """The rows of the chosen examples."""
-        chosen = copy(self)
-        for name in ("start", "w", "mean", "square"):
-            setattr(chosen, name, getattr(self, name)[index])
-        return chosen
-
-    def descend(self, grad: Tensor, step_size: float) -> None:
-        """One step against ``grad``."""
-        self.step += 1
-        self.mean = 0.9 * self.mean + 0.1 * grad
-        self.square = 0.999 * self.square + 0.001 * grad.square()
-        mean, square = self.mean / (1 - 0.9**self.step), self.square / (1 - 0.999**self.step)
-        self.w = self.w - step_size * (mean / (square.sqrt() + 1e-8))
+class _Iterate(NamedTuple):
+    start: Images  # the w that stands for the clean image
+    w: Images
+    moments: Moments | None  # Adam's

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from holdfast.attacks.engine.adaptive_radius import AdaptiveRadius, Point
+from holdfast.attacks.engine.adaptive_radius import AdaptiveRadius, Points
 from holdfast.attacks.engine.directions import uphill
 from holdfast.attacks.engine.schedules import annealed
 from holdfast.errors import InputError
@@ -56,7 +56,7 @@ class DDN(AdaptiveRadius):
         """ρ = ``initial_radius``."""
         return farthest.clamp(max=self.initial_radius)
 
-    def move(self, at: Point, step: int) -> tuple[Images, PerExample]:
+    def move(self, at: Points, step: int) -> tuple[Images, PerExample]:
         """Alternate direction and norm; see `AdaptiveRadius.move`."""
         alpha = annealed(self.step_size, self.step_size / 100, step, self.steps)
         delta = at.x - at.x0 + alpha * uphill(at.grad, at.rng.fold("flat", step))  # lines 5 to 7

@@ -10,19 +10,21 @@ holds its length.
 
 import math
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 
 from holdfast import goals, losses
 from holdfast.attacks.engine.attack import Attack
-from holdfast.attacks.engine.closest import Closest, unlimited
-from holdfast.attacks.engine.hyperplane import DUAL, Plane, across, nearest_plane, ranked_classes
+from holdfast.attacks.engine.closest import Closest
+from holdfast.attacks.engine.hyperplane import Plane, across, nearest_plane, ranked_classes
 from holdfast.attacks.engine.segment_search import segment_search
 from holdfast.errors import InputError
 from holdfast.goals import logits_of
 from holdfast.random import Stream, drawing_from
 from holdfast.tensors import expand, norm
-from holdfast.types import Callback, Images, Labels, Model, PerExample, Step, Threat
+from holdfast.threat import dual
+from holdfast.types import Callback, Flags, Images, Labels, Model, PerExample, Step, Threat
 
 #: Smallest step, as a share of the overshoot: small beside it, and large beside rounding.
 _LEAST = 0.01
@@ -81,32 +83,25 @@ class DeepFool(Attack):
         self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
     ) -> Images:
         """Walk over the boundary, then back along the segment; see `Attack.perturb`."""
-        held = Closest(x0, unlimited(self.threat))
-        below, above = (torch.zeros(len(x0), device=x0.device) for _ in range(2))
-
-        def watch(step: Step) -> None:
-            held.offer(step.x, step.reached, step.position)
-            (below if step.step == 0 else above)[step.position] = step.value.to(below)
-            if callback is not None:
-                callback(step)
-
-        deepfool_perturbation(
+        held = Closest(x0, self.threat.unlimited)
+        walk = deepfool_perturbation(
             model,
             x0,
             y,
-            p=self.threat.p,
+            threat=self.threat,
             rng=rng,
             steps=self.steps,
             overshoot=self.overshoot,
             classes=self.classes,
-            callback=watch,
+            callback=callback,
         )
+        held.offer(walk.x, walk.reached)
         left = held.found & held.improvable(self.threat, self.early_stop)
         segment_search(
             goals.margin(model, x0, y),
             x0,
             held,
-            (below, above),
+            (walk.margin_at_x0, walk.margin),
             position=torch.nonzero(left)[:, 0],
             steps=self.search,
             rng=rng.fold("search"),
@@ -114,12 +109,22 @@ class DeepFool(Attack):
         return held.within(self.threat)
 
 
+class Walk(NamedTuple):
+    """Where DeepFool took N images."""
+
+    delta: Images  # Δ
+    x: Images  # the last iterate that was looked at
+    reached: Flags  # whether the image stopped there, having reached its goal
+    margin_at_x0: PerExample  # max_{k != y} z_k - z_y on the clean image
+    margin: PerExample  # the same at x
+
+
 def deepfool_perturbation(
     model: Model,
     x0: Images,
     y: Labels,
     *,
-    p: float,
+    threat: Threat,
     rng: Stream,
     steps: int = 50,
     overshoot: float = 0.02,
@@ -128,14 +133,14 @@ def deepfool_perturbation(
     to_label: bool = False,
     create_graph: bool = False,
     callback: Callback | None = None,
-) -> Images:
+) -> Walk:
     """DeepFool's perturbation Δ = (1 + η) Σ r, which Deep Defense differentiates in the weights.
 
     Args:
         model: maps (N, C, H, W) to logits (N, K).
         x0: (N, C, H, W) images in [0, 1].
         y: (N,) labels.
-        p: of the norm: 2 or infinity.
+        threat: ℓ2 or ℓ∞, its norm alone.
         rng: the model's own randomness.
         steps: number of iterations.
         overshoot: η; 0.02 as an attack.
@@ -150,13 +155,15 @@ def deepfool_perturbation(
         callback: receives every iterate; ``reached`` is whether that image stops there.
 
     Returns:
-        (N, C, H, W), also of images that were not fooled after all steps.
+        Where every image went, also those that were not fooled after all steps.
 
     Reference:
         Moosavi-Dezfooli et al. 2016; Yan et al., "Deep Defense: training DNNs with improved
         adversarial robustness", NeurIPS 2018, section 3.
     """
     total = torch.zeros_like(x0, dtype=torch.promote_types(x0.dtype, torch.float32))
+    last, stopped = x0.clone(), torch.zeros(len(x0), dtype=torch.bool, device=x0.device)
+    margin_at_x0 = margin = torch.zeros(len(x0), device=x0.device)
     active = torch.arange(len(x0), device=x0.device)
     for step in range(steps + 1):
         start, label = x0[active], y[active]
@@ -175,6 +182,11 @@ def deepfool_perturbation(
         # Towards the label there is one boundary to cross, that of the class predicted by now.
         facing = torch.where(wrong[active, None], predicted, others[active])
         reached = (predicted[:, 0] != label) ^ wrong[active]
+        value = losses.margin(logits, label)
+        margin = margin.index_copy(0, active, value.to(margin))
+        if step == 0:
+            margin_at_x0 = margin
+        last[active], stopped[active] = x.detach(), reached
         (on,) = torch.nonzero(~reached, as_tuple=True)
         grad = None
         if step < steps and len(on):
@@ -183,7 +195,7 @@ def deepfool_perturbation(
                 x[on],
                 label[on],
                 facing[on],
-                p=p,
+                p=threat.p,
                 rng=stream.take(on),
                 create_graph=create_graph,
             )
@@ -191,24 +203,24 @@ def deepfool_perturbation(
             grad[on] = plane.normal.detach().to(x.dtype)
             side = torch.where(wrong[active[on]], -1, 1)
             ahead = Plane(side * plane.value, expand(side, plane.normal) * plane.normal)
-            ahead = across(ahead, x[on], p)
-            least = _LEAST * overshoot * norm(total[active[on]].detach(), p)
-            way = _shortest(ahead, least, p)
+            ahead = across(ahead, x[on], threat.p)
+            least = _LEAST * overshoot * norm(total[active[on]].detach(), threat.p)
+            way = _shortest(ahead, least, threat)
             total = total.index_add(0, active[on], way.to(total.dtype))
         if callback is not None:
-            value = losses.margin(logits, label)
             callback(Step(step, active, x.detach(), value, grad, reached))
         if grad is None:
             break
         active = active[on]
     result = x0 + (1 + overshoot) * total
-    return (result.clamp(0, 1) if box else result) - x0
+    delta = (result.clamp(0, 1) if box else result) - x0
+    return Walk(delta, last, stopped, margin_at_x0, margin)
 
 
-def _shortest(plane: Plane, least: PerExample, p: float) -> Images:
+def _shortest(plane: Plane, least: PerExample, threat: Threat) -> Images:
     """|f| / ‖w‖_q, or ``least`` if that is more, along sign(w) in ℓ∞ and w / ‖w‖₂ in ℓ2."""
     value, normal = plane
-    length = norm(normal, DUAL[p]).clamp(min=0.5)  # at least 1 unless w = 0
-    direction = normal.sign() if p == math.inf else normal / expand(length, normal)
-    diameter = normal[0].numel() ** (1 / p)  # of the box: no step is longer
-    return expand(torch.maximum(-value / length, least).clamp(max=diameter), normal) * direction
+    length = norm(normal, dual(threat.p)).clamp(min=0.5)  # at least 1 unless w = 0
+    direction = normal.sign() if math.isinf(threat.p) else normal / expand(length, normal)
+    size = torch.maximum(-value / length, least).clamp(max=threat.diameter(normal))
+    return expand(size, normal) * direction

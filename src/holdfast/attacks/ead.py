@@ -5,8 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from torch import Tensor
-
 from holdfast.attacks.engine.penalty_search import PenaltySearch
 from holdfast.errors import InputError
 from holdfast.tensors import norm
@@ -102,26 +100,17 @@ class EAD(PenaltySearch):
         """β ‖δ‖₁ + ‖δ‖₂²."""
         return least_elastic_net(delta, self.beta)
 
-    def begin(self, x0: Images) -> "_Iterate":
-        """At the clean image."""
-        return _Iterate(x0)
+    def begin(self, x0: Images) -> Images:
+        """FISTA's iterate, from which the momentum comes: the clean image."""
+        return x0
 
-    def descend(self, memory: "_Iterate", grad: Images, x: Images, x0: Images, step: int) -> Images:
-        """A step of FISTA; ``x`` is the paper's y, ``memory.x`` its x."""
+    def descend(
+        self, memory: Images, grad: Images, x: Images, x0: Images, step: int
+    ) -> tuple[Images, Images]:
+        """A step of FISTA; ``x`` is the paper's y, ``memory`` its x."""
         alpha = self.step_size * math.sqrt(1 - step / self.steps)
-        before, memory.x = memory.x, _shrink(x - alpha * grad, x0, alpha * self.beta)  # equation 6
-        return (memory.x + step / (step + 3) * (memory.x - before)).clamp(0, 1)  # equation 7
-
-
-@dataclass
-class _Iterate:
-    """FISTA's last iterate, from which the momentum comes."""
-
-    x: Images
-
-    def take(self, index: Tensor) -> "_Iterate":
-        """The rows of the chosen examples."""
-        return _Iterate(self.x[index])
+        iterate = _shrink(x - alpha * grad, x0, alpha * self.beta)  # equation 6
+        return iterate, (iterate + step / (step + 3) * (iterate - memory)).clamp(0, 1)  # equation 7
 
 
 def _shrink(z: Images, x0: Images, threshold: float) -> Images:

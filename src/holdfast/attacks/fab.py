@@ -13,10 +13,13 @@ import math
 from dataclasses import dataclass, field
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from holdfast import losses
+from holdfast.attacks.engine.active import Active
 from holdfast.attacks.engine.attack import Attack
-from holdfast.attacks.engine.closest import Closest, unlimited
+from holdfast.attacks.engine.closest import Closest
 from holdfast.attacks.engine.hyperplane import (
     Plane,
     across,
@@ -31,7 +34,7 @@ from holdfast.errors import InputError
 from holdfast.goals import logits_of, margin
 from holdfast.random import Stream, drawing_from
 from holdfast.tensors import expand, norm, unit
-from holdfast.types import Callback, Images, Labels, Model, PerExample, Step, Threat
+from holdfast.types import Callback, Images, Labels, Model, PerExample, Score, Step, Threat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,37 +101,32 @@ class FAB(Attack):
         score = margin(model, x0, y)
         below = losses.margin(logits, y)
         above = below.clone()
-        held = Closest(x0, unlimited(self.threat))
+        held = Closest(x0, self.threat.unlimited)
         held.offer(x0, logits.argmax(dim=1) != y)
         others = ranked_classes(logits, y)
         planes = [others] if self.targets is None else others[:, : self.targets].split(1, dim=1)
         for run in range(self.restarts * len(planes)):
             restart, target = divmod(run, len(planes))
-            active, stream = (
-                torch.nonzero(held.improvable(self.threat, self.early_stop))[:, 0],
-                rng.fold("run", run),
-            )
-            if not len(active):
+            at = _Points(x0, x0, y, planes[target], score, rng.fold("run", run))
+            at.keep(held.improvable(self.threat, self.early_stop))
+            if not len(at):
                 break
-            x = x0[active]
             if restart:
-                x = self._elsewhere(x, held.distance[active], stream.take(active).fold("start"))
+                at.x = self._elsewhere(at.x0, held.distance[at.position], at.rng.fold("start"))
             for step in range(self.steps):
-                place = stream.take(active).fold("step", step)
-                plane = nearest_plane(
-                    model, x, y[active], planes[target][active], p=self.threat.p, rng=place
-                )
-                x = self._towards(x, x0[active], plane)
-                value, reached = query(score.take(active), x, place)
-                better = held.offer(x, reached, active)
-                above[active] = torch.where(better, value, above[active])
+                stream = at.rng.fold("step", step)
+                plane = nearest_plane(model, at.x, at.y, at.others, p=self.threat.p, rng=stream)
+                at.x = self._towards(at.x, at.x0, plane)
+                value, reached = query(at.score, at.x, stream)
+                better = held.offer(at.x, reached, at.position)
+                at.scatter(above, torch.where(better, value, above[at.position]))
                 if callback is not None:
-                    callback(Step(step, active, x, value, plane.normal, reached))
-                x = torch.where(expand(reached, x), x0[active] + self.beta * (x - x0[active]), x)
+                    callback(Step(step, at.position, at.x, value, plane.normal, reached))
+                back = at.x0 + self.beta * (at.x - at.x0)
+                at.x = torch.where(expand(reached, back), back, at.x)
                 if self.early_stop and better.any():
-                    on = held.improvable(self.threat, self.early_stop)[active]
-                    active, x = active[on], x[on]
-                    if not len(active):
+                    at.keep(held.improvable(self.threat, self.early_stop)[at.position])
+                    if not len(at):
                         break
         left = torch.nonzero(held.found & held.improvable(self.threat, self.early_stop))[:, 0]
         ends, stream = (below, above), rng.fold("search")
@@ -150,7 +148,18 @@ class FAB(Attack):
     def _elsewhere(self, x0: Images, found: PerExample, rng: Stream) -> Images:
         """A random point at half the distance found, or half of eps; cut by the box."""
         p, shape = self.threat.p, x0.shape[1:]
-        reach = min(self.threat.eps, x0[0].numel() ** (1 / p))  # the box's diameter
         noise = rng.uniform(shape, x0.dtype) - 0.5 if math.isinf(p) else rng.normal(shape, x0.dtype)
-        radius = found.clamp(max=reach).to(x0.dtype) / 2
+        radius = found.clamp(max=self.threat.reach(x0)).to(x0.dtype) / 2
         return (x0 + expand(radius, x0) * unit(noise, p)).clamp(0, 1)
+
+
+@dataclass(eq=False)
+class _Points(Active):
+    """Where one run has taken each example."""
+
+    x: Images
+    x0: Images
+    y: Labels
+    others: Int[Tensor, "n c"]  # classes whose boundaries are looked at
+    score: Score
+    rng: Stream

@@ -1,16 +1,15 @@
 """FMN: the closest fooling point in ℓ∞, ℓ2 or ℓ1, from few gradients."""
 
-import math
 from dataclasses import dataclass
 
 import torch
 
-from holdfast.attacks.engine.adaptive_radius import AdaptiveRadius, Point
+from holdfast.attacks.engine.adaptive_radius import AdaptiveRadius, Points
 from holdfast.attacks.engine.directions import uphill
 from holdfast.attacks.engine.schedules import annealed
 from holdfast.goals import margin
 from holdfast.tensors import norm
-from holdfast.threat import finite, project_each
+from holdfast.threat import dual, finite
 from holdfast.types import Goal, Images, PerExample
 
 
@@ -54,17 +53,16 @@ class FMN(AdaptiveRadius):
         """None until the linearised boundary says how far to go."""
         return torch.full_like(farthest, torch.inf)
 
-    def move(self, at: Point, step: int) -> tuple[Images, PerExample]:
+    def move(self, at: Points, step: int) -> tuple[Images, PerExample]:
         """Let ball and perturbation follow each other; see `AdaptiveRadius.move`."""
         p = self.threat.p
-        dual = {math.inf: 1.0, 2.0: 2.0, 1.0: math.inf}[p]
         gamma = annealed(self.gamma, 0.001, step, self.steps)
         alpha = annealed(self.step_size, self.step_size / 100, step, self.steps)
         # lines 5 to 12
-        boundary = norm(at.x - at.x0, p) + finite(at.value.abs() / norm(at.grad, dual))
+        boundary = norm(at.x - at.x0, p) + finite(at.value.abs() / norm(at.grad, dual(p)))
         beyond = boundary * (1 + self.gamma)
         missed = torch.where(at.nearest.isfinite(), at.radius * (1 + gamma), beyond)
         hit = torch.minimum(at.radius * (1 - gamma), at.nearest)
         radius = torch.minimum(torch.where(at.reached, hit, missed), at.farthest)
         x = at.x + alpha * uphill(at.grad, at.rng.fold("flat", step))  # lines 13 to 15
-        return project_each(x, at.x0, p, radius).to(at.x), radius
+        return self.threat.project_each(x, at.x0, radius).to(at.x), radius

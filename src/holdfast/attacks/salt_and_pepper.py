@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from holdfast.attacks.engine.active import Active
 from holdfast.attacks.engine.attack import Attack
 from holdfast.attacks.engine.closest import Closest
 from holdfast.attacks.engine.queries import query
@@ -15,7 +16,7 @@ from holdfast.errors import InputError
 from holdfast.goals import margin
 from holdfast.random import Stream, drawing_from
 from holdfast.tensors import planes, widest
-from holdfast.types import Callback, Goal, Images, Labels, Model, PerExample, Step, Threat
+from holdfast.types import Callback, Goal, Images, Labels, Model, PerExample, Score, Step, Threat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,37 +67,34 @@ class SaltAndPepper(Attack):
         with drawing_from(rng.fold("goal")):
             score = self.goal(model, x0, y)
         closest = Closest(x0, self.threat)
-        active = torch.arange(len(x0), device=x0.device)
         pixels = math.prod(planes(x0).shape[2:])
         rank = torch.zeros((len(x0), pixels), dtype=torch.int64, device=x0.device)
-        noise = torch.zeros((len(x0), pixels), dtype=x0.dtype, device=x0.device)
-        low = high = torch.zeros_like(active)  # x_low does not fool, x_high does
+        none = torch.zeros(len(x0), dtype=torch.int64, device=x0.device)
+        at = _Draws(x0, rank, torch.zeros_like(rank, dtype=x0.dtype), none, none, score, rng)
         for i in range(self.queries):
-            fresh = high - low <= 1  # x_high is the first of its draw, or there is none
-            amount = torch.where(fresh, 0, (low + high) // 2)
+            fresh = at.high - at.low <= 1  # x_high is the first of its draw, or there is none
+            amount = torch.where(fresh, 0, (at.low + at.high) // 2)
             (new,) = torch.nonzero(fresh, as_tuple=True)
             if i > 0 and len(new):
-                order, noise[new] = _draw(pixels, rng.take(new).fold("noise", i), x0.dtype)
-                rank[new] = order.argsort(dim=1)
-                best = closest.distance[active[new]]
-                largest = self._largest(x0[new], order, noise[new], best)
-                share = 1 - rng.take(new).fold("amount", i).uniform(())
+                stream = at.rng.take(new)
+                order, at.noise[new] = _draw(pixels, stream.fold("noise", i), x0.dtype)
+                at.rank[new] = order.argsort(dim=1)
+                best = closest.distance[at.position[new]]
+                largest = self._largest(at.x0[new], order, at.noise[new], best)
+                share = 1 - stream.fold("amount", i).uniform(())
                 amount[new] = torch.where(best.isfinite(), largest, (share * largest).ceil().long())
-            noisy = (rank < amount[:, None])[:, None]
-            x = torch.where(noisy, noise[:, None], planes(x0).flatten(2)).view_as(x0)
-            value, reached = query(score, x, rng.fold("query", i))
+            noisy = (at.rank < amount[:, None])[:, None]
+            clean = planes(at.x0).flatten(2)
+            x = torch.where(noisy, at.noise[:, None], clean).view_as(at.x0)
+            value, reached = query(at.score, x, at.rng.fold("query", i))
             if callback is not None:
-                callback(Step(i, active, x, value, None, reached))
-            closest.offer(x, reached, active)
-            low = torch.where(fresh, 0, torch.where(reached, low, amount))
-            high = torch.where(reached, amount, torch.where(fresh, 0, high))
-            done = closest.found[active] if self.early_stop else closest.distance[active] == 0
-            if done.any():
-                (keep,) = torch.nonzero(~done, as_tuple=True)
-                if not len(keep):
-                    break
-                x0, active, rank, noise = x0[keep], active[keep], rank[keep], noise[keep]
-                low, high, score, rng = low[keep], high[keep], score.take(keep), rng.take(keep)
+                callback(Step(i, at.position, x, value, None, reached))
+            closest.offer(x, reached, at.position)
+            at.low = torch.where(fresh, 0, torch.where(reached, at.low, amount))
+            at.high = torch.where(reached, amount, torch.where(fresh, 0, at.high))
+            at.keep(closest.improvable(self.threat, self.early_stop)[at.position])
+            if not len(at):
+                break
         return closest.image
 
     def _largest(
@@ -112,6 +110,19 @@ class SaltAndPepper(Attack):
             distance = change.pow(self.threat.p).sum(dim=1).cumsum(dim=1).pow(1 / self.threat.p)
         fits = (distance <= self.threat.eps) & (distance < best[:, None])
         return fits.sum(dim=1).clamp(max=math.floor(self.fraction * noise.shape[1] + 1e-9))
+
+
+@dataclass(eq=False)
+class _Draws(Active):
+    """One draw of noise for each example, and how much of it is known to fool."""
+
+    x0: Images
+    rank: Int[Tensor, "n p"]  # of each pixel in the random order
+    noise: Float[Tensor, "n p"]  # 0 or 1
+    low: Int[Tensor, " n"]  # x_low does not fool
+    high: Int[Tensor, " n"]  # x_high does; 0 where nothing does
+    score: Score
+    rng: Stream
 
 
 def _draw(

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch.nn import functional
 
+from holdfast.attacks.engine.active import Active
 from holdfast.attacks.engine.attack import Attack
 from holdfast.attacks.engine.compose import Then
 from holdfast.attacks.engine.queries import query
@@ -16,7 +17,7 @@ from holdfast.goals import cross_entropy, margin
 from holdfast.random import Stream, drawing_from
 from holdfast.tensors import expand, planes, widest
 from holdfast.threat import Linf
-from holdfast.types import Callback, Goal, Images, Labels, Model, Step, Threat
+from holdfast.types import Callback, Goal, Images, Labels, Model, Score, Step, Threat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,18 +68,17 @@ class Spatial(Attack):
             score = self.goal(model, x0, y)
         worst = x0.clone()
         best = torch.full((len(x0),), -torch.inf, dtype=widest(x0.device), device=x0.device)
-        standing = torch.arange(len(x0), device=x0.device)
+        at = _Left(x0, score, rng)
         for i, angle in enumerate(self.angles):
-            left = rng.take(standing)
-            x = self._transform(x0[standing], angle, left.fold("flips", i))
-            value, reached = query(score.take(standing), x, left.fold("query", i))
+            x = self._transform(at.x0, angle, at.rng.fold("flips", i))
+            value, reached = query(at.score, x, at.rng.fold("query", i))
             if callback is not None:
-                callback(Step(i, standing, x, value, None, reached))
-            better = reached | (value > best[standing])
-            worst[standing] = torch.where(expand(better, x), x, worst[standing])
-            best[standing] = torch.where(better, value.to(best), best[standing])
-            standing = standing[~reached]
-            if not len(standing):
+                callback(Step(i, at.position, x, value, None, reached))
+            better = reached | (value > best[at.position])
+            at.scatter(worst, torch.where(expand(better, x), x, worst[at.position]))
+            at.scatter(best, torch.where(better, value.to(best), best[at.position]))
+            at.keep(~reached)
+            if not len(at):
                 break
         return worst
 
@@ -87,6 +87,15 @@ class Spatial(Attack):
         x = flip(rotate(x0, angle), self.flips, rng)
         inside = self.threat.distance(x, x0) <= self.threat.eps
         return torch.where(expand(inside.to(x.device), x), x, x0)
+
+
+@dataclass(eq=False)
+class _Left(Active):
+    """The images that no angle has turned far enough."""
+
+    x0: Images
+    score: Score
+    rng: Stream
 
 
 def rotate(x: Images, angle: float) -> Images:

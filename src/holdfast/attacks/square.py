@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from holdfast.attacks.engine.active import Active
 from holdfast.attacks.engine.attack import Attack
 from holdfast.attacks.engine.climb import Climb
 from holdfast.attacks.engine.queries import query
@@ -24,7 +25,7 @@ from holdfast.errors import InputError
 from holdfast.goals import margin
 from holdfast.random import Stream
 from holdfast.tensors import expand, planes, unit, widest
-from holdfast.types import Callback, Goal, Images, Score, Step, Threat
+from holdfast.types import Callback, Flags, Goal, Images, PerExample, Score, Step, Threat
 
 #: Of 10,000 squares, those after which the share of the image that a square covers is halved.
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -65,35 +66,32 @@ class SquareSearch(Climb):
         self, score: Score, x0: Images, rng: Stream, callback: Callback | None = None
     ) -> Images:
         """Ascend a score that has been stated already; see `Climb.climb`."""
-        x, result = x0, x0.clone()
-        active = torch.arange(len(x0), device=x0.device)
-        best = torch.full((len(x0),), -torch.inf, dtype=widest(x0.device), device=x0.device)
-        reached = torch.zeros_like(active, dtype=torch.bool)
+        lowest = torch.full((len(x0),), -torch.inf, dtype=widest(x0.device), device=x0.device)
+        at = _Points(x0, x0, lowest, torch.zeros_like(lowest, dtype=torch.bool), score, rng)
+        result = x0.clone()
         for i in range(self.queries):
-            new = self._propose(x, x0, i, rng.fold("square", i))
-            value, fools = query(score, new, rng.fold("query", i))
+            new = self._propose(at.x, at.x0, i, at.rng.fold("square", i))
+            value, fools = query(at.score, new, at.rng.fold("query", i))
             if callback is not None:
-                callback(Step(i, active, new, value, None, fools))
-            better = (fools & ~reached) | ((fools == reached) & (value > best))
+                callback(Step(i, at.position, new, value, None, fools))
+            better = (fools & ~at.reached) | ((fools == at.reached) & (value > at.best))
             if i == 1:  # the start is taken even where it scores below the image
-                better |= ~reached
-            x = torch.where(expand(better, x), new, x)
-            best, reached = torch.where(better, value, best), reached | fools
-            if self.early_stop and reached.any():
-                result[active] = x
-                (keep,) = torch.nonzero(~reached, as_tuple=True)
-                if not len(keep):
+                better |= ~at.reached
+            at.x = torch.where(expand(better, at.x), new, at.x)
+            at.best, at.reached = torch.where(better, value, at.best), at.reached | fools
+            if self.early_stop and at.reached.any():
+                at.scatter(result, at.x)
+                at.keep(~at.reached)
+                if not len(at):
                     return result
-                x, x0, active, best, reached = (t[keep] for t in (x, x0, active, best, reached))
-                score, rng = score.take(keep), rng.take(keep)
-        result[active] = x
+        at.scatter(result, at.x)
         return result
 
     def _propose(self, x: Images, x0: Images, i: int, rng: Stream) -> Images:
         """The point of query ``i``: the image, the start, then changes of the best point so far."""
         if i == 0:
             return x0
-        image, reach = planes(x0), min(self.threat.eps, x0[0].numel() ** (1 / self.threat.p))
+        image, reach = planes(x0), self.threat.reach(x0)
         if self.threat.name == "linf":
             up, down = (self.threat.project(image + step, image) for step in (reach, -reach))
             if i == 1:
@@ -115,6 +113,18 @@ class SquareSearch(Climb):
         of_10_000 = (i - 2) * 10_000 // self.queries
         share = self.p_init / 2 ** bisect.bisect_left(_HALVINGS, of_10_000)
         return max(1, round(math.sqrt(share * image.shape[2] * image.shape[3])))
+
+
+@dataclass(eq=False)
+class _Points(Active):
+    """The best point so far of each example."""
+
+    x: Images
+    x0: Images
+    best: PerExample  # its score
+    reached: Flags
+    score: Score
+    rng: Stream
 
 
 def _stripes(up: Tensor, down: Tensor, rng: Stream) -> Tensor:

@@ -3,12 +3,12 @@
 import math
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import torch
 
+from holdfast.attacks.engine.active import Active
 from holdfast.attacks.engine.attack import Attack
-from holdfast.attacks.engine.closest import Closest, unlimited
+from holdfast.attacks.engine.closest import Closest
 from holdfast.errors import InputError
 from holdfast.goals import cross_entropy
 from holdfast.gradients import autograd
@@ -23,13 +23,15 @@ from holdfast.types import (
     Labels,
     Model,
     PerExample,
+    Score,
     Step,
     Threat,
 )
 
 
-class Point(NamedTuple):
-    """Where the M examples that are worth more calls stand."""
+@dataclass(eq=False)
+class Points(Active):
+    """Where the examples that are worth more calls are."""
 
     x: Images
     x0: Images
@@ -39,6 +41,7 @@ class Point(NamedTuple):
     radius: PerExample
     farthest: PerExample  # what the radius never exceeds: distance of the box's farthest corner
     nearest: PerExample  # distance of the closest fooling point so far; infinite without one
+    score: Score
     rng: Stream
 
 
@@ -84,7 +87,7 @@ class AdaptiveRadius(Attack):
         """The radius before the first step, at most ``farthest``."""
 
     @abstractmethod
-    def move(self, at: Point, step: int) -> tuple[Images, PerExample]:
+    def move(self, at: Points, step: int) -> tuple[Images, PerExample]:
         """The next points, within the box, and the next radii."""
 
     def perturb(
@@ -93,25 +96,19 @@ class AdaptiveRadius(Attack):
         """Move, and keep the closest point that fools; see `Attack.perturb`."""
         with drawing_from(rng.fold("goal")):
             score = self.goal(model, x0, y)
-        slope, closest, x = self.gradient(score), Closest(x0, unlimited(self.threat)), x0
-        active = torch.arange(len(x0), device=x0.device)
+        closest = Closest(x0, self.threat.unlimited)
         farthest = norm(torch.maximum(x0, 1 - x0), self.threat.p)
-        radius = self.first_radius(farthest)
+        radius, nearest = self.first_radius(farthest), closest.distance
+        at = Points(x0, x0, nearest, x0, closest.found, radius, farthest, nearest, score, rng)
         for step in range(self.steps):
-            value, grad, reached = slope(x, rng.fold("step", step), step / self.steps)
+            slope = self.gradient(at.score)(at.x, at.rng.fold("step", step), step / self.steps)
+            at.value, at.grad, at.reached = slope
             if callback is not None:
-                callback(Step(step, active, x, value, grad, reached))
-            closest.offer(x, reached, active)
-            worth = closest.improvable(self.threat, self.early_stop)[active]
-            (keep,) = torch.nonzero(worth, as_tuple=True)
-            if not len(keep):
+                callback(Step(step, at.position, at.x, *slope))
+            closest.offer(at.x, at.reached, at.position)
+            at.keep(closest.improvable(self.threat, self.early_stop)[at.position])
+            if not len(at):
                 break
-            if len(keep) < len(active):
-                x, x0, value, grad, reached = (t[keep] for t in (x, x0, value, grad, reached))
-                radius, farthest, active = radius[keep], farthest[keep], active[keep]
-                score, rng = score.take(keep), rng.take(keep)
-                slope = self.gradient(score)
-            nearest = closest.distance[active]
-            point = Point(x, x0, value, grad, reached, radius, farthest, nearest, rng)
-            x, radius = self.move(point, step)
+            at.nearest = closest.distance[at.position]
+            at.x, at.radius = self.move(at, step)
         return closest.within(self.threat)

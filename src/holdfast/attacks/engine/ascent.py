@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
+from holdfast.attacks.engine.active import Active, Tree
 from holdfast.attacks.engine.climb import Climb
 from holdfast.attacks.engine.directions import Direction, steepest
 from holdfast.attacks.engine.starts import Start, at_image
@@ -60,22 +61,30 @@ class Ascent(Climb):
     ) -> Images:
         """Ascend a score that has been stated already; see `Climb.climb`."""
         x = self.start(x0, self.threat, rng.fold("start"))
-        slope, memory = self.gradient(score), None
-        result = x.clone()
-        active = torch.arange(len(x), device=x.device)
+        at, result = _Iterates(x, x0, x, score, rng), x.clone()
         for step in range(self.steps):
-            value, grad, reached = slope(x, rng.fold("step", step), step / self.steps)
+            slope = self.gradient(at.score)
+            value, at.grad, reached = slope(at.x, at.rng.fold("step", step), step / self.steps)
             if callback is not None:
-                callback(Step(step, active, x, value, grad, reached))
+                callback(Step(step, at.position, at.x, value, at.grad, reached))
             if self.early_stop and reached.any():
-                result[active] = x
-                (keep,) = torch.nonzero(~reached, as_tuple=True)
-                if not len(keep):
+                at.scatter(result, at.x)
+                at.keep(~reached)
+                if not len(at):
                     return result
-                x, x0, grad, active = x[keep], x0[keep], grad[keep], active[keep]
-                score, rng = score.take(keep), rng.take(keep)
-                slope, memory = self.gradient(score), None if memory is None else memory[keep]
-            ascent, memory = self.direction(grad, memory, self.threat)
-            x = self.threat.project(torch.add(x, ascent, alpha=self.step_size), x0)
-        result[active] = x
+            ascent, at.memory = self.direction(at.grad, at.memory, self.threat, step)
+            at.x = self.threat.project(torch.add(at.x, ascent, alpha=self.step_size), at.x0)
+        at.scatter(result, at.x)
         return result
+
+
+@dataclass(eq=False)
+class _Iterates(Active):
+    """What an ascent knows of each example."""
+
+    x: Images
+    x0: Images
+    grad: Images  # at x
+    score: Score
+    rng: Stream
+    memory: Tree = None  # the direction's

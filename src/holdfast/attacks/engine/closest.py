@@ -1,13 +1,11 @@
 """What attacks that look for the smallest perturbation share: the closest fooling point so far."""
 
-import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from holdfast.tensors import expand
-from holdfast.threat import L1, L2, Linf
 from holdfast.types import Flags, Images, PerExample, Threat
 
 
@@ -81,8 +79,3 @@ class Closest:
 def _within(distance: PerExample, threat: Threat) -> Flags:
     # The budget is enforced to one part in a million; half of that absorbs float32's rounding.
     return distance <= threat.eps * (1 + 5e-7)
-
-
-def unlimited(threat: Threat) -> Threat:
-    """The threat's norm without a limit: a point just beyond it may lead to one within."""
-    return next(norm for norm in (Linf(math.inf), L2(math.inf), L1(math.inf)) if norm.p == threat.p)

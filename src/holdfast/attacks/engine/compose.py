@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from holdfast.attacks.engine.active import Active
 from holdfast.attacks.engine.attack import Attack, follows_gradients, prepared, rebuilt, verify
 from holdfast.attacks.engine.queries import query
 from holdfast.attacks.engine.repeat import placed
@@ -19,7 +20,7 @@ from holdfast.goals import margin
 from holdfast.gradients import Autograd, Average
 from holdfast.random import Stream, drawing_from
 from holdfast.threat import L1, L2, Linf
-from holdfast.types import Callback, Goal, Images, Labels, Model, Threat
+from holdfast.types import Callback, Goal, Images, Labels, Model, Score, Threat
 from holdfast.votes import MeanScore, Vote
 
 
@@ -154,28 +155,37 @@ class Worst(Attack):
             score = self.aim(Vote(model, self.votes), x0, y)
         result, by = x0.clone(), torch.full_like(y, -1)
         nearest = torch.full((len(x0),), -torch.inf, device=x0.device)
-        standing = torch.arange(len(x0), device=x0.device)
+        at = _Left(x0, y, score, rng)
         blocked: list[GradientError] = []
         for part, attack in enumerate(self.attacks):
-            left = rng.take(standing).fold("part", part)
-            watch = None if callback is None else placed(callback, standing)
+            stream, watch = at.rng.fold("part", part), placed(callback, at.position)
             try:
-                found = attack.perturb(model, x0[standing], y[standing], left, watch).detach()
+                found = attack.perturb(model, at.x0, at.y, stream, watch).detach()
             except GradientError as error:
                 blocked.append(error)
                 skip(self.names[part], error)
                 continue
-            value, reached = query(score.take(standing), found, left.fold("check"))
-            better = reached | (value > nearest[standing])
-            nearest[standing] = torch.where(better, value.to(nearest), nearest[standing])
-            result[standing[better]] = found[better]
-            by[standing[reached]] = part
-            standing = standing[~reached]
-            if not len(standing):
+            value, reached = query(at.score, found, stream.fold("check"))
+            better = reached | (value > nearest[at.position])
+            at.scatter(nearest, torch.where(better, value.to(nearest), nearest[at.position]))
+            result[at.position[better]] = found[better]
+            by[at.position[reached]] = part
+            at.keep(~reached)
+            if not len(at):
                 break
         if len(blocked) == len(self.attacks):
             raise blocked[-1]
         return Broken(result, by, self.names)
+
+
+@dataclass(eq=False)
+class _Left(Active):
+    """The images that no attack has broken."""
+
+    x0: Images
+    y: Labels
+    score: Score
+    rng: Stream
 
 
 class Broken(NamedTuple):

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
 
+from holdfast.attacks.engine.active import Tree
 from holdfast.random import Stream
 from holdfast.tensors import expand, unit
 from holdfast.threat import finite
@@ -14,15 +14,16 @@ from holdfast.types import Images, Threat
 
 @runtime_checkable
 class Direction(Protocol):
-    """(gradient, memory, threat) -> (direction of norm 1, memory).
+    """(gradient, memory, threat, step) -> (direction of norm 1, memory).
 
-    ``memory`` has one row for each example and starts as None; the ascent carries it from step to
-    step, and drops the rows of the examples that it drops.
+    ``memory`` is any tree of tensors with a row for each example, and None at first; the ascent
+    carries it from step to step, and drops the rows of the examples that it drops. Steps are
+    counted from 0.
     """
 
     def __call__(
-        self, grad: Images, memory: Tensor | None, threat: Threat
-    ) -> tuple[Images, Tensor | None]:
+        self, grad: Images, memory: Tree, threat: Threat, step: int
+    ) -> tuple[Images, Tree]:
         """The direction to step in, and what to remember."""
         ...
 
@@ -32,8 +33,8 @@ class Steepest:
     """The threat's own steepest ascent: sign(g) in ℓ∞, g / ‖g‖₂ in ℓ2."""
 
     def __call__(
-        self, grad: Images, memory: Tensor | None, threat: Threat
-    ) -> tuple[Images, Tensor | None]:
+        self, grad: Images, memory: Tree, threat: Threat, step: int
+    ) -> tuple[Images, Tree]:
         """The direction along ``grad``."""
         return threat.steepest(grad), memory
 
@@ -60,8 +61,8 @@ class Momentum:
     decay: float = 1.0
 
     def __call__(
-        self, grad: Images, memory: Tensor | None, threat: Threat
-    ) -> tuple[Images, Tensor | None]:
+        self, grad: Images, memory: Tree, threat: Threat, step: int
+    ) -> tuple[Images, Tree]:
         """The direction along the accumulated gradient."""
         velocity = unit(finite(grad), 1)
         if memory is not None:

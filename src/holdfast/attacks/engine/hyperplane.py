@@ -15,13 +15,10 @@ from torch import Tensor
 from holdfast.gradients import Forward
 from holdfast.random import Stream, drawing_from
 from holdfast.tensors import norm, widest
-from holdfast.threat import finite
+from holdfast.threat import dual, finite
 from holdfast.types import Images, Labels, Logits, Model, PerExample
 
 _Rows = Float[Tensor, "n d"]
-
-#: 1/p + 1/q = 1.
-DUAL = {math.inf: 1.0, 2.0: 2.0, 1.0: math.inf}
 
 
 class Plane(NamedTuple):
@@ -84,7 +81,7 @@ def _nearest(
     peak = normals.detach().abs().amax(dim=2)
     # Scaling by the largest entry first: a gradient of 1e-30 has a norm, and one of 1e30 too.
     scale = torch.where(peak > 0, peak, 1)
-    length = torch.linalg.vector_norm(normals.detach() / scale[..., None], DUAL[p], dim=2)
+    length = torch.linalg.vector_norm(normals.detach() / scale[..., None], dual(p), dim=2)
     distance = torch.where(peak > 0, (values.detach() / scale).abs() / length, torch.inf)
     nearest = distance.argmin(dim=1)
     row = torch.arange(len(logits), device=logits.device)
@@ -108,7 +105,7 @@ def across(plane: Plane, x: Images, p: float) -> Plane:
     """
     pixels = 1 if p == 1 else x[0].numel()
     rounding = torch.finfo(x.dtype).eps * pixels ** (1 / p)
-    least = rounding * norm(plane.normal.detach(), DUAL[p])
+    least = rounding * norm(plane.normal.detach(), dual(p))
     return plane._replace(
         value=torch.where(plane.value <= 0, torch.minimum(plane.value, -least), plane.value)
     )

@@ -12,11 +12,10 @@ the largest that failed and the smallest that succeeded.
 import math
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
 
+from holdfast.attacks.engine.active import Active, Tree
 from holdfast.attacks.engine.attack import Attack
 from holdfast.attacks.engine.closest import Closest
 from holdfast.errors import InputError
@@ -34,33 +33,11 @@ from holdfast.types import (
     Labels,
     Model,
     PerExample,
-    Positions,
     Score,
     Slope,
     Step,
     Threat,
 )
-
-
-@runtime_checkable
-class Memory(Protocol):
-    """What a minimiser carries from step to step, a row for each example."""
-
-    def take(self, index: Tensor) -> "Memory":
-        """The rows of the chosen examples."""
-        ...
-
-
-class Task(NamedTuple):
-    """One minimisation at fixed c, of the M examples that are left; ``first`` is taken at x0."""
-
-    score: Score
-    x0: Images
-    c: PerExample
-    first: Slope
-    rng: Stream
-    position: Positions
-    number: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,22 +82,24 @@ class PenaltySearch(Attack):
             raise InputError(f"confidence is {self.confidence}, but must be at least 0.")
 
     @abstractmethod
-    def begin(self, x0: Images) -> Any:
-        """The minimiser's `Memory` before its first step, which is taken at the clean image."""
+    def begin(self, x0: Images) -> Tree:
+        """What the minimiser remembers before its first step, which is taken at the clean image."""
 
     @abstractmethod
-    def descend(self, memory: Any, grad: Images, x: Images, x0: Images, step: int) -> Images:
+    def descend(
+        self, memory: Tree, grad: Images, x: Images, x0: Images, step: int
+    ) -> tuple[Tree, Images]:
         """One step of the minimiser.
 
         Args:
-            memory: what `begin` gave; it is changed in place.
+            memory: what `begin`, or the step before, gave.
             grad: of ‖x - x0‖₂² and the weighted hinge, at ``x``.
             x: where the last gradient was taken.
             x0: clean images.
             step: counted from 0.
 
         Returns:
-            Where to take the next gradient; these are the points that are judged.
+            What to remember, and where to take the next gradient: the points that count.
         """
 
     @abstractmethod
@@ -149,56 +128,63 @@ class PenaltySearch(Attack):
         c = torch.where((c > 0) & c.isfinite(), c, 1)
         low, high = torch.zeros_like(c), torch.full_like(c, torch.inf)
         for number in range(self.searches):
-            worth = closest.improvable(self.threat, self.early_stop)
-            (left,) = torch.nonzero(worth, as_tuple=True)
-            if not len(left):
+            least, streams = torch.full_like(c, torch.inf), rng.fold("search", number)
+            at = _Descent(x0, x0, c, first, least, least, score, streams, self.begin(x0))
+            at.keep(closest.improvable(self.threat, self.early_stop))
+            if not len(at):
                 break
-            start = Slope(*(part[left] for part in first))
-            streams = rng.take(left).fold("search", number)
-            task = Task(score.take(left), x0[left], c[left], start, streams, left, number)
-            success = torch.zeros_like(first.reached)
-            success[left] = self.minimize(task, closest, callback)
+            success = self._minimize(at, closest, number, callback)
             high = torch.where(success, c, high)
             low = torch.where(success, low, c)
             between = torch.where(low > 0, (low * high).sqrt(), c / 10)
             c = torch.where(high.isinf(), 10 * low, between)
         return closest.image
 
-    def minimize(self, task: Task, closest: Closest, callback: Callback | None) -> Flags:
-        """Descend at one c; which examples came to a point that succeeds."""
-        score, x0, c, at, rng, position, number = task
-        success = torch.zeros_like(at.reached)
-        active = torch.arange(len(x0), device=x0.device)
-        slope, x, memory = self.gradient(score), x0, self.begin(x0)
-        lowest = checked = torch.full_like(c, torch.inf)
+    def _minimize(
+        self, at: "_Descent", closest: Closest, number: int, callback: Callback | None
+    ) -> Flags:
+        """Descend at one c; which examples of the batch came to a point that succeeds."""
+        success = torch.zeros_like(closest.found)
         for step in range(self.steps):
-            pull = torch.where(self._succeeds(at), 0, c)  # 0 where the hinge is flat
-            grad = 2 * (x - x0) - finite((expand(pull, x) * finite(at.grad)).to(x))
-            x = self.descend(memory, grad, x, x0, step)
-            at = slope(x, rng.fold("step", step), step / self.steps)
+            pull = torch.where(self._succeeds(at.slope), 0, at.c)  # 0 where the hinge is flat
+            push = finite((expand(pull, at.x) * finite(at.slope.grad)).to(at.x))
+            grad = 2 * (at.x - at.x0) - push
+            at.memory, at.x = self.descend(at.memory, grad, at.x, at.x0, step)
+            slope = self.gradient(at.score)
+            at.slope = slope(at.x, at.rng.fold("step", step), step / self.steps)
             if callback is not None:
-                callback(Step(number * self.steps + step, position, x, *at))
-            fools = self._succeeds(at)
-            closest.offer(x, fools, position)
-            success[active] |= fools
-            worth = closest.improvable(self.threat, self.early_stop)[position]
+                callback(Step(number * self.steps + step, at.position, at.x, *at.slope))
+            fools = self._succeeds(at.slope)
+            closest.offer(at.x, fools, at.position)
+            success[at.position] |= fools
+            worth = closest.improvable(self.threat, self.early_stop)[at.position]
             if self.abort_early:
-                hinge = (self.confidence - at.value).clamp(min=0)
-                lowest = torch.minimum(lowest, self.distortion(x - x0) + c * hinge)
+                hinge = (self.confidence - at.slope.value).clamp(min=0)
+                objective = self.distortion(at.x - at.x0) + at.c * hinge
+                at.lowest = torch.minimum(at.lowest, objective)
                 if (step + 1) % max(self.steps // 10, 1) == 0:
-                    worth &= lowest < 0.9999 * checked
-                    checked = lowest
-            (keep,) = torch.nonzero(worth, as_tuple=True)
-            if not len(keep):
+                    worth &= at.lowest < 0.9999 * at.checked
+                    at.checked = at.lowest
+            at.keep(worth)
+            if not len(at):
                 break
-            if len(keep) < len(active):
-                active, position, x, x0 = active[keep], position[keep], x[keep], x0[keep]
-                c, lowest, checked = c[keep], lowest[keep], checked[keep]
-                at, memory = Slope(*(part[keep] for part in at)), memory.take(keep)
-                score, rng = score.take(keep), rng.take(keep)
-                slope = self.gradient(score)
         return success
 
     def _succeeds(self, at: Slope) -> Flags:
         """Whether the aim is reached at this very point, and by ``confidence``."""
         return at.reached & (at.value >= self.confidence) if self.confidence else at.reached
+
+
+@dataclass(eq=False)
+class _Descent(Active):
+    """One minimisation at fixed c."""
+
+    x: Images
+    x0: Images
+    c: PerExample
+    slope: Slope  # at x
+    lowest: PerExample  # objective so far
+    checked: PerExample  # the same when it was last looked at
+    score: Score
+    rng: Stream
+    memory: Tree  # the minimiser's

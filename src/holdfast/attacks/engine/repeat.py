@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
 
+from holdfast.attacks.engine.active import Active
 from holdfast.attacks.engine.attack import Attack
 from holdfast.attacks.engine.climb import Climb
 from holdfast.attacks.engine.queries import query
@@ -13,7 +13,7 @@ from holdfast.errors import InputError
 from holdfast.goals import LeaveToward, TargetedLoss, logits_of
 from holdfast.losses import towards_dlr
 from holdfast.random import Stream, drawing_from
-from holdfast.types import Callback, Images, Labels, Model, Score, Threat
+from holdfast.types import Callback, Images, Labels, Model, Positions, Score, Threat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,24 +111,32 @@ def _in_turn(
     callback: Callback | None,
 ) -> Images:
     """Climb each score, on the images for which no earlier one was reached."""
-    result = x0.clone()
-    standing = torch.arange(len(x0), device=x0.device)
+    result, at = x0.clone(), _Left(x0, rng)
     for run, score in enumerate(scores):
-        left = rng.take(standing).fold("restart", run)
-        watch = None if callback is None else placed(callback, standing)
-        found = attack.climb(score.take(standing), x0[standing], left, watch)
-        result[standing] = found
+        mine, stream = score.take(at.position), at.rng.fold("restart", run)
+        found = attack.climb(mine, at.x0, stream, placed(callback, at.position))
+        at.scatter(result, found)
         if run + 1 == len(scores):
             break
-        check, reached = left.fold("check"), torch.zeros_like(standing)
+        check, reached = stream.fold("check"), torch.zeros_like(at.position)
         for vote in range(votes):
-            reached += query(score.take(standing), found, check.copies(vote, vote + 1)).reached
-        standing = standing[2 * reached <= votes]
-        if not len(standing):
+            reached += query(mine, found, check.copies(vote, vote + 1)).reached
+        at.keep(2 * reached <= votes)
+        if not len(at):
             break
     return result
 
 
-def placed(callback: Callback, standing: Tensor) -> Callback:
+@dataclass(eq=False)
+class _Left(Active):
+    """The images for which no score was reached."""
+
+    x0: Images
+    rng: Stream
+
+
+def placed(callback: Callback | None, position: Positions) -> Callback | None:
     """A callback that is told places in the whole batch, though only part of it is attacked."""
-    return lambda step: callback(step._replace(position=standing[step.position]))
+    if callback is None:
+        return None
+    return lambda step: callback(step._replace(position=position[step.position]))

@@ -1,19 +1,22 @@
 """How an adaptive ascent moves and when it shortens its steps, for every example on its own.
 
-`Halving` is APGD in ℓ∞ and ℓ2, `Sparsifying` is APGD in ℓ1; `Annealing` is for few steps. A pace is
-made for one ascent and holds what it remembers of each example.
+`Halving` is APGD in ℓ∞ and ℓ2, `Sparsifying` is APGD in ℓ1; `Annealing` is for few steps. What they
+remember of each example is a tuple of rows, which the ascent carries.
 """
 
 import math
-from typing import NamedTuple, Protocol, runtime_checkable
+from dataclasses import dataclass
+from functools import cache
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from holdfast.attacks.engine.active import Tree
 from holdfast.tensors import expand, norm
-from holdfast.threat import finite, within_box
-from holdfast.types import Flags, Images, PerExample, Positions, Threat
+from holdfast.threat import finite
+from holdfast.types import Flags, Images, PerExample, Threat
 
 #: α: the share of a move that the gradient decides.
 MOMENTUM = 0.75
@@ -29,25 +32,30 @@ class Best(NamedTuple):
 
 @runtime_checkable
 class StepSizes(Protocol):
-    """Moves the iterates of one ascent."""
+    """Moves the iterates of an ascent."""
 
-    def back(self, step: int, value: PerExample, best: Best, x0: Images) -> Flags | None:
+    def begin(self, x: Images, x0: Images) -> Tree:
+        """What to remember at the first iterate."""
+        ...
+
+    def back(
+        self, memory: Tree, step: int, value: PerExample, best: Best, x0: Images
+    ) -> tuple[Tree, Flags | None]:
         """Learn from the values at iterate ``step``.
 
         Returns:
-            Which examples shall go on from their best point; None for none of them.
+            What to remember, and which examples shall go on from their best point; None for none.
         """
         ...
 
-    def move(self, step: int, x: Images, grad: Images, x0: Images) -> Images:
-        """The next iterate."""
+    def move(
+        self, memory: Tree, step: int, x: Images, grad: Images, x0: Images
+    ) -> tuple[Tree, Images]:
+        """What to remember, and the next iterate."""
         ...
 
-    def keep(self, index: Positions) -> None:
-        """Forget all examples but those at ``index``."""
-        ...
 
-
+@dataclass(frozen=True)
 class Halving:
     """Steps with momentum, halved where they stop paying (APGD algorithm 1, section 3).
 
@@ -57,55 +65,55 @@ class Halving:
     than a share ρ = 0.75 of the steps since the last one raised the score, or where neither η nor
     the best score have changed since then.
 
-    Args:
+    Attributes:
         threat: the ball.
-        x: (N, C, H, W) the first iterate.
         steps: of the whole ascent.
     """
 
-    RHO = 0.75
+    threat: Threat
+    steps: int
+    RHO: ClassVar[float] = 0.75
 
-    def __init__(self, threat: Threat, x: Images, steps: int) -> None:
-        self._threat, self._checkpoints = threat, checkpoints(steps)
+    def begin(self, x: Images, x0: Images) -> "_Halving":
+        """η = 2 ε, and no value so far."""
         low = torch.full((len(x),), -torch.inf, device=x.device)
-        self._rows = _Halving(
+        return _Halving(
             previous=x,
-            size=x.new_full((len(x),), 2 * within_box(threat, x)),
+            size=x.new_full((len(x),), 2 * self.threat.reach(x)),
             rises=torch.zeros(len(x), dtype=torch.int64, device=x.device),
             value=-low,
             record=low,
             halved=torch.zeros_like(low, dtype=torch.bool),
         )
 
-    def back(self, step: int, value: PerExample, best: Best, x0: Images) -> Flags | None:
+    def back(
+        self, memory: "_Halving", step: int, value: PerExample, best: Best, x0: Images
+    ) -> tuple["_Halving", Flags | None]:
         """Halve the steps that stopped paying; those examples go back to their best point."""
-        rows = self._rows
-        rises = rows.rises + (value > rows.value)
-        if step not in self._checkpoints:
-            self._rows = rows._replace(rises=rises, value=value)
-            return None
-        halved = rises < self.RHO * self._checkpoints[step]  # condition 1
-        halved |= ~rows.halved & (best.value == rows.record)  # condition 2
-        self._rows = rows._replace(
-            size=torch.where(halved, rows.size / 2, rows.size),
+        rises, since = memory.rises + (value > memory.value), checkpoints(self.steps)
+        if step not in since:
+            return memory._replace(rises=rises, value=value), None
+        halved = rises < self.RHO * since[step]  # condition 1
+        halved |= ~memory.halved & (best.value == memory.record)  # condition 2
+        memory = memory._replace(
+            size=torch.where(halved, memory.size / 2, memory.size),
             rises=torch.zeros_like(rises),
             value=torch.where(halved, best.value, value),
             record=best.value,
             halved=halved,
         )
-        return halved
+        return memory, halved
 
-    def move(self, step: int, x: Images, grad: Images, x0: Images) -> Images:
+    def move(
+        self, memory: "_Halving", step: int, x: Images, grad: Images, x0: Images
+    ) -> tuple["_Halving", Images]:
         """One step with momentum, projected twice."""
-        rows = self._rows
-        self._rows = rows._replace(previous=x)
-        return _with_momentum(self._threat, x, rows.previous, expand(rows.size, x), grad, x0, step)
-
-    def keep(self, index: Positions) -> None:
-        """Forget all examples but those at ``index``."""
-        self._rows = _Halving(*(row[index] for row in self._rows))
+        size = expand(memory.size, x)
+        moved = _with_momentum(self.threat, x, memory.previous, size, grad, x0, step)
+        return memory._replace(previous=x), moved
 
 
+@dataclass(frozen=True)
 class Annealing:
     """The same steps, shortened whatever happens: η = ε · (1 + cos(π · k / steps)) at step k.
 
@@ -122,25 +130,28 @@ class Annealing:
         2020, for the schedule.
     """
 
-    def __init__(self, threat: Threat, x: Images, steps: int) -> None:
-        self._threat, self._steps, self._previous = threat, steps, x
-        self._longest = within_box(threat, x)
+    threat: Threat
+    steps: int
 
-    def back(self, step: int, value: PerExample, best: Best, x0: Images) -> Flags | None:
+    def begin(self, x: Images, x0: Images) -> Images:
+        """The iterate before, for the momentum."""
+        return x
+
+    def back(
+        self, memory: Images, step: int, value: PerExample, best: Best, x0: Images
+    ) -> tuple[Images, Flags | None]:
         """Nobody goes back."""
-        return None
+        return memory, None
 
-    def move(self, step: int, x: Images, grad: Images, x0: Images) -> Images:
+    def move(
+        self, memory: Images, step: int, x: Images, grad: Images, x0: Images
+    ) -> tuple[Images, Images]:
         """One step with momentum, projected twice."""
-        size = self._longest * (1 + math.cos(math.pi * step / self._steps))
-        previous, self._previous = self._previous, x
-        return _with_momentum(self._threat, x, previous, size, grad, x0, step)
-
-    def keep(self, index: Positions) -> None:
-        """Forget all examples but those at ``index``."""
-        self._previous = self._previous[index]
+        size = self.threat.reach(x) * (1 + math.cos(math.pi * step / self.steps))
+        return x, _with_momentum(self.threat, x, memory, size, grad, x0, step)
 
 
+@dataclass(frozen=True)
 class Sparsifying:
     """Steps on the pixels of the largest gradients, fewer and fewer of them (ℓ1-APGD, section 3).
 
@@ -150,52 +161,51 @@ class Sparsifying:
     what it was, η returns to ε and the example to its best point; elsewhere η is divided by 1.5,
     down to ε / 10.
 
-    Args:
+    Attributes:
         threat: the ℓ1 ball.
-        x: (N, C, H, W) the first iterate.
-        x0: (N, C, H, W) clean images.
         steps: of the whole ascent.
     """
 
-    def __init__(self, threat: Threat, x: Images, x0: Images, steps: int) -> None:
-        self._threat, self._every = threat, -(-steps // 25)
-        self._longest = within_box(threat, x)
+    threat: Threat
+    steps: int
+
+    def begin(self, x: Images, x0: Images) -> "_Sparsifying":
+        """η = ε, and the support of the first iterate."""
         everywhere = x[0].numel()
         support = norm(x - x0, 0)
         support = torch.where(support > 0, support, everywhere)  # the image itself says nothing
-        self._rows = _Sparsifying(
-            size=x.new_full((len(x),), self._longest),
+        return _Sparsifying(
+            size=x.new_full((len(x),), self.threat.reach(x)),
             pixels=(support / 1.5).clamp(max=0.2 * everywhere),
             support=support,
         )
 
-    def back(self, step: int, value: PerExample, best: Best, x0: Images) -> Flags | None:
+    def back(
+        self, memory: "_Sparsifying", step: int, value: PerExample, best: Best, x0: Images
+    ) -> tuple["_Sparsifying", Flags | None]:
         """Choose sparsity and length anew; where the best point got sparser, go back to it."""
-        if step == 0 or step % self._every:
-            return None
-        support = norm(best.x - x0, 0)
-        sparser = support < 0.95 * self._rows.support
-        shorter = (self._rows.size / 1.5).clamp(min=self._longest / 10)
-        self._rows = _Sparsifying(
-            size=torch.where(sparser, self._longest, shorter), pixels=support / 1.5, support=support
-        )
-        return sparser
+        if step == 0 or step % -(-self.steps // 25):
+            return memory, None
+        longest, support = self.threat.reach(x0), norm(best.x - x0, 0)
+        sparser = support < 0.95 * memory.support
+        shorter = (memory.size / 1.5).clamp(min=longest / 10)
+        size = torch.where(sparser, longest, shorter)
+        return _Sparsifying(size=size, pixels=support / 1.5, support=support), sparser
 
-    def move(self, step: int, x: Images, grad: Images, x0: Images) -> Images:
+    def move(
+        self, memory: "_Sparsifying", step: int, x: Images, grad: Images, x0: Images
+    ) -> tuple["_Sparsifying", Images]:
         """One sparse step, projected."""
         flat = finite(grad).flatten(1)
         size = flat.abs()
-        last = self._rows.pixels.ceil().long().clamp(1, size.shape[1]) - 1
+        last = memory.pixels.ceil().long().clamp(1, size.shape[1]) - 1
         least = size.sort(dim=1, descending=True).values.gather(1, last[:, None])
         along = flat.sign().masked_fill_(size < least, 0)
-        length = self._rows.size / norm(along, 1).clamp(min=1)
-        return self._threat.project(x + (length[:, None] * along).view_as(x), x0)
-
-    def keep(self, index: Positions) -> None:
-        """Forget all examples but those at ``index``."""
-        self._rows = _Sparsifying(*(row[index] for row in self._rows))
+        length = memory.size / norm(along, 1).clamp(min=1)
+        return memory, self.threat.project(x + (length[:, None] * along).view_as(x), x0)
 
 
+@cache
 def checkpoints(steps: int) -> dict[int, int]:
     """Where APGD looks back: w_j = ⌈p_j · steps⌉, each with the steps since the one before.
 

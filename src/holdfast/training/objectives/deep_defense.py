@@ -12,11 +12,15 @@ from holdfast.attacks import deepfool_perturbation
 from holdfast.errors import InputError
 from holdfast.random import Stream
 from holdfast.tensors import eval_mode, norm
+from holdfast.threat import L2, Linf
 from holdfast.training.objectives.standard import Standard
-from holdfast.types import Flags, Images, Labels, Model, Objective, PerExample, Step
+from holdfast.types import Flags, Images, Labels, Model, Objective, PerExample, Threat
 
 #: Largest exponent of a misclassified image: e^10 is reached at ‖Δ‖ = 2 ‖x‖ for the paper's d = 5.
 _LARGEST_EXPONENT = 10.0
+
+#: The norms that DeepFool is for.
+_NORMS: Mapping[float, Threat] = {2.0: L2(math.inf), math.inf: Linf(math.inf)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +81,7 @@ class DeepDefense:
             raise InputError(f"weight is {self.weight}, but is a number of at least 0.")
         if not (0 < self.c < math.inf and 0 < self.d < math.inf):
             raise InputError(f"c and d are {self.c} and {self.d}, but must be positive.")
-        if self.p not in (2, math.inf):
+        if self.p not in _NORMS:
             raise InputError(f"p is {self.p}, but DeepFool is for the norms 2 and infinity.")
         if self.steps < 1 or self.classes < 1:
             raise InputError(
@@ -109,19 +113,13 @@ class DeepDefense:
         self, model: Model, x: Images, y: Labels, rng: Stream
     ) -> tuple[PerExample, Flags]:
         """‖Δ‖ of every image, differentiable in the weights, and whether it is misclassified."""
-        first = []
-
-        def watch(step: Step) -> None:
-            if step.step == 0:
-                first.append(step.value)  # max_{k != y} z_k - z_y on the images themselves
-
         regularized = model if self.layer is None else _OnlyLayer(model, self.layer)
         with eval_mode(model):
-            delta = deepfool_perturbation(
+            walk = deepfool_perturbation(
                 regularized,
                 x,
                 y,
-                p=self.p,
+                threat=_NORMS[self.p],
                 rng=rng,
                 steps=self.steps,
                 overshoot=self.overshoot,
@@ -129,9 +127,8 @@ class DeepDefense:
                 box=False,
                 to_label=True,
                 create_graph=True,
-                callback=watch,
             )
-        return norm(delta, self.p), first[0] > 0
+        return norm(walk.delta, self.p), walk.margin_at_x0 > 0
 
 
 class _OnlyLayer(nn.Module):

@@ -1,0 +1,72 @@
+"""The examples that an attack still works on, with all that it knows of each, kept in step.
+
+A loop lists once, as fields, what belongs to an example: its image, its stream, its score, whatever
+is remembered of it. What has fallen is dropped from all of them by one call:
+
+    @dataclass(eq=False)
+    class Points(Active):
+        x: Images
+        score: Score
+        rng: Stream
+        memory: Tree = None
+
+    at = Points(x, score, rng)
+    at.scatter(result, at.x)  # to their places in the whole batch
+    at.keep(~reached)
+"""
+
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from holdfast.types import Flags, Positions
+
+#: Tensors with a row for each example, scores and streams of them, in tuples as deep as you like;
+#: None and numbers, which belong to no example, are left as they are.
+Tree: TypeAlias = Any
+
+
+@dataclass(eq=False)
+class Active:
+    """Derive from it as a dataclass, with a field for everything that has a row for each example.
+
+    Attributes:
+        position: (M,) places of the active examples in the batch that the attack began with.
+    """
+
+    position: Positions = field(init=False)
+
+    def __post_init__(self) -> None:
+        first = next(part for part in self._parts() if isinstance(part, Tensor))
+        self.position = torch.arange(len(first), device=first.device)
+
+    def __len__(self) -> int:
+        return len(self.position)
+
+    def keep(self, mask: Flags) -> None:
+        """Drop all examples but those of ``mask`` (M,)."""
+        (index,) = torch.nonzero(mask, as_tuple=True)
+        if len(index) < len(mask):
+            for entry in fields(self):
+                setattr(self, entry.name, take(getattr(self, entry.name), index))
+
+    def scatter(self, result: Tensor, rows: Tensor) -> None:
+        """Write the rows of the active examples (M, ...) into ``result`` (N, ...)."""
+        result[self.position] = rows
+
+    def _parts(self) -> list[Tree]:
+        return [getattr(self, entry.name) for entry in fields(self) if entry.init]
+
+
+def take(tree: Tree, index: Positions) -> Tree:
+    """The rows ``index`` of everything in a tree."""
+    if tree is None or isinstance(tree, int | float):
+        return tree
+    if isinstance(tree, Tensor):
+        return tree[index]
+    if isinstance(tree, tuple):
+        rows = [take(part, index) for part in tree]
+        return type(tree)(*rows) if hasattr(tree, "_fields") else tuple(rows)
+    return tree.take(index)  # a score, or a stream

@@ -1,0 +1,33 @@
+"""Adam's direction, with running means of the gradient and its square for each example."""
+
+from typing import NamedTuple
+
+import torch
+
+from holdfast.types import Images
+
+
+class Moments(NamedTuple):
+    """Running means, a row for each example."""
+
+    mean: Images
+    square: Images
+
+
+def adam(grad: Images, before: Moments | None, step: int) -> tuple[Images, Moments]:
+    """m̂ / (√v̂ + 1e-8), bias-corrected by the step, and what to remember.
+
+    Args:
+        grad: (N, C, H, W).
+        before: of the step before; None at first.
+        step: counted from 0.
+
+    Reference:
+        Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1.
+    """
+    if before is None:
+        before = Moments(torch.zeros_like(grad), torch.zeros_like(grad))
+    mean = 0.9 * before.mean + 0.1 * grad
+    square = 0.999 * before.square + 0.001 * grad.square()
+    steepness = (square / (1 - 0.999 ** (step + 1))).sqrt()
+    return mean / (1 - 0.9 ** (step + 1)) / (steepness + 1e-8), Moments(mean, square)
