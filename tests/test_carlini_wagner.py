@@ -145,11 +145,14 @@ def test_the_search_closes_in_on_the_smallest_constant_that_succeeds():
         def first_c(self, first):
             return torch.tensor([1.0, torch.nan, torch.inf, 1.0], dtype=torch.float64)
 
-        def minimize(self, task, closest, callback):
-            tried.append(task.c)
-            return task.c >= needed[task.position]
+        def begin(self, x0):
+            return None
 
-        begin = descend = distortion = None
+        def minimize(self, at, closest, number, callback):
+            tried.append(at.c)
+            return at.c >= needed[at.position]
+
+        descend = distortion = None
 
     Needing(FREE, searches=14)(model, x, y)
     tried = torch.stack(tried)

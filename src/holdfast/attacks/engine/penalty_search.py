@@ -129,19 +129,19 @@ class PenaltySearch(Attack):
         low, high = torch.zeros_like(c), torch.full_like(c, torch.inf)
         for number in range(self.searches):
             least, streams = torch.full_like(c, torch.inf), rng.fold("search", number)
-            at = _Descent(x0, x0, c, first, least, least, score, streams, self.begin(x0))
+            at = Descent(x0, x0, c, first, least, least, score, streams, self.begin(x0))
             at.keep(closest.improvable(self.threat, self.early_stop))
             if not len(at):
                 break
-            success = self._minimize(at, closest, number, callback)
+            success = self.minimize(at, closest, number, callback)
             high = torch.where(success, c, high)
             low = torch.where(success, low, c)
             between = torch.where(low > 0, (low * high).sqrt(), c / 10)
             c = torch.where(high.isinf(), 10 * low, between)
         return closest.image
 
-    def _minimize(
-        self, at: "_Descent", closest: Closest, number: int, callback: Callback | None
+    def minimize(
+        self, at: "Descent", closest: Closest, number: int, callback: Callback | None
     ) -> Flags:
         """Descend at one c; which examples of the batch came to a point that succeeds."""
         success = torch.zeros_like(closest.found)
@@ -176,7 +176,7 @@ class PenaltySearch(Attack):
 
 
 @dataclass(eq=False)
-class _Descent(Active):
+class Descent(Active):
     """One minimisation at fixed c."""
 
     x: Images
