@@ -11,7 +11,7 @@ exceeds ``eps``, in float16 as in float64.
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from torch import Tensor
 from holdfast.errors import InputError
 from holdfast.random import Stream
 from holdfast.tensors import expand, norm, unit
-from holdfast.types import Images, PerExample
+from holdfast.types import Images, PerExample, Threat
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,7 @@ class _Ball(ABC):
                 f"eps is {self.eps}, but the size of a ball is a number of at least 0."
             )
 
-    @property
-    def unlimited(self) -> Self:
+    def unlimited(self) -> Threat:
         """The same norm without a limit: a point just beyond it may lead to one within."""
         return replace(self, eps=math.inf)
 

@@ -101,7 +101,6 @@ class Threat(Protocol):
         """Size of the ball."""
         ...
 
-    @property
     def unlimited(self) -> "Threat":
         """The same norm without a limit."""
         ...

@@ -26,8 +26,8 @@ from holdfast.types import Callback, Goal, Gradient, Images, PerExample, Score, 
 class AdaptiveAscent(Climb):
     """APGD: ascend with steps that shorten where they stop paying, and keep the best point.
 
-    In ℓ∞ and ℓ2 the moves are those of `holdfast.attacks.engine.step_sizes.Halving`. In ℓ1 they are sparse,
-    `holdfast.attacks.engine.step_sizes.Sparsifying`, and 30 % of the steps are spent in the ball of 3 ε, 30 %
+    In ℓ∞ and ℓ2 the moves are `Halving`, in ℓ1 the sparse ones of `Sparsifying`, both in
+    `holdfast.attacks.engine.step_sizes`; in ℓ1 30 % of the steps are spent in the ball of 3 ε, 30 %
     in that of 2 ε and the rest in that of ε, each from the best point of the one before.
 
     Differs from the published code: the checkpoints are those of the paper's formula for any number
@@ -42,8 +42,7 @@ class AdaptiveAscent(Climb):
         start: where to begin.
         goal: what to ascend.
         gradient: how to estimate its gradient.
-        annealed: shorten the steps by a cosine instead, `holdfast.attacks.engine.step_sizes.Annealing`; in ℓ∞
-            and ℓ2 only.
+        annealed: shorten the steps by a cosine instead, as `Annealing` does; in ℓ∞ and ℓ2 only.
         early_stop: return each image at its first iterate that reaches the goal and spend nothing
             more on it; otherwise spend all steps and return the point of the largest score.
 

@@ -83,7 +83,7 @@ class DeepFool(Attack):
         self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
     ) -> Images:
         """Walk over the boundary, then back along the segment; see `Attack.perturb`."""
-        held = Closest(x0, self.threat.unlimited)
+        held = Closest(x0, self.threat.unlimited())
         walk = deepfool_perturbation(
             model,
             x0,

@@ -101,7 +101,7 @@ class FAB(Attack):
         score = margin(model, x0, y)
         below = losses.margin(logits, y)
         above = below.clone()
-        held = Closest(x0, self.threat.unlimited)
+        held = Closest(x0, self.threat.unlimited())
         held.offer(x0, logits.argmax(dim=1) != y)
         others = ranked_classes(logits, y)
         planes = [others] if self.targets is None else others[:, : self.targets].split(1, dim=1)

@@ -105,7 +105,7 @@ class GradientCache:
     def _computed(
         self, data: Data, folder: Path, batch_size: int, progress: Progress
     ) -> tuple[list[np.ndarray], np.ndarray]:
-        """GradientCache mapped into memory, and all hashes; files that are missing are made first."""
+        """Signs mapped into memory, and all hashes; files that are missing are made first."""
         folder.mkdir(parents=True, exist_ok=True)
         progress.start(f"gradients of {self._name}", len(data))
         files, hashes = [], []

@@ -96,7 +96,7 @@ class AdaptiveRadius(Attack):
         """Move, and keep the closest point that fools; see `Attack.perturb`."""
         with drawing_from(rng.fold("goal")):
             score = self.goal(model, x0, y)
-        closest = Closest(x0, self.threat.unlimited)
+        closest = Closest(x0, self.threat.unlimited())
         farthest = norm(torch.maximum(x0, 1 - x0), self.threat.p)
         radius, nearest = self.first_radius(farthest), closest.distance
         at = Points(x0, x0, nearest, x0, closest.found, radius, farthest, nearest, score, rng)
