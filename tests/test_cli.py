@@ -163,7 +163,7 @@ class TestJson:
             check=True,
             cwd=place,
         )
-        assert set(json.loads(done.stdout)) == {"cells"}
+        assert set(json.loads(done.stdout)) == {"cells", "warnings"}
 
 
 BAD = [
