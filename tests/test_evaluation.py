@@ -243,19 +243,20 @@ class TestWhatIsGiven:
     def test_a_model_that_fails_before_anything_is_finished_leaves_no_folder(self, tmp_path, other):
         attacks, out = {"move": Move(threat=Linf(0.1), by=0.1)}, tmp_path / "new" / "run"
         _, x, y = example()
-        with pytest.raises(ModelError, match=r"out of sorts|returned"):
-            evaluate(LaterOther(2, other), x, y, attacks, out=out)
-        assert not list(tmp_path.iterdir())
+        for calls in range(2, 5):  # two of the probe, two to know the model again, the judge's
+            with pytest.raises(ModelError, match=r"out of sorts|returned"):
+                evaluate(LaterOther(calls, other), x, y, attacks, out=out)
+            assert not list(tmp_path.iterdir())
         out.mkdir(parents=True)  # a folder of the user's own stays, empty
         with pytest.raises(ModelError):
-            evaluate(LaterOther(2, other), x, y, attacks, out=out)
+            evaluate(LaterOther(4, other), x, y, attacks, out=out)
         assert not list(out.iterdir())
 
     def test_a_model_that_fails_later_leaves_what_is_finished(self, tmp_path):
         attacks, (_, x, y) = {"move": Move(threat=Linf(0.1), by=0.1)}, example()
         few = EvaluationConfig(batch_size=10)
         with pytest.raises(ModelError, match="out of sorts"):
-            evaluate(LaterOther(4, broken), x, y, attacks, protocol=few, out=tmp_path)
+            evaluate(LaterOther(6, broken), x, y, attacks, protocol=few, out=tmp_path)
         assert 0 < len(list(tmp_path.glob("rows/*.csv"))) < 6
         again = evaluate(LaterOther(99, broken), x, y, attacks, protocol=few, out=tmp_path)
         whole = evaluate(LaterOther(99, broken), x, y, attacks, protocol=few)
@@ -265,7 +266,7 @@ class TestWhatIsGiven:
         _, x, y = example()
         how = CertificationConfig(sigma=0.1, n=20)
         settings = {"model": "later", "data": "tensors"}
-        for calls in range(1, 7):  # the probe, and then the votes
+        for calls in range(1, 9):  # the probe, what it is known by, and then the votes
             model = LaterOther(calls, broken)
             with pytest.raises(ModelError, match="out of sorts"):
                 certify_data(model, Data.of(x, y), how, settings, tmp_path / "run")

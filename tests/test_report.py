@@ -1,4 +1,5 @@
 import contextlib
+import hashlib
 import io
 import json
 import math
@@ -36,7 +37,6 @@ from holdfast.report.gallery import Example, Gallery
 from holdfast.report.page import build
 from holdfast.report.subjects import read_subjects
 from holdfast.report.tables import floor, strongest_attacks, summary
-from holdfast.results import Run
 from holdfast.threat import L2, Linf
 from tests.toys import images, small_network
 
@@ -261,8 +261,8 @@ def _rewrite(run, change):
     """Another run, as if it had found these rows."""
     rows = change(pd.read_csv(run / "rows.csv"))
     rows.to_csv(run / "rows.csv", index=False)
-    about = read_json(run / "run.json")
-    Run(run, about["kind"], about["settings"]).finish()
+    written = hashlib.sha256((run / "rows.csv").read_bytes()).hexdigest()
+    write_json(run / "run.json", {**read_json(run / "run.json"), "rows_sha256": written})
 
 
 def test_changed_rows_are_not_reported(tmp_path):

@@ -86,8 +86,8 @@ def test_an_interrupted_set_ends_as_an_unbroken_one(tmp_path):
     first = len(calls)
     again = stored(ATTACK, reference, images, batch_size=16, out=tmp_path / "set")
     handle.remove()
-    assert first > 0
-    assert len(calls) == first  # a finished set is read
+    assert first > 2
+    assert len(calls) == first + 2  # a finished set is read; the reference is asked who it is
     assert torch.equal(resumed.examples, whole.examples)
     assert torch.equal(again.examples, whole.examples)
     assert repr(again) == repr(whole)

@@ -22,7 +22,15 @@ from jaxtyping import Float, Int
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from holdfast.errors import DamagedFileError, InputError, MissingFileError, unknown
+from holdfast.digests import digests
+from holdfast.errors import (
+    DamagedFileError,
+    DiskFullError,
+    InputError,
+    MissingFileError,
+    no_room,
+    unknown,
+)
 from holdfast.files import check_regular
 from holdfast.parameters import check
 
@@ -62,6 +70,7 @@ class Data:
     y: Int[Tensor, " n"]
     shape: tuple[int, ...]
     _read: Callable[[Tensor], Tensor]
+    _digests: Callable[[Tensor], list[str]] | None = None  # of the files that images are read from
 
     @classmethod
     def of(cls, x: Float[Tensor, "n *image"], y: Int[Tensor, " n"]) -> "Data":
@@ -83,10 +92,29 @@ class Data:
 
     def take(self, index: Int[Tensor, " m"]) -> "Data":
         """The part of the set at ``index``."""
-        return replace(self, y=self.y[index], _read=lambda part: self._read(index[part]))
+        digests = self._digests
+        return replace(
+            self,
+            y=self.y[index],
+            _read=lambda part: self._read(index[part]),
+            _digests=None if digests is None else lambda part: digests(index[part]),
+        )
 
     def fingerprint(self) -> str:
-        """A hash of the labels and up to 256 images, to tell whether a run meets the same data."""
+        """A hash of all labels and images, to tell whether a run meets the same data.
+
+        Of images in files it is one of the files' content, so that none is decoded for it.
+        """
+        content = hashlib.sha256(self.y.numpy().tobytes())
+        if self._digests is not None:
+            content.update("".join(self._digests(torch.arange(len(self)))).encode())
+            return content.hexdigest()[:16]
+        for index in self.batches(1024):
+            content.update(self.x(index).numpy().tobytes())
+        return content.hexdigest()[:16]
+
+    def fingerprint_of_some(self) -> str:
+        """That of 0.1.0: of the labels and up to 256 images."""
         some = torch.arange(len(self))[:: max(1, len(self) // 256)][:256]
         content = hashlib.sha256(self.y.numpy().tobytes())
         content.update(self.x(some).numpy().tobytes())
@@ -194,6 +222,7 @@ def _download(name: str, kind: Any, directory: Path) -> None:
         try:
             kind(temporary, download=True)
         except Exception as error:  # no network, a moved host, a wrong checksum
+            _check_room(error, Path(temporary))
             raise MissingFileError(
                 f"{name} is not in {directory} and could not be downloaded ({_brief(error)}); give "
                 "the folder that holds it by --data-dir or HOLDFAST_DATA."
@@ -201,10 +230,19 @@ def _download(name: str, kind: Any, directory: Path) -> None:
         try:
             shutil.copytree(temporary, directory, dirs_exist_ok=True)
         except OSError as error:
+            _check_room(error, directory)
             raise MissingFileError(
                 f"{name} was downloaded but cannot be saved in {directory} ({error}); give a "
                 "folder that can be written by --data-dir or HOLDFAST_DATA."
             ) from error
+
+
+def _check_room(error: Exception, directory: Path) -> None:
+    if no_room(error):
+        raise DiskFullError(
+            f"there is no room in {directory} ({_brief(error)}); make some and run the same "
+            "command again."
+        ) from error
 
 
 def _brief(error: Exception) -> str:
@@ -236,7 +274,14 @@ def _folder(root: Path, split: Split) -> Data:
         return torch.stack(images)
 
     y = torch.tensor(found.targets, dtype=torch.int64)
-    return Data(str(root), tuple(found.classes), y, tuple(first.shape), read)
+    return Data(
+        str(root),
+        tuple(found.classes),
+        y,
+        tuple(first.shape),
+        read,
+        lambda index: digests(top, [files[int(i)] for i in index]),
+    )
 
 
 def _pixels(path: Path) -> Float[Tensor, "c h w"]:

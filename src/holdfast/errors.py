@@ -2,9 +2,10 @@
 
 Every error is a `HoldfastError` and also the built-in error that a Python user expects, so both
 ``except HoldfastError`` and ``except ValueError`` work. The command line turns a `HoldfastError`
-into its sentence and exit code 2.
+into its sentence and exit code 2; a full disk, which is the system's, is 1.
 """
 
+import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -51,6 +52,18 @@ class ContradictionError(HoldfastError, RuntimeError):
 
 class OutputError(HoldfastError, OSError):
     """An output folder that cannot be written or that holds something else."""
+
+
+class DiskFullError(OutputError):
+    """No room left to write; the command line ends as for any failure of the system."""
+
+
+def no_room(error: BaseException) -> bool:
+    """Whether an error says that the disk, or the user's share of it, is full."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    # safetensors and copytree have the number in their text alone.
+    return any(sign in str(error) for sign in ("os error 28", "os error 122", "Errno 28"))
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:

@@ -2,7 +2,9 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +13,59 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from holdfast.errors import DamagedFileError, MissingFileError, OutputError
+from holdfast.errors import (
+    DamagedFileError,
+    DiskFullError,
+    MissingFileError,
+    OutputError,
+    no_room,
+)
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` make the file under a temporary name, then rename it to ``path``.
 
     A reader sees the old file or the new one, never a part; if writing fails, the old one stays.
+
+    Raises:
+        DiskFullError: if there is no room for it.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with _written(path, write) as temporary:
+        os.replace(temporary, path)
+
+
+def create_file(path: Path, write: Callable[[Path], object]) -> None:
+    """The same for a file that must not be there yet: of several processes one makes it.
+
+    Raises:
+        FileExistsError: if it is there.
+        DiskFullError: if there is no room for it.
+    """
+    with _written(path, write) as temporary:
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            with path.open("xb") as file:
+                file.write(temporary.read_bytes())
+
+
+@contextmanager
+def _written(path: Path, write: Callable[[Path], object]) -> Iterator[Path]:
+    """What ``write`` made, under a temporary name beside ``path``, for the time of the block."""
+    # Random, since processes of two hosts may have one number.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         write(temporary)
-        os.replace(temporary, path)
+        yield temporary
+    except (OSError, SafetensorError) as error:
+        if not no_room(error):
+            raise
+        raise DiskFullError(
+            f"{path} could not be written ({error}); what was there before is unchanged: make room "
+            "and run the same command again."
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -39,7 +82,16 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 
 def write_json(path: Path, content: object) -> None:
     """Write ``content`` as indented JSON, whole or not at all; NaN is refused."""
-    write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    write_text(path, _json(content))
+
+
+def create_json(path: Path, content: object) -> None:
+    """Write ``content`` to a file that is not there yet; see `create_file`."""
+    create_file(path, lambda temporary: temporary.write_text(_json(content), encoding="utf-8"))
+
+
+def _json(content: object) -> str:
+    return json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def check_regular(path: Path) -> None:
@@ -78,7 +130,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str,
     """Write tensors and a JSON-like record about them as one safetensors file.
 
     Raises:
-        OutputError: if it cannot be written, on a full disk say; an older file stays.
+        OutputError: if it cannot be written; an older file stays.
     """
     flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     header = {"holdfast": json.dumps(about, allow_nan=False)}

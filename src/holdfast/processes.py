@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple, TypeVar
 import torch
 from jaxtyping import Int
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from holdfast.errors import HoldfastError, InputError
 
@@ -186,3 +186,23 @@ def first(fabric: Fabric, work: Callable[[], T]) -> T:
     if error is not None:
         raise error
     return result  # type: ignore[return-value]  # it is what work gave
+
+
+def first_of_all(work: Callable[[], object]) -> None:
+    """The same for work that is handed no `Fabric`: the first of the processes, if there are any.
+
+    Raises:
+        HoldfastError, OSError: what the work raised, in every process.
+    """
+    if not (distributed.is_available() and distributed.is_initialized()):
+        work()
+        return
+    told: list[HoldfastError | OSError | None] = [None]
+    if distributed.get_rank() == 0:
+        try:
+            work()
+        except (HoldfastError, OSError) as error:
+            told[0] = error
+    distributed.broadcast_object_list(told)
+    if told[0] is not None:
+        raise told[0]

@@ -4,9 +4,11 @@
     rows.csv        one row for each (cell, example), once the run is complete
     rows/           until then: one file for each finished chunk, renamed into place when whole
     images/         clean and adversarial images of the first examples, for the gallery
+    lock.json       while it is written to: by which process
 
 A killed run resumes at the missing chunk. A finished run is never changed, and a folder that holds
-a run with other settings is refused. A cell is one attack at one size, or one certificate.
+a run with other settings, or that another process writes to, is refused. A cell is one attack at
+one size, or one certificate.
 """
 
 import hashlib
@@ -27,9 +29,18 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from holdfast.errors import DamagedFileError, HoldfastError, MissingFileError, OutputError
+from holdfast import lock
+from holdfast.errors import (
+    DamagedFileError,
+    DiskFullError,
+    HoldfastError,
+    MissingFileError,
+    OutputError,
+    no_room,
+)
 from holdfast.files import (
     check_regular,
+    create_json,
     read_json,
     read_tensors,
     write_json,
@@ -37,9 +48,25 @@ from holdfast.files import (
     write_tensors,
     write_text,
 )
+from holdfast.lock import Owner
 from holdfast.revision import git_revision
 
 ABOUT, ROWS, _CHUNKS, IMAGES = "run.json", "rows.csv", "rows", "images"
+
+#: What run.json records and how; 1, without a number, compared less of model and data.
+FORMAT = 2
+
+#: What identifies model and data, by the end of the setting's name: what it means if it differs,
+#: and what was compared if it does not.
+_IDENTITY = {
+    "data_fingerprint": ("other images or labels", "all images and labels"),
+    "_fingerprint": ("a model with other weights", "weights"),
+    "_answers": ("a model with these weights that answers otherwise", "answers to a few images"),
+    "_source": (
+        "a model with these weights whose classes had another source",
+        "source of the model's classes",
+    ),
+}
 
 #: Columns of names, in which neither "NA" is a missing value nor "1" a number.
 _TEXT = ("attack", "norm", "by", "bound", "interval")
@@ -48,10 +75,17 @@ _TEXT = ("attack", "norm", "by", "bound", "interval")
 class Run:
     """A folder that one run writes to.
 
+        run = Run(path, "evaluate", settings)
+        with run.writing() as unfinished:
+            if unfinished:
+                ...  # write the chunks that are missing
+                run.finish(...)
+
     Args:
-        path: the folder; made by `begin`, not before.
+        path: the folder; made by `writing`, not before.
         kind: the command that writes it, such as "train" or "evaluate".
-        settings: all that determines the results, as JSON can hold it.
+        settings: all that determines the results, as JSON can hold it. Measured numbers, which
+            rounding moves, are ``{"values": [...], "within": tolerance}``.
 
     Raises:
         OutputError: if the folder cannot be written or holds something else.
@@ -61,10 +95,11 @@ class Run:
         self.path = path
         self._kind = kind
         self._settings = dict(settings)
+        self._owner: Owner | None = None
         check_writable(path)
         if (path / ABOUT).exists():
             self._check_same(read_json(path / ABOUT))
-        elif path.is_dir() and any(entry.suffix != ".tmp" for entry in path.iterdir()):
+        elif path.is_dir() and any(map(_is_foreign, path.iterdir())):
             raise OutputError(
                 f"{path} is not empty and holds no run of Holdfast; give a new folder by --out."
             )
@@ -74,15 +109,93 @@ class Run:
         """Whether the run was finished, now or by an earlier process."""
         return (self.path / ABOUT).exists() and bool(read_about(self.path)["complete"])
 
-    def begin(self) -> None:
-        """Make the folder, or take up a run that was interrupted."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        if not (self.path / ABOUT).exists():
-            about = {"kind": self._kind, "complete": False, "settings": self._settings}
-            write_json(self.path / ABOUT, {**about, "started": _now(), **environment()})
+    @contextmanager
+    def writing(self, work: str = "**/*.csv") -> Iterator[bool]:
+        """Hold the folder for the block, if there is work to do; say whether there is.
+
+        The folder is made, or the run that was interrupted there taken up. Whatever writes to it
+        looks first whether it is still this run's. If the block fails by what the user gave before
+        any part is finished, the folder is removed again, or emptied if it was there; otherwise the
+        run can be taken up.
+
+        Args:
+            work: pattern of the files that are worth keeping, as of `Path.glob`.
+
+        Raises:
+            OutputError: if another process holds it, or has begun a run with other settings.
+        """
+        if self.complete:
+            self.clear()  # of a process that was killed between its last two steps
+            yield False
+            return
+        made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with lock.held(self.path) as self._owner:
+                begun = self._begin()
+                try:
+                    yield not self.complete  # another may have held the lock until just now
+                except HoldfastError:
+                    ours = lock.owner(self.path) == self._owner
+                    if begun and ours and not any(self.path.glob(work)):
+                        self._empty()
+                    raise
+        finally:
+            with suppress(OSError):  # as soon as one of them is not empty
+                for folder in made:
+                    folder.rmdir()
+
+    def _empty(self) -> None:
+        """Remove everything but the lock, which goes last."""
+        for entry in self.path.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            elif entry.name != lock.LOCK:
+                entry.unlink()
+
+    def join(self) -> "Run":
+        """Write to the folder as one of several processes, of which the first is `writing`."""
+        self._owner = lock.owner(self.path)
+        self.check()
+        return self
+
+    def check(self) -> None:
+        """See, before a write, that the folder is still this run's.
+
+        Raises:
+            OutputError: if it is not: somebody took the lock away, or changed the settings.
+        """
+        if self._owner is None or lock.owner(self.path) != self._owner:
+            raise OutputError(
+                f"{self.path} is no longer held by this run; what was written so far is kept: see "
+                "that no other process writes there, and run the same command again."
+            )
+        self._check_same(read_about(self.path))
+
+    def _begin(self) -> bool:
+        """Write run.json if it is not there; say whether it was not."""
+        about = {"format": FORMAT, "kind": self._kind, "complete": False}
+        about |= {"settings": self._settings, "started": _now(), **environment()}
+        begun = not (self.path / ABOUT).exists()
+        if begun:
+            # Where the lock should fail, of two processes still only one makes the file.
+            with suppress(FileExistsError):
+                create_json(self.path / ABOUT, about)
+        self.check()
+        return begun
+
+    def told_complete(self) -> str:
+        """That there is nothing to do, and what was compared to know it."""
+        given = [key for key, value in self._settings.items() if value is not None]
+        compared = dict.fromkeys(told[1] for key in given if (told := _identity(key)))
+        return (
+            f"{self.path} is complete; nothing was run (compared: {', '.join(compared)}, and all "
+            "other settings)."
+        )
 
     def finish(self, **results: Any) -> None:
         """Record the results, as JSON can hold them, and that the run is complete."""
+        self.check()
         rows = self.path / ROWS
         if rows.exists():
             results["rows_sha256"] = _digest(rows.read_bytes())
@@ -124,6 +237,7 @@ class Run:
 
         The time has a file of its own, so that equal results are equal files.
         """
+        self.check()
         path = self._chunk(cell, chunk)
         path.parent.mkdir(exist_ok=True)
         content = rows.to_csv(index=False)
@@ -137,6 +251,7 @@ class Run:
 
     def write_images(self, cell: int, chunk: int, images: Mapping[str, Tensor]) -> None:
         """Write images of a chunk, before its rows."""
+        self.check()
         path = self.path / IMAGES / f"{cell:04d}.{chunk:05d}.safetensors"
         path.parent.mkdir(exist_ok=True)
         write_tensors(path, images, {"cell": cell})
@@ -155,6 +270,7 @@ class Run:
 
     def merge(self) -> pd.DataFrame:
         """Join all chunks into rows.csv, in the order of cells and examples."""
+        self.check()
         rows = read_rows(self.path)
         write_table(self.path / ROWS, rows)
         return rows
@@ -171,38 +287,47 @@ class Run:
             raise OutputError(
                 f"{self.path} holds a run of holdfast {about.get('kind')}; give another --out."
             )
+        if about.get("format") != FORMAT:
+            raise OutputError(
+                f"{self.path} was written by a version of Holdfast that compared less of model and "
+                "data, so whether they are the same cannot be told: holdfast report still reads "
+                "it, but to run this command give another --out."
+            )
         before = about.get("settings", {})
-        for key in sorted({*before, *self._settings}):
-            if before.get(key) != self._settings.get(key):
-                raise OutputError(
-                    f"{self.path} holds a run with {key} = {before.get(key)!r}, and now it is "
-                    f"{self._settings.get(key)!r}; a run is never overwritten, give another --out."
-                )
+        for key in dict.fromkeys([*before, *self._settings]):
+            was, now = before.get(key), self._settings.get(key)
+            if _same(was, now):
+                continue
+            holder = lock.owner(self.path)
+            if holder is not None and holder != self._owner and not holder.dead:
+                raise lock.in_use(self.path, holder)
+            identity = _identity(key)
+            other = f"a run with {key} = {was!r}, and now it is {now!r}"
+            if identity is not None:
+                other = f"a run of {identity[0]} ({key} is another)"
+            raise OutputError(
+                f"{self.path} holds {other}; a run is never overwritten, give another --out."
+            )
 
 
-@contextmanager
-def emptied_if_vain(path: Path, work: str = "**/*.csv") -> Iterator[None]:
-    """If what is done within the block fails by what the user gave, leave no folder without work.
+def _identity(key: str) -> tuple[str, str] | None:
+    return next((told for name, told in _IDENTITY.items() if key.endswith(name)), None)
 
-    A run that was there before stays, and so does one of which any part is finished: it can be
-    taken up again. Otherwise the folder is removed, or emptied if it existed.
 
-    Args:
-        path: the run folder, which the block may make.
-        work: pattern of the files in it that are worth keeping, as of `Path.glob`.
-    """
-    there = (path / ABOUT).exists()
-    made = [folder for folder in (path, *path.parents) if not folder.exists()]
-    try:
-        yield
-    except HoldfastError:
-        if not there and (path / ABOUT).exists() and not any(path.glob(work)):
-            for entry in path.iterdir():
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-            for folder in made:
-                with suppress(OSError):  # somebody else has put something there
-                    folder.rmdir()
-        raise
+def _same(was: Any, now: Any) -> bool:
+    """Whether two settings are equal; measured numbers may differ by what rounding does."""
+    if isinstance(was, Mapping) and isinstance(now, Mapping) and "within" in now:
+        pairs = zip(was.get("values", []), now["values"], strict=False)
+        near = all(abs(old - new) <= now["within"] for old, new in pairs)
+        return near and len(was.get("values", [])) == len(now["values"])
+    if isinstance(was, list) and isinstance(now, list):
+        return len(was) == len(now) and all(map(_same, was, now))
+    return bool(was == now)
+
+
+def _is_foreign(entry: Path) -> bool:
+    """Whether something in a folder without run.json is none that a killed process leaves."""
+    return entry.suffix != ".tmp" and entry.name != lock.LOCK
 
 
 def read_about(path: Path) -> dict[str, Any]:
@@ -311,6 +436,11 @@ def check_writable(path: Path) -> None:
         with tempfile.TemporaryDirectory(dir=existing, suffix=".tmp"):
             pass
     except OSError as error:
+        if no_room(error):
+            raise DiskFullError(
+                f"there is no room in {existing} ({error.strerror}); make some and run the same "
+                "command again."
+            ) from error
         raise OutputError(
             f"{existing} cannot be written ({error.strerror}); give another folder by --out."
         ) from error

@@ -26,11 +26,11 @@ from holdfast.defenses import MALADE
 from holdfast.errors import InputError
 from holdfast.evaluation import EvaluationConfig, evaluate_data
 from holdfast.files import write_table
-from holdfast.models.loading import fingerprint
+from holdfast.models.identity import identify
 from holdfast.models.purified import PURIFIED, Networks, read_purified, save_purified
 from holdfast.progress import Progress, silent
 from holdfast.random import hash_seed
-from holdfast.results import Run, emptied_if_vain
+from holdfast.results import Run
 from holdfast.training.precomputed import stored
 from holdfast.training.validation import held_out_of
 from holdfast.types import Flags
@@ -131,12 +131,16 @@ def tune_malade(
     Raises:
         OutputError: if ``out`` cannot be written or holds another run.
     """
-    classifier = networks["classifier"][0].eval()
-    networks["denoiser"][0].eval()
+    for network, _ in networks.values():
+        network.eval()
     protocol = replace(protocol, keep=0, each=False, variants=())
     record = {
         **settings,
-        **{f"{name}_fingerprint": fingerprint(network) for name, (network, _) in networks.items()},
+        **{
+            key.replace("model", name): value
+            for name, (network, _) in networks.items()
+            for key, value in identify(network, data).items()
+        },
         "data_fingerprint": data.fingerprint(),
         "images": len(data),
         "search": repr(search),
@@ -144,9 +148,26 @@ def tune_malade(
         **protocol.record(),
     }
     run = Run(out, "tune", record)
-    if run.complete:
-        progress.say(f"{out} is complete; nothing was run.")
-        return read_purified(out / PURIFIED)
+    with run.writing() as unfinished:
+        if unfinished:
+            _search(run, networks, data, search, attack, protocol, settings, progress)
+        else:
+            progress.say(run.told_complete())
+    return read_purified(out / PURIFIED)
+
+
+def _search(
+    run: Run,
+    networks: Networks,
+    data: Data,
+    search: Search,
+    attack: Attack,
+    protocol: EvaluationConfig,
+    settings: Mapping[str, Any],
+    progress: Progress,
+) -> None:
+    """Try all chains, the finalists under the whole attack, and write the best."""
+    out, classifier = run.path, networks["classifier"][0]
 
     def trial(
         chain: Chain, data: Data, attack: Attack, folder: Path, progress: Progress
@@ -157,18 +178,16 @@ def tune_malade(
         )
         return found.cells[0]["robust_accuracy"], found.cells[0]["clean_accuracy"]
 
-    with emptied_if_vain(out):
-        run.begin()
-        # An image that rests where it has just fooled the classifier is nothing to any chain.
-        examples = stored(
-            spending(attack),
-            classifier,
-            data,
-            seed=protocol.seed,
-            batch_size=protocol.batch_size,
-            out=out / "examples",
-            progress=progress,
-        )
+    # An image that rests where it has just fooled the classifier is nothing to any chain.
+    examples = stored(
+        spending(attack),
+        classifier,
+        data,
+        seed=protocol.seed,
+        batch_size=protocol.batch_size,
+        out=out / "examples",
+        progress=progress,
+    )
     crafted = On(classifier, examples, name="the classifier alone")
     chains = search.chains()
     progress.start("chains", len(chains))
@@ -183,6 +202,7 @@ def tune_malade(
         for number in ranked
     }
     best = max(ranked, key=adaptive.__getitem__)  # of equal ones, the first
+    run.check()
     save_purified(out / PURIFIED, MALADE(nn.Identity(), **asdict(chains[best])), networks)
     trials = [
         {
@@ -195,7 +215,6 @@ def tune_malade(
     ]
     write_table(out / "trials.csv", pd.DataFrame(trials))
     run.finish(best=trials[best], trials=trials, finalist_images=len(few))
-    return read_purified(out / PURIFIED)
 
 
 def _ranked(chains: Sequence[Chain], accuracies: Sequence[tuple[float, ...]]) -> list[int]:
@@ -245,7 +264,9 @@ def _trained_on(data: Data, settings: Mapping[str, Any]) -> Flags:
     if settings["data"] != data.name:
         return torch.zeros(len(data), dtype=torch.bool)
     used = torch.arange(min(int(settings["images"]), len(data)))
-    if data.take(used).fingerprint() != settings["data_fingerprint"]:
+    same = data.take(used)
+    known = (same.fingerprint(), same.fingerprint_of_some())  # the latter of runs of 0.1.0
+    if settings["data_fingerprint"] not in known:
         return torch.ones(len(data), dtype=torch.bool)  # other ones than the first: who knows which
     seen = torch.zeros(len(data), dtype=torch.bool)
     seen[used] = True

@@ -7,6 +7,7 @@ in the rows, so that whoever prefers another bound can have it without the model
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,10 +29,10 @@ from holdfast.certify.smoothing import certificate_stream, check_draws, named_bo
 from holdfast.checks import check_classes, check_images, check_logits, try_model, warn_if_training
 from holdfast.data import Data
 from holdfast.defenses.smoothed import Noisy
-from holdfast.models.loading import fingerprint
+from holdfast.models.identity import identify
 from holdfast.processes import first
 from holdfast.progress import Progress, silent
-from holdfast.results import Run, emptied_if_vain, read_about
+from holdfast.results import Run, read_about
 from holdfast.tensors import device_of, eval_mode
 from holdfast.types import Model
 
@@ -73,11 +74,11 @@ def certify_data(
     def lead(work: Callable[[], T]) -> T:
         return work() if fabric is None else first(fabric, work)
 
-    with eval_mode(model), emptied_if_vain(out):
+    with eval_mode(model):
         lead(lambda: _probe(model, data, how))
         record = {
             **settings,
-            "model_fingerprint": fingerprint(model),
+            **identify(model, data),
             "data_fingerprint": data.fingerprint(),
             "images": len(data),
             "shape": list(data.shape),
@@ -88,28 +89,23 @@ def certify_data(
             },
         }
 
-        def begin() -> bool:
-            run = Run(out, "certify", record)
-            if not run.complete:
-                run.begin()
-            return run.complete
-
         def finish() -> None:
-            run = Run(out, "certify", record)
             rows = run.merge()
             seconds = round(run.seconds(0), 3)
             cells = _cells(rows, how, settings["model"], seconds)
             run.finish(classes=list(data.classes), cells=cells)
             run.clear()
 
-        if lead(begin):
-            progress.say(f"{out} is complete; nothing was run.")
-        else:
-            rank, world = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
-            _fill(Run(out, "certify", record), model, data, how, progress, rank, world)
-            if fabric is not None:
-                fabric.barrier()
-            lead(finish)
+        with ExitStack() as stack:  # by the first process, for all
+            if lead(lambda: stack.enter_context(Run(out, "certify", record).writing())):
+                rank, world = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
+                run = Run(out, "certify", record).join()
+                _fill(run, model, data, how, progress, rank, world)
+                if fabric is not None:
+                    fabric.barrier()
+                lead(finish)
+            else:
+                progress.say(Run(out, "certify", record).told_complete())
     cells: list[dict[str, Any]] = read_about(out)["cells"]
     return cells
 

@@ -17,7 +17,7 @@ from holdfast.diagnose.purification import CLEAN
 from holdfast.errors import InputError, unknown
 from holdfast.files import read_tensors, write_table, write_tensors
 from holdfast.models import loading
-from holdfast.models.loading import fingerprint
+from holdfast.models.identity import identify
 from holdfast.report import figures
 from holdfast.report.gallery import to_pixels
 from holdfast.results import Run
@@ -93,24 +93,28 @@ def purification(
         }
         attacks = dict.fromkeys(models, crafted)
     steps = list(dict.fromkeys((0, *at)))
+    identities = [identify(network, images) for network in models.values()]
     record = {
         "model": list(model),
-        "model_fingerprint": [fingerprint(network) for network in models.values()],
+        **{name: [of[name] for of in identities] for name in identities[0]},
         "data": data,
+        "data_fingerprint": images.fingerprint(),
+        "images": len(images),
         "image": image,
         "attacks": {k: {n: repr(a) for n, a in named.items()} for k, named in attacks.items()},
         "steps": steps,
         "seed": seed,
     }
     run = Run(out, "diagnose", record)
-    if not run.complete:
-        x = images.x(torch.tensor([image])).to(where)
-        label = int(images.y[image])
-        table, pictures = follow(models, x, label, attacks, steps, index=image, seed=seed)
-        run.begin()
-        write_table(out / "traces.csv", table)
-        write_tensors(out / _IMAGES, {"images": pictures}, {})
-        run.finish(classes=list(images.classes))
+    with run.writing() as unfinished:
+        if unfinished:
+            x = images.x(torch.tensor([image])).to(where)
+            label = int(images.y[image])
+            table, pictures = follow(models, x, label, attacks, steps, index=image, seed=seed)
+            run.check()
+            write_table(out / "traces.csv", table)
+            write_tensors(out / _IMAGES, {"images": pictures}, {})
+            run.finish(classes=list(images.classes))
     table, pictures = pd.read_csv(out / "traces.csv"), read_tensors(out / _IMAGES)[0]["images"]
     figures.save(_figure(table, pictures, images.classes), out / "traces")
     print(f"figure: {out / 'traces.pdf'}")

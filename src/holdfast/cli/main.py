@@ -20,7 +20,7 @@ from holdfast.cli.list import list_names
 from holdfast.cli.report import report
 from holdfast.cli.train import train
 from holdfast.cli.tune import malade
-from holdfast.errors import ContradictionError, HoldfastError, unknown
+from holdfast.errors import ContradictionError, DiskFullError, HoldfastError, unknown
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo,
@@ -60,6 +60,8 @@ def run(arguments: Sequence[str]) -> int:
             COMMANDS[command](**options)
     except HoldfastError as error:
         print(f"holdfast: {' '.join(str(error).split())}", file=sys.stderr)
+        if isinstance(error, DiskFullError):
+            return SYSTEM_ERROR
         return CONTRADICTED if isinstance(error, ContradictionError) else USER_ERROR
     except OSError as error:  # a full disk, say; what was finished before is on it
         print(f"holdfast: {error}", file=sys.stderr)

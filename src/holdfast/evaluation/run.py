@@ -36,11 +36,11 @@ from holdfast.declarations import is_stochastic
 from holdfast.defenses.smoothed import noise_of
 from holdfast.errors import GradientError, InputError
 from holdfast.evaluation.scoring import CLEAN, Scorer, check_name
-from holdfast.models.loading import fingerprint
+from holdfast.models.identity import identify
 from holdfast.parameters import check_fields
 from holdfast.progress import Progress, silent
 from holdfast.random import own_global_generator
-from holdfast.results import Run, emptied_if_vain, read_about, read_rows
+from holdfast.results import Run, read_about, read_rows
 from holdfast.tensors import device_of, eval_mode
 from holdfast.types import Images, Labels, Model, Step
 
@@ -198,7 +198,7 @@ def evaluate_data(
         judge = Scorer(model, data, protocol.seed, votes, protocol.batch_size)
         record = {
             **settings,
-            "model_fingerprint": fingerprint(model),
+            **identify(model, data),
             "data_fingerprint": data.fingerprint(),
             "images": len(data),
             "shape": list(data.shape),
@@ -209,23 +209,22 @@ def evaluate_data(
             "left_out": left_out,
         }
         run = Run(out, "evaluate", record)
-        if run.complete:
-            progress.say(f"{out} is complete; nothing was run.")
-        else:
-            _check_one_can_run(judge, attacks, prediction)
-            with emptied_if_vain(out):
-                run.begin()
+        with run.writing() as unfinished:
+            if unfinished:
+                _check_one_can_run(judge, attacks, prediction)
                 _fill(run, judge, attacks, protocol, progress)
-            rows = run.merge()
-            measured = _cells(rows, settings["model"], run, [attack for _, attack in attacks])
-            found = [
-                *metrics.skipped(measured),
-                *metrics.blind_attacks(rows),
-                *metrics.misleading(rows, _late([attack for _, attack in attacks])),
-                *metrics.left_out(record),
-            ]
-            run.finish(classes=list(data.classes), cells=measured, warnings=[*notes, *found])
-            run.clear()
+                rows = run.merge()
+                measured = _cells(rows, settings["model"], run, [attack for _, attack in attacks])
+                found = [
+                    *metrics.skipped(measured),
+                    *metrics.blind_attacks(rows),
+                    *metrics.misleading(rows, _late([attack for _, attack in attacks])),
+                    *metrics.left_out(record),
+                ]
+                run.finish(classes=list(data.classes), cells=measured, warnings=[*notes, *found])
+                run.clear()
+            else:
+                progress.say(run.told_complete())
     rows, about = read_rows(out), read_about(out)
     if "warnings" not in about:  # of revisions that did not keep them
         notes = [*metrics.blind_attacks(rows), *metrics.left_out(about["settings"])]

@@ -11,6 +11,7 @@ from typing import Any
 _ELSEWHERE = {
     "model",
     "model_fingerprint",
+    "model_answers",  # to the images at hand, up to rounding
     "data",
     "data_fingerprint",
     "shape",

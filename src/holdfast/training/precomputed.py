@@ -17,10 +17,11 @@ from holdfast.attacks import Attack, DeepFool
 from holdfast.data import Data
 from holdfast.errors import GradientError, InputError
 from holdfast.evaluation.scoring import Scorer
-from holdfast.models.loading import fingerprint
+from holdfast.models.identity import identify
+from holdfast.processes import first_of_all
 from holdfast.progress import Progress, silent
 from holdfast.random import Stream
-from holdfast.results import Run, emptied_if_vain, read_images
+from holdfast.results import Run, read_images
 from holdfast.tensors import eval_mode
 from holdfast.threat import L2
 from holdfast.training.objectives.adversarial import Adversarial
@@ -104,34 +105,25 @@ def stored(
                 out=Path(folder) / "run",
                 progress=progress,
             )
+    with eval_mode(reference):
+        identity = identify(reference, data)
     settings = {
         "attack": repr(attack),
-        "reference": fingerprint(reference),
+        "reference": identity["model_fingerprint"],
+        **{f"reference_{name}": identity[f"model_{name}"] for name in ("answers", "source")},
         "data": data.fingerprint(),
         "images": len(data),
         "seed": seed,
         "batch_size": batch_size,
     }
-    run = Run(out, "examples", settings)
-    if not run.complete:
-        with emptied_if_vain(out):
-            run.begin()
-            judge = Scorer(reference, data, seed, votes=1, batch_size=batch_size)
-            progress.start("adversarial examples", len(data))
-            for chunk, index in enumerate(data.batches(batch_size)):
-                if not run.has(0, chunk):
-                    began = time.monotonic()
-                    with eval_mode(reference):
-                        clean = torch.tensor(judge.clean_rows(index)["prediction"].to_numpy())
-                        rows, x_adv, skipped = judge.attack_rows("stored", attack, index, clean)
-                    if "stored" in skipped:
-                        raise GradientError(skipped["stored"])  # nothing to train on
-                    run.write_images(0, chunk, {"x_adv": x_adv})
-                    run.write(0, chunk, rows, time.monotonic() - began)
-                progress.advance(len(index))
-        rows = run.merge()
-        run.finish(fooled=float(rows["fooled"].mean()))
-        run.clear()
+
+    def work() -> None:
+        run = Run(out, "examples", settings)
+        with run.writing() as unfinished:
+            if unfinished:
+                _fill(run, attack, reference, data, seed, batch_size, progress)
+
+    first_of_all(work)
     examples = read_images(out, 0)["x_adv"]
     return Stored(
         threat=attack.threat,
@@ -141,6 +133,33 @@ def stored(
         seed=seed,
         examples=examples,
     )
+
+
+def _fill(
+    run: Run,
+    attack: Attack,
+    reference: Model,
+    data: Data,
+    seed: int,
+    batch_size: int,
+    progress: Progress,
+) -> None:
+    judge = Scorer(reference, data, seed, votes=1, batch_size=batch_size)
+    progress.start("adversarial examples", len(data))
+    for chunk, index in enumerate(data.batches(batch_size)):
+        if not run.has(0, chunk):
+            began = time.monotonic()
+            with eval_mode(reference):
+                clean = torch.tensor(judge.clean_rows(index)["prediction"].to_numpy())
+                rows, x_adv, skipped = judge.attack_rows("stored", attack, index, clean)
+            if "stored" in skipped:
+                raise GradientError(skipped["stored"])  # nothing to train on
+            run.write_images(0, chunk, {"x_adv": x_adv})
+            run.write(0, chunk, rows, time.monotonic() - began)
+        progress.advance(len(index))
+    rows = run.merge()
+    run.finish(fooled=float(rows["fooled"].mean()))
+    run.clear()
 
 
 def adversarial_training_1(

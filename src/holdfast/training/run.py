@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from holdfast.models.loading import fingerprint
 from holdfast.models.registry import Architecture
 from holdfast.processes import first
 from holdfast.progress import Progress, silent
-from holdfast.results import Run, emptied_if_vain
+from holdfast.results import Run
 from holdfast.training.hooks import Hook
 from holdfast.training.schedule import Schedule
 from holdfast.training.selection import Selection
@@ -99,44 +100,42 @@ def train_data(
         network = copy.deepcopy(start)
     fabric = fabric or schedule.launch()
 
-    def begin() -> bool:
-        run = Run(out, "train", record)
-        if run.complete:
-            (out / CHECKPOINT).unlink(missing_ok=True)  # of a process killed after its last step
-            return True
-        run.begin()
-        return False
-
-    with emptied_if_vain(out, work=CHECKPOINT):
-        if first(fabric, begin):
-            if fabric.is_global_zero:
-                progress.say(f"{out} is complete; nothing was run.")
-            return load_model(out / MODEL)
-        log = fit(
-            network,
-            data,
-            objective,
-            schedule,
-            architecture=architecture,
-            out=out,
-            validation=validation,
-            selection=selection,
-            hooks=hooks,
-            checkpoint_seconds=checkpoint_seconds,
-            progress=progress,
-            fabric=fabric,
-        )
-
     def finish() -> None:
         epochs = log.to_dict("records")
         results = {"last_epoch": epochs[-1]}
         if selection is not None:
             results["best_epoch"] = epochs[selection.best(epochs) - 1]
+        run.check()
         save_model(out / MODEL, network, architecture)
-        Run(out, "train", record).finish(**results)
+        run.finish(**results)
         (out / CHECKPOINT).unlink()
 
-    first(fabric, finish)
+    with ExitStack() as stack:  # by the first process, for all
+
+        def begin() -> bool:
+            return stack.enter_context(Run(out, "train", record).writing(work=CHECKPOINT))
+
+        if first(fabric, begin):
+            run = Run(out, "train", record).join()
+            log = fit(
+                network,
+                data,
+                objective,
+                schedule,
+                architecture=architecture,
+                out=out,
+                validation=validation,
+                selection=selection,
+                hooks=hooks,
+                checkpoint_seconds=checkpoint_seconds,
+                before_writing=run.check,
+                progress=progress,
+                fabric=fabric,
+            )
+            first(fabric, finish)
+        elif fabric.is_global_zero:
+            (out / CHECKPOINT).unlink(missing_ok=True)  # of a process killed after its last step
+            progress.say(Run(out, "train", record).told_complete())
     return load_model(out / MODEL)
 
 

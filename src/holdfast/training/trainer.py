@@ -7,7 +7,8 @@ for networks whose operations have deterministic kernels, as convolutions have i
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ def fit(
     selection: Selection | None = None,
     hooks: Sequence[Hook] = (),
     checkpoint_seconds: float = 60.0,
+    before_writing: Callable[[], object] = lambda: None,
     progress: Progress = silent,
     fabric: Fabric | None = None,
 ) -> pd.DataFrame:
@@ -75,6 +77,7 @@ def fit(
         selection: which epoch's weights to keep, and when to stop.
         hooks: called after every step.
         checkpoint_seconds: time between checkpoints; there is one after every epoch as well.
+        before_writing: called before each of them; raises if ``out`` may not be written to.
         progress: told about every batch.
         fabric: the processes, if they are started already.
 
@@ -101,7 +104,7 @@ def fit(
     )
     if (out / CHECKPOINT).exists():
         load_state(out / CHECKPOINT, state)
-    keeper = _Keeper(fabric, state, architecture, out, checkpoint_seconds)
+    keeper = _Keeper(fabric, state, architecture, out, checkpoint_seconds, before_writing)
     stepper = _Stepper(fabric, state, objective, schedule, hooks)
     feed = Batches(data, schedule.batch_size, schedule.accumulate, schedule.seed, fabric)
     journal, total = state.journal, feed.steps * schedule.epochs
@@ -111,7 +114,7 @@ def fit(
         progress = silent
     progress.start(f"train {architecture.name}", total, journal.step)
     note = ""
-    with torch.random.fork_rng(), repeatable(), feed.loads(journal.step) as loads:
+    with keeper, torch.random.fork_rng(), repeatable(), feed.loads(journal.step) as loads:
         while journal.step < total and not (selection and selection.exhausted(journal.log)):
             epoch, place = divmod(journal.step, feed.steps)
             rate = schedule.lr * schedule.rate(journal.step / feed.steps, schedule.epochs)
@@ -216,9 +219,10 @@ class _Keeper:
         architecture: Architecture,
         out: Path,
         seconds: float,
+        before_writing: Callable[[], object],
     ) -> None:
         self._fabric, self._state, self._architecture = fabric, state, architecture
-        self._out, self._seconds = out, seconds
+        self._out, self._seconds, self._before_writing = out, seconds, before_writing
         self._saved = time.monotonic()
         self._step: int | None = state.journal.step or None  # of the last checkpoint
         self._board: TensorBoardLogger | None = None
@@ -266,13 +270,22 @@ class _Keeper:
         """Write the rest."""
         if self._board is not None:
             self._write_tables()  # of a process that was killed right after its last checkpoint
-            self._board.finalize("success")
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
+        """End TensorBoard's thread, which would go on writing to a folder that may be gone."""
+        if self._board is not None:
+            with suppress(*([OSError] if failed else [])):  # the first failure is what is told
+                self._board.finalize("failed" if failed else "success")
 
     def _write_tables(self) -> None:
         write_table(self._out / METRICS, pd.DataFrame(self._state.journal.log))
         write_table(self._out / SPEED, pd.DataFrame(self._state.journal.speed))
 
     def _save(self) -> None:
+        self._before_writing()
         save_state(self._out / CHECKPOINT, self._state, self._architecture)
         self._step, self._saved = self._state.journal.step, time.monotonic()
 

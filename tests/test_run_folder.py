@@ -1,0 +1,441 @@
+"""A run folder has one owner and one subject: lock, identity of model and data, a full disk."""
+
+import errno
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import asdict, replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from safetensors import SafetensorError
+from torch import nn
+
+from holdfast import data, digests, evaluate, files, lock
+from holdfast.attacks import FGSM
+from holdfast.cli.main import SYSTEM_ERROR, run
+from holdfast.data import Data
+from holdfast.errors import DamagedFileError, InputError, OutputError
+from holdfast.evaluation import EvaluationConfig, evaluate_data
+from holdfast.files import create_json, read_json, write_json
+from holdfast.models.identity import identify
+from holdfast.progress import Progress
+from holdfast.results import Run
+from holdfast.threat import Linf
+from tests.toys import images, small_network
+
+ATTACKS = [("fgsm", FGSM(Linf(0.1)))]
+
+
+def evaluated(model, found, out, progress=None):
+    settings = {"model": "m", "data": "d"}
+    return evaluate_data(
+        model, found, ATTACKS, EvaluationConfig(), settings, out, progress or Progress()
+    )
+
+
+class Saying(Progress):
+    def __init__(self):
+        self.said = ""
+
+    def say(self, text):
+        self.said += text
+
+
+class TestLock:
+    def test_a_second_process_is_told_which_one_writes(self, tmp_path):
+        folder = tmp_path / "run"
+        code = (
+            "import sys; from pathlib import Path; from holdfast.results import Run\n"
+            "with Run(Path(sys.argv[1]), 'k', {'a': 1}).writing(): print('held', flush=True); "
+            "sys.stdin.read()"
+        )
+        holder = subprocess.Popen(
+            [sys.executable, "-c", code, str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert holder.stdout.readline() == "held\n"
+            with pytest.raises(OutputError) as told, Run(folder, "k", {"a": 1}).writing():
+                pass
+            with pytest.raises(OutputError) as other:
+                Run(folder, "k", {"a": 2})
+            holder.kill()
+            holder.wait()
+            with Run(folder, "k", {"a": 1}).writing() as unfinished:  # of a dead one it is free
+                assert unfinished
+                assert lock.owner(folder).process == os.getpid()
+        finally:
+            holder.kill()
+            holder.communicate()
+        for error in (told, other):
+            assert f"process {holder.pid} on host {lock.Owner.me().host}" in str(error.value)
+        with pytest.raises(OutputError, match="a = 1, and now it is 2"):
+            Run(folder, "k", {"a": 2})
+        assert not (folder / lock.LOCK).exists()
+
+    @pytest.mark.parametrize(
+        ("other", "free"),
+        [
+            ({"started": "another boot 17"}, True),  # a number that was used again
+            ({"host": "elsewhere", "started": "another boot 17"}, False),
+            ({"space": "another container", "started": "another boot 17"}, False),
+            ({"started": None}, False),
+            ({"since": "an hour ago"}, False),  # lives: it is this very process
+        ],
+    )
+    def test_only_the_lock_of_a_dead_process_is_taken_over(self, tmp_path, other, free):
+        write_json(tmp_path / lock.LOCK, asdict(replace(lock.Owner.me(), **other)))
+        run = Run(tmp_path, "k", {})
+        if free:
+            with run.writing():
+                run.check()
+        else:
+            before = (tmp_path / lock.LOCK).read_bytes()
+            with pytest.raises(OutputError, match="in use by process"), run.writing():
+                pass
+            assert (tmp_path / lock.LOCK).read_bytes() == before
+            assert not (tmp_path / "run.json").exists()
+
+    def test_a_lock_that_says_nothing_is_told(self, tmp_path):
+        (tmp_path / lock.LOCK).write_text("")
+        with pytest.raises(DamagedFileError, match="remove it"), Run(tmp_path, "k", {}).writing():
+            pass
+
+    def test_of_many_at_once_one_takes_over(self, tmp_path):
+        """All find the lock of a dead process; each keeps what it takes until all have tried."""
+        dead = replace(lock.Owner.me(), started="another boot 17")
+        context = multiprocessing.get_context("fork")
+        for turn in range(5):
+            folder = tmp_path / str(turn)
+            folder.mkdir()
+            write_json(folder / lock.LOCK, asdict(dead))
+            barrier, results = context.Barrier(6), context.Queue()
+            racers = [
+                context.Process(target=_race, args=(folder, barrier, results)) for _ in range(6)
+            ]
+            for racer in racers:
+                racer.start()
+            taken = [results.get() for _ in racers]
+            for racer in racers:
+                racer.join()
+            assert sum(taken) == 1
+
+    def test_each_write_looks_whether_the_folder_is_still_this_runs(self, tmp_path):
+        run = Run(tmp_path, "k", {"a": 1})
+        rows = data_frame()
+        with pytest.raises(OutputError, match="no longer held"):
+            run.write(0, 0, rows, 0.0)
+        with run.writing():
+            run.write(0, 0, rows, 0.0)
+            about = read_json(tmp_path / "run.json")
+            write_json(tmp_path / "run.json", {**about, "settings": {"a": 2}})
+            for write in (lambda: run.write(0, 1, rows, 0.0), run.merge, run.finish):
+                with pytest.raises(OutputError, match="a = 2, and now it is 1"):
+                    write()
+            write_json(tmp_path / "run.json", about)
+            other = replace(lock.Owner.me(), process=1)
+            write_json(tmp_path / lock.LOCK, asdict(other))
+            with pytest.raises(OutputError, match="no longer held"):
+                run.write_images(0, 1, {"x": torch.zeros(1)})
+        assert lock.owner(tmp_path) == other  # which is not this run's to give back
+        assert [path.name for path in (tmp_path / "rows").glob("*.csv")] == ["0000.00000.csv"]
+
+    def test_the_processes_of_a_run_are_one_owner(self, tmp_path):
+        first = Run(tmp_path, "k", {"a": 1})
+        with first.writing():
+            second = Run(tmp_path, "k", {"a": 1}).join()
+            second.write(0, 0, data_frame(), 0.0)
+            assert first.has(0, 0)
+        with pytest.raises(OutputError, match="no longer held"):
+            second.write(0, 1, data_frame(), 0.0)
+
+    def test_a_file_is_created_once(self, tmp_path, monkeypatch):
+        create_json(tmp_path / "a.json", {"a": 1})
+        with pytest.raises(FileExistsError):
+            create_json(tmp_path / "a.json", {"a": 2})
+
+        def no_links(*_):
+            raise OSError(errno.EPERM, "Operation not permitted")
+
+        monkeypatch.setattr(os, "link", no_links)
+        with pytest.raises(FileExistsError):
+            create_json(tmp_path / "a.json", {"a": 2})
+        create_json(tmp_path / "b.json", {"b": 1})
+        assert [read_json(tmp_path / f"{name}.json")[name] for name in "ab"] == [1, 1]
+        assert len(list(tmp_path.iterdir())) == 2
+
+    def test_what_the_input_stops_leaves_no_folder(self, tmp_path):
+        (tmp_path / "there").mkdir()
+        for folder in (tmp_path / "new" / "run", tmp_path / "there"):
+            with pytest.raises(InputError), Run(folder, "k", {}).writing():
+                raise InputError("wrong")
+        assert list(tmp_path.rglob("*")) == [tmp_path / "there"]
+        run = Run(tmp_path / "new", "k", {})
+        with suppress(InputError), run.writing():
+            run.write_images(0, 0, {"x": torch.zeros(1)})  # of a chunk that is not finished
+            raise InputError("wrong")
+        assert list(tmp_path.rglob("*")) == [tmp_path / "there"]
+        with suppress(InputError), run.writing():
+            run.write(0, 0, data_frame(), 0.0)
+            raise InputError("wrong")
+        assert run.has(0, 0)
+        assert not (tmp_path / "new" / lock.LOCK).exists()
+
+    def test_a_run_that_fails_empties_no_folder_that_another_has_taken(self, tmp_path):
+        run = Run(tmp_path / "run", "k", {})
+        other = replace(lock.Owner.me(), process=1)
+        with suppress(InputError), run.writing():
+            write_json(tmp_path / "run" / lock.LOCK, asdict(other))
+            raise InputError("wrong")
+        assert lock.owner(tmp_path / "run") == other
+        assert (tmp_path / "run" / "run.json").exists()
+
+    def test_a_run_taken_up_is_kept_when_it_fails_again(self, tmp_path):
+        with suppress(KeyboardInterrupt), Run(tmp_path / "run", "k", {}).writing():
+            raise KeyboardInterrupt
+        with suppress(InputError), Run(tmp_path / "run", "k", {}).writing():
+            raise InputError("wrong")
+        assert (tmp_path / "run" / "run.json").exists()
+
+
+def _race(folder, barrier, results):
+    barrier.wait()
+    try:
+        with lock.held(folder):
+            results.put(1)
+            barrier.wait()
+    except OutputError:
+        results.put(0)
+        barrier.wait()
+
+
+def data_frame():
+    return pd.DataFrame({"index": [0]})
+
+
+class Scaled(nn.Module):
+    """Weights that stay while what is done with them does not."""
+
+    def __init__(self, network, scale=1.0):
+        super().__init__()
+        self.network, self.scale = network, scale
+
+    def forward(self, x):
+        return self.scale * self.network(x)
+
+
+class Restless(nn.Module):
+    """Draws random numbers and does not say so."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x):
+        return self.network(x + torch.randn_like(x))
+
+
+class TestIdentity:
+    def test_the_same_weights_that_answer_otherwise_are_refused(self, tmp_path):
+        network, found = small_network(), Data.of(images(4), torch.arange(4) % 3)
+        evaluated(Scaled(network), found, tmp_path)
+        with pytest.raises(OutputError, match="answers otherwise"):
+            evaluated(Scaled(network, 1.1), found, tmp_path)
+        progress = Saying()
+        evaluated(Scaled(network, 1 + 1e-5), found, tmp_path, progress)  # as other hardware rounds
+        assert "nothing was run" in progress.said
+        for what in ("all images and labels", "weights", "answers", "source"):
+            assert what in progress.said
+
+    def test_the_same_answers_from_another_source_are_refused(self, tmp_path, monkeypatch):
+        network, found = small_network(), Data.of(images(4), torch.arange(4) % 3)
+        (tmp_path / "mine.py").write_text(MINE)
+        monkeypatch.syspath_prepend(tmp_path)
+        import mine
+
+        evaluated(mine.Mine(network), found, tmp_path / "run")
+        first = identify(mine.Mine(network), found)
+        for text, same in (
+            (MINE.replace("return", "# as ever\n        return "), True),
+            (MINE.replace("self.network(x)", "self.network(1 * x)"), False),
+        ):
+            (tmp_path / "mine.py").write_text(text)
+            second = identify(mine.Mine(network), found)
+            assert (second == first) is same
+        with pytest.raises(OutputError, match="classes had another source"):
+            evaluated(mine.Mine(network), found, tmp_path / "run")
+
+    def test_published_classes_have_no_source_to_compare(self):
+        assert (
+            identify(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), pixels())["model_source"] is None
+        )
+
+    def test_answers_that_are_never_the_same_are_not_compared(self):
+        assert identify(Restless(flat()), pixels())["model_answers"] is None
+        nothing = Scaled(flat(), float("nan"))
+        assert identify(nothing, pixels())["model_answers"] is None
+
+    def test_asking_leaves_model_and_generators_alone(self):
+        model = Restless(flat()).train()
+        state = torch.get_rng_state()
+        identify(model, pixels())
+        assert model.training
+        assert torch.equal(torch.get_rng_state(), state)
+
+    def test_folders_of_older_versions_are_refused_in_a_sentence(self, tmp_path):
+        network, found = small_network(), Data.of(images(4), torch.arange(4) % 3)
+        evaluated(network, found, tmp_path)
+        about = read_json(tmp_path / "run.json")
+        del about["format"]
+        write_json(tmp_path / "run.json", about)
+        with pytest.raises(OutputError, match="report still reads it"):
+            evaluated(network, found, tmp_path)
+
+
+MINE = """
+from torch import nn
+
+class Mine(nn.Module):
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x):
+        return self.network(x)
+"""
+
+
+def flat():
+    return nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+
+
+def pixels():
+    return Data.of(images(3, (1, 2, 2)), torch.arange(3) % 2)
+
+
+class TestData:
+    @pytest.fixture
+    def root(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        root = tmp_path / "images"
+        (root / "a").mkdir(parents=True)
+        for number in range(300):  # more than are looked at by 0.1.0
+            Image.fromarray(np.full((2, 2), number % 256, np.uint8)).save(
+                root / "a" / f"{number:03d}.png"
+            )
+        return root
+
+    def test_any_image_counts(self, root):
+        before = data.load(str(root)).fingerprint()
+        assert data.load(str(root)).fingerprint() == before
+        Image.fromarray(np.full((2, 2), 99, np.uint8)).save(root / "a" / "299.png")
+        after = data.load(str(root)).fingerprint()
+        assert after != before
+        part = data.load(str(root)).take(torch.tensor([0, 5]))
+        assert part.fingerprint() not in (before, after)
+        x, y = torch.rand(300, 1, 2, 2), torch.zeros(300, dtype=torch.int64)
+        memory = Data.of(x.clone(), y).fingerprint()
+        x[299, 0, 1, 1] = 0.5
+        assert Data.of(x, y).fingerprint() != memory
+
+    def test_unchanged_files_are_read_once(self, root, monkeypatch):
+        monkeypatch.setattr(digests, "_COARSE", 0.0)
+        files_read = []
+        read = Path.read_bytes
+        monkeypatch.setattr(Path, "read_bytes", lambda p: files_read.append(p.name) or read(p))
+        first = data.load(str(root)).fingerprint()
+        assert len(files_read) == 300
+        assert data.load(str(root)).fingerprint() == first
+        assert len(files_read) == 300
+        changed = root / "a" / "007.png"
+        times = changed.stat()
+        pixels = bytearray(read(changed))
+        pixels[-20] ^= 1
+        changed.write_bytes(bytes(pixels))
+        os.utime(changed, ns=(times.st_atime_ns, times.st_mtime_ns))  # as a copying program does
+        assert data.load(str(root)).fingerprint() != first
+        assert files_read[300:] == ["007.png"]
+        assert all(path.suffix == ".png" for path in (root / "a").iterdir())  # nothing beside them
+
+    def test_a_file_changed_just_now_is_read_again(self, root, monkeypatch):
+        monkeypatch.setattr(digests, "_COARSE", 3600.0)
+        data.load(str(root)).fingerprint()
+        assert not digests._cache(root).exists()
+
+    def test_no_place_for_a_cache_is_no_failure(self, root, tmp_path, monkeypatch):
+        monkeypatch.setattr(digests, "_COARSE", 0.0)
+        expected = data.load(str(root)).fingerprint()
+        shutil.rmtree(tmp_path / "cache")
+        (tmp_path / "cache").write_text("a file")
+        assert data.load(str(root)).fingerprint() == expected
+        (tmp_path / "cache").unlink()
+        digests._cache(root).parent.mkdir(parents=True)
+        digests._cache(root).write_text("damaged")
+        assert data.load(str(root)).fingerprint() == expected
+
+
+class TestFullDisk:
+    COMMANDS = (
+        "train --model mlp --limit 64 --epochs 1 --quiet --out",
+        "evaluate --model net --limit 8 --attacks fgsm --eps 0.1 --quiet --out",
+        "evaluate --model net --limit 8 --attacks fgsm --eps 0.1 --keep-images 0 --quiet --out",
+    )
+
+    @pytest.mark.parametrize(
+        ("command", "where"),
+        [
+            *product(COMMANDS, ("json", "table", "folder")),
+            *product(COMMANDS[:2], ("tensors",)),
+        ],
+    )
+    def test_it_has_one_exit_code(self, tmp_path, monkeypatch, capsys, command, where):
+        monkeypatch.chdir(tmp_path)
+        assert run([*self.COMMANDS[0].split(), "net"]) == 0
+        threads = set(threading.enumerate())
+
+        def full(*_, **__):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def safetensors_says(*_, **__):
+            raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+        if where == "tensors":
+            monkeypatch.setattr(files, "save_file", safetensors_says)
+        else:
+            target = {
+                "json": "pathlib.Path.write_text",
+                "table": "pandas.DataFrame.to_csv",
+                "folder": "tempfile.TemporaryDirectory",
+            }[where]
+            monkeypatch.setattr(target, full)
+        assert run([*command.split(), "run"]) == SYSTEM_ERROR
+        assert "No space left" in capsys.readouterr().err
+        # TensorBoard's would write on, to a folder that may be gone, and by a path that may mean
+        # another one by then.
+        assert not [thread for thread in set(threading.enumerate()) - threads if thread.is_alive()]
+        if (tmp_path / "run").exists():  # with what was finished, and nobody's
+            assert not (tmp_path / "run" / lock.LOCK).exists()
+
+
+def test_chunks_that_a_kill_left_in_a_finished_run_are_cleared(tmp_path, monkeypatch):
+    x, y = images(4), torch.arange(4) % 3
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "clear", lambda _: None)
+        evaluate(small_network(), x, y, dict(ATTACKS), out=tmp_path)
+    assert list((tmp_path / "rows").iterdir())
+    before = (tmp_path / "rows.csv").read_bytes()
+    evaluate(small_network(), x, y, dict(ATTACKS), out=tmp_path)
+    assert not (tmp_path / "rows").exists()
+    assert (tmp_path / "rows.csv").read_bytes() == before
