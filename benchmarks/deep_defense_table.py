@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from holdfast import data
 from holdfast.attacks import FGSM, Attack, DeepFool
 from holdfast.evaluation import Evaluation, EvaluationConfig, evaluate
+from holdfast.metrics import accuracies_at, reference_size, relative_lengths
 from holdfast.models import loading
-from holdfast.relative import accuracies_at, image_norms, reference_size, relative_lengths
 from holdfast.threat import L2, Linf
 
 
@@ -54,13 +54,12 @@ def main() -> None:
     sizes = [0.01 * step for step in range(1, 101)]
     eps_ref = reference_size(lambda eps: error_of(regularized, x, y, eps), sizes, tolerance=1e-3)
     print(f"{len(x)} images, ε_ref {eps_ref:.3f}\n")
-    norms = image_norms(x)
     draw = np.random.default_rng(0).integers(len(x), size=(1000, len(x)))
     lines, first = [], None
     for spec, model in models.items():
         found = attacked(model, x, y, DeepFool(L2(math.inf)))
         rows = found.rows[found.rows["attack"] == "attack"]
-        rho = relative_lengths(rows, norms)
+        rho = relative_lengths(rows)
         first = rho if first is None else first
         ratios = rho[draw].mean(axis=1) / first[draw].mean(axis=1)
         low, high = np.quantile(ratios, [0.025, 0.975])

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -154,6 +155,18 @@ class TestJson:
         assert code(*command) == 0
         assert capsys.readouterr().out == first
 
+    def test_evaluate_tells_how_far_images_were_moved(self, place, capsys):
+        command = ("evaluate", "--limit", "20", "--quiet", "--model", "mine:good")
+        command = (*command, "--attacks", "fmn(steps=5)", "--norm", "l2", "--eps", "inf")
+        assert code(*command, "--out", "run", "--json") == 0
+        (line,) = json.loads(capsys.readouterr().out)["perturbations"]
+        assert line["eps"] is None
+        assert line["n"] == 20
+        rows = pd.read_csv("run/rows.csv").query("attack != 'clean'")
+        assert line["rho_2"] == pytest.approx((rows["l2"] / rows["x_l2"]).mean())
+        assert code(*command, "--out", "run") == 0  # of the finished run
+        assert f"{line['rho_2']:.3g}" in capsys.readouterr().out
+
     def test_progress_goes_to_standard_error(self, place):
         """As a user runs it: a process of its own."""
         done = subprocess.run(
@@ -163,7 +176,7 @@ class TestJson:
             check=True,
             cwd=place,
         )
-        assert set(json.loads(done.stdout)) == {"cells", "warnings"}
+        assert set(json.loads(done.stdout)) == {"cells", "perturbations", "warnings"}
 
 
 BAD = [

@@ -7,7 +7,14 @@ import torch
 from holdfast import evaluate
 from holdfast.attacks import FGSM, DeepFool
 from holdfast.errors import InputError
-from holdfast.relative import accuracies_at, image_norms, mean_length, reference_size, rho
+from holdfast.metrics import (
+    accuracies_at,
+    mean_length,
+    perturbation_sizes,
+    reference_size,
+    relative_lengths,
+    rho,
+)
 from holdfast.threat import L2, Linf
 from tests.toys import images, two_class
 
@@ -31,9 +38,9 @@ def test_rho_2_in_closed_form():
     length = 1.01 * f / normal.norm()
     length[0] = 0
     expected = (length / x.flatten(1).double().norm(dim=1)).mean()
-    assert rho(rows, image_norms(x)) == pytest.approx(float(expected), rel=1e-3)
+    assert rho(rows) == pytest.approx(float(expected), rel=1e-3)
     shuffled = rows.sample(frac=1, random_state=0)
-    assert rho(shuffled, image_norms(x)) == pytest.approx(rho(rows, image_norms(x)))
+    assert rho(shuffled) == pytest.approx(rho(rows))
     assert mean_length(rows) == pytest.approx(float(length.mean()), rel=1e-3)
 
 
@@ -71,7 +78,7 @@ def test_rho_inf_at_the_reference_size():
     length = torch.full((9,), 0.03).double()
     length[0] = 0
     expected = (length / x.flatten(1).double().amax(dim=1)).mean()
-    assert rho(rows, image_norms(x), math.inf) == pytest.approx(float(expected), rel=1e-4)
+    assert rho(rows, math.inf) == pytest.approx(float(expected), rel=1e-4)
 
 
 def test_the_smallest_size_is_meant_where_the_error_does_not_grow():
@@ -82,18 +89,71 @@ def test_the_smallest_size_is_meant_where_the_error_does_not_grow():
     assert 0.1 <= found <= 0.1 + 1e-6
 
 
+def table(**columns):
+    """Rows of an attack in ℓ2, written by hand."""
+    count = len(columns["l2"])
+    fixed = {"attack": "a", "norm": "l2", "eps": math.inf, "blind": False, "linf": columns["l2"]}
+    norms = {"x_l2": [1.0] * count, "x_linf": [1.0] * count}
+    return pd.DataFrame({**fixed, **norms, "fooled": [True] * count, **columns})
+
+
 def test_black_images():
-    norms = image_norms(torch.tensor([[0.0, 0.0], [0.6, 0.8]]))
-    rows = pd.DataFrame({"index": [0, 1], "l2": [0.0, 0.5], "linf": [0.0, 0.4]})
-    assert rho(rows, norms) == pytest.approx(0.25)
+    rows = table(l2=[0.0, 0.5], x_l2=[0.0, 1.0])
+    assert rho(rows) == pytest.approx(0.25)
     with pytest.raises(InputError, match="black"):
-        rho(rows.assign(l2=1.0), norms)
+        rho(rows.assign(l2=1.0))
+    (line,) = perturbation_sizes(rows.assign(l2=1.0)).itertuples()
+    assert math.isnan(line.rho_2)
+    assert line.mean_l2 == 1
+
+
+def test_rows_without_norms_tell_lengths_and_no_rho():
+    old = table(l2=[0.1, 0.3]).drop(columns=["x_l2", "x_linf"])
+    with pytest.raises(InputError, match="x_l2"):
+        relative_lengths(old)
+    (line,) = perturbation_sizes(old).itertuples()
+    assert math.isnan(line.rho_2)
+    assert line.mean_l2 == pytest.approx(0.2)
+    assert line.eps_ref == pytest.approx(0.1)
+
+
+def test_accuracy_at_shares_of_the_size_that_fools_half():
+    """ε_ref is the third of five perturbations; what is not fooled stands at every size."""
+    rows = table(l2=[0.0, 0.2, 1.0, 2.0, 0.0], fooled=[True, True, True, True, False])
+    (line,) = perturbation_sizes(rows).to_dict("records")
+    assert line["eps_ref"] == 1
+    assert line["fooled"] == pytest.approx(4 / 5)
+    accuracies = [line[f"accuracy@{share}"] for share in ("0.2", "0.5", "1")]
+    assert accuracies == pytest.approx([3 / 5, 3 / 5, 2 / 5])
+    (other,) = perturbation_sizes(rows, {("a", "l2"): 0.5}).to_dict("records")
+    assert other["accuracy@0.2"] == pytest.approx(4 / 5)
+    standing = rows.assign(fooled=[True, True, False, False, False])
+    (line,) = perturbation_sizes(standing).to_dict("records")
+    assert math.isnan(line["eps_ref"])
+    assert math.isnan(line["accuracy@1"])
+
+
+def test_an_attack_at_some_sizes_tells_only_what_was_run():
+    runs = [(0.1, 0), (0.2, 1), (0.4, 2), (0.8, 3)]
+    rows = pd.concat(
+        table(l2=[eps] * 4, eps=eps, fooled=[place < count for place in range(4)])
+        for eps, count in runs
+    )
+    (line,) = perturbation_sizes(rows).to_dict("records")
+    assert (line["eps_ref"], line["eps"], line["rho_2"]) == (0.4, 0.4, pytest.approx(0.4))
+    assert math.isnan(line["accuracy@0.2"])  # 0.08 was not run
+    assert (line["accuracy@0.5"], line["accuracy@1"]) == (0.75, 0.5)
+
+
+def test_an_attack_that_saw_nothing_has_no_line():
+    rows = table(l2=[0.0, 0.0], fooled=[True, False], blind=[False, True])
+    assert not len(perturbation_sizes(rows))
+    assert len(perturbation_sizes(rows.assign(blind=False))) == 1
 
 
 def test_parameters_are_checked():
-    rows = pd.DataFrame({"index": [0], "l2": [0.0], "linf": [0.0]})
     with pytest.raises(InputError, match="p is 1"):
-        rho(rows, image_norms(torch.ones(1, 2)), 1.0)
+        rho(table(l2=[0.0]), 1.0)
     for sizes in ([], [0.2, 0.1], [0.0, 0.1]):
         with pytest.raises(InputError, match="increase"):
             reference_size(lambda eps: 1.0, sizes)

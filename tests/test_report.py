@@ -478,6 +478,67 @@ def test_an_attack_with_and_without_a_limit_has_one_row_for_an_image(tmp_path):
     assert metrics.cells(subject.classifiers[0].at_sizes)["n"].tolist() == [6, 6]
 
 
+@pytest.fixture(scope="module")
+def without_limit(tmp_path_factory):
+    """A network, and the same one half as sensitive, under an attack without a limit."""
+    root = tmp_path_factory.mktemp("without-limit")
+    x = images(9, (1, 4, 4))
+    model = small_network((1, 4, 4))
+    y = model(x).argmax(dim=1)
+    for name, scale in (("weak", 1.0), ("strong", 0.5)):
+        network = nn.Sequential(Towards(scale), model).eval()
+        attacks = [("fmn", FMN(L2(math.inf), steps=20)), ("pgd", PGD(L2(0.1), steps=3))]
+        settings = {"model": f"nets/{name}", "data": "tensors"}
+        evaluate_data(network, Data.of(x, y), attacks, EvaluationConfig(), settings, root / name)
+    return root
+
+
+class Towards(nn.Module):
+    """Mixes images with grey."""
+
+    def __init__(self, share):
+        super().__init__()
+        self.share = share
+
+    def forward(self, x):
+        return 0.5 + self.share * (x - 0.5)
+
+
+def test_how_far_images_had_to_be_moved(without_limit, tmp_path):
+    runs = [without_limit / name for name in ("weak", "strong")]
+    page = page_of(build(runs, tmp_path / "out"))
+    table = pd.read_csv(tmp_path / "out" / "tables" / "perturbations.csv")
+    assert set(zip(table["network"], table["attack"], strict=True)) == {
+        (network, attack) for network in ("weak", "strong") for attack in ("fmn", "pgd")
+    }
+    fmn = table[table["attack"] == "fmn"].set_index("network")
+    # Both are read at one size, at which the one that holds out longest has lost half.
+    assert fmn["eps_ref"].nunique() == 1
+    alone = [metrics.perturbation_sizes(pd.read_csv(run / "rows.csv")) for run in runs]
+    assert fmn["eps_ref"].iloc[0] == max(each["eps_ref"][0] for each in alone)
+    for network, run in zip(("weak", "strong"), runs, strict=True):
+        rows = pd.read_csv(run / "rows.csv").query("attack == 'fmn'")
+        x = images(9, (1, 4, 4)).double().flatten(1)
+        expected = (rows["l2"].to_numpy() / x.norm(dim=1).numpy()).mean()
+        assert fmn.loc[network, "rho_2"] == pytest.approx(expected, rel=1e-12)
+        assert f"{expected:.4g}" in page.text
+    assert "pgd, ℓ2" not in page.text  # only attacks without a limit
+
+
+def test_folders_without_the_norms_of_images_are_read(without_limit, tmp_path):
+    run = shutil.copytree(without_limit / "weak", tmp_path / "weak")
+    pd.read_csv(run / "rows.csv").drop(columns=["x_l2", "x_linf"]).to_csv(
+        run / "rows.csv", index=False
+    )
+    about = read_json(run / "run.json")
+    del about["rows_sha256"]
+    write_json(run / "run.json", about)
+    build([run], tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "tables" / "perturbations.csv")
+    assert table["rho_2"].isna().all()
+    assert table["mean_l2"].notna().all()
+
+
 def test_the_gap_is_over_the_images_that_both_sides_have(tmp_path):
     """The certificates are of 12 images, the attacks of 5: the first 5 alone are compared."""
     x, model = images(12), small_network()
@@ -583,9 +644,9 @@ class TestDamagedRuns:
         rows = pd.read_csv(plain / kind / "rows.csv")
         spare = {"l0", "loss", "votes", "by", "draws", "abstained", "p1", "p2", "scores"}
         for name in rows:
-            must = name not in spare
+            must, old = name not in spare, name in ("x_l2", "x_linf")  # missing in old runs
             self.copy(plain, kind, tmp_path, about, rows.drop(columns=name))
-            self.attempt(tmp_path, must and name not in ("bound", "interval"))
+            self.attempt(tmp_path, must and not old and name not in ("bound", "interval"))
             for value in (None, "", -2, 1.5, 10**400):
                 one = rows.astype({name: object})
                 one.loc[1, name] = value

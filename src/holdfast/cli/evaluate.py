@@ -1,14 +1,17 @@
 """``holdfast evaluate``: a model, data and attacks make rows and robust accuracies."""
 
+import math
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import nn
 
 from holdfast import data as datasets
+from holdfast import metrics
 from holdfast.attacks import Attack, On
 from holdfast.attacks.adaptive import adaptive
 from holdfast.certify.smoothing import named_noise
@@ -129,8 +132,9 @@ def evaluate(
     with tempfile.TemporaryDirectory() as temporary, showing(not quiet) as progress:
         folder = out or Path(temporary) / "run"
         found = evaluate_data(network, images, named, protocol, settings, folder, progress)
+    moved = _known(metrics.perturbation_sizes(found.rows))
     if json:
-        print_json({"cells": found.cells, "warnings": found.warnings})
+        print_json({"cells": found.cells, "perturbations": moved, "warnings": found.warnings})
     else:
         parts = any("broken_by" in cell for cell in found.cells)
         print_table(
@@ -148,6 +152,47 @@ def evaluate(
                 for cell in found.cells
             ],
         )
+        _print_perturbations([line for line in moved if line["eps"] is None])
+
+
+def _known(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Its lines, with None for what is infinite or not known, as JSON can hold it."""
+    return [
+        {
+            str(key): None if value == math.inf or pd.isna(value) else value
+            for key, value in line.items()
+        }
+        for line in table.to_dict(orient="records")
+    ]
+
+
+def _print_perturbations(lines: list[dict[str, Any]]) -> None:
+    """How far attacks without a limit had to move the images."""
+    if lines:
+        print_table(
+            "mean perturbation, relative to the image (ρ), and accuracy at shares of ε_ref, where "
+            "half are wrong",
+            [
+                {
+                    "attack": line["attack"],
+                    "mean l2": _short(line["mean_l2"]),
+                    "ρ₂": _short(line["rho_2"]),
+                    "mean linf": _short(line["mean_linf"]),
+                    "ρ∞": _short(line["rho_inf"]),
+                    "ε_ref": _short(line["eps_ref"]),
+                    **{
+                        f"@{share:g}": "-" if right is None else percent(right)
+                        for share in metrics.SHARES
+                        for right in [line[f"accuracy@{share:g}"]]
+                    },
+                }
+                for line in lines
+            ],
+        )
+
+
+def _short(number: float | None) -> str:
+    return "-" if number is None else f"{number:.3g}"
 
 
 def _accuracy(cell: Mapping[str, Any]) -> dict[str, str]:

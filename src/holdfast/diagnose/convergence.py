@@ -9,7 +9,7 @@ from holdfast.attacks import Attack, DeepFool
 from holdfast.errors import InputError
 from holdfast.evaluation import EvaluationConfig, evaluate
 from holdfast.evaluation.scoring import CLEAN
-from holdfast.relative import image_norms, rho
+from holdfast.metrics import rho
 from holdfast.threat import L2
 from holdfast.types import Images, Labels, Model
 
@@ -36,7 +36,7 @@ def convergence(
         batch_size: images at once.
 
     Returns:
-        epoch, accuracy, rho2, in the order of the epochs; `holdfast.relative.rho` says how ρ₂
+        epoch, accuracy, rho2, in the order of the epochs; `holdfast.metrics.rho` says how ρ₂
         counts misclassified images.
 
     Raises:
@@ -46,10 +46,10 @@ def convergence(
         raise InputError("there is no epoch; give at least one network by the number of its epoch.")
     search = DeepFool(threat=L2(math.inf)) if attack is None else attack
     protocol = EvaluationConfig(seed=seed, batch_size=batch_size, keep=0)
-    norms, lines = image_norms(x), []
+    lines = []
     for epoch in sorted(epochs):
         rows = evaluate(epochs[epoch], x, y, [search], protocol=protocol).rows
         rows = rows[rows["attack"] != CLEAN]
         right = rows["clean_prediction"] == rows["label"]
-        lines.append({"epoch": epoch, "accuracy": float(right.mean()), "rho2": rho(rows, norms)})
+        lines.append({"epoch": epoch, "accuracy": float(right.mean()), "rho2": rho(rows)})
     return pd.DataFrame(lines)

@@ -270,7 +270,8 @@ class Scorer:
         x_adv: Images,
         effort: Effort,
     ) -> pd.DataFrame:
-        delta = x_adv.cpu().double() - x.cpu().double()
+        wide = x.cpu().double()
+        delta = x_adv.cpu().double() - wide
         columns = {
             "index": index,
             "label": y,
@@ -281,6 +282,8 @@ class Scorer:
             "l1": norm(delta, 1),
             "l2": norm(delta, 2),
             "linf": norm(delta, torch.inf),
+            "x_l2": norm(wide, 2),
+            "x_linf": norm(wide, torch.inf),
             "loss": answer.loss,
             "forwards": effort.forwards,
             "backwards": effort.backwards,

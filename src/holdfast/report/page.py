@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -54,6 +55,7 @@ def build(runs: Sequence[Path], out: Path, title: str = "Robustness report") -> 
     every = [{"path": str(run.path), **run.about} for subject in subjects for run in subject.runs]
     write_json(out / _ABOUT, {**about, "runs": every})
     _write_table(out / "tables" / "attacks.csv", tables.attacks(subjects))
+    _write_table(out / "tables" / "perturbations.csv", tables.perturbations(subjects))
     _write_table(out / "tables" / "worst-case.csv", tables.ceilings(subjects))
     _write_table(out / "tables" / "certified.csv", tables.floors(subjects))
     write_text(out / PAGE, _page(subjects, pictures, out / "figures", title))
@@ -102,6 +104,7 @@ def _page(
         data=runs[-1].settings["data"],
         classifiers=[_line(c) for c in tables.classifiers(subjects)],
         certified=_certified(list(tables.classifiers(subjects)), folder),
+        perturbations=_perturbations(subjects),
         summaries=[(norm, tables.summary(subjects, norm)) for norm in norms],
         sections=[
             _section(subject, tag, pictures, folder)
@@ -118,6 +121,18 @@ def _line(classifier: Classifier) -> dict[str, object]:
         clean = classifier.clean
         line |= {"clean": float((~clean["fooled"]).mean()), "n": len(clean)}
     return line
+
+
+def _perturbations(subjects: Sequence[Subject]) -> list[dict[str, object]]:
+    """How far attacks without a limit had to move the images; others stand in the table's file."""
+    table = tables.perturbations(subjects)
+    if not len(table):
+        return []
+    # A template tells a number that is not known by None.
+    return [
+        {str(key): None if pd.isna(value) else value for key, value in line.items()}
+        for line in table[np.isinf(table["eps"])].to_dict(orient="records")
+    ]
 
 
 def _contradictions(classifier: Classifier) -> list[str]:

@@ -71,8 +71,8 @@ _COUNTS = Rule(
     lambda value: isinstance(value, dict) and all(map(_whole(0).holds, value.values())),
 )
 
-#: By kind of run: what stands in run.json, in its settings, and in each of its cells. A name with
-#: a question mark may be missing, in runs of earlier versions.
+#: By kind of run: what stands in run.json, in its settings, and in each of its cells and rows. A
+#: name with a question mark may be missing, in runs of earlier versions.
 _SETTINGS: Mapping[str, Rule] = {
     "model": _TEXT,
     "model_fingerprint": _TEXT,
@@ -136,6 +136,8 @@ _IN_ROWS: Mapping[str, Mapping[str, Rule]] = {
         "l1": _DISTANCES,
         "l2": _DISTANCES,
         "linf": _DISTANCES,
+        "x_l2?": _DISTANCES,
+        "x_linf?": _DISTANCES,
         "forwards": _AMOUNTS,
         "backwards": _AMOUNTS,
         "blind": _FLAGS,
@@ -181,7 +183,10 @@ def check_rows(path: Path, about: Mapping[str, Any], rows: pd.DataFrame) -> None
         DamagedFileError: naming the first column that is not what it must be.
     """
     file, kind = path / ROWS, about["kind"]
-    for name, rule in _IN_ROWS[kind].items():
+    for key, rule in _IN_ROWS[kind].items():
+        name = key.removesuffix("?")
+        if name not in rows and key != name:
+            continue
         if name not in rows:
             raise _damaged(file, f"the column {name} is missing")
         if not rule.holds(rows[name]):

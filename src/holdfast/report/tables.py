@@ -34,6 +34,21 @@ def attacks(subjects: Sequence[Subject]) -> pd.DataFrame:
     )
 
 
+def perturbations(subjects: Sequence[Subject]) -> pd.DataFrame:
+    """How far each attack had to move each classifier's images, and accuracy at shares of ε_ref.
+
+    Classifiers are compared at one ε_ref for each attack and norm: that of the classifier which
+    holds out longest (DD 4.1, where it is the regularised network).
+    """
+    evaluated = [each for each in classifiers(subjects) if each.evaluations]
+    own = [(each, metrics.perturbation_sizes(each.attacked)) for each in evaluated]
+    every = pd.concat([pd.DataFrame(columns=["attack", "norm", "eps_ref"]), *(t for _, t in own)])
+    largest = every.groupby(["attack", "norm"])["eps_ref"].max().to_dict()
+    return _stacked(
+        (each, metrics.perturbation_sizes(each.attacked, largest)) for each in evaluated
+    )
+
+
 def ceilings(subjects: Sequence[Subject]) -> pd.DataFrame:
     """The worst case over all attacks, for each classifier, norm and size."""
     return _stacked(

@@ -1,0 +1,55 @@
+"""From rows to numbers. Pure functions of tables: no model, no attack, no file."""
+
+from holdfast.metrics.accuracy import (
+    CELL,
+    at_finite_sizes,
+    broken_by,
+    cells,
+    from_zero,
+    met_by_all,
+    worst_case,
+)
+from holdfast.metrics.certificates import (
+    accuracy_at,
+    broken_certificates,
+    certified,
+    certified_curve,
+    overclaimed,
+)
+from holdfast.metrics.masking import blind_attacks, misleading
+from holdfast.metrics.notes import left_out, skipped
+from holdfast.metrics.relative import (
+    SHARES,
+    accuracies_at,
+    mean_length,
+    perturbation_sizes,
+    reference_size,
+    relative_lengths,
+    rho,
+)
+
+__all__ = [
+    "CELL",
+    "SHARES",
+    "accuracies_at",
+    "accuracy_at",
+    "at_finite_sizes",
+    "blind_attacks",
+    "broken_by",
+    "broken_certificates",
+    "cells",
+    "certified",
+    "certified_curve",
+    "from_zero",
+    "left_out",
+    "mean_length",
+    "met_by_all",
+    "misleading",
+    "overclaimed",
+    "perturbation_sizes",
+    "reference_size",
+    "relative_lengths",
+    "rho",
+    "skipped",
+    "worst_case",
+]

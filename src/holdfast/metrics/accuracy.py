@@ -1,0 +1,131 @@
+"""Accuracy under attack: of one attack at one size, and in the worst case over several."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from holdfast.statistics import Array, share_interval
+
+#: What tells the rows of one attack at one size from others.
+CELL = ["attack", "norm", "eps"]
+
+
+def cells(rows: pd.DataFrame) -> pd.DataFrame:
+    """One line for each attack and size: how many examples it left standing.
+
+    ``robust_accuracy`` is the share of all n examples that are classified rightly after the attack,
+    with its 95 % Clopper-Pearson interval ``low``, ``high``. ``median_distance`` is over the
+    examples that the attack fooled, in the attack's norm; missing if there are none.
+    """
+    found = []
+    for (attack, norm, eps), part in rows.groupby(CELL, sort=False):
+        right_before = part["clean_prediction"] == part["label"]
+        broken = part.loc[part["fooled"] & right_before, norm]
+        found.append(
+            {
+                "attack": attack,
+                "norm": norm,
+                "eps": eps,
+                "n": len(part),
+                "clean_accuracy": float(right_before.mean()),
+                **_accuracy(~part["fooled"]),
+                "median_distance": float(broken.median()) if len(broken) else None,
+                "forwards": int(part["forwards"].sum()),
+                "backwards": int(part["backwards"].sum()),
+            }
+        )
+    return pd.DataFrame(found)
+
+
+def broken_by(rows: pd.DataFrame, names: Sequence[str]) -> dict[str, int]:
+    """How many images each part of a cascade broke, of those that the parts before it left.
+
+    Args:
+        rows: of one cascade at one size.
+        names: of all its parts, in the order in which they ran.
+    """
+    counts = rows.loc[rows["fooled"], "by"].value_counts()
+    return {name: int(counts.get(name, 0)) for name in names}
+
+
+def at_finite_sizes(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of attacks without a limit, read at finite sizes; all other rows as they are.
+
+    An attack that looks for the smallest perturbation has been run once, with ``eps`` infinite, and
+    yet tells what happens at every size: an image is fooled there if its perturbation fits. The
+    sizes are those of the same norm's other attacks or, without any, about ten round ones.
+    """
+    unlimited = np.isinf(rows["eps"])
+    limited = rows[~unlimited]
+    parts = [limited]
+    for norm, part in rows[unlimited].groupby("norm", sort=False):
+        others = limited[limited["norm"] == norm]
+        sizes = others["eps"].unique()
+        if not len(sizes):
+            sizes = _round_sizes(part.loc[part["fooled"], norm])
+        for attack, mine in part.groupby("attack", sort=False):
+            # Where the attack was also run with a limit, that is what it does there.
+            for size in np.setdiff1d(sizes, others.loc[others["attack"] == attack, "eps"]):
+                fits = mine[norm] <= size * (1 + 1e-6)
+                parts.append(mine.assign(eps=size, fooled=mine["fooled"] & fits))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _round_sizes(distances: "pd.Series[float]") -> Array:
+    """About ten multiples of 1, 2 or 5 times a power of ten, up to nearly the largest distance."""
+    largest = float(distances.quantile(0.95)) if len(distances) else 0.0
+    if largest == 0.0:
+        return np.array([1.0])  # nothing was fooled, or nothing had to be moved: a flat curve
+    power = 10.0 ** np.floor(np.log10(largest / 10))
+    step = next(power * digit for digit in (1, 2, 5, 10) if power * digit >= largest / 10)
+    return (step * np.arange(1, np.ceil(largest / step) + 1)).round(12)
+
+
+def from_zero(table: pd.DataFrame) -> pd.DataFrame:
+    """A table from `cells`, every attack's curve begun at size 0 with the accuracy without it."""
+    missing = table[~table["attack"].isin(table.loc[table["eps"] == 0, "attack"])]
+    start = missing.drop_duplicates("attack").assign(eps=0.0)
+    start["robust_accuracy"] = start["clean_accuracy"]
+    right = (start["clean_accuracy"] * start["n"]).round().astype(int)
+    start["low"], start["high"] = share_interval(right.to_numpy(), start["n"].to_numpy())
+    return pd.concat([start, table], ignore_index=True)
+
+
+def worst_case(rows: pd.DataFrame) -> pd.DataFrame:
+    """Worst case over all attacks of one norm, per example, at every size from 0 up.
+
+    An image that any attack fooled within some size counts as fooled at every larger size, since
+    the same adversarial image is allowed there. At size 0 stands the accuracy without attack. It is
+    taken over the images that every attack met at every size: others would count as standing
+    against what was never tried on them.
+
+    Returns:
+        norm, eps, n, robust_accuracy, low, high; one line for each norm and size.
+    """
+    found = []
+    for norm, part in rows.groupby("norm", sort=False):
+        part = met_by_all(part)
+        fooled = part.pivot_table(index="index", columns="eps", values="fooled", aggfunc="max")
+        clean = part.drop_duplicates("index").set_index("index")
+        fooled.insert(0, 0.0, clean["clean_prediction"] != clean["label"], allow_duplicates=True)
+        fooled = fooled.T.groupby(level=0).max().T
+        ever = fooled.astype(bool).cummax(axis=1)
+        found += [
+            {"norm": norm, "eps": eps, "n": len(ever), **_accuracy(~ever[eps])}
+            for eps in ever.columns
+        ]
+    return pd.DataFrame(found)
+
+
+def met_by_all(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the images that have one for each attack and size."""
+    met = rows.groupby("index")["index"].transform("size")
+    return rows[met == len(rows[CELL].drop_duplicates())]
+
+
+def _accuracy(standing: "pd.Series[bool]") -> dict[str, Any]:
+    """A share of examples with its 95 % interval."""
+    low, high = share_interval(int(standing.sum()), len(standing))
+    return {"robust_accuracy": float(standing.mean()), "low": float(low), "high": float(high)}

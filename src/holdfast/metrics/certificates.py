@@ -1,0 +1,92 @@
+"""Certified accuracy, and what attacks say of it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import binom
+
+from holdfast.metrics.accuracy import met_by_all, worst_case
+from holdfast.statistics import Array, share_interval
+
+
+def certified_curve(rows: pd.DataFrame) -> list[tuple[float, float]]:
+    """Certified accuracy against radius, as the corners of its steps.
+
+    The accuracy at r is the share of all images that are classified rightly with a certified radius
+    of at least r; an abstention counts as an error. The first corner is at radius 0.
+    """
+    right = rows["prediction"] == rows["label"]
+    radii = sorted({0.0, *rows["radius"][right]})
+    return [(r, float((right & (rows["radius"] >= r)).mean())) for r in radii]
+
+
+def accuracy_at(curve: Sequence[Sequence[float]], radius: float) -> float:
+    """The value of a curve from `certified_curve` at one radius: that of the next corner."""
+    return next((accuracy for corner, accuracy in curve if corner >= radius), 0.0)
+
+
+def certified(rows: pd.DataFrame, radii: Sequence[float] | Array) -> pd.DataFrame:
+    """Certified accuracy at some radii, each with its 95 % Clopper-Pearson interval over images."""
+    right = np.sort(rows.loc[rows["prediction"] == rows["label"], "radius"])
+    standing = len(right) - np.searchsorted(right, radii)
+    low, high = share_interval(standing, len(rows))
+    accuracy = standing / len(rows)
+    return pd.DataFrame(
+        {"eps": radii, "n": len(rows), "robust_accuracy": accuracy, "low": low, "high": high}
+    )
+
+
+def broken_certificates(
+    attacked: pd.DataFrame, proven: pd.DataFrame, norm: str = "l2"
+) -> tuple[int, int]:
+    """How many right certificates an attack contradicts, of how many it put to the test.
+
+    A certificate is tested by every adversarial image within its radius. It is contradicted if the
+    noisy vote there prefers another class by more than chance: if both were equally likely, such a
+    vote would come once in a thousand times. Both tables must be of one noisy classifier.
+
+    Args:
+        attacked: rows of an evaluation of the noisy classifier.
+        proven: rows of its certification, on the same test set.
+        norm: of the certified radii.
+    """
+    right = proven.loc[proven["prediction"] == proven["label"], ["index", "radius"]]
+    both = attacked[attacked["attack"] != "clean"].merge(right, on="index")
+    tested = both[(both[norm] > 0) & (both[norm] <= both["radius"])]
+    broken = tested[tested["fooled"] & _beyond_chance(tested)]
+    return broken["index"].nunique(), tested["index"].nunique()
+
+
+def overclaimed(attacked: pd.DataFrame, proven: pd.DataFrame, norm: str = "l2") -> pd.DataFrame:
+    """The sizes at which more images are certified than an attack left standing, which cannot be.
+
+    An image counts as fooled if the noisy vote prefers another class by more than chance.
+
+    Args:
+        attacked: rows of attacks on the noisy classifier, at finite sizes.
+        proven: rows of its certification.
+        norm: of the certified radii.
+
+    Returns:
+        eps, n, certified, robust_accuracy, over the images of both tables; empty if all is well.
+    """
+    shown = attacked[(attacked["norm"] == norm) & attacked["index"].isin(proven["index"])]
+    shown = met_by_all(shown)
+    if not len(shown):
+        return pd.DataFrame(columns=["eps", "n", "certified", "robust_accuracy"])
+    shown = shown.assign(
+        fooled=shown["fooled"] & _beyond_chance(shown), clean_prediction=shown["label"]
+    )
+    ceiling = worst_case(shown).query("eps > 0").reset_index(drop=True)
+    floor = certified(proven[proven["index"].isin(shown["index"])], ceiling["eps"].to_numpy())
+    ceiling["certified"] = floor["robust_accuracy"]
+    wrong = ceiling[ceiling["certified"] > ceiling["robust_accuracy"]]
+    return wrong[["eps", "n", "certified", "robust_accuracy"]].reset_index(drop=True)
+
+
+def _beyond_chance(rows: pd.DataFrame) -> NDArray[np.bool_]:
+    """Whether so many votes for another class come less than once in 1,000 times from a tie."""
+    others, label = rows["votes_for_prediction"], rows["votes_for_label"]
+    return binom.sf(others - 1, others + label, 0.5) < 1e-3

@@ -1,0 +1,35 @@
+"""What a run did not do and its numbers do not show, in sentences."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+def skipped(cells: Iterable[Mapping[str, Any]]) -> list[str]:
+    """A sentence for each attack that could not run, wholly or in part, as its cell says."""
+    notes = []
+    for cell in cells:
+        eps = math.inf if cell["eps"] is None else cell["eps"]  # JSON knows no infinity
+        notes += [
+            f"{cell['attack']} {cell['norm']} {eps:g}: skipped {', '.join(names)}: {reason}"
+            for reason, names in _by_reason(cell.get("skipped", {})).items()
+        ]
+    return notes
+
+
+def _by_reason(reasons: Mapping[str, str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        found.setdefault(reason, []).append(name)
+    return found
+
+
+def left_out(settings: Mapping[str, Any]) -> list[str]:
+    """A sentence if variants that the model calls for were not run, as the run's settings say."""
+    names = settings.get("left_out", ())
+    if not names:
+        return []
+    return [
+        f"{', '.join(names)}: the model calls for these variants, and they were left out on "
+        "request (--variants); what an attack left standing may not stand against them."
+    ]
