@@ -31,6 +31,7 @@ from holdfast.models.purified import PURIFIED, Networks, read_purified, save_pur
 from holdfast.progress import Progress, silent
 from holdfast.random import hash_seed
 from holdfast.results import Run
+from holdfast.threads import suited_threads
 from holdfast.training.precomputed import stored
 from holdfast.training.validation import held_out_of
 from holdfast.types import Flags
@@ -148,7 +149,8 @@ def tune_malade(
         **protocol.record(),
     }
     run = Run(out, "tune", record)
-    with run.writing() as unfinished:
+    whole = search.chains()[0].of(networks)
+    with suited_threads(data.shape, whole, progress=progress), run.writing() as unfinished:
         if unfinished:
             _search(run, networks, data, search, attack, protocol, settings, progress)
         else:

@@ -34,6 +34,7 @@ from holdfast.processes import first
 from holdfast.progress import Progress, silent
 from holdfast.results import Run, read_about
 from holdfast.tensors import device_of, eval_mode
+from holdfast.threads import suited_threads
 from holdfast.types import Model
 
 T = TypeVar("T")
@@ -74,7 +75,7 @@ def certify_data(
     def lead(work: Callable[[], T]) -> T:
         return work() if fabric is None else first(fabric, work)
 
-    with eval_mode(model):
+    with eval_mode(model), suited_threads(data.shape, model, progress=progress):
         lead(lambda: _probe(model, data, how))
         record = {
             **settings,

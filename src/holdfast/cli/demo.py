@@ -19,6 +19,7 @@ from holdfast.progress import Progress, showing
 from holdfast.report import tables
 from holdfast.report.page import build
 from holdfast.report.subjects import Classifier, read_subjects
+from holdfast.threads import suited_threads
 from holdfast.threat import L2, Linf
 from holdfast.training import Adversarial, Schedule, Stability, Standard, train_data
 from holdfast.types import Objective, Threat
@@ -54,7 +55,11 @@ def demo(*, out: Path = Path("runs/demo"), seed: int = 0, quiet: bool = False) -
     digits, test = datasets.load("digits", "train"), datasets.load("digits", limit=TESTED)
     architecture = Architecture(name="small", shape=(1, 8, 8), classes=len(digits.classes))
     runs = []
-    with showing(not quiet) as progress:
+    network = architecture.build(seed)  # not trained, but of their size
+    with (
+        showing(not quiet) as progress,
+        suited_threads(architecture.shape, network, progress=progress),
+    ):
         for name, objective in objectives.items():
             progress.say(f"{name}: train, attack, certify")
             network = train_data(

@@ -21,6 +21,7 @@ from holdfast.models.identity import identify
 from holdfast.report import figures
 from holdfast.report.gallery import to_pixels
 from holdfast.results import Run
+from holdfast.threads import suited_threads
 from holdfast.types import Model
 
 _IMAGES = "traces.safetensors"
@@ -106,7 +107,7 @@ def purification(
         "seed": seed,
     }
     run = Run(out, "diagnose", record)
-    with run.writing() as unfinished:
+    with suited_threads(images.shape, *models.values()), run.writing() as unfinished:
         if unfinished:
             x = images.x(torch.tensor([image])).to(where)
             label = int(images.y[image])

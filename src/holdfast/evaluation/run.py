@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 
 from holdfast import metrics
-from holdfast.attacks import Attack, Worst, adapted, variants_of
+from holdfast.attacks import Attack, On, Worst, adapted, variants_of
 from holdfast.attacks.engine.attack import follows_gradients
 from holdfast.attacks.skips import hearing_skips
 from holdfast.checks import (
@@ -42,6 +42,7 @@ from holdfast.progress import Progress, silent
 from holdfast.random import own_global_generator
 from holdfast.results import Run, read_about, read_rows
 from holdfast.tensors import device_of, eval_mode
+from holdfast.threads import suited_threads
 from holdfast.types import Images, Labels, Model, Step
 
 
@@ -183,7 +184,8 @@ def evaluate_data(
     if len(set(cells)) < len(cells):
         raise InputError("two attacks have the same name and size; give each its own name.")
     notes = training_notes(model)
-    with eval_mode(model):
+    sources = [attack.source for _, attack in attacks if isinstance(attack, On)]
+    with eval_mode(model), suited_threads(data.shape, model, *sources, progress=progress):
         with own_global_generator(protocol.seed, device_of(model)):
             stochastic, seen, prediction = _probe(model, data, protocol)
         notes += seen

@@ -23,6 +23,7 @@ from holdfast.progress import Progress, silent
 from holdfast.random import Stream
 from holdfast.results import Run, read_images
 from holdfast.tensors import eval_mode
+from holdfast.threads import suited_threads
 from holdfast.threat import L2
 from holdfast.training.objectives.adversarial import Adversarial
 from holdfast.types import Callback, Images, Labels, Model
@@ -119,7 +120,8 @@ def stored(
 
     def work() -> None:
         run = Run(out, "examples", settings)
-        with run.writing() as unfinished:
+        threads = suited_threads(data.shape, reference, progress=progress)
+        with threads, run.writing() as unfinished:
             if unfinished:
                 _fill(run, attack, reference, data, seed, batch_size, progress)
 

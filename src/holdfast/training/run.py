@@ -19,6 +19,7 @@ from holdfast.models.registry import Architecture
 from holdfast.processes import first
 from holdfast.progress import Progress, silent
 from holdfast.results import Run
+from holdfast.threads import suited_threads
 from holdfast.training.hooks import Hook
 from holdfast.training.schedule import Schedule
 from holdfast.training.selection import Selection
@@ -110,7 +111,10 @@ def train_data(
         run.finish(**results)
         (out / CHECKPOINT).unlink()
 
-    with ExitStack() as stack:  # by the first process, for all
+    with (
+        suited_threads(data.shape, network, device=fabric.device, progress=progress),
+        ExitStack() as stack,  # by the first process, for all
+    ):
 
         def begin() -> bool:
             return stack.enter_context(Run(out, "train", record).writing(work=CHECKPOINT))
