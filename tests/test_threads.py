@@ -30,7 +30,7 @@ class Heard(Progress):
     def __init__(self):
         self.said = []
 
-    def say(self, text):
+    def announce(self, text):
         self.said.append(text)
 
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -14,8 +14,15 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.progress import Progress as Bars
+from rich.table import Column
+from rich.text import Text
 
+from holdfast.types import Step
+
+#: Between two lines of a log, at first; they grow rarer as the task goes on, up to a minute.
 _SECONDS_BETWEEN_LINES = 5.0
+_SECONDS_BETWEEN_LOOKS = 0.2  # at an attack, for a bar
+_WIDTH = 79  # of a line in a log
 
 
 class Progress:
@@ -27,16 +34,62 @@ class Progress:
     def advance(self, pieces: int = 1, note: str = "") -> None:
         """``pieces`` more are done; ``note`` says how it goes."""
 
+    def watch(self, step: Step) -> None:
+        """How an attack on the next pieces goes: a callback for it, which seldom looks."""
+
     def say(self, text: str) -> None:
         """Tell something that stays."""
 
+    def announce(self, text: str) -> None:
+        """Tell it when the next task begins; never, if nothing is left to do."""
 
-class _Bar(Progress):
-    def __init__(self, bars: Bars) -> None:
-        self._bars = bars
-        self._task: object = None
+
+class _Shown(Progress):
+    """What a bar and lines share: when to look, and what to say of a step."""
+
+    def __init__(self) -> None:
+        self._announced: list[str] = []
+        self._looked = time.monotonic()
 
     def start(self, what: str, total: int, done: int = 0) -> None:
+        for text in self._announced:
+            self.say(text)
+        self._announced = []
+
+    def announce(self, text: str) -> None:
+        self._announced.append(text)
+
+    def watch(self, step: Step) -> None:
+        if self._due():
+            # A sum over the batch waits for a GPU, which is why it is not taken at every step.
+            robust = int((~step.reached).sum())
+            stage = f" of {step.stage}" if step.stage else ""
+            self._tell(f"{robust} images robust, step {step.step + 1}{stage}")
+
+    def _due(self) -> bool:
+        """Whether so much time has passed that it is worth looking again."""
+        now = time.monotonic()
+        if now - self._looked < self._seconds():
+            return False
+        self._looked = now
+        return True
+
+    def _seconds(self) -> float:
+        """Between two looks."""
+        raise AssertionError  # abstract
+
+    def _tell(self, note: str) -> None:
+        """Show how it goes."""
+        raise AssertionError  # abstract
+
+
+class _Bar(_Shown):
+    def __init__(self, bars: "_Bars") -> None:
+        super().__init__()
+        self._bars = bars
+
+    def start(self, what: str, total: int, done: int = 0) -> None:
+        super().start(what, total, done)
         for task in self._bars.task_ids:
             self._bars.remove_task(task)
         self._bars.add_task(what, total=total, completed=done, note="")
@@ -47,24 +100,64 @@ class _Bar(Progress):
     def say(self, text: str) -> None:
         self._bars.console.print(text, highlight=False, markup=False)
 
+    def _seconds(self) -> float:
+        return _SECONDS_BETWEEN_LOOKS
 
-class _Lines(Progress):
+    def _tell(self, note: str) -> None:
+        if self._bars.task_ids:
+            self._bars.update(self._bars.task_ids[-1], note=note)
+
+
+class _Bars(Bars):
+    """The bar, and below it the note in a line of its own, cut off where the terminal ends."""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield from super().get_renderables()
+        for task in self.tasks:
+            yield Text(f"  {task.fields['note']}", no_wrap=True, overflow="ellipsis")
+
+
+class _Lines(_Shown):
     def __init__(self) -> None:
-        self._what, self._total, self._done = "", 0, 0
-        self._began = self._told = time.monotonic()
+        super().__init__()
+        self._what, self._total, self._done, self._first = "", 0, 0, 0
+        self._began = time.monotonic()
 
     def start(self, what: str, total: int, done: int = 0) -> None:
-        self._what, self._total, self._done, self._began = what, total, done, time.monotonic()
+        super().start(what, total, done)
+        self._what, self._total, self._done, self._first = what, total, done, done
+        self._began = time.monotonic()
 
     def advance(self, pieces: int = 1, note: str = "") -> None:
         self._done += pieces
-        now = time.monotonic()
-        if now - self._told >= _SECONDS_BETWEEN_LINES:
-            self._told = now
-            self.say(f"{self._what}: {self._done}/{self._total} {note} [{now - self._began:.0f} s]")
+        if self._due():
+            self._tell(note)
 
     def say(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
+
+    def _seconds(self) -> float:
+        return min(max(_SECONDS_BETWEEN_LINES, (time.monotonic() - self._began) / 10), 60)
+
+    def _tell(self, note: str) -> None:
+        passed, done = time.monotonic() - self._began, self._done - self._first
+        text = f": {self._done}/{self._total}, {_duration(passed)}"
+        if done and self._done < self._total:
+            text += f", {_duration(passed * (self._total - self._done) / done)} left"
+        text += f"; {note}" if note else ""
+        self.say(_clipped(_clipped(self._what, max(_WIDTH - len(text), 20)) + text, _WIDTH))
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _clipped(text: str, width: int) -> str:
+    """At most ``width`` letters of a text."""
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 silent = Progress()
@@ -79,13 +172,18 @@ def showing(wanted: bool = True) -> Iterator[Progress]:
     elif not console.is_terminal:
         yield _Lines()
     else:
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
-        )
-        with Bars(*columns, console=console, transient=True) as bars:
+        with _bars(console) as bars:
             yield _Bar(bars)
+
+
+def _bars(console: Console) -> _Bars:
+    """In 80 columns everything has its place, a long name cut off."""
+    name = Column(no_wrap=True, overflow="ellipsis", max_width=max(console.width - 52, 12))
+    columns = (
+        TextColumn("{task.description}", markup=False, table_column=name),
+        BarColumn(bar_width=min(console.width // 8, 40)),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    return _Bars(*columns, console=console, transient=True)

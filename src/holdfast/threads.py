@@ -51,7 +51,7 @@ def suited_threads(
     if before == 1 or elsewhere or _chosen(before) or not all(_small(m, shape) for m in models):
         yield
         return
-    progress.say(
+    progress.announce(
         f"one thread of {before}: the network is small, and threads would wait for each other; "
         "OMP_NUM_THREADS chooses otherwise"
     )

@@ -143,6 +143,7 @@ class Step(NamedTuple):
     value: PerExample
     grad: Images | None  # None for an attack that takes no gradient
     reached: Flags
+    stage: str = ""  # of an attack made of several: which one this is
 
 
 #: Receives every iteration of an attack.

@@ -197,7 +197,7 @@ def evaluate_data(
             for made in _adapted(name, attack, model, stochastic, protocol)
         ]
         votes = protocol.votes if stochastic else 1
-        judge = Scorer(model, data, protocol.seed, votes, protocol.batch_size)
+        judge = Scorer(model, data, protocol.seed, votes, protocol.batch_size, progress.watch)
         record = {
             **settings,
             **identify(model, data),

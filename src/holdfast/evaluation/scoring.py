@@ -19,9 +19,10 @@ from holdfast.data import Data
 from holdfast.errors import GradientError, InputError, ModelError
 from holdfast.evaluation.rounding import to_8_bit
 from holdfast.parameters import check
+from holdfast.progress import silent
 from holdfast.random import Stream
 from holdfast.tensors import device_of, norm
-from holdfast.types import Images, Labels, Step
+from holdfast.types import Callback, Images, Labels, Step
 from holdfast.votes import Votes, take_votes
 
 #: The name under which the rows of unattacked images stand.
@@ -84,14 +85,17 @@ class _Sight:
 
     Args:
         attacked: (N,) which images of the batch are attacked; positions count among those.
+        watch: is told every step as well.
     """
 
-    def __init__(self, attacked: Bool[Tensor, " n"]) -> None:
+    def __init__(self, attacked: Bool[Tensor, " n"], watch: Callback) -> None:
+        self._watch = watch
         (self._place,) = torch.nonzero(attacked, as_tuple=True)
         self._looked = torch.zeros_like(attacked)
         self._saw = torch.zeros_like(attacked)
 
     def __call__(self, step: Step) -> None:
+        self._watch(step)
         if step.grad is None:  # the attack does not look at gradients
             return
         place = self._place[step.position]
@@ -136,6 +140,7 @@ class Scorer:
         seed: of all randomness.
         votes: draws that decide a prediction; 1 for a deterministic model.
         batch_size: images in one forward pass of a vote.
+        watch: told every step of every attack.
     """
 
     model: nn.Module
@@ -143,6 +148,7 @@ class Scorer:
     seed: int
     votes: int
     batch_size: int
+    watch: Callback = silent.watch
 
     def clean_rows(self, index: Int[Tensor, " n"]) -> pd.DataFrame:
         """Rows of the unattacked images at ``index``."""
@@ -171,7 +177,7 @@ class Scorer:
         x, y = self._batch(index)
         right = clean.to(y.device) == y
         x_adv = x.clone()
-        counted, sight = Counted(self.model, index.to(x.device)), _Sight(right)
+        counted, sight = Counted(self.model, index.to(x.device)), _Sight(right, self.watch)
         broke = np.full(len(index), name, dtype=object)
         # NumPy takes a torch mask of one element for a number, so its arrays get masks of its own.
         attacked = right.cpu().numpy()

@@ -146,7 +146,7 @@ def _fill(
     batch_size: int,
     progress: Progress,
 ) -> None:
-    judge = Scorer(reference, data, seed, votes=1, batch_size=batch_size)
+    judge = Scorer(reference, data, seed, votes=1, batch_size=batch_size, watch=progress.watch)
     progress.start("adversarial examples", len(data))
     for chunk, index in enumerate(data.batches(batch_size)):
         if not run.has(0, chunk):

@@ -158,7 +158,8 @@ class Worst(Attack):
         at = _Left(x0, y, score, rng)
         blocked: list[GradientError] = []
         for part, attack in enumerate(self.attacks):
-            stream, watch = at.rng.fold("part", part), placed(callback, at.position)
+            stream = at.rng.fold("part", part)
+            watch = placed(callback, at.position, self.names[part])
             try:
                 found = attack.perturb(model, at.x0, at.y, stream, watch).detach()
             except GradientError as error:

@@ -13,7 +13,7 @@ from holdfast.errors import InputError
 from holdfast.goals import LeaveToward, TargetedLoss, logits_of
 from holdfast.losses import towards_dlr
 from holdfast.random import Stream, drawing_from
-from holdfast.types import Callback, Images, Labels, Model, Positions, Score, Threat
+from holdfast.types import Callback, Images, Labels, Model, Positions, Score, Step, Threat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +114,8 @@ def _in_turn(
     result, at = x0.clone(), _Left(x0, rng)
     for run, score in enumerate(scores):
         mine, stream = score.take(at.position), at.rng.fold("restart", run)
-        found = attack.climb(mine, at.x0, stream, placed(callback, at.position))
+        watch = placed(callback, at.position, f"run {run + 1} of {len(scores)}")
+        found = attack.climb(mine, at.x0, stream, watch)
         at.scatter(result, found)
         if run + 1 == len(scores):
             break
@@ -135,8 +136,19 @@ class _Left(Active):
     rng: Stream
 
 
-def placed(callback: Callback | None, position: Positions) -> Callback | None:
-    """A callback that is told places in the whole batch, though only part of it is attacked."""
+def placed(callback: Callback | None, position: Positions, stage: str) -> Callback | None:
+    """A callback that is told places in the whole batch, though only part of it is attacked.
+
+    Args:
+        callback: is told also which ``stage`` of the attack it is, before what that itself says.
+        position: of the images that are attacked.
+        stage: of the attack.
+    """
     if callback is None:
         return None
-    return lambda step: callback(step._replace(position=position[step.position]))
+
+    def told(step: Step) -> None:
+        names = f"{stage}, {step.stage}" if step.stage else stage
+        callback(step._replace(position=position[step.position], stage=names))
+
+    return told

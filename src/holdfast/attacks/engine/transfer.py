@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from holdfast.attacks.engine.attack import Attack, rebuilt
 from holdfast.checks import Checked
@@ -87,9 +88,11 @@ def _brought_to(device: torch.device, callback: Callback) -> Callback:
     """A callback that is given its tensors on the device where the attack was called."""
 
     def brought(step: Step) -> None:
-        number, position, x, value, grad, reached = step
-        grad = None if grad is None else grad.to(device)
-        tensors = position.to(device), x.to(device), value.to(device), grad, reached.to(device)
-        callback(Step(number, *tensors))
+        moved: dict[str, Any] = {
+            name: value.to(device)
+            for name, value in step._asdict().items()
+            if isinstance(value, Tensor)
+        }
+        callback(step._replace(**moved))
 
     return brought

@@ -1,0 +1,161 @@
+"""Progress stays readable in 80 columns and in a log, and moves inside a batch."""
+
+import io
+
+import pytest
+import torch
+from rich.console import Console
+
+from holdfast import evaluate, progress
+from holdfast.attacks import PGD, EachTarget, On, Restarts, Worst
+from holdfast.progress import Progress
+from holdfast.threat import Linf
+from holdfast.types import Step
+from tests.toys import images, small_network
+
+LONG = "second-order(sigma=0.15, samples=20, steps=200, step_size=0.001) linf 0.1"
+
+
+def step(number=19, reached=(True, False, False), stage=""):
+    count = len(reached)
+    x = torch.zeros(count, 1)
+    return Step(number, torch.arange(count), x, x[:, 0], None, torch.tensor(reached), stage)
+
+
+class Clock:
+    now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    return clock
+
+
+def told(capsys):
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    return captured.err.splitlines()
+
+
+def test_lines_of_a_log(clock, capsys):
+    lines = progress._Lines()
+    lines.start(LONG, 1000)
+    lines.watch(step())
+    lines.advance(128)
+    assert told(capsys) == []  # it has just begun
+    clock.now = 10.0
+    lines.watch(step(stage="apgd-t, run 3 of 9"))
+    (line,) = told(capsys)
+    assert len(line) <= 79
+    assert line.startswith("second-order")
+    assert "…: 128/1000, 10 s, 68 s left; 2 images robust, step 20" in line
+    lines.watch(step())
+    assert told(capsys) == []  # five seconds have not passed
+
+
+def test_lines_grow_rarer_up_to_a_minute(clock, capsys):
+    lines = progress._Lines()
+    lines.start("pgd", 10**6)
+    for clock.now in range(7200):
+        lines.advance(note="loss 0.1")
+    assert 120 <= len(told(capsys)) <= 200
+
+
+def test_a_log_goes_on_where_a_run_was_interrupted(clock, capsys):
+    """The time left is told by what was done now."""
+    lines = progress._Lines()
+    lines.start("train", 100, done=80)
+    clock.now = 10.0
+    lines.advance(10)
+    assert told(capsys) == ["train: 90/100, 10 s, 10 s left"]
+
+
+def test_what_is_announced_waits_for_work(clock, capsys):
+    lines = progress._Lines()
+    lines.announce("one thread")
+    lines.say("complete")
+    assert told(capsys) == ["complete"]
+    lines.start("train", 1)
+    lines.start("again", 1)
+    assert told(capsys) == ["one thread"]
+
+
+def test_a_bar_in_80_columns(clock):
+    stream = io.StringIO()
+    console = Console(file=stream, width=80, force_terminal=True, color_system=None)
+    bars = progress._bars(console)
+    bar = progress._Bar(bars)
+    bar.start(LONG, 10000)
+    bar.advance(9872)
+    clock.now = 1.0
+    bar.watch(step(stage="a part with a very long name and parameters (steps=100), run 3 of 9"))
+    console.print(bars.get_renderable())
+    first, second = stream.getvalue().splitlines()  # nothing is broken into another line
+    assert max(len(first), len(second)) <= 80
+    assert first.startswith("second-order")
+    assert "9872/10000" in first
+    assert second.startswith("  2 images robust, step 20 of a part")
+
+
+def test_quiet_says_nothing(capsys):
+    with progress.showing(False) as shown:
+        shown.announce("one thread")
+        shown.start("pgd", 10)
+        shown.watch(step())
+        shown.advance(10)
+    assert told(capsys) == []
+
+
+class Watching(Progress):
+    def __init__(self):
+        self.steps, self.pieces = [], 0
+
+    def advance(self, pieces=1, note=""):
+        self.pieces += pieces
+
+    def watch(self, step):
+        self.steps.append((self.pieces, step.step, step.stage))
+
+
+def watched(attack, **options):
+    x, network, heard = images(8, (1, 6, 6)), small_network(), Watching()
+    evaluate(network, x, network(x).argmax(dim=1), {"a": attack}, progress=heard, **options)
+    return heard.steps
+
+
+def pgd(**options):
+    return PGD(Linf(1e-6), steps=4, early_stop=False, **options)
+
+
+def test_it_moves_inside_a_batch():
+    steps = watched(pgd())
+    assert [number for _, number, _ in steps[-4:]] == [0, 1, 2, 3]
+    assert {pieces for pieces, *_ in steps} == {8}  # the clean images; no attacked one was done
+
+
+@pytest.mark.parametrize(
+    ("attack", "stages"),
+    [
+        (Restarts(attack=pgd(), count=2), ["run 1 of 2", "run 2 of 2"]),
+        (
+            EachTarget(attack=pgd(), targets=3),
+            ["run 1 of 3", "run 2 of 3", "run 3 of 3"],
+        ),
+        (
+            Worst((pgd(), Restarts(attack=pgd(), count=2)), names=("one", "two")),
+            ["one", "two, run 1 of 2", "two, run 2 of 2"],
+        ),
+        (
+            On(small_network(), Restarts(attack=pgd(), count=2), name="s"),
+            ["run 1 of 2", "run 2 of 2"],
+        ),
+    ],
+)
+def test_the_stage_of_an_attack_made_of_several(attack, stages):
+    seen = dict.fromkeys(stage for *_, stage in watched(attack))
+    assert list(seen) == stages
