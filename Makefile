@@ -10,6 +10,7 @@ demo: .venv/installed
 test: .venv/tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python tools/stubs.py --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest
@@ -19,6 +20,7 @@ test-device:
 	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m tests.device $(ARGS)
 
 lint: .venv/tested
+	$(BIN)/python tools/stubs.py
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/mypy

@@ -56,6 +56,11 @@ ATTACKS = [
     ),
     AttackCase("MIM", lambda t: attacks.MIM(t, early_stop=False), deterministic=True),
     AttackCase("PGD", lambda t: attacks.PGD(t, steps=20, early_stop=False)),
+    AttackCase(
+        "AdamPGD",
+        lambda t: attacks.AdamPGD(t, steps=20, early_stop=False),
+        exact_on_linear=False,
+    ),
     AttackCase("APGD", lambda t: attacks.APGD(t, steps=20, early_stop=False)),
     AttackCase("APGDT", lambda t: attacks.APGDT(t, targets=2, steps=20)),
     AttackCase("EachTarget", lambda t: attacks.EachTarget(attack=attacks.PGD(t, steps=10))),
@@ -148,20 +153,18 @@ LIMITED = [(case, norm) for case, norm in EACH_NORM if case.limited]
 FIXED_BUDGET = [(case, norm) for case, norm in LIMITED if case.within is None]
 MINIMUM_NORM = [(case, norm) for case, norm in EACH_NORM if case.within is not None]
 
-#: Exports of `holdfast.attacks` that are no attacks, or the engine behind all of them.
+#: Attacks that are the engine behind others, or need more than a threat.
 NOT_ATTACKS = {
     "AdaptiveAscent",
-    "Among",
+    "AdaptiveRadius",
     "Ascent",
     "Attack",
-    "Broken",
     "Climb",
-    "Closest",
-    "Momentum",
+    "Composed",
     "On",  # needs a source that fits the target: tests/test_transfer.py
-    "RandomStep",
+    "PenaltySearch",
+    "Preset",
     "SquareSearch",
-    "Trace",
 }
 
 _PGD = attacks.PGD(Linf(0.1), steps=3, early_stop=False)

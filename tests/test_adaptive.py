@@ -16,7 +16,7 @@ from holdfast.attacks import (
     against_randomness,
     regularize,
 )
-from holdfast.attacks.adaptive import identity_gradients
+from holdfast.attacks.bpda import identity_gradients
 from holdfast.counting import Counted
 from holdfast.declarations import (
     is_stochastic,
@@ -313,7 +313,9 @@ class TestWorst:
         once = PGD(Linf(0.1), steps=1)
         for attack in (
             Restarts(attack=once, count=4),
-            EachTarget(attack=once, loss=losses.towards_cross_entropy, restarts=4),
+            EachTarget(
+                attack=once, goal=goals.LeaveToward(losses.towards_cross_entropy), restarts=4
+            ),
         ):
             counted = Counted(Coin(0.2), torch.arange(50))
             against_randomness(attack, 1, votes=40)(counted, x, y)

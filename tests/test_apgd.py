@@ -9,6 +9,7 @@ from holdfast.attacks.engine.starts import at_image, in_ball
 from holdfast.attacks.engine.step_sizes import checkpoints
 from holdfast.counting import Counted
 from holdfast.errors import InputError
+from holdfast.goals import LeaveToward
 from holdfast.gradients import Average
 from holdfast.threat import L1, L2, Linf
 from tests.cases import THREATS
@@ -214,9 +215,10 @@ def test_l1_steps_get_sparse_and_reach_further_than_pgd():
 
 
 def test_an_l1_ascent_begins_at_the_image_unless_it_is_repeated():
-    assert APGD(L1(1.0)).start == APGDT(L1(1.0)).attack.start == at_image
-    assert APGD(L1(1.0), restarts=2).attack.start == APGD(L2(1.0)).start == in_ball
-    assert APGD(L2(1.0), random_start=False).start == at_image
+    assert APGD(L1(1.0)).engine().start == APGDT(L1(1.0)).engine().attack.start == at_image
+    assert APGD(L1(1.0), restarts=2).engine().attack.start == in_ball
+    assert APGD(L2(1.0)).engine().start == in_ball
+    assert APGD(L2(1.0), random_start=False).engine().start == at_image
 
 
 def test_classes_are_made_for_in_their_order_on_the_clean_image():
@@ -229,7 +231,9 @@ def test_classes_are_made_for_in_their_order_on_the_clean_image():
         made_for.append(target)
         return losses.towards_margin(logits, y, target)
 
-    EachTarget(attack=AdaptiveAscent(threat=Linf(1e-4), steps=1), targets=2, loss=loss)(model, x, y)
+    EachTarget(
+        attack=AdaptiveAscent(threat=Linf(1e-4), steps=1), targets=2, goal=LeaveToward(loss)
+    )(model, x, y)
     ranked = logits.argsort(dim=1, descending=True)
     assert torch.equal(made_for[0], ranked[:, 1])
     assert torch.equal(made_for[-1], ranked[:, 2])
@@ -256,7 +260,7 @@ def test_restarts_take_it_like_any_ascent():
 
 def test_a_stochastic_model_is_attacked_through_its_average():
     for attack in (APGD(Linf(0.1), restarts=2), APGDT(L2(1.0))):
-        averaged = against_randomness(attack, 7).attack
+        averaged = against_randomness(attack, 7).engine().attack
         assert averaged.gradient == Average(samples=7)
         assert not averaged.early_stop
 

@@ -20,6 +20,7 @@ from holdfast.errors import (
 )
 from holdfast.gradients import Average
 from holdfast.threat import L1, L2, Linf
+from holdfast.types import Threat
 from tests.cases import (
     ATTACKS,
     EACH_NORM,
@@ -46,8 +47,11 @@ def some_threat(case, share=1.0):
 
 
 def test_every_exported_attack_has_a_case():
-    exported = {name for name in vars(attacks) if name[0].isupper()} - NOT_ATTACKS
-    assert exported == {case.name for case in ATTACKS}
+    found = {name: getattr(attacks, name) for name in attacks.__all__}
+    kinds = {name for name, kind in found.items() if isinstance(kind, type)}
+    exported = {name for name in kinds if issubclass(found[name], Attack)}
+    named = {made.__name__ for made in attacks.ATTACKS.values()}
+    assert exported | named == {case.name for case in ATTACKS} | NOT_ATTACKS
 
 
 @in_each_norm(LIMITED)
@@ -131,7 +135,7 @@ def test_the_model_is_left_as_it_was_when_an_attack_raises():
             return self.inner(x)
 
     model = Fails().train()
-    with pytest.warns(UserWarning, match="training mode"), pytest.raises(ZeroDivisionError):
+    with pytest.warns(UserWarning, match="training mode"), pytest.raises(ModelError):
         PGD(Linf(0.1), early_stop=False)(model, images(2), torch.tensor([0, 1]))
     assert model.training
     assert model.inner.training
@@ -177,7 +181,7 @@ def test_the_smallest_perturbation_of_a_linear_model_is_found(case, norm):
 
 
 @each_attack
-@pytest.mark.parametrize("scale", [1e8, 1e38, 0.0])
+@pytest.mark.parametrize("scale", [1e8, 1e30, 0.0])
 def test_vanishing_and_overflowing_gradients_give_no_nan(case, scale):
     model, x = Saturated(random_linear(3, 36), scale), images(3)
     y = model(x).argmax(dim=1)
@@ -444,10 +448,10 @@ def test_few_classes(case, classes):
 
 def test_a_stochastic_model_is_attacked_through_its_average():
     attack = against_randomness(PGD(Linf(0.1), restarts=2), 7)
-    assert attack.attack.gradient == Average(samples=7)
-    assert not attack.attack.early_stop
+    assert attack.engine().attack.gradient == Average(samples=7)
+    assert not attack.engine().attack.early_stop
     second = against_randomness(SecondOrder(L2(1.0)), 7)
-    assert second.gradient == Average(samples=10, noise=(0.3, 0.05))
+    assert second.engine().gradient == Average(samples=10, noise=(0.3, 0.05))
     assert not second.early_stop
 
 
@@ -546,10 +550,11 @@ def test_an_attack_that_breaks_its_promise_is_found_out():
 
     @dataclass(frozen=True, kw_only=True)
     class Cheat(Attack):
+        threat: Threat
         add: float
 
         def perturb(self, model, x0, y, rng, callback=None):
-            return x0 + self.add
+            return x0 + (self.add if math.isfinite(self.add) else math.nan)
 
     x = images(2, margin=0.3)
     with pytest.raises(HoldfastError, match=r"beyond its budget"):
@@ -557,13 +562,13 @@ def test_an_attack_that_breaks_its_promise_is_found_out():
     with pytest.raises(HoldfastError, match=r"outside \[0, 1\]"):
         Cheat(threat=Linf(1.0), add=0.8)(small_network(), x, torch.tensor([0, 1]))
     with pytest.raises(HoldfastError, match="NaN"):
-        Cheat(threat=Linf(1.0), add=math.nan)(small_network(), x, torch.tensor([0, 1]))
+        Cheat(threat=Linf(1.0), add=math.inf)(small_network(), x, torch.tensor([0, 1]))
 
 
 def test_a_record_is_the_repr():
     assert repr(PGD(Linf(0.3), steps=40, step_size=0.01, random_start=False)) == (
-        "Ascent(threat=Linf(eps=0.3), goal=cross_entropy, steps=40, step_size=0.01, "
-        "start=at_image, gradient=autograd, direction=steepest, early_stop=True)"
+        "PGD(threat=Linf(eps=0.3), steps=40, step_size=0.01, restarts=1, random_start=False, "
+        "goal=cross_entropy, gradient=autograd, early_stop=True)"
     )
     assert isinstance(holdfast.attacks.FGSM(holdfast.L2(0.1)), Attack)
 

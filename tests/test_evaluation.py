@@ -38,6 +38,7 @@ from holdfast.random import Stream, drawing_from
 from holdfast.results import Run, read_images, read_rows
 from holdfast.statistics import share_interval
 from holdfast.threat import L2, Linf
+from holdfast.types import Threat
 from tests.toys import Wrapped, images, random_linear, small_network, two_class
 
 
@@ -45,6 +46,7 @@ from tests.toys import Wrapped, images, random_linear, small_network, two_class
 class Move(Attack):
     """Moves every pixel by a fixed amount, whatever the model says."""
 
+    threat: Threat
     by: float
     calls: int = 0
 
@@ -162,7 +164,7 @@ class TestRows:
         attacks = {
             "pgd": PGD(Linf(0.05)),
             "so": SecondOrder(L2(0.3), steps=5),
-            "both": Worst((replace(strong, steps=2), strong), names=("weak", "strong")),
+            "both": Worst((replace(strong, steps=2), strong), called=("weak", "strong")),
         }
         results = [
             evaluate(model, x, y, attacks, protocol=EvaluationConfig(batch_size=size)).rows
@@ -417,7 +419,7 @@ class TestMisleadingGradients:
         assert not evaluate(honest, x, y, attacks).warnings
 
     def test_so_is_one_at_the_end_of_a_cascade(self):
-        cascade = Worst((PGD(Linf(0.1), goal=margin), self.square), names=("pgd", "square"))
+        cascade = Worst((PGD(Linf(0.1), goal=margin), self.square), called=("pgd", "square"))
         model, x, y = spoilt(lambda grad: -grad)
         notes = unwarned(model, x, y, {"all": cascade}).warnings
         assert any(re.match("all linf 0.1: square broke .* of 40 images", note) for note in notes)
@@ -457,7 +459,7 @@ class TestCutOffGradients:
         attacks = {
             "pgd": PGD(Linf(0.1)),
             "square": square,
-            "all": Worst((PGD(Linf(0.1)), square), names=("pgd", "square")),
+            "all": Worst((PGD(Linf(0.1)), square), called=("pgd", "square")),
         }
         small = EvaluationConfig(batch_size=8)
         found = unwarned(model, x, y, attacks, protocol=small, out=tmp_path / "run")
@@ -608,7 +610,7 @@ class TestWhoBrokeIt:
         model, x, y = example()
         weak = PGD(Linf(0.08), steps=2, step_size=0.015, random_start=False)
         strong = PGD(Linf(0.08))
-        cascade = Worst((weak, strong), names=("weak", "strong"))
+        cascade = Worst((weak, strong), called=("weak", "strong"))
         rows = evaluate(model, x, y, {"both": cascade, "weak": weak, "strong": strong}).rows
         by = {name: part.set_index("index")["by"] for name, part in rows.groupby("attack")}
         assert (by["clean"][:5] == "clean").all()
@@ -650,7 +652,7 @@ class TestAdaptive:
 
         model = nn.Sequential(Cleans(), GaussianNoise(0.1), small_network()).eval()
         x, y = images(4), torch.tensor([0, 1, 2, 3])
-        cascade = Worst((FGSM(Linf(0.1)), PGD(Linf(0.1), steps=2)), names=("fgsm", "pgd"))
+        cascade = Worst((FGSM(Linf(0.1)), PGD(Linf(0.1), steps=2)), called=("fgsm", "pgd"))
         evaluate(
             model,
             x,
@@ -1120,7 +1122,7 @@ def test_training_mode_is_warned_of_once_and_restored():
 
 def test_the_names_that_stay():
     assert holdfast.evaluate is evaluate
-    assert holdfast.certify.smoothing is certify
+    assert holdfast.certify.certify is certify
     assert math.isclose(holdfast.certify.renyi_radius(0.6, 0.4, 1.0), 0.202216, abs_tol=1e-6)
     for name in ("FGSM", "RFGSM", "StepLL", "PGD", "SecondOrder"):
         assert callable(getattr(holdfast.attacks, name))

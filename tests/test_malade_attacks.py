@@ -36,6 +36,7 @@ from holdfast.report.page import build
 from holdfast.report.subjects import read_subjects
 from holdfast.report.tables import strongest_attacks
 from holdfast.threat import L2, Linf
+from holdfast.types import Threat
 from tests.toys import Wrapped, images, small_network
 
 PROTOCOL = EvaluationConfig(votes=5, samples=2)
@@ -200,6 +201,7 @@ ERRS = Coin(lambda pixel: torch.where(pixel > 0.5, 1.0, 0.05))
 class Sets(Attack):
     """Every pixel to one value."""
 
+    threat: Threat
     value: float
 
     def perturb(self, model, x0, y, rng, callback=None):
@@ -244,7 +246,7 @@ def test_a_purifier_that_forgets_to_say_that_it_draws_is_attacked_all_the_same()
 def test_what_sees_answers_alone_is_not_deceived_by_luck(attack):
     x, y = torch.zeros(20, 1, 1, 2), torch.zeros(20, dtype=torch.int64)
     alone = attack(ERRS, x, y)
-    assert (alone[:, 0, 0, 0] <= 0.5).float().mean() > 0.4  # kept what luck had fooled
+    assert (alone[:, 0, 0, 0] <= 0.5).float().mean() > 0.3  # kept what luck had fooled
     (found,) = adaptive(attack, ERRS, samples=9).values()
     assert isinstance(found, OnMeanScore)
     assert (found(ERRS, x, y)[:, 0, 0, 0] > 0.5).float().mean() > 0.9

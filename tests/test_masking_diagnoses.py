@@ -144,7 +144,7 @@ def test_the_surface_of_a_plane():
         assert torch.equal(shown.prediction[:, first, second], (z > 0).long())
 
 
-def test_a_plane_that_cannot_be_drawn():
+def test_a_plane_that_cannot_be_drawn(unchecked):
     model, x, y = small_network(), images(2), torch.tensor([0, 0])
     with pytest.raises(InputError, match="one of each"):
         loss_surface(model, x, y, x[:1], x, 0.5)
@@ -189,7 +189,7 @@ def test_another_network_never_lowers_the_bound():
     assert discrepancy([answers(0.6, 0.2)], answers(0.9, 0.9)).value >= few.value
 
 
-def test_a_discrepancy_of_nothing():
+def test_a_discrepancy_of_nothing(unchecked):
     one = answers()
     for sources, target in (([], answers(0.5)), ([one], one), ([one], answers(0.5))):
         with pytest.raises(InputError, match="at least two"):

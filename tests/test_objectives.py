@@ -294,7 +294,7 @@ def test_the_methods_that_use_the_true_label_do():
 
 def test_against_prediction_wraps_each_goal_once():
     attack = against_prediction(PGD(Linf(0.2), restarts=2))
-    assert attack.attack.goal == AgainstPrediction(cross_entropy)
+    assert attack.engine().goal == AgainstPrediction(cross_entropy)
     assert against_prediction(attack) == attack
     assert against_prediction(StepLL(Linf(0.1))) == StepLL(Linf(0.1))
 

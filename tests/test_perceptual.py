@@ -81,7 +81,7 @@ def test_the_score_is_never_below_that_of_the_images_as_they_are():
         assert float(score[place]) >= structural_similarity(x[place, 0], moved[place, 0]) - 1e-3
 
 
-def test_pairs_that_are_none():
+def test_pairs_that_are_none(unchecked):
     with pytest.raises(InputError, match="one adversarial image for each"):
         perceptual_similarity(scenes(2), scenes(3)[:, :, :-1])
     with pytest.raises(InputError, match=r"\[0, 1\]"):

@@ -167,8 +167,8 @@ def test_targets_are_reached(digits):
 def test_restarts_climb_again_what_is_left(digits):
     model, x, y = digits
     once, often = (Square(Linf(0.12), queries=30, restarts=k) for k in (1, 5))
-    assert isinstance(once, SquareSearch)
-    assert isinstance(often, Restarts)
+    assert isinstance(once.engine(), SquareSearch)
+    assert isinstance(often.engine(), Restarts)
     x_adv, forwards, _ = asked(often, model, x, y)
     assert standing(model, x_adv, y) < standing(model, once(model, x, y), y)
     assert int(forwards.max()) == 5 * 30 + 4  # between two runs one query says who is left

@@ -21,7 +21,7 @@ SMALL = {"steps": 10, "targets": 3, "queries": 150}
 def without(suite, *names):
     """The suite with some attacks taken out."""
     kept = {n: a for n, a in zip(suite.names, suite.attacks, strict=True) if n not in names}
-    return replace(suite, attacks=tuple(kept.values()), names=tuple(kept))
+    return replace(suite, attacks=tuple(kept.values()), called=tuple(kept))
 
 
 def broken(suite, model, x, y):

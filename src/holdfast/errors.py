@@ -22,6 +22,10 @@ class InputTypeError(HoldfastError, TypeError):
     """Images, labels or a parameter have the wrong type."""
 
 
+class RoleError(HoldfastError, TypeError):
+    """A class of attack hides a goal, a gradient or an attack where adaptivity cannot reach it."""
+
+
 class ModelError(HoldfastError, ValueError):
     """The model does not map images (N, ...) to finite logits (N, K)."""
 

@@ -18,7 +18,18 @@ from holdfast import losses
 from holdfast.checks import form_checked, try_model
 from holdfast.errors import InputError
 from holdfast.tensors import eval_mode
-from holdfast.types import Goal, Images, Labels, Logits, Loss, Model, Positions, Score, Scored
+from holdfast.types import (
+    Goal,
+    Images,
+    Labels,
+    Logits,
+    Loss,
+    Model,
+    Positions,
+    Score,
+    Scored,
+    TargetedGoal,
+)
 
 #: (logits, labels, targets) -> (N,), larger is closer to the target.
 TargetedLoss = Callable[[Logits, Labels, Labels], Tensor]
@@ -67,15 +78,8 @@ class _ReachClass:
 
 
 @dataclass(frozen=True, eq=False)
-class LeaveToward:
-    """Score of leaving ``y`` by way of a class: reached at any other class than ``y``.
-
-    Attributes:
-        model: maps (N, C, H, W) to logits (N, K).
-        loss: one of ``losses.towards_cross_entropy``, ``towards_margin``, ``towards_dlr``.
-        y: (N,) classes to leave.
-        target: (N,) classes to make for.
-    """
+class _LeaveToward:
+    """Score of `LeaveToward`: reached at any other class than ``y``."""
 
     model: Model
     loss: TargetedLoss
@@ -83,17 +87,15 @@ class LeaveToward:
     target: Labels
 
     def __call__(self, x: Images) -> Scored:
-        """Score every image of the batch."""
         logits = logits_of(self.model, x)
         return Scored(self.loss(logits, self.y, self.target), logits.argmax(dim=1) != self.y)
 
     def take(self, index: Positions) -> Score:
-        """The same score on the chosen examples."""
         return replace(self, y=self.y[index], target=self.target[index])
 
 
 @dataclass(frozen=True, repr=False)
-class Untargeted:
+class Untargeted(Goal):
     """Leave the class ``y`` by ascending ``loss``."""
 
     loss: Loss
@@ -107,7 +109,7 @@ class Untargeted:
 
 
 @dataclass(frozen=True, repr=False)
-class Toward:
+class Toward(Goal):
     """Reach the class that ``target`` chooses, by ascending a targeted ``loss``.
 
     Attributes:
@@ -128,20 +130,38 @@ class Toward:
         return f"{self.name}[{self.loss.__name__}]"
 
 
+@dataclass(frozen=True, repr=False)
+class LeaveToward(TargetedGoal):
+    """Leave the class ``y`` by way of another: reached at any other class than ``y``.
+
+    Attributes:
+        loss: one of ``losses.towards_cross_entropy``, ``towards_margin``, ``towards_dlr``.
+    """
+
+    loss: TargetedLoss
+
+    def __call__(self, model: Model, x0: Images, y: Labels, target: Labels, /) -> Score:
+        """The score of leaving ``y`` towards ``target``; ``x0`` plays no part."""
+        return _LeaveToward(model, self.loss, y, target)
+
+    def __repr__(self) -> str:
+        return f"leave[{self.loss.__name__}]"
+
+
 @dataclass(frozen=True)
-class AgainstPrediction:
+class AgainstPrediction(Goal):
     """Another goal, with the model's prediction on the clean image in place of the label.
 
     Adversarial training with a single-step attack on the true label lets the network read the label
     off the perturbation ("label leaking"); see EAT appendix C.2.
     """
 
-    goal: Goal
+    goal: Goal | TargetedGoal
 
-    def __call__(self, model: Model, x0: Images, y: Labels) -> Score:
-        """The score of ``goal`` with predicted labels."""
+    def __call__(self, model: Model, x0: Images, y: Labels, /, *target: Labels) -> Score:
+        """The score of ``goal`` with predicted labels, and with its target if it takes one."""
         with torch.no_grad():
-            return self.goal(model, x0, logits_of(model, x0).argmax(dim=1))
+            return self.goal(model, x0, logits_of(model, x0).argmax(dim=1), *target)
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +182,7 @@ class _LeaveAnswer:
 
 
 @dataclass(frozen=True, repr=False)
-class FromClean:
+class FromClean(Goal):
     """Leave the model's own answer on the clean image: D(f(x), f(x0)), f(x0) fixed when stated.
 
     The label plays no part. At x0 itself the gradient of a divergence is 0, so that an ascent must
@@ -205,7 +225,7 @@ class _Penalized:
 
 
 @dataclass(frozen=True)
-class Minus:
+class Minus(Goal):
     """Another goal minus a penalty on the image: L(x) - λ · penalty(x), reached as L is.
 
     With `reconstruction_error` this is R+PGD, or R with any attack that ascends a goal: it looks
@@ -225,7 +245,7 @@ class Minus:
         sum of the two losses is λ = 1.
     """
 
-    goal: Goal
+    goal: Goal | TargetedGoal
     weight: float
     penalty: Penalty
 
@@ -233,9 +253,9 @@ class Minus:
         if not (math.isfinite(self.weight) and self.weight >= 0):
             raise InputError(f"the weight is {self.weight}, but a penalty's is at least 0.")
 
-    def __call__(self, model: Model, x0: Images, y: Labels) -> Score:
-        """The score of ``goal``, minus the penalty."""
-        return _Penalized(self.goal(model, x0, y), self.weight, self.penalty)
+    def __call__(self, model: Model, x0: Images, y: Labels, /, *target: Labels) -> Score:
+        """The score of ``goal``, with its target if it takes one, minus the penalty."""
+        return _Penalized(self.goal(model, x0, y, *target), self.weight, self.penalty)
 
 
 @dataclass(frozen=True, repr=False)
@@ -280,7 +300,7 @@ class _Mean:
 
 
 @dataclass(frozen=True, repr=False)
-class AverageOf:
+class AverageOf(Goal):
     """The mean of one goal's scores over several source models; reached when all of them are.
 
     The model that is attacked is not looked at: the sources stand in for it, as in a transfer
@@ -321,6 +341,7 @@ cross_entropy = Untargeted(losses.cross_entropy)
 margin = Untargeted(losses.margin)
 dlr = Untargeted(losses.dlr)
 kl_from_clean = FromClean(losses.kl_divergence)
+leave_toward_dlr = LeaveToward(losses.towards_dlr)
 
 
 def toward(target: int | Labels, loss: TargetedLoss = losses.towards_cross_entropy) -> Toward:

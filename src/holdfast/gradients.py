@@ -20,7 +20,7 @@ from holdfast.errors import GradientError, InputError
 from holdfast.goals import logits_of
 from holdfast.random import Stream, drawing_from
 from holdfast.tensors import expand
-from holdfast.types import Images, Labels, Logits, Model, Score, Slope, SlopeAt
+from holdfast.types import Gradient, Images, Labels, Logits, Model, Score, Slope, SlopeAt
 
 #: Share of draws of the model's randomness at which an averaged gradient's aim counts as reached. A
 #: bare majority of so few is often luck; all of them would give up images that nearly always fool.
@@ -28,7 +28,7 @@ QUORUM = 0.75
 
 
 @dataclass(frozen=True, repr=False)
-class Autograd:
+class Autograd(Gradient):
     """The exact gradient of the score, from one forward and one backward pass."""
 
     def __call__(self, score: Score) -> SlopeAt:
@@ -49,7 +49,7 @@ autograd = Autograd()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Average:
+class Average(Gradient):
     """The mean of the gradients over ``samples`` copies of the image.
 
     g = 1/m Σ_i ∇L(x + d_i), d_i ~ N(0, σ² I): SO equation 4 for ``noise`` = σ > 0. The copies also
@@ -136,7 +136,7 @@ class Average:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evolution:
+class Evolution(Gradient):
     """The gradient from scores alone, by antithetic Gaussian evolution strategies (NES).
 
     g = 1/(mσ) Σ_i u_i (L(x + σ u_i) - L(x - σ u_i)) over m/2 draws u_i ~ N(0, I): unbiased for the

@@ -70,8 +70,10 @@ def check(name: str, value: object, annotation: Any, *, most: int | None = None)
 
     Raises:
         InputTypeError: if the value is something else.
-        InputError: if a whole number is larger than ``most``, or has more than 64 bits.
+        InputError: if it is NaN, or a whole number larger than ``most`` or of more than 64 bits.
     """
+    if isinstance(value, float) and math.isnan(value):
+        raise InputError(f"{name} is nan, but must be a number.")
     if not _fits(value, annotation):
         raise InputTypeError(f"{name} is {_brief(value)}, but must be {_told(annotation)}.")
     if int not in (annotation, *get_args(annotation)) or not isinstance(value, Integral):

@@ -59,6 +59,15 @@ class Goal(Protocol):
         ...
 
 
+@runtime_checkable
+class TargetedGoal(Protocol):
+    """A goal that is told the class to go to: (model, x0, y, target) -> Score."""
+
+    def __call__(self, model: Model, x0: Images, y: Labels, target: Labels, /) -> Score:
+        """Fix what depends on the clean images."""
+        ...
+
+
 class Slope(NamedTuple):
     """Value, gradient and success of a score at ``x``, in true scale and sign."""
 

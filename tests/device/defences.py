@@ -9,8 +9,8 @@ from tests.device.pair import Pair, agree, expect
 from tests.device.parts import Part
 from tests.device.subjects import (
     ROUNDING,
+    EvaluationConfig,
     Linf,
-    Protocol,
     Stream,
     attacks,
     defenses,
@@ -73,7 +73,7 @@ def _pass(pair: Pair, around: Callable[[nn.Module], nn.Module]) -> str:
 def _attacked(pair: Pair, around: Callable[[nn.Module], nn.Module]) -> str:
     """Votes, averages and surrogates, as the defence calls for them, through the evaluator."""
     network, x, y = toy()
-    protocol = Protocol(votes=20, samples=3, each=True, batch_size=4)
+    protocol = EvaluationConfig(votes=20, samples=3, each=True, batch_size=4)
     named = {
         "pgd": attacks.PGD(Linf(0.1), steps=4),
         "square": attacks.Square(Linf(0.1), queries=6),

@@ -14,8 +14,8 @@ from tests.device.pair import Pair, expect
 from tests.device.parts import FailedError, Part
 from tests.device.subjects import (
     Architecture,
+    EvaluationConfig,
     Linf,
-    Protocol,
     attacks,
     certify,
     data,
@@ -49,7 +49,7 @@ def _library(pair: Pair) -> str:
                 made, digits(1000), objective, schedule, {}, Path(folder) / "run"
             ).to(where)
         named = {"pgd": attacks.PGD(Linf(0.05), steps=10), "worst": attacks.WorstCase(Linf(0.05))}
-        cells = evaluate(network, x, y, named, protocol=Protocol(keep=4)).cells
+        cells = evaluate(network, x, y, named, protocol=EvaluationConfig(keep=4)).cells
         proven = certify.certify(network, x.to(where), sigma=0.2, n=400, bound="cohen")
         certified = ((proven.prediction == y.numpy()) & (proven.radius > 0.1)).mean()
         found.append(

@@ -8,24 +8,21 @@ keeps to images which the cleaning leaves alone (R).
 
 import math
 import re
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any
+from collections.abc import Collection
+from dataclasses import replace
 
-import torch
-from torch import Tensor, nn
-
-from holdfast.attacks.engine.attack import Attack, follows_gradients, rebuilt
-from holdfast.attacks.engine.compose import Worst, against_randomness
+from holdfast.attacks.bpda import BPDA
+from holdfast.attacks.engine.attack import Attack, follows_gradients
+from holdfast.attacks.engine.compose import Worst
 from holdfast.attacks.engine.transfer import On
+from holdfast.attacks.eot import against_randomness
+from holdfast.attacks.regularized import regularize
 from holdfast.declarations import is_stochastic, non_differentiable, purifiers, reconstruction_of
-from holdfast.defenses.straight_through import straight_through
 from holdfast.errors import InputError, unknown
-from holdfast.goals import Minus, Penalty, reconstruction_error
-from holdfast.random import Stream
-from holdfast.types import Callback, Images, Labels, Model, Threat
+from holdfast.goals import reconstruction_error
+from holdfast.types import Model
+
+__all__ = ["VARIANTS", "adapted", "adaptive", "variants_of"]
 
 #: What `adaptive` calls its variants; those for the second purifier and further ones are r-2, ...
 VARIANTS = ("plain", "bpda", "bpda-eot", "r")
@@ -36,82 +33,6 @@ EOT_DRAWS = 30
 #: Draws by which a cascade judges whether an image is broken, at least: also where the model
 #: answers by a single one.
 DECIDING_VOTES = 30
-
-
-@dataclass(frozen=True, kw_only=True)
-class BPDA(Attack):
-    """Run an attack with the identity as the gradient of every layer that hides its own.
-
-    Forward f(x), backward as if f(x) = x, for each layer that declares ``differentiable = False``
-    or ``purifies = True``. The model answers as ever, and has no other gradient once the attack is
-    over. For another surrogate, or a layer that declares nothing, put
-    `holdfast.defenses.StraightThrough` around the layer.
-
-    Attributes:
-        attack: what to run.
-
-    Reference:
-        Athalye et al., "Obfuscated gradients give a false sense of security", ICML 2018, section
-        4.1.1; MALADE section 2.1.2.
-    """
-
-    attack: Attack = field(kw_only=False)
-    threat: Threat = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "threat", self.attack.threat)
-
-    def perturb(
-        self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
-    ) -> Images:
-        """Run the attack through identity gradients; see `Attack.perturb`."""
-        with identity_gradients(*non_differentiable(model), *purifiers(model)):
-            return self.attack.perturb(model, x0, y, rng, callback)
-
-
-@contextmanager
-def identity_gradients(*layers: nn.Module) -> Iterator[None]:
-    """Within the block the gradient of each layer is that of the identity; its output stays.
-
-    Raises:
-        ModelError: at the forward pass, if a layer's output has another shape than its input.
-    """
-    forwards = {layer: layer.forward for layer in layers}
-    own = {layer for layer in forwards if "forward" in vars(layer)}
-    for layer, forward in forwards.items():
-        layer.forward = partial(_with_gradient_of_the_identity, forward)
-    try:
-        yield
-    finally:
-        for layer, forward in forwards.items():
-            if layer in own:
-                layer.forward = forward
-            else:
-                del layer.forward
-
-
-def _with_gradient_of_the_identity(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    with torch.no_grad():  # a long chain inside the layer keeps nothing for a backward pass
-        output = forward(x)
-    return straight_through(output, x)
-
-
-def regularize(attack: Attack, weight: float, penalty: Penalty) -> Attack:
-    """The attack with a penalty on its image, R+PGD for PGD; itself if it ascends no goal.
-
-    Args:
-        attack: any attack.
-        weight: λ, at least 0.
-        penalty: such as `holdfast.goals.reconstruction_error`.
-    """
-
-    def change(name: str, value: Any) -> Any:
-        if isinstance(value, Attack) and not isinstance(value, On):
-            return regularize(value, weight, penalty)
-        return Minus(value, weight, penalty) if name == "goal" else value
-
-    return rebuilt(attack, change)
 
 
 def adaptive(
@@ -259,6 +180,6 @@ def adapted(
     return replace(
         worst,
         attacks=tuple(variants.values()),
-        names=tuple(name or "plain" for name in variants),
+        called=tuple(name or "plain" for name in variants),
         votes=max(votes, DECIDING_VOTES) if stochastic else worst.votes,
     )

@@ -3,23 +3,37 @@
 The same loop serves every norm; how it moves is in `holdfast.attacks.engine.step_sizes`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from holdfast.attacks.engine.active import Active, Tree
-from holdfast.attacks.engine.attack import Attack
 from holdfast.attacks.engine.climb import Climb
-from holdfast.attacks.engine.repeat import EachTarget, Restarts
+from holdfast.attacks.engine.names import ATTACKS
+from holdfast.attacks.engine.preset import Composed, Preset
+from holdfast.attacks.engine.repeat import EachTarget, repeated
+from holdfast.attacks.engine.roles import EarlyStop, Votes
 from holdfast.attacks.engine.starts import Start, at_image, in_ball
 from holdfast.attacks.engine.step_sizes import Annealing, Best, Halving, Sparsifying, StepSizes
 from holdfast.errors import InputError
-from holdfast.goals import cross_entropy
+from holdfast.goals import cross_entropy, leave_toward_dlr
 from holdfast.gradients import autograd
 from holdfast.random import Stream
 from holdfast.tensors import expand
 from holdfast.threat import L1
-from holdfast.types import Callback, Goal, Gradient, Images, PerExample, Score, Step, Threat
+from holdfast.types import (
+    Callback,
+    Goal,
+    Gradient,
+    Images,
+    PerExample,
+    Score,
+    Step,
+    TargetedGoal,
+    Threat,
+)
+
+__all__ = ["APGD", "APGDT", "AdaptiveAscent"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +66,13 @@ class AdaptiveAscent(Climb):
         sparse adversarial attacks on image classifiers", ICML 2021, section 3.
     """
 
+    threat: Threat
     steps: int
     start: Start = at_image
+    goal: Goal = cross_entropy
     gradient: Gradient = autograd
     annealed: bool = False
-    early_stop: bool = True
+    early_stop: EarlyStop = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -148,26 +164,18 @@ class _Iterates(Active):
     memory: Tree  # of the step sizes
 
 
-def APGD(
-    threat: Threat,
-    *,
-    steps: int = 100,
-    restarts: int = 1,
-    random_start: bool | None = None,
-    goal: Goal = cross_entropy,
-    gradient: Gradient = autograd,
-    annealed: bool = False,
-    early_stop: bool = True,
-) -> Attack:
+@ATTACKS.named("apgd")
+@dataclass(frozen=True, kw_only=True)
+class APGD(Preset):
     """APGD: gradient ascent with momentum and step sizes that it chooses itself.
 
     ``goal=dlr`` gives APGD-DLR.
 
-    Args:
+    Attributes:
         threat: the ball of size ε, in ℓ∞, ℓ2 or ℓ1.
         steps: number of steps.
         restarts: runs from independent starts, each on the images that the earlier ones left
-            standing.
+            robust.
         random_start: begin at a random draw from the ball rather than at the image; by default in
             ℓ∞ and ℓ2, and in ℓ1 if there are restarts: a single sparse ascent gains more from the
             image.
@@ -176,6 +184,7 @@ def APGD(
         annealed: shorten the steps by a cosine instead of by success; see
             `holdfast.attacks.engine.step_sizes.Annealing`.
         early_stop: see `AdaptiveAscent`.
+        votes: see `Restarts`.
 
     Raises:
         InputError: if steps or restarts is below 1.
@@ -184,40 +193,47 @@ def APGD(
         Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
         parameter-free attacks", ICML 2020.
     """
-    attack = AdaptiveAscent(
-        threat=threat,
-        steps=steps,
-        start=_start(threat, random_start, restarts),
-        goal=goal,
-        gradient=gradient,
-        annealed=annealed,
-        early_stop=early_stop,
-    )
-    return attack if restarts == 1 else Restarts(attack=attack, count=restarts)
+
+    threat: Threat = field(kw_only=False)
+    steps: int = 100
+    restarts: int = 1
+    random_start: bool | None = None
+    goal: Goal = cross_entropy
+    gradient: Gradient = autograd
+    annealed: bool = False
+    early_stop: EarlyStop = True
+    votes: Votes = field(default=1, repr=False)
+
+    def engine(self) -> Climb:
+        """The ascent, and again."""
+        ascent = AdaptiveAscent(
+            threat=self.threat,
+            steps=self.steps,
+            start=_start(self.threat, self.random_start, self.restarts),
+            goal=self.goal,
+            gradient=self.gradient,
+            annealed=self.annealed,
+            early_stop=self.early_stop,
+        )
+        return repeated(ascent, self.restarts, self.votes)
 
 
-def APGDT(
-    threat: Threat,
-    *,
-    targets: int = 9,
-    steps: int = 100,
-    restarts: int = 1,
-    random_start: bool | None = None,
-    gradient: Gradient = autograd,
-    annealed: bool = False,
-    early_stop: bool = True,
-) -> EachTarget:
+@ATTACKS.named("apgd-t")
+@dataclass(frozen=True, kw_only=True)
+class APGDT(Composed):
     """APGD-T: APGD on the targeted DLR loss, towards each of the likeliest other classes in turn.
 
-    Args:
+    Attributes:
         threat: the ball of size ε, in ℓ∞, ℓ2 or ℓ1.
         targets: number of classes; all others if the model has fewer.
         steps: number of steps for each class.
         restarts: runs for each class.
         random_start: see `APGD`.
+        goal: what to ascend towards each class; the targeted DLR loss in the paper.
         gradient: how to estimate the gradient.
         annealed: see `APGD`.
         early_stop: see `AdaptiveAscent`.
+        votes: see `EachTarget`.
 
     Raises:
         InputError: if targets, steps or restarts is below 1.
@@ -226,15 +242,35 @@ def APGDT(
         Croce and Hein 2020, section 5; as in their code, an image is done with wherever it leaves
         its class, whichever class it then is.
     """
-    attack = AdaptiveAscent(
-        threat=threat,
-        steps=steps,
-        start=_start(threat, random_start, restarts),
-        gradient=gradient,
-        annealed=annealed,
-        early_stop=early_stop,
-    )
-    return EachTarget(attack=attack, targets=targets, restarts=restarts)
+
+    threat: Threat = field(kw_only=False)
+    targets: int = 9
+    steps: int = 100
+    restarts: int = 1
+    random_start: bool | None = None
+    goal: TargetedGoal = leave_toward_dlr
+    gradient: Gradient = autograd
+    annealed: bool = False
+    early_stop: EarlyStop = True
+    votes: Votes = field(default=1, repr=False)
+
+    def engine(self) -> EachTarget:
+        """The ascent, towards each class."""
+        ascent = AdaptiveAscent(
+            threat=self.threat,
+            steps=self.steps,
+            start=_start(self.threat, self.random_start, self.restarts),
+            gradient=self.gradient,
+            annealed=self.annealed,
+            early_stop=self.early_stop,
+        )
+        return EachTarget(
+            ascent,
+            targets=self.targets,
+            goal=self.goal,
+            restarts=self.restarts,
+            votes=self.votes,
+        )
 
 
 def _start(threat: Threat, random: bool | None, restarts: int) -> Start:

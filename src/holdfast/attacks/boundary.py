@@ -13,6 +13,8 @@ from holdfast.attacks.engine.boundary_search import (
     to_boundary,
     uniform_noise,
 )
+from holdfast.attacks.engine.names import ATTACKS
+from holdfast.attacks.engine.roles import EarlyStop
 from holdfast.attacks.engine.starts import Start
 from holdfast.errors import InputError
 from holdfast.goals import margin
@@ -20,10 +22,13 @@ from holdfast.random import Stream, drawing_from
 from holdfast.tensors import expand, norm, unit
 from holdfast.types import Callback, Flags, Goal, Images, Labels, Model, PerExample, Step, Threat
 
+__all__ = ["Boundary"]
+
 _CHECK_EVERY = 10  # steps between queries on the sphere itself
 _CONVERGED = 1e-7  # a step towards the image so small ends the walk
 
 
+@ATTACKS.named("boundary")
 @dataclass(frozen=True, kw_only=True)
 class Boundary(Attack):
     """Walk at random along the decision boundary, seeing only whether the goal is reached.
@@ -70,7 +75,7 @@ class Boundary(Attack):
     draws: int = 100
     orthogonal_step: float = 0.1
     source_step: float = 0.1
-    early_stop: bool = False
+    early_stop: EarlyStop = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -6,10 +6,13 @@ from typing import NamedTuple
 import torch
 
 from holdfast.attacks.engine.adam import Moments, adam
+from holdfast.attacks.engine.names import ATTACKS
 from holdfast.attacks.engine.penalty_search import PenaltySearch
 from holdfast.errors import InputError
 from holdfast.tensors import norm
 from holdfast.types import Images, PerExample, Slope
+
+__all__ = ["CarliniWagner"]
 
 #: How much of tanh's range (-1, 1) the pixels [0, 1] take up: a pixel at 0 or 1 has the slope
 #: 1 - 0.9² = 0.19 of one in the middle. With the original's 0.999999 it has 2e-6, and Adam needs
@@ -17,6 +20,7 @@ from holdfast.types import Images, PerExample, Slope
 EDGE = 0.9
 
 
+@ATTACKS.named("carlini-wagner")
 @dataclass(frozen=True, kw_only=True)
 class CarliniWagner(PenaltySearch):
     """C&W in ℓ2: minimise the distance and a hinge on the score together, without a budget.

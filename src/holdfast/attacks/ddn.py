@@ -7,12 +7,16 @@ import torch
 
 from holdfast.attacks.engine.adaptive_radius import AdaptiveRadius, Points
 from holdfast.attacks.engine.directions import uphill
+from holdfast.attacks.engine.names import ATTACKS
 from holdfast.attacks.engine.schedules import annealed
 from holdfast.errors import InputError
 from holdfast.tensors import expand, unit
 from holdfast.types import Images, PerExample
 
+__all__ = ["DDN"]
 
+
+@ATTACKS.named("ddn")
 @dataclass(frozen=True, kw_only=True)
 class DDN(AdaptiveRadius):
     """Decoupled direction and norm: the closest fooling point in ℓ2, from few gradients.

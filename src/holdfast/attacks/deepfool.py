@@ -13,11 +13,16 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from holdfast import goals, losses
+from holdfast.attacks.engine.active import Active
 from holdfast.attacks.engine.attack import Attack
 from holdfast.attacks.engine.closest import Closest
 from holdfast.attacks.engine.hyperplane import Plane, across, nearest_plane, ranked_classes
+from holdfast.attacks.engine.names import ATTACKS
+from holdfast.attacks.engine.roles import EarlyStop
 from holdfast.attacks.engine.segment_search import segment_search
 from holdfast.errors import InputError
 from holdfast.goals import logits_of
@@ -26,10 +31,13 @@ from holdfast.tensors import expand, norm
 from holdfast.threat import dual
 from holdfast.types import Callback, Flags, Images, Labels, Model, PerExample, Step, Threat
 
+__all__ = ["DeepFool", "Walk", "deepfool_perturbation"]
+
 #: Smallest step, as a share of the overshoot: small beside it, and large beside rounding.
 _LEAST = 0.01
 
 
+@ATTACKS.named("deepfool")
 @dataclass(frozen=True, kw_only=True)
 class DeepFool(Attack):
     """DeepFool in ℓ∞ and ℓ2; an image stops at its first point that is misclassified.
@@ -62,7 +70,7 @@ class DeepFool(Attack):
     overshoot: float = 0.02
     classes: int = 10
     search: int = 0
-    early_stop: bool = False
+    early_stop: EarlyStop = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -164,36 +172,36 @@ def deepfool_perturbation(
     total = torch.zeros_like(x0, dtype=torch.promote_types(x0.dtype, torch.float32))
     last, stopped = x0.clone(), torch.zeros(len(x0), dtype=torch.bool, device=x0.device)
     margin_at_x0 = margin = torch.zeros(len(x0), device=x0.device)
-    active = torch.arange(len(x0), device=x0.device)
+    at = _Iterates(x0, y, total, rng)
     for step in range(steps + 1):
-        start, label = x0[active], y[active]
-        stream = rng.take(active).fold("step", step)
-        x = start + (1 + overshoot) * total[active]
+        x = at.x0 + (1 + overshoot) * at.total
         if box:  # what the box cuts off is not carried on: the next step begins where the image is
             x = x.clamp(0, 1)
-            total = total.index_copy(0, active, (x - start).to(total) / (1 + overshoot))
+            at.total = (x - at.x0).to(total) / (1 + overshoot)
         x = x.to(x0.dtype)
+        stream = at.rng.fold("step", step)
         with torch.no_grad(), drawing_from(stream):
             logits = logits_of(model, x)
         if step == 0:
-            wrong = (logits.argmax(dim=1) != y) & to_label
-            others = ranked_classes(logits, y)[:, :classes]
+            at.wrong = (logits.argmax(dim=1) != y) & to_label
+            at.others = ranked_classes(logits, y)[:, :classes]
         predicted = logits.argmax(dim=1, keepdim=True)
         # Towards the label there is one boundary to cross, that of the class predicted by now.
-        facing = torch.where(wrong[active, None], predicted, others[active])
-        reached = (predicted[:, 0] != label) ^ wrong[active]
-        value = losses.margin(logits, label)
-        margin = margin.index_copy(0, active, value.to(margin))
-        if step == 0:
-            margin_at_x0 = margin
-        last[active], stopped[active] = x.detach(), reached
-        (on,) = torch.nonzero(~reached, as_tuple=True)
-        grad = None
-        if step < steps and len(on):
+        facing = torch.where(at.wrong[:, None], predicted, at.others)
+        reached, value = (predicted[:, 0] != at.y) ^ at.wrong, losses.margin(logits, at.y)
+        margin = margin.index_copy(0, at.position, value.to(margin))
+        margin_at_x0 = margin if step == 0 else margin_at_x0
+        at.scatter(last, x.detach())
+        at.scatter(stopped, reached)
+        total = total.index_copy(0, at.position, at.total)
+        seen = Step(step, at.position, x.detach(), value, None, reached)
+        at.keep(~reached)
+        if step < steps and len(at):
+            on = ~reached
             plane = nearest_plane(
                 model,
                 x[on],
-                label[on],
+                at.y,
                 facing[on],
                 p=threat.p,
                 rng=stream.take(on),
@@ -201,20 +209,31 @@ def deepfool_perturbation(
             )
             grad = torch.full_like(x, torch.nan)  # none is taken where the image stops
             grad[on] = plane.normal.detach().to(x.dtype)
-            side = torch.where(wrong[active[on]], -1, 1)
+            seen = seen._replace(grad=grad)
+            side = torch.where(at.wrong, -1, 1)
             ahead = Plane(side * plane.value, expand(side, plane.normal) * plane.normal)
             ahead = across(ahead, x[on], threat.p)
-            least = _LEAST * overshoot * norm(total[active[on]].detach(), threat.p)
-            way = _shortest(ahead, least, threat)
-            total = total.index_add(0, active[on], way.to(total.dtype))
+            least = _LEAST * overshoot * norm(at.total.detach(), threat.p)
+            at.total = at.total + _shortest(ahead, least, threat).to(total)
         if callback is not None:
-            callback(Step(step, active, x.detach(), value, grad, reached))
-        if grad is None:
+            callback(seen)
+        if not len(at):
             break
-        active = active[on]
     result = x0 + (1 + overshoot) * total
     delta = (result.clamp(0, 1) if box else result) - x0
     return Walk(delta, last, stopped, margin_at_x0, margin)
+
+
+@dataclass(eq=False)
+class _Iterates(Active):
+    """What is known of the images that have not crossed a boundary yet."""
+
+    x0: Images
+    y: Labels
+    total: Images  # Σ r
+    rng: Stream
+    wrong: Flags = field(init=False)  # misclassified, and on the way to the label
+    others: Int[Tensor, "n c"] = field(init=False)  # classes to look at
 
 
 def _shortest(plane: Plane, least: PerExample, threat: Threat) -> Images:

@@ -5,10 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from holdfast.attacks.engine.names import ATTACKS
 from holdfast.attacks.engine.penalty_search import PenaltySearch
 from holdfast.errors import InputError
 from holdfast.tensors import norm
 from holdfast.types import Images, PerExample, Slope
+
+__all__ = ["EAD", "least_elastic_net", "least_l1"]
 
 #: (perturbation, β) -> (N,), the smaller the better: which of the fooling points is returned.
 Rule: TypeAlias = Callable[[Images, float], PerExample]
@@ -40,6 +43,7 @@ least_l1 = _L1()
 least_elastic_net = _ElasticNet()
 
 
+@ATTACKS.named("ead")
 @dataclass(frozen=True, kw_only=True)
 class EAD(PenaltySearch):
     """Elastic-net attack: the closest fooling point in ℓ1, or in ℓ1 and squared ℓ2 together.

@@ -28,7 +28,9 @@ from holdfast.attacks.engine.hyperplane import (
     ranked_classes,
     shortest_to_plane,
 )
+from holdfast.attacks.engine.names import ATTACKS
 from holdfast.attacks.engine.queries import query
+from holdfast.attacks.engine.roles import EarlyStop
 from holdfast.attacks.engine.segment_search import segment_search
 from holdfast.errors import InputError
 from holdfast.goals import logits_of, margin
@@ -36,7 +38,10 @@ from holdfast.random import Stream, drawing_from
 from holdfast.tensors import expand, norm, unit
 from holdfast.types import Callback, Images, Labels, Model, PerExample, Score, Step, Threat
 
+__all__ = ["FAB"]
 
+
+@ATTACKS.named("fab")
 @dataclass(frozen=True, kw_only=True)
 class FAB(Attack):
     """FAB in ℓ∞, ℓ2 and ℓ1; with ``targets`` it is FAB-T.
@@ -75,7 +80,7 @@ class FAB(Attack):
     eta: float = 1.05
     beta: float = 0.9
     search: int = 3
-    early_stop: bool = False
+    early_stop: EarlyStop = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -6,13 +6,17 @@ import torch
 
 from holdfast.attacks.engine.adaptive_radius import AdaptiveRadius, Points
 from holdfast.attacks.engine.directions import uphill
+from holdfast.attacks.engine.names import ATTACKS
 from holdfast.attacks.engine.schedules import annealed
 from holdfast.goals import margin
 from holdfast.tensors import norm
 from holdfast.threat import dual, finite
 from holdfast.types import Goal, Images, PerExample
 
+__all__ = ["FMN"]
 
+
+@ATTACKS.named("fmn")
 @dataclass(frozen=True, kw_only=True)
 class FMN(AdaptiveRadius):
     """Fast minimum norm: gradient steps in a ball that shrinks as long as the image fools.

@@ -17,6 +17,8 @@ from holdfast.attacks.engine.boundary_search import (
     to_boundary,
     uniform_noise,
 )
+from holdfast.attacks.engine.names import ATTACKS
+from holdfast.attacks.engine.roles import EarlyStop
 from holdfast.attacks.engine.starts import Start
 from holdfast.errors import InputError
 from holdfast.goals import margin
@@ -35,9 +37,12 @@ from holdfast.types import (
     Threat,
 )
 
+__all__ = ["HopSkipJump"]
+
 _AT_ONCE = 1024  # probes in one forward pass
 
 
+@ATTACKS.named("hopskipjump")
 @dataclass(frozen=True, kw_only=True)
 class HopSkipJump(Attack):
     """Walk along the decision boundary against its normal, seeing only whether the goal is reached.
@@ -82,7 +87,7 @@ class HopSkipJump(Attack):
     start: Start = uniform_noise
     draws: int = 100
     evaluations: int | None = None
-    early_stop: bool = False
+    early_stop: EarlyStop = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

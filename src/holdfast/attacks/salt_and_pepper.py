@@ -11,14 +11,19 @@ from torch import Tensor
 from holdfast.attacks.engine.active import Active
 from holdfast.attacks.engine.attack import Attack
 from holdfast.attacks.engine.closest import Closest
+from holdfast.attacks.engine.names import ATTACKS
 from holdfast.attacks.engine.queries import query
+from holdfast.attacks.engine.roles import EarlyStop
 from holdfast.errors import InputError
 from holdfast.goals import margin
 from holdfast.random import Stream, drawing_from
 from holdfast.tensors import planes, widest
 from holdfast.types import Callback, Goal, Images, Labels, Model, PerExample, Score, Step, Threat
 
+__all__ = ["SaltAndPepper"]
 
+
+@ATTACKS.named("salt-and-pepper")
 @dataclass(frozen=True, kw_only=True)
 class SaltAndPepper(Attack):
     """Salt and pepper noise, the closest that fools, of at most ρ·H·W pixels.
@@ -49,7 +54,7 @@ class SaltAndPepper(Attack):
     fraction: float = 1.0
     queries: int = 1000
     goal: Goal = margin
-    early_stop: bool = False
+    early_stop: EarlyStop = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -10,8 +10,9 @@ from torch.nn import functional
 from holdfast.attacks.engine.active import Active
 from holdfast.attacks.engine.attack import Attack
 from holdfast.attacks.engine.compose import Then
+from holdfast.attacks.engine.names import ATTACKS
 from holdfast.attacks.engine.queries import query
-from holdfast.attacks.iterative import IFGSM
+from holdfast.attacks.ifgsm import IFGSM
 from holdfast.errors import InputError
 from holdfast.goals import cross_entropy, margin
 from holdfast.random import Stream, drawing_from
@@ -19,7 +20,10 @@ from holdfast.tensors import expand, planes, widest
 from holdfast.threat import Linf
 from holdfast.types import Callback, Goal, Images, Labels, Model, Score, Step, Threat
 
+__all__ = ["Spatial", "SpatialIFGSM"]
 
+
+@ATTACKS.named("spatial")
 @dataclass(frozen=True, kw_only=True)
 class Spatial(Attack):
     """Rotate the image about its centre, then flip random pixels, x → 1 - x in all channels.
@@ -123,6 +127,7 @@ def flip(x: Images, count: int, rng: Stream) -> Images:
     return torch.where((rank < count)[:, None], 1 - image, image).view_as(x)
 
 
+@ATTACKS.named("spatial+i-fgsm")
 def SpatialIFGSM(
     threat: Threat,
     *,

@@ -9,7 +9,7 @@
 
 import bisect
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -17,15 +17,19 @@ from torch import Tensor
 from torch.nn import functional
 
 from holdfast.attacks.engine.active import Active
-from holdfast.attacks.engine.attack import Attack
 from holdfast.attacks.engine.climb import Climb
+from holdfast.attacks.engine.names import ATTACKS
+from holdfast.attacks.engine.preset import Preset
 from holdfast.attacks.engine.queries import query
-from holdfast.attacks.engine.repeat import Restarts
+from holdfast.attacks.engine.repeat import repeated
+from holdfast.attacks.engine.roles import EarlyStop, Votes
 from holdfast.errors import InputError
 from holdfast.goals import margin
 from holdfast.random import Stream
 from holdfast.tensors import expand, planes, unit, widest
 from holdfast.types import Callback, Flags, Goal, Images, PerExample, Score, Step, Threat
+
+__all__ = ["Square", "SquareSearch"]
 
 #: Of 10,000 squares, those after which the share of the image that a square covers is halved.
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -46,10 +50,11 @@ class SquareSearch(Climb):
 
     follows_gradients: ClassVar[bool] = False
 
+    threat: Threat
     queries: int
     p_init: float
     goal: Goal = margin
-    early_stop: bool = True
+    early_stop: EarlyStop = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -233,15 +238,9 @@ def _unit(windows: Tensor) -> Tensor:
     return unit(windows.flatten(0, 1), 2).view_as(windows)
 
 
-def Square(
-    threat: Threat,
-    *,
-    queries: int = 5000,
-    p_init: float = 0.8,
-    restarts: int = 1,
-    goal: Goal = margin,
-    early_stop: bool = True,
-) -> Attack:
+@ATTACKS.named("square")
+@dataclass(frozen=True, kw_only=True)
+class Square(Preset):
     """Square attack: keep a random square of ±ε where it raises the score; no gradient.
 
     The first query is the clean image, the second the start; the squares shrink from a share
@@ -251,16 +250,17 @@ def Square(
     of asking the same point again. Squares are cut to images of any shape; a vector is an image of
     one line.
 
-    Args:
+    Attributes:
         threat: the ball of size ε, ℓ∞ or ℓ2.
         queries: most forward passes for each image, at least 1, in each run.
         p_init: share of the image that the first square covers, in (0, 1]; 0.8 as in AutoAttack,
             0.05 (ℓ∞) and 0.1 (ℓ2) in the paper.
         restarts: runs with fresh randomness, each on the images that the earlier ones left
-            standing; between two runs one more query says which those are.
+            robust; between two runs one more query says which those are.
         goal: what to ascend; the margin, as in the paper, or any targeted one.
         early_stop: an image stops at the first point that reaches the goal and costs nothing more;
             otherwise all queries are spent on raising the score.
+        votes: see `Restarts`.
 
     Raises:
         InputError: if the norm is neither ℓ∞ nor ℓ2, or a number is out of its range.
@@ -269,7 +269,24 @@ def Square(
         Andriushchenko et al., "Square attack: a query-efficient black-box adversarial attack via
         random search", ECCV 2020, algorithms 1 to 3; the schedule as in the authors' code.
     """
-    attack = SquareSearch(
-        threat=threat, queries=queries, p_init=p_init, goal=goal, early_stop=early_stop
-    )
-    return attack if restarts == 1 else Restarts(attack=attack, count=restarts)
+
+    follows_gradients: ClassVar[bool] = False
+
+    threat: Threat = field(kw_only=False)
+    queries: int = 5000
+    p_init: float = 0.8
+    restarts: int = 1
+    goal: Goal = margin
+    early_stop: EarlyStop = True
+    votes: Votes = field(default=1, repr=False)
+
+    def engine(self) -> Climb:
+        """A search, and again."""
+        search = SquareSearch(
+            threat=self.threat,
+            queries=self.queries,
+            p_init=self.p_init,
+            goal=self.goal,
+            early_stop=self.early_stop,
+        )
+        return repeated(search, self.restarts, self.votes)

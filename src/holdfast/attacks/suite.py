@@ -15,14 +15,18 @@ from holdfast.attacks.apgd import APGD, APGDT
 from holdfast.attacks.ddn import DDN
 from holdfast.attacks.engine.attack import Attack
 from holdfast.attacks.engine.compose import Broken, Worst
+from holdfast.attacks.engine.names import ATTACKS
 from holdfast.attacks.fab import FAB
 from holdfast.attacks.fmn import FMN
-from holdfast.attacks.iterative import SecondOrder
+from holdfast.attacks.second_order import SecondOrder
 from holdfast.attacks.square import Square
 from holdfast.errors import InputError
 from holdfast.types import Callback, Images, Labels, Model, Threat
 
+__all__ = ["WorstCase", "worst_case"]
 
+
+@ATTACKS.named("worst-case")
 def WorstCase(threat: Threat, *, steps: int = 40, targets: int = 9, queries: int = 2500) -> Worst:
     """The standard suite, as one attack: APGD, S-O, DDN, APGD-T, FAB-T, Square.
 
@@ -31,7 +35,7 @@ def WorstCase(threat: Threat, *, steps: int = 40, targets: int = 9, queries: int
     Args:
         threat: the ball, with a finite ε, in ℓ∞, ℓ2 or ℓ1.
         steps: of each attack that follows gradients; APGD takes twice as many, S-O and FAB-T half.
-        targets: classes that APGD-T and FAB-T make for, one after another.
+        targets: target classes of APGD-T and FAB-T, one after another.
         queries: of Square.
 
     Raises:
@@ -57,7 +61,7 @@ def WorstCase(threat: Threat, *, steps: int = 40, targets: int = 9, queries: int
         parts["fmn"] = FMN(threat, steps=2 * steps, early_stop=True)
     else:
         parts["square"] = Square(threat, queries=queries)
-    return Worst(tuple(parts.values()), names=tuple(parts))
+    return Worst(tuple(parts.values()), called=tuple(parts))
 
 
 def worst_case(

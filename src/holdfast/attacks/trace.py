@@ -8,6 +8,8 @@ from holdfast.errors import InputError
 from holdfast.tensors import norm
 from holdfast.types import Step
 
+__all__ = ["Trace"]
+
 
 class Trace:
     """Loss, gradient norm and success of every example at every iteration.

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Mapping
 
 from holdfast import data
+from holdfast.attacks import ATTACKS
 from holdfast.certify.config import INTERVALS
 from holdfast.certify.smoothing import BOUNDS
 from holdfast.cli import registry
@@ -15,7 +16,7 @@ from holdfast.models.external.names import IMAGENET
 
 def list_names() -> None:
     """List attacks, norms, architectures, objectives, data sets and bounds by name."""
-    print_table("--attacks", _described(registry.ATTACKS))
+    print_table("--attacks", _described(ATTACKS))
     print_table("--norm", _described(registry.NORMS))
     print_table(
         "goal of an attack, as in pgd(goal=margin)", [{"name": name} for name in registry.GOALS]

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from holdfast import attacks, goals, losses, training
-from holdfast.attacks import Attack
+from holdfast.attacks import ATTACKS, Attack
 from holdfast.attacks.ead import Rule
 from holdfast.cli import objectives
 from holdfast.data import Data
@@ -24,35 +24,6 @@ from holdfast.types import Goal, Objective, Threat
 
 NORMS: Mapping[str, Callable[[float], Threat]] = MappingProxyType(
     {"linf": Linf, "l2": L2, "l1": L1}
-)
-
-ATTACKS: Mapping[str, Callable[..., Attack]] = MappingProxyType(
-    {
-        "fgsm": attacks.FGSM,
-        "r+fgsm": attacks.RFGSM,
-        "step-ll": attacks.StepLL,
-        "r+step-ll": attacks.RStepLL,
-        "i-fgsm": attacks.IFGSM,
-        "iter-ll": attacks.IterLL,
-        "mim": attacks.MIM,
-        "pgd": attacks.PGD,
-        "apgd": attacks.APGD,
-        "apgd-t": attacks.APGDT,
-        "second-order": attacks.SecondOrder,
-        "deepfool": attacks.DeepFool,
-        "carlini-wagner": attacks.CarliniWagner,
-        "ead": attacks.EAD,
-        "fab": attacks.FAB,
-        "ddn": attacks.DDN,
-        "fmn": attacks.FMN,
-        "square": attacks.Square,
-        "boundary": attacks.Boundary,
-        "hopskipjump": attacks.HopSkipJump,
-        "salt-and-pepper": attacks.SaltAndPepper,
-        "spatial": attacks.Spatial,
-        "spatial+i-fgsm": attacks.SpatialIFGSM,
-        "worst-case": attacks.WorstCase,
-    }
 )
 
 GOALS: Mapping[str, Goal] = MappingProxyType(

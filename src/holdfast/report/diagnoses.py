@@ -254,7 +254,7 @@ def similarities(models: Sequence[tuple[str, Values]]) -> Figure:
 def _panels(count: int, *, share_y: bool = False) -> tuple[Figure, Sequence[Axes]]:
     figure = Figure(figsize=(4.6 if count == 1 else 3.7 * count, 3.5), layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, figure.subplots(1, count, sharey=share_y, squeeze=False)[0]
+    return figure, list(figure.subplots(1, count, sharey=share_y, squeeze=False)[0])
 
 
 def _distribution(axes: Axes, values: Values, label: str, place: int) -> None:

@@ -1,6 +1,7 @@
 """A trained network that helps to train another, and is not trained itself."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from torch.func import functional_call
 
@@ -16,15 +17,18 @@ class Frozen:
     Attributes:
         model: moved to the device of the images when it is first asked, else left as it was.
         name: for the record, such as its run folder.
-        weights: fingerprint of the model, for the record.
     """
 
     model: Model = field(repr=False)
     name: str
-    weights: str = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "weights", fingerprint(self.model))
+    def __repr__(self) -> str:
+        return f"Frozen(name={self.name!r}, weights={self.weights!r})"
+
+    @cached_property
+    def weights(self) -> str:
+        """Fingerprint of the model."""
+        return fingerprint(self.model)
 
     def __call__(self, x: Images) -> Logits:
         """The model's logits."""

@@ -28,7 +28,7 @@ from holdfast.progress import Progress, silent
 from holdfast.random import Stream, hash_seed
 from holdfast.tensors import device_of, eval_mode
 from holdfast.threat import Linf, finite
-from holdfast.types import Callback, Goal, Images, Labels, Model
+from holdfast.types import Callback, Goal, Images, Labels, Model, Threat
 
 _IN_FILE = 4096
 _KINDS = "images", "signs"  # their hashes, and their gradients' signs
@@ -141,6 +141,7 @@ class FromCache(Attack):
         InputError: if the ball is not one of ℓ∞.
     """
 
+    threat: Threat
     signs: GradientCache = field(compare=False)
 
     def __post_init__(self) -> None:

@@ -26,7 +26,7 @@ from holdfast.tensors import eval_mode
 from holdfast.threads import suited_threads
 from holdfast.threat import L2
 from holdfast.training.objectives.adversarial import Adversarial
-from holdfast.types import Callback, Images, Labels, Model
+from holdfast.types import Callback, Images, Labels, Model, Threat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +41,7 @@ class Stored(Attack):
         examples: (N, C, H, W), by their place in the data.
     """
 
+    threat: Threat
     attack: Attack
     reference: str
     data: str

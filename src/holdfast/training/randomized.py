@@ -7,12 +7,11 @@ one.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import NormalDist
-from typing import Any
 
 from holdfast.attacks import Attack, On, RandomStep
-from holdfast.attacks.engine.attack import rebuilt
+from holdfast.attacks.engine.roles import Role, rebuilt
 from holdfast.errors import InputError
 from holdfast.random import Stream, hash_seed
 from holdfast.types import Callback, Images, Labels, Model, Threat
@@ -67,9 +66,8 @@ class AtRandomSize(Attack):
         InputError: if the attack is crafted on another model; make it `On` of `AtRandomSize`.
     """
 
-    attack: Attack
+    attack: Attack = field(kw_only=False)
     share: Share = uniform
-    threat: Threat = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -78,7 +76,11 @@ class AtRandomSize(Attack):
                 "the attack is On another model; draw the size inside, On(source, "
                 "AtRandomSize(attack=...)), so that the source is not fingerprinted for each batch."
             )
-        object.__setattr__(self, "threat", self.attack.threat)
+
+    @property
+    def threat(self) -> Threat:
+        """The largest."""
+        return self.attack.threat
 
     def perturb(
         self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
@@ -99,8 +101,7 @@ class OneAtRandom(Attack):
         InputError: if there is none, or their threats differ.
     """
 
-    attacks: tuple[Attack, ...]
-    threat: Threat = field(init=False, repr=False)
+    attacks: tuple[Attack, ...] = field(kw_only=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -112,7 +113,11 @@ class OneAtRandom(Attack):
                 f"the attacks have the threats {', '.join(map(repr, dict.fromkeys(threats)))}, but "
                 "one is drawn from attacks within one threat."
             )
-        object.__setattr__(self, "threat", threats[0])
+
+    @property
+    def threat(self) -> Threat:
+        """That of all of them."""
+        return self.attacks[0].threat
 
     def chosen(self, rng: Stream) -> int:
         """Which attack a batch gets."""
@@ -127,17 +132,17 @@ class OneAtRandom(Attack):
 
 def scaled(attack: Attack, factor: float) -> Attack:
     """The attack with its ball and its steps ``factor`` times as large."""
-
-    def change(name: str, value: Any) -> Any:
-        if isinstance(value, Attack):
-            return scaled(value, factor)
-        if name == "threat":
-            return type(value)(factor * value.eps)
-        if isinstance(value, RandomStep):
-            return RandomStep(factor * value.alpha)
-        return factor * value if name == "step_size" else value
-
-    return rebuilt(attack, change)
+    return rebuilt(
+        attack,
+        {
+            Role.ATTACK: lambda part: scaled(part, factor),
+            Role.THREAT: lambda threat: replace(threat, eps=factor * threat.eps),
+            Role.LENGTH: lambda length: factor * length,
+            Role.START: lambda start: (
+                RandomStep(factor * start.alpha) if isinstance(start, RandomStep) else start
+            ),
+        },
+    )
 
 
 def _one_draw(rng: Stream, purpose: str) -> float:

@@ -23,6 +23,8 @@ from torch import Tensor
 
 from holdfast.types import Flags, Positions
 
+__all__ = ["Active"]
+
 #: Tensors with a row for each example, scores and streams of them, in tuples as deep as you like;
 #: None and numbers, which belong to no example, are left as they are.
 Tree: TypeAlias = Any

@@ -9,6 +9,7 @@ import torch
 from holdfast.attacks.engine.active import Active
 from holdfast.attacks.engine.attack import Attack
 from holdfast.attacks.engine.closest import Closest
+from holdfast.attacks.engine.roles import EarlyStop
 from holdfast.errors import InputError
 from holdfast.goals import cross_entropy
 from holdfast.gradients import autograd
@@ -27,6 +28,8 @@ from holdfast.types import (
     Step,
     Threat,
 )
+
+__all__ = ["AdaptiveRadius"]
 
 
 @dataclass(eq=False)
@@ -71,7 +74,7 @@ class AdaptiveRadius(Attack):
     gamma: float = 0.05
     goal: Goal = cross_entropy
     gradient: Gradient = autograd
-    early_stop: bool = False
+    early_stop: EarlyStop = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

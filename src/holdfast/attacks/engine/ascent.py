@@ -16,11 +16,15 @@ import torch
 from holdfast.attacks.engine.active import Active, Tree
 from holdfast.attacks.engine.climb import Climb
 from holdfast.attacks.engine.directions import Direction, steepest
+from holdfast.attacks.engine.roles import EarlyStop, Length
 from holdfast.attacks.engine.starts import Start, at_image
 from holdfast.errors import InputError
+from holdfast.goals import cross_entropy
 from holdfast.gradients import autograd
 from holdfast.random import Stream
-from holdfast.types import Callback, Gradient, Images, Score, Step
+from holdfast.types import Callback, Goal, Gradient, Images, Score, Step, Threat
+
+__all__ = ["Ascent"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +43,14 @@ class Ascent(Climb):
             more on it; otherwise spend all steps and return the last iterate.
     """
 
+    threat: Threat
     steps: int
-    step_size: float
+    step_size: Length
     start: Start = at_image
+    goal: Goal = cross_entropy
     gradient: Gradient = autograd
     direction: Direction = steepest
-    early_stop: bool = True
+    early_stop: EarlyStop = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -6,38 +6,62 @@ a stream of random numbers; what it returns is proved to lie within its threat m
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import torch
 from torch import Tensor
 
+from holdfast.attacks.engine.roles import check_reached, parts_of, roles_of
 from holdfast.checks import Checked, check_images, check_labels, warn_if_training
-from holdfast.errors import HoldfastError, InputError
+from holdfast.errors import HoldfastError, InputError, RoleError
 from holdfast.parameters import check_fields
 from holdfast.random import Stream, drawing_from, own_global_generator
 from holdfast.tensors import eval_mode
 from holdfast.types import Callback, Images, Labels, Model, Threat
+
+__all__ = ["Attack"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attack(ABC):
     """(model, x, y) -> x_adv.
 
+    What adaptivity may change is declared by the types of the fields, see
+    `holdfast.attacks.engine.roles`.
+
     Attributes:
-        threat: what the attacker may do to an image.
+        threat: what the attacker may do to an image; a field of what has a ball of its own, and a
+            property of what is made of other attacks.
     """
 
-    threat: Threat
+    if TYPE_CHECKING:
+
+        @property
+        def threat(self) -> Threat:
+            """What the attacker may do to an image."""
+
+    _is_attack: ClassVar[bool] = True  # by which a field's type is known for one
 
     #: Whether it follows gradients; otherwise it sees the model's answers alone.
     follows_gradients: ClassVar[bool] = True
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Find the roles of the fields, or say at once which of them adaptivity cannot reach."""
+        super().__init_subclass__(**options)
+        roles_of(cls)
+
     def __post_init__(self) -> None:
         """Check the parameters' types; those that check more call this first."""
+        if not (hasattr(type(self), "threat") or "threat" in type(self).__dataclass_fields__):
+            raise RoleError(
+                f"{type(self).__name__} has no threat: write `threat: Threat` among its fields, or "
+                "a property that says it."
+            )
         check_fields(self)
+        check_reached(self)
 
     @abstractmethod
     def perturb(
@@ -142,25 +166,5 @@ def verify(x_adv: Tensor, x: Tensor, threat: Threat, name: str) -> None:
 
 def follows_gradients(attack: Attack) -> bool:
     """Whether an attack follows gradients, or any of the attacks that it is made of."""
-    values = [getattr(attack, entry.name) for entry in fields(attack)]
-    flat = [part for value in values for part in (value if type(value) is tuple else (value,))]
-    parts = [part for part in flat if isinstance(part, Attack)]
+    parts = parts_of(attack)
     return any(map(follows_gradients, parts)) if parts else attack.follows_gradients
-
-
-def rebuilt(attack: Attack, change: Callable[[str, Any], Any]) -> Attack:
-    """The attack with other parameters, by which adaptive variants of any attack are made.
-
-    Args:
-        attack: any attack.
-        change: (name, value) of a field -> its new value; the attacks that ``attack`` is made of
-            come one by one, under the name of their field.
-    """
-    changed: dict[str, Any] = {}
-    for entry in fields(attack):
-        value = getattr(attack, entry.name)
-        if entry.init and type(value) is tuple:
-            changed[entry.name] = tuple(change(entry.name, part) for part in value)
-        elif entry.init:
-            changed[entry.name] = change(entry.name, value)
-    return replace(attack, **changed)

@@ -18,6 +18,8 @@ from holdfast.random import Stream
 from holdfast.tensors import expand
 from holdfast.types import Flags, Images, Positions, Score, Threat
 
+__all__ = ["Among", "uniform_noise"]
+
 #: How far past the boundary a result is moved, as shares of its distance: the first that holds.
 _PAST = (1e-3, 4e-3, 1.6e-2)
 

@@ -2,23 +2,28 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from holdfast.attacks.engine.attack import Attack
-from holdfast.goals import cross_entropy
 from holdfast.random import Stream, drawing_from
 from holdfast.types import Callback, Goal, Images, Labels, Model, Score
+
+__all__ = ["Climb"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Climb(Attack):
-    """State a goal, then climb its score; a new one writes `climb`.
+    """State a goal, then climb its score; a new one has a field ``goal: Goal``, and writes `climb`.
 
     Attributes:
-        threat: what the attacker may do to an image.
-        goal: what to ascend.
+        goal: what to ascend; a field, or a property of what is made of another climb.
     """
 
-    goal: Goal = cross_entropy
+    if TYPE_CHECKING:
+
+        @property
+        def goal(self) -> Goal:
+            """What to ascend."""
 
     def perturb(
         self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None

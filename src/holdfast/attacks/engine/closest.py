@@ -8,6 +8,8 @@ from torch import Tensor
 from holdfast.tensors import expand
 from holdfast.types import Flags, Images, PerExample, Threat
 
+__all__ = ["Closest"]
+
 
 class Closest:
     """The closest point of the threat model that reaches the goal, for every example.

@@ -2,26 +2,27 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from holdfast.attacks.engine.active import Active
-from holdfast.attacks.engine.attack import Attack, follows_gradients, prepared, rebuilt, verify
+from holdfast.attacks.engine.attack import Attack, prepared, verify
 from holdfast.attacks.engine.queries import query
 from holdfast.attacks.engine.repeat import placed
-from holdfast.attacks.engine.transfer import On, spending
+from holdfast.attacks.engine.roles import Aim, Votes
 from holdfast.attacks.skips import skip
 from holdfast.checks import warn_if_training
 from holdfast.errors import GradientError, InputError
 from holdfast.goals import margin
-from holdfast.gradients import Autograd, Average
 from holdfast.random import Stream, drawing_from
 from holdfast.threat import L1, L2, Linf
-from holdfast.types import Callback, Goal, Images, Labels, Model, Score, Threat
-from holdfast.votes import MeanScore, Vote
+from holdfast.types import Callback, Images, Labels, Model, Score, Threat
+from holdfast.votes import Vote
+
+__all__ = ["Broken", "Then", "Worst"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,16 +37,16 @@ class Then(Attack):
         second: runs on the images that the first returns.
     """
 
-    first: Attack
-    second: Attack
-    threat: Threat = field(init=False, repr=False)
+    first: Attack = field(kw_only=False)
+    second: Attack = field(kw_only=False)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    @property
+    def threat(self) -> Threat:
+        """The sum of both."""
         one, two = self.first.threat, self.second.threat
-        eps = one.eps + two.eps if one.name == two.name else math.inf
-        ball = {kind.name: kind for kind in (Linf, L2, L1)}[two.name]
-        object.__setattr__(self, "threat", ball(eps))
+        if one.name != two.name:
+            return two.unlimited()
+        return {kind.name: kind for kind in (Linf, L2, L1)}[two.name](one.eps + two.eps)
 
     def perturb(
         self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
@@ -61,11 +62,11 @@ class Then(Attack):
 
 @dataclass(frozen=True, kw_only=True)
 class Worst(Attack):
-    """The worst case over several attacks: each is run on what the earlier ones left standing.
+    """The worst case over several attacks: each is run on what the earlier ones left robust.
 
-    Whether an image stands is asked of the model, by a fresh pass at the very image that an attack
-    returned, never of the attack. An image that stands against all of them is returned as that one
-    of their images which came nearest by vote, the first among equals.
+    Whether an image is broken is asked of the model, by a fresh pass at the very image that an
+    attack returned, never of the attack. An image that is robust against all of them is returned as
+    that one of their images which came nearest by vote, the first among equals.
 
     A part that needs a gradient where none reaches the images is skipped, and the others go on; it
     is told of through `holdfast.attacks.skips`.
@@ -78,8 +79,8 @@ class Worst(Attack):
             so a goal with one target for each image is out of place here.
         aim: when an image is broken; by default, when the prediction is not its label.
         votes: draws that decide a prediction, at least 1; 1 is enough for a deterministic model.
-        names: what the attacks are called where it is told which of them broke an image; their
-            reprs by default.
+        called: names of the attacks where it is told which of them broke an image; their reprs by
+            default.
 
     Raises:
         InputError: if there is no attack, their threats differ or have no limit, votes is below 1,
@@ -92,10 +93,9 @@ class Worst(Attack):
     """
 
     attacks: tuple[Attack, ...] = field(kw_only=False)
-    aim: Goal = margin
-    votes: int = 1
-    names: tuple[str, ...] = field(default=(), repr=False)
-    threat: Threat = field(init=False, repr=False)
+    aim: Aim = margin
+    votes: Votes = 1
+    called: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -114,13 +114,21 @@ class Worst(Attack):
                 "the threat has no limit, so that the first point found would end the search; "
                 "give a finite eps, or run the attacks one by one and compare their distances."
             )
-        if self.names and len(self.names) != len(self.attacks):
+        if self.called and len(self.called) != len(self.attacks):
             raise InputError(
-                f"there are {len(self.names)} names for {len(self.attacks)} attacks; give one each."
+                f"there are {len(self.called)} names for {len(self.attacks)} attacks; give one "
+                "each."
             )
-        object.__setattr__(self, "attacks", tuple(self.attacks))
-        object.__setattr__(self, "names", tuple(self.names or map(repr, self.attacks)))
-        object.__setattr__(self, "threat", threats[0])
+
+    @property
+    def threat(self) -> Threat:
+        """That of all parts."""
+        return self.attacks[0].threat
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the attacks are called."""
+        return self.called or tuple(map(repr, self.attacks))
 
     def run(
         self,
@@ -195,59 +203,3 @@ class Broken(NamedTuple):
     x_adv: Images
     by: Int[Tensor, " n"]  # which attack broke the image, counted from 0; -1 where none did
     names: tuple[str, ...]  # of the attacks
-
-
-@dataclass(frozen=True, kw_only=True)
-class OnMeanScore(Attack):
-    """Run an attack that sees answers alone on a stochastic model's mean scores over some draws.
-
-    Of single answers it would keep the luckiest, which fool nobody a second time.
-
-    Attributes:
-        attack: what to run.
-        samples: draws for each answer, at least 1.
-    """
-
-    attack: Attack = field(kw_only=False)
-    samples: int
-    threat: Threat = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.samples < 1:
-            raise InputError(f"samples is {self.samples}, but a mean takes at least 1 sample.")
-        object.__setattr__(self, "threat", self.attack.threat)
-
-    def perturb(
-        self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
-    ) -> Images:
-        """Run the attack on the mean; see `Attack.perturb`."""
-        return self.attack.perturb(MeanScore(model, self.samples), x0, y, rng, callback)
-
-
-def against_randomness(attack: Attack, samples: int, votes: int = 100) -> Attack:
-    """The attack as it must be run on a stochastic model: expectation over transformation.
-
-    Exact gradients become averages over ``samples`` draws of the model's randomness, and so do the
-    answers that an attack without gradients goes by; no image is given up at its first lucky draw,
-    and a cascade judges by majority vote. An attack that is crafted `On` another model stays as it
-    is: that model's randomness is not this one's.
-
-    Args:
-        attack: any attack, also a composed one.
-        samples: number of draws for a gradient, or for an answer.
-        votes: number of draws for a prediction.
-    """
-    if isinstance(attack, On | OnMeanScore):
-        return attack
-    if not (isinstance(attack, Worst) or follows_gradients(attack)):
-        return OnMeanScore(spending(attack), samples=samples)
-
-    def change(name: str, value: Any) -> Any:
-        if isinstance(value, Attack):
-            return against_randomness(value, samples, votes)
-        if isinstance(value, Autograd):
-            return Average(samples=samples)
-        return {"early_stop": False, "votes": votes}.get(name, value)
-
-    return rebuilt(attack, change)

@@ -11,6 +11,8 @@ from holdfast.tensors import expand, unit
 from holdfast.threat import finite
 from holdfast.types import Images, Threat
 
+__all__ = ["Momentum", "steepest"]
+
 
 @runtime_checkable
 class Direction(Protocol):

@@ -18,6 +18,7 @@ import torch
 from holdfast.attacks.engine.active import Active, Tree
 from holdfast.attacks.engine.attack import Attack
 from holdfast.attacks.engine.closest import Closest
+from holdfast.attacks.engine.roles import EarlyStop
 from holdfast.errors import InputError
 from holdfast.goals import margin
 from holdfast.gradients import autograd
@@ -38,6 +39,8 @@ from holdfast.types import (
     Step,
     Threat,
 )
+
+__all__ = ["PenaltySearch"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +71,7 @@ class PenaltySearch(Attack):
     goal: Goal = margin
     gradient: Gradient = autograd
     abort_early: bool = False
-    early_stop: bool = False
+    early_stop: EarlyStop = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

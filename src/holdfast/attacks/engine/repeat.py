@@ -9,15 +9,28 @@ from holdfast.attacks.engine.active import Active
 from holdfast.attacks.engine.attack import Attack
 from holdfast.attacks.engine.climb import Climb
 from holdfast.attacks.engine.queries import query
+from holdfast.attacks.engine.roles import Votes
 from holdfast.errors import InputError
-from holdfast.goals import LeaveToward, TargetedLoss, logits_of
-from holdfast.losses import towards_dlr
+from holdfast.goals import leave_toward_dlr, logits_of
 from holdfast.random import Stream, drawing_from
-from holdfast.types import Callback, Images, Labels, Model, Positions, Score, Step, Threat
+from holdfast.types import (
+    Callback,
+    Goal,
+    Images,
+    Labels,
+    Model,
+    Positions,
+    Score,
+    Step,
+    TargetedGoal,
+    Threat,
+)
+
+__all__ = ["EachTarget", "Restarts"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Restarts(Attack):
+class Restarts(Climb):
     """Run an ascent again, with fresh randomness, on the images that have not reached its goal.
 
     Attributes:
@@ -26,37 +39,48 @@ class Restarts(Attack):
         votes: draws whose majority says whether an image has reached it, at least 1.
     """
 
-    attack: Climb
+    attack: Climb = field(kw_only=False)
     count: int
-    votes: int = field(default=1, repr=False)
-    threat: Threat = field(init=False, repr=False)
+    votes: Votes = field(default=1, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.count < 1:
             raise InputError(f"restarts is {self.count}, but an attack runs at least once.")
-        object.__setattr__(self, "threat", self.attack.threat)
 
-    def perturb(
-        self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
+    @property
+    def threat(self) -> Threat:
+        """That of the ascent."""
+        return self.attack.threat
+
+    @property
+    def goal(self) -> Goal:
+        """That of the ascent."""
+        return self.attack.goal
+
+    def climb(
+        self, score: Score, x0: Images, rng: Stream, callback: Callback | None = None
     ) -> Images:
-        """Run the attack ``count`` times; see `Attack.perturb`."""
-        with drawing_from(rng.fold("goal")):
-            score = self.attack.goal(model, x0, y)
+        """Climb ``count`` times; see `Climb.climb`."""
         return _in_turn(self.attack, [score] * self.count, x0, rng, self.votes, callback)
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
-class EachTarget(Attack):
-    """Make for the likeliest other classes on the clean image, one after another.
+def repeated(attack: Climb, count: int, votes: int) -> Climb:
+    """The ascent itself where it runs once, else its `Restarts`."""
+    return attack if count == 1 else Restarts(attack, count=count, votes=votes)
 
-    Each ascent takes on the images that the earlier ones left standing, and an image is done with
+
+@dataclass(frozen=True, kw_only=True)
+class EachTarget(Attack):
+    """Take the likeliest other classes on the clean image for targets, one after another.
+
+    Each ascent takes on the images that the earlier ones left robust, and an image is done with
     wherever it leaves its class.
 
     Attributes:
         attack: the ascent to repeat; its goal plays no part.
         targets: number of classes, at least 1; all others if the model has fewer.
-        loss: what to ascend, of ``losses.towards_...``.
+        goal: what to ascend towards each class.
         restarts: runs for each class, at least 1.
         votes: draws whose majority says whether an image has left its class, at least 1.
 
@@ -65,27 +89,23 @@ class EachTarget(Attack):
         every other class; Croce and Hein 2020, with the nine likeliest, as APGD-T.
     """
 
-    attack: Climb
+    attack: Climb = field(kw_only=False)
     targets: int = 9
-    loss: TargetedLoss = towards_dlr
+    goal: TargetedGoal = leave_toward_dlr
     restarts: int = 1
-    votes: int = field(default=1, repr=False)
-    threat: Threat = field(init=False, repr=False)
+    votes: Votes = field(default=1, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.targets < 1:
-            raise InputError(f"targets is {self.targets}, but there is at least 1 to make for.")
+            raise InputError(f"targets is {self.targets}, but there is at least 1 target class.")
         if self.restarts < 1:
             raise InputError(f"restarts is {self.restarts}, but an attack runs at least once.")
-        object.__setattr__(self, "threat", self.attack.threat)
 
-    def __repr__(self) -> str:
-        # The loss by its name: Python's own repr of a function is another in every process.
-        return (
-            f"EachTarget(attack={self.attack}, targets={self.targets}, "
-            f"loss={self.loss.__name__}, restarts={self.restarts})"
-        )
+    @property
+    def threat(self) -> Threat:
+        """That of the ascent."""
+        return self.attack.threat
 
     def perturb(
         self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
@@ -95,7 +115,7 @@ class EachTarget(Attack):
             others = logits_of(model, x0).scatter(1, y[:, None], -torch.inf)
         ranked = others.argsort(dim=1, descending=True, stable=True)[:, : others.shape[1] - 1]
         scores = [
-            LeaveToward(model, self.loss, y, target)
+            self.goal(model, x0, y, target)
             for target in ranked[:, : self.targets].T
             for _ in range(self.restarts)
         ]

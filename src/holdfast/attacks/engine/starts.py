@@ -6,6 +6,8 @@ from typing import Protocol, runtime_checkable
 from holdfast.random import Stream
 from holdfast.types import Images, Threat
 
+__all__ = ["NormalStep", "RandomStep", "at_image", "in_ball"]
+
 
 @runtime_checkable
 class Start(Protocol):

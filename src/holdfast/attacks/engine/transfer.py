@@ -7,17 +7,20 @@ purpose, several of them (`holdfast.models.Ensemble`), or one trained on the tar
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from holdfast.attacks.engine.attack import Attack, rebuilt
+from holdfast.attacks.engine.attack import Attack
+from holdfast.attacks.engine.roles import Role, rebuilt
 from holdfast.checks import Checked
 from holdfast.models.loading import fingerprint
 from holdfast.random import Stream, own_global_generator
 from holdfast.tensors import device_of, eval_mode
 from holdfast.types import Callback, Images, Labels, Model, Step, Threat
+
+__all__ = ["On"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +41,6 @@ class On(Attack):
         attack: what to run on it.
         name: of the source, for the record.
         early_stop: leave the attack's own early stopping on.
-        weights: fingerprint of the source, for the record.
 
     Reference:
         Tramèr et al., "Ensemble adversarial training", ICLR 2018, definitions 3 and 4; Papernot et
@@ -49,15 +51,24 @@ class On(Attack):
     attack: Attack = field(kw_only=False)
     name: str
     early_stop: bool = False
-    weights: str = field(init=False)
-    threat: Threat = field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        attack = self.attack if self.early_stop else spending(self.attack)
-        object.__setattr__(self, "attack", attack)
-        object.__setattr__(self, "weights", fingerprint(self.source))
-        object.__setattr__(self, "threat", attack.threat)
+    def __repr__(self) -> str:
+        return f"On({self.attack}, name={self.name!r}, weights={self.weights!r})"
+
+    @property
+    def threat(self) -> Threat:
+        """That of the attack."""
+        return self.attack.threat
+
+    @cached_property
+    def weights(self) -> str:
+        """Fingerprint of the source."""
+        return fingerprint(self.source)
+
+    @cached_property
+    def crafting(self) -> Attack:
+        """The attack as it is run: without early stopping, unless that was asked for."""
+        return self.attack if self.early_stop else spending(self.attack)
 
     def perturb(
         self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
@@ -69,19 +80,13 @@ class On(Attack):
         watch = None if callback is None else _brought_to(here, callback)
         source = Checked(self.source, y.to(there))
         with eval_mode(source), own_global_generator(rng.key, there):
-            x_adv = self.attack.perturb(source, x0.to(there), y.to(there), rng, watch)
+            x_adv = self.crafting.perturb(source, x0.to(there), y.to(there), rng, watch)
         return x_adv.to(here)
 
 
 def spending(attack: Attack) -> Attack:
     """The attack without early stopping, in all its parts."""
-
-    def change(name: str, value: Any) -> Any:
-        if isinstance(value, Attack):
-            return spending(value)
-        return False if name == "early_stop" else value
-
-    return rebuilt(attack, change)
+    return rebuilt(attack, {Role.ATTACK: spending, Role.EARLY_STOP: lambda _: False})
 
 
 def _brought_to(device: torch.device, callback: Callback) -> Callback:

@@ -2,20 +2,19 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from holdfast.attacks import FGSM, Attack
-from holdfast.attacks.engine.attack import rebuilt
+from holdfast.attacks.engine.roles import Role, rebuilt
 from holdfast.errors import InputError
 from holdfast.goals import AgainstPrediction, toward_least_likely
 from holdfast.random import Stream
 from holdfast.training.objectives.crafting import craft
-from holdfast.types import Images, Labels, Model, Threat
+from holdfast.types import Goal, Images, Labels, Model, TargetedGoal, Threat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +44,7 @@ class Adversarial:
         Tramèr et al., "Ensemble adversarial training", ICLR 2018, section 4.2 and appendix C.2.
     """
 
-    attack: Attack
+    attack: Attack = field(kw_only=False)
     share: float = 1.0
     replace: bool = False
     attack_in_eval: bool = True
@@ -123,13 +122,11 @@ def against_prediction(attack: Attack) -> Attack:
     asks for no label by itself, towards the least likely class, stays as it is.
     """
 
-    def change(name: str, value: Any) -> Any:
-        if isinstance(value, Attack):
-            return against_prediction(value)
-        harmless = isinstance(value, AgainstPrediction) or value == toward_least_likely
-        return AgainstPrediction(value) if name == "goal" and not harmless else value
+    def hidden(goal: Goal | TargetedGoal) -> Goal | TargetedGoal:
+        harmless = isinstance(goal, AgainstPrediction) or goal == toward_least_likely
+        return goal if harmless else AgainstPrediction(goal)
 
-    return rebuilt(attack, change)
+    return rebuilt(attack, {Role.ATTACK: against_prediction, Role.GOAL: hidden})
 
 
 def _accuracy(logits: Tensor, y: Tensor) -> Tensor:

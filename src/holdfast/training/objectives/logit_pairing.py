@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 from torch.nn import functional
@@ -35,7 +35,7 @@ class LogitPairing:
         over classes is that of the authors' code.
     """
 
-    attack: Attack
+    attack: Attack = field(kw_only=False)
     weight: float = 0.5
     attack_in_eval: bool = True
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from torch import Tensor
 from torch.nn import functional
@@ -56,13 +57,17 @@ class TRADES:
     divergence: Divergence = field(default=kl_divergence, repr=False)  # the attack's goal names it
     start: Start = BESIDE
     attack_in_eval: bool = True
-    attack: Ascent = field(init=False)
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.beta) and self.beta >= 0):
             raise InputError(f"beta is {self.beta}, but is a weight of at least 0.")
+        self.attack  # noqa: B018  whose parameters are checked
+
+    @cached_property
+    def attack(self) -> Ascent:
+        """What the inner maximisation runs."""
         step_size = 2.5 * self.threat.eps / max(self.steps, 1)
-        attack = Ascent(
+        return Ascent(
             threat=self.threat,
             steps=self.steps,
             step_size=step_size if self.step_size is None else self.step_size,
@@ -70,7 +75,6 @@ class TRADES:
             goal=FromClean(self.divergence),
             early_stop=False,
         )
-        object.__setattr__(self, "attack", attack)
 
     def __call__(
         self, model: Model, x: Images, y: Labels, rng: Stream

@@ -1,0 +1,143 @@
+from .adam_pgd import AdamPGD as AdamPGD
+from .adaptive import VARIANTS as VARIANTS
+from .adaptive import adapted as adapted
+from .adaptive import adaptive as adaptive
+from .adaptive import variants_of as variants_of
+from .apgd import APGD as APGD
+from .apgd import APGDT as APGDT
+from .apgd import AdaptiveAscent as AdaptiveAscent
+from .boundary import Boundary as Boundary
+from .bpda import BPDA as BPDA
+from .carlini_wagner import CarliniWagner as CarliniWagner
+from .ddn import DDN as DDN
+from .deepfool import DeepFool as DeepFool
+from .deepfool import Walk as Walk
+from .deepfool import deepfool_perturbation as deepfool_perturbation
+from .ead import EAD as EAD
+from .ead import least_elastic_net as least_elastic_net
+from .ead import least_l1 as least_l1
+from .engine.active import Active as Active
+from .engine.adaptive_radius import AdaptiveRadius as AdaptiveRadius
+from .engine.ascent import Ascent as Ascent
+from .engine.attack import Attack as Attack
+from .engine.boundary_search import Among as Among
+from .engine.boundary_search import uniform_noise as uniform_noise
+from .engine.climb import Climb as Climb
+from .engine.closest import Closest as Closest
+from .engine.compose import Broken as Broken
+from .engine.compose import Then as Then
+from .engine.compose import Worst as Worst
+from .engine.directions import Momentum as Momentum
+from .engine.directions import steepest as steepest
+from .engine.names import ATTACKS as ATTACKS
+from .engine.penalty_search import PenaltySearch as PenaltySearch
+from .engine.preset import Composed as Composed
+from .engine.preset import Preset as Preset
+from .engine.repeat import EachTarget as EachTarget
+from .engine.repeat import Restarts as Restarts
+from .engine.roles import Aim as Aim
+from .engine.roles import EarlyStop as EarlyStop
+from .engine.roles import Length as Length
+from .engine.roles import Votes as Votes
+from .engine.starts import NormalStep as NormalStep
+from .engine.starts import RandomStep as RandomStep
+from .engine.starts import at_image as at_image
+from .engine.starts import in_ball as in_ball
+from .engine.transfer import On as On
+from .eot import OnMeanScore as OnMeanScore
+from .eot import against_randomness as against_randomness
+from .fab import FAB as FAB
+from .fgsm import FGSM as FGSM
+from .fgsm import RFGSM as RFGSM
+from .fmn import FMN as FMN
+from .hopskipjump import HopSkipJump as HopSkipJump
+from .ifgsm import IFGSM as IFGSM
+from .ifgsm import IterLL as IterLL
+from .mim import MIM as MIM
+from .pgd import PGD as PGD
+from .regularized import regularize as regularize
+from .salt_and_pepper import SaltAndPepper as SaltAndPepper
+from .second_order import SecondOrder as SecondOrder
+from .second_order import falling_sigma as falling_sigma
+from .spatial import Spatial as Spatial
+from .spatial import SpatialIFGSM as SpatialIFGSM
+from .square import Square as Square
+from .square import SquareSearch as SquareSearch
+from .step_ll import RStepLL as RStepLL
+from .step_ll import StepLL as StepLL
+from .suite import WorstCase as WorstCase
+from .suite import worst_case as worst_case
+from .trace import Trace as Trace
+
+__all__ = [
+    "APGD",
+    "APGDT",
+    "ATTACKS",
+    "Active",
+    "AdamPGD",
+    "AdaptiveAscent",
+    "AdaptiveRadius",
+    "Aim",
+    "Among",
+    "Ascent",
+    "Attack",
+    "BPDA",
+    "Boundary",
+    "Broken",
+    "CarliniWagner",
+    "Climb",
+    "Closest",
+    "Composed",
+    "DDN",
+    "DeepFool",
+    "EAD",
+    "EachTarget",
+    "EarlyStop",
+    "FAB",
+    "FGSM",
+    "FMN",
+    "HopSkipJump",
+    "IFGSM",
+    "IterLL",
+    "Length",
+    "MIM",
+    "Momentum",
+    "NormalStep",
+    "On",
+    "OnMeanScore",
+    "PGD",
+    "PenaltySearch",
+    "Preset",
+    "RFGSM",
+    "RStepLL",
+    "RandomStep",
+    "Restarts",
+    "SaltAndPepper",
+    "SecondOrder",
+    "Spatial",
+    "SpatialIFGSM",
+    "Square",
+    "SquareSearch",
+    "StepLL",
+    "Then",
+    "Trace",
+    "VARIANTS",
+    "Votes",
+    "Walk",
+    "Worst",
+    "WorstCase",
+    "adapted",
+    "adaptive",
+    "against_randomness",
+    "at_image",
+    "deepfool_perturbation",
+    "falling_sigma",
+    "in_ball",
+    "least_elastic_net",
+    "least_l1",
+    "regularize",
+    "steepest",
+    "uniform_noise",
+    "variants_of",
+    "worst_case",
+]

@@ -1,0 +1,41 @@
+"""AdamPGD: PGD along Adam's direction."""
+
+from dataclasses import dataclass, replace
+
+from holdfast.attacks.engine.active import Tree
+from holdfast.attacks.engine.adam import adam
+from holdfast.attacks.engine.ascent import Ascent
+from holdfast.attacks.engine.names import ATTACKS
+from holdfast.attacks.pgd import PGD
+from holdfast.tensors import unit
+from holdfast.threat import finite
+from holdfast.types import Images, Threat
+
+__all__ = ["AdamPGD"]
+
+
+@ATTACKS.named("adam-pgd")
+@dataclass(frozen=True, kw_only=True)
+class AdamPGD(PGD):
+    """x ← Π(x + α · d / ‖d‖_p),  d = m̂ / (√v̂ + 1e-8), with the parameters of `PGD`.
+
+    m̂ and v̂ are running means of the gradient and of its square, bias-corrected by the step, so that
+    a pixel whose gradient keeps its sign moves on, and one whose gradient flips stays.
+
+    Reference:
+        Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015.
+    """
+
+    def ascent(self) -> Ascent:
+        """PGD's, with a memory."""
+        return replace(super().ascent(), direction=_AlongAdam())
+
+
+@dataclass(frozen=True)
+class _AlongAdam:
+    def __call__(
+        self, grad: Images, memory: Tree, threat: Threat, step: int
+    ) -> tuple[Images, Tree]:
+        # A confident model's gradient of 1e-30 has a direction all the same.
+        direction, memory = adam(unit(finite(grad), 2), memory, step)
+        return unit(direction, threat.p), memory

@@ -1,0 +1,49 @@
+"""Attacks that are a setting of another: under the literature's name, with its parameters."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+from holdfast.attacks.engine.attack import Attack
+from holdfast.attacks.engine.climb import Climb
+from holdfast.random import Stream
+from holdfast.types import Callback, Images, Labels, Model, Score
+
+__all__ = ["Composed", "Preset"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset(Climb):
+    """A climb by another's settings; a new one writes `engine`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.engine()  # whose parameters are checked where the attack is made
+
+    @abstractmethod
+    def engine(self) -> Climb:
+        """What is run."""
+
+    def climb(
+        self, score: Score, x0: Images, rng: Stream, callback: Callback | None = None
+    ) -> Images:
+        """As the engine does; see `Climb.climb`."""
+        return self.engine().climb(score, x0, rng, callback)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Composed(Attack):
+    """An attack made of others by their settings; a new one writes `engine`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.engine()
+
+    @abstractmethod
+    def engine(self) -> Attack:
+        """What is run."""
+
+    def perturb(
+        self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
+    ) -> Images:
+        """As the engine does; see `Attack.perturb`."""
+        return self.engine().perturb(model, x0, y, rng, callback)

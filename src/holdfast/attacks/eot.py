@@ -1,0 +1,78 @@
+"""EOT, expectation over transformation: how any attack is run on a stochastic model."""
+
+from dataclasses import dataclass, field
+
+from holdfast.attacks.engine.attack import Attack, follows_gradients
+from holdfast.attacks.engine.compose import Worst
+from holdfast.attacks.engine.roles import Role, rebuilt
+from holdfast.attacks.engine.transfer import On, spending
+from holdfast.errors import InputError
+from holdfast.gradients import Autograd, Average
+from holdfast.random import Stream
+from holdfast.types import Callback, Gradient, Images, Labels, Model, Threat
+from holdfast.votes import MeanScore
+
+__all__ = ["OnMeanScore", "against_randomness"]
+
+
+def against_randomness(attack: Attack, samples: int, votes: int = 100) -> Attack:
+    """The attack as it must be run on a stochastic model: expectation over transformation.
+
+    Exact gradients become averages over ``samples`` draws of the model's randomness, and so do the
+    answers that an attack without gradients goes by; no image is given up at its first lucky draw,
+    and a cascade judges by majority vote. An attack that is crafted `On` another model stays as it
+    is: that model's randomness is not this one's.
+
+    Args:
+        attack: any attack, also a composed one.
+        samples: number of draws for a gradient, or for an answer.
+        votes: number of draws for a prediction.
+    """
+    if isinstance(attack, On | OnMeanScore):
+        return attack
+    if not (isinstance(attack, Worst) or follows_gradients(attack)):
+        return OnMeanScore(spending(attack), samples=samples)
+
+    def average(gradient: Gradient) -> Gradient:
+        return Average(samples=samples) if isinstance(gradient, Autograd) else gradient
+
+    return rebuilt(
+        attack,
+        {
+            Role.ATTACK: lambda part: against_randomness(part, samples, votes),
+            Role.GRADIENT: average,
+            Role.EARLY_STOP: lambda _: False,
+            Role.VOTES: lambda _: votes,
+        },
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnMeanScore(Attack):
+    """Run an attack that sees answers alone on a stochastic model's mean scores over some draws.
+
+    Of single answers it would keep the luckiest, which fool nobody a second time.
+
+    Attributes:
+        attack: what to run.
+        samples: draws for each answer, at least 1.
+    """
+
+    attack: Attack = field(kw_only=False)
+    samples: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.samples < 1:
+            raise InputError(f"samples is {self.samples}, but a mean takes at least 1 sample.")
+
+    @property
+    def threat(self) -> Threat:
+        """That of the attack."""
+        return self.attack.threat
+
+    def perturb(
+        self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
+    ) -> Images:
+        """Run the attack on the mean; see `Attack.perturb`."""
+        return self.attack.perturb(MeanScore(model, self.samples), x0, y, rng, callback)

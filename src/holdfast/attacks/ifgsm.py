@@ -1,0 +1,62 @@
+"""I-FGSM and Iter-LL: small steps from the clean image (EAT 3.2)."""
+
+from dataclasses import dataclass, field
+
+from holdfast.attacks.engine.ascent import Ascent
+from holdfast.attacks.engine.names import ATTACKS
+from holdfast.attacks.engine.preset import Preset
+from holdfast.attacks.engine.roles import EarlyStop, Length
+from holdfast.goals import cross_entropy, toward_least_likely
+from holdfast.gradients import autograd
+from holdfast.types import Goal, Gradient, Threat
+
+__all__ = ["IFGSM", "IterLL"]
+
+
+@ATTACKS.named("i-fgsm")
+@dataclass(frozen=True, kw_only=True)
+class IFGSM(Preset):
+    """I-FGSM: FGSM repeated from the clean image, each step projected to the ball (EAT 3.2).
+
+    Attributes:
+        threat: the ball of size ε.
+        steps: number k of steps.
+        step_size: α >= ε / k; ε / k by default.
+        goal: what to ascend.
+        gradient: how to estimate its gradient.
+        early_stop: see `Ascent`.
+
+    Reference:
+        Kurakin et al., "Adversarial examples in the physical world", 2017.
+    """
+
+    threat: Threat = field(kw_only=False)
+    steps: int = 10
+    step_size: Length | None = None
+    goal: Goal = cross_entropy
+    gradient: Gradient = autograd
+    early_stop: EarlyStop = True
+
+    def engine(self) -> Ascent:
+        """Steps of α from the image."""
+        even = self.threat.eps / max(self.steps, 1)
+        return Ascent(
+            threat=self.threat,
+            steps=self.steps,
+            step_size=even if self.step_size is None else self.step_size,
+            goal=self.goal,
+            gradient=self.gradient,
+            early_stop=self.early_stop,
+        )
+
+
+@ATTACKS.named("iter-ll")
+@dataclass(frozen=True, kw_only=True)
+class IterLL(IFGSM):
+    """Iter-LL: Step-LL repeated, towards the least likely class on the clean image (EAT 3.2).
+
+    It is `IFGSM` with another goal, and has its parameters. With ``early_stop`` an image stops only
+    when it reaches that class.
+    """
+
+    goal: Goal = toward_least_likely

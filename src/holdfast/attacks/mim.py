@@ -1,0 +1,31 @@
+"""MIM: I-FGSM along the accumulated gradient."""
+
+from dataclasses import dataclass, replace
+
+from holdfast.attacks.engine.ascent import Ascent
+from holdfast.attacks.engine.directions import Momentum
+from holdfast.attacks.engine.names import ATTACKS
+from holdfast.attacks.ifgsm import IFGSM
+
+__all__ = ["MIM"]
+
+
+@ATTACKS.named("mim")
+@dataclass(frozen=True, kw_only=True)
+class MIM(IFGSM):
+    """Momentum iterative method: I-FGSM along v ← μ · v + g / ‖g‖₁.
+
+    It has the parameters of `IFGSM`, and one more.
+
+    Attributes:
+        decay: μ of the momentum; 1 in the paper.
+
+    Reference:
+        Dong et al., "Boosting adversarial attacks with momentum", CVPR 2018, algorithm 1.
+    """
+
+    decay: float = 1.0
+
+    def engine(self) -> Ascent:
+        """I-FGSM with a memory."""
+        return replace(super().engine(), direction=Momentum(self.decay))

@@ -1,0 +1,39 @@
+"""Step-LL, and Step-LL after a random step: towards the least likely class (EAT 3.2 and 4.1)."""
+
+from dataclasses import dataclass
+
+from holdfast.attacks.engine.names import ATTACKS
+from holdfast.attacks.fgsm import FGSM, RFGSM
+from holdfast.goals import toward_least_likely
+from holdfast.types import Goal
+
+__all__ = ["RStepLL", "StepLL"]
+
+
+@ATTACKS.named("step-ll")
+@dataclass(frozen=True, kw_only=True)
+class StepLL(FGSM):
+    """Single-step least-likely class method: x - ε · sign(∇L(x, y_LL)) (EAT equation 3).
+
+    y_LL = argmin of the logits on the clean image. It is `FGSM` with another goal, and has its
+    parameters.
+
+    Reference:
+        Kurakin et al., "Adversarial machine learning at scale", ICLR 2017.
+    """
+
+    goal: Goal = toward_least_likely
+
+
+@ATTACKS.named("r+step-ll")
+@dataclass(frozen=True, kw_only=True)
+class RStepLL(RFGSM):
+    """R+Step-LL: a random step of α, then Step-LL with ε - α (EAT section 4.1).
+
+    It is `RFGSM` with another goal, and has its parameters.
+
+    Raises:
+        InputError: if alpha lies outside [0, ε].
+    """
+
+    goal: Goal = toward_least_likely
