@@ -8,6 +8,7 @@ purpose, several of them (`holdfast.models.Ensemble`), or one trained on the tar
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
