@@ -1,6 +1,6 @@
 """What attacks cost: time over their bare calls, and over the fastest peer at the same setting.
 
-    OMP_NUM_THREADS=2 python benchmarks/attack_speed.py --model runs/pgd --data mnist --limit 128 \
+    OMP_NUM_THREADS=2 python benchmarks/attack_speed.py --model runs/pgd --data mnist --images 128 \
         --linf 0.3 --l2 2.0 [--only NAME]
 
 The contests are those of attack_strength.py. "bare" makes the same forward and backward passes on

@@ -1,6 +1,6 @@
 """Holdfast's attacks and their namesakes elsewhere: one model, the same images, budgets and steps.
 
-    python benchmarks/attack_strength.py --model runs/pgd --data mnist --limit 300 \
+    python benchmarks/attack_strength.py --model runs/pgd --data mnist --images 300 \
         --linf 0.3 --l2 2.0 --out runs/strength-pgd
 
 Every attack of every library is judged by the same fresh forward pass (see contest.py). What is
@@ -194,7 +194,7 @@ def arguments(description: str | None, limit: int) -> argparse.ArgumentParser:
     parser.add_argument("--model", required=True, help="as holdfast evaluate takes it")
     parser.add_argument("--data", default="mnist")
     parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--limit", type=int, default=limit)
+    parser.add_argument("--images", type=int, default=limit)
     parser.add_argument("--linf", type=float, default=0.3)
     parser.add_argument("--l2", type=float, default=2.0)
     parser.add_argument("--only", default="", help="contests whose name holds this")
@@ -204,7 +204,7 @@ def arguments(description: str | None, limit: int) -> argparse.ArgumentParser:
 def chosen(options: argparse.Namespace) -> tuple[nn.Module, Tensor, Tensor, list[Contest]]:
     """The model, images, labels and contests that a command line names."""
     model = loading.load(options.model).eval()
-    images = data.load(options.data, data_dir=options.data_dir, limit=options.limit)
+    images = data.load(options.data, data_dir=options.data_dir, limit=options.images)
     contests = [
         *fixed_budget(Linf(options.linf)),
         *fixed_budget(L2(options.l2)),

@@ -1,6 +1,6 @@
 """What sampling costs over bare forward passes, and over a loop image by image.
 
-    python benchmarks/certify_speed.py --model A --images 64 --n 1000
+    python benchmarks/certify_speed.py --model A --images 64 --votes 1000
 
 Three ways to the same number of forward passes at the same batch size, taken in turns:
 
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--model", default="A", help="an architecture's name")
     parser.add_argument("--shape", type=int, nargs=3, default=(1, 28, 28))
     parser.add_argument("--images", type=int, default=64)
-    parser.add_argument("--n", type=int, default=1000)
+    parser.add_argument("--votes", type=int, default=1000)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--sigma", type=float, default=0.5)
@@ -69,9 +69,9 @@ def main() -> None:
     model = Architecture(name=a.model, shape=tuple(a.shape), classes=10).build().eval().to(device)
     x = torch.rand(a.images, *a.shape, device=device)
     ways = {
-        "bare": lambda: bare(model, x, a.n, a.batch_size),
-        "ours": lambda: ours(model, x, a.n, a.batch_size, a.sigma),
-        "loop": lambda: loop(model, x, a.n, a.batch_size, a.sigma),
+        "bare": lambda: bare(model, x, a.votes, a.batch_size),
+        "ours": lambda: ours(model, x, a.votes, a.batch_size, a.sigma),
+        "loop": lambda: loop(model, x, a.votes, a.batch_size, a.sigma),
     }
     for work in ways.values():
         work()  # warm up
@@ -80,7 +80,7 @@ def main() -> None:
         for name, work in ways.items():
             times[name].append(seconds(work, device))
     base = statistics.median(times["bare"])
-    print(f"{a.model}, {a.images} images, n {a.n}, batch {a.batch_size}, {device}:")
+    print(f"{a.model}, {a.images} images, n {a.votes}, batch {a.batch_size}, {device}:")
     for name, values in times.items():
         median = statistics.median(values)
         print(f"  {name}  {median:8.3f} s  {median / base:5.2f} times bare")

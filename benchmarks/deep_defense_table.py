@@ -45,9 +45,9 @@ def main() -> None:
     parser.add_argument("--regularized", required=True, help="the one that ε_ref is of")
     parser.add_argument("--data", default="mnist")
     parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--limit", type=int)
+    parser.add_argument("--images", type=int)
     options = parser.parse_args()
-    images = data.load(options.data, data_dir=options.data_dir, limit=options.limit)
+    images = data.load(options.data, data_dir=options.data_dir, limit=options.images)
     x, y = images.x(torch.arange(len(images))), images.y
     models = {spec: loading.load(spec).eval() for spec in options.models.split(",")}
     regularized = loading.load(options.regularized).eval()

@@ -1,8 +1,8 @@
 """S-O's claim on one or more networks: which σ, how many draws, how many steps, and why it works.
 
-    python benchmarks/second_order.py map --model runs/pgd --data mnist --limit 200 --eps 2 \
+    python benchmarks/second_order.py map --model runs/pgd --data mnist --images 200 --eps 2 \
         --sigma 0.05,0.1,0.15,0.2,0.25,0.3,rule --draws 1,4,10 --steps 10,40 --out runs/so-map
-    python benchmarks/second_order.py traces --model runs/plain,runs/pgd --data mnist --limit 100 \
+    python benchmarks/second_order.py traces --model runs/plain,runs/pgd --data mnist --images 100 \
         --eps 2 --out docs/results/second-order.svg
 
 ``map`` prints the accuracy that S-O leaves for every choice, in ℓ2 with steps of 2.5 ε / steps
@@ -142,7 +142,7 @@ def main() -> None:
     parser.add_argument("--model", type=names, required=True, help="as holdfast evaluate takes it")
     parser.add_argument("--data", default="mnist")
     parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--limit", type=int, default=200)
+    parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--eps", type=numbers, default=[2.0])
     parser.add_argument(
         "--sigma", type=names, default=["0.05", "0.1", "0.15", "0.2", "0.3", "rule"]
@@ -152,7 +152,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     models = {Path(spec).name: loading.load(spec).eval() for spec in options.model}
-    images = data.load(options.data, data_dir=options.data_dir, limit=options.limit)
+    images = data.load(options.data, data_dir=options.data_dir, limit=options.images)
     x, y = images.x(torch.arange(len(images))), images.y
     if options.what == "map":
         (model,) = models.values()

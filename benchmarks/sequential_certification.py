@@ -1,7 +1,7 @@
 """Certified accuracy by sampling that stops by itself, beside a fixed number of votes.
 
     python benchmarks/sequential_certification.py --model runs/stn-mlp --data mnist --sigma 0.5 \
-        --images 200 --n 100000
+        --images 200 --votes 100000
 
 Both procedures certify the same images at the same confidence, with Cohen's bound; the fixed one is
 Cohen et al.'s. Printed are certified accuracy at every radius of the grid, the largest difference,
@@ -38,8 +38,8 @@ def on_network(a: argparse.Namespace) -> dict[str, tuple[list[tuple[float, float
     for interval in ("two-sample", "sequential"):
         how = CertificationConfig(
             sigma=a.sigma,
-            n=a.n,
-            n0=a.n0,
+            n=a.votes,
+            n0=a.selection_votes,
             confidence=a.confidence,
             bound=("cohen",),
             interval=(interval,),
@@ -70,14 +70,14 @@ def probabilities(a: argparse.Namespace) -> np.ndarray:
 def on_toy(
     a: argparse.Namespace, p: np.ndarray, rng: np.random.Generator
 ) -> dict[str, tuple[list[tuple[float, float]], float]]:
-    choice = rng.binomial(a.n0, p)
+    choice = rng.binomial(a.selection_votes, p)
     every = np.arange(len(p))
 
     def sampling(votes: np.ndarray, n: int, of: np.ndarray) -> Sampling:
         return Sampling(
             np.stack([votes, n - votes], axis=1),
             None,
-            np.stack([choice[of], a.n0 - choice[of]], axis=1),
+            np.stack([choice[of], a.selection_votes - choice[of]], axis=1),
         )
 
     def curve(drawn: Sampling, interval: Interval) -> list[tuple[float, float]]:
@@ -85,23 +85,25 @@ def on_toy(
         rows = pd.DataFrame({"prediction": found.prediction, "label": 0, "radius": found.radius})
         return certified_curve(rows)
 
-    limits = Sequential(a.confidence, most=a.n)
+    limits = Sequential(a.confidence, most=a.votes)
     settled = answered([AtLeast(tuple(a.radii))], limits, [cohen_radius], a.sigma)
     votes, drawn, going = np.zeros_like(every), np.zeros_like(every), every
-    for first, last in looks(a.n):
+    for first, last in looks(a.votes):
         votes[going] += rng.binomial(last - first, p[going])
         drawn[going] = last
         going = going[~settled(sampling(votes[going], last, going))]
     stopped = Sampling(
-        np.stack([votes, drawn - votes], axis=1), None, np.stack([choice, a.n0 - choice], axis=1)
+        np.stack([votes, drawn - votes], axis=1),
+        None,
+        np.stack([choice, a.selection_votes - choice], axis=1),
     )
-    fixed = votes + rng.binomial(a.n - drawn, p)  # goes on with the same votes, as on a network
+    fixed = votes + rng.binomial(a.votes - drawn, p)  # goes on with the same votes, as on a network
     return {
         "two-sample": (
-            curve(sampling(fixed, a.n, every), TwoSample(a.confidence)),
-            float(a.n0 + a.n),
+            curve(sampling(fixed, a.votes, every), TwoSample(a.confidence)),
+            float(a.selection_votes + a.votes),
         ),
-        "sequential": (curve(stopped, limits), a.n0 + float(drawn.mean())),
+        "sequential": (curve(stopped, limits), a.selection_votes + float(drawn.mean())),
     }
 
 
@@ -129,8 +131,8 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--sigma", type=float, default=0.5)
-    parser.add_argument("--n", type=int, default=100_000)
-    parser.add_argument("--n0", type=int, default=100)
+    parser.add_argument("--votes", type=int, default=100_000)
+    parser.add_argument("--selection-votes", type=int, default=100)
     parser.add_argument("--confidence", type=float, default=0.999)
     parser.add_argument("--batch-size", type=int, default=2000)
     parser.add_argument("--radii", type=float, nargs="+", help="default: σ/2, σ, ... 3 σ")
@@ -145,7 +147,7 @@ def main() -> None:
         return
     found = on_toy(a, probabilities(a), np.random.default_rng(1)) if a.toy else on_network(a)
     (fixed, most), (stopped, drawn) = found["two-sample"], found["sequential"]
-    print(f"{'radius':>8}  {'n = ' + str(a.n):>12}  sequential")
+    print(f"{'radius':>8}  {'n = ' + str(a.votes):>12}  sequential")
     gaps = []
     for radius in a.radii:
         before, after = accuracy_at(fixed, radius), accuracy_at(stopped, radius)

@@ -1,7 +1,7 @@
 """MALADE's table 2: what is crafted on one model, shown to all the others.
 
     python benchmarks/transfer_matrix.py --models runs/cnn,runs/madry,runs/malade \
-        --attack "pgd(steps=40)" --eps 0.4 --data mnist --limit 1000 --out runs/matrix
+        --attack "pgd(steps=40)" --eps 0.4 --data mnist --images 1000 --out runs/matrix
 
 Accuracy in %: rows are what the images were crafted on, columns what they were shown to, and the
 last row is the least of each column. On a model that purifies they are crafted by BPDAwEOT, as in
@@ -79,14 +79,14 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--data", default="mnist")
     parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--limit", type=int, default=1000)
+    parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--accelerator", default="auto")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     specs = options.models.split(",")
     if len({Path(spec).name for spec in specs}) < len(specs):
         parser.error("two models have the same name; their folders must end differently")
-    images = data.load(options.data, data_dir=options.data_dir, limit=options.limit)
+    images = data.load(options.data, data_dir=options.data_dir, limit=options.images)
     models = {spec: loading.load(spec).eval().to(device(options.accelerator)) for spec in specs}
     count, names = len(images), {spec: Path(spec).name for spec in models}
     lines, least = [], dict.fromkeys(models, count)

@@ -2,7 +2,7 @@
 
     python benchmarks/transfer_table.py --targets runs/A,runs/A-adv,runs/A-ens \
         --sources runs/attacker-A,runs/attacker-B,runs/attacker-C,runs/attacker-D \
-        --data mnist --eps 0.3 --limit 1000 --out runs/transfer
+        --data mnist --eps 0.3 --images 1000 --out runs/transfer
 
 Errors in %. White-box: FGSM, R+FGSM and PGD on the target itself. Black-box: FGSM, I-FGSM and PGD
 on the C&W margin, each crafted on each source, the same for all targets; their maximum and mean.
@@ -34,7 +34,7 @@ def errors(
     """Error in % under each attack, and without one."""
     model: nn.Module = loading.load(spec).eval()
     name = f"{Path(spec).name}-by-{'-'.join(name for name, _ in attacks)}".replace(" ", "_")
-    settings = {"model": spec, "data": options.data, "limit": options.limit}
+    settings = {"model": spec, "data": options.data, "limit": options.images}
     protocol = EvaluationConfig(seed=0, batch_size=200, keep=0)
     cells = evaluate_data(model, images, attacks, protocol, settings, options.out / name).cells
     found = {cell["attack"]: 100 * (1 - cell["robust_accuracy"]) for cell in cells}
@@ -49,11 +49,11 @@ def main() -> None:
     parser.add_argument("--sources", required=True, help="between commas")
     parser.add_argument("--data", default="mnist")
     parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--limit", type=int, default=1000)
+    parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--eps", type=float, default=0.3)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    images = data.load(options.data, data_dir=options.data_dir, limit=options.limit)
+    images = data.load(options.data, data_dir=options.data_dir, limit=options.images)
     ball = Linf(options.eps)
     inside = [("fgsm", FGSM(ball)), ("r+fgsm", RFGSM(ball)), ("pgd", PGD(ball, steps=40))]
     crafted: list[tuple[str, Attack]] = [

@@ -180,7 +180,7 @@ def test_bad_names(tmp_path):
         data.load("mnits")
     with pytest.raises(MissingFileError, match="no image folder"):
         data.load(str(tmp_path / "nowhere"))
-    with pytest.raises(InputError, match="limit is 0"):
+    with pytest.raises(InputError, match="0 images are asked for"):
         data.load("digits", limit=0)
 
 

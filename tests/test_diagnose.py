@@ -103,7 +103,7 @@ def test_from_the_command_line(tmp_path, monkeypatch, capsys):
     assert run([*command, *options, "--seed", "1"]) == 2
     bare = Architecture(name="small", shape=(1, 8, 8), classes=10)
     save_model(tmp_path / "bare.safetensors", bare.build(), bare)
-    assert run([*command[:-1], "same", *options, "--source", "bare.safetensors"]) == 0
+    assert run([*command[:-1], "same", *options[:-2], "--source", "bare.safetensors"]) == 0
     pictures = read_tensors(tmp_path / "same" / "traces.safetensors")[0]["images"]
     assert torch.equal(pictures[:8:4], pictures[8::4])  # the image, and what it became on the way:
     assert torch.equal(pictures[1:8:4], pictures[9::4])  # attacked once, for both chains

@@ -243,12 +243,12 @@ def test_from_the_command_line_to_the_report(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     made = Architecture(name="small", shape=(1, 8, 8), classes=10)
     save_model(tmp_path / "net.safetensors", made.build(), made)
-    common = ["--model", "net.safetensors", "--limit", "4", "--quiet", "--sigma", "0.3"]
+    common = ["--model", "net.safetensors", "--images", "4", "--quiet", "--sigma", "0.3"]
     attack = ["evaluate", *common, "--norm", "l2", "--attacks", "fgsm", "--votes", "4"]
     for place in ([], ["--noise", "first-layer"]):
         tag = "-".join(["x", *place])
         assert run([*attack, *place, "--samples", "2", "--out", f"eval{tag}"]) == 0
-        assert run(["certify", *common, *place, "--n", "20", "--out", f"cert{tag}"]) == 0
+        assert run(["certify", *common, *place, "--votes", "20", "--out", f"cert{tag}"]) == 0
     runs = sorted(tmp_path.glob("*x*/"))
     (subject,) = read_subjects(runs)
     assert [len(c.evaluations) + len(c.certifications) for c in subject.classifiers] == [2, 2]

@@ -110,7 +110,7 @@ class TestFresh:
             (f"{SQUEEZENET}(depth=3)", (3, 32, 32), InputError, r"\(depth=3\), it says"),
             (f"{SQUEEZENET}(3)", (3, 32, 32), InputError, r"given as name=value"),
             (f"{SQUEEZENET}(a=open('x'))", (3, 32, 32), InputError, r"cannot be read"),
-            (f"{SQUEEZENET}(", (3, 32, 32), InputError, r"names no model"),
+            (f"{SQUEEZENET}(", (3, 32, 32), InputError, r"the bracket \( is not closed"),
             (PRETRAINED, (3, 32, 32), InputError, r"leave out weights="),
             ("torchvision/resnet19", (3, 32, 32), UnknownNameError, r"did you mean 'resnet18'"),
             ("resnet18", (3, 32, 32), UnknownNameError, r"did you mean 'torchvision/resnet18'"),
@@ -129,7 +129,7 @@ class TestFresh:
 class TestStored:
     """What a file may ask of a library, for every one of them."""
 
-    @pytest.mark.parametrize("parameters", ["pretrained=True", "progress=False", "dropout={}"])
+    @pytest.mark.parametrize("parameters", ["pretrained=True", "progress=False"])
     def test_torchvision(self, cache, parameters):
         entries = made(SQUEEZENET).to_dict() | {"name": f"{SQUEEZENET}({parameters})"}
         with pytest.raises(InputError, match="a checkpoint holds only"):
@@ -336,7 +336,9 @@ class TestTimm:
         tensors = weights_of(honest.build())
         write_tensors(Path("model.safetensors"), tensors, {"architecture": entries})
         timm.clear()
-        with pytest.raises(DamagedFileError, match=rf"given {parameters.partition('=')[0]}="):
+        with pytest.raises(
+            DamagedFileError, match=rf"given {parameters.partition('=')[0]}=|cannot be read"
+        ):
             load("model.safetensors")
         assert timm == []
         assert not Path("exploded").exists()
@@ -390,7 +392,7 @@ CONFIG = {"input_size": (3, 24, 20)}
 
 def test_the_command_line_trains_and_evaluates(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    common = ["--data", "digits", "--limit", "32", "--accelerator", "cpu", "--quiet"]
+    common = ["--data", "digits", "--images", "32", "--accelerator", "cpu", "--quiet"]
     name = "torchvision/shufflenet_v2_x0_5"
     assert run(["train", "--model", name, "--epochs", "1", "--out", "net", *common]) == 0
     assert run(["evaluate", "--model", "net", "--attacks", "fgsm", "--eps", "0.1", *common]) == 0

@@ -291,14 +291,15 @@ def test_binarised_pixels_from_the_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     made = Architecture(name="small", shape=(1, 8, 8), classes=10)
     save_model(tmp_path / "net.safetensors", made.build(), made)
-    command = ["evaluate", "--model", "net.safetensors", "--limit", "4", "--quiet", "--binarise"]
-    assert run([*command, "0.5", "--attacks", "fgsm", "--out", "run"]) == 0
+    command = ["evaluate", "--images", "4", "--quiet", "--attacks", "fgsm", "--model"]
+    binarised = "binarise(threshold=0.5) | net.safetensors"
+    assert run([*command, binarised, "--out", "run"]) == 0
     assert "BPDA" in read_json(tmp_path / "run" / "run.json")["settings"]["attacks"][0]["attack"]
-    assert run([*command[:-1], "--attacks", "fgsm", "--out", "bare"]) == 0
+    assert run([*command, "net.safetensors", "--out", "bare"]) == 0
     subjects = read_subjects([tmp_path / "run", tmp_path / "bare"])
     assert [subject.name for subject in subjects] == [
-        "net.safetensors binarised at 0.5",
+        binarised,
         "net.safetensors",
     ]
-    assert run([*command, "1.5"]) == 2
+    assert run([*command, "binarise(threshold=1.5) | net.safetensors"]) == 2
     assert "threshold" in capsys.readouterr().err

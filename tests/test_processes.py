@@ -93,8 +93,8 @@ def test_mixed_precision_is_inside_the_network_alone():
 def test_two_processes_train_the_same_network_as_one(tmp_path):
     """PGD training, its random start keyed by example; batches of 33 share out unevenly."""
     line = (
-        "-m holdfast train --model small --limit 210 --hold-out 40 --val-attack pgd(steps=2) "
-        "--objective pgd --eps 0.1 --steps 2 --optimizer sgd --lr 0.1 --epochs 2 --batch-size 33 "
+        "-m holdfast train --model small --images 210 --hold-out 40 --val-attack pgd(steps=2) "
+        "--objective pgd --eps 0.1 --steps 2 --optimizer sgd(lr=0.1) --epochs 2 --batch-size 33 "
         "--clip 1 --average 0.9 --best val_accuracy --accelerator cpu --quiet"
     )
     # Fabric starts the second process by itself.
@@ -120,8 +120,8 @@ def test_two_processes_certify_as_one(tmp_path):
     architecture = Architecture(name="small", shape=(1, 8, 8), classes=10)
     save_model(tmp_path / "net.safetensors", architecture.build(0), architecture)
     line = (
-        f"-m holdfast certify --model {tmp_path / 'net.safetensors'} --sigma 0.3 --limit 20 "
-        "--n 3000 --bound renyi,cohen --accelerator cpu --quiet"
+        f"-m holdfast certify --model {tmp_path / 'net.safetensors'} --sigma 0.3 --images 20 "
+        "--votes 3000 --bounds renyi,cohen --accelerator cpu --quiet"
     )
     for name, more in (("one", []), ("two", ["--devices", "2"])):
         subprocess.run(

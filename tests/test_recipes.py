@@ -10,6 +10,7 @@ from holdfast.cli import registry, schedules
 from holdfast.cli.main import run
 from holdfast.models.external.names import LibraryModel
 from holdfast.models.registry import ARCHITECTURES, DENOISERS
+from holdfast.specs import number, parse
 from holdfast.threat import Linf
 
 RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.yaml"))
@@ -22,28 +23,28 @@ def test_a_recipe_is_taken(path, capsys):
     assert not stop.value.code
     options = yaml.safe_load(capsys.readouterr().out)
     written = yaml.safe_load(path.read_text())
-    assert all(options[name] == value for name, value in written.items())
+    numbers = {
+        name: number(str(written[name]))
+        for name in ("eps", "sigma", "step_size")
+        if name in written
+    }
+    assert {name: options[name] for name in written} == written | numbers
     model = options["model"]
     assert (
         options["from"] is not None
         or model in (*ARCHITECTURES, *DENOISERS)
         or LibraryModel.read(model) is not None
     )
-    name, parameters = registry._parsed(options["objective"], "objective", "")
-    known = inspect.signature(registry.OBJECTIVES[name]).parameters
+    objective = parse(options["objective"])
+    known = inspect.signature(registry.OBJECTIVES[objective.name]).parameters
     flags = [key for key in ("steps", "step_size", "sigma", "gamma") if options[key] is not None]
-    assert {*parameters, *flags} <= set(known)
+    assert {*objective.parameters, *flags} <= set(known)
     assert (options["eps"] is not None) == ("threat" in known)
     if options["val_attack"] is not None:
         registry.attack(options["val_attack"], Linf(options["eps"]))
         assert options["hold_out"] > 0
-    schedules.rate(
-        options["decay"],
-        at=tuple(options["decay_at"]),
-        factor=options["decay_factor"],
-        peak=options["decay_peak"],
-        warm_up=options["warm_up"],
-    )
+    schedules.optimizer(options["optimizer"])
+    schedules.rate(options["schedule"])
 
 
 def test_there_are_recipes():

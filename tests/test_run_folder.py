@@ -388,9 +388,9 @@ class TestData:
 
 class TestFullDisk:
     COMMANDS = (
-        "train --model mlp --limit 64 --epochs 1 --quiet --out",
-        "evaluate --model net --limit 8 --attacks fgsm --eps 0.1 --quiet --out",
-        "evaluate --model net --limit 8 --attacks fgsm --eps 0.1 --keep-images 0 --quiet --out",
+        "train --model mlp --images 64 --epochs 1 --quiet --out",
+        "evaluate --model net --images 8 --attacks fgsm --eps 0.1 --quiet --out",
+        "evaluate --model net --images 8 --attacks fgsm --eps 0.1 --keep-images 0 --quiet --out",
     )
 
     @pytest.mark.parametrize(

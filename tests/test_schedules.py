@@ -10,7 +10,7 @@ from torch import optim
 
 from holdfast.cli import schedules
 from holdfast.data import Data
-from holdfast.errors import InputError
+from holdfast.errors import InputError, InputTypeError
 from holdfast.training import (
     SGD,
     Adam,
@@ -111,28 +111,48 @@ def test_a_factor_is_between_0_and_1(rate, share):
         lambda: Processes(devices=0),
         lambda: Processes(num_nodes=0),
         lambda: Selection(patience=0),
-        lambda: schedules.rate("step", at=(), factor=0.1, peak=0.3, warm_up=0),
-        lambda: schedules.rate("multi-step", at=(), factor=0.1, peak=0.3, warm_up=0),
+        lambda: schedules.rate("step"),
+        lambda: schedules.rate("multi-step(at=[])"),
+        lambda: schedules.rate("cosine(warm_up=-1)"),
     ],
 )
 def test_bad_parameters(make):
-    with pytest.raises(InputError):
+    with pytest.raises((InputError, InputTypeError)):
         make()
 
 
-def test_names_of_the_command_line():
-    read = {"momentum": 0.5, "nesterov": True, "beta1": 0.1, "beta2": 0.2, "alpha": 0.3}
-    assert schedules.optimizer("sgd", **read) == SGD(momentum=0.5, nesterov=True)
-    assert schedules.optimizer("adam", **read) == Adam(beta1=0.1, beta2=0.2)
-    assert schedules.optimizer("adamw", **read) == AdamW(beta1=0.1, beta2=0.2)
-    assert schedules.optimizer("rmsprop", **read) == RMSProp(alpha=0.3)
-    given = {"factor": 0.5, "peak": 0.2}
-    assert schedules.rate("constant", at=(), warm_up=0, **given) == Constant()
-    assert schedules.rate("step", at=(3,), warm_up=0, **given) == StepDecay(every=3, factor=0.5)
-    several = schedules.rate("multi-step", at=(3, 5), warm_up=0, **given)
-    assert several == MultiStep(at=(3, 5), factor=0.5)
-    cycle = schedules.rate("one-cycle", at=(), warm_up=2, **given)
-    assert cycle == WarmUp(rate=OneCycle(peak=0.2), epochs=2)
+@pytest.mark.parametrize(
+    ("spec", "kind", "lr", "weight_decay"),
+    [
+        ("adam", Adam(), 1e-3, 0.0),
+        ("sgd(lr=0.1, momentum=0.5, nesterov=True)", SGD(momentum=0.5, nesterov=True), 0.1, 0.0),
+        ("adam(beta1=0.1, beta2=0.2)", Adam(beta1=0.1, beta2=0.2), 1e-3, 0.0),
+        ("adamw(beta1=0.1, weight_decay=1)", AdamW(beta1=0.1), 1e-3, 1.0),
+        ("rmsprop(alpha=0.3, momentum=0.2)", RMSProp(alpha=0.3, momentum=0.2), 1e-3, 0.0),
+    ],
+)
+def test_optimizers_of_the_command_line(spec, kind, lr, weight_decay):
+    found = schedules.optimizer(spec)
+    assert found == (kind, lr, weight_decay)
+    assert type(found.kind) is type(kind)
+
+
+@pytest.mark.parametrize(
+    ("spec", "rate"),
+    [
+        ("constant", Constant()),
+        ("cosine(warm_up=2)", WarmUp(rate=Cosine(), epochs=2)),
+        ("step(every=3, factor=0.5)", StepDecay(every=3, factor=0.5)),
+        ("multi-step(at=[3, 5])", MultiStep(at=(3, 5))),
+        ("one-cycle(peak=0.2, warm_up=0.5)", WarmUp(rate=OneCycle(peak=0.2), epochs=0.5)),
+    ],
+)
+def test_schedules_of_the_command_line(spec, rate):
+    assert schedules.rate(spec) == rate
+
+
+def test_a_whole_number_is_recorded_as_any_other():
+    assert repr(schedules.rate("multi-step(at=[1])")) == "MultiStep(at=(1.0,), factor=0.1)"
 
 
 def test_selection_by_hand():

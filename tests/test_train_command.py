@@ -11,14 +11,11 @@ from holdfast.files import read_json
 
 RECIPE = """
 model: mlp
-limit: 100
+images: 100
 epochs: 1
 batch_size: 50
-optimizer: sgd
-nesterov: true
-decay: multi-step
-decay_at: [1, 2]
-warm_up: 0.5
+optimizer: sgd(nesterov=True)
+schedule: multi-step(at=[1, 2], factor=0.5, warm_up=0.5)
 average: 0.9
 hold_out: 20
 val_attack: pgd(steps=2)
@@ -43,7 +40,7 @@ def code(line):
 
 
 def test_a_recipe_with_overrides(place):
-    line = "train --config recipe.yaml --epochs 2 --decay-factor 0.5 --accelerator cpu --out run"
+    line = "train --config recipe.yaml --epochs 2 --accelerator cpu --out run"
     assert code(line) == 0
     about = read_json(place / "run" / "run.json")
     settings = about["settings"]
@@ -55,42 +52,42 @@ def test_a_recipe_with_overrides(place):
     assert "val_robust_accuracy" in about["best_epoch"]
     assert re.match(r"Selection\(metric='val_robust_accuracy'", settings["selection"])
     # Fine-tuning takes the architecture from the run.
-    tune = "train --from run --limit 100 --epochs 1 --accelerator cpu --quiet --out tuned"
+    tune = "train --from run --images 100 --epochs 1 --accelerator cpu --quiet --out tuned"
     assert code(tune) == 0
     assert read_json(place / "tuned" / "run.json")["settings"]["model"] == "mlp"
 
 
 def test_validation_has_a_norm_and_a_size_of_its_own(place):
-    line = "train --model mlp --limit 100 --epochs 1 --quiet --accelerator cpu --hold-out 20"
+    line = "train --model mlp --images 100 --epochs 1 --quiet --accelerator cpu --hold-out 20"
     assert code(f"{line} --val-attack fgsm --val-norm l2 --val-eps 0.5 --out run") == 0
     assert "L2(eps=0.5)" in read_json(place / "run" / "run.json")["settings"]["attack"]
 
 
 def test_augmentation_is_recorded(place):
-    line = "train --model small --limit 100 --epochs 1 --quiet --accelerator cpu --shift 1 --flip"
+    line = "train --model small --images 100 --epochs 1 --quiet --accelerator cpu --shift 1 --flip"
     assert code(f"{line} --out run") == 0
     objective = read_json(place / "run" / "run.json")["settings"]["objective"]
     assert objective == "Augmented(objective=Standard(), shift=1, flip=True)"
 
 
 def test_parseval_training_is_logged(place):
-    line = "train --model mlp --limit 100 --epochs 1 --quiet --accelerator cpu --parseval 1e-3"
+    line = "train --model mlp --images 100 --epochs 1 --quiet --accelerator cpu --parseval 1e-3"
     assert code(f"{line} --out run") == 0
     assert "parseval_tightness" in (place / "run" / "metrics.csv").read_text()
     assert "Parseval(beta=0.001" in str(read_json(place / "run" / "run.json")["settings"]["hooks"])
 
 
 def test_a_printed_configuration_is_a_recipe(place, capsys):
-    line = "train --config recipe.yaml --lr 0.02 --from run --out run"
+    line = "train --config recipe.yaml --clip 2 --from run --out run"
     assert code(f"{line} --print-config") == 0
     printed = capsys.readouterr().out
     (place / "printed.yaml").write_text(printed)
     assert code("train --config printed.yaml --print-config") == 0
     assert capsys.readouterr().out == printed
     options = yaml.safe_load(printed)
-    assert options["lr"] == 0.02
+    assert options["clip"] == 2
     assert options["from"] == "run"
-    assert options["decay_at"] == [1, 2]
+    assert options["schedule"] == "multi-step(at=[1, 2], factor=0.5, warm_up=0.5)"
     assert options["val_attack"] == "pgd(steps=2)"
     assert not (place / "run").exists()
 
@@ -100,9 +97,9 @@ def test_a_printed_configuration_is_a_recipe(place, capsys):
     [
         ("train --out run", "needs --model"),
         ("train --from nowhere --out run", "no network to start from"),
-        ("train --model mlp --decay step --out run", "needs --decay-at"),
-        ("train --model mlp --decay sinus --out run", "decay"),
-        ("train --model mlp --optimizer rmsprop --alpha 2 --out run", "alpha is 2"),
+        ("train --model mlp --schedule step --out run", r"needs every, as in step\(every=...\)"),
+        ("train --model mlp --schedule cosinus --out run", "did you mean 'cosine'"),
+        ("train --model mlp --optimizer rmsprop(alpha=2) --out run", "alpha is 2"),
         ("train --model mlp --val-attack pgd --hold-out 9 --out run", "needs --val-eps"),
         ("train --model mlp --val-attack pgd --val-eps 0.1 --out run", "no images are held out"),
         ("train --model mlp --hold-out 99999 --out run", "99999 images are to be held out"),

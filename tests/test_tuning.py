@@ -237,7 +237,7 @@ def test_the_whole_path_from_the_command_line(tmp_path, monkeypatch, capsys):
         return load(name, split, **more)
 
     monkeypatch.setattr(datasets, "load", watched)
-    train = ["train", "--epochs", "1", "--limit", "800", "--quiet", "--out"]
+    train = ["train", "--epochs", "1", "--images", "800", "--quiet", "--out"]
     assert run([*train, "cnn", "--model", "small"]) == 0
     assert run([*train, "dae", "--model", "malade-dae", "--objective", "dae", "--sigma=0.3"]) == 0
     tune = ["tune", "malade", "--classifier", "cnn", "--denoiser", "dae", "--out", "tuned"]
@@ -265,7 +265,7 @@ def test_the_whole_path_from_the_command_line(tmp_path, monkeypatch, capsys):
     assert run([*tune[:-1], "other", *options]) == 2
     assert "(1, 8, 8), but those of digits have (1, 6, 6)" in capsys.readouterr().err
     monkeypatch.setattr(datasets, "load", watched)
-    evaluate = ["evaluate", "--model", "tuned", "--limit", "10", "--votes", "3", "--quiet"]
+    evaluate = ["evaluate", "--model", "tuned", "--images", "10", "--votes", "3", "--quiet"]
     assert run([*evaluate, "--attacks", "fgsm", "--samples", "2", "--json"]) == 0
     (cell,) = json.loads(capsys.readouterr().out.splitlines()[-1])["cells"]
     assert list(cell["broken_by"]) == ["bpda", "bpda-eot", "plain", "r"]

@@ -143,12 +143,18 @@ def load(
         MissingFileError: if files are missing and cannot be downloaded.
         DamagedFileError: if a file cannot be read.
         InputTypeError: if ``split`` is another, or ``limit`` no whole number.
-        InputError: if ``limit`` is below 1, or a folder holds no images or images of many shapes.
+        InputError: if ``limit`` is below 1, a folder holds no images or images of many shapes, or
+            ``data_dir`` is given for data that are not looked for there.
     """
     check("split", split, Split)
     check("limit", limit, int | None)
     if limit is not None and limit < 1:
-        raise InputError(f"limit is {limit}, but at least 1 image is needed.")
+        raise InputError(f"{limit} images are asked for, but at least 1 is needed.")
+    if data_dir is not None and (name == "digits" or Path(name).is_dir()):
+        raise InputError(
+            f"{data_dir} is given for the files of named data sets (--data-dir), but {name} is "
+            f"none that it is asked for; leave it out, or choose {', '.join(_TORCHVISION)}."
+        )
     if name == "digits":
         data = _digits(split)
     elif name in _TORCHVISION:

@@ -70,11 +70,17 @@ def no_room(error: BaseException) -> bool:
     return any(sign in str(error) for sign in ("os error 28", "os error 122", "Errno 28"))
 
 
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that ``name`` most resembles; None if none does."""
+    folded = {candidate.lower(): candidate for candidate in sorted(known)}
+    near = get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
+    return folded[near[0]] if near else None
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
     """The error for an unknown ``name`` of some ``kind``, with the nearest known one."""
     names = sorted(known)
-    folded = {candidate.lower(): candidate for candidate in names}
-    near = get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
+    near = nearest(name, names)
     some = ", ".join(names[:100]) + (", ..." if len(names) > 100 else "")
-    hint = f"did you mean {folded[near[0]]!r}?" if near else f"choose from {some}"
+    hint = f"did you mean {near!r}?" if near else f"choose from {some}"
     return UnknownNameError(f"unknown {kind} {name!r}: {hint}")

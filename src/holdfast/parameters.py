@@ -12,7 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from numbers import Integral, Real
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import numpy as np
 
@@ -95,6 +104,8 @@ def _hints(record: "type[DataclassInstance]") -> dict[str, Any]:
 def _fits(value: object, annotation: Any) -> bool:
     """Whether a value is what an annotation says; one that says nothing to test fits anything."""
     kind, parts = get_origin(annotation), get_args(annotation)
+    if kind is Annotated:  # what else is said about it, a role, is not about its type
+        return _fits(value, parts[0])
     if kind in (Union, UnionType):
         return any(_fits(value, part) for part in parts)
     if kind is Literal:
@@ -139,6 +150,8 @@ def _is_instance(value: object, annotation: type) -> bool:
 def _told(annotation: Any) -> str:
     """An annotation in words."""
     kind, parts = get_origin(annotation), get_args(annotation)
+    if kind is Annotated:
+        return _told(parts[0])
     if kind in (Union, UnionType):
         return " or ".join(_told(part) for part in parts)
     if kind is Literal:

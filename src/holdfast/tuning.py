@@ -254,7 +254,7 @@ def unseen(data: Data, trained: Mapping[str, Mapping[str, Any]], count: int, see
     if knows:
         warnings.warn(
             f"{' and '.join(knows)}: trained on images that are now to choose by, since fewer than "
-            f"{count} are left of the training set; to leave some, train with --limit (or, "
+            f"{count} are left of the training set; to leave some, train with --images (or, "
             "classifiers, --hold-out).",
             stacklevel=2,
         )

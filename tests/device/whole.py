@@ -70,21 +70,22 @@ def _commands(pair: Pair) -> str:
             run = Path(folder)
             there = f"--accelerator {where} --quiet"
             _say(
-                f"train --model small --limit 1000 --epochs 6 --lr 0.003 --objective stability "
-                f"--sigma 0.2 --hold-out 100 --val-attack pgd(steps=3) --val-eps 0.05 {there} "
+                f"train --model small --images 1000 --epochs 6 --optimizer adam(lr=0.003) "
+                f"--objective stability --sigma 0.2 --hold-out 100 "
+                f"--val-attack pgd(steps=3) --val-eps 0.05 {there} "
                 f"--out {run / 'net'}"
             )
             attacked = _say(
-                f"evaluate --model {run / 'net'} --limit {IMAGES} --eps 0.05 --json {there} "
+                f"evaluate --model {run / 'net'} --images {IMAGES} --eps 0.05 --json {there} "
                 f"--attacks pgd,fab,square(queries=50) --out {run / 'attacked'}"
             )
             noisy = _say(
-                f"evaluate --model {run / 'net'} --limit {IMAGES} --eps 0.05 --json {there} "
+                f"evaluate --model {run / 'net'} --images {IMAGES} --eps 0.05 --json {there} "
                 f"--attacks pgd(steps=5) --sigma 0.2 --votes 50 --samples 3"
             )
             proven = _say(
-                f"certify --model {run / 'net'} --limit {IMAGES} --sigma 0.2 --n 1000 "
-                f"--bound renyi,cohen --interval sequential --radius 0.1 --json {there} "
+                f"certify --model {run / 'net'} --images {IMAGES} --sigma 0.2 --votes 1000 "
+                f"--bounds renyi,cohen --intervals sequential --radii 0.1 --json {there} "
                 f"--out {run / 'proven'}"
             )
             _say(f"report {run / 'attacked'} {run / 'proven'} --out {run / 'report'}")
@@ -103,10 +104,11 @@ def _malade(pair: Pair) -> str:
     with tempfile.TemporaryDirectory() as folder:
         run, there = Path(folder), f"--accelerator {pair.device.type}"
         _say(
-            f"train --model small --limit 400 --epochs 3 {there} --quiet --out {run / 'classifier'}"
+            f"train --model small --images 400 --epochs 3 {there} --quiet "
+            f"--out {run / 'classifier'}"
         )
         _say(
-            f"train --model malade-dae --limit 400 --epochs 1 {there} --quiet "
+            f"train --model malade-dae --images 400 --epochs 1 {there} --quiet "
             f"--objective sdae(sigma=0.3,classifier='{run / 'classifier'}') "
             f"--out {run / 'denoiser'}"
         )
@@ -116,7 +118,7 @@ def _malade(pair: Pair) -> str:
             f" --attack pgd(steps=2) --out {run / 'malade'}"
         )
         cells = _say(
-            f"evaluate --model {run / 'malade'} --limit 8 --attacks pgd(steps=2) --eps 0.1 --each "
+            f"evaluate --model {run / 'malade'} --images 8 --attacks pgd(steps=2) --eps 0.1 --each "
             f"--votes 3 --samples 2 --json {there} --quiet"
         )["cells"]
         _say(

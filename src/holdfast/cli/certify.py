@@ -9,10 +9,10 @@ import numpy as np
 
 from holdfast import data as datasets
 from holdfast.certify.bounds.bound import round_down
-from holdfast.certify.config import CertificationConfig
+from holdfast.certify.config import INTERVALS, CertificationConfig
 from holdfast.certify.run import certify_data
 from holdfast.cli.common import percent, print_json, print_table
-from holdfast.cli.options import Numbers, Words
+from holdfast.cli.options import Number, Numbers, Words
 from holdfast.errors import InputError
 from holdfast.metrics import accuracy_at
 from holdfast.models import loading
@@ -23,17 +23,17 @@ from holdfast.progress import showing
 def certify(
     *,
     model: str,
-    sigma: float,
+    sigma: Number,
     data: str = "digits",
     data_dir: Path | None = None,
-    limit: int | None = None,
+    images: int | None = None,
     noise: str = "gaussian",
-    n: int = 100,
-    n0: int = 100,
+    votes: int = 100,
+    selection_votes: int | None = None,
     confidence: float = 0.95,
-    bound: Words = Words(("renyi",)),
-    interval: Words = Words(("clopper-pearson",)),
-    radius: Numbers = Numbers(()),
+    bounds: Words = Words(("renyi",)),
+    intervals: Words = Words(("clopper-pearson",)),
+    radii: Numbers = Numbers(()),
     within: float | None = None,
     batch_size: int = 128,
     seed: int = 0,
@@ -43,31 +43,38 @@ def certify(
     json: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Certify a model's vote over noise (Algorithm 1).
+    r"""Certify a smoothed classifier, by votes over noise (Algorithm 1).
 
     Run the same command again after an interruption and it goes on where it stopped. Several bounds
     and intervals are read off the same votes.
 
+    Example:
+        holdfast certify --model runs/stn --sigma 0.3 --votes 1000 --out runs/cert
+        holdfast certify --model runs/stn --sigma 0.3 --votes 100000 --confidence 0.999 \
+            --bounds cohen,renyi --intervals sequential --radii 0.25,0.5 --out runs/early
+
     Args:
         model: Folder of a training run, a model.safetensors file, package.module:callable, or a
-            library's pretrained model such as "torchvision/resnet18(weights='DEFAULT')".
+            library's pretrained model such as "torchvision/resnet18(weights='DEFAULT')"; with
+            layers in front if wanted, "binarise(threshold=0.5) | runs/net".
         sigma: Standard deviation of the noise, on the [0, 1] scale.
         data: Data set by name (`holdfast list`), or the path of an image folder.
         data_dir: Folder with the files of named data sets; else HOLDFAST_DATA.
-        limit: Number of test images, the first ones or, of a folder, evenly spaced ones.
+        images: Number of test images, the first ones or, of a folder, evenly spaced ones.
         noise: gaussian, which certifies in l2, or laplace, in l1, both on the image; or
             first-layer, Gaussian behind the network's first layer, a convolution or linear one:
             sigma is then on the scale of its output, and radii are divided by a proven bound of
             its Lipschitz constant.
-        n: Votes for each image; with --interval sequential, the most.
-        n0: Votes before those which only choose the class, for two-sample and sequential.
+        votes: Votes for each image; with --intervals sequential, the most.
+        selection_votes: Votes before those which only choose the class, for the intervals
+            two-sample and sequential; there 100 by default.
         confidence: Confidence of each certificate.
-        bound: How limits become a radius, names between commas: renyi, cohen, pixeldp; laplace. The
-            first stands for the others in the summary of a report.
-        interval: How votes become limits, names between commas: clopper-pearson, two-sample,
+        bounds: How limits become a radius, names between commas: renyi, cohen, pixeldp; laplace.
+            The first stands for the others in the summary of a report.
+        intervals: How votes become limits, names between commas: clopper-pearson, two-sample,
             hoeffding (of mean scores), sison-glaz (for comparison only); or sequential alone, whose
             votes stop as soon as the answer is known.
-        radius: Radii of interest between commas: certified accuracy is told there, and sequential
+        radii: Radii of interest between commas: certified accuracy is told there, and sequential
             votes stop as soon as it is known which of them are certified.
         within: Sequential votes stop as soon as the radius is known up to this factor, such as 0.9.
         batch_size: Noisy images in one forward pass; on a GPU more are faster.
@@ -81,27 +88,32 @@ def certify(
     how = CertificationConfig(
         sigma=sigma,
         noise=noise,
-        n=n,
-        n0=n0,
+        n=votes,
+        **({} if selection_votes is None else {"n0": selection_votes}),
         confidence=confidence,
-        bound=tuple(bound),
-        interval=tuple(interval),
-        radius=tuple(radius),
+        bound=tuple(bounds),
+        interval=tuple(intervals),
+        radius=tuple(radii),
         within=within,
         seed=seed,
         batch_size=batch_size,
     )
+    if selection_votes is not None and not any(INTERVALS[name].chooses for name in intervals):
+        raise InputError(
+            "--selection-votes choose the class for the intervals two-sample and sequential, and "
+            f"--intervals is {intervals}: leave them out."
+        )
     if devices > 1 and out is None:
         raise InputError("several processes share one run folder: say by --out where it is.")
-    images = datasets.load(data, data_dir=data_dir, limit=limit)
+    pictures = datasets.load(data, data_dir=data_dir, limit=images)
     network = loading.load(model)
     fabric = Processes(devices=devices).launch(accelerator, "32-true")
     network = network.to(fabric.device)
-    settings = {"model": model, "data": data, "limit": limit}
+    settings = {"model": model, "data": data, "limit": images}
     loud = not quiet and fabric.is_global_zero
     with tempfile.TemporaryDirectory() as temporary, showing(loud) as progress:
         folder = out or Path(temporary) / "run"
-        cells = certify_data(network, images, how, settings, folder, progress, fabric)
+        cells = certify_data(network, pictures, how, settings, folder, progress, fabric)
     if not fabric.is_global_zero:
         return
     if json:
@@ -132,8 +144,8 @@ def _print(model: str, cells: Sequence[dict[str, Any]], how: CertificationConfig
             ],
         )
     if how.sequential:
-        votes = cells[0]["forwards"] / cells[0]["images"]
-        print(f"{votes:.0f} votes for an image on average, of at most {how.n0 + how.n}")
+        drawn = cells[0]["forwards"] / cells[0]["images"]
+        print(f"{drawn:.0f} votes for an image on average, of at most {how.n0 + how.n}")
 
 
 def _line(cells: Sequence[dict[str, Any]], value: Any) -> dict[str, str]:

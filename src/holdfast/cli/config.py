@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]
 
+from holdfast.cli.renamed import no_option
 from holdfast.errors import InputError
 from holdfast.files import check_regular
 
@@ -19,18 +20,28 @@ MOST_VALUES, MOST_LEVELS = 10_000, 100
 
 
 class ConfigFile(ActionConfigFile):
-    """jsonargparse's, behind `check`."""
+    """jsonargparse's, behind `check`; an option that the command does not have is told."""
+
+    def __init__(self, *, command: str = "", **settings: Any) -> None:
+        super().__init__(**settings)
+        self.command = command
 
     def __call__(
         self, parser: Any, cfg: Any, values: Any, option_string: str | None = None
     ) -> None:
         """Check what was given, then read it."""
-        check(values)
+        known = [action.dest for action in parser._actions]
+        for name in check(values):
+            if name not in known:
+                raise no_option(self.command, name, known)
         super().__call__(parser, cfg, values, option_string)
 
 
-def check(given: str) -> None:
+def check(given: str) -> list[str]:
     """Refuse a YAML file, or YAML itself, that stands for more than any command could mean.
+
+    Returns:
+        The options that it gives.
 
     Raises:
         DamagedFileError: if it is a pipe, a device or a socket.
@@ -42,13 +53,15 @@ def check(given: str) -> None:
         text = path.read_text(encoding="utf-8") if path.is_file() else given
         size = _size(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return  # whoever reads it next says what is wrong with it
+        return []  # whoever reads it next says what is wrong with it
     if size > MOST_VALUES:
         raise InputError(
             f"--config {path} stands for more than {MOST_VALUES} values, or for more than "
             f"{MOST_LEVELS} one within the other; write the options of one command, without "
             "aliases that grow."
         )
+    content = yaml.safe_load(text)
+    return [str(name) for name in content] if isinstance(content, dict) else []
 
 
 def _size(text: str) -> int:

@@ -42,6 +42,9 @@ def demo(*, out: Path = Path("runs/demo"), seed: int = 0, quiet: bool = False) -
     attacked in two norms and certified. It takes about two minutes on two cores. The same seed
     gives the same numbers; a second run into the same folder changes nothing.
 
+    Example:
+        holdfast demo --out runs/demo
+
     Args:
         out: Folder for networks, runs and report.
         seed: Of everything.

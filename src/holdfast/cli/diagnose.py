@@ -35,12 +35,12 @@ def purification(
     data_dir: Path | None = None,
     image: int = 0,
     attack: str = "pgd(steps=20)",
-    variant: str = "bpda-eot",
+    variant: str | None = None,
     source: str | None = None,
     norm: str = "linf",
     eps: Numbers = Numbers((0.1, 0.2, 0.3)),
     at: Counts = Counts((1, 10, 25)),
-    samples: int = 10,
+    samples: int | None = None,
     seed: int = 0,
     accelerator: str = "auto",
 ) -> None:
@@ -51,20 +51,24 @@ def purification(
     likeliest other one (MALADE, figures 2 and 17 to 20). The folder holds figure (PDF, SVG), images
     and numbers.
 
+    Example:
+        holdfast diagnose purification --data mnist --model runs/malade --eps 0.3 --out runs/chain
+
     Args:
-        model: Folder of a run of holdfast tune malade; several between commas are compared.
+        model: Folder of a run of holdfast tune malade, with layers in front if wanted,
+            "binarise | runs/malade"; several between commas are compared.
         out: Folder for the run.
         data: Data set by name (`holdfast list`), or the path of an image folder.
         data_dir: Folder with the files of named data sets; else HOLDFAST_DATA.
         image: Number of the test image, from 0.
         attack: Attack on it, as of evaluate.
-        variant: How it is run: plain (through the chain), bpda, bpda-eot or r.
-        source: Craft the attack on this model instead, such as the classifier behind the chains,
-            whatever the variant: all chains then undo the same attacked image, as in figure 2.
+        variant: How it is run: plain (through the chain), bpda, bpda-eot, the default, or r.
+        source: Craft the attack on this model instead, such as the classifier behind the chains:
+            all chains then undo the same attacked image, as in figure 2.
         norm: Norm of the attacker's ball: linf, l2 or l1.
         eps: Sizes of the ball between commas, on the [0, 1] scale.
         at: Steps of the chain to show, between commas.
-        samples: Draws that attacks average over.
+        samples: Draws that attacks average over, 10 by default.
         seed: Of all randomness.
         accelerator: auto, cpu, cuda, ... as Lightning Fabric names them.
     """
@@ -76,6 +80,12 @@ def purification(
     images = datasets.load(data, data_dir=data_dir, limit=image + 1)
     if image >= len(images):
         raise InputError(f"image is {image}, but {data} has {len(images)} test images.")
+    for option, without in (("--variant", variant), ("--samples", samples)):
+        if source is not None and without is not None:
+            raise InputError(
+                f"{option} says how the chain is attacked, and --source that it is not: leave out "
+                "one of them."
+            )
     where = device(accelerator)
     models: dict[str, Model] = {name: loading.load(name).to(where) for name in model}
     named = {
@@ -84,7 +94,12 @@ def purification(
     attacks: dict[str, dict[str, Attack]]
     if source is None:
         attacks = {
-            name: {size: _variant(one, network, variant, samples) for size, one in named.items()}
+            name: {
+                size: _variant(
+                    one, network, variant or "bpda-eot", 10 if samples is None else samples
+                )
+                for size, one in named.items()
+            }
             for name, network in models.items()
         }
     else:

@@ -8,22 +8,22 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch import nn
 
 from holdfast import data as datasets
 from holdfast import metrics
-from holdfast.attacks import Attack, On
+from holdfast.attacks import Attack, On, variants_of
 from holdfast.attacks.adaptive import adaptive
 from holdfast.certify.smoothing import named_noise
 from holdfast.cli import registry
 from holdfast.cli.common import device, percent, print_json, print_table
-from holdfast.cli.options import Numbers, Words
-from holdfast.defenses import Binarise
+from holdfast.cli.options import Number, Numbers, Words
+from holdfast.declarations import is_stochastic
 from holdfast.defenses.noise import check_sigma
 from holdfast.errors import InputError
 from holdfast.evaluation import EvaluationConfig, evaluate_data
 from holdfast.models import Ensemble, loading
 from holdfast.progress import showing
+from holdfast.types import Model
 
 
 def evaluate(
@@ -31,37 +31,43 @@ def evaluate(
     model: str,
     data: str = "digits",
     data_dir: Path | None = None,
-    limit: int | None = None,
+    images: int | None = None,
     attacks: Words = Words(("pgd",)),
     norm: str = "linf",
     eps: Numbers = Numbers((0.1,)),
     source: Words = Words(),
-    sigma: float | None = None,
-    noise: str = "gaussian",
-    binarise: float | None = None,
-    votes: int = 100,
-    samples: int = 10,
+    sigma: Number | None = None,
+    noise: str | None = None,
+    votes: int | None = None,
+    samples: int | None = None,
     each: bool = False,
     variants: Words = Words(),
     batch_size: int = 128,
-    keep_images: int = 16,
+    keep_images: int | None = None,
     seed: int = 0,
     accelerator: str = "auto",
     out: Path | None = None,
     json: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Attack a model and report its robust accuracy.
+    r"""Attack a model and report its robust accuracy.
 
     Every attack runs at every size. Run the same command again after an interruption and it goes on
     where it stopped.
 
+    Example:
+        holdfast evaluate --model runs/net --attacks pgd,second-order --norm l2 --eps 0.5,1
+        holdfast evaluate --model mypackage.models:resnet --data path/to/images \
+            --attacks "pgd(steps=100, goal=margin)" --eps 4/255,8/255 --out runs/eval
+        holdfast evaluate --model "binarise | runs/net" --attacks worst-case --eps 0.3
+
     Args:
         model: Folder of a training run, a model.safetensors file, package.module:callable, or a
-            library's pretrained model such as "torchvision/resnet18(weights='DEFAULT')".
+            library's pretrained model such as "torchvision/resnet18(weights='DEFAULT')"; with
+            layers in front if wanted, "binarise(threshold=0.5) | runs/net".
         data: Data set by name (`holdfast list`), or the path of an image folder.
         data_dir: Folder with the files of named data sets; else HOLDFAST_DATA.
-        limit: Number of test images, the first ones or, of a folder, evenly spaced ones.
+        images: Number of test images, the first ones or, of a folder, evenly spaced ones.
         attacks: Names between commas (`holdfast list`), with parameters if wanted, such as
             pgd,"second-order(sigma=0.15, samples=20)".
         norm: Norm of the attacker's ball: linf, l2 or l1.
@@ -72,16 +78,17 @@ def evaluate(
             variant that the source calls for has a line of its own.
         sigma: Put noise of this deviation in front of the model and let votes decide, as the
             classifier that certify certifies; without it the model itself is attacked.
-        noise: gaussian or laplace on the image, or first-layer, Gaussian behind the first layer.
-        binarise: Turn pixels above this threshold into 1 and all others into 0, before the model.
-        votes: Votes for each prediction of a stochastic model.
-        samples: Draws that attacks average over on a stochastic model.
+        noise: With --sigma: gaussian on the image, the default, or laplace on it, or first-layer,
+            Gaussian behind the first layer.
+        votes: Votes for each prediction of a stochastic model, 100 by default.
+        samples: Draws that attacks average over on a stochastic model, 10 by default.
         each: Run every variant of an attack that a defence calls for (BPDA, R, ...) on every image,
             with a line of its own; otherwise each is run on what the others left.
         variants: Run only these of the variants that a defence calls for, between commas: plain,
             bpda, bpda-eot, r; the report says which were left out.
         batch_size: Images attacked at once; on a GPU more are faster.
-        keep_images: Save the first so many images with their adversarial versions.
+        keep_images: With --out: save the first so many images with their adversarial versions; 16
+            by default.
         seed: Of all randomness.
         accelerator: auto, cpu, cuda, ... as Lightning Fabric names them.
         out: Folder to keep the run in, for holdfast report; nothing is kept without it.
@@ -96,42 +103,43 @@ def evaluate(
     protocol = EvaluationConfig(
         seed=seed,
         batch_size=batch_size,
-        votes=votes,
-        samples=samples,
+        votes=100 if votes is None else votes,
+        samples=10 if samples is None else samples,
         each=each,
         variants=tuple(variants),
-        keep=keep_images,
+        keep=16 if keep_images is None else keep_images,
     )
-    family = named_noise(noise)
+    family = named_noise(noise or "gaussian")
     if sigma is not None:
         check_sigma(sigma)
-    elif noise != "gaussian":
+    elif noise is not None:
         raise InputError(f"--noise {noise} says which noise to vote under, and needs --sigma.")
-    if family.first_layer and binarise is not None:
+    if keep_images is not None and out is None:
         raise InputError(
-            "--noise first-layer is about the network's own layer; leave out --binarise."
+            "--keep-images says what a run's folder keeps: give --out, or leave it out."
         )
     if source and variants:
         raise InputError(
             "--variants chooses among what the attacked model calls for, and an attack crafted on "
             "another (--source) has a line for each variant; leave out one of them."
         )
-    threshold = None if binarise is None else Binarise(binarise)
-    images = datasets.load(data, data_dir=data_dir, limit=limit)
+    pictures = datasets.load(data, data_dir=data_dir, limit=images)
     network = loading.load(model)
-    if threshold is not None:
-        network = nn.Sequential(threshold, network)
     if sigma is not None:
-        network = family.around(network, sigma, images.shape).model
+        network = family.around(network, sigma, pictures.shape).model
     network = network.to(device(accelerator))
+    crafted_on = None
     if source:
-        named = _on(source, named, device(accelerator), samples=samples, votes=votes)
-    settings = {"model": model, "data": data, "limit": limit}
-    if threshold is not None:
-        settings["model"] = f"{model} binarised at {binarise:g}"
+        crafted_on = _sources(source, device(accelerator))
+        named = _on(crafted_on, str(source), named, samples=protocol.samples, votes=protocol.votes)
+    sources = [] if crafted_on is None else [crafted_on]
+    _check_draws([network, *sources], {"--votes": votes, "--samples": samples})
+    if each:
+        _check_each(network, named)
+    settings = {"model": model, "data": data, "limit": images}
     with tempfile.TemporaryDirectory() as temporary, showing(not quiet) as progress:
         folder = out or Path(temporary) / "run"
-        found = evaluate_data(network, images, named, protocol, settings, folder, progress)
+        found = evaluate_data(network, pictures, named, protocol, settings, folder, progress)
     moved = _known(metrics.perturbation_sizes(found.rows))
     if json:
         print_json({"cells": found.cells, "perturbations": moved, "warnings": found.warnings})
@@ -209,17 +217,45 @@ def _parts(cell: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {count}" for name, count in cell.get("broken_by", {}).items()) or "-"
 
 
-def _on(
-    source: Words, named: list[tuple[str, Attack]], where: torch.device, *, samples: int, votes: int
-) -> list[tuple[str, Attack]]:
-    """The attacks crafted on one model, or on several at once; each as that model calls for."""
+def _sources(source: Words, where: torch.device) -> Model:
+    """The model that attacks are crafted on: one, or several at once."""
     models = [loading.load(one).eval().to(where) for one in source]
-    crafted_on = models[0] if len(models) == 1 else Ensemble(*models).eval()
+    return models[0] if len(models) == 1 else Ensemble(*models).eval()
+
+
+def _on(
+    model: Model, source: str, named: list[tuple[str, Attack]], *, samples: int, votes: int
+) -> list[tuple[str, Attack]]:
+    """The attacks crafted on another model, each as that model calls for."""
     return [
-        (
-            name if variant == "plain" else f"{name}, {variant}",
-            On(crafted_on, made, name=str(source)),
-        )
+        (name if variant == "plain" else f"{name}, {variant}", On(model, made, name=source))
         for name, attack in named
-        for variant, made in adaptive(attack, crafted_on, samples=samples, votes=votes).items()
+        for variant, made in adaptive(attack, model, samples=samples, votes=votes).items()
     ]
+
+
+def _check_draws(models: list[Model], options: Mapping[str, int | None]) -> None:
+    """Refuse options about draws where no model draws.
+
+    Raises:
+        InputError: if one is given.
+    """
+    for option, given in options.items():
+        if given is not None and not any(map(is_stochastic, models)):
+            raise InputError(
+                f"{option} is about models that draw random numbers, and this one draws none: "
+                "leave it out, or put noise in front by --sigma."
+            )
+
+
+def _check_each(model: Model, named: list[tuple[str, Attack]]) -> None:
+    """Refuse a line for each variant where every attack has one alone.
+
+    Raises:
+        InputError: if so.
+    """
+    if all(len(variants_of(attack, model)) == 1 for _, attack in named):
+        raise InputError(
+            "--each is about a defence that calls for several variants of an attack, and each of "
+            "these attacks runs in one way alone: leave it out."
+        )

@@ -7,15 +7,16 @@ from holdfast import data
 from holdfast.attacks import ATTACKS
 from holdfast.certify.config import INTERVALS
 from holdfast.certify.smoothing import BOUNDS
-from holdfast.cli import registry
+from holdfast.cli import registry, schedules
 from holdfast.cli.common import print_table
 from holdfast.defenses import NOISES
 from holdfast.models import ARCHITECTURES, DENOISERS
 from holdfast.models.external.names import IMAGENET
+from holdfast.models.layers import LAYERS
 
 
 def list_names() -> None:
-    """List attacks, norms, architectures, objectives, data sets and bounds by name."""
+    """List attacks, objectives, architectures and everything else that has a name."""
     print_table("--attacks", _described(ATTACKS))
     print_table("--norm", _described(registry.NORMS))
     print_table(
@@ -29,6 +30,10 @@ def list_names() -> None:
         "--model of train; torchvision/NAME and timm/NAME work for any classifier of theirs",
         _described(ARCHITECTURES) + imagenet,
     )
+    print_table(
+        "layer in front of any --model, as in binarise(threshold=0.5) | runs/net",
+        _described(LAYERS),
+    )
     print_table("--model of train with a denoising objective", _described(DENOISERS))
     print_table("--objective", _described(registry.OBJECTIVES))
     print_table(
@@ -39,10 +44,12 @@ def list_names() -> None:
         "draw of eps for each batch, as in fgsm(eps=0.3, draw=uniform)",
         [{"name": name} for name in registry.SHARES],
     )
+    print_table("--optimizer", _described(schedules.OPTIMIZERS))
+    print_table("--schedule", _described(schedules.SCHEDULES))
     print_table("--data", [{"name": n, "what": w} for n, w in data.NAMES.items()])
     print_table("--noise", _described({name: noise.layer for name, noise in NOISES.items()}))
-    print_table("--bound", _described(BOUNDS))
-    print_table("--interval", _described(INTERVALS))
+    print_table("--bounds", _described(BOUNDS))
+    print_table("--intervals", _described(INTERVALS))
 
 
 def _described(named: Mapping[str, object]) -> list[dict[str, str]]:

@@ -1,45 +1,24 @@
-"""The ``holdfast`` command: options come from each command's signature, help from its docstring."""
+"""The ``holdfast`` command: finds the command, runs it, and turns errors into exit codes."""
 
-import inspect
-import re
 import sys
+import textwrap
 import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
-from jsonargparse import ArgumentParser
-
 import holdfast
-from holdfast.cli.certify import certify
-from holdfast.cli.config import ConfigFile
-from holdfast.cli.demo import demo
-from holdfast.cli.diagnose import purification
-from holdfast.cli.evaluate import evaluate
-from holdfast.cli.list import list_names
-from holdfast.cli.report import report
-from holdfast.cli.train import train
-from holdfast.cli.tune import malade
-from holdfast.errors import ContradictionError, DiskFullError, HoldfastError, unknown
-
-COMMANDS: dict[str, Callable[..., None]] = {
-    "demo": demo,
-    "train": train,
-    "tune malade": malade,
-    "evaluate": evaluate,
-    "certify": certify,
-    "diagnose purification": purification,
-    "report": report,
-    "list": list_names,
-}
-
-#: Commands of two words, by the first.
-GROUPS = {
-    "tune": "Choose the numbers of a defence on training images, never on the test set.",
-    "diagnose": "Show what a defence does on the way.",
-}
+from holdfast.cli.commands import COMMANDS, EXAMPLES
+from holdfast.errors import (
+    ContradictionError,
+    DiskFullError,
+    HoldfastError,
+    InputError,
+    unknown,
+)
 
 DONE, SYSTEM_ERROR, USER_ERROR, CONTRADICTED, INTERRUPTED = 0, 1, 2, 3, 130
+
+_HELP = ("-h", "--help")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -56,8 +35,7 @@ def run(arguments: Sequence[str]) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("default")
             warnings.showwarning = _show
-            command, options = _parse(list(arguments))
-            COMMANDS[command](**options)
+            _run(list(arguments))
     except HoldfastError as error:
         print(f"holdfast: {' '.join(str(error).split())}", file=sys.stderr)
         if isinstance(error, DiskFullError):
@@ -72,71 +50,75 @@ def run(arguments: Sequence[str]) -> int:
     return DONE
 
 
-class _Parser(ArgumentParser):
-    """Says what is wrong in one line instead of printing the usage."""
+def read(arguments: Sequence[str]) -> tuple[Callable[..., None], dict[str, Any]]:
+    """The function that arguments call for, and its own arguments.
 
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        del ex
-        text = " ".join(str(message).split())
-        text = re.sub(r"required: (\w+)\.", "required: --", text).replace("Parser key", "option")
-        print(f"holdfast: {text}; see holdfast --help", file=sys.stderr)
-        sys.exit(USER_ERROR)
+    Raises:
+        HoldfastError: if there is no such command or option.
+    """
+    name, rest = _command(arguments)
+    function = COMMANDS[name].load()
+    # jsonargparse takes half a second to import, and `holdfast --help` does without it.
+    from holdfast.cli.parsing import parse
 
-
-def _parse(arguments: list[str]) -> tuple[str, dict[str, Any]]:
-    """The command and its options."""
-    known = {name.partition(" ")[0] for name in COMMANDS}
-    if arguments and not arguments[0].startswith("-") and arguments[0] not in known:
-        raise unknown("command", arguments[0], known)
-    parser = _Parser(
-        prog="holdfast",
-        description="How robust is an image classifier, really? Attack, train, certify, report.",
-        version=holdfast.__version__,
-    )
-    commands = parser.add_subcommands(required=True, dest="command")
-    groups = {}
-    for group, summary in GROUPS.items():
-        outer = _Parser(description=summary)
-        commands.add_subcommand(group, outer, help=summary)
-        groups[group] = outer.add_subcommands(required=True, dest="what")
-    for name, function in COMMANDS.items():
-        summary = (inspect.getdoc(function) or "").partition("Args:")[0]
-        child = _Parser(description=summary.strip(), print_config="--print-%s")
-        help_text = "YAML file with any of these options."
-        child.add_argument("--config", action=ConfigFile, help=help_text)
-        if function is report:  # jsonargparse makes no list of arguments without a name
-            help_text = (
-                "Folders written by holdfast evaluate, holdfast certify, and holdfast train."
-            )
-            child.add_argument("runs", nargs="+", type=Path, help=help_text)
-        if function is train:  # "from" is a word of Python's
-            help_text = (
-                "Finished run folder, or model.safetensors file, whose network is trained on."
-            )
-            child.add_argument("--from", type=Path | None, default=None, help=help_text)
-        child.add_function_arguments(function, as_positional=False, skip={"runs", "from_"})
-        _dress(child)
-        group, _, what = name.rpartition(" ")
-        groups.get(group, commands).add_subcommand(what, child, help=summary.splitlines()[0])
-    found = parser.parse_args(arguments)
-    command, chosen = found.command, found[found.command]
-    if command in GROUPS:
-        command, chosen = f"{command} {chosen.what}", chosen[chosen.what]
-    options = chosen.as_dict()
-    options.pop("config")
-    if "from" in options:
-        options["from_"] = options.pop("from")
-    return command, options
+    return function, parse(name, function, rest)
 
 
-def _dress(parser: ArgumentParser) -> None:
-    """Write --data-dir for data_dir, and let --quiet mean --quiet true."""
-    for action in parser._actions:
-        action.option_strings = [option.replace("_", "-") for option in action.option_strings]
-        for option in action.option_strings:
-            parser._option_string_actions[option] = action
-        if getattr(action, "_typehint", None) is bool:
-            action.nargs, action.const = "?", True
+def _run(arguments: list[str]) -> None:
+    group = arguments[0] if len(arguments) == 2 else ""
+    if arguments[:1] == ["--version"]:
+        print(f"holdfast {holdfast.__version__}")
+    elif arguments[-1:] and arguments[-1] in _HELP and (len(arguments) == 1 or _within(group)):
+        print(_help(group))
+    else:
+        function, options = read(arguments)
+        function(**options)
+
+
+def _command(arguments: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """The name of the command, of one word or two, and what follows it."""
+    for words in (1, 2):
+        name = " ".join(arguments[:words])
+        if name in COMMANDS:
+            return name, arguments[words:]
+    if not arguments or arguments[0].startswith("-"):
+        raise InputError("no command is given; holdfast --help shows them.")
+    first, second = arguments[0], " ".join(arguments[1:2])
+    within = _within(first)
+    if not within:
+        raise unknown("command", first, {name.partition(" ")[0] for name in COMMANDS})
+    if not second or second.startswith("-"):
+        raise InputError(f"holdfast {first} needs a second word: {', '.join(within)}.")
+    raise unknown(f"word after {first}", second, within)
+
+
+def _within(group: str) -> list[str]:
+    """The second words of the commands that begin with a word."""
+    return [name.partition(" ")[2] for name in COMMANDS if name.startswith(f"{group} ")]
+
+
+def _help(group: str) -> str:
+    """What ``holdfast --help`` shows; with a group, its commands alone."""
+    lines = [f"usage: holdfast {f'{group} ' if group else ''}COMMAND [options]", ""]
+    if not group:
+        lines += ["How robust is an image classifier, really? Attack, train, certify, report.", ""]
+    heading = ""
+    for name, command in COMMANDS.items():
+        if group and not name.startswith(f"{group} "):
+            continue
+        if command.heading != heading:
+            heading = command.heading
+            lines.append(f"{heading}:")
+        head = f"  {name:<23}"
+        lines += textwrap.wrap(command.summary, 79, initial_indent=head, subsequent_indent=" " * 25)
+    if not group:
+        lines += ["", "Examples:", *(f"  {line}" for line in EXAMPLES.splitlines())]
+    lines += [
+        "",
+        "holdfast COMMAND --help shows the options of one, holdfast list all names they take,",
+        "holdfast --version the version.",
+    ]
+    return "\n".join(lines)
 
 
 def _show(message: Warning | str, *_: object, **__: object) -> None:

@@ -1,9 +1,11 @@
-"""Types of command-line options: lists such as ``--eps 0.1,0.2``, and paths."""
+"""Types of command-line options: numbers such as 8/255, lists such as ``0.1,0.2``, paths."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 from jsonargparse.typing import register_type
+
+from holdfast import specs
 
 
 class Numbers(tuple[float, ...]):
@@ -15,7 +17,18 @@ class Numbers(tuple[float, ...]):
     @classmethod
     def of(cls, value: object) -> "Numbers":
         """From what the command line or YAML gives."""
-        return cls(float(part) for part in _parts(value))
+        return cls(specs.number(part) for part in _parts(value))
+
+
+class Number(float):
+    """A number; also a fraction such as 8/255, or inf."""
+
+    @classmethod
+    def of(cls, value: object) -> "Number":
+        """From what the command line or YAML gives."""
+        if isinstance(value, bool):
+            raise ValueError(f"{value} is no number")
+        return cls(specs.number(str(value)))
 
 
 class Counts(tuple[int, ...]):
@@ -35,7 +48,7 @@ class Counts(tuple[int, ...]):
 
 
 class Words(tuple[str, ...]):
-    """Words between commas; commas within parentheses do not count; in YAML also a list."""
+    """Words between commas; commas within brackets and quotes do not count; in YAML also a list."""
 
     def __str__(self) -> str:
         return ",".join(self)
@@ -58,16 +71,10 @@ def path_of(value: object) -> Path:
 def _parts(value: object) -> list[str]:
     if isinstance(value, Iterable) and not isinstance(value, str):
         return [str(part) for part in value]
-    parts, depth = [""], 0
-    for letter in str(value):
-        depth += (letter == "(") - (letter == ")")
-        if letter == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    return parts
+    return specs.split(str(value))
 
 
 for kind in (Numbers, Counts, Words):
     register_type(kind, serializer=list, deserializer=kind.of)
+register_type(Number, serializer=float, deserializer=Number.of)
 register_type(Path, str, path_of, type_check=isinstance, fail_already_registered=False)

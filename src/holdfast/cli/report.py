@@ -6,13 +6,16 @@ from holdfast.report.page import build
 
 
 def report(
-    *, runs: list[Path], out: Path = Path("report"), title: str = "Robustness report"
+    runs: list[Path], *, out: Path = Path("report"), title: str = "Robustness report"
 ) -> None:
     """Make one page of evaluations and certifications.
 
     Runs of the same network are shown together: what attacks reached, what is proven, and the gap.
     The page says how a network was trained if the folder of that run is given too. It needs no
     other file; figures (PDF, SVG) and tables (CSV) for a paper lie beside it.
+
+    Example:
+        holdfast report runs/stn runs/eval runs/cert --out report
 
     Args:
         runs: Folders written by holdfast evaluate, holdfast certify, and holdfast train.

@@ -1,59 +1,120 @@
-"""Optimisers and learning rates by the names that ``holdfast train`` gives them."""
+"""Optimizers and learning rates by the names that ``holdfast train`` gives them.
 
-from collections.abc import Callable, Mapping, Sequence
+An optimizer's spec holds its learning rate and weight decay, which the library keeps in the
+`Schedule`; a learning rate's spec holds its warm-up.
+"""
+
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Literal, TypeAlias
+from typing import NamedTuple
 
-from holdfast import training
-from holdfast.errors import InputError
+from holdfast import specs, training
 from holdfast.training.optimizers import OptimizerSpec
 from holdfast.training.rates import Rate
 
-OptimizerName: TypeAlias = Literal["adam", "adamw", "sgd", "rmsprop"]
-DecayName: TypeAlias = Literal["constant", "cosine", "step", "multi-step", "one-cycle"]
+
+class Optimizer(NamedTuple):
+    """What a step is made by."""
+
+    kind: OptimizerSpec
+    lr: float
+    weight_decay: float
 
 
-def optimizer(
-    name: OptimizerName,
+def sgd(
     *,
-    momentum: float,
-    nesterov: bool,
-    beta1: float,
-    beta2: float,
-    alpha: float,
-) -> OptimizerSpec:
-    """An optimiser from its name and the options that it reads."""
-    made: Mapping[OptimizerName, Callable[[], OptimizerSpec]] = MappingProxyType(
-        {
-            "adam": lambda: training.Adam(beta1=beta1, beta2=beta2),
-            "adamw": lambda: training.AdamW(beta1=beta1, beta2=beta2),
-            "sgd": lambda: training.SGD(momentum=momentum, nesterov=nesterov),
-            "rmsprop": lambda: training.RMSProp(alpha=alpha),
-        }
-    )
-    return made[name]()
+    lr: float = 1e-3,
+    momentum: float = 0.9,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+) -> Optimizer:
+    """Stochastic gradient descent with momentum, or Nesterov's."""
+    return Optimizer(training.SGD(momentum=momentum, nesterov=nesterov), lr, weight_decay)
 
 
-def rate(
-    name: DecayName, *, at: Sequence[float], factor: float, peak: float, warm_up: float
-) -> Rate:
-    """A learning rate over time from its name and the options that it reads.
+def adam(
+    *, lr: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, weight_decay: float = 0.0
+) -> Optimizer:
+    """Adam; beta1 and beta2 are the decays of the gradient's mean and of its square's."""
+    return Optimizer(training.Adam(beta1=beta1, beta2=beta2), lr, weight_decay)
+
+
+def adamw(
+    *, lr: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, weight_decay: float = 0.0
+) -> Optimizer:
+    """Adam whose weight decay shrinks the weights themselves."""
+    return Optimizer(training.AdamW(beta1=beta1, beta2=beta2), lr, weight_decay)
+
+
+def rmsprop(
+    *, lr: float = 1e-3, alpha: float = 0.99, momentum: float = 0.0, weight_decay: float = 0.0
+) -> Optimizer:
+    """RMSProp; alpha is the decay of the mean of the gradient's square."""
+    return Optimizer(training.RMSProp(alpha=alpha, momentum=momentum), lr, weight_decay)
+
+
+def constant(*, warm_up: float = 0.0) -> Rate:
+    """The same learning rate throughout."""
+    return _warmed(training.Constant(), warm_up)
+
+
+def cosine(*, warm_up: float = 0.0) -> Rate:
+    """Half a cosine down to 0."""
+    return _warmed(training.Cosine(), warm_up)
+
+
+def step(*, every: float, factor: float = 0.1, warm_up: float = 0.0) -> Rate:
+    """A fall by a factor every so many epochs, as in ``step(every=30)``."""
+    return _warmed(training.StepDecay(every=float(every), factor=float(factor)), warm_up)
+
+
+def multi_step(*, at: tuple[float, ...], factor: float = 0.1, warm_up: float = 0.0) -> Rate:
+    """A fall by a factor at certain epochs, as in ``multi-step(at=[30, 60])``."""
+    falls = tuple(float(epoch) for epoch in at)
+    return _warmed(training.MultiStep(at=falls, factor=float(factor)), warm_up)
+
+
+def one_cycle(*, peak: float = 0.3, warm_up: float = 0.0) -> Rate:
+    """Up to the learning rate until a share ``peak`` of the epochs, then down to nearly 0."""
+    return _warmed(training.OneCycle(peak=peak), warm_up)
+
+
+OPTIMIZERS: Mapping[str, Callable[..., Optimizer]] = MappingProxyType(
+    {"adam": adam, "adamw": adamw, "sgd": sgd, "rmsprop": rmsprop}
+)
+
+SCHEDULES: Mapping[str, Callable[..., Rate]] = MappingProxyType(
+    {
+        "constant": constant,
+        "cosine": cosine,
+        "step": step,
+        "multi-step": multi_step,
+        "one-cycle": one_cycle,
+    }
+)
+
+
+def optimizer(spec: str) -> Optimizer:
+    """An optimizer from its spec: ``sgd(lr=0.1, momentum=0.9)``.
 
     Raises:
-        InputError: if the epochs of its falls are missing.
+        UnknownNameError: if there is no such optimizer or parameter.
+        InputError, InputTypeError: if a parameter is wrong.
     """
-    if name == "step" and len(at) != 1:
-        raise InputError("decay step needs --decay-at: one number, the epochs between two falls.")
-    if name == "multi-step" and not at:
-        raise InputError("decay multi-step needs --decay-at: the epochs of the falls, 30,60,90.")
-    made: Mapping[DecayName, Callable[[], Rate]] = MappingProxyType(
-        {
-            "constant": training.Constant,
-            "cosine": training.Cosine,
-            "step": lambda: training.StepDecay(every=at[0], factor=factor),
-            "multi-step": lambda: training.MultiStep(at=tuple(at), factor=factor),
-            "one-cycle": lambda: training.OneCycle(peak=peak),
-        }
-    )
-    found = made[name]()
-    return training.WarmUp(rate=found, epochs=warm_up) if warm_up else found
+    found = specs.build(spec, "optimizer", OPTIMIZERS, example="sgd(lr=0.1, momentum=0.9)")
+    return Optimizer(found.kind, float(found.lr), float(found.weight_decay))
+
+
+def rate(spec: str) -> Rate:
+    """A learning rate over time from its spec: ``cosine(warm_up=2)``.
+
+    Raises:
+        UnknownNameError: if there is no such schedule or parameter.
+        InputError, InputTypeError: if a parameter is missing or wrong.
+    """
+    return specs.build(spec, "schedule", SCHEDULES, example="cosine(warm_up=2)")
+
+
+def _warmed(rate: Rate, epochs: float) -> Rate:
+    """The same after a rise from a tenth over so many epochs, which may be a fraction."""
+    return training.WarmUp(rate=rate, epochs=float(epochs)) if epochs else rate

@@ -7,8 +7,7 @@ from torch import nn
 
 from holdfast import data as datasets
 from holdfast.cli import registry, schedules
-from holdfast.cli.options import Numbers
-from holdfast.cli.schedules import DecayName, OptimizerName
+from holdfast.cli.options import Number
 from holdfast.data import Data
 from holdfast.errors import InputError
 from holdfast.models.registry import DENOISERS, Architecture
@@ -34,39 +33,28 @@ def train(
     from_: Path | None = None,
     data: str = "digits",
     data_dir: Path | None = None,
-    limit: int | None = None,
+    images: int | None = None,
     objective: str = "standard",
     norm: str | None = None,
-    eps: float | None = None,
+    eps: Number | None = None,
     steps: int | None = None,
-    step_size: float | None = None,
-    sigma: float | None = None,
+    step_size: Number | None = None,
+    sigma: Number | None = None,
     gamma: float | None = None,
     shift: int = 0,
     flip: bool = False,
     epochs: int = 20,
     batch_size: int = 128,
     accumulate: int = 1,
-    optimizer: OptimizerName = "adam",
-    lr: float = 1e-3,
-    momentum: float = 0.9,
-    nesterov: bool = False,
-    beta1: float = 0.9,
-    beta2: float = 0.999,
-    alpha: float = 0.99,
-    weight_decay: float = 0.0,
-    decay: DecayName = "cosine",
-    decay_at: Numbers = Numbers(),
-    decay_factor: float = 0.1,
-    decay_peak: float = 0.3,
-    warm_up: float = 0.0,
+    optimizer: str = "adam",
+    schedule: str = "cosine",
     clip: float | None = None,
     average: float | None = None,
     parseval: float | None = None,
     hold_out: int = 0,
     val_attack: str | None = None,
     val_norm: str | None = None,
-    val_eps: float | None = None,
+    val_eps: Number | None = None,
     best: str | None = None,
     patience: int | None = None,
     normalize: bool = False,
@@ -79,24 +67,31 @@ def train(
     seed: int = 0,
     quiet: bool = False,
 ) -> None:
-    """Train a network.
+    r"""Train a network.
 
     Run the same command again after an interruption and it goes on from the last checkpoint. The
     folder then holds model.safetensors (the weights), run.json (all settings), metrics.csv and
     TensorBoard files (the training curves).
 
+    Example:
+        holdfast train --model small --objective "pgd(eps=0.15, steps=7)" --out runs/robust
+        holdfast train --data mnist --model lenet --optimizer "sgd(lr=0.1, momentum=0.9)" \
+            --schedule "cosine(warm_up=2)" --out runs/lenet
+        holdfast train --config recipes/madry-mnist-short.yaml --out runs/madry
+
     Args:
         out: Folder for the run.
-        model: Architecture; `holdfast list` shows them, torchvision/NAME and timm/NAME work too.
-            Not needed with --from.
+        model: Architecture; `holdfast list` shows them, torchvision/NAME and timm/NAME work too;
+            with layers in front if wanted, "binarise(threshold=0.5) | A". Not needed with --from.
         from_: Finished run folder, or model.safetensors file, whose network is trained on.
         data: Data set by name (`holdfast list`), or the path of an image folder.
         data_dir: Folder with the files of named data sets; else HOLDFAST_DATA.
-        limit: Train on this many images only; all by default.
+        images: Train on this many images only; all by default.
         objective: What to minimise (`holdfast list`), with parameters if wanted, such as
-            "trades(eps=0.3, steps=10, beta=6)"; the next six options fill those of the same name.
+            "trades(eps=0.3, steps=10, beta=6)"; --norm, --eps, --steps, --step-size, --sigma and
+            --gamma fill those of the same name.
         norm: Norm of the training attack: linf, l2 or l1; linf by default.
-        eps: Size of the training attack, on the [0, 1] scale.
+        eps: Size of the training attack, on the [0, 1] scale, such as 0.3 or 8/255.
         steps: Steps of the training attack, 10 by default.
         step_size: Step of the training attack; 2.5 eps / steps by default.
         sigma: Standard deviation of the objective's noise, on the [0, 1] scale.
@@ -106,19 +101,11 @@ def train(
         epochs: Passes over the training set.
         batch_size: Images in a step, over all processes and parts.
         accumulate: Parts of each process's share of a step, for batches that do not fit in memory.
-        optimizer: adam, adamw, sgd or rmsprop.
-        lr: Learning rate, at the start or after the warm-up.
-        momentum: Momentum of sgd.
-        nesterov: Let sgd's momentum be Nesterov's.
-        beta1: Decay of the gradient's mean in adam and adamw.
-        beta2: Decay of the squared gradient's mean in adam and adamw.
-        alpha: Decay of the squared gradient's mean in rmsprop.
-        weight_decay: Penalty on the squared weights; in adamw, their own shrinking.
-        decay: Learning rate over time: constant, cosine down to 0, step, multi-step or one-cycle.
-        decay_at: Epochs between two falls (step), or the epochs of all falls (multi-step: 30,60).
-        decay_factor: What a fall multiplies the learning rate by.
-        decay_peak: Share of the epochs at which one-cycle is at lr.
-        warm_up: Epochs over which the learning rate also rises from a tenth; may be a fraction.
+        optimizer: adam, adamw, sgd or rmsprop, with parameters if wanted, such as
+            "sgd(lr=0.1, momentum=0.9, weight_decay=5e-4)"; lr is 1e-3 by default.
+        schedule: The learning rate over time: constant, cosine down to 0, "step(every=30)",
+            "multi-step(at=[30, 60], factor=0.1)" or "one-cycle(peak=0.3)"; each with a rise from a
+            tenth over the first epochs if wanted, "cosine(warm_up=2)".
         clip: Largest l2 norm of the gradient, which is scaled down to it; none by default.
         average: Decay of a moving average of the weights, such as 0.999, which then are the weights
             that are validated and saved; none by default.
@@ -144,22 +131,14 @@ def train(
         seed: Of the initial weights, the order of the data and all noise.
         quiet: Show no progress.
     """
-    schedule = Schedule(
+    stepping = schedules.optimizer(optimizer)
+    plan = Schedule(
         epochs=epochs,
         batch_size=batch_size,
-        optimizer=schedules.optimizer(
-            optimizer,
-            momentum=momentum,
-            nesterov=nesterov,
-            beta1=beta1,
-            beta2=beta2,
-            alpha=alpha,
-        ),
-        lr=lr,
-        rate=schedules.rate(
-            decay, at=decay_at, factor=decay_factor, peak=decay_peak, warm_up=warm_up
-        ),
-        weight_decay=weight_decay,
+        optimizer=stepping.kind,
+        lr=stepping.lr,
+        rate=schedules.rate(schedule),
+        weight_decay=stepping.weight_decay,
         clip=clip,
         accumulate=accumulate,
         average=average,
@@ -169,20 +148,28 @@ def train(
         processes=Processes(devices=devices, num_nodes=num_nodes, strategy=strategy),
     )
     attack = None
+    for option, given in (("--val-norm", val_norm), ("--val-eps", val_eps)):
+        if given is not None and val_attack is None:
+            raise InputError(f"{option} is about an attack on held-out images: give --val-attack.")
     if val_attack is not None:
         size = eps if val_eps is None else val_eps
         if size is None:
             raise InputError("--val-attack needs --val-eps.")
         attack = registry.attack(val_attack, registry.threat(val_norm or norm or "linf", size))
     if best is None and patience is not None:
+        if attack is None or not hold_out:
+            raise InputError(
+                "--patience waits for a better robust accuracy on held-out images: give --hold-out "
+                "and --val-attack, or another column to go by, --best."
+            )
         best = "val_robust_accuracy"
     selection = None
     if best is not None:
         larger = best.endswith("accuracy")
         selection = Selection(metric=best, larger=larger, patience=patience)
-    images = datasets.load(data, "train", data_dir=data_dir, limit=limit)
-    start, architecture = _network(model, from_, images, normalize)
-    fabric = schedule.launch()
+    pictures = datasets.load(data, "train", data_dir=data_dir, limit=images)
+    start, architecture = _network(model, from_, pictures, normalize)
+    fabric = plan.launch()
     flags = {
         "norm": norm,
         "eps": eps,
@@ -191,17 +178,17 @@ def train(
         "sigma": sigma,
         "gamma": gamma,
     }
-    goal = registry.objective(objective, flags, images, fabric.device)
+    goal = registry.objective(objective, flags, pictures, fabric.device)
     _check_kind(objective, goal, architecture)
     if shift or flip:
         goal = Augmented(objective=goal, shift=shift, flip=flip)
     with showing(not quiet and fabric.is_global_zero) as progress:
         train_data(
             architecture,
-            images,
+            pictures,
             goal,
-            schedule,
-            {"data": data, "limit": limit},
+            plan,
+            {"data": data, "limit": images},
             out,
             checkpoint_seconds,
             progress,

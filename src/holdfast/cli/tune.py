@@ -6,7 +6,7 @@ from typing import Any
 from holdfast import data as datasets
 from holdfast.cli import registry
 from holdfast.cli.common import device, percent, print_json, print_table
-from holdfast.cli.options import Counts, Numbers
+from holdfast.cli.options import Counts, Number, Numbers
 from holdfast.errors import InputError
 from holdfast.evaluation import EvaluationConfig
 from holdfast.models import loading
@@ -28,10 +28,10 @@ def malade(
     steps: Counts = Counts((1, 5, 10, 25)),
     alpha: Numbers = Numbers(),
     delta: Numbers = Numbers(),
-    sigma: float | None = None,
+    sigma: Number | None = None,
     attack: str = "pgd(steps=20)",
     norm: str = "linf",
-    eps: float = 0.1,
+    eps: Number = Number(0.1),
     finalists: int = 3,
     finalist_images: int = 40,
     votes: int = 1,
@@ -42,13 +42,17 @@ def malade(
     json: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Choose the chain of MALADE (or MALA) on training images held out from both networks.
+    r"""Choose the chain of MALADE (or MALA) on training images held out from both networks.
 
     Every chain meets images crafted on the bare classifier; the best few then meet the attack with
     all variants that the whole defence calls for, on fewer images, which still is nearly all of the
     work: about five minutes on one core for a finalist of 25 steps, with networks of MNIST's size
     and the defaults. The folder can be given as a --model. Run the same command again after an
     interruption and it goes on where it stopped.
+
+    Example:
+        holdfast tune malade --data mnist --classifier runs/cnn --denoiser runs/sdae --eps 0.3 \
+            --out runs/malade
 
     Args:
         classifier: Folder of the training run of the classifier.
@@ -59,7 +63,7 @@ def malade(
             images are used, never the test set.
         data_dir: Folder with the files of named data sets; else HOLDFAST_DATA.
         images: Number of training images to choose by; as far as there are such, images that
-            neither network was trained on (--limit and --hold-out of train).
+            neither network was trained on (--images and --hold-out of train).
         steps: Lengths of the chain to try, between commas.
         alpha: Step sizes to try; by default 0.05, 0.1, 0.2 and 0.5 times sigma squared.
         delta: Standard deviations of a step's noise to try; by default 0.03, 0.1 and 0.3 times
@@ -82,15 +86,14 @@ def malade(
     loading.load(str(classifier))  # says what is wrong with it
     loading.load_denoiser(str(denoiser))
     abouts = {"the classifier": read_about(classifier), "the denoiser": read_about(denoiser)}
-    if sigma is None:
-        sigma = noise_of_training(abouts["the denoiser"])
-    if sigma is None:
+    noise = noise_of_training(abouts["the denoiser"]) if sigma is None else sigma
+    if noise is None:
         raise InputError(f"{denoiser} does not say the noise of its training; give it by --sigma.")
     search = Search(
         steps=steps,
-        alpha=alpha or tuple(share * sigma**2 for share in (0.05, 0.1, 0.2, 0.5)),
-        delta=delta or tuple(share * sigma for share in (0.03, 0.1, 0.3)),
-        sigma=sigma,
+        alpha=alpha or tuple(share * noise**2 for share in (0.05, 0.1, 0.2, 0.5)),
+        delta=delta or tuple(share * noise for share in (0.03, 0.1, 0.3)),
+        sigma=noise,
         finalists=finalists,
         finalist_images=finalist_images,
     )

@@ -17,6 +17,7 @@ from holdfast.errors import InputError, MissingFileError, ModelError
 from holdfast.files import check_regular
 from holdfast.models.checkpoint import MODEL, read_model
 from holdfast.models.external.names import LibraryModel
+from holdfast.models.layers import in_front, layers_and_network
 from holdfast.models.purified import PURIFIED, read_purified
 from holdfast.models.registry import ARCHITECTURES, DENOISERS, Architecture
 
@@ -28,7 +29,8 @@ def load(spec: str) -> nn.Module:
         spec: the folder of a training or tuning run, a model.safetensors file,
             ``torchvision/resnet18(weights='DEFAULT')`` or ``timm/resnet18(weights='DEFAULT')``, or
             ``package.module:callable``, which is called without arguments and returns a
-            `torch.nn.Module` that maps images in [0, 1] to logits.
+            `torch.nn.Module` that maps images in [0, 1] to logits; any of them with layers in
+            front, ``binarise(threshold=0.5) | runs/net``.
 
     Raises:
         MissingFileError: if there is no such folder or file, or weights cannot be downloaded.
@@ -39,7 +41,10 @@ def load(spec: str) -> nn.Module:
             called, or returns no module.
         InputError: if ``spec`` is an architecture, which has no weights yet.
     """
-    return _load(spec, denoiser=False)
+    if Path(spec).exists():
+        return _load(spec, denoiser=False)
+    layers, network = layers_and_network(spec)
+    return in_front(layers, _load(network, denoiser=False))
 
 
 def load_denoiser(spec: str) -> nn.Module:

@@ -12,6 +12,7 @@ from holdfast.errors import InputError, unknown
 from holdfast.models.deep_defense import MLP, NIN, ConvNet, LeNet
 from holdfast.models.eat import A, B, Bstar, C, D
 from holdfast.models.external.names import IMAGENET, LibraryModel
+from holdfast.models.layers import in_front, layers_and_network
 from holdfast.models.madry import MadryCIFAR, MadryMNIST
 from holdfast.models.malade import MaladeCNN, MaladeDAE
 from holdfast.models.normalize import Normalize
@@ -49,10 +50,11 @@ class Architecture:
 
     Attributes:
         name: a key of ``ARCHITECTURES`` or ``DENOISERS``, or a model of torchvision or timm, such
-            as torchvision/resnet18 (`holdfast.models.external.names`).
+            as torchvision/resnet18 (`holdfast.models.external.names`); with layers in front if
+            wanted, as in binarise(threshold=0.5) | A (`holdfast.models.layers`).
         shape: (C, H, W) of its images.
         classes: number K of classes; of the data, without consequence for a denoiser.
-        normalized: whether a `Normalize` layer comes first.
+        normalized: whether a `Normalize` layer comes first, behind those of the name.
     """
 
     name: str
@@ -65,15 +67,21 @@ class Architecture:
             raise InputError(
                 f"{self.name} is a denoiser, which makes images of images; it is not normalised."
             )
-        if self.name in ARCHITECTURES or self.denoises:
+        layers, network = layers_and_network(self.name)
+        if layers and network in DENOISERS:
+            raise InputError(
+                f"{network} is a denoiser, but layers stand in front of classifiers; leave them "
+                f"out of {self.name!r}."
+            )
+        if network in ARCHITECTURES or self.denoises:
             return
-        model = LibraryModel.read(self.name)
+        model = LibraryModel.read(network)
         if model is None:
-            same = [name for name in IMAGENET if name.partition("/")[2] == self.name]
-            raise unknown("architecture", self.name, same or [*ARCHITECTURES, *DENOISERS])
+            same = [name for name in IMAGENET if name.partition("/")[2] == network]
+            raise unknown("architecture", network, same or [*ARCHITECTURES, *DENOISERS])
         if model.weights is not None:
             raise InputError(
-                f"{self.name} has its weights already, but an architecture is trained from fresh "
+                f"{network} has its weights already, but an architecture is trained from fresh "
                 "ones; leave out weights=."
             )
 
@@ -95,21 +103,23 @@ class Architecture:
         Raises:
             InputError: if images of this shape do not fit.
         """
+        layers, name = layers_and_network(self.name)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = self._fresh()
-        if not self.normalized:
-            return network
-        channels = self.shape[0]
-        return nn.Sequential(Normalize(mean or [0.0] * channels, std or [1.0] * channels), network)
+            network = self._fresh(name)
+        if self.normalized:
+            channels = self.shape[0]
+            first = Normalize(mean or [0.0] * channels, std or [1.0] * channels)
+            network = nn.Sequential(first, network)
+        return in_front(layers, network)
 
-    def _fresh(self) -> nn.Module:
+    def _fresh(self, name: str) -> nn.Module:
         if self.denoises:
-            return DENOISERS[self.name](self.shape)
-        model = LibraryModel.read(self.name)
+            return DENOISERS[name](self.shape)
+        model = LibraryModel.read(name)
         if model is not None:
             return model.build(self.shape, self.classes)
-        return ARCHITECTURES[self.name](self.shape, self.classes)
+        return ARCHITECTURES[name](self.shape, self.classes)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""
@@ -141,6 +151,6 @@ class Architecture:
         Raises:
             InputError: if its library is given a parameter that no file may give.
         """
-        model = LibraryModel.read(self.name)
+        model = LibraryModel.read(layers_and_network(self.name)[1])
         if model is not None:
             model.check_stored()

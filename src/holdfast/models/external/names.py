@@ -1,12 +1,11 @@
 """Models of other libraries, as the command line names them: torchvision/resnet18, timm/resnet18.
 
-A name may carry parameters of the library's, as Python writes them:
+A name may carry parameters of the library's (`holdfast.specs`):
 ``torchvision/vit_b_16(image_size=32)``. The parameter ``weights`` is Holdfast's: with it the name
 means the network with the weights that the library publishes under that word,
 ``torchvision/resnet18(weights='DEFAULT')``; without it, an architecture.
 """
 
-import ast
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from holdfast.models.external.library import Library, Published, does_not_fit
 from holdfast.models.external.timm import TIMM
 from holdfast.models.external.torchvision import TORCHVISION
 from holdfast.models.shape import Shape
+from holdfast.specs import parse, plain
 from holdfast.tensors import eval_mode
 
 LIBRARIES: Mapping[str, Library] = MappingProxyType({"torchvision": TORCHVISION, "timm": TIMM})
@@ -62,15 +62,15 @@ class LibraryModel:
             MissingPackageError: if the library is not installed.
             InputError: if the parameters cannot be read.
         """
-        library, slash, rest = spec.partition("/")
+        library, slash, _ = spec.partition("/")
         if not slash or library not in LIBRARIES:
             return None
-        match = re.fullmatch(r"([\w.-]+)(?:\((.*)\))?", rest.strip())
-        if match is None:
+        read = parse(spec, "model", f"{library}/resnet18(weights='DEFAULT')")
+        name = read.name.removeprefix(f"{library}/")
+        if not re.fullmatch(r"[\w.-]+", name):
             raise InputError(f"{spec!r} names no model; write {library}/resnet18.")
-        name = match[1]
         _check_known(library, name)
-        parameters = _keywords(spec, match[2] or "")
+        parameters = {key: plain(value) for key, value in read.parameters.items()}
         weights = parameters.pop("weights", None)
         return cls(library, name, None if weights is None else str(weights), parameters)
 
@@ -78,7 +78,7 @@ class LibraryModel:
         """Find out whether a file may give this name: a stranger's parameters execute nothing.
 
         Raises:
-            InputError: if a parameter is none that shapes the network, or is no plain value.
+            InputError: if a parameter is none that shapes the network.
         """
         allowed = LIBRARIES[self.library].stored
         for key, value in self.parameters.items():
@@ -88,11 +88,6 @@ class LibraryModel:
                     "only listed parameters that shape the network, such as a rate of dropout or "
                     "a size, so that loading it reads and executes nothing else; leave out "
                     f"{key}."
-                )
-            if not _plain(value):
-                raise InputError(
-                    f"{self.library}/{self.name} is given {key}={value!r}, but a checkpoint holds "
-                    "only numbers, truth values, words and lists of these; give one of them."
                 )
 
     def build(self, shape: Shape, classes: int) -> nn.Module:
@@ -146,23 +141,3 @@ def _check_known(library: str, name: str) -> None:
     names: Iterable[str] = LIBRARIES[library].names()
     if name.partition(".")[0] not in names:
         raise unknown(f"model of {library}", name, names)
-
-
-def _plain(value: object) -> bool:
-    if isinstance(value, tuple | list):
-        return all(_plain(part) for part in value)
-    return value is None or isinstance(value, bool | int | float | str)
-
-
-def _keywords(spec: str, arguments: str) -> dict[str, Any]:
-    """Keyword arguments as Python writes them; nothing is executed."""
-    try:
-        call = ast.parse(f"f({arguments})", mode="eval").body
-        if not isinstance(call, ast.Call) or call.args or any(k.arg is None for k in call.keywords):
-            raise ValueError("parameters are given as name=value")
-        return {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
-    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
-        raise InputError(
-            f"the parameters of {spec!r} cannot be read ({error}); write "
-            "torchvision/resnet18(weights='DEFAULT')."
-        ) from error

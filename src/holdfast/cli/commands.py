@@ -1,0 +1,110 @@
+"""The commands: what each does in a line, and where its function is.
+
+A function is imported when its command is run, so that ``holdfast --help`` imports nothing. Its
+signature says the options, by three rules: what is keyword-only is an option, and anything else
+stands without a name; an underscore becomes a dash; one at the end, which keeps a word of Python's
+free (``from_``), is dropped. Its docstring is the help.
+"""
+
+import importlib
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """A command of the command line."""
+
+    function: str  # module:name
+    summary: str  # the first line of its docstring
+    heading: str  # what it stands under in the help
+
+    def load(self) -> Callable[..., None]:
+        """Import the function."""
+        module, _, name = self.function.partition(":")
+        found: Callable[..., None] = getattr(importlib.import_module(module), name)
+        return found
+
+
+_BEGIN, _TRAIN, _MEASURE, _SHOW = "Begin", "Train", "Measure", "Show"
+
+COMMANDS: Mapping[str, Command] = MappingProxyType(
+    {
+        "demo": Command(
+            "holdfast.cli.demo:demo",
+            "Train, attack and certify three networks on 1,797 real digits, and make a report.",
+            _BEGIN,
+        ),
+        "list": Command(
+            "holdfast.cli.list:list_names",
+            "List attacks, objectives, architectures and everything else that has a name.",
+            _BEGIN,
+        ),
+        "train": Command("holdfast.cli.train:train", "Train a network.", _TRAIN),
+        "tune malade": Command(
+            "holdfast.cli.tune:malade",
+            "Choose the chain of MALADE (or MALA) on training images held out from both networks.",
+            _TRAIN,
+        ),
+        "evaluate": Command(
+            "holdfast.cli.evaluate:evaluate",
+            "Attack a model and report its robust accuracy.",
+            _MEASURE,
+        ),
+        "certify": Command(
+            "holdfast.cli.certify:certify",
+            "Certify a smoothed classifier, by votes over noise (Algorithm 1).",
+            _MEASURE,
+        ),
+        "diagnose purification": Command(
+            "holdfast.cli.diagnose:purification",
+            "Show what MALADE's chain does to an attacked image, step by step.",
+            _SHOW,
+        ),
+        "report": Command(
+            "holdfast.cli.report:report",
+            "Make one page of evaluations and certifications.",
+            _SHOW,
+        ),
+    }
+)
+
+#: What options are about, in the order of the help; an option has one name in all commands.
+OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "Model": (
+            *("model", "from", "classifier", "denoiser", "normalize", "accelerator", "precision"),
+        ),
+        "Images": ("data", "data_dir", "images", "image", "batch_size"),
+        "Training": (
+            *("objective", "steps", "step_size", "gamma", "shift", "flip", "epochs", "accumulate"),
+            *("optimizer", "schedule", "clip", "average", "parseval"),
+        ),
+        "Held-out images": (
+            *("hold_out", "val_attack", "val_norm", "val_eps", "best", "patience"),
+        ),
+        "Attack": (
+            *("attacks", "attack", "norm", "eps", "source", "samples", "each", "variants"),
+            "variant",
+        ),
+        "Noise and votes": (
+            *("sigma", "noise", "votes", "selection_votes", "confidence"),
+            *("bounds", "intervals", "radii", "within"),
+        ),
+        "Run": (
+            *("out", "title", "keep_images", "seed", "checkpoint_seconds", "devices", "num_nodes"),
+            *("strategy", "json", "quiet"),
+        ),
+    }
+)
+
+#: What options stand under that one command has.
+OWN = "Its own"
+
+EXAMPLES = """\
+holdfast demo
+holdfast train --model small --objective stability --sigma 0.3 --out runs/stn
+holdfast evaluate --model runs/stn --attacks pgd,second-order --norm l2 \\
+    --eps 0.25,0.5 --out runs/eval
+holdfast certify --model runs/stn --sigma 0.3 --votes 1000 --out runs/cert
+holdfast report runs/stn runs/eval runs/cert"""

@@ -1,0 +1,120 @@
+"""From arguments to a command and its options; the rules are those of `holdfast.cli.commands`."""
+
+import inspect
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn, get_args
+
+import docstring_parser
+from jsonargparse import ArgumentParser, DefaultHelpFormatter
+
+from holdfast.cli.commands import OPTIONS, OWN
+from holdfast.cli.config import ConfigFile
+from holdfast.cli.renamed import no_option
+
+USER_ERROR = 2
+
+
+def parse(command: str, function: Callable[..., None], arguments: Sequence[str]) -> dict[str, Any]:
+    """The arguments of a command's function.
+
+    Exits where argparse does: after ``--help`` and ``--print-config``, and with exit code 2 where
+    an option's value is of the wrong type.
+
+    Raises:
+        HoldfastError: if the command has no such option.
+    """
+    parser = parser_of(command, function)
+    for argument in _names(arguments):
+        if argument not in parser._option_string_actions:
+            raise no_option(command, argument, _options(parser))
+    found = parser.parse_args(list(arguments)).as_dict()
+    takes = inspect.signature(function).parameters
+    return {name: found[name.rstrip("_")] for name in takes}
+
+
+def parser_of(command: str, function: Callable[..., None]) -> ArgumentParser:
+    """A parser for a command, from its function's signature and docstring."""
+    about = docstring_parser.parse(inspect.getdoc(function) or "")
+    described = {entry.arg_name: entry.description or "" for entry in about.params}
+    parser = _Parser(
+        prog=f"holdfast {command}",
+        description=f"{about.short_description}\n\n{about.long_description or ''}".strip(),
+        epilog="".join(f"Example:\n\n{entry.description}" for entry in about.examples),
+        formatter_class=_Help,
+        print_config="--print-%s",
+    )
+    parser.add_argument(
+        "--config", action=ConfigFile, help="YAML file with any of these options.", command=command
+    )
+    headings = {name: heading for heading, names in OPTIONS.items() for name in names}
+    takes = {
+        name.rstrip("_"): parameter
+        for name, parameter in inspect.signature(function, eval_str=True).parameters.items()
+    }
+    order = {name: place for place, name in enumerate(headings)}
+    groups: dict[str, Any] = {}
+    for name in sorted(takes, key=lambda name: order.get(name, -1)):
+        parameter = takes[name]
+        told = " ".join(described[parameter.name].split())
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            (each,) = get_args(parameter.annotation)  # of a list
+            parser.add_argument(name, nargs="+", type=each, help=told)
+            continue
+        heading = headings.get(name, OWN)
+        if heading not in groups:
+            groups[heading] = parser.add_argument_group(heading)
+        required = parameter.default is inspect.Parameter.empty
+        action = groups[heading].add_argument(
+            f"--{name.replace('_', '-')}",
+            type=parameter.annotation,
+            help=told,
+            **({"required": True} if required else {"default": parameter.default}),
+        )
+        if parameter.annotation is bool:  # --quiet means --quiet true
+            action.nargs, action.const = "?", True
+    return parser
+
+
+class _Parser(ArgumentParser):
+    """Says what is wrong in one line instead of printing the usage."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        del ex
+        text = " ".join(str(message).split())
+        text = re.sub(r"(?<=required: ).*", self._dashed, text).replace("Parser key", "option")
+        print(f"holdfast: {text}; see {self.prog} --help", file=sys.stderr)
+        sys.exit(USER_ERROR)
+
+    def _dashed(self, names: re.Match[str]) -> str:
+        """What is required, as it is written on the command line."""
+        options = {action.dest: action.option_strings for action in self._actions}
+        return ", ".join((options.get(name) or [name])[0] for name in names[0].split(", "))
+
+
+class _Help(DefaultHelpFormatter):
+    """Wraps paragraphs and leaves the lines of examples as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        parts = (
+            textwrap.indent(part, f"{indent}  ")
+            if part.startswith("holdfast ")
+            else textwrap.fill(" ".join(part.split()), width, initial_indent=indent)
+            for part in text.split("\n\n")
+        )
+        return "\n\n".join(parts)
+
+
+def _names(arguments: Sequence[str]) -> Iterator[str]:
+    """The options among arguments, without their values."""
+    for argument in arguments:
+        if argument == "--":
+            return
+        if argument.startswith("--"):
+            yield argument.partition("=")[0]
+
+
+def _options(parser: ArgumentParser) -> list[str]:
+    return [action.dest for action in parser._actions if action.option_strings]

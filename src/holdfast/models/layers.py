@@ -1,0 +1,41 @@
+"""Layers in front of a network, in the spec of a model: ``binarise(threshold=0.5) | runs/net``.
+
+Images meet the layers from left to right, then the network. What the network is, a run, a library's
+model or an architecture to train, is for whoever reads the rest of the spec.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from torch import nn
+
+from holdfast import specs
+from holdfast.defenses import Binarise
+from holdfast.models.normalize import Normalize
+
+LAYERS: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
+    {"binarise": Binarise, "normalize": Normalize}
+)
+
+
+def layers_and_network(spec: str) -> tuple[list[nn.Module], str]:
+    """The layers that a model's spec puts in front, and the rest of the spec.
+
+    Raises:
+        UnknownNameError: if there is no such layer or parameter.
+        InputError, InputTypeError: if a layer's spec is wrong.
+    """
+    *written, network = specs.split(spec, "|")
+    if not written:
+        return [], spec
+    example = "binarise(threshold=0.5) | runs/net"
+    return [specs.build(one, "layer", LAYERS, example=example) for one in written], network
+
+
+def in_front(layers: list[nn.Module], network: nn.Module) -> nn.Module:
+    """The network behind the layers, in its own mode."""
+    if not layers:
+        return network
+    whole = nn.Sequential(*layers, network)
+    whole.training = network.training
+    return whole

@@ -1,0 +1,372 @@
+"""One language for everything that has a name and parameters: ``pgd(steps=100, goal=margin)``.
+
+    spec   name, or name(parameter=value, ...)
+    value  a number (3, 0.5, 1e-3, 8/255, inf), True, False, None, text in quotes, a list [..] or a
+           tuple (..) of values, or another spec
+
+Attacks, objectives, optimizers, schedules, layers and models of other libraries are written so. A
+spec within a spec is a named thing, ``goal=margin``, or, where text is expected, text that needs no
+quotes: ``weights=DEFAULT``. Nothing is executed; what a name stands for is said by whoever asks.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, NoReturn, TypeVar, get_args, get_origin
+
+from holdfast.errors import InputError, UnknownNameError, nearest, unknown
+from holdfast.parameters import check, check_arguments
+
+T = TypeVar("T")
+
+#: Named things that parameters may be, by the parameter: ``{"goal": {"margin": margin}}``.
+Choices = Mapping[str, Mapping[str, Any]]
+
+NO_CHOICES: Choices = MappingProxyType({})
+
+_NUMBER = r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|inf)"
+_TOKEN = re.compile(
+    rf"""(?P<number>{_NUMBER}(?:/{_NUMBER})?)(?=[\s,()\[\]]|$)"""
+    r"""
+    | (?P<text>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")
+    | (?P<mark>[()\[\],=|])
+    | (?P<word>[^\s()\[\]{},=|'"]+)""",
+    re.VERBOSE,
+)
+_CONSTANTS: Mapping[str, Any] = MappingProxyType({"True": True, "False": False, "None": None})
+_CLOSING = {"(": ")", "[": "]"}
+_DEEPEST = 20
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A name and its parameters.
+
+    Attributes:
+        name: what stands before the bracket.
+        parameters: values by name; specs within are `Spec`s.
+        text: as it was written.
+    """
+
+    name: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    text: str = ""
+
+    @property
+    def bare(self) -> bool:
+        """Whether it is a name alone, without brackets."""
+        return self.text == self.name
+
+
+def parse(text: str, kind: str = "thing", example: str = "name(parameter=value)") -> Spec:
+    """Read a spec.
+
+    Args:
+        text: the spec.
+        kind: what it names, for messages: "attack".
+        example: a right one, for messages.
+
+    Raises:
+        InputError: if it cannot be read; the sentence says where.
+
+    Example:
+        >>> parse("pgd(steps=7, step_size=2/255)").parameters
+        {'steps': 7, 'step_size': 0.00784313725490196}
+    """
+    if not text.strip():
+        raise InputError(f"{text!r} names no {kind}; write a name, or {example}.")
+    return _Reader(text, kind, example).all()
+
+
+def number(text: str) -> float:
+    """A number as the language writes it, 8/255 and inf among them.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    if not re.fullmatch(rf"\s*{_NUMBER}(/{_NUMBER})?\s*", text):
+        raise ValueError(f"{text!r} is no number")
+    return float(_number(text.strip()))
+
+
+def split(text: str, mark: str = ",") -> list[str]:
+    """The parts of a text between marks that stand outside of brackets and quotes, stripped.
+
+    Example:
+        >>> split("fgsm, pgd(steps=1, restarts=2)")
+        ['fgsm', 'pgd(steps=1, restarts=2)']
+    """
+    parts, begin, depth = [], 0, 0
+    for token in _TOKEN.finditer(text):
+        depth += (token[0] in _CLOSING) - (token[0] in _CLOSING.values())
+        if token[0] == mark and depth <= 0:
+            parts.append(text[begin : token.start()])
+            begin = token.end()
+    return [part.strip() for part in (*parts, text[begin:])]
+
+
+def build(
+    text: str,
+    kind: str,
+    named: Mapping[str, Callable[..., T]],
+    *first: Any,
+    example: str,
+    choices: Choices = NO_CHOICES,
+    most: int | None = None,
+) -> T:
+    """Make what a spec says.
+
+    Args:
+        text: the spec.
+        kind: what it names, for messages.
+        named: what makes the things of that kind, by name; its annotations say what it takes.
+        first: arguments that come first and that no one writes, such as an attack's threat.
+        example: a right spec, for messages.
+        choices: named things that parameters may be.
+        most: the largest whole number that is taken for a parameter.
+
+    Raises:
+        UnknownNameError: if there is no such name or parameter.
+        InputError, InputTypeError: if a parameter is missing or wrong.
+    """
+    spec = parse(text, kind, example)
+    call = find(spec, kind, named)
+    known = list(inspect.signature(call).parameters)[len(first) :]
+    return call(*first, **arguments(spec, kind, call, known, choices=choices, most=most))
+
+
+def find(spec: Spec, kind: str, named: Mapping[str, T]) -> T:
+    """What a spec's name stands for.
+
+    Raises:
+        UnknownNameError: if nothing has that name.
+    """
+    if spec.name not in named:
+        raise unknown(kind, spec.name, named)
+    return named[spec.name]
+
+
+def arguments(
+    spec: Spec,
+    kind: str,
+    call: Callable[..., Any],
+    known: Collection[str],
+    *,
+    choices: Choices = NO_CHOICES,
+    most: int | None = None,
+) -> dict[str, Any]:
+    """The parameters of a spec as ``call`` takes them, held against its annotations.
+
+    Args:
+        spec: what was written.
+        kind: what it names, for messages.
+        call: what is to be called.
+        known: the parameters that may be written.
+        choices: named things that parameters may be.
+        most: the largest whole number that is taken for one.
+
+    Raises:
+        UnknownNameError: if ``call`` has no such parameter, or a choice no such name.
+        InputError, InputTypeError: if a parameter is missing or wrong.
+    """
+    takes = inspect.signature(call, eval_str=True).parameters
+    found = {}
+    for key, value in spec.parameters.items():
+        if key not in known:
+            raise no_parameter(f"{kind} {spec.name}", key, known)
+        annotation = takes[key].annotation if key in takes else Any
+        found[key] = _resolved(key, value, annotation, choices)
+    for key in known:
+        if key in takes and takes[key].default is inspect.Parameter.empty and key not in found:
+            raise InputError(f"{kind} {spec.name} needs {key}, as in {spec.name}({key}=...).")
+    check_arguments(call, found, most=most)
+    return found
+
+
+def plain(value: Any) -> Any:
+    """A value in which specs are the text that they were written as."""
+    if isinstance(value, Spec):
+        return value.text
+    if isinstance(value, list | tuple):
+        return type(value)(plain(part) for part in value)
+    return value
+
+
+def no_parameter(what: str, key: str, known: Collection[str]) -> UnknownNameError:
+    """The error for a parameter that does not exist: the nearest, or else all there are."""
+    near = nearest(key, known)
+    some = f"it has {', '.join(known)}" if known else "it has none at all"
+    return UnknownNameError(
+        f"{what} has no parameter {key}; " + (f"did you mean {near!r}?" if near else f"{some}.")
+    )
+
+
+def _resolved(key: str, value: Any, annotation: Any, choices: Choices) -> Any:
+    """A parameter's value: of a spec, the thing that it names, or its text."""
+    if key not in choices:
+        value = plain(value)
+        if isinstance(value, list) and tuple in _origins(annotation):
+            return tuple(value)
+        return value
+    if isinstance(value, str):
+        raise InputError(f"{key} is {value!r}, but the name of a {key} stands without quotes.")
+    if not isinstance(value, Spec):
+        check(key, value, annotation)
+        return value
+    thing = find(value, key, choices[key])
+    if isinstance(thing, type):
+        known = list(inspect.signature(thing).parameters)
+        return thing(**arguments(value, key, thing, known, choices=choices))
+    if value.parameters:
+        raise no_parameter(f"{key} {value.name}", next(iter(value.parameters)), ())
+    return thing
+
+
+def _origins(annotation: Any) -> set[Any]:
+    return {get_origin(part) or part for part in (annotation, *get_args(annotation))}
+
+
+def _number(text: str) -> int | float:
+    above, slash, below = text.partition("/")
+    if slash:
+        return float(above) / float(below)
+    return int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
+
+
+class _Reader:
+    """Reads one spec, token by token, and knows where it is."""
+
+    def __init__(self, text: str, kind: str, example: str) -> None:
+        self.text, self.kind, self.example = text, kind, example
+        self.depth = 0
+        self.tokens = list(self._tokens())
+        self.place = 0
+        self._check_brackets()
+
+    def all(self) -> Spec:
+        spec = self._spec()
+        if self.place < len(self.tokens):
+            self._refuse("nothing follows a name and its parameters, which are name=value", 0)
+        return spec
+
+    def _tokens(self) -> Iterator[re.Match[str]]:
+        place = 0
+        while place < len(self.text):
+            if self.text[place].isspace():
+                place += 1
+                continue
+            token = _TOKEN.match(self.text, place)
+            if token is None:
+                odd = self.text[place]
+                why = f"the quote {odd} is not closed" if odd in "'\"" else f"{odd} means nothing"
+                self._refuse_at(place, why)
+            yield token
+            place = token.end()
+
+    def _check_brackets(self) -> None:
+        """Say which bracket has no partner, before anything else seems wrong because of it."""
+        opened: list[re.Match[str]] = []
+        for token in self.tokens:
+            if token.lastgroup != "mark":
+                continue
+            if token[0] in _CLOSING:
+                opened.append(token)
+            elif token[0] in _CLOSING.values() and (
+                not opened or _CLOSING[opened.pop()[0]] != token[0]
+            ):
+                self._refuse_at(token.start(), f"the bracket {token[0]} closes none")
+            if len(opened) > _DEEPEST:
+                self._refuse_at(token.start(), f"more than {_DEEPEST} brackets are open")
+        if opened:
+            self._refuse_at(opened[-1].start(), f"the bracket {opened[-1][0]} is not closed")
+
+    def _next(self) -> re.Match[str] | None:
+        return self.tokens[self.place] if self.place < len(self.tokens) else None
+
+    def _take(self, mark: str) -> bool:
+        token = self._next()
+        found = token is not None and token.lastgroup == "mark" and token[0] == mark
+        self.place += found
+        return found
+
+    def _spec(self) -> Spec:
+        token = self._next()
+        if token is None or token.lastgroup not in ("word", "number"):
+            self._refuse(f"the name of a {self.kind} is expected", 0)
+        self.place += 1
+        name, parameters, end = token[0], dict[str, Any](), token.end()
+        if self._take("("):
+            while not self._take(")"):
+                self._parameter(parameters)
+                if not self._take(",") and not self._is(")"):
+                    self._refuse("a comma is missing, or parameters are not name=value", 0)
+            end = self.tokens[self.place - 1].end()
+        return Spec(name, parameters, self.text[token.start() : end])
+
+    def _parameter(self, parameters: dict[str, Any]) -> None:
+        token = self._next()
+        if token is None or token.lastgroup != "word" or not token[0].isidentifier():
+            self._refuse("parameters are given as name=value", 0)
+        self.place += 1
+        if not self._take("="):
+            self._refuse("parameters are given as name=value", -1)
+        if token[0] in parameters:
+            self._refuse(f"{token[0]} is given twice", -2)
+        parameters[token[0]] = self._value()
+
+    def _value(self) -> Any:
+        token = self._next()
+        if token is None:
+            self._refuse("a value is missing", 0)
+        if token.lastgroup == "word":
+            if token[0] in _CONSTANTS:
+                self.place += 1
+                return _CONSTANTS[token[0]]
+            if not re.match(r"[\w./~]", token[0]) or token[0][0].isdigit():
+                self._refuse("this is neither a number nor a name; text stands in quotes", 0)
+            return self._spec()
+        self.place += 1
+        if token.lastgroup == "number":
+            try:
+                return _number(token[0])
+            except (ValueError, ZeroDivisionError):  # thousands of digits, or x/0
+                self._refuse("this is no number that can be held", -1)
+        if token.lastgroup == "text":
+            return re.sub(r"\\(.)", r"\1", token[0][1:-1])
+        if token[0] not in _CLOSING:
+            self._refuse("a value is missing", -1)
+        return self._values(token[0])
+
+    def _values(self, bracket: str) -> list[Any] | tuple[Any, ...] | Any:
+        values, comma = [], False
+        while not self._take(_CLOSING[bracket]):
+            values.append(self._value())
+            comma = self._take(",")
+            if not comma and not self._is(_CLOSING[bracket]):
+                self._refuse("a comma is missing", 0)
+        if bracket == "[":
+            return values
+        return values[0] if len(values) == 1 and not comma else tuple(values)  # (3) is 3
+
+    def _is(self, mark: str) -> bool:
+        token = self._next()
+        return token is not None and token[0] == mark
+
+    def _refuse(self, why: str, offset: int) -> NoReturn:
+        place = self.place + offset
+        where = self.tokens[place].start() if place < len(self.tokens) else len(self.text)
+        self._refuse_at(where, why)
+
+    def _refuse_at(self, where: int, why: str) -> NoReturn:
+        near = self.text[max(0, where - 20) : where + 20]
+        shown = f"{near[: min(20, where)]}>>>{near[min(20, where) :]}"
+        raise InputError(
+            f"the {self.kind} {_brief(self.text)} cannot be read at character {where + 1}, "
+            f"{shown}: {why}; write {self.example}."
+        )
+
+
+def _brief(text: str) -> str:
+    return repr(text if len(text) <= 60 else f"{text[:57]}...")
