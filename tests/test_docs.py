@@ -1,5 +1,6 @@
 """What the documentation shows, runs."""
 
+import itertools
 import re
 from pathlib import Path
 
@@ -40,6 +41,24 @@ def test_the_python_of_the_readme_works(capsys, monkeypatch, tmp_path):
     for block in blocks("README.md"):
         exec(block, names)
     assert "robust_accuracy" in capsys.readouterr().out
+
+
+def test_the_training_loop_of_the_how_to_page_gives_every_batch_its_own_noise(monkeypatch):
+    starts = []
+    sample = Linf.sample
+
+    def watched(threat, x0, rng):
+        starts.append(sample(threat, x0, rng) - x0)
+        return x0 + starts[-1]
+
+    monkeypatch.setattr(Linf, "sample", watched)
+    names = {}
+    with torch.random.fork_rng():
+        for block in blocks("docs/how-to.md"):
+            exec(block, names)
+    assert len(starts) == names["step"] == 8
+    assert not any(torch.equal(one, other) for one, other in itertools.combinations(starts, 2))
+    assert names["objective"].attack == names["attack"]
 
 
 def test_every_file_that_the_documentation_names_is_there():

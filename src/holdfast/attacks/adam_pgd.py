@@ -24,6 +24,13 @@ class AdamPGD(PGD):
 
     Reference:
         Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import AdamPGD
+        >>> x_adv = AdamPGD(Linf(0.3), steps=10)(model, x, y, seed=0)
+        >>> bool((x_adv - x).abs().max() <= 0.3)
+        True
     """
 
     def ascent(self) -> Ascent:

@@ -69,6 +69,15 @@ def adaptive(
 
     Returns:
         At least one attack; each is to be run on the model itself.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import PGD, adaptive
+        >>> from holdfast.defenses import Binarise
+        >>> defended = nn.Sequential(Binarise(), model)  # no gradient passes, and it cleans images
+        >>> list(adaptive(PGD(Linf(0.3)), model)), list(adaptive(PGD(Linf(0.3)), defended))
+        (['plain'], ['bpda'])
     """
     if isinstance(attack, On):
         return {"plain": attack}
@@ -107,6 +116,14 @@ def chosen(variants: dict[str, Attack], only: Collection[str]) -> dict[str, Atta
     Raises:
         InputError: if it has several, and none of them is named.
         UnknownNameError: if no attack has a variant of such a name.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import BPDA, PGD
+        >>> from holdfast.attacks.adaptive import chosen
+        >>> variants = {"plain": PGD(Linf(0.3)), "bpda": BPDA(PGD(Linf(0.3)))}
+        >>> list(chosen(variants, ["bpda"]))
+        ['bpda']
     """
     for name in only:
         if not (name in VARIANTS or re.fullmatch(r"r-\d+", name)):
@@ -132,6 +149,15 @@ def variants_of(
     """As `adaptive`, of every part of a cascade: "apgd-t, bpda". What is plain has its own name.
 
     With ``only``, no other variants than these (`chosen`).
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import APGD, Square, Worst, variants_of
+        >>> from holdfast.defenses import Binarise
+        >>> cascade = Worst((APGD(Linf(0.3)), Square(Linf(0.3))), called=("apgd", "square"))
+        >>> list(variants_of(cascade, nn.Sequential(Binarise(), model)))
+        ['apgd, bpda', 'square']
     """
     parts = [("", attack)]
     if isinstance(attack, Worst):
@@ -168,6 +194,15 @@ def adapted(
         votes: draws by which a cascade judges on a stochastic model, but `DECIDING_VOTES` at least.
         stochastic: whether the model draws random numbers; what its layers declare by default.
         only: no other variants than these (`chosen`); all by default.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import PGD, adapted
+        >>> from holdfast.defenses import GaussianNoise
+        >>> noisy = nn.Sequential(GaussianNoise(0.1), model)
+        >>> adapted(PGD(Linf(0.3)), noisy, samples=20).gradient
+        Average(samples=20, noise=0.0, memory=None)
     """
     if stochastic is None:
         stochastic = is_stochastic(model)

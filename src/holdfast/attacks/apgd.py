@@ -64,6 +64,15 @@ class AdaptiveAscent(Climb):
         Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
         parameter-free attacks", ICML 2020, algorithm 1; Croce and Hein, "Mind the box: l1-APGD for
         sparse adversarial attacks on image classifiers", ICML 2021, section 3.
+
+    Example:
+        >>> from holdfast import L2
+        >>> from holdfast.attacks import AdaptiveAscent, in_ball
+        >>> ascent = AdaptiveAscent(threat=L2(1.0), steps=10, start=in_ball, early_stop=False)
+        >>> x_adv = ascent(model, x, y, seed=0)
+        >>> loss = torch.nn.CrossEntropyLoss()
+        >>> bool(loss(model(x_adv), y) > loss(model(x), y))
+        True
     """
 
     threat: Threat
@@ -192,6 +201,14 @@ class APGD(Preset):
     Reference:
         Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
         parameter-free attacks", ICML 2020.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import APGD
+        >>> from holdfast.goals import dlr
+        >>> x_adv = APGD(Linf(0.3), steps=10, restarts=2, goal=dlr)(model, x, y, seed=0)  # APGD-DLR
+        >>> int((model(x_adv).argmax(dim=1) == y).sum())
+        0
     """
 
     threat: Threat = field(kw_only=False)
@@ -241,6 +258,13 @@ class APGDT(Composed):
     Reference:
         Croce and Hein 2020, section 5; as in their code, an image is done with wherever it leaves
         its class, whichever class it then is.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import APGDT
+        >>> x_adv = APGDT(Linf(0.3), targets=2, steps=10)(model, x, y, seed=0)
+        >>> int((model(x_adv).argmax(dim=1) == y).sum())
+        0
     """
 
     threat: Threat = field(kw_only=False)

@@ -64,6 +64,14 @@ class Boundary(Attack):
         past it, and that δ and ε move a little with every decision, by stochastic approximation of
         the wanted rates: windows of past decisions take a thousand queries to fill before anything
         adapts.
+
+    Example:
+        >>> from holdfast import L2
+        >>> from holdfast.attacks import Boundary
+        >>> walk = Boundary(L2(float("inf")), queries=60, draws=20)
+        >>> x_adv = walk(model, x, y, seed=0)  # asks for decisions alone
+        >>> x_adv.shape == x.shape
+        True
     """
 
     follows_gradients: ClassVar[bool] = False

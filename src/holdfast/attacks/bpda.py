@@ -32,6 +32,17 @@ class BPDA(Attack):
     Reference:
         Athalye et al., "Obfuscated gradients give a false sense of security", ICML 2018, section
         4.1.1; MALADE section 2.1.2.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import BPDA, PGD
+        >>> from holdfast.defenses import Binarise
+        >>> defended = nn.Sequential(Binarise(), model)
+        >>> y = defended(x).argmax(dim=1)
+        >>> x_adv = BPDA(PGD(Linf(0.5), steps=5))(defended, x, y, seed=0)
+        >>> bool((defended(x_adv).argmax(dim=1) != y).any())
+        True
     """
 
     attack: Attack = field(kw_only=False)
@@ -55,6 +66,15 @@ def identity_gradients(*layers: nn.Module) -> Iterator[None]:
 
     Raises:
         ModelError: at the forward pass, if a layer's output has another shape than its input.
+
+    Example:
+        >>> from holdfast.attacks.bpda import identity_gradients
+        >>> from holdfast.defenses import Binarise
+        >>> layer, pixels = Binarise(), torch.rand(1, 4, requires_grad=True)
+        >>> with identity_gradients(layer):
+        ...     layer(pixels).sum().backward()
+        >>> pixels.grad
+        tensor([[1., 1., 1., 1.]])
     """
     forwards = {layer: layer.forward for layer in layers}
     own = {layer for layer in forwards if "forward" in vars(layer)}

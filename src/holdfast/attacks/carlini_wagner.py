@@ -53,6 +53,14 @@ class CarliniWagner(PenaltySearch):
         value that is right for a linear score instead of at 0.001, and is searched for
         geometrically; and that the hinge pulls wherever the point itself does not succeed, which
         matters when the value is an average. An image that fools as it stands is returned as it is.
+
+    Example:
+        >>> from holdfast import L2
+        >>> from holdfast.attacks import CarliniWagner
+        >>> closest = CarliniWagner(L2(float("inf")), steps=20, searches=3)
+        >>> x_adv = closest(model, x, y)
+        >>> bool((model(x_adv).argmax(dim=1) != y).all())
+        True
     """
 
     steps: int = 500

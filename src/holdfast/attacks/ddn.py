@@ -45,6 +45,16 @@ class DDN(AdaptiveRadius):
         attacks and defenses", CVPR 2019, algorithm 1. Differs from the paper in that points are
         not rounded to 256 levels, and that ρ stays within the box. Where the
         gradient is 0 the step is random, as in the authors' code.
+
+    Example:
+        >>> from holdfast import L2
+        >>> from holdfast.attacks import DDN
+        >>> threat = L2(float("inf"))
+        >>> x_adv = DDN(threat, steps=30)(model, x, y)
+        >>> bool((model(x_adv).argmax(dim=1) != y).all())
+        True
+        >>> bool((threat.distance(x_adv, x) < 2).all())
+        True
     """
 
     initial_radius: float = 1.0

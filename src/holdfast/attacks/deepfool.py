@@ -63,6 +63,13 @@ class DeepFool(Attack):
     Differs from the paper in that iterates are cut by [0, 1], and that the overshoot counts at
         every iterate, as in the authors' code. That code also lengthens every step by 1e-4, so
         that the walk ends; here a step is at least η / 100 of the way made so far.
+
+    Example:
+        >>> from holdfast import L2
+        >>> from holdfast.attacks import DeepFool
+        >>> x_adv = DeepFool(L2(float("inf")))(model, x, y)
+        >>> bool((model(x_adv).argmax(dim=1) != y).all())
+        True
     """
 
     threat: Threat = field(kw_only=False)
@@ -118,7 +125,19 @@ class DeepFool(Attack):
 
 
 class Walk(NamedTuple):
-    """Where DeepFool took N images."""
+    """Where DeepFool took N images.
+
+    Example:
+        >>> from holdfast import L2
+        >>> from holdfast.attacks import deepfool_perturbation
+        >>> from holdfast.random import Stream
+        >>> rng = Stream.of(0, torch.arange(len(x)))
+        >>> walk = deepfool_perturbation(model, x, y, threat=L2(float("inf")), rng=rng)
+        >>> walk.reached
+        tensor([True, True, True, True])
+        >>> bool((walk.margin_at_x0 < 0).all()), bool((walk.margin > 0).all())
+        (True, True)
+    """
 
     delta: Images  # Δ
     x: Images  # the last iterate that was looked at
@@ -168,6 +187,16 @@ def deepfool_perturbation(
     Reference:
         Moosavi-Dezfooli et al. 2016; Yan et al., "Deep Defense: training DNNs with improved
         adversarial robustness", NeurIPS 2018, section 3.
+
+    Example:
+        >>> from holdfast import L2
+        >>> from holdfast.attacks import deepfool_perturbation
+        >>> from holdfast.random import Stream
+        >>> rng = Stream.of(0, torch.arange(len(x)))
+        >>> walk = deepfool_perturbation(model, x, y, threat=L2(1.0), rng=rng, create_graph=True)
+        >>> walk.delta.square().sum().backward()  # into the weights
+        >>> bool(model[1].weight.grad.any())
+        True
     """
     total = torch.zeros_like(x0, dtype=torch.promote_types(x0.dtype, torch.float32))
     last, stopped = x0.clone(), torch.zeros(len(x0), dtype=torch.bool, device=x0.device)

@@ -19,7 +19,13 @@ Rule: TypeAlias = Callable[[Images, float], PerExample]
 
 @dataclass(frozen=True, repr=False)
 class _L1:
-    """The rule L1 of the paper: ‖δ‖₁."""
+    """The rule L1 of the paper: ‖δ‖₁.
+
+    Example:
+        >>> from holdfast.attacks import least_l1
+        >>> least_l1(torch.tensor([[3.0, -4.0]]), 0.1)
+        tensor([7.])
+    """
 
     def __call__(self, delta: Images, beta: float) -> PerExample:
         return norm(delta, 1)
@@ -30,7 +36,13 @@ class _L1:
 
 @dataclass(frozen=True, repr=False)
 class _ElasticNet:
-    """The rule EN of the paper: β ‖δ‖₁ + ‖δ‖₂²."""
+    """The rule EN of the paper: β ‖δ‖₁ + ‖δ‖₂².
+
+    Example:
+        >>> from holdfast.attacks import least_elastic_net
+        >>> least_elastic_net(torch.tensor([[3.0, -4.0]]), 0.1)
+        tensor([25.7000])
+    """
 
     def __call__(self, delta: Images, beta: float) -> PerExample:
         return beta * norm(delta, 1) + norm(delta, 2).square()
@@ -79,6 +91,14 @@ class EAD(PenaltySearch):
         gradient is taken, which saves every second forward pass, and are kept in the box; c begins
         at the value that moves one pixel of a linear score across. An image that fools as it stands
         is returned as it is.
+
+    Example:
+        >>> from holdfast import L1
+        >>> from holdfast.attacks import EAD, least_elastic_net
+        >>> attack = EAD(L1(float("inf")), steps=20, searches=2, beta=0.5, rule=least_elastic_net)
+        >>> x_adv = attack(model, x, y)
+        >>> bool(((x_adv != x).flatten(1).sum(dim=1) < 64).all())  # of 64 pixels
+        True
     """
 
     beta: float = 4.0

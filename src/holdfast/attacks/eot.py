@@ -27,6 +27,14 @@ def against_randomness(attack: Attack, samples: int, votes: int = 100) -> Attack
         attack: any attack, also a composed one.
         samples: number of draws for a gradient, or for an answer.
         votes: number of draws for a prediction.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import PGD, Square, against_randomness
+        >>> against_randomness(PGD(Linf(0.3)), samples=20).gradient
+        Average(samples=20, noise=0.0, memory=None)
+        >>> type(against_randomness(Square(Linf(0.3)), samples=20)).__name__
+        'OnMeanScore'
     """
     if isinstance(attack, On | OnMeanScore):
         return attack
@@ -56,6 +64,16 @@ class OnMeanScore(Attack):
     Attributes:
         attack: what to run.
         samples: draws for each answer, at least 1.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import OnMeanScore, Square
+        >>> from holdfast.defenses import GaussianNoise
+        >>> noisy = nn.Sequential(GaussianNoise(0.1), model)
+        >>> x_adv = OnMeanScore(Square(Linf(0.3), queries=20), samples=5)(noisy, x, y, seed=0)
+        >>> bool((x_adv - x).abs().max() <= 0.3)
+        True
     """
 
     attack: Attack = field(kw_only=False)

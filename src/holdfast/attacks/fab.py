@@ -70,6 +70,13 @@ class FAB(Attack):
         robustness with an ensemble of diverse parameter-free attacks", ICML 2020.
 
     Differs from the paper in the final search, see `segment_search`.
+
+    Example:
+        >>> from holdfast import L1
+        >>> from holdfast.attacks import FAB
+        >>> x_adv = FAB(L1(float("inf")), steps=10)(model, x, y, seed=0)
+        >>> bool((model(x_adv).argmax(dim=1) != y).all())
+        True
     """
 
     threat: Threat = field(kw_only=False)

@@ -33,6 +33,13 @@ class FGSM(Preset):
 
     Reference:
         Goodfellow et al., "Explaining and harnessing adversarial examples", ICLR 2015.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import FGSM
+        >>> x_adv = FGSM(Linf(8 / 255))(model, x, y)
+        >>> bool((x_adv - x).abs().max() <= 8 / 255)
+        True
     """
 
     threat: Threat = field(kw_only=False)
@@ -69,6 +76,14 @@ class RFGSM(Preset):
 
     Reference:
         Tramèr et al., "Ensemble adversarial training", ICLR 2018, equation 7.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import RFGSM
+        >>> x_adv = RFGSM(Linf(0.3), alpha=0.15)(model, x, y, seed=0)
+        >>> other = RFGSM(Linf(0.3), alpha=0.15)(model, x, y, seed=1)  # another random step
+        >>> bool((x_adv == other).all())
+        False
     """
 
     threat: Threat = field(kw_only=False)

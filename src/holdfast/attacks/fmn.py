@@ -49,6 +49,13 @@ class FMN(AdaptiveRadius):
         goes past the linearised boundary, by 1 + γ₀, since ρ set on it may draw nearer for ever and
         never cross; and that in ℓ1 the projection onto the ball and the box together is exact.
         Where the gradient is 0 the step is random.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import FMN
+        >>> x_adv = FMN(Linf(float("inf")), steps=30)(model, x, y)
+        >>> bool((model(x_adv).argmax(dim=1) != y).all())
+        True
     """
 
     goal: Goal = margin

@@ -77,6 +77,17 @@ class HopSkipJump(Attack):
         of the budget, the closest point of all is returned rather than the last, and that one moved
         past the boundary; in few dimensions or in rounding's reach δ_t and the bisection are
         bounded below and above.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import Among, HopSkipJump
+        >>> from holdfast.goals import toward
+        >>> others = torch.rand(64, 1, 8, 8)
+        >>> target = int((y[0] + 1) % 3)
+        >>> start = Among(others[model(others).argmax(dim=1) == target])
+        >>> attack = HopSkipJump(Linf(1.0), queries=300, goal=toward(target), start=start)
+        >>> int(model(attack(model, x[:1], y[:1], seed=0)).argmax()) == target
+        True
     """
 
     follows_gradients: ClassVar[bool] = False

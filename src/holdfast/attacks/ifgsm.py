@@ -28,6 +28,13 @@ class IFGSM(Preset):
 
     Reference:
         Kurakin et al., "Adversarial examples in the physical world", 2017.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import IFGSM
+        >>> x_adv = IFGSM(Linf(0.3), steps=5)(model, x, y)
+        >>> bool((x_adv - x).abs().max() <= 0.3)
+        True
     """
 
     threat: Threat = field(kw_only=False)
@@ -57,6 +64,14 @@ class IterLL(IFGSM):
 
     It is `IFGSM` with another goal, and has its parameters. With ``early_stop`` an image stops only
     when it reaches that class.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import IterLL
+        >>> least_likely = model(x).argmin(dim=1)
+        >>> x_adv = IterLL(Linf(0.5), steps=10)(model, x, y)
+        >>> bool((model(x_adv).argmax(dim=1) == least_likely).all())
+        True
     """
 
     goal: Goal = toward_least_likely

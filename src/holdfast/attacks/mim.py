@@ -22,6 +22,13 @@ class MIM(IFGSM):
 
     Reference:
         Dong et al., "Boosting adversarial attacks with momentum", CVPR 2018, algorithm 1.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import MIM
+        >>> x_adv = MIM(Linf(0.3), steps=5, decay=1.0)(model, x, y)
+        >>> bool((x_adv - x).abs().max() <= 0.3)
+        True
     """
 
     decay: float = 1.0

@@ -38,6 +38,14 @@ class PGD(Preset):
 
     Reference:
         Madry et al., "Towards deep learning models resistant to adversarial attacks", ICLR 2018.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import PGD
+        >>> attack = PGD(Linf(0.3), steps=10, restarts=2)
+        >>> x_adv = attack(model, x, y, seed=0)
+        >>> int((model(x_adv).argmax(dim=1) == y).sum())  # right after the attack
+        0
     """
 
     threat: Threat = field(kw_only=False)

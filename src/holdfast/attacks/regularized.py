@@ -15,6 +15,15 @@ def regularize(attack: Attack, weight: float, penalty: Penalty) -> Attack:
         attack: any attack.
         weight: λ, at least 0.
         penalty: such as `holdfast.goals.reconstruction_error`.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import PGD, regularize
+        >>> from holdfast.goals import reconstruction_error
+        >>> def halved(x):  # in place of a denoising autoencoder
+        ...     return x / 2
+        >>> regularize(PGD(Linf(0.3)), 1.0, reconstruction_error(halved)).goal
+        Minus(goal=cross_entropy, weight=1.0, penalty=reconstruction_error(halved))
     """
     return rebuilt(
         attack,

@@ -46,6 +46,14 @@ class SaltAndPepper(Attack):
     Reference:
         Srinivasan et al., "Robustifying models against adversarial attacks by Langevin dynamics",
         2018 (MALADE), sections 2.1 and 4.2.
+
+    Example:
+        >>> from holdfast import L1
+        >>> from holdfast.attacks import SaltAndPepper
+        >>> x_adv = SaltAndPepper(L1(float("inf")), queries=50)(model, x, y, seed=0)
+        >>> changed = x_adv[x_adv != x]
+        >>> bool(((changed == 0) | (changed == 1)).all())
+        True
     """
 
     follows_gradients: ClassVar[bool] = False

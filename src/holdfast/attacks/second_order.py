@@ -52,6 +52,13 @@ class SecondOrder(Preset):
     Reference:
         Li et al., "Second-order adversarial attack and certifiable robustness", 2019, equations 3
         and 4, appendices A and F.
+
+    Example:
+        >>> from holdfast import L2
+        >>> from holdfast.attacks import SecondOrder
+        >>> x_adv = SecondOrder(L2(1.0), steps=5, samples=4, sigma=0.15)(model, x, y, seed=0)
+        >>> bool((L2(1.0).distance(x_adv, x) <= 1).all())
+        True
     """
 
     threat: Threat = field(kw_only=False)
@@ -88,6 +95,12 @@ def falling_sigma(threat: Threat) -> tuple[float, float]:
 
     Noise that dwarfs the ball drowns whatever slope there is in it. A ball in ℓ∞ is wide in ℓ2 even
     where ε is small, and begins at 0.3.
+
+    Example:
+        >>> from holdfast import L2, Linf
+        >>> from holdfast.attacks import falling_sigma
+        >>> falling_sigma(Linf(0.1)), falling_sigma(L2(0.5))
+        ((0.3, 0.05), (0.15, 0.05))
     """
     reach = 1.0 if threat.p == math.inf else min(threat.eps, 1.0)
     return max(0.3 * reach, 0.05), 0.05

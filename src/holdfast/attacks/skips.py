@@ -12,7 +12,16 @@ _heard: ContextVar[dict[str, str] | None] = ContextVar("holdfast_skips", default
 
 @contextmanager
 def hearing_skips() -> Iterator[dict[str, str]]:
-    """Collect the parts that are skipped within the block, however deep: name -> reason."""
+    """Collect the parts that are skipped within the block, however deep: name -> reason.
+
+    Example:
+        >>> from holdfast.attacks.skips import hearing_skips, skip
+        >>> from holdfast.errors import GradientError
+        >>> with hearing_skips() as skipped:
+        ...     skip("pgd", GradientError("no gradient reaches the images"))
+        >>> skipped
+        {'pgd': 'no gradient reaches the images'}
+    """
     skipped: dict[str, str] = {}
     token = _heard.set(skipped)
     try:

@@ -46,6 +46,13 @@ class Spatial(Attack):
         Tramèr et al., "Ensemble adversarial training", ICLR 2018, appendix C.1: 20° and 5 pixels.
         The worst of several angles as in Engstrom et al., "Exploring the landscape of spatial
         robustness", ICML 2019.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import Spatial
+        >>> attack = Spatial(Linf(float("inf")), angles=(-30.0, 0.0, 30.0), flips=2)
+        >>> attack(model, x, y, seed=0).shape == x.shape
+        True
     """
 
     follows_gradients: ClassVar[bool] = False
@@ -103,7 +110,15 @@ class _Left(Active):
 
 
 def rotate(x: Images, angle: float) -> Images:
-    """Rotate counterclockwise by ``angle`` degrees about the centre, bilinear, black outside."""
+    """Rotate counterclockwise by ``angle`` degrees about the centre, bilinear, black outside.
+
+    Example:
+        >>> from holdfast.attacks.spatial import rotate
+        >>> image = torch.tensor([[[[0.0, 1.0], [0.0, 0.0]]]])
+        >>> rotate(image, 180).round()
+        tensor([[[[0., 0.],
+                  [1., 0.]]]])
+    """
     if angle % 360 == 0:
         return x
     image = planes(x)
@@ -121,7 +136,16 @@ def rotate(x: Images, angle: float) -> Images:
 
 
 def flip(x: Images, count: int, rng: Stream) -> Images:
-    """Turn x into 1 - x at ``count`` random pixels, in all channels."""
+    """Turn x into 1 - x at ``count`` random pixels, in all channels.
+
+    Example:
+        >>> from holdfast.attacks.spatial import flip
+        >>> from holdfast.random import Stream
+        >>> flipped = flip(torch.zeros(2, 3, 8, 8), 5, Stream.of(0, torch.arange(2)))
+        >>> flipped.sum(dim=(2, 3))
+        tensor([[5., 5., 5.],
+                [5., 5., 5.]])
+    """
     image = planes(x).flatten(2)
     rank = rng.uniform(image.shape[2:]).argsort(dim=1).argsort(dim=1)
     return torch.where((rank < count)[:, None], 1 - image, image).view_as(x)
@@ -153,6 +177,13 @@ def SpatialIFGSM(
 
     Reference:
         Tramèr et al., "Ensemble adversarial training", ICLR 2018, appendix C.1 and figure 3.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import SpatialIFGSM
+        >>> attack = SpatialIFGSM(Linf(0.3), angle=20.0, flips=5, steps=5)
+        >>> attack.threat  # rotation leaves every ball
+        Linf(eps=inf)
     """
     return Then(
         first=Spatial(Linf(math.inf), angles=(angle,), flips=flips),

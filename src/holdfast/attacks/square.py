@@ -46,6 +46,14 @@ class SquareSearch(Climb):
         goal: what to ascend.
         early_stop: an image stops at the first point that reaches the goal and costs nothing more;
             otherwise all queries are spent on raising the score.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import Restarts, SquareSearch
+        >>> search = SquareSearch(threat=Linf(0.3), queries=20, p_init=0.8)
+        >>> x_adv = Restarts(search, count=2)(model, x, y, seed=0)
+        >>> bool((x_adv - x).abs().max() <= 0.3)
+        True
     """
 
     follows_gradients: ClassVar[bool] = False
@@ -268,6 +276,13 @@ class Square(Preset):
     Reference:
         Andriushchenko et al., "Square attack: a query-efficient black-box adversarial attack via
         random search", ECCV 2020, algorithms 1 to 3; the schedule as in the authors' code.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import Square
+        >>> x_adv = Square(Linf(0.3), queries=50)(model, x, y, seed=0)  # asks for scores alone
+        >>> bool((x_adv - x).abs().max() <= 0.3)
+        True
     """
 
     follows_gradients: ClassVar[bool] = False

@@ -20,6 +20,15 @@ class StepLL(FGSM):
 
     Reference:
         Kurakin et al., "Adversarial machine learning at scale", ICLR 2017.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import StepLL
+        >>> least_likely = model(x).argmin(dim=1, keepdim=True)
+        >>> x_adv = StepLL(Linf(0.1))(model, x, y)
+        >>> more = model(x_adv).softmax(dim=1) > model(x).softmax(dim=1)
+        >>> bool(more.gather(1, least_likely).all())
+        True
     """
 
     goal: Goal = toward_least_likely
@@ -34,6 +43,13 @@ class RStepLL(RFGSM):
 
     Raises:
         InputError: if alpha lies outside [0, ε].
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import RStepLL
+        >>> x_adv = RStepLL(Linf(0.3))(model, x, y, seed=0)
+        >>> bool((x_adv - x).abs().max() <= 0.3)
+        True
     """
 
     goal: Goal = toward_least_likely

@@ -45,6 +45,12 @@ def WorstCase(threat: Threat, *, steps: int = 40, targets: int = 9, queries: int
         Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
         parameter-free attacks", ICML 2020, with 100 steps and 5,000 queries; Li et al.,
         "Second-order adversarial attack and certifiable robustness", 2019.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import WorstCase
+        >>> WorstCase(Linf(0.3)).names
+        ('apgd-ce', 'second-order', 'apgd-t', 'fab-t', 'square')
     """
     if math.isinf(threat.eps):
         raise InputError(
@@ -106,6 +112,13 @@ def worst_case(
 
     Parts that need a gradient where none reaches the images are skipped with a warning, and Square
     goes on.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import worst_case
+        >>> broken = worst_case(model, x, y, Linf(0.3), seed=0)
+        >>> float((broken.by < 0).float().mean())  # robust accuracy
+        0.0
     """
     suite = adapted(WorstCase(threat), model, samples=samples, votes=votes)
     assert isinstance(suite, Worst)

@@ -22,6 +22,14 @@ class Trace:
 
     An example that early stopping has dropped is NaN from then on in ``loss`` and ``grad_norm``,
     and stays fooled in ``fooled``. Restarts follow each other along the first axis.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import PGD, Trace
+        >>> trace = Trace()
+        >>> x_adv = PGD(Linf(0.3), steps=5, early_stop=False)(model, x, y, seed=0, callback=trace)
+        >>> trace.grad_norm.shape  # five iterates of four images
+        torch.Size([5, 4])
     """
 
     def __init__(self) -> None:

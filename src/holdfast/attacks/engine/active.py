@@ -36,6 +36,18 @@ class Active:
 
     Attributes:
         position: (M,) places of the active examples in the batch that the attack began with.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> from holdfast.attacks import Active
+        >>> @dataclass(eq=False)
+        ... class Points(Active):
+        ...     x: torch.Tensor
+        >>> at, result = Points(x), torch.zeros(4)
+        >>> at.keep(torch.tensor([True, False, False, True]))
+        >>> at.scatter(result, torch.ones(len(at)))
+        >>> result
+        tensor([1., 0., 0., 1.])
     """
 
     position: Positions = field(init=False)
@@ -63,7 +75,13 @@ class Active:
 
 
 def take(tree: Tree, index: Positions) -> Tree:
-    """The rows ``index`` of everything in a tree."""
+    """The rows ``index`` of everything in a tree.
+
+    Example:
+        >>> from holdfast.attacks.engine.active import take
+        >>> take((torch.arange(4), None, 0.5), torch.tensor([1, 3]))
+        (tensor([1, 3]), None, 0.5)
+    """
     if tree is None or isinstance(tree, int | float):
         return tree
     if isinstance(tree, Tensor):

@@ -24,6 +24,12 @@ def adam(grad: Images, before: Moments | None, step: int) -> tuple[Images, Momen
 
     Reference:
         Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1.
+
+    Example:
+        >>> from holdfast.attacks.engine.adam import adam
+        >>> direction, memory = adam(torch.tensor([[0.5, -2.0]]), None, 0)
+        >>> direction.round(decimals=3)
+        tensor([[ 1., -1.]])
     """
     if before is None:
         before = Moments(torch.zeros_like(grad), torch.zeros_like(grad))

@@ -66,6 +66,20 @@ class AdaptiveRadius(Attack):
         goal: what to ascend.
         gradient: how to estimate its gradient.
         early_stop: stop an image at the first point found within the threat's eps.
+
+    Example:
+        >>> from holdfast import L2
+        >>> from holdfast.attacks import AdaptiveRadius
+        >>> class Shrinking(AdaptiveRadius):
+        ...     def first_radius(self, farthest):
+        ...         return farthest
+        ...     def move(self, at, step):
+        ...         radius = torch.where(at.reached, 0.9 * at.radius, 1.1 * at.radius)
+        ...         away = at.x - at.x0 + self.step_size * self.threat.steepest(at.grad)
+        ...         return self.threat.project_each(at.x0 + away, at.x0, radius), radius
+        >>> x_adv = Shrinking(L2(float("inf")), steps=20)(model, x, y)
+        >>> bool((model(x_adv).argmax(dim=1) != y).all())
+        True
     """
 
     threat: Threat = field(kw_only=False)

@@ -41,6 +41,16 @@ class Ascent(Climb):
         direction: how to step along it.
         early_stop: return each image at its first iterate that reaches the goal and spend nothing
             more on it; otherwise spend all steps and return the last iterate.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import Ascent, Momentum, in_ball
+        >>> ascent = Ascent(
+        ...     threat=Linf(0.3), steps=5, step_size=0.1, start=in_ball, direction=Momentum(1.0)
+        ... )
+        >>> x_adv = ascent(model, x, y, seed=0)
+        >>> bool((x_adv - x).abs().max() <= 0.3)
+        True
     """
 
     threat: Threat

@@ -35,6 +35,20 @@ class Attack(ABC):
     Attributes:
         threat: what the attacker may do to an image; a field of what has a ball of its own, and a
             property of what is made of other attacks.
+
+    Example:
+        >>> from dataclasses import dataclass, field
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import Attack
+        >>> from holdfast.types import Threat
+        >>> @dataclass(frozen=True, kw_only=True)
+        ... class RandomCorner(Attack):
+        ...     threat: Threat = field(kw_only=False)
+        ...     def perturb(self, model, x0, y, rng, callback=None):
+        ...         corner = x0 + self.threat.eps * rng.normal(x0.shape[1:]).sign()
+        ...         return self.threat.project(corner, x0)
+        >>> RandomCorner(Linf(0.1))(model, x, y, seed=0).shape
+        torch.Size([4, 1, 8, 8])
     """
 
     if TYPE_CHECKING:
@@ -97,13 +111,21 @@ class Attack(ABC):
         Whether the model is fooled is not part of the answer: an attack's own belief is not a
         result. Ask the model, or use `holdfast.evaluate`, which does.
 
+        Randomness is a function of ``seed`` and ``index`` alone. In a training loop of your own a
+        seed left out would therefore give every batch the same noise again, example by example:
+        give the step's number for the seed, and the examples' places in the data set for the index,
+
+            x_adv = attack(network, x, y, seed=step, index=index)
+
         Args:
             model: maps (N, C, H, W) in [0, 1] to logits (N, K); normalisation is a layer of it. Its
                 mode, gradients, buffers and parameters are afterwards what they were.
             x: (N, C, H, W) clean images in [0, 1], floating point.
             y: (N,) true classes, integer.
-            seed: the same seed gives the same images, whatever the batch size.
-            index: (N,) identity of each image, which keys its random numbers; 0 ... N - 1.
+            seed: the same seed gives the same images, whatever the batch size; 0 if it is left
+                out, in every call.
+            index: (N,) identity of each image, int64, such as its place in the data set, which
+                keys its random numbers; 0 ... N - 1 if it is left out, in every call.
             callback: called with a `holdfast.types.Step` at every iteration, such as a
                 `holdfast.attacks.Trace`.
 
@@ -115,6 +137,18 @@ class Attack(ABC):
             InputError: if images leave [0, 1], or labels do not fit.
             ModelError: if the model does not return finite logits (N, K).
             GradientError: if the attack needs a gradient and none reaches the images.
+
+        Example:
+            >>> from holdfast import Linf
+            >>> from holdfast.attacks import PGD
+            >>> attack, index = PGD(Linf(0.1), steps=2, early_stop=False), torch.arange(4)
+            >>> first = attack(model, x, y, seed=0, index=index)
+            >>> alone = attack(model, x[2:], y[2:], seed=0, index=index[2:])  # has the same noise
+            >>> bool(torch.allclose(first[2:], alone, atol=1e-6))
+            True
+            >>> second = attack(model, x, y, seed=1, index=index)  # has noise of its own
+            >>> bool((first == second).all())
+            False
         """
         warn_if_training(model)
         with prepared(model, x, y, seed, index) as (checked, x0, y, rng):
@@ -134,6 +168,12 @@ def prepared(
 
     Raises:
         InputTypeError, InputError: see `Attack.__call__`.
+
+    Example:
+        >>> from holdfast.attacks.engine.attack import prepared
+        >>> with prepared(model, x, y, 0, None) as (checked, x0, labels, rng):
+        ...     rng.index
+        tensor([0, 1, 2, 3])
     """
     check_images(x)
     check_labels(y, len(x))
@@ -153,6 +193,13 @@ def verify(x_adv: Tensor, x: Tensor, threat: Threat, name: str) -> None:
 
     Raises:
         HoldfastError: if it does not; that is a defect of the attack, never of its user.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks.engine.attack import verify
+        >>> verify((x + 0.2).clamp(0, 1), x, Linf(0.1), "mine")
+        Traceback (most recent call last):
+        holdfast.errors.HoldfastError: mine returned an image at distance ...
     """
     inside = (x_adv >= 0) & (x_adv <= 1)
     if x_adv.shape != x.shape or not inside.all():
@@ -165,6 +212,14 @@ def verify(x_adv: Tensor, x: Tensor, threat: Threat, name: str) -> None:
 
 
 def follows_gradients(attack: Attack) -> bool:
-    """Whether an attack follows gradients, or any of the attacks that it is made of."""
+    """Whether an attack follows gradients, or any of the attacks that it is made of.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import PGD, Square
+        >>> from holdfast.attacks.engine.attack import follows_gradients
+        >>> follows_gradients(PGD(Linf(0.3))), follows_gradients(Square(Linf(0.3)))
+        (True, False)
+    """
     parts = parts_of(attack)
     return any(map(follows_gradients, parts)) if parts else attack.follows_gradients

@@ -29,7 +29,14 @@ KEPT = len(_PAST)
 
 @dataclass(frozen=True, repr=False)
 class UniformNoise:
-    """Start at an image of uniform noise in the box."""
+    """Start at an image of uniform noise in the box.
+
+    Example:
+        >>> from holdfast import L2
+        >>> from holdfast.attacks import HopSkipJump, uniform_noise
+        >>> HopSkipJump(L2(1.0)).start is uniform_noise  # where it begins by default
+        True
+    """
 
     def __call__(self, x0: Images, threat: Threat, rng: Stream) -> Images:
         """A fresh draw."""
@@ -52,6 +59,14 @@ class Among:
 
     Raises:
         InputError: if there is no image.
+
+    Example:
+        >>> from holdfast import L2
+        >>> from holdfast.attacks import Among
+        >>> from holdfast.random import Stream
+        >>> start = Among(torch.zeros(1, 1, 8, 8))
+        >>> bool(start(x, L2(1.0), Stream.of(0, torch.arange(4))).any())
+        False
     """
 
     images: Images = field(repr=False)

@@ -17,6 +17,24 @@ class Climb(Attack):
 
     Attributes:
         goal: what to ascend; a field, or a property of what is made of another climb.
+
+    Example:
+        >>> from dataclasses import dataclass, field
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import Climb, Restarts
+        >>> from holdfast.goals import margin
+        >>> from holdfast.types import Goal, Threat
+        >>> @dataclass(frozen=True, kw_only=True)
+        ... class OneDraw(Climb):
+        ...     threat: Threat = field(kw_only=False)
+        ...     goal: Goal = margin
+        ...     def climb(self, score, x0, rng, callback=None):
+        ...         drawn = self.threat.sample(x0, rng)
+        ...         higher = score(drawn).value > score(x0).value
+        ...         return torch.where(higher[:, None, None, None], drawn, x0)
+        >>> x_adv = Restarts(OneDraw(Linf(0.3)), count=5)(model, x, y, seed=0)
+        >>> bool((x_adv - x).abs().max() <= 0.3)
+        True
     """
 
     if TYPE_CHECKING:

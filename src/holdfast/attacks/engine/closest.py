@@ -21,6 +21,16 @@ class Closest:
         threat: measures the distance; points beyond its ``eps`` do not count.
         measure: (x, x0) -> (N,), what is to be smallest among the points that count, if not the
             distance.
+
+    Example:
+        >>> from holdfast import L2
+        >>> from holdfast.attacks import Closest
+        >>> closest = Closest(torch.zeros(2, 3), L2(1.0))
+        >>> reached = torch.tensor([True, False])
+        >>> closest.offer(torch.full((2, 3), 0.2), reached)
+        tensor([ True, False])
+        >>> closest.distance.isfinite()
+        tensor([ True, False])
     """
 
     def __init__(

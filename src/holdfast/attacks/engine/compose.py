@@ -35,6 +35,14 @@ class Then(Attack):
     Attributes:
         first: runs on the clean images.
         second: runs on the images that the first returns.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import FGSM, PGD, Then
+        >>> both = Then(PGD(Linf(0.1), steps=5), FGSM(Linf(0.2)))
+        >>> x_adv = both(model, x, y, seed=0)
+        >>> bool((x_adv - x).abs().max() <= 0.3)
+        True
     """
 
     first: Attack = field(kw_only=False)
@@ -90,6 +98,14 @@ class Worst(Attack):
     Reference:
         Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
         parameter-free attacks", ICML 2020: their ensemble is such a cascade.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import FGSM, PGD, Worst
+        >>> worst = Worst((FGSM(Linf(0.3)), PGD(Linf(0.3), steps=10)), called=("fgsm", "pgd"))
+        >>> x_adv = worst(model, x, y, seed=0)
+        >>> worst.names
+        ('fgsm', 'pgd')
     """
 
     attacks: tuple[Attack, ...] = field(kw_only=False)
@@ -198,7 +214,16 @@ class _Left(Active):
 
 
 class Broken(NamedTuple):
-    """What a cascade of attacks found."""
+    """What a cascade of attacks found.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import FGSM, PGD, Worst
+        >>> worst = Worst((FGSM(Linf(0.0)), PGD(Linf(0.0), steps=1)), called=("fgsm", "pgd"))
+        >>> broken = worst.run(model, x, y)  # nothing breaks within a ball of size 0
+        >>> broken.by, broken.names
+        (tensor([-1, -1, -1, -1]), ('fgsm', 'pgd'))
+    """
 
     x_adv: Images
     by: Int[Tensor, " n"]  # which attack broke the image, counted from 0; -1 where none did

@@ -32,7 +32,15 @@ class Direction(Protocol):
 
 @dataclass(frozen=True, repr=False)
 class Steepest:
-    """The threat's own steepest ascent: sign(g) in ℓ∞, g / ‖g‖₂ in ℓ2."""
+    """The threat's own steepest ascent: sign(g) in ℓ∞, g / ‖g‖₂ in ℓ2.
+
+    Example:
+        >>> from holdfast import L2
+        >>> from holdfast.attacks import steepest
+        >>> direction, _ = steepest(torch.tensor([[3.0, 4.0]]), None, L2(1.0), 0)
+        >>> direction
+        tensor([[0.6000, 0.8000]])
+    """
 
     def __call__(
         self, grad: Images, memory: Tree, threat: Threat, step: int
@@ -58,6 +66,15 @@ class Momentum:
 
     Reference:
         Dong et al., "Boosting adversarial attacks with momentum", CVPR 2018, algorithm 1.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import Momentum
+        >>> along = Momentum(1.0)
+        >>> _, velocity = along(torch.tensor([[1.0, -1.0]]), None, Linf(0.1), 0)
+        >>> direction, _ = along(torch.tensor([[-0.1, 0.0]]), velocity, Linf(0.1), 1)
+        >>> direction  # the first pixel's gradient cancels what it was
+        tensor([[-1., -1.]])
     """
 
     decay: float = 1.0
@@ -73,7 +90,14 @@ class Momentum:
 
 
 def uphill(grad: Images, rng: Stream) -> Images:
-    """G / ‖g‖₂, and a random direction where the gradient is 0, as on a plateau."""
+    """G / ‖g‖₂, and a random direction where the gradient is 0, as on a plateau.
+
+    Example:
+        >>> from holdfast.attacks.engine.directions import uphill
+        >>> from holdfast.random import Stream
+        >>> uphill(torch.zeros(1, 1, 8, 8), Stream.of(0, torch.arange(1))).norm().round(decimals=3)
+        tensor(1.)
+    """
     grad = finite(grad)
     flat = ~grad.flatten(1).any(dim=1)
     if flat.any():

@@ -22,14 +22,27 @@ _Rows = Float[Tensor, "n d"]
 
 
 class Plane(NamedTuple):
-    """f + ⟨w, δ⟩ = 0, scaled to max |w| = 1; w = 0 where no gradient reaches the image."""
+    """f + ⟨w, δ⟩ = 0, scaled to max |w| = 1; w = 0 where no gradient reaches the image.
+
+    Example:
+        >>> from holdfast.attacks.engine.hyperplane import Plane
+        >>> plane = Plane(torch.tensor([-0.5]), torch.tensor([[1.0, 0.0]]))
+        >>> plane.value, plane.normal
+        (tensor([-0.5000]), tensor([[1., 0.]]))
+    """
 
     value: PerExample  # f
     normal: Images  # w
 
 
 def ranked_classes(logits: Logits, y: Labels) -> Int[Tensor, "n k-1"]:
-    """Every class but ``y``, from the largest logit."""
+    """Every class but ``y``, from the largest logit.
+
+    Example:
+        >>> from holdfast.attacks.engine.hyperplane import ranked_classes
+        >>> ranked_classes(torch.tensor([[0.1, 0.7, 0.2]]), torch.tensor([1]))
+        tensor([[2, 0]])
+    """
     order = logits.scatter(1, y[:, None], -torch.inf).argsort(dim=1, descending=True, stable=True)
     return order[order != y[:, None]].view(len(y), -1)
 
@@ -54,6 +67,14 @@ def nearest_plane(
         p: of the norm.
         rng: the model's own randomness.
         create_graph: keep the graph, to differentiate the plane in the model's weights.
+
+    Example:
+        >>> from holdfast.attacks.engine.hyperplane import nearest_plane, ranked_classes
+        >>> from holdfast.random import Stream
+        >>> others, rng = ranked_classes(model(x).detach(), y), Stream.of(0, torch.arange(4))
+        >>> plane = nearest_plane(model, x, y, others, p=2, rng=rng)
+        >>> bool((plane.value < 0).all())  # the label leads
+        True
     """
     with drawing_from(rng):
         forward = Forward(model, x if create_graph else x.detach())
@@ -91,7 +112,14 @@ def _nearest(
 
 
 def plane_at(plane: Plane, x: Images, at: Images) -> Plane:
-    """The same plane, stated at another point: f + ⟨w, at - x⟩."""
+    """The same plane, stated at another point: f + ⟨w, at - x⟩.
+
+    Example:
+        >>> from holdfast.attacks.engine.hyperplane import Plane, plane_at
+        >>> plane = Plane(torch.tensor([-0.5]), torch.tensor([[1.0, 0.0]]))
+        >>> float(plane_at(plane, torch.zeros(1, 2), torch.tensor([[0.25, 0.5]])).value)
+        -0.25
+    """
     wide = widest(x.device)
     step = (at.to(wide) - x.to(wide)).flatten(1)
     inner = (plane.normal.to(wide).flatten(1) * step).sum(dim=1)
@@ -102,6 +130,12 @@ def across(plane: Plane, x: Images, p: float) -> Plane:
     """The plane moved a rounding unit of ``x`` ahead where it is nearer, so that a step crosses it.
 
     Without it an image whose logits tie stays where it is.
+
+    Example:
+        >>> from holdfast.attacks.engine.hyperplane import Plane, across
+        >>> tie = Plane(torch.tensor([0.0]), torch.tensor([[1.0, 0.0]]))
+        >>> bool(across(tie, torch.zeros(1, 2), 2).value < 0)
+        True
     """
     pixels = 1 if p == 1 else x[0].numel()
     rounding = torch.finfo(x.dtype).eps * pixels ** (1 / p)
@@ -134,6 +168,12 @@ def shortest_to_plane(x: Images, plane: Plane, p: float) -> Images:
 
     Reference:
         Croce and Hein 2020, equations 5 and 6, section 2.2.
+
+    Example:
+        >>> from holdfast.attacks.engine.hyperplane import Plane, shortest_to_plane
+        >>> plane = Plane(torch.tensor([-0.5]), torch.tensor([[1.0, 1.0]]))
+        >>> shortest_to_plane(torch.tensor([[0.0, 0.9]]), plane, 2)  # the second has 0.1 of room
+        tensor([[0.4000, 0.1000]], dtype=torch.float64)
     """
     wide = widest(x.device)
     start, normal = x.to(wide).flatten(1), plane.normal.to(wide).flatten(1)

@@ -61,6 +61,22 @@ class PenaltySearch(Attack):
         gradient: how to estimate its gradient.
         abort_early: leave a c when a tenth of the steps has not lowered an example's objective.
         early_stop: stop an image at the first point found within the threat's eps.
+
+    Example:
+        >>> from holdfast import L2
+        >>> from holdfast.attacks import PenaltySearch
+        >>> class PlainDescent(PenaltySearch):
+        ...     def begin(self, x0):
+        ...         return None
+        ...     def descend(self, memory, grad, x, x0, step):
+        ...         return None, (x - self.step_size * grad).clamp(0, 1)
+        ...     def distortion(self, delta):
+        ...         return delta.flatten(1).square().sum(dim=1)
+        ...     def first_c(self, first):
+        ...         return torch.full_like(first.value, 10.0)
+        >>> x_adv = PlainDescent(L2(float("inf")), steps=30, searches=2, step_size=0.1)(model, x, y)
+        >>> bool((model(x_adv).argmax(dim=1) != y).all())
+        True
     """
 
     threat: Threat = field(kw_only=False)

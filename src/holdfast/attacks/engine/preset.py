@@ -13,7 +13,23 @@ __all__ = ["Composed", "Preset"]
 
 @dataclass(frozen=True, kw_only=True)
 class Preset(Climb):
-    """A climb by another's settings; a new one writes `engine`."""
+    """A climb by another's settings; a new one writes `engine`.
+
+    Example:
+        >>> from dataclasses import dataclass, field
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import PGD, Preset
+        >>> from holdfast.goals import margin
+        >>> from holdfast.types import Goal, Threat
+        >>> @dataclass(frozen=True, kw_only=True)
+        ... class MarginPGD(Preset):
+        ...     threat: Threat = field(kw_only=False)
+        ...     goal: Goal = margin
+        ...     def engine(self):
+        ...         return PGD(self.threat, steps=10, goal=self.goal)
+        >>> MarginPGD(Linf(0.3))(model, x, y, seed=0).shape
+        torch.Size([4, 1, 8, 8])
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -32,7 +48,21 @@ class Preset(Climb):
 
 @dataclass(frozen=True, kw_only=True)
 class Composed(Attack):
-    """An attack made of others by their settings; a new one writes `engine`."""
+    """An attack made of others by their settings; a new one writes `engine`.
+
+    Example:
+        >>> from dataclasses import dataclass, field
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import APGD, Composed, FGSM, Worst
+        >>> from holdfast.types import Threat
+        >>> @dataclass(frozen=True, kw_only=True)
+        ... class Quick(Composed):
+        ...     threat: Threat = field(kw_only=False)
+        ...     def engine(self):
+        ...         return Worst((FGSM(self.threat), APGD(self.threat, steps=5)))
+        >>> Quick(Linf(0.3))(model, x, y, seed=0).shape
+        torch.Size([4, 1, 8, 8])
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()

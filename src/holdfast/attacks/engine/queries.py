@@ -15,6 +15,13 @@ def query(score: Score, x: Tensor, rng: Stream) -> Scored:
         x: (N, C, H, W) images in [0, 1].
         rng: the model's own randomness for this query, one stream for each image of ``x``; also
             how the images are counted.
+
+    Example:
+        >>> from holdfast.attacks.engine.queries import query
+        >>> from holdfast.goals import margin
+        >>> from holdfast.random import Stream
+        >>> query(margin(model, x, y), x, Stream.of(0, torch.arange(4))).reached
+        tensor([False, False, False, False])
     """
     with torch.no_grad(), drawing_from(rng.fold("model")):
         return score(x)

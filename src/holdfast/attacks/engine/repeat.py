@@ -37,6 +37,14 @@ class Restarts(Climb):
         attack: the ascent to repeat.
         count: number of runs, at least 1.
         votes: draws whose majority says whether an image has reached it, at least 1.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import Ascent, Restarts, in_ball
+        >>> ascent = Ascent(threat=Linf(0.3), steps=5, step_size=0.1, start=in_ball)
+        >>> x_adv = Restarts(ascent, count=3)(model, x, y, seed=0)
+        >>> bool((x_adv - x).abs().max() <= 0.3)
+        True
     """
 
     attack: Climb = field(kw_only=False)
@@ -66,7 +74,16 @@ class Restarts(Climb):
 
 
 def repeated(attack: Climb, count: int, votes: int) -> Climb:
-    """The ascent itself where it runs once, else its `Restarts`."""
+    """The ascent itself where it runs once, else its `Restarts`.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import PGD
+        >>> from holdfast.attacks.engine.repeat import repeated
+        >>> attack = PGD(Linf(0.3))
+        >>> repeated(attack, 1, votes=1) is attack, type(repeated(attack, 5, votes=1)).__name__
+        (True, 'Restarts')
+    """
     return attack if count == 1 else Restarts(attack, count=count, votes=votes)
 
 
@@ -87,6 +104,13 @@ class EachTarget(Attack):
     Reference:
         Gowal et al., "An alternative surrogate loss for PGD-based adversarial testing", 2019, with
         every other class; Croce and Hein 2020, with the nine likeliest, as APGD-T.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import EachTarget, PGD
+        >>> x_adv = EachTarget(PGD(Linf(0.3), steps=10), targets=2)(model, x, y, seed=0)
+        >>> int((model(x_adv).argmax(dim=1) == y).sum())
+        0
     """
 
     attack: Climb = field(kw_only=False)
@@ -163,6 +187,11 @@ def placed(callback: Callback | None, position: Positions, stage: str) -> Callba
         callback: is told also which ``stage`` of the attack it is, before what that itself says.
         position: of the images that are attacked.
         stage: of the attack.
+
+    Example:
+        >>> from holdfast.attacks.engine.repeat import placed
+        >>> placed(None, torch.arange(4), "run 1") is None
+        True
     """
     if callback is None:
         return None

@@ -65,6 +65,13 @@ def rebuilt(attack: A, changes: Mapping[Role, Callable[[Any], Any]]) -> A:
     Args:
         attack: any attack.
         changes: by role, what to make of a value; of each part where a field holds a tuple.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import PGD
+        >>> from holdfast.attacks.engine.roles import Role, rebuilt
+        >>> rebuilt(PGD(Linf(0.3)), {Role.EARLY_STOP: lambda _: False}).early_stop
+        False
     """
     changed: dict[str, Any] = {}
     for name, role in roles_of(type(attack)).items():
@@ -77,7 +84,15 @@ def rebuilt(attack: A, changes: Mapping[Role, Callable[[Any], Any]]) -> A:
 
 
 def parts_of(attack: Any) -> list[Any]:
-    """The attacks that an attack is made of."""
+    """The attacks that an attack is made of.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import BPDA, PGD
+        >>> from holdfast.attacks.engine.roles import parts_of
+        >>> parts_of(BPDA(PGD(Linf(0.3)))) == [PGD(Linf(0.3))]
+        True
+    """
     found: list[Any] = []
     for name, role in roles_of(type(attack)).items():
         value = getattr(attack, name)
@@ -91,6 +106,12 @@ def roles_of(kind: type) -> Mapping[str, Role]:
 
     Raises:
         RoleError: if a field holds a goal, a gradient or an attack in a way that cannot be reached.
+
+    Example:
+        >>> from holdfast.attacks import FGSM
+        >>> from holdfast.attacks.engine.roles import roles_of
+        >>> {name: role.name for name, role in roles_of(FGSM).items()}
+        {'threat': 'THREAT', 'goal': 'GOAL', 'gradient': 'GRADIENT'}
     """
     if kind in _KNOWN:
         return _KNOWN[kind]

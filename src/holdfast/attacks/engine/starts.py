@@ -20,7 +20,15 @@ class Start(Protocol):
 
 @dataclass(frozen=True, repr=False)
 class AtImage:
-    """At the clean image itself."""
+    """At the clean image itself.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import at_image
+        >>> from holdfast.random import Stream
+        >>> bool((at_image(x, Linf(0.1), Stream.of(0, torch.arange(4))) == x).all())
+        True
+    """
 
     def __call__(self, x0: Images, threat: Threat, rng: Stream) -> Images:
         """A copy of ``x0``."""
@@ -33,7 +41,16 @@ class AtImage:
 
 @dataclass(frozen=True, repr=False)
 class InBall:
-    """At a random point of the ball, drawn uniformly (Madry et al. 2018)."""
+    """At a random point of the ball, drawn uniformly (Madry et al. 2018).
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import in_ball
+        >>> from holdfast.random import Stream
+        >>> start = in_ball(x, Linf(0.1), Stream.of(0, torch.arange(4)))
+        >>> bool((start != x).any()), bool((start - x).abs().max() <= 0.1)
+        (True, True)
+    """
 
     def __call__(self, x0: Images, threat: Threat, rng: Stream) -> Images:
         """A draw from the threat model."""
@@ -51,6 +68,15 @@ class RandomStep:
 
     Attributes:
         alpha: length α of the step, at least 0.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import RandomStep
+        >>> from holdfast.random import Stream
+        >>> grey = torch.full((1, 1, 8, 8), 0.5)
+        >>> start = RandomStep(0.05)(grey, Linf(0.1), Stream.of(0, torch.arange(1)))
+        >>> bool(torch.allclose((start - grey).abs(), torch.tensor(0.05)))
+        True
     """
 
     alpha: float
@@ -67,6 +93,14 @@ class NormalStep:
 
     Attributes:
         sigma: σ of the noise, at least 0; 0.001 in TRADES.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import Ascent, NormalStep
+        >>> ascent = Ascent(threat=Linf(0.1), steps=10, step_size=0.02, start=NormalStep(0.001))
+        >>> x_adv = ascent(model, x, y, seed=0)
+        >>> bool((x_adv - x).abs().max() <= 0.1)
+        True
     """
 
     sigma: float

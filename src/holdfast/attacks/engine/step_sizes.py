@@ -68,6 +68,12 @@ class Halving:
     Attributes:
         threat: the ball.
         steps: of the whole ascent.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks.engine.step_sizes import Halving
+        >>> Halving(Linf(0.3), steps=100).begin(x, x).size  # η = 2 ε
+        tensor([0.6000, 0.6000, 0.6000, 0.6000])
     """
 
     threat: Threat
@@ -128,6 +134,14 @@ class Annealing:
     Reference:
         Ma et al., "Imbalanced gradients: a subtle cause of overestimated adversarial robustness",
         2020, for the schedule.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks.engine.step_sizes import Annealing
+        >>> sizes = Annealing(Linf(0.3), steps=10)
+        >>> _, moved = sizes.move(x, 0, x, torch.ones_like(x), x)
+        >>> bool((moved >= x).all())
+        True
     """
 
     threat: Threat
@@ -164,6 +178,14 @@ class Sparsifying:
     Attributes:
         threat: the ℓ1 ball.
         steps: of the whole ascent.
+
+    Example:
+        >>> from holdfast import L1
+        >>> from holdfast.attacks.engine.step_sizes import Sparsifying
+        >>> sizes = Sparsifying(L1(5.0), steps=10)
+        >>> _, moved = sizes.move(sizes.begin(x, x), 0, x, torch.randn_like(x), x)
+        >>> bool((moved != x).flatten(1).any(dim=1).all()), bool((moved == x).any())
+        (True, True)
     """
 
     threat: Threat
@@ -214,6 +236,11 @@ def checkpoints(steps: int) -> dict[int, int]:
 
     Reference:
         Croce and Hein 2020, section 3.
+
+    Example:
+        >>> from holdfast.attacks.engine.step_sizes import checkpoints
+        >>> list(checkpoints(100))
+        [22, 41, 57, 70, 80, 87, 93, 99]
     """
     found: dict[int, int] = {}
     share, gap, last = 22, 22, 0

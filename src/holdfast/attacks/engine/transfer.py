@@ -46,6 +46,15 @@ class On(Attack):
     Reference:
         Tramèr et al., "Ensemble adversarial training", ICLR 2018, definitions 3 and 4; Papernot et
         al., "Transferability in machine learning", 2016.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import On, PGD
+        >>> source = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).eval()  # what the attacker holds
+        >>> x_adv = On(source, PGD(Linf(0.3)), name="linear")(model, x, y, seed=0)
+        >>> bool((x_adv - x).abs().max() <= 0.3)
+        True
     """
 
     source: Model = field(kw_only=False, repr=False)
@@ -86,7 +95,15 @@ class On(Attack):
 
 
 def spending(attack: Attack) -> Attack:
-    """The attack without early stopping, in all its parts."""
+    """The attack without early stopping, in all its parts.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import PGD
+        >>> from holdfast.attacks.engine.transfer import spending
+        >>> spending(PGD(Linf(0.3))).early_stop
+        False
+    """
     return rebuilt(attack, {Role.ATTACK: spending, Role.EARLY_STOP: lambda _: False})
 
 
