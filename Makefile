@@ -1,6 +1,8 @@
 # Everything runs in .venv, which the first target that needs it makes.
 PYTHON ?= python3
 BIN := .venv/bin
+# One thread each: they would wait for each other.
+WORKERS ?= 2
 
 .PHONY: demo test test-device lint clean
 
@@ -13,7 +15,7 @@ test: .venv/tested
 	$(BIN)/python tools/stubs.py --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
 # Installs nothing: a machine with a GPU has its own torch, and often no way to the network.
 test-device:

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -21,6 +21,7 @@ from holdfast.errors import (
 from holdfast.gradients import Average
 from holdfast.threat import L1, L2, Linf
 from holdfast.types import Threat
+from tests.budget import within
 from tests.cases import (
     ATTACKS,
     EACH_NORM,
@@ -55,6 +56,7 @@ def test_every_exported_attack_has_a_case():
 
 
 @in_each_norm(LIMITED)
+@settings(max_examples=12)  # each call proves the same again, in Holdfast's own arithmetic
 @given(
     share=st.sampled_from([0.0, 0.004, 0.1, 1.0, 10.0]),
     shape=st.sampled_from([(1, 4, 4), (3, 5, 2), (7,)]),
@@ -72,8 +74,7 @@ def test_budget_and_box_are_held(case, norm, share, shape, dtype, count, corners
     x_adv = case.make(threat)(model, x, torch.zeros(count, dtype=torch.int64))
     assert x_adv.shape == x.shape
     assert x_adv.dtype == dtype
-    assert ((x_adv >= 0) & (x_adv <= 1)).all()
-    assert (threat.distance(x_adv, x) <= eps * (1 + 1e-6)).all()
+    assert within(x_adv, x, norm, eps)
 
 
 @in_each_norm(EACH_NORM)

@@ -6,22 +6,29 @@ from holdfast.results import read_rows
 from holdfast.threat import L2, Linf
 
 
-@pytest.fixture
-def quick(monkeypatch):
+@pytest.fixture(scope="module")
+def quick():
     """The demo with fewer sizes, votes and epochs; everything else as users run it."""
-    monkeypatch.setattr(demo, "LINF", [Linf(0.1)])
-    monkeypatch.setattr(demo, "L2_SIZES", [L2(0.5)])
-    monkeypatch.setattr(demo, "VOTES", 50)
-    monkeypatch.setattr(demo, "VOTED", 20)
-    monkeypatch.setattr(demo, "EPOCHS", 3)
-    monkeypatch.setattr(demo, "TESTED", 100)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "LINF", [Linf(0.1)])
+        patch.setattr(demo, "L2_SIZES", [L2(0.5)])
+        patch.setattr(demo, "VOTES", 50)
+        patch.setattr(demo, "VOTED", 20)
+        patch.setattr(demo, "EPOCHS", 2)
+        patch.setattr(demo, "TESTED", 60)
+        yield
 
 
-def test_the_same_seed_gives_the_same_numbers_and_nothing_is_overwritten(
-    quick, tmp_path, capsys, monkeypatch
-):
-    outs = [tmp_path / name for name in ("first", "second", "other")]
-    for out, seed in zip(outs, (0, 0, 1), strict=True):
+@pytest.fixture(scope="module")
+def first(quick, tmp_path_factory):
+    out = tmp_path_factory.mktemp("demo") / "first"
+    demo.demo(out=out, seed=0, quiet=True)
+    return out
+
+
+def test_the_same_seed_gives_the_same_numbers_and_nothing_is_overwritten(first, tmp_path, capsys):
+    outs = [first, tmp_path / "second", tmp_path / "other"]
+    for out, seed in zip(outs[1:], (0, 1), strict=True):
         demo.demo(out=out, seed=seed, quiet=True)
     shown = capsys.readouterr().out
     assert "report: " in shown
@@ -42,14 +49,13 @@ def test_the_same_seed_gives_the_same_numbers_and_nothing_is_overwritten(
     assert before == after
 
 
-def test_the_demo_covers_what_it_promises(quick, tmp_path):
-    demo.demo(out=tmp_path, quiet=True)
+def test_the_demo_covers_what_it_promises(first):
     for network in ("plain", "adversarial", "stn"):
         for norm in ("linf", "l2"):
-            rows = read_rows(tmp_path / "attacks" / f"{network}-{norm}")
+            rows = read_rows(first / "attacks" / f"{network}-{norm}")
             assert set(rows["attack"]) == {"clean", "fgsm", "r+fgsm", "pgd", "second-order"}
             assert set(rows["norm"]) == {"none", norm}
-        about = read_json(tmp_path / "certificates" / network / "run.json")
+        about = read_json(first / "certificates" / network / "run.json")
         assert about["cells"][0]["bound"] == "renyi"
-    assert (tmp_path / "report" / "report.html").exists()
-    assert (tmp_path / "report" / "tables" / "attacks.csv").exists()
+    assert (first / "report" / "report.html").exists()
+    assert (first / "report" / "tables" / "attacks.csv").exists()
