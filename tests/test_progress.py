@@ -147,7 +147,7 @@ def test_it_moves_inside_a_batch():
             ["run 1 of 3", "run 2 of 3", "run 3 of 3"],
         ),
         (
-            Worst((pgd(), Restarts(attack=pgd(), count=2)), names=("one", "two")),
+            Worst((pgd(), Restarts(attack=pgd(), count=2)), called=("one", "two")),
             ["one", "two, run 1 of 2", "two, run 2 of 2"],
         ),
         (
