@@ -9,12 +9,17 @@ import sys
 from pathlib import Path
 
 SOURCES = Path(__file__).parents[1] / "src"
-PACKAGES = ("holdfast/attacks",)
+PACKAGES = ("holdfast/attacks", "holdfast/training", "holdfast/training/objectives")
+
+#: What a package exports of modules elsewhere.
+BESIDE = {"holdfast/training": (("holdfast.processes", "Processes"),)}
 
 
 def stub(package: Path) -> str:
     """The ``__init__.pyi`` of a package: an import for each module, and ``__all__``."""
-    lines, exports = [], set[str]()
+    beside = BESIDE.get(package.relative_to(SOURCES).as_posix(), ())
+    lines = [f"from {module} import {name} as {name}" for module, name in beside]
+    exports = {name for _, name in beside}
     for path in sorted(package.rglob("*.py")):
         names = _exports(path)
         if path.name == "__init__.py" or not names:

@@ -13,6 +13,7 @@ from holdfast.defenses import NOISES
 from holdfast.models import ARCHITECTURES, DENOISERS
 from holdfast.models.external.names import IMAGENET
 from holdfast.models.layers import LAYERS
+from holdfast.training import OBJECTIVES
 
 
 def list_names() -> None:
@@ -35,7 +36,7 @@ def list_names() -> None:
         _described(LAYERS),
     )
     print_table("--model of train with a denoising objective", _described(DENOISERS))
-    print_table("--objective", _described(registry.OBJECTIVES))
+    print_table("--objective", _described(OBJECTIVES))
     print_table(
         "divergence of TRADES, as in trades(eps=0.3, divergence=kl)",
         [{"name": name} for name in registry.DIVERGENCES],

@@ -34,10 +34,12 @@ from holdfast.training import (
     adversarial_training_1,
     against_prediction,
 )
+from holdfast.training.objectives.names import OBJECTIVES
 from holdfast.training.randomized import Share
 from holdfast.types import Goal, Model, Objective, Threat
 
 
+@OBJECTIVES.named("fgsm")
 def fgsm(
     threat: Threat,
     *,
@@ -52,6 +54,7 @@ def fgsm(
     return Adversarial(attack=attack, share=share, replace=replace, attack_in_eval=attack_in_eval)
 
 
+@OBJECTIVES.named("r+fgsm")
 def r_fgsm(
     threat: Threat,
     *,
@@ -67,6 +70,7 @@ def r_fgsm(
     return Adversarial(attack=attack, share=share, replace=replace, attack_in_eval=attack_in_eval)
 
 
+@OBJECTIVES.named("pgd")
 def pgd(
     threat: Threat,
     *,
@@ -82,6 +86,7 @@ def pgd(
     return Adversarial(attack=attack, share=share, replace=replace, attack_in_eval=attack_in_eval)
 
 
+@OBJECTIVES.named("ensemble")
 def ensemble(
     threat: Threat,
     *,
@@ -110,6 +115,7 @@ def ensemble(
     )
 
 
+@OBJECTIVES.named("trades")
 def trades(
     threat: Threat,
     *,
@@ -130,6 +136,7 @@ def trades(
     )
 
 
+@OBJECTIVES.named("alp")
 def alp(
     threat: Threat,
     *,
@@ -143,6 +150,7 @@ def alp(
     return LogitPairing(attack=attack, weight=weight, attack_in_eval=attack_in_eval)
 
 
+@OBJECTIVES.named("deep-defense")
 def deep_defense(
     *,
     weight: float = 15.0,
@@ -160,6 +168,7 @@ def deep_defense(
     return DeepDefense(weight=weight, c=c, d=d, p=p, steps=steps, layer=layer, base=base)
 
 
+@OBJECTIVES.named("adv-train-1")
 def adv_train_1(
     *,
     reference: str,
@@ -173,11 +182,13 @@ def adv_train_1(
     return adversarial_training_1(_load(reference, device), data, share=share, out=out)
 
 
+@OBJECTIVES.named("sdae")
 def sdae(*, sigma: float, classifier: str, device: torch.device) -> SupervisedDenoising:
     """Autoencoder that removes noise and keeps the class, classifier='run' (MALADE eq. 11)."""
     return SupervisedDenoising(sigma=sigma, classifier=_frozen(classifier, device))
 
 
+@OBJECTIVES.named("distillation")
 def distillation(
     *, teacher: str, temperature: float = 1.0, share: float = 1.0, device: torch.device
 ) -> Distillation:

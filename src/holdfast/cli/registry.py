@@ -7,15 +7,16 @@ from typing import Any
 
 import torch
 
-from holdfast import attacks, goals, losses, specs, training
+import holdfast.cli.objectives  # noqa: F401  whose objectives enter themselves
+from holdfast import attacks, goals, losses, specs
 from holdfast.attacks import ATTACKS, Attack
 from holdfast.attacks.ead import Rule
-from holdfast.cli import objectives
 from holdfast.data import Data
 from holdfast.errors import InputError, unknown
 from holdfast.goals import Divergence
 from holdfast.parameters import MOST, check
 from holdfast.threat import L1, L2, Linf
+from holdfast.training.objectives.names import OBJECTIVES
 from holdfast.training.randomized import Share, half_normal, uniform
 from holdfast.types import Goal, Objective, Threat
 
@@ -46,26 +47,6 @@ SHARES: Mapping[str, Share] = MappingProxyType({"uniform": uniform, "half_normal
 #: Parameters of attacks and objectives that are given by name.
 CHOICES: specs.Choices = MappingProxyType(
     {"goal": GOALS, "rule": RULES, "divergence": DIVERGENCES, "draw": SHARES}
-)
-
-OBJECTIVES: Mapping[str, Callable[..., Objective]] = MappingProxyType(
-    {
-        "standard": training.Standard,
-        "fgsm": objectives.fgsm,
-        "r+fgsm": objectives.r_fgsm,
-        "pgd": objectives.pgd,
-        "ensemble": objectives.ensemble,
-        "deep-defense": objectives.deep_defense,
-        "adv-train-1": objectives.adv_train_1,
-        "adv-train-2": training.AdvTrainII,
-        "trades": objectives.trades,
-        "alp": objectives.alp,
-        "stability": training.Stability,
-        "noise": training.NoiseAugmentation,
-        "dae": training.Denoising,
-        "sdae": objectives.sdae,
-        "distillation": objectives.distillation,
-    }
 )
 
 

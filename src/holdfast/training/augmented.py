@@ -12,6 +12,8 @@ from holdfast.random import Stream
 from holdfast.tensors import expand
 from holdfast.types import Images, Labels, Model, Objective
 
+__all__ = ["Augmented"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Augmented:

@@ -9,6 +9,8 @@ from holdfast.models.loading import fingerprint
 from holdfast.tensors import eval_mode
 from holdfast.types import Images, Logits, Model
 
+__all__ = ["Frozen"]
+
 
 @dataclass(frozen=True, eq=False)
 class Frozen:

@@ -30,6 +30,8 @@ from holdfast.tensors import device_of, eval_mode
 from holdfast.threat import Linf, finite
 from holdfast.types import Callback, Goal, Images, Labels, Model, Threat
 
+__all__ = ["FromCache", "GradientCache"]
+
 _IN_FILE = 4096
 _KINDS = "images", "signs"  # their hashes, and their gradients' signs
 

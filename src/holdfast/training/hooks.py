@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from holdfast.random import Stream
 
+__all__ = ["Hook"]
+
 
 @runtime_checkable
 class Hook(Protocol):

@@ -13,6 +13,8 @@ from torch import nn, optim
 
 from holdfast.errors import InputError
 
+__all__ = ["SGD", "Adam", "AdamW", "RMSProp"]
+
 #: All weights in one sweep, which torch does by itself on a GPU only. (Its fused form is faster
 #: still on a CPU, but a run resumed with it ended in other weights.)
 _ALL_AT_ONCE = True

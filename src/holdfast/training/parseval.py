@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from holdfast.errors import InputError
 from holdfast.random import Stream
 
+__all__ = ["Parseval", "tightness"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Parseval:

@@ -28,6 +28,8 @@ from holdfast.threat import L2
 from holdfast.training.objectives.adversarial import Adversarial
 from holdfast.types import Callback, Images, Labels, Model, Threat
 
+__all__ = ["Stored", "adversarial_training_1", "stored"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stored(Attack):

@@ -16,6 +16,8 @@ from holdfast.errors import InputError
 from holdfast.random import Stream, hash_seed
 from holdfast.types import Callback, Images, Labels, Model, Threat
 
+__all__ = ["AtRandomSize", "OneAtRandom", "half_normal", "uniform"]
+
 #: A uniform draw from [0, 1) -> the share of ε that this batch gets, in [0, 1].
 Share = Callable[[float], float]
 

@@ -10,6 +10,8 @@ from typing import Protocol, runtime_checkable
 
 from holdfast.errors import InputError
 
+__all__ = ["Constant", "Cosine", "MultiStep", "OneCycle", "StepDecay", "WarmUp"]
+
 
 @runtime_checkable
 class Rate(Protocol):

@@ -28,6 +28,8 @@ from holdfast.training.trainer import fit
 from holdfast.training.validation import Validation, hold_out
 from holdfast.types import Objective
 
+__all__ = ["train_data"]
+
 
 def train_data(
     architecture: Architecture,

@@ -11,6 +11,8 @@ from holdfast.processes import Processes
 from holdfast.training.optimizers import Adam, OptimizerSpec
 from holdfast.training.rates import Cosine, Rate
 
+__all__ = ["Schedule"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:

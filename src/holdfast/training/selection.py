@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from holdfast.errors import InputError
 
+__all__ = ["Selection"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:

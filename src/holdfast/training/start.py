@@ -9,6 +9,8 @@ from holdfast.files import check_regular, read_tensors
 from holdfast.models.checkpoint import MODEL, load_model
 from holdfast.models.registry import Architecture
 
+__all__ = ["start_from"]
+
 
 def start_from(path: Path) -> tuple[nn.Module, Architecture]:
     """A trained network and its architecture.

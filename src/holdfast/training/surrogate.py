@@ -29,6 +29,8 @@ from holdfast.training.schedule import Schedule
 from holdfast.types import Images, Labels, Model
 from holdfast.votes import take_votes
 
+__all__ = ["Surrogate", "distill", "substitute"]
+
 
 class Surrogate(NamedTuple):
     """A network trained on a target's answers, and what the answers cost."""

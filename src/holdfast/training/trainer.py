@@ -36,6 +36,8 @@ from holdfast.training.state import CHECKPOINT, State, load_state, save_state
 from holdfast.training.validation import Validation
 from holdfast.types import Objective
 
+__all__ = ["TrainingError", "fit"]
+
 METRICS, SPEED = "metrics.csv", "speed.csv"
 
 #: Steps between two looks at what a GPU has logged; on a CPU, where looking is free, 1.

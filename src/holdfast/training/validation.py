@@ -15,6 +15,8 @@ from holdfast.tensors import eval_mode
 from holdfast.types import Flags, Labels
 from holdfast.votes import take_votes
 
+__all__ = ["Validation", "hold_out"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Validation:

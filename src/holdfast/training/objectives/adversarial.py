@@ -14,7 +14,10 @@ from holdfast.errors import InputError
 from holdfast.goals import AgainstPrediction, toward_least_likely
 from holdfast.random import Stream
 from holdfast.training.objectives.crafting import craft
+from holdfast.training.objectives.names import OBJECTIVES
 from holdfast.types import Goal, Images, Labels, Model, TargetedGoal, Threat
+
+__all__ = ["AdvTrainII", "Adversarial", "against_prediction"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +100,7 @@ class Adversarial:
         )
 
 
+@OBJECTIVES.named("adv-train-2")
 def AdvTrainII(threat: Threat, *, alpha: float = 0.5) -> Adversarial:
     """Adv. Train II: α · CE(f(x), y) + (1 - α) · CE(f(x_FGS), y), the label that of the data set.
 

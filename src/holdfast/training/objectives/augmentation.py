@@ -9,9 +9,13 @@ from torch.nn import functional
 
 from holdfast.errors import InputError
 from holdfast.random import Stream
+from holdfast.training.objectives.names import OBJECTIVES
 from holdfast.types import Images, Labels, Model
 
+__all__ = ["NoiseAugmentation"]
 
+
+@OBJECTIVES.named("noise")
 @dataclass(frozen=True, kw_only=True)
 class NoiseAugmentation:
     """Gaussian augmentation: CE(f(x + N(0, σ² I)), y); noisy images are not cut to [0, 1].

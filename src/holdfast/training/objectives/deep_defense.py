@@ -16,6 +16,8 @@ from holdfast.threat import L2, Linf
 from holdfast.training.objectives.standard import Standard
 from holdfast.types import Flags, Images, Labels, Model, Objective, PerExample, Threat
 
+__all__ = ["DeepDefense"]
+
 #: Largest exponent of a misclassified image: e^10 is reached at ‖Δ‖ = 2 ‖x‖ for the paper's d = 5.
 _LARGEST_EXPONENT = 10.0
 

@@ -13,9 +13,13 @@ from torch.nn import functional
 from holdfast.errors import InputError
 from holdfast.random import Stream
 from holdfast.training.frozen import Frozen
+from holdfast.training.objectives.names import OBJECTIVES
 from holdfast.types import Images, Labels, Model
 
+__all__ = ["Denoising", "SupervisedDenoising"]
 
+
+@OBJECTIVES.named("dae")
 @dataclass(frozen=True, kw_only=True)
 class Denoising:
     """DAE: ‖r(x + ν) - x‖², ν ~ N(0, σ² I), the sum over all of C·H·W.

@@ -14,6 +14,8 @@ from holdfast.random import Stream
 from holdfast.training.frozen import Frozen
 from holdfast.types import Images, Labels, Model
 
+__all__ = ["Distillation"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Distillation:

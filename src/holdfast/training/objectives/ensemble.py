@@ -6,6 +6,8 @@ from holdfast.attacks import Attack
 from holdfast.training.objectives.adversarial import Adversarial, against_prediction
 from holdfast.training.randomized import OneAtRandom
 
+__all__ = ["EnsembleAdversarial"]
+
 
 def EnsembleAdversarial(
     attack: Attack,

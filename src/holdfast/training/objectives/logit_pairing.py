@@ -13,6 +13,8 @@ from holdfast.random import Stream
 from holdfast.training.objectives.crafting import craft
 from holdfast.types import Images, Labels, Model
 
+__all__ = ["LogitPairing"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class LogitPairing:

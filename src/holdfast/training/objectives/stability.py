@@ -9,9 +9,13 @@ from torch.nn import functional
 
 from holdfast.errors import InputError
 from holdfast.random import Stream
+from holdfast.training.objectives.names import OBJECTIVES
 from holdfast.types import Images, Labels, Model
 
+__all__ = ["Stability"]
 
+
+@OBJECTIVES.named("stability")
 @dataclass(frozen=True, kw_only=True)
 class Stability:
     """STN: CE(f(x), y) + γ · CE(softmax f(x), f(x + N(0, σ² I))).

@@ -7,9 +7,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from holdfast.random import Stream
+from holdfast.training.objectives.names import OBJECTIVES
 from holdfast.types import Images, Labels, Model
 
+__all__ = ["Standard"]
 
+
+@OBJECTIVES.named("standard")
 @dataclass(frozen=True, kw_only=True)
 class Standard:
     """Plain training: CE(f(x), y)."""

@@ -10,6 +10,8 @@ from holdfast.errors import InputError
 from holdfast.random import Stream
 from holdfast.types import Images, Labels, Model, Objective
 
+__all__ = ["Total"]
+
 
 @dataclass(frozen=True)
 class Total:

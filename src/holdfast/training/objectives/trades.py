@@ -17,6 +17,8 @@ from holdfast.random import Stream
 from holdfast.training.objectives.crafting import craft
 from holdfast.types import Images, Labels, Model, Threat
 
+__all__ = ["TRADES"]
+
 BESIDE = NormalStep(0.001)
 
 

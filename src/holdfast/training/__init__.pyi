@@ -1,0 +1,105 @@
+from holdfast.processes import Processes as Processes
+from .augmented import Augmented as Augmented
+from .frozen import Frozen as Frozen
+from .gradient_cache import FromCache as FromCache
+from .gradient_cache import GradientCache as GradientCache
+from .hooks import Hook as Hook
+from .objectives.adversarial import AdvTrainII as AdvTrainII
+from .objectives.adversarial import Adversarial as Adversarial
+from .objectives.adversarial import against_prediction as against_prediction
+from .objectives.augmentation import NoiseAugmentation as NoiseAugmentation
+from .objectives.deep_defense import DeepDefense as DeepDefense
+from .objectives.denoising import Denoising as Denoising
+from .objectives.denoising import SupervisedDenoising as SupervisedDenoising
+from .objectives.distillation import Distillation as Distillation
+from .objectives.ensemble import EnsembleAdversarial as EnsembleAdversarial
+from .objectives.logit_pairing import LogitPairing as LogitPairing
+from .objectives.names import OBJECTIVES as OBJECTIVES
+from .objectives.stability import Stability as Stability
+from .objectives.standard import Standard as Standard
+from .objectives.sum import Total as Total
+from .objectives.trades import TRADES as TRADES
+from .optimizers import Adam as Adam
+from .optimizers import AdamW as AdamW
+from .optimizers import RMSProp as RMSProp
+from .optimizers import SGD as SGD
+from .parseval import Parseval as Parseval
+from .parseval import tightness as tightness
+from .precomputed import Stored as Stored
+from .precomputed import adversarial_training_1 as adversarial_training_1
+from .precomputed import stored as stored
+from .randomized import AtRandomSize as AtRandomSize
+from .randomized import OneAtRandom as OneAtRandom
+from .randomized import half_normal as half_normal
+from .randomized import uniform as uniform
+from .rates import Constant as Constant
+from .rates import Cosine as Cosine
+from .rates import MultiStep as MultiStep
+from .rates import OneCycle as OneCycle
+from .rates import StepDecay as StepDecay
+from .rates import WarmUp as WarmUp
+from .run import train_data as train_data
+from .schedule import Schedule as Schedule
+from .selection import Selection as Selection
+from .start import start_from as start_from
+from .surrogate import Surrogate as Surrogate
+from .surrogate import distill as distill
+from .surrogate import substitute as substitute
+from .trainer import TrainingError as TrainingError
+from .trainer import fit as fit
+from .validation import Validation as Validation
+from .validation import hold_out as hold_out
+
+__all__ = [
+    "Adam",
+    "AdamW",
+    "AdvTrainII",
+    "Adversarial",
+    "AtRandomSize",
+    "Augmented",
+    "Constant",
+    "Cosine",
+    "DeepDefense",
+    "Denoising",
+    "Distillation",
+    "EnsembleAdversarial",
+    "FromCache",
+    "Frozen",
+    "GradientCache",
+    "Hook",
+    "LogitPairing",
+    "MultiStep",
+    "NoiseAugmentation",
+    "OBJECTIVES",
+    "OneAtRandom",
+    "OneCycle",
+    "Parseval",
+    "Processes",
+    "RMSProp",
+    "SGD",
+    "Schedule",
+    "Selection",
+    "Stability",
+    "Standard",
+    "StepDecay",
+    "Stored",
+    "SupervisedDenoising",
+    "Surrogate",
+    "TRADES",
+    "Total",
+    "TrainingError",
+    "Validation",
+    "WarmUp",
+    "adversarial_training_1",
+    "against_prediction",
+    "distill",
+    "fit",
+    "half_normal",
+    "hold_out",
+    "start_from",
+    "stored",
+    "substitute",
+    "tightness",
+    "train_data",
+    "uniform",
+]
