@@ -72,6 +72,7 @@ def parse(text: str, kind: str = "thing", example: str = "name(parameter=value)"
         InputError: if it cannot be read; the sentence says where.
 
     Example:
+        >>> from holdfast.specs import parse
         >>> parse("pgd(steps=7, step_size=2/255)").parameters
         {'steps': 7, 'step_size': 0.00784313725490196}
     """
@@ -95,6 +96,7 @@ def split(text: str, mark: str = ",") -> list[str]:
     """The parts of a text between marks that stand outside of brackets and quotes, stripped.
 
     Example:
+        >>> from holdfast.specs import split
         >>> split("fgsm, pgd(steps=1, restarts=2)")
         ['fgsm', 'pgd(steps=1, restarts=2)']
     """
