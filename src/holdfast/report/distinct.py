@@ -28,7 +28,7 @@ _ELSEWHERE = {
 
 #: The size, and what follows from it.
 _OF_SIZE = re.compile(r"\w+\(eps=[^()]*\)|step_size=[^,)]*")
-_CRAFTED = re.compile(r"\bOn\(.*\bname=(['\"])(.*?)\1, early_stop=")
+_CRAFTED = re.compile(r"\bOn\(.*\bname=(['\"])(.*?)\1, (?:weights|early_stop)=")
 
 
 def recipe(settings: Mapping[str, Any], attack: str | None = None) -> dict[str, Any]:
