@@ -48,8 +48,7 @@ def on_network(a: argparse.Namespace) -> dict[str, tuple[list[tuple[float, float
         )
         with TemporaryDirectory() as temporary, showing() as progress:
             out = (a.out or Path(temporary)) / interval
-            settings = {"model": a.model, "data": a.data, "limit": a.images}
-            (cell,) = certify_data(network, images, how, settings, out, progress)
+            (cell,) = certify_data(network, images, how, a.model, out, progress).cells
         found[interval] = (cell["curve"], cell["forwards"] / cell["images"])
     return found
 

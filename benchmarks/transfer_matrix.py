@@ -23,11 +23,10 @@ from holdfast.cli import registry
 from holdfast.cli.common import device
 from holdfast.files import read_tensors, write_tensors
 from holdfast.models import loading
-from holdfast.models.loading import fingerprint
 from holdfast.progress import showing
 from holdfast.random import Stream
 from holdfast.statistics import share_interval
-from holdfast.tensors import device_of
+from holdfast.tensors import device_of, fingerprint
 from holdfast.types import Model
 from holdfast.votes import take_votes
 

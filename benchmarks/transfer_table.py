@@ -34,9 +34,8 @@ def errors(
     """Error in % under each attack, and without one."""
     model: nn.Module = loading.load(spec).eval()
     name = f"{Path(spec).name}-by-{'-'.join(name for name, _ in attacks)}".replace(" ", "_")
-    settings = {"model": spec, "data": options.data, "limit": options.images}
-    protocol = EvaluationConfig(seed=0, batch_size=200, keep=0)
-    cells = evaluate_data(model, images, attacks, protocol, settings, options.out / name).cells
+    config = EvaluationConfig(seed=0, batch_size=200, keep=0)
+    cells = evaluate_data(model, images, attacks, config, spec, options.out / name).cells
     found = {cell["attack"]: 100 * (1 - cell["robust_accuracy"]) for cell in cells}
     return {"clean": 100 * (1 - cells[0]["clean_accuracy"]), **found}
 

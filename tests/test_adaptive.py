@@ -408,8 +408,8 @@ def test_an_evaluation_runs_them_all_on_a_stochastic_model():
         "transfer": On(small_network(seed=1), attack, name="B"),
         "bpda": BPDA(attack),
     }
-    protocol = EvaluationConfig(votes=40, samples=3)
-    rows = evaluate(model, x, network(x).argmax(dim=1), named, protocol=protocol).rows
+    config = EvaluationConfig(votes=40, samples=3)
+    rows = evaluate(model, x, network(x).argmax(dim=1), named, config=config).rows
     spent = rows[rows["clean_prediction"] == rows["label"]].groupby("attack")["forwards"]
     assert spent.max()["transfer"] == 0
     assert spent.max()["bpda"] == spent.min()["bpda"] == 5 * 3

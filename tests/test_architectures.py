@@ -235,7 +235,7 @@ class TestDenoiser:
         run = tmp_path / "run"
         architecture = made("malade-dae", (1, 8, 8))
         trained = train_data(
-            architecture, digits, Reconstruct(), Schedule(epochs=4, batch_size=32, lr=1e-2), {}, run
+            architecture, digits, Reconstruct(), Schedule(epochs=4, batch_size=32, lr=1e-2), run
         )
         x = digits.x(torch.arange(64))
         fresh = architecture.build().eval()

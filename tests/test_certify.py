@@ -14,7 +14,7 @@ from holdfast.certify import (
     SisonGlaz,
     TwoSample,
     certificates,
-    certify,
+    certify_images,
     renyi_radius,
 )
 from holdfast.certify.bounds.bound import round_down
@@ -49,7 +49,7 @@ class TestCertify:
         x = images(60, (1, 4, 4))
         margin = (x.flatten(1) @ normal - float(normal.sum()) / 2) / normal.norm()
         model = two_class(normal, float(normal.sum()) / 2)
-        found = certify(model, x, sigma=0.25, n=2000, confidence=0.95)
+        found = certify_images(model, x, sigma=0.25, n=2000, confidence=0.95)
         side = (margin > 0).long().numpy()
         issued = ~found.abstained
         assert issued.mean() > 0.7
@@ -61,7 +61,7 @@ class TestCertify:
     def test_no_attack_of_the_suite_breaks_a_certificate(self):
         """With its own averages against the noisy vote; four times as far out it does win."""
         model, sigma, x = small_network(), 0.2, images(40)
-        found = certify(model, x, sigma=sigma, n=1000, bound="cohen", interval=TwoSample)
+        found = certify_images(model, x, sigma=sigma, n=1000, bound="cohen", interval=TwoSample)
         reach = float(np.median(found.radius[~found.abstained]))
         held = np.flatnonzero(found.radius >= reach)[:6]
         label = torch.from_numpy(found.prediction[held])
@@ -71,7 +71,7 @@ class TestCertify:
             """Whether the vote prefers another class there by more than chance."""
             suite = WorstCase(L2(eps), steps=4, targets=3, queries=30)
             x_adv = adapted(suite, noisy, samples=4, votes=50)(noisy, x[held], label)
-            votes = certify(model, x_adv, sigma=sigma, n=1000, seed=7).counts
+            votes = certify_images(model, x_adv, sigma=sigma, n=1000, seed=7).counts
             own = votes[np.arange(len(held)), label]
             others = np.where(np.eye(4)[label], 0, votes).max(axis=1)
             return stats.binom.sf(others - 1, others + own, 0.5) < 1e-4
@@ -82,14 +82,14 @@ class TestCertify:
 
     def test_votes_do_not_depend_on_batches(self):
         model, x = small_network(), images(5)
-        whole = certify(model, x, sigma=0.5, n=37, seed=3)
+        whole = certify_images(model, x, sigma=0.5, n=37, seed=3)
         assert (whole.counts.sum(axis=1) == 37).all()
         for size in (1, 8, 1000):
-            same = certify(model, x, sigma=0.5, n=37, seed=3, batch_size=size)
+            same = certify_images(model, x, sigma=0.5, n=37, seed=3, batch_size=size)
             assert (same.counts == whole.counts).all()
-        part = certify(model, x[2:4], sigma=0.5, n=37, seed=3, index=torch.tensor([2, 3]))
+        part = certify_images(model, x[2:4], sigma=0.5, n=37, seed=3, index=torch.tensor([2, 3]))
         assert (part.counts == whole.counts[2:4]).all()
-        other = certify(model, x, sigma=0.5, n=37, seed=4)
+        other = certify_images(model, x, sigma=0.5, n=37, seed=4)
         assert (other.counts != whole.counts).any()
 
     @pytest.mark.filterwarnings("ignore:the model clips")  # counts tell little of an image
@@ -103,7 +103,9 @@ class TestCertify:
 
         coin = nn.Sequential(GaussianNoise(10.0), Coin()).eval()
         model = coin if votes is None else Vote(coin, votes)
-        found = certify(model, torch.full((20, 1, 1, 1), 0.5), sigma=1e-3, n=100, bound="cohen")
+        found = certify_images(
+            model, torch.full((20, 1, 1, 1), 0.5), sigma=1e-3, n=100, bound="cohen"
+        )
         within = stats.binom.ppf([1e-5, 1 - 1e-5], 100, 0.5)
         assert ((within[0] <= found.counts) & (found.counts <= within[1])).all()
         assert len(np.unique(found.counts[:, 0])) > 5
@@ -115,7 +117,7 @@ class TestCertify:
             seen.append(x)
             return x.flatten(1)[:, :2]
 
-        certify(Wrapped(watch), torch.full((2, 1, 2, 8), 0.9), sigma=0.5, n=400)
+        certify_images(Wrapped(watch), torch.full((2, 1, 2, 8), 0.9), sigma=0.5, n=400)
         votes = [x for x in seen if len(x) > 2]  # the others ask what the model does with noise
         noise = (torch.cat(votes) - 0.9).flatten().double().numpy() / 0.5
         assert stats.kstest(noise, "norm").pvalue > 1e-3
@@ -130,12 +132,12 @@ class TestCertify:
 
     def test_too_few_votes_are_told_how_many_would_do(self):
         with pytest.raises(InputError, match=r"4 classes .* at least 7\."):
-            certify(small_network(), images(4), sigma=0.1, n=6)
-        assert not certify(small_network(), images(4), sigma=1e-6, n=7).abstained.any()
+            certify_images(small_network(), images(4), sigma=0.1, n=6)
+        assert not certify_images(small_network(), images(4), sigma=1e-6, n=7).abstained.any()
 
     def test_classes_that_are_never_seen_are_no_obstacle(self):
         model = Wrapped(lambda x: nn.functional.pad(x.flatten(1)[:, :2], (0, 8), value=-9.0))
-        found = certify(model, images(20), sigma=0.1, n=200)
+        found = certify_images(model, images(20), sigma=0.1, n=200)
         assert found.counts.shape == (20, 10)
         assert not found.counts[:, 2:].any()
         assert (found.radius > 0).any()
@@ -144,10 +146,10 @@ class TestCertify:
     @pytest.mark.parametrize("bound", ["renyi", "cohen", "pixeldp"])
     def test_every_bound_with_every_interval_from_one_sampling(self, interval, bound):
         x, model = images(12), small_network()
-        found = certify(model, x, sigma=0.1, n=200, bound=bound, interval=interval)
+        found = certify_images(model, x, sigma=0.1, n=200, bound=bound, interval=interval)
         again = certificates(found.sampling, interval(0.95), BOUNDS[bound], 0.1)
         assert (again.radius == found.radius).all()
-        counts = certify(model, x, sigma=0.1, n=200).counts
+        counts = certify_images(model, x, sigma=0.1, n=200).counts
         assert (found.counts == counts).all()
         assert (found.sampling.choice is None) == (interval is not TwoSample)
         assert np.allclose(found.sampling.scores.sum(axis=1), 1)
@@ -156,7 +158,7 @@ class TestCertify:
         normal = torch.ones(16)
         x = images(40, (1, 4, 4))
         margin = (x.flatten(1) @ normal - 8).abs()  # the l1 distance, since all weights are 1
-        found = certify(
+        found = certify_images(
             two_class(normal, 8.0), x, sigma=0.2, n=2000, bound="laplace", noise="laplace"
         )
         issued = ~found.abstained
@@ -170,7 +172,7 @@ class TestCertify:
     )
     def test_a_bound_of_other_noise_is_refused(self, bound, noise):
         with pytest.raises(InputError, match="is about"):
-            certify(small_network(), images(2), sigma=0.1, bound=bound, noise=noise)
+            certify_images(small_network(), images(2), sigma=0.1, bound=bound, noise=noise)
 
     def test_radii_are_rounded_down(self):
         assert round_down(np.array([0.69961299999])) == pytest.approx(0.699612, abs=1e-12)
@@ -198,15 +200,15 @@ class TestCertify:
 
     def test_a_bound_may_be_a_function(self):
         x = images(3)
-        named = certify(small_network(), x, sigma=0.1)
-        given_function = certify(small_network(), x, sigma=0.1, bound=BOUNDS["renyi"])
+        named = certify_images(small_network(), x, sigma=0.1)
+        given_function = certify_images(small_network(), x, sigma=0.1, bound=BOUNDS["renyi"])
         assert (named.radius == given_function.radius).all()
 
     def test_the_model_is_left_as_it_was(self):
         model = nn.Sequential(small_network(), nn.Dropout(0.5)).train()
         state = torch.get_rng_state()
         with pytest.warns(UserWarning, match="training mode"):
-            certify(model, images(2), sigma=0.1)
+            certify_images(model, images(2), sigma=0.1)
         assert model.training
         assert all(p.grad is None for p in model.parameters())
         assert torch.equal(torch.get_rng_state(), state)
@@ -233,13 +235,13 @@ class TestCertify:
         if words is None:
             arguments["model"] = Wrapped(lambda x: x.flatten(1)[:, :3] * torch.nan)
         with pytest.raises(error, match=words or "NaN"):
-            certify(arguments.pop("model"), arguments.pop("x"), **arguments)
+            certify_images(arguments.pop("model"), arguments.pop("x"), **arguments)
 
 
 class TestAfterTheNoise:
     def certify(self, *layers):
         model = nn.Sequential(*layers, small_network()).eval()
-        return certify(model, images(2), sigma=0.1, n=10)
+        return certify_images(model, images(2), sigma=0.1, n=10)
 
     def test_a_plain_model_is_not_warned_of(self):
         self.certify()

@@ -129,6 +129,8 @@ class TestJson:
             "confidence",
             "bound",
             "interval",
+            "of_votes",
+            "draws",
             "guaranteed",
             "images",
             "accuracy",
@@ -789,7 +791,7 @@ def test_every_objective_of_the_library_has_a_name():
 
 def test_objectives_with_other_networks(place):
     """Sources, classifier and teacher are named by folders or files, and recorded by weights."""
-    weights = holdfast.models.loading.fingerprint(holdfast.models.loading.load("net.safetensors"))
+    weights = holdfast.tensors.fingerprint(holdfast.models.loading.load("net.safetensors"))
     for spec in (
         "ensemble(eps=0.3, sources=['net.safetensors', 'mine:good'], draw=uniform)",
         "ensemble(eps=0.3, sources='net.safetensors', cache='cache', goal=least_likely)",

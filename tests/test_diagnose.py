@@ -8,8 +8,9 @@ from torch import nn
 from holdfast import data as datasets
 from holdfast.attacks import PGD
 from holdfast.cli.main import run
+from holdfast.data import Data
 from holdfast.defenses import MALADE
-from holdfast.diagnose import purification
+from holdfast.diagnose import purification, trace_purification
 from holdfast.diagnose.purification import CLEAN
 from holdfast.errors import InputError, ModelError
 from holdfast.files import read_json, read_tensors
@@ -68,6 +69,22 @@ def test_what_cannot_be_followed():
     for steps in ((0, 5), ()):
         with pytest.raises(InputError, match="4 steps"):
             purification({"m": towards_grey()}, images(1), 0, attacks, steps)
+
+
+def test_a_run_with_a_folder_and_without_one(tmp_path):
+    models = {"m": towards_grey()}
+    data = Data.of(images(3), torch.tensor([0, 1, 2]))
+    attacks = {"m": {"pgd": PGD(Linf(0.1), steps=2)}}
+    found = trace_purification(models, data, 2, attacks, (1, 4))
+    for _ in range(2):  # run, then read
+        kept = trace_purification(models, data, 2, attacks, (1, 4), out=tmp_path / "run")
+        pd.testing.assert_frame_equal(kept.table, found.table)
+        assert torch.equal(kept.pictures, found.pictures)
+    assert found.table["step"].tolist() == [CLEAN, 0, 1, 4]
+    with pytest.raises(InputError, match="numbered from 0 to 2"):
+        trace_purification(models, data, 3, attacks, (1,))
+    with pytest.raises(InputError, match="no model"):
+        trace_purification({}, data, 0, {}, (1,))
 
 
 def test_a_strip_shows_every_picture_with_its_caption():

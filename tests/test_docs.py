@@ -40,7 +40,9 @@ def test_the_python_of_the_readme_works(capsys, monkeypatch, tmp_path):
     names = {}
     for block in blocks("README.md"):
         exec(block, names)
-    assert "robust_accuracy" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "robust accuracy" in out
+    assert "certified accuracy" in out
 
 
 def test_the_training_loop_of_the_how_to_page_gives_every_batch_its_own_noise(monkeypatch):

@@ -14,10 +14,10 @@ from torch import nn
 
 import holdfast
 from holdfast import metrics
-from holdfast.attacks import FGSM, PGD, Attack, DeepFool, SecondOrder, Square, Worst
-from holdfast.certify import certify
+from holdfast.attacks import FGSM, FMN, PGD, Attack, DeepFool, SecondOrder, Square, Worst
+from holdfast.certify import certify_images
 from holdfast.certify.config import INTERVALS, CertificationConfig
-from holdfast.certify.run import certify_data
+from holdfast.certify.run import certify, certify_data
 from holdfast.counting import Counted
 from holdfast.data import Data
 from holdfast.defenses import GaussianNoise
@@ -167,7 +167,7 @@ class TestRows:
             "both": Worst((replace(strong, steps=2), strong), called=("weak", "strong")),
         }
         results = [
-            evaluate(model, x, y, attacks, protocol=EvaluationConfig(batch_size=size)).rows
+            evaluate(model, x, y, attacks, config=EvaluationConfig(batch_size=size)).rows
             for size in (30, 29, 4, 1)  # 29 leaves a rest of one image
         ]
         columns = ["attack", "index", "prediction", "fooled", "by", "forwards", "backwards"]
@@ -190,7 +190,8 @@ class TestRows:
             judge = Scorer(Wrapped(remembers), data, seed=0, votes=1, batch_size=count)
             for clean in itertools.product([0, 1], repeat=count):
                 if 0 in clean:
-                    judge.attack_rows("a", attack, torch.arange(count), torch.tensor(clean))
+                    batch = judge.batch(torch.arange(count))
+                    judge.attack_rows("a", attack, batch, torch.tensor(clean))
                     assert {name for batch in passes for name in batch} == set(x.flatten().tolist())
                     assert attacked not in passes
 
@@ -198,7 +199,7 @@ class TestRows:
         model, x, y = example()
         attacks = {"pgd": PGD(Linf(0.05))}
         first, again, other = (
-            evaluate(model, x, y, attacks, protocol=EvaluationConfig(seed=seed)).rows
+            evaluate(model, x, y, attacks, config=EvaluationConfig(seed=seed)).rows
             for seed in (1, 1, 2)
         )
         pd.testing.assert_frame_equal(first, again)
@@ -258,20 +259,19 @@ class TestWhatIsGiven:
         attacks, (_, x, y) = {"move": Move(threat=Linf(0.1), by=0.1)}, example()
         few = EvaluationConfig(batch_size=10)
         with pytest.raises(ModelError, match="out of sorts"):
-            evaluate(LaterOther(6, broken), x, y, attacks, protocol=few, out=tmp_path)
+            evaluate(LaterOther(6, broken), x, y, attacks, config=few, out=tmp_path)
         assert 0 < len(list(tmp_path.glob("rows/*.csv"))) < 6
-        again = evaluate(LaterOther(99, broken), x, y, attacks, protocol=few, out=tmp_path)
-        whole = evaluate(LaterOther(99, broken), x, y, attacks, protocol=few)
+        again = evaluate(LaterOther(99, broken), x, y, attacks, config=few, out=tmp_path)
+        whole = evaluate(LaterOther(99, broken), x, y, attacks, config=few)
         pd.testing.assert_frame_equal(again.rows, whole.rows)
 
     def test_certifying_leaves_no_folder_either(self, tmp_path):
         _, x, y = example()
         how = CertificationConfig(sigma=0.1, n=20)
-        settings = {"model": "later", "data": "tensors"}
         for calls in range(1, 9):  # the probe, what it is known by, and then the votes
             model = LaterOther(calls, broken)
             with pytest.raises(ModelError, match="out of sorts"):
-                certify_data(model, Data.of(x, y), how, settings, tmp_path / "run")
+                certify_data(model, Data.of(x, y), how, "later", tmp_path / "run")
             assert not (tmp_path / "run").exists()
 
     @pytest.mark.parametrize(
@@ -398,7 +398,7 @@ class TestMisleadingGradients:
             Data.of(x, y),
             [("pgd", attack) for attack in attacks.values()],
             EvaluationConfig(),
-            {"model": "m", "data": "d"},
+            "m",
             self.folder / "run",
         )
         assert found.cells[0]["robust_accuracy"] == 1
@@ -462,7 +462,7 @@ class TestCutOffGradients:
             "all": Worst((PGD(Linf(0.1)), square), called=("pgd", "square")),
         }
         small = EvaluationConfig(batch_size=8)
-        found = unwarned(model, x, y, attacks, protocol=small, out=tmp_path / "run")
+        found = unwarned(model, x, y, attacks, config=small, out=tmp_path / "run")
         assert any("all linf 0.1: skipped pgd: no gradient" in note for note in found.warnings)
         pgd, alone, cascade = found.cells
         assert pgd["robust_accuracy"] is pgd["low"] is pgd["high"] is None
@@ -537,7 +537,7 @@ class TestStochastic:
             x,
             y,
             {"pgd": PGD(Linf(0.1), steps=3)},
-            protocol=EvaluationConfig(votes=50, samples=4),
+            config=EvaluationConfig(votes=50, samples=4),
         )
         rows = result.rows[result.rows["attack"] == "pgd"]
         assert (rows["votes"] == 50).all()
@@ -550,13 +550,13 @@ class TestStochastic:
     def test_the_vote_that_is_attacked_is_the_one_that_is_certified(self):
         base, x, _ = example()
         noisy = nn.Sequential(GaussianNoise(0.3), base)
-        found = certify(base, x, sigma=0.3, n=2000)
+        found = certify_images(base, x, sigma=0.3, n=2000)
         result = evaluate(
             noisy,
             x,
             torch.tensor(found.counts.argmax(axis=1)),
             {"unmoved": Move(threat=Linf(0.1), by=0.0)},
-            protocol=EvaluationConfig(votes=2000),
+            config=EvaluationConfig(votes=2000),
         )
         rows = result.rows[result.rows["attack"] == "unmoved"]
         shares = rows["votes_for_label"].to_numpy() / 2000
@@ -583,7 +583,7 @@ class TestStochastic:
                 x,
                 torch.zeros(10, dtype=torch.int64),
                 {"fgsm": FGSM(Linf(0.1))},
-                protocol=EvaluationConfig(votes=20),
+                config=EvaluationConfig(votes=20),
             )
         assert (result.rows["votes"] == 20).all()
         assert torch.equal(torch.get_rng_state(), state)
@@ -597,7 +597,7 @@ class TestStochastic:
                 x,
                 y,
                 {"pgd": PGD(Linf(0.1), steps=2)},
-                protocol=EvaluationConfig(votes=9, samples=3, batch_size=size),
+                config=EvaluationConfig(votes=9, samples=3, batch_size=size),
             ).rows
             for size in (12, 11, 5, 1)
         ]
@@ -658,7 +658,7 @@ class TestAdaptive:
             x,
             y,
             {"all": cascade},
-            protocol=EvaluationConfig(votes=5, samples=2),
+            config=EvaluationConfig(votes=5, samples=2),
             out=tmp_path / "run",
         )
         (record,) = read_json(tmp_path / "run" / "run.json")["settings"]["attacks"]
@@ -670,11 +670,11 @@ class TestAdaptive:
 
 
 class TestResume:
-    def run(self, out, attack_calls=None, **protocol):
+    def run(self, out, attack_calls=None, **config):
         model, x, y = example()
         attacks = {"pgd": PGD(Linf(0.1), steps=5), "so": SecondOrder(L2(0.3), steps=3)}
         return evaluate(
-            model, x, y, attacks, protocol=EvaluationConfig(batch_size=8, **protocol), out=out
+            model, x, y, attacks, config=EvaluationConfig(batch_size=8, **config), out=out
         )
 
     def test_a_killed_run_ends_as_an_unbroken_one(self, tmp_path, monkeypatch):
@@ -703,6 +703,50 @@ class TestResume:
         ]
         assert without[0] == without[1]
         assert not (tmp_path / "broken" / "rows").exists()
+
+    def test_images_are_read_once_for_all_attacks(self):
+        model, x, y = example()
+        data, reads = Data.of(x, y), []
+
+        def counting(index):
+            reads.append(index.tolist())
+            return x[index]
+
+        attacks = [("fgsm", FGSM(Linf(0.1))), ("so", SecondOrder(L2(0.3), steps=3))]
+        evaluate_data(model, replace(data, _read=counting), attacks, EvaluationConfig(batch_size=8))
+        last = [index for index in reads if index[0] == len(x) // 8 * 8]
+        assert len(last) == 1
+
+    def test_clean_predictions_are_read_back_only_where_they_were_written_before(
+        self, tmp_path, monkeypatch
+    ):
+        whole = self.run(tmp_path / "whole")
+        read, asked = [], []
+        read_chunk, clean_rows = Run.read, Scorer.clean_rows
+        monkeypatch.setattr(
+            Run, "read", lambda *given: read.append(given[1:]) or read_chunk(*given)
+        )
+        monkeypatch.setattr(
+            Scorer, "clean_rows", lambda *given: asked.append(1) or clean_rows(*given)
+        )
+        self.run(tmp_path / "again")
+        assert not read
+        chunks, attack_rows = len(asked), Scorer.attack_rows
+
+        def dies(self, name, *arguments):
+            if name == "so":
+                raise KeyboardInterrupt
+            return attack_rows(self, name, *arguments)
+
+        monkeypatch.setattr(Scorer, "attack_rows", dies)
+        with pytest.raises(KeyboardInterrupt):
+            self.run(tmp_path / "broken")
+        monkeypatch.setattr(Scorer, "attack_rows", attack_rows)
+        asked.clear()
+        broken = self.run(tmp_path / "broken")
+        assert read == [(0, 0)]
+        assert len(asked) == chunks - 1
+        pd.testing.assert_frame_equal(broken.rows, whole.rows)
 
     def test_a_finished_run_is_read_not_run(self, tmp_path, monkeypatch):
         first = self.run(tmp_path / "run")
@@ -739,7 +783,7 @@ class TestResume:
         assert about["kind"] == "evaluate"
         assert about["cells"] == result.cells
         assert about["settings"]["seed"] == 0
-        assert about["settings"]["attacks"][0]["attack"].startswith("Ascent(threat=Linf(eps=0.1)")
+        assert about["settings"]["attacks"][0]["attack"].startswith("PGD(threat=Linf(eps=0.1)")
         assert set(about["versions"]) >= {"python", "torch", "holdfast"}
         assert about["hardware"]["cores"] >= 1
         pd.testing.assert_frame_equal(read_rows(tmp_path / "run"), result.rows)
@@ -754,7 +798,7 @@ class TestImages:
             x,
             y,
             {"pgd": attack},
-            protocol=EvaluationConfig(keep=10, batch_size=8),
+            config=EvaluationConfig(keep=10, batch_size=8),
             out=tmp_path / "run",
         )
         kept = read_images(tmp_path / "run", 1)
@@ -775,7 +819,7 @@ class TestImages:
             x,
             y,
             {"f": FGSM(Linf(0.1))},
-            protocol=EvaluationConfig(keep=0),
+            config=EvaluationConfig(keep=0),
             out=tmp_path / "run",
         )
         assert read_images(tmp_path / "run", 1) == {}
@@ -927,8 +971,8 @@ class TestCertification:
     def test_rows_and_cell(self, tmp_path):
         model, x, y = example()
         how = CertificationConfig(sigma=0.2, n=200, confidence=0.9)
-        (cell,) = certify_data(model, Data.of(x, y), how, {"model": "m"}, tmp_path / "run")
-        expected = certify(model, x, sigma=0.2, n=200, confidence=0.9)
+        (cell,) = certify_data(model, Data.of(x, y), how, "m", tmp_path / "run").cells
+        expected = certify_images(model, x, sigma=0.2, n=200, confidence=0.9)
         rows = read_rows(tmp_path / "run")
         assert (rows["prediction"] == expected.prediction).all()
         assert (rows["radius"] == expected.radius).all()
@@ -953,7 +997,7 @@ class TestCertification:
 
         model, x, y = example()
         how = CertificationConfig(sigma=0.2, n=5000)  # few images in a chunk
-        whole = certify_data(model, Data.of(x, y), how, {"model": "m"}, tmp_path / "whole")
+        whole = certify_data(model, Data.of(x, y), how, "m", tmp_path / "whole").cells
         original, calls = certification._rows, []
 
         def dies(*arguments):
@@ -964,8 +1008,8 @@ class TestCertification:
 
         monkeypatch.setattr(certification, "_rows", dies)
         with pytest.raises(KeyboardInterrupt):
-            certify_data(model, Data.of(x, y), how, {"model": "m"}, tmp_path / "broken")
-        broken = certify_data(model, Data.of(x, y), how, {"model": "m"}, tmp_path / "broken")
+            certify_data(model, Data.of(x, y), how, "m", tmp_path / "broken")
+        broken = certify_data(model, Data.of(x, y), how, "m", tmp_path / "broken").cells
         assert len(calls) == 3 + 4 - 2
         assert (tmp_path / "whole/rows.csv").read_bytes() == (
             tmp_path / "broken/rows.csv"
@@ -981,13 +1025,13 @@ class TestCertification:
             interval=("clopper-pearson", "two-sample", "hoeffding"),
             radius=(0.1, 0.2),
         )
-        cells = certify_data(model, Data.of(x, y), how, {"model": "m"}, tmp_path / "run")
+        cells = certify_data(model, Data.of(x, y), how, "m", tmp_path / "run").cells
         assert [(c["bound"], c["interval"]) for c in cells] == list(how.certificates)
         rows = read_rows(tmp_path / "run")
         assert len(rows) == 9 * 20
         assert (rows.groupby("index")["votes"].nunique() == 1).all()
         for cell in cells:
-            expected = certify(
+            expected = certify_images(
                 model,
                 x,
                 sigma=0.2,
@@ -1007,8 +1051,8 @@ class TestCertification:
         model, x, y = example(20)
         fixed = CertificationConfig(sigma=0.2, n=4000, bound=("cohen",), interval=("two-sample",))
         early = replace(fixed, interval=("sequential",), radius=(0.1, 0.2))
-        (whole,) = certify_data(model, Data.of(x, y), fixed, {"model": "m"}, tmp_path / "fixed")
-        (cell,) = certify_data(model, Data.of(x, y), early, {"model": "m"}, tmp_path / "early")
+        (whole,) = certify_data(model, Data.of(x, y), fixed, "m", tmp_path / "fixed").cells
+        (cell,) = certify_data(model, Data.of(x, y), early, "m", tmp_path / "early").cells
         assert cell["forwards"] < whole["forwards"] / 2
         rows = read_rows(tmp_path / "early")
         assert cell["forwards"] == rows["draws"].sum() + 20 * 100
@@ -1021,11 +1065,11 @@ class TestCertification:
 
         model, x, y = example()
         how = CertificationConfig(sigma=0.2, n=2600)  # eight images in a chunk
-        whole = certify_data(model, Data.of(x, y), how, {"model": "m"}, tmp_path / "whole")
+        whole = certify_data(model, Data.of(x, y), how, "m", tmp_path / "whole").cells
         merge = Run.merge
         monkeypatch.setattr(Run, "merge", lambda run: 1 / 0)  # stop with all chunks on disk
         with pytest.raises(ZeroDivisionError):
-            certify_data(model, Data.of(x, y), how, {"model": "m"}, tmp_path / "run")
+            certify_data(model, Data.of(x, y), how, "m", tmp_path / "run")
         monkeypatch.setattr(Run, "merge", merge)
         chunk = tmp_path / "run" / "rows" / "0000.00002.csv"
         content = chunk.read_text()
@@ -1035,7 +1079,7 @@ class TestCertification:
             certification, "_sample", lambda *a: (asked.append(a[2].tolist()), sample(*a))[1]
         )
         with pytest.warns(UserWarning, match=r"00002\.csv is damaged: chunk 2"):
-            again = certify_data(model, Data.of(x, y), how, {"model": "m"}, tmp_path / "run")
+            again = certify_data(model, Data.of(x, y), how, "m", tmp_path / "run").cells
         assert asked == [list(range(16, 24))]
         assert again[0]["curve"] == whole[0]["curve"]
 
@@ -1127,3 +1171,42 @@ def test_the_names_that_stay():
     for name in ("FGSM", "RFGSM", "StepLL", "PGD", "SecondOrder"):
         assert callable(getattr(holdfast.attacks, name))
     assert holdfast.Linf(0.1).eps == holdfast.L2(0.1).eps
+
+
+class TestResults:
+    """What evaluate and certify return says the same as text, as HTML and as numbers."""
+
+    def test_of_an_evaluation(self):
+        model, x, y = example()
+        attacks = {"<pgd>": PGD(Linf(0.1), steps=3), "fmn": FMN(L2(torch.inf), steps=3)}
+        found = evaluate(model, x, y, attacks, name="a <b>")
+        text, html = found.summary(), found._repr_html_()
+        for cell in found.cells:
+            assert f"{100 * cell['robust_accuracy']:.1f} %" in text
+            assert f"<td>{100 * cell['robust_accuracy']:.1f} %</td>" in html
+        assert "no limit" in text
+        assert "a <b>" in text
+        assert "<b>" not in html
+        assert "<td>&lt;pgd&gt;</td>" in html
+        for note in found.warnings:
+            assert note in text
+
+    def test_of_a_certification(self, tmp_path):
+        model, x, y = example()
+        config = CertificationConfig(sigma=0.2, n=200, bound=("cohen", "renyi"), radius=(0.05, 0.1))
+        found = certify(model, x, y, config=config)
+        kept = certify(model, x, y, config=config, out=tmp_path / "run")
+        pd.testing.assert_frame_equal(found.rows, kept.rows)
+        text, html = found.summary(), found._repr_html_()
+        for cell in found.cells:
+            part = found.rows[found.rows["bound"] == cell["bound"]]
+            right = part["prediction"] == part["label"]
+            for line in cell["at"]:
+                share = float((right & (part["radius"] >= line["radius"])).mean())
+                assert line["accuracy"] == share
+                assert f"{100 * share:.1f} %" in text
+                assert f"<td>{100 * share:.1f} %</td>" in html
+        images = certify_images(model, x, sigma=0.2, n=200, bound="cohen")
+        cohen = found.rows[found.rows["bound"] == "cohen"]
+        assert (cohen["radius"].to_numpy() == images.radius).all()
+        assert list(found.table["bound"]) == ["cohen", "renyi"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from torch import nn
 
-from holdfast.certify import certify, renyi_radius
+from holdfast.certify import certify_images, renyi_radius
 from holdfast.certify.config import CertificationConfig
 from holdfast.certify.run import certify_data
 from holdfast.cli.main import run
@@ -24,8 +24,6 @@ from holdfast.models.checkpoint import save_model
 from holdfast.random import Stream, drawing_from
 from holdfast.report.subjects import read_subjects
 from tests.toys import Wrapped, images
-
-SETTINGS = {"model": "net", "data": "tensors"}
 
 
 def dense(layer, shape):
@@ -184,8 +182,8 @@ class TestTheCertificate:
         torch.manual_seed(3)
         rotation = torch.linalg.qr(torch.randn(36, 36))[0]
         network, x = first_then(5 * rotation, torch.randn(3, 36)), images(6)
-        behind = certify(network, x, sigma=5 * 0.4, n=3000, noise="first-layer")
-        before = certify(network, x, sigma=0.4, n=3000)
+        behind = certify_images(network, x, sigma=5 * 0.4, n=3000, noise="first-layer")
+        before = certify_images(network, x, sigma=0.4, n=3000)
         assert (abs(behind.p1 - before.p1) < 0.08).all()
         by_hand = renyi_radius(behind.p1, behind.p2, 0.4)
         certain = ~behind.abstained
@@ -198,7 +196,7 @@ class TestTheCertificate:
         torch.manual_seed(4)
         weight, rest = torch.randn(20, 36) / 6, torch.randn(2, 20)
         network, x = first_then(weight, rest), images(60)
-        found = certify(network, x, sigma=0.5, n=2000, confidence=0.999, noise="first-layer")
+        found = certify_images(network, x, sigma=0.5, n=2000, confidence=0.999, noise="first-layer")
         normal = (rest[1] - rest[0]).double()
         margin = (x.flatten(1).double() @ weight.T.double() @ normal).abs()
         true = (margin / (weight.T.double() @ normal).norm()).numpy()
@@ -208,7 +206,7 @@ class TestTheCertificate:
         assert found.radius.max() > 0.1 * true.max()
 
     def test_it_is_rounded_down_after_the_division(self):
-        found = certify(
+        found = certify_images(
             first_then(torch.eye(36) * 3, torch.randn(3, 36)),
             images(4),
             sigma=1.0,
@@ -226,7 +224,7 @@ def test_what_comes_before_the_noise_is_not_said_to_come_after(tmp_path):
     how = CertificationConfig(sigma=0.3, noise="first-layer", n=20)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        certify_data(network, Data.of(x, network(x).argmax(dim=1)), how, SETTINGS, tmp_path / "run")
+        certify_data(network, Data.of(x, network(x).argmax(dim=1)), how, "net", tmp_path / "run")
 
 
 def test_a_network_that_cannot_be_bounded_leaves_no_folder(tmp_path):
@@ -234,7 +232,7 @@ def test_a_network_that_cannot_be_bounded_leaves_no_folder(tmp_path):
     how = CertificationConfig(sigma=0.3, noise="first-layer", n=20)
     data = Data.of(x, network(x).argmax(dim=1))
     with pytest.raises(ModelError, match="noise after the first layer"):
-        certify_data(network, data, how, SETTINGS, tmp_path / "run")
+        certify_data(network, data, how, "net", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

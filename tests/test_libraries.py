@@ -24,7 +24,8 @@ from holdfast.errors import (
 from holdfast.files import write_tensors
 from holdfast.models import Architecture
 from holdfast.models.checkpoint import save_model, weights_of
-from holdfast.models.loading import fingerprint, load
+from holdfast.models.loading import load
+from holdfast.tensors import fingerprint
 from holdfast.training import Schedule, Standard, train_data
 from tests.toys import images
 
@@ -360,7 +361,7 @@ class TestTimm:
         data = Data.of(images(4, (3, 16, 16)), torch.arange(4))
         architecture = made("timm/tiny(checkpoint_path='mine.pth')", (3, 16, 16), 4)
         with pytest.raises(InputError, match="leave out checkpoint_path"):
-            train_data(architecture, data, Standard(), Schedule(epochs=1), {}, Path("net"))
+            train_data(architecture, data, Standard(), Schedule(epochs=1), Path("net"))
         assert timm == []
         assert list(tmp_path.iterdir()) == []
 

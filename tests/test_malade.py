@@ -16,8 +16,8 @@ from holdfast.declarations import (
 from holdfast.defenses import MALADE, trace_chain
 from holdfast.errors import InputError, ModelError
 from holdfast.gradients import Forward, autograd
-from holdfast.models.loading import fingerprint
 from holdfast.random import Stream, drawing_from
+from holdfast.tensors import fingerprint
 from holdfast.votes import take_votes
 from tests.toys import Wrapped, images, small_network, smooth
 

@@ -92,14 +92,11 @@ def evaluated(tmp_path_factory):
     data = Data.of(x, small_network()(x).argmax(dim=1))
     folder, found = tmp_path_factory.mktemp("runs"), {}
     for each in (True, False):
-        protocol = EvaluationConfig(votes=5, samples=2, each=each)
-        settings = {"model": "masked", "data": "tensors"}
+        config = EvaluationConfig(votes=5, samples=2, each=each)
         attacks = [("pgd", PGD(Linf(0.2), steps=5))]
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "pgd, (plain|r) linf 0.2: left 12 of the 12 images")
-            found[each] = evaluate_data(
-                model, data, attacks, protocol, settings, folder / str(each)
-            )
+            found[each] = evaluate_data(model, data, attacks, config, "masked", folder / str(each))
     return found, folder
 
 
@@ -138,9 +135,9 @@ class TestAPlantedWeakness:
 class TestVariantsByRequest:
     def evaluated(self, only, each=False):
         model, x = masked(), images(6)
-        protocol = EvaluationConfig(votes=5, samples=2, each=each, variants=only)
+        config = EvaluationConfig(votes=5, samples=2, each=each, variants=only)
         y = small_network()(x).argmax(dim=1)
-        return evaluate(model, x, y, {"pgd": PGD(Linf(0.2), steps=3)}, protocol=protocol)
+        return evaluate(model, x, y, {"pgd": PGD(Linf(0.2), steps=3)}, config=config)
 
     def test_no_others_are_run_and_what_was_left_out_is_said(self):
         with pytest.warns(UserWarning, match="bpda-eot, r: .* left out"):
@@ -157,11 +154,9 @@ class TestVariantsByRequest:
     def test_the_report_says_so_too(self, tmp_path):
         model, x = masked(), images(4)
         y = small_network()(x).argmax(dim=1)
-        protocol = EvaluationConfig(votes=5, samples=1, variants=("bpda",))
+        config = EvaluationConfig(votes=5, samples=1, variants=("bpda",))
         with pytest.warns(UserWarning, match="left out"):
-            evaluate(
-                model, x, y, {"fgsm": FGSM(Linf(0.1))}, protocol=protocol, out=tmp_path / "run"
-            )
+            evaluate(model, x, y, {"fgsm": FGSM(Linf(0.1))}, config=config, out=tmp_path / "run")
         page = build([tmp_path / "run"], tmp_path / "report").read_text()
         assert "bpda-eot, plain, r: the model calls for these variants" in page
 
@@ -213,7 +208,7 @@ def test_one_chain_for_each_prediction_and_yet_luck_does_not_end_the_cascade():
     """Image one fools 3 draws in 10, the other 9: a single draw would often stop at the first."""
     parts = tuple(Sets(threat=Linf(1.0), value=value) for value in (0.3, 0.9))
     x, y = torch.zeros(300, 1, 1, 1), torch.zeros(300, dtype=torch.int64)
-    found = evaluate(LEANS, x, y, {"both": Worst(parts)}, protocol=EvaluationConfig(votes=1))
+    found = evaluate(LEANS, x, y, {"both": Worst(parts)}, config=EvaluationConfig(votes=1))
     assert found.cells[0]["robust_accuracy"] < 0.2  # 0.1, but 0.28 by single draws
     assert found.cells[0]["broken_by"][repr(parts[1])] > 250
 
@@ -228,9 +223,9 @@ def test_a_purifier_that_forgets_to_say_that_it_draws_is_attacked_all_the_same()
     model = nn.Sequential(Forgetful(), small_network()).eval()
     x = images(3)
     y = small_network()(x).argmax(dim=1)
-    protocol = EvaluationConfig(votes=5, samples=2, each=True)
+    config = EvaluationConfig(votes=5, samples=2, each=True)
     with pytest.warns(UserWarning, match="differently each time"):
-        cells = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.05))}, protocol=protocol).cells
+        cells = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.05))}, config=config).cells
     named = [cell["attack"] for cell in cells]
     assert named == ["fgsm, bpda", "fgsm, bpda-eot", "fgsm, plain", "fgsm, r"]
 
@@ -264,7 +259,7 @@ def test_without_a_limit_every_variant_has_its_own_line():
     model, x = masked(), images(4)
     y = small_network()(x).argmax(dim=1)
     attack = CarliniWagner(L2(torch.inf), steps=3, searches=1)
-    cells = evaluate(model, x, y, {"cw": attack}, protocol=PROTOCOL).cells
+    cells = evaluate(model, x, y, {"cw": attack}, config=PROTOCOL).cells
     assert {"cw, bpda", "cw, bpda-eot", "cw, plain"} <= {cell["attack"] for cell in cells}
 
 
@@ -281,7 +276,7 @@ def test_through_the_chain_and_without_checkpointing_the_attack_is_the_same():
     x, y = images(3), torch.tensor([0, 1, 2])
     denoiser, attack = nn.Conv2d(1, 1, 3, padding=1), {"pgd": PGD(Linf(0.1), steps=3)}
     one, two = (
-        evaluate(guarded(denoiser, checkpointing=c), x, y, attack, protocol=PROTOCOL).rows
+        evaluate(guarded(denoiser, checkpointing=c), x, y, attack, config=PROTOCOL).rows
         for c in (True, False)
     )
     assert one.equals(two)

@@ -16,7 +16,8 @@ from holdfast.errors import (
 )
 from holdfast.models import ARCHITECTURES, Architecture, Normalize
 from holdfast.models.checkpoint import save_model
-from holdfast.models.loading import fingerprint, load
+from holdfast.models.loading import load
+from holdfast.tensors import fingerprint
 
 MNIST, CIFAR = (1, 28, 28), (3, 32, 32)
 

@@ -14,8 +14,8 @@ from holdfast.goals import AgainstPrediction, cross_entropy, kl_from_clean
 from holdfast.losses import kl_divergence, soft_cross_entropy
 from holdfast.models import Architecture
 from holdfast.models.checkpoint import save_model
-from holdfast.models.loading import fingerprint
 from holdfast.random import Stream
+from holdfast.tensors import fingerprint
 from holdfast.threat import L2, Linf
 from holdfast.training import (
     TRADES,

@@ -6,6 +6,7 @@ import math
 import re
 import shutil
 import warnings
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 from torch import nn
 
 from holdfast import metrics
-from holdfast.attacks import FGSM, FMN, PGD, On, Worst
+from holdfast.attacks import FGSM, FMN, PGD, On, Square, Worst
 from holdfast.certify.config import CertificationConfig
 from holdfast.certify.run import certify_data
 from holdfast.cli.common import print_table
@@ -38,7 +39,7 @@ from holdfast.report.page import build
 from holdfast.report.subjects import read_subjects
 from holdfast.report.tables import floor, strongest_attacks, summary
 from holdfast.threat import L2, Linf
-from tests.toys import images, small_network
+from tests.toys import Wrapped, images, small_network
 
 VOID = {"meta", "img", "br", "link"}
 
@@ -74,7 +75,7 @@ def runs(tmp_path_factory):
     for seed, name in enumerate(("one", "two")):
         model = small_network((3, 6, 6), seed=seed)
         data = Data.of(x, model(x).argmax(dim=1))
-        base = {"model": f"nets/{name}", "data": "tensors"}
+        base = f"nets/{name}"
         for norm, kind, sizes in (("linf", Linf, (0.02, 0.1)), ("l2", L2, (0.1, 0.5))):
             attacks = [(n, m(kind(s))) for s in sizes for n, m in (("fgsm", FGSM), ("pgd", PGD))]
             made[f"{name}-{norm}"] = root / f"{name}-{norm}"
@@ -186,7 +187,7 @@ def test_an_l2_certificate_proves_a_smaller_linf_radius(runs):
 
 def test_several_bounds_intervals_and_noises(tmp_path):
     model, x = small_network(), images(12)
-    data, base = Data.of(x, model(x).argmax(dim=1)), {"model": "net", "data": "tensors"}
+    data, base = Data.of(x, model(x).argmax(dim=1)), "net"
     hows = {
         "several": CertificationConfig(
             sigma=0.1, bound=("cohen", "renyi"), interval=("sison-glaz", "two-sample")
@@ -230,7 +231,7 @@ def test_several_bounds_intervals_and_noises(tmp_path):
 
 def test_every_certificate_that_holds_is_held_against_the_attacks(tmp_path):
     """Not only the first one; but not the certificates of mean scores, whose vote is another."""
-    model, x, base = small_network(), images(12), {"model": "net", "data": "tensors"}
+    model, x, base = small_network(), images(12), "net"
     data = Data.of(x, model(x).argmax(dim=1))
     noisy = nn.Sequential(GaussianNoise(0.1), model)
     attack = [("fgsm", FGSM(L2(0.5)))]
@@ -365,10 +366,9 @@ def test_bad_input(runs, tmp_path):
         build([unfinished], tmp_path / "report")
     other = tmp_path / "other"
     x = torch.rand(4, 3, 6, 6)
-    settings = {"model": "m", "data": "elsewhere"}
     model = small_network((3, 6, 6))
-    data = Data.of(x, torch.tensor([0, 1, 2, 3]))
-    evaluate_data(model, data, [("fgsm", FGSM(Linf(0.1)))], EvaluationConfig(), settings, other)
+    data = replace(Data.of(x, torch.tensor([0, 1, 2, 3])), name="elsewhere")
+    evaluate_data(model, data, [("fgsm", FGSM(Linf(0.1)))], EvaluationConfig(), "m", other)
     with pytest.raises(InputError, match="different data sets"):
         build([other, runs["vote"]], tmp_path / "report")
     assert not (tmp_path / "report").exists()
@@ -384,10 +384,9 @@ class TestWhatIsNotOneThingStaysApart:
         root, model, x = tmp_path_factory.mktemp("apart"), small_network(), images(12)
         y = model(x).argmax(dim=1)
 
-        def attack(name, attacks, count=12, network=model, called="net", **protocol):
+        def attack(name, attacks, count=12, network=model, called="net", **config):
             data = Data.of(x[:count], y[:count])
-            base = {"model": called, "data": "tensors"}
-            evaluate_data(network, data, attacks, EvaluationConfig(**protocol), base, root / name)
+            evaluate_data(network, data, attacks, EvaluationConfig(**config), called, root / name)
 
         pgd = PGD(Linf(0.1), steps=3)
         attack("zero", [("pgd", pgd)])
@@ -457,9 +456,8 @@ class TestWhatIsNotOneThingStaysApart:
 
     def test_other_images_are_refused(self, made, tmp_path):
         x = images(12, seed=1)
-        data, base = Data.of(x, small_network()(x).argmax(dim=1)), {"model": "net"}
+        data, base = Data.of(x, small_network()(x).argmax(dim=1)), "net"
         attack = [("pgd", PGD(Linf(0.1), steps=3))]
-        base["data"] = "tensors"
         evaluate_data(small_network(), data, attack, EvaluationConfig(), base, tmp_path / "run")
         with pytest.raises(InputError, match="about different images of tensors"):
             read_subjects([made / "zero", tmp_path / "run"])
@@ -472,7 +470,7 @@ def test_an_attack_with_and_without_a_limit_has_one_row_for_an_image(tmp_path):
     attacks = {"a": FGSM(L2(0.5)), "b": FMN(L2(0.5), steps=5)}
     named = [*attacks.items(), ("b", FMN(L2(torch.inf), steps=5))]
     data = Data.of(x, model(x).argmax(dim=1))
-    base = {"model": "net", "data": "tensors"}
+    base = "net"
     evaluate_data(model, data, named, EvaluationConfig(), base, tmp_path / "run")
     (subject,) = read_subjects([tmp_path / "run"])
     assert metrics.cells(subject.classifiers[0].at_sizes)["n"].tolist() == [6, 6]
@@ -488,8 +486,9 @@ def without_limit(tmp_path_factory):
     for name, scale in (("weak", 1.0), ("strong", 0.5)):
         network = nn.Sequential(Towards(scale), model).eval()
         attacks = [("fmn", FMN(L2(math.inf), steps=20)), ("pgd", PGD(L2(0.1), steps=3))]
-        settings = {"model": f"nets/{name}", "data": "tensors"}
-        evaluate_data(network, Data.of(x, y), attacks, EvaluationConfig(), settings, root / name)
+        evaluate_data(
+            network, Data.of(x, y), attacks, EvaluationConfig(), f"nets/{name}", root / name
+        )
     return root
 
 
@@ -543,7 +542,7 @@ def test_the_gap_is_over_the_images_that_both_sides_have(tmp_path):
     """The certificates are of 12 images, the attacks of 5: the first 5 alone are compared."""
     x, model = images(12), small_network()
     y = model(x).argmax(dim=1)
-    base = {"model": "net", "data": "tensors"}
+    base = "net"
     noisy = nn.Sequential(GaussianNoise(0.1), model)
     attacks, few = [("fgsm", FGSM(L2(0.1)))], Data.of(x[:5], y[:5])
     evaluate_data(
@@ -597,7 +596,7 @@ WRONG = (None, "x", -1, 10**400, 1.5, True, [], {}, [None], math.nan, "\ud800")
 def plain(tmp_path_factory):
     """The smallest runs of both kinds."""
     root, model, x = tmp_path_factory.mktemp("plain"), small_network(), images(3)
-    data, base = Data.of(x, model(x).argmax(dim=1)), {"model": "net", "data": "tensors"}
+    data, base = Data.of(x, model(x).argmax(dim=1)), "net"
     worst = Worst((FGSM(Linf(0.3)), PGD(Linf(0.3), steps=2)))
     evaluate_data(model, data, [("worst", worst)], EvaluationConfig(), base, root / "evaluate")
     certify_data(model, data, CertificationConfig(sigma=0.1, n=50), base, root / "certify")
@@ -669,3 +668,63 @@ def test_nothing_is_written_for_a_damaged_run(plain, tmp_path):
     with pytest.raises(DamagedFileError, match="holds other images"):
         build([tmp_path / "run"], tmp_path / "report")
     assert not (tmp_path / "report").exists()
+
+
+def test_every_number_of_the_page_comes_from_the_rows(plain, tmp_path):
+    """Not from the cells of run.json, which only say which cells there are."""
+    first = build([plain / "evaluate", plain / "certify"], tmp_path / "first").read_text()
+    for kind in ("evaluate", "certify"):
+        shutil.copytree(plain / kind, tmp_path / kind)
+        about = read_json(plain / kind / "run.json")
+        for cell in about["cells"]:
+            changed = {"clean_accuracy", "robust_accuracy", "low", "high", "accuracy", "abstained"}
+            cell |= dict.fromkeys(changed & cell.keys(), 0.123)
+            cell |= {key: [[0, 0.5]] for key in {"curve"} & cell.keys()}
+            if "broken_by" in cell:
+                cell["broken_by"] = dict.fromkeys(cell["broken_by"], 77)
+        write_json(tmp_path / kind / "run.json", about)
+    runs = [tmp_path / "evaluate", tmp_path / "certify"]
+    again = build(runs, tmp_path / "again").read_text()
+    shown = [
+        html.replace(str(tmp_path), str(plain)).split("<details>")[0] for html in (first, again)
+    ]
+    assert shown[0] == shown[1]
+    for table in (tmp_path / "first" / "tables").iterdir():
+        assert table.read_bytes() == (tmp_path / "again" / "tables" / table.name).read_bytes()
+
+
+def test_certificates_of_runs_whose_cells_do_not_say_what_they_are_good_for(plain, tmp_path):
+    shutil.copytree(plain / "certify", tmp_path / "run")
+    about = read_json(plain / "certify" / "run.json")
+    del about["rows_sha256"]
+    (cell,) = about["cells"]
+    rows = pd.read_csv(plain / "certify" / "rows.csv")
+    for names, limits in (
+        ({"interval": "hoeffding"}, (True, False)),
+        ({"interval": "sison-glaz"}, (False, True)),
+        ({"interval": "new"}, None),
+        ({"interval": "new", "guaranteed": False, "of_votes": False}, (False, False)),
+    ):
+        bare = {key: cell[key] for key in cell.keys() - {"guaranteed", "of_votes"}}
+        write_json(tmp_path / "run" / "run.json", {**about, "cells": [bare | names]})
+        rows.assign(interval=names["interval"]).to_csv(tmp_path / "run" / "rows.csv", index=False)
+        if limits is None:
+            with pytest.raises(DamagedFileError, match="renyi new is in no cell"):
+                read_subjects([tmp_path / "run"])
+            continue
+        (subject,) = read_subjects([tmp_path / "run"])
+        (run,) = subject.classifiers[-1].certifications
+        assert (run.guaranteed, run.of_votes) == limits
+
+
+def test_an_attack_that_was_skipped_is_shown(tmp_path):
+    x = images(4)
+    network = nn.Sequential(Wrapped(lambda x: x.detach()), small_network()).eval()
+    attacks = [("pgd", PGD(Linf(0.1), steps=2)), ("square", Square(Linf(0.1), queries=3))]
+    data = Data.of(x, network(x).argmax(dim=1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = evaluate_data(network, data, attacks, out=tmp_path / "run")
+    assert found.cells[0]["robust_accuracy"] is None
+    html = build([tmp_path / "run"], tmp_path / "report").read_text()
+    assert "cut off at every step" in html

@@ -39,7 +39,7 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(tmp_path, name, stop):
     made = Architecture(name="A", shape=(1, 9, 9), classes=10)  # convolutions and dropout
     x, y = torch.rand(256, 1, 9, 9), torch.arange(256) % 10
     images, objective = data.Data.of(x, y), OBJECTIVES[name]
-    whole = train_data(made, images, objective, schedule, {}, tmp_path / "whole")
+    whole = train_data(made, images, objective, schedule, tmp_path / "whole")
 
     calls = 0
 

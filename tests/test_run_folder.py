@@ -29,7 +29,7 @@ from holdfast.evaluation import EvaluationConfig, evaluate_data
 from holdfast.files import create_json, read_json, write_json
 from holdfast.models.identity import identify
 from holdfast.progress import Progress
-from holdfast.results import Run
+from holdfast.results import Part, Run
 from holdfast.threat import Linf
 from tests.toys import images, small_network
 
@@ -37,9 +37,8 @@ ATTACKS = [("fgsm", FGSM(Linf(0.1)))]
 
 
 def evaluated(model, found, out, progress=None):
-    settings = {"model": "m", "data": "d"}
     return evaluate_data(
-        model, found, ATTACKS, EvaluationConfig(), settings, out, progress or Progress()
+        model, found, ATTACKS, EvaluationConfig(), "m", out, progress or Progress()
     )
 
 
@@ -439,3 +438,71 @@ def test_chunks_that_a_kill_left_in_a_finished_run_are_cleared(tmp_path, monkeyp
     evaluate(small_network(), x, y, dict(ATTACKS), out=tmp_path)
     assert not (tmp_path / "rows").exists()
     assert (tmp_path / "rows.csv").read_bytes() == before
+
+
+class TestResumeOr:
+    """The one skeleton of all runs."""
+
+    def run(self, folder, done, results=lambda run, rows: {"count": len(rows)}, **more):
+        chunks = {0: torch.arange(2), 1: torch.arange(2, 5)}
+
+        def compute(number, index, missing):
+            for cell in missing:
+                done.append((cell, number))
+                yield Part(cell, pd.DataFrame({"cell": cell, "index": index.numpy()}))
+
+        def work(run):
+            run.fill(chunks, ["a", "b"], compute, "work")
+
+        Run.resume_or(folder, "k", {"a": 1}, work, results, **more)
+
+    def test_only_what_is_missing_is_computed(self, tmp_path):
+        done = []
+
+        def fails(run, rows):
+            assert list(rows["cell"]) == [0] * 5 + [1] * 5
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            self.run(tmp_path, done, fails)
+        assert done == [(0, 0), (1, 0), (0, 1), (1, 1)]
+        assert not read_json(tmp_path / "run.json")["complete"]
+        (tmp_path / "rows.csv").unlink()
+        (tmp_path / "rows" / "0001.00000.csv").unlink()
+        done.clear()
+        self.run(tmp_path, done)
+        assert done == [(1, 0)]
+        assert read_json(tmp_path / "run.json")["count"] == 10
+        assert not (tmp_path / "rows").exists()
+        done.clear()
+        listening = Saying()
+        self.run(tmp_path, done, progress=listening)
+        assert not done
+        assert "is complete" in listening.said
+
+    def test_work_that_goes_on_from_a_file_of_its_own(self, tmp_path):
+        """It is kept while the run is unfinished, and goes with its end, also a belated one."""
+        checkpoint = tmp_path / "checkpoint"
+
+        def run(results):
+            Run.resume_or(
+                tmp_path,
+                "k",
+                {},
+                lambda run: checkpoint.write_text("half"),
+                results,
+                checkpoint="checkpoint",
+            )
+
+        def fails(run, rows):
+            assert not len(rows)
+            raise InputError("no")
+
+        with pytest.raises(InputError):
+            run(fails)
+        assert checkpoint.exists()
+        run(lambda run, rows: {})
+        assert not checkpoint.exists()
+        checkpoint.write_text("of a process that was killed after its last step")
+        run(lambda run, rows: {})
+        assert not checkpoint.exists()

@@ -15,7 +15,7 @@ from holdfast.certify import (
     Sampling,
     Sequential,
     Within,
-    certify,
+    certify_images,
     cohen_radius,
 )
 from holdfast.certify.sequential import (
@@ -166,11 +166,11 @@ class TestSampling:
         """Stopping leaves draws out and changes none."""
         model, x = small_network(), images(4)
         arguments = {"sigma": 0.2, "interval": Sequential, "confidence": 0.9, "bound": "cohen"}
-        found = certify(model, x, n=150, until=AtLeast((0.05, 0.1)), **arguments)
+        found = certify_images(model, x, n=150, until=AtLeast((0.05, 0.1)), **arguments)
         drawn = found.sampling.n
         assert (drawn < 150).any()
         for i, n in enumerate(drawn):
-            alone = certify(
+            alone = certify_images(
                 model, x[i : i + 1], n=int(n), index=torch.tensor([i]), batch_size=7, **arguments
             )
             assert (alone.counts[0] == found.counts[i]).all()
@@ -185,7 +185,7 @@ class TestSampling:
 
     def test_only_a_sequence_may_stop_early(self):
         with pytest.raises(InputError, match="give the interval Sequential"):
-            certify(
+            certify_images(
                 small_network(),
                 images(2),
                 sigma=0.1,

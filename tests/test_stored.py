@@ -7,11 +7,10 @@ from torch.nn import functional
 from holdfast import data
 from holdfast.attacks import DeepFool
 from holdfast.errors import InputError, OutputError
-from holdfast.models.loading import fingerprint
 from holdfast.progress import Progress
 from holdfast.random import Stream
 from holdfast.results import read_rows
-from holdfast.tensors import norm
+from holdfast.tensors import fingerprint, norm
 from holdfast.threat import L2
 from holdfast.training import adversarial_training_1, stored
 from tests.digits import digits_network

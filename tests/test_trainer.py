@@ -14,7 +14,7 @@ from holdfast.errors import InputError, MissingFileError, UnknownNameError
 from holdfast.files import read_json, read_tensors
 from holdfast.models import Architecture
 from holdfast.models.checkpoint import MODEL
-from holdfast.models.loading import fingerprint
+from holdfast.tensors import fingerprint
 from holdfast.threat import Linf
 from holdfast.training import (
     SGD,
@@ -320,11 +320,11 @@ def test_speed_has_a_table_of_its_own(tmp_path):
 
 def test_fine_tuning_begins_with_the_given_weights(tmp_path):
     schedule = Schedule(epochs=1, lr=1e-12, **PLAIN)
-    train_data(SMALL, digits(), Standard(), Schedule(epochs=1), {}, tmp_path / "plain")
+    train_data(SMALL, digits(), Standard(), Schedule(epochs=1), tmp_path / "plain")
     start, architecture = start_from(tmp_path / "plain")
     assert architecture == SMALL
     before = weights(start)
-    tuned = train_data(SMALL, digits(), Standard(), schedule, {}, tmp_path / "b", start=start)
+    tuned = train_data(SMALL, digits(), Standard(), schedule, tmp_path / "b", start=start)
     for name, value in tuned.state_dict().items():
         assert torch.allclose(value, before[name], atol=1e-6)
     assert all(torch.equal(value, before[name]) for name, value in start.state_dict().items())
@@ -333,7 +333,7 @@ def test_fine_tuning_begins_with_the_given_weights(tmp_path):
     assert read_json(tmp_path / "b" / "run.json")["settings"]["from"] == fingerprint(start)
     odd = data.Data.of(torch.rand(20, 1, 8, 8), torch.arange(20) % 3)
     with pytest.raises(InputError, match="10 classes, but the data"):
-        train_data(SMALL, odd, Standard(), schedule, {}, tmp_path / "c", start=start)
+        train_data(SMALL, odd, Standard(), schedule, tmp_path / "c", start=start)
     with pytest.raises(MissingFileError, match="no network to start from"):
         start_from(tmp_path)
 
@@ -344,7 +344,6 @@ def test_the_run_record_says_which_epoch(tmp_path):
         digits(),
         Standard(),
         Schedule(epochs=3, average=0.9),
-        {},
         tmp_path / "run",
         held_out=60,
         attack=FGSM(Linf(0.05)),
@@ -360,4 +359,4 @@ def test_the_run_record_says_which_epoch(tmp_path):
     assert float(right.double().mean()) == pytest.approx(about["best_epoch"]["val_accuracy"])
     attack, out = FGSM(Linf(0.05)), tmp_path / "b"
     with pytest.raises(InputError, match="no images are held out"):
-        train_data(SMALL, digits(), Standard(), Schedule(epochs=1), {}, out, attack=attack)
+        train_data(SMALL, digits(), Standard(), Schedule(epochs=1), out, attack=attack)

@@ -223,7 +223,7 @@ def test_global_randomness_is_left_alone_and_does_not_matter(tmp_path):
 
 def test_a_finished_run_is_never_changed(tmp_path):
     schedule = Schedule(epochs=1)
-    train_data(SMALL, digits(), Standard(), schedule, {}, tmp_path / "run")
+    train_data(SMALL, digits(), Standard(), schedule, tmp_path / "run")
     before = {p: p.stat().st_mtime_ns for p in sorted((tmp_path / "run").rglob("*"))}
     said = []
 
@@ -231,11 +231,11 @@ def test_a_finished_run_is_never_changed(tmp_path):
         def say(self, text):
             said.append(text)
 
-    train_data(SMALL, digits(), Standard(), schedule, {}, tmp_path / "run", progress=Listen())
+    train_data(SMALL, digits(), Standard(), schedule, tmp_path / "run", progress=Listen())
     assert {p: p.stat().st_mtime_ns for p in sorted((tmp_path / "run").rglob("*"))} == before
     assert "complete" in said[0]
     with pytest.raises(OutputError, match="epochs = 1, and now it is 2"):
-        train_data(SMALL, digits(), Standard(), Schedule(epochs=2), {}, tmp_path / "run")
+        train_data(SMALL, digits(), Standard(), Schedule(epochs=2), tmp_path / "run")
 
 
 def test_divergence_names_step_and_term(tmp_path):

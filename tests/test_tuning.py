@@ -22,9 +22,9 @@ from holdfast.errors import DamagedFileError, InputError, ModelError
 from holdfast.evaluation import EvaluationConfig
 from holdfast.files import read_json, read_tensors
 from holdfast.models import Architecture, loading
-from holdfast.models.loading import fingerprint
 from holdfast.models.purified import PURIFIED, read_purified, save_purified
-from holdfast.progress import Progress
+from holdfast.progress import Progress, silent
+from holdfast.tensors import fingerprint
 from holdfast.threat import Linf
 from holdfast.tuning import Chain, Search, noise_of_training, tune_malade, unseen
 from tests.toys import images
@@ -44,12 +44,14 @@ def networks():
     return made
 
 
-def tuned(out, progress=None, search=SEARCH, protocol=PROTOCOL):
+def tuned(out, **more):
+    return search_into(out, **more).model
+
+
+def search_into(out, progress=silent, search=SEARCH, config=PROTOCOL):
     train = datasets.load("digits", "train", limit=12)
     attack = PGD(Linf(0.1), steps=1)
-    settings = {"model": str(out.name)}
-    more = {} if progress is None else {"progress": progress}
-    return tune_malade(networks(), train, search, attack, protocol, settings, out, **more)
+    return tune_malade(networks(), train, search, attack, config, out=out, progress=progress)
 
 
 class Killing(Progress):
@@ -69,7 +71,7 @@ class TestTheSearch:
         whole, killed = tmp_path / "whole" / "run", tmp_path / "killed" / "run"
         script = (
             "from pathlib import Path; from tests.test_tuning import Killing, tuned; "
-            f"tuned(Path({str(killed)!r}), Killing(2))"
+            f"tuned(Path({str(killed)!r}), progress=Killing(2))"
         )
         root = Path(__file__).parents[1]
         done = subprocess.run([sys.executable, "-c", script], cwd=root, check=False)
@@ -87,8 +89,19 @@ class TestTheSearch:
         assert tensors[0][1] == tensors[1][1]
         assert all(torch.equal(value, tensors[1][0][key]) for key, value in tensors[0][0].items())
 
+    def test_without_a_folder(self, tmp_path):
+        kept, found = search_into(tmp_path / "run"), search_into(None)
+        table = pd.read_csv(tmp_path / "run" / "trials.csv")
+        assert kept.trials == found.trials
+        assert [trial["transfer_accuracy"] for trial in found.trials] == list(
+            table["transfer_accuracy"]
+        )
+        assert kept.best == found.best
+        assert found.best in found.trials
+        assert found.model[0].alpha == found.best["alpha"]
+
     def test_finalists_meet_every_variant_whatever_the_protocol_leaves_out(self, tmp_path):
-        tuned(tmp_path / "run", protocol=replace(PROTOCOL, variants=("bpda",)))
+        tuned(tmp_path / "run", config=replace(PROTOCOL, variants=("bpda",)))
         finalists = list((tmp_path / "run").glob("finalists/*/run.json"))
         assert len(finalists) == 2
         assert all(read_json(about)["settings"]["left_out"] == [] for about in finalists)
@@ -135,9 +148,9 @@ class TestTheSearch:
         search = Search(
             steps=(1,), alpha=(0.09, 1e-6), delta=(0.0,), sigma=0.3, finalists=finalists
         )
-        settings, attack = {"model": "run"}, PGD(Linf(1e-6), steps=1)
+        attack = PGD(Linf(1e-6), steps=1)
         data = Data.of(x, y)
-        model = tune_malade(made, data, search, attack, PROTOCOL, settings, tmp_path / "run")
+        model = tune_malade(made, data, search, attack, PROTOCOL, out=tmp_path / "run").model
         assert model[0].alpha == 1e-6
         best = read_json(tmp_path / "run" / "run.json")["best"]
         assert best["clean_accuracy"] == best["robust_accuracy"] == 1.0

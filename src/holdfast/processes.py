@@ -7,19 +7,17 @@ each part by itself; its running statistics are averaged over the processes afte
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Int
 from lightning_fabric import Fabric
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
-from holdfast.errors import HoldfastError, InputError
-
-T = TypeVar("T")
+from holdfast.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,39 +168,3 @@ def repeatable() -> Iterator[None]:
         yield
     finally:
         cudnn.deterministic, cudnn.benchmark = before
-
-
-def first(fabric: Fabric, work: Callable[[], T]) -> T:
-    """Let the first process work; what it gives, or the error that it raises, is everyone's."""
-    result: T | None = None
-    error: HoldfastError | OSError | None = None
-    if fabric.is_global_zero:
-        try:
-            result = work()
-        except (HoldfastError, OSError) as raised:
-            error = raised
-    if fabric.world_size > 1:
-        result, error = fabric.broadcast((result, error))
-    if error is not None:
-        raise error
-    return result  # type: ignore[return-value]  # it is what work gave
-
-
-def first_of_all(work: Callable[[], object]) -> None:
-    """The same for work that is handed no `Fabric`: the first of the processes, if there are any.
-
-    Raises:
-        HoldfastError, OSError: what the work raised, in every process.
-    """
-    if not (distributed.is_available() and distributed.is_initialized()):
-        work()
-        return
-    told: list[HoldfastError | OSError | None] = [None]
-    if distributed.get_rank() == 0:
-        try:
-            work()
-        except (HoldfastError, OSError) as error:
-            told[0] = error
-    distributed.broadcast_object_list(told)
-    if told[0] is not None:
-        raise told[0]

@@ -17,13 +17,14 @@ import os
 import platform
 import shutil
 import tempfile
+import time
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
@@ -34,6 +35,7 @@ from holdfast.errors import (
     DamagedFileError,
     DiskFullError,
     HoldfastError,
+    InputError,
     MissingFileError,
     OutputError,
     no_room,
@@ -48,10 +50,15 @@ from holdfast.files import (
     write_tensors,
     write_text,
 )
+from holdfast.group import Group, first
 from holdfast.lock import Owner
+from holdfast.progress import Progress, silent
 from holdfast.revision import git_revision
 
 ABOUT, ROWS, _CHUNKS, IMAGES = "run.json", "rows.csv", "rows", "images"
+
+#: The name under which the rows of unattacked images stand.
+CLEAN = "clean"
 
 #: What run.json records and how; 1, without a number, compared less of model and data.
 FORMAT = 2
@@ -72,14 +79,24 @@ _IDENTITY = {
 _TEXT = ("attack", "norm", "by", "bound", "interval")
 
 
-class Run:
-    """A folder that one run writes to.
+class Part(NamedTuple):
+    """A chunk of one cell, as it is computed.
 
-        run = Run(path, "evaluate", settings)
-        with run.writing() as unfinished:
-            if unfinished:
-                ...  # write the chunks that are missing
-                run.finish(...)
+    Attributes:
+        cell: its number.
+        rows: one for each example of the chunk.
+        images: what to keep of them beside the rows.
+        skipped: what could not run, and why: name -> reason.
+    """
+
+    cell: int
+    rows: pd.DataFrame
+    images: Mapping[str, Tensor] = {}
+    skipped: Mapping[str, str] = {}
+
+
+class Run:
+    """A folder that one run writes to, by `resume_or`.
 
     Args:
         path: the folder; made by `writing`, not before.
@@ -103,6 +120,108 @@ class Run:
             raise OutputError(
                 f"{path} is not empty and holds no run of Holdfast; give a new folder by --out."
             )
+
+    @classmethod
+    def resume_or(
+        cls,
+        path: Path,
+        kind: str,
+        record: Mapping[str, Any],
+        work: Callable[["Run"], None],
+        results: Callable[["Run", pd.DataFrame], Mapping[str, Any]],
+        *,
+        checkpoint: str | None = None,
+        group: Group | None = None,
+        progress: Progress = silent,
+    ) -> None:
+        """Finish the run of a folder: begin it, take it up where it stopped, or find it finished.
+
+        The one way in which anything is run: the folder is checked and locked, what is missing is
+        worked out, rows are merged, the results are recorded, and what only the work needed is
+        removed.
+
+        Args:
+            path: the folder.
+            kind: see `Run`.
+            record: see `Run`, its settings.
+            work: writes what is missing, as `fill` does; done by every process.
+            results: makes of the merged rows, which are empty if the work wrote none, what run.json
+                is to say of them; what it writes itself is whole once it returns. Done by the first
+                process.
+            checkpoint: name of the file by which work that is not in chunks goes on; removed once
+                the run is finished.
+            group: the processes that do the work together; each calls this.
+            progress: told if there is nothing to do.
+
+        Raises:
+            OutputError: if the folder cannot be written, holds something else, or is in use.
+        """
+        with ExitStack() as stack:  # held by the first process, for all
+
+            def begin() -> str | None:
+                run = cls(path, kind, record)
+                unfinished = stack.enter_context(run.writing(checkpoint or "**/*.csv"))
+                if unfinished:
+                    return None
+                if checkpoint is not None:  # of a process that was killed after its last step
+                    (path / checkpoint).unlink(missing_ok=True)
+                return run.told_complete()
+
+            told = first(group, begin)
+            if told is not None:
+                if group is None or group.is_global_zero:
+                    progress.say(told)
+                return
+            run = cls(path, kind, record).join()
+            work(run)
+            if group is not None:
+                group.barrier()
+
+            def finish() -> None:
+                rows = run.merge() if run.has_rows else pd.DataFrame()
+                run.check()
+                run.finish(**results(run, rows))
+                run.clear()
+                if checkpoint is not None:
+                    (path / checkpoint).unlink(missing_ok=True)
+
+            first(group, finish)
+
+    def fill(
+        self,
+        chunks: Mapping[int, Tensor],
+        cells: Sequence[str],
+        work: Callable[[int, Tensor, Sequence[int]], Iterable[Part]],
+        what: str,
+        progress: Progress = silent,
+    ) -> None:
+        """Write every chunk of every cell that is missing, each as soon as it is there.
+
+        Args:
+            chunks: by number, the examples of each that this process is to do.
+            cells: what to call each cell, for the progress.
+            work: given a chunk's number, its examples and the cells that it lacks, computes these
+                one after the other.
+            what: the work, for the progress.
+            progress: told about every chunk of every cell.
+        """
+        progress.start(what, len(cells) * sum(map(len, chunks.values())))
+        for number, index in chunks.items():
+            missing = [cell for cell in range(len(cells)) if not self.has(cell, number)]
+            progress.advance((len(cells) - len(missing)) * len(index))
+            began = time.monotonic()
+            for part in work(number, index, missing) if missing else ():
+                if part.images:
+                    self.write_images(part.cell, number, part.images)
+                seconds = time.monotonic() - began
+                self.write(part.cell, number, part.rows, seconds, part.skipped)
+                progress.advance(len(index), cells[part.cell] if len(cells) > 1 else "")
+                began = time.monotonic()
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether any chunk was written."""
+        return (self.path / ROWS).exists() or (self.path / _CHUNKS).exists()
 
     @property
     def complete(self) -> bool:
@@ -328,6 +447,22 @@ def _same(was: Any, now: Any) -> bool:
 def _is_foreign(entry: Path) -> bool:
     """Whether something in a folder without run.json is none that a killed process leaves."""
     return entry.suffix != ".tmp" and entry.name != lock.LOCK
+
+
+@contextmanager
+def kept_or_temporary(out: str | Path | None) -> Iterator[Path]:
+    """The folder ``out`` or, if there is none, one for the time of the block.
+
+    Raises:
+        InputError: if ``out`` is the empty name.
+    """
+    if out is not None:
+        if out == "":
+            raise InputError("out is empty, but must name a folder; leave it out to keep nothing.")
+        yield Path(out)
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        yield Path(temporary) / "run"
 
 
 def read_about(path: Path) -> dict[str, Any]:

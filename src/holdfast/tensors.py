@@ -1,5 +1,6 @@
-"""Small helpers that every part shares: per-example norms and broadcasting, a model's mode."""
+"""Small helpers that every part shares: per-example norms, a model's mode, device and hash."""
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -31,6 +32,19 @@ def norm(x: Float[Tensor, "n *image"], p: float) -> Float[Tensor, " n"]:
     return torch.linalg.vector_norm(x.flatten(1), p, dim=1)
 
 
+def distances(
+    x_adv: Float[Tensor, "n *image"], x: Float[Tensor, "n *image"]
+) -> dict[str, Shaped[Tensor, " n"]]:
+    """How far images lie from each other, by norm, in float64 on the CPU."""
+    delta = x_adv.cpu().double() - x.cpu().double()
+    return {
+        "l0": norm(delta, 0).long(),
+        "l1": norm(delta, 1),
+        "l2": norm(delta, 2),
+        "linf": norm(delta, torch.inf),
+    }
+
+
 def unit(x: Float[Tensor, "n *image"], p: float) -> Float[Tensor, "n *image"]:
     """Every example scaled to ℓp norm 1; 0 stays 0.
 
@@ -60,6 +74,19 @@ def device_of(model: nn.Module) -> torch.device:
     for tensor in (*model.parameters(), *model.buffers()):
         return tensor.device
     return torch.device("cpu")
+
+
+def fingerprint(model: nn.Module) -> str:
+    """A hash of all weights and buffers, to tell whether two runs met the same network.
+
+    Their names do not count, so a network behind a layer without weights, such as noise, is itself.
+    """
+    content = hashlib.sha256()
+    for tensor in model.state_dict().values():
+        content.update(str(tuple(tensor.shape)).encode())
+        flat = tensor.detach().cpu().contiguous().flatten()
+        content.update(flat.view(torch.uint8).numpy().tobytes())
+    return content.hexdigest()[:16]
 
 
 def widest(device: torch.device) -> torch.dtype:

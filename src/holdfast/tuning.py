@@ -10,10 +10,11 @@ folder of its own, so a killed search goes on where it stopped.
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
@@ -30,7 +31,7 @@ from holdfast.models.identity import identify
 from holdfast.models.purified import PURIFIED, Networks, read_purified, save_purified
 from holdfast.progress import Progress, silent
 from holdfast.random import hash_seed
-from holdfast.results import Run
+from holdfast.results import Run, kept_or_temporary, read_about
 from holdfast.threads import suited_threads
 from holdfast.training.precomputed import stored
 from holdfast.training.validation import held_out_of
@@ -98,17 +99,32 @@ class Search:
         ]
 
 
+class Tuned(NamedTuple):
+    """What a search found.
+
+    Attributes:
+        model: the purified classifier, in evaluation mode, on the CPU.
+        best: the chosen chain, as one of the trials.
+        trials: the numbers of every chain and its shares of images that are right without attack,
+            under what was crafted on the bare classifier and, of finalists, under attack.
+    """
+
+    model: nn.Sequential
+    best: dict[str, Any]
+    trials: list[dict[str, Any]]
+
+
 def tune_malade(
     networks: Networks,
     data: Data,
     search: Search,
     attack: Attack,
-    protocol: EvaluationConfig,
-    settings: Mapping[str, Any],
-    out: Path,
+    config: EvaluationConfig,
+    sources: Mapping[str, str] = MappingProxyType({}),
+    out: str | Path | None = None,
     progress: Progress = silent,
-) -> nn.Sequential:
-    """Choose steps, α and δ of a `MALADE` in front of a classifier, into a run folder.
+) -> Tuned:
+    """Choose steps, α and δ of a `MALADE` in front of a classifier.
 
     The finalist with the largest share of images that are right without attack and under it; of
     equal ones, that with the larger share of them under what was crafted on the bare classifier,
@@ -121,22 +137,25 @@ def tune_malade(
         search: which chains.
         attack: crafted on the bare classifier for all chains, without early stopping, and adapted
             to the whole for the finalists.
-        protocol: votes (1 is one chain for each prediction), draws, seed.
-        settings: what identifies networks and data, for the record.
-        out: the run folder, which a model can then be loaded from.
+        config: votes (1 is one chain for each prediction), draws, seed.
+        sources: where each network comes from, for the record.
+        out: folder to keep the run in, which a model can then be loaded from; interrupted, the same
+            call goes on from there.
         progress: told about every chain.
 
     Returns:
-        The purified classifier, in evaluation mode, on the CPU.
+        The purified classifier, in evaluation mode, on the CPU, and all trials.
 
     Raises:
         OutputError: if ``out`` cannot be written or holds another run.
     """
     for network, _ in networks.values():
         network.eval()
-    protocol = replace(protocol, keep=0, each=False, variants=())
+    config = replace(config, keep=0, each=False, variants=())
     record = {
-        **settings,
+        "model": "model" if out is None else str(out),
+        **sources,
+        "data": data.name,
         **{
             key.replace("model", name): value
             for name, (network, _) in networks.items()
@@ -146,37 +165,51 @@ def tune_malade(
         "images": len(data),
         "search": repr(search),
         "attack": repr(attack),
-        **protocol.record(),
+        **config.record(),
     }
-    run = Run(out, "tune", record)
+    found: dict[str, Any] = {}
+
+    def work(run: Run) -> None:
+        found.update(_search(run.path, networks, data, search, attack, config, record, progress))
+
+    def results(run: Run, _: object) -> dict[str, Any]:
+        numbers = {field.name: found["best"][field.name] for field in fields(Chain)}
+        save_purified(run.path / PURIFIED, MALADE(nn.Identity(), **numbers), networks)
+        write_table(run.path / "trials.csv", pd.DataFrame(found["trials"]))
+        return found
+
     whole = search.chains()[0].of(networks)
-    with suited_threads(data.shape, whole, progress=progress), run.writing() as unfinished:
-        if unfinished:
-            _search(run, networks, data, search, attack, protocol, settings, progress)
-        else:
-            progress.say(run.told_complete())
-    return read_purified(out / PURIFIED)
+    with suited_threads(data.shape, whole, progress=progress), kept_or_temporary(out) as folder:
+        Run.resume_or(folder, "tune", record, work, results, progress=progress)
+        about = read_about(folder)
+        return Tuned(read_purified(folder / PURIFIED), about["best"], about["trials"])
 
 
 def _search(
-    run: Run,
+    out: Path,
     networks: Networks,
     data: Data,
     search: Search,
     attack: Attack,
-    protocol: EvaluationConfig,
-    settings: Mapping[str, Any],
+    config: EvaluationConfig,
+    record: Mapping[str, Any],
     progress: Progress,
-) -> None:
-    """Try all chains, the finalists under the whole attack, and write the best."""
-    out, classifier = run.path, networks["classifier"][0]
+) -> dict[str, Any]:
+    """Try all chains, and the finalists under the whole attack; each trial goes on by itself."""
+    classifier = networks["classifier"][0]
 
     def trial(
         chain: Chain, data: Data, attack: Attack, folder: Path, progress: Progress
     ) -> tuple[float, ...]:
         """Share of images that are right under attack, and without."""
         found = evaluate_data(
-            chain.of(networks), data, [("attack", attack)], protocol, settings, folder, progress
+            chain.of(networks),
+            data,
+            [("attack", attack)],
+            config,
+            record["model"],
+            folder,
+            progress,
         )
         return found.cells[0]["robust_accuracy"], found.cells[0]["clean_accuracy"]
 
@@ -185,8 +218,8 @@ def _search(
         spending(attack),
         classifier,
         data,
-        seed=protocol.seed,
-        batch_size=protocol.batch_size,
+        seed=config.seed,
+        batch_size=config.batch_size,
         out=out / "examples",
         progress=progress,
     )
@@ -204,8 +237,6 @@ def _search(
         for number in ranked
     }
     best = max(ranked, key=adaptive.__getitem__)  # of equal ones, the first
-    run.check()
-    save_purified(out / PURIFIED, MALADE(nn.Identity(), **asdict(chains[best])), networks)
     trials = [
         {
             **asdict(chain),
@@ -215,8 +246,7 @@ def _search(
         }
         for number, (chain, (robust, clean)) in enumerate(zip(chains, first, strict=True))
     ]
-    write_table(out / "trials.csv", pd.DataFrame(trials))
-    run.finish(best=trials[best], trials=trials, finalist_images=len(few))
+    return {"best": trials[best], "trials": trials, "finalist_images": len(few)}
 
 
 def _ranked(chains: Sequence[Chain], accuracies: Sequence[tuple[float, ...]]) -> list[int]:

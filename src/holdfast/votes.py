@@ -80,6 +80,34 @@ def take_votes(
     )
 
 
+def take_votes_apart(
+    model: Model, x: Images, rng: Stream, *, n: int, batch_size: int = 128
+) -> Votes:
+    """As `take_votes`, about no image in the company that it was attacked in.
+
+    How a network rounds depends on the batch, and so may what it says of an image at the very
+    boundary: such a success must not count. Every second image is asked about together, and the
+    first of them twice, as in no attack's batch, even of one image.
+    """
+    place = torch.arange(len(x), device=x.device)
+    halves = [half for half in (place[::2], place[1::2]) if len(half)]
+    parts = [
+        take_votes(
+            model,
+            x[part],
+            rng.take(part),
+            n=n,
+            batch_size=max(batch_size, 2 * len(part)),  # as many passes as undivided
+        )
+        for part in (torch.cat([half[:1], half]) for half in halves)
+    ]
+    back = torch.cat(halves).argsort()
+    return Votes(
+        torch.cat([counts[1:] for counts, _ in parts])[back],
+        torch.cat([scores[1:] for _, scores in parts])[back],
+    )
+
+
 class Vote(nn.Module):
     """A stochastic model by majority vote: its logits are the counts of hard votes.
 

@@ -73,7 +73,7 @@ def _pass(pair: Pair, around: Callable[[nn.Module], nn.Module]) -> str:
 def _attacked(pair: Pair, around: Callable[[nn.Module], nn.Module]) -> str:
     """Votes, averages and surrogates, as the defence calls for them, through the evaluator."""
     network, x, y = toy()
-    protocol = EvaluationConfig(votes=20, samples=3, each=True, batch_size=4)
+    config = EvaluationConfig(votes=20, samples=3, each=True, batch_size=4)
     named = {
         "pgd": attacks.PGD(Linf(0.1), steps=4),
         "square": attacks.Square(Linf(0.1), queries=6),
@@ -81,7 +81,7 @@ def _attacked(pair: Pair, around: Callable[[nn.Module], nn.Module]) -> str:
 
     def run(model: nn.Module, _: torch.device) -> list[tuple[str, float, float]]:
         # The evaluator's images are float32, and its models are as wide as their images.
-        cells = evaluate(model.float(), x.float(), y, named, protocol=protocol).cells
+        cells = evaluate(model.float(), x.float(), y, named, config=config).cells
         return [(cell["attack"], cell["clean_accuracy"], cell["robust_accuracy"]) for cell in cells]
 
     here, there = pair.both(run, around(network))

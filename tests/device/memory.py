@@ -41,7 +41,7 @@ def parts(pair: Pair) -> Iterator[Part]:
             pair,
             made,
             "certify, 100 votes",
-            lambda n, x, _: certify.certify(
+            lambda n, x, _: certify.certify_images(
                 n, x, sigma=0.25, n=100, bound="cohen", batch_size=1000
             ),
         )

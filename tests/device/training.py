@@ -130,7 +130,7 @@ def _read(pair: Pair) -> str:
     with tempfile.TemporaryDirectory() as folder:
         schedule = training.Schedule(epochs=1, batch_size=64, accelerator=pair.device.type)
         out = Path(folder) / "run"
-        given = training.train_data(SMALL, digits(256), training.Standard(), schedule, {}, out)
+        given = training.train_data(SMALL, digits(256), training.Standard(), schedule, out)
         read = load(str(out))
     expect(next(read.parameters()).device.type == "cpu", "the network read is not on the CPU")
     agree(_weights(given), _weights(read), 0.0, "weights")

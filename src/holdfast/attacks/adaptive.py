@@ -8,8 +8,9 @@ keeps to images which the cleaning leaves alone (R).
 
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from holdfast.attacks.bpda import BPDA
 from holdfast.attacks.engine.attack import Attack, follows_gradients
@@ -22,7 +23,7 @@ from holdfast.errors import InputError, unknown
 from holdfast.goals import reconstruction_error
 from holdfast.types import Model
 
-__all__ = ["VARIANTS", "adapted", "adaptive", "variants_of"]
+__all__ = ["VARIANTS", "Variant", "adapted", "adaptive", "chosen", "combined", "variants_of"]
 
 #: What `adaptive` calls its variants; those for the second purifier and further ones are r-2, ...
 VARIANTS = ("plain", "bpda", "bpda-eot", "r")
@@ -108,33 +109,32 @@ def adaptive(
     }
 
 
-def chosen(variants: dict[str, Attack], only: Collection[str]) -> dict[str, Attack]:
-    """Those of an attack's variants that are named in ``only``; all if it is empty.
+class Variant(NamedTuple):
+    """One way to run an attack, or a part of a cascade, on a model.
 
-    An attack with a single variant, such as one without gradients, keeps it whatever its name.
-
-    Raises:
-        InputError: if it has several, and none of them is named.
-        UnknownNameError: if no attack has a variant of such a name.
+    Attributes:
+        part: of the cascade; "" for an attack that is none.
+        name: as `adaptive` calls it.
+        attack: to be run on the model itself.
 
     Example:
         >>> from holdfast import Linf
-        >>> from holdfast.attacks import BPDA, PGD
-        >>> from holdfast.attacks.adaptive import chosen
-        >>> variants = {"plain": PGD(Linf(0.3)), "bpda": BPDA(PGD(Linf(0.3)))}
-        >>> list(chosen(variants, ["bpda"]))
-        ['bpda']
+        >>> from holdfast.attacks import PGD
+        >>> from holdfast.attacks.adaptive import Variant
+        >>> Variant("apgd", "bpda", PGD(Linf(0.3))).title
+        'apgd, bpda'
     """
-    for name in only:
-        if not (name in VARIANTS or re.fullmatch(r"r-\d+", name)):
-            raise unknown("variant", name, VARIANTS)
-    kept = {name: variant for name, variant in variants.items() if name in only}
-    if only and not kept and len(variants) > 1:
-        raise InputError(
-            f"of the variants {', '.join(only)} the model calls for none; choose among "
-            f"{', '.join(variants)}."
-        )
-    return kept or variants
+
+    part: str
+    name: str
+    attack: Attack
+
+    @property
+    def title(self) -> str:
+        """As reports name it: "bpda", or "apgd-t, bpda"; what is plain by its part's own name."""
+        if not self.part:
+            return self.name
+        return self.part if self.name == "plain" else f"{self.part}, {self.name}"
 
 
 def variants_of(
@@ -144,11 +144,8 @@ def variants_of(
     samples: int = 10,
     votes: int = 100,
     stochastic: bool | None = None,
-    only: Collection[str] = (),
-) -> dict[str, Attack]:
-    """As `adaptive`, of every part of a cascade: "apgd-t, bpda". What is plain has its own name.
-
-    With ``only``, no other variants than these (`chosen`).
+) -> list[Variant]:
+    """Every variant that a model calls for (`adaptive`), of every part of a cascade.
 
     Example:
         >>> from torch import nn
@@ -156,19 +153,90 @@ def variants_of(
         >>> from holdfast.attacks import APGD, Square, Worst, variants_of
         >>> from holdfast.defenses import Binarise
         >>> cascade = Worst((APGD(Linf(0.3)), Square(Linf(0.3))), called=("apgd", "square"))
-        >>> list(variants_of(cascade, nn.Sequential(Binarise(), model)))
+        >>> [variant.title for variant in variants_of(cascade, nn.Sequential(Binarise(), model))]
         ['apgd, bpda', 'square']
     """
     parts = [("", attack)]
     if isinstance(attack, Worst):
         parts = list(zip(attack.names, attack.attacks, strict=True))
-    return {
-        ", ".join(filter(None, (name, "" if variant == "plain" else variant))): made
-        for name, part in parts
-        for variant, made in chosen(
-            adaptive(part, model, samples=samples, votes=votes, stochastic=stochastic), only
+    return [
+        Variant(part, name, made)
+        for part, one in parts
+        for name, made in adaptive(
+            one, model, samples=samples, votes=votes, stochastic=stochastic
         ).items()
-    }
+    ]
+
+
+def chosen(variants: Sequence[Variant], only: Collection[str]) -> list[Variant]:
+    """Those of an attack's variants that are named in ``only``; all if it is empty.
+
+    An attack with a single variant, such as one without gradients, keeps it whatever its name, and
+    so does a part of a cascade.
+
+    Raises:
+        InputError: if it has several, and none of them is named.
+        UnknownNameError: if no attack has a variant of such a name.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import BPDA, PGD
+        >>> from holdfast.attacks.adaptive import Variant, chosen
+        >>> pgd = PGD(Linf(0.3))
+        >>> variants = [Variant("", "plain", pgd), Variant("", "bpda", BPDA(pgd))]
+        >>> [variant.title for variant in chosen(variants, ["bpda"])]
+        ['bpda']
+    """
+    for name in only:
+        if not (name in VARIANTS or re.fullmatch(r"r-\d+", name)):
+            raise unknown("variant", name, VARIANTS)
+    found: list[Variant] = []
+    for part in dict.fromkeys(variant.part for variant in variants):
+        mine = [variant for variant in variants if variant.part == part]
+        kept = [variant for variant in mine if variant.name in only]
+        if only and not kept and len(mine) > 1:
+            raise InputError(
+                f"of the variants {', '.join(only)} the model calls for none; choose among "
+                f"{', '.join(variant.name for variant in mine)}."
+            )
+        found += kept or mine
+    return found
+
+
+def combined(
+    attack: Attack, variants: Sequence[Variant], *, votes: int = 100, stochastic: bool
+) -> Attack:
+    """One attack of the variants of ``attack``: their worst case, and a cascade if it was one.
+
+    An attack that looks for the smallest perturbation without a limit has no worst case; it becomes
+    its last variant, the one that knows most of the model.
+
+    Args:
+        attack: that they are of.
+        variants: at least one.
+        votes: draws by which a cascade judges on a stochastic model, but `DECIDING_VOTES` at least.
+        stochastic: whether the model draws random numbers.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import BPDA, PGD
+        >>> from holdfast.attacks.adaptive import Variant, combined
+        >>> pgd = PGD(Linf(0.3))
+        >>> variants = [Variant("", "plain", pgd), Variant("", "bpda", BPDA(pgd))]
+        >>> combined(pgd, variants, stochastic=False).names
+        ('plain', 'bpda')
+    """
+    cascade = attack if isinstance(attack, Worst) else None
+    if cascade is None and (len(variants) == 1 or math.isinf(attack.threat.eps)):
+        return variants[-1].attack
+    attacks = tuple(variant.attack for variant in variants)
+    worst = cascade or Worst(attacks)
+    return replace(
+        worst,
+        attacks=attacks,
+        called=tuple(variant.title for variant in variants),
+        votes=max(votes, DECIDING_VOTES) if stochastic else worst.votes,
+    )
 
 
 def adapted(
@@ -183,9 +251,7 @@ def adapted(
     """The attack as it must be run on a model: with every variant that the model calls for.
 
     On a model that declares nothing it stays as it is. Otherwise it becomes the worst case over its
-    variants (`adaptive`), and a cascade becomes one of the variants of all its parts. An attack
-    that looks for the smallest perturbation without a limit has no worst case; it becomes its last
-    variant, the one that knows most of the model.
+    variants (`adaptive`), and a cascade becomes one of the variants of all its parts (`combined`).
 
     Args:
         attack: any attack.
@@ -206,15 +272,5 @@ def adapted(
     """
     if stochastic is None:
         stochastic = is_stochastic(model)
-    draws = {"samples": samples, "votes": votes}
-    variants = variants_of(attack, model, **draws, stochastic=stochastic, only=only)
-    cascade = attack if isinstance(attack, Worst) else None
-    if cascade is None and (len(variants) == 1 or math.isinf(attack.threat.eps)):
-        return list(variants.values())[-1]
-    worst = cascade or Worst(tuple(variants.values()))
-    return replace(
-        worst,
-        attacks=tuple(variants.values()),
-        called=tuple(name or "plain" for name in variants),
-        votes=max(votes, DECIDING_VOTES) if stochastic else worst.votes,
-    )
+    variants = variants_of(attack, model, samples=samples, votes=votes, stochastic=stochastic)
+    return combined(attack, chosen(variants, only), votes=votes, stochastic=stochastic)

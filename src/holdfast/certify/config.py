@@ -1,7 +1,8 @@
 """What to certify with: noise, votes, intervals and bounds, by the names of the command line."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from holdfast.certify.intervals.clopper_pearson import ClopperPearson
 from holdfast.certify.intervals.hoeffding import Hoeffding
@@ -93,6 +94,13 @@ class CertificationConfig:
                 "within says when a sequential sampling stops, and the interval is "
                 f"{', '.join(self.interval)}: give the interval sequential."
             )
+
+    def record(self) -> dict[str, Any]:
+        """As a run's record holds it."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+        }
 
     @property
     def sequential(self) -> bool:

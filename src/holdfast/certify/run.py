@@ -4,40 +4,50 @@ One sampling of votes and scores serves all bounds and intervals. Its counts and
 in the rows, so that whoever prefers another bound can have it without the model.
 """
 
-import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from holdfast import metrics
-from holdfast.certify import Certificates, Sampling, certificates
 from holdfast.certify.after_noise import warn_of_what_follows_the_noise
 from holdfast.certify.config import INTERVALS, CertificationConfig
-from holdfast.certify.sampling import sample
+from holdfast.certify.result import Certification
+from holdfast.certify.sampling import Sampling, sample
 from holdfast.certify.sequential import Sequential, answered, sample_until
-from holdfast.certify.smoothing import certificate_stream, check_draws, named_bound
-from holdfast.checks import check_classes, check_images, check_logits, try_model, warn_if_training
+from holdfast.certify.smoothing import (
+    Certificates,
+    certificate_stream,
+    certificates,
+    check_draws,
+    named_bound,
+)
+from holdfast.checks import (
+    check_classes,
+    check_images,
+    check_labels,
+    check_logits,
+    try_model,
+    warn_if_training,
+)
 from holdfast.data import Data
 from holdfast.defenses.smoothed import Noisy
+from holdfast.errors import InputError
+from holdfast.group import Group, first
 from holdfast.models.identity import identify
-from holdfast.processes import first
 from holdfast.progress import Progress, silent
-from holdfast.results import Run, read_about
+from holdfast.results import Part, Run, kept_or_temporary, read_about, read_rows
 from holdfast.tensors import device_of, eval_mode
 from holdfast.threads import suited_threads
-from holdfast.types import Model
+from holdfast.types import Images, Labels, Model
 
-T = TypeVar("T")
+__all__ = ["certify", "certify_data"]
 
 _VOTES_IN_A_CHUNK = 20_000
 _IMAGES_IN_A_CHUNK = 128  # where each image stops by itself
@@ -46,124 +56,138 @@ _IMAGES_IN_A_CHUNK = 128  # where each image stops by itself
 _SCORES_KEPT = 5
 
 
+def certify(
+    model: Model,
+    x: Images,
+    y: Labels,
+    *,
+    config: CertificationConfig,
+    name: str = "model",
+    out: str | Path | None = None,
+    progress: Progress = silent,
+) -> Certification:
+    """Certified accuracy of the classifier that answers what ``model`` mostly says under noise.
+
+        result = certify(model, x, y, config=CertificationConfig(sigma=0.25, n=1000))
+        print(result.summary())
+
+    Args:
+        model: maps (N, C, H, W) in [0, 1] to logits (N, K), on the device that is to do the work.
+        x: (N, C, H, W) images in [0, 1].
+        y: (N,) true classes.
+        config: noise, votes, confidence, bounds and intervals.
+        name: of the model, for the record.
+        out: folder to keep the run in; interrupted, the same call goes on from there.
+        progress: told about every chunk.
+
+    Returns:
+        Rows and cells.
+
+    Raises:
+        InputError, InputTypeError: if images, labels or a parameter are not what they must be, or n
+            draws cannot certify anything.
+        ModelError: if the model does not return finite logits (N, K).
+        OutputError: if ``out`` cannot be written or holds another run.
+    """
+    check_images(x)
+    check_labels(y, len(x))
+    return certify_data(model, Data.of(x, y), config, name, out, progress)
+
+
 def certify_data(
     model: Model,
     data: Data,
-    how: CertificationConfig,
-    settings: Mapping[str, Any],
-    out: Path,
+    config: CertificationConfig,
+    name: str = "model",
+    out: str | Path | None = None,
     progress: Progress = silent,
-    fabric: Fabric | None = None,
-) -> list[dict[str, Any]]:
-    """Certify every image of ``data`` into the run folder ``out``.
+    group: Group | None = None,
+) -> Certification:
+    """As `certify`, of a data set, whose images are read one chunk after the other.
 
     Args:
         model: on the device that is to do the work.
         data: the test set.
-        how: noise, votes, confidence, bounds and intervals.
-        settings: what identifies model and data, for the record.
-        out: the run folder; interrupted, the same call goes on from there.
+        config: noise, votes, confidence, bounds and intervals.
+        name: of the model, for the record.
+        out: folder to keep the run in; interrupted, the same call goes on from there.
         progress: told about every chunk.
-        fabric: several processes that share the chunks among them; ``model`` is on each one's
+        group: several processes that share the chunks among them; ``model`` is on each one's
             device, and ``out`` is the same folder for all.
-
-    Returns:
-        A record for each bound with each interval, as ``holdfast certify --json`` prints them.
     """
+    if group is not None and group.world_size > 1 and out is None:
+        raise InputError("several processes share one run folder: say by out where it is.")
     warn_if_training(model)
-
-    def lead(work: Callable[[], T]) -> T:
-        return work() if fabric is None else first(fabric, work)
-
-    with eval_mode(model), suited_threads(data.shape, model, progress=progress):
-        lead(lambda: _probe(model, data, how))
+    with (
+        eval_mode(model),
+        suited_threads(data.shape, model, progress=progress),
+        kept_or_temporary(out) as folder,
+    ):
+        first(group, lambda: _probe(model, data, config))
         record = {
-            **settings,
+            "model": name,
+            "data": data.name,
             **identify(model, data),
             "data_fingerprint": data.fingerprint(),
             "images": len(data),
             "shape": list(data.shape),
-            "norm": how.norm,
-            **{
-                name: list(value) if isinstance(value, tuple) else value
-                for name, value in asdict(how).items()
-            },
+            "norm": config.norm,
+            **config.record(),
         }
 
-        def finish() -> None:
-            rows = run.merge()
-            seconds = round(run.seconds(0), 3)
-            cells = _cells(rows, how, settings["model"], seconds)
-            run.finish(classes=list(data.classes), cells=cells)
-            run.clear()
+        def work(run: Run) -> None:
+            rank, world = (group.global_rank, group.world_size) if group else (0, 1)
+            size = max(8, _VOTES_IN_A_CHUNK // config.n)
+            if config.sequential:
+                size = _IMAGES_IN_A_CHUNK
+            chunks = dict(list(enumerate(data.batches(size)))[rank::world])
+            noisy = config.family.around(model, config.sigma, data.shape)
 
-        with ExitStack() as stack:  # by the first process, for all
-            if lead(lambda: stack.enter_context(Run(out, "certify", record).writing())):
-                rank, world = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
-                run = Run(out, "certify", record).join()
-                _fill(run, model, data, how, progress, rank, world)
-                if fabric is not None:
-                    fabric.barrier()
-                lead(finish)
-            else:
-                progress.say(Run(out, "certify", record).told_complete())
-    cells: list[dict[str, Any]] = read_about(out)["cells"]
-    return cells
+            def compute(_: int, index: Tensor, missing: Sequence[int]) -> Iterator[Part]:
+                """One sampling for all certificates."""
+                sampling = _sample(noisy, data, index, config)
+                for cell in missing:
+                    rows = _rows(data, index, sampling, config, noisy.lipschitz, *wanted[cell])
+                    yield Part(cell, rows)
 
+            wanted = list(config.certificates)
+            labels = [f"{bound}, {interval}" for bound, interval in wanted]
+            what = f"certify sigma {config.sigma:g}, n {config.n}"
+            run.fill(chunks, labels, compute, what, progress)
 
-def _fill(
-    run: Run,
-    model: Model,
-    data: Data,
-    how: CertificationConfig,
-    progress: Progress,
-    rank: int,
-    world: int,
-) -> None:
-    """Write every missing chunk that is this process's; each certificate is a cell."""
-    wanted = list(how.certificates)
-    noisy = how.family.around(model, how.sigma, data.shape)
-    size = _IMAGES_IN_A_CHUNK if how.sequential else max(8, _VOTES_IN_A_CHUNK // how.n)
-    chunks = list(enumerate(data.batches(size)))[rank::world]
-    total = sum(len(index) for _, index in chunks)
-    progress.start(f"certify sigma {how.sigma:g}, n {how.n}", total)
-    for chunk, index in chunks:
-        if not all(run.has(cell, chunk) for cell in range(len(wanted))):
-            began = time.monotonic()
-            sampling = _sample(noisy, data, index, how)
-            seconds = time.monotonic() - began
-            for cell, (bound, interval) in enumerate(wanted):
-                rows = _rows(data, index, sampling, how, noisy.lipschitz, bound, interval)
-                run.write(cell, chunk, rows, 0.0 if cell else seconds)
-        progress.advance(len(index))
+        def results(run: Run, rows: pd.DataFrame) -> dict[str, Any]:
+            return {"classes": list(data.classes), "cells": _cells(rows, config, name, run)}
+
+        Run.resume_or(folder, "certify", record, work, results, group=group, progress=progress)
+        return Certification(read_rows(folder), read_about(folder)["cells"])
 
 
-def _sample(noisy: Noisy, data: Data, index: torch.Tensor, how: CertificationConfig) -> Sampling:
+def _sample(noisy: Noisy, data: Data, index: torch.Tensor, config: CertificationConfig) -> Sampling:
     x = data.x(index).to(device_of(noisy.model))
-    rng = certificate_stream(how.seed, index.to(x.device))
-    if how.sequential:
-        bounds = [named_bound(bound, how.family, noisy.lipschitz) for bound in how.bound]
-        limits = Sequential(how.confidence, most=how.n)
-        settled = answered(how.questions, limits, bounds, how.sigma)
+    rng = certificate_stream(config.seed, index.to(x.device))
+    if config.sequential:
+        bounds = [named_bound(bound, config.family, noisy.lipschitz) for bound in config.bound]
+        limits = Sequential(config.confidence, most=config.n)
+        settled = answered(config.questions, limits, bounds, config.sigma)
         return sample_until(
-            settled, noisy.model, x, rng, n=how.n, n0=how.n0, batch_size=how.batch_size
+            settled, noisy.model, x, rng, n=config.n, n0=config.n0, batch_size=config.batch_size
         )
-    chooses = any(INTERVALS[interval].chooses for interval in how.interval)
-    n0 = how.n0 if chooses else 0
-    return sample(noisy.model, x, rng, n=how.n, n0=n0, batch_size=how.batch_size)
+    chooses = any(INTERVALS[interval].chooses for interval in config.interval)
+    n0 = config.n0 if chooses else 0
+    return sample(noisy.model, x, rng, n=config.n, n0=n0, batch_size=config.batch_size)
 
 
 def _rows(
     data: Data,
     index: torch.Tensor,
     sampling: Sampling,
-    how: CertificationConfig,
+    config: CertificationConfig,
     lipschitz: float,
     bound: str,
     interval: str,
 ) -> pd.DataFrame:
-    radius_of = named_bound(bound, how.family, lipschitz)
-    found: Certificates = certificates(sampling, how.limits(interval), radius_of, how.sigma)
+    radius_of = named_bound(bound, config.family, lipschitz)
+    found: Certificates = certificates(sampling, config.limits(interval), radius_of, config.sigma)
     columns = {
         "bound": bound,
         "interval": interval,
@@ -193,46 +217,35 @@ def _by_class(values: NDArray[Any], most: int | None = None) -> list[str]:
 
 
 def _cells(
-    rows: pd.DataFrame, how: CertificationConfig, model: str, seconds: float
+    rows: pd.DataFrame, config: CertificationConfig, model: str, run: Run
 ) -> list[dict[str, Any]]:
-    found = []
-    for bound, interval in how.certificates:
-        part = rows[(rows["bound"] == bound) & (rows["interval"] == interval)]
-        drawn = int(part["draws"].sum()) + len(part) * (how.n0 if "choice" in part else 0)
-        cell = {
-            "model": model,
-            "sigma": how.sigma,
-            "noise": how.noise,
-            "norm": how.norm,
-            "n": how.n,
-            "confidence": how.confidence,
-            "bound": bound,
-            "interval": interval,
-            "guaranteed": INTERVALS[interval].guaranteed,
-            "images": len(part),
-            "accuracy": float((part["prediction"] == part["label"]).mean()),
-            "abstained": float(part["abstained"].mean()),
-            "curve": metrics.certified_curve(part),
-            "at": _at(part, how.radius),
-            "forwards": drawn,
-            "seconds": seconds,
-        }
-        found.append(cell)
-    return found
+    """The cells as ``holdfast certify --json`` prints them."""
+    seconds = sum(run.seconds(cell) for cell, _ in enumerate(config.certificates))
+    cells = []
+    for cell in metrics.certification_cells(rows, config.radius):
+        made = INTERVALS[cell["interval"]]
+        n0 = config.n0 if "choice" in rows else 0
+        cells.append(
+            {
+                "model": model,
+                "sigma": config.sigma,
+                "noise": config.noise,
+                "norm": config.norm,
+                "n": config.n,
+                "confidence": config.confidence,
+                "guaranteed": made.guaranteed,
+                "of_votes": made.of_votes,
+                **cell,
+                "forwards": cell["draws"] + cell["images"] * n0,
+                "seconds": round(seconds, 3),
+            }
+        )
+    return cells
 
 
-def _at(rows: pd.DataFrame, radii: Sequence[float]) -> list[dict[str, float]]:
-    """Certified accuracy at the radii of interest, with its interval over the images."""
-    table = metrics.certified(rows, list(radii)).rename(
-        columns={"eps": "radius", "robust_accuracy": "accuracy"}
-    )
-    columns = table[["radius", "accuracy", "low", "high"]].astype(float)
-    return [{str(key): value for key, value in line.items()} for line in columns.to_dict("records")]
-
-
-def _probe(model: nn.Module, data: Data, how: CertificationConfig) -> None:
+def _probe(model: nn.Module, data: Data, config: CertificationConfig) -> None:
     """Check the model on a few images, and whether n draws can do anything, before any work."""
-    how.family.around(model, how.sigma, data.shape)  # which refuses what it cannot bound
+    config.family.around(model, config.sigma, data.shape)  # which refuses what it cannot bound
     index = torch.arange(min(len(data), 8))
     x = data.x(index).to(device_of(model))
     check_images(x)
@@ -240,8 +253,8 @@ def _probe(model: nn.Module, data: Data, how: CertificationConfig) -> None:
         logits = try_model(model, x)
         check_logits(logits, len(x))
         check_classes(data.y, logits.shape[1])
-    for interval in how.interval:
-        check_draws(how.n, how.limits(interval), logits.shape[1])
+    for interval in config.interval:
+        check_draws(config.n, config.limits(interval), logits.shape[1])
         if not INTERVALS[interval].guaranteed:
             warnings.warn(
                 f"the limits of {interval} do not hold with the stated confidence, least of all "
@@ -249,5 +262,5 @@ def _probe(model: nn.Module, data: Data, how: CertificationConfig) -> None:
                 "and prove nothing.",
                 stacklevel=3,
             )
-    if not how.family.first_layer:
-        warn_of_what_follows_the_noise(model, x, how.sigma)
+    if not config.family.first_layer:
+        warn_of_what_follows_the_noise(model, x, config.sigma)

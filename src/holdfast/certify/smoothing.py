@@ -76,7 +76,7 @@ class Certificates:
         return self.prediction == ABSTAIN
 
 
-def certify(
+def certify_images(
     model: Model,
     x: Images,
     *,
@@ -92,7 +92,9 @@ def certify(
     index: Tensor | None = None,
     batch_size: int = 128,
 ) -> Certificates:
-    """Certify the noisy classifier argmax_c P(f(x + noise) = c) on each image.
+    """Certify the smoothed classifier argmax_c P(f(x + noise) = c) on each image, without a label.
+
+    `holdfast.certify.certify` makes rows and certified accuracy of it.
 
     With probability at least ``confidence`` over the draws, the noisy classifier's prediction at
     an image is constant within the ball of the returned radius. What is certified is this

@@ -1,6 +1,5 @@
 """``holdfast certify``: a model, data and noise make certified radii."""
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -85,7 +84,7 @@ def certify(
         json: Print one JSON object and nothing else.
         quiet: Show no progress.
     """
-    how = CertificationConfig(
+    config = CertificationConfig(
         sigma=sigma,
         noise=noise,
         n=votes,
@@ -109,28 +108,27 @@ def certify(
     network = loading.load(model)
     fabric = Processes(devices=devices).launch(accelerator, "32-true")
     network = network.to(fabric.device)
-    settings = {"model": model, "data": data, "limit": images}
     loud = not quiet and fabric.is_global_zero
-    with tempfile.TemporaryDirectory() as temporary, showing(loud) as progress:
-        folder = out or Path(temporary) / "run"
-        cells = certify_data(network, pictures, how, settings, folder, progress, fabric)
+    with showing(loud) as progress:
+        cells = certify_data(network, pictures, config, model, out, progress, fabric).cells
     if not fabric.is_global_zero:
         return
     if json:
         print_json({"cells": cells})
     else:
-        _print(model, cells, how)
+        _print(model, cells, config)
 
 
-def _print(model: str, cells: Sequence[dict[str, Any]], how: CertificationConfig) -> None:
+def _print(model: str, cells: Sequence[dict[str, Any]], config: CertificationConfig) -> None:
     """Certified accuracy over the radius: a table for each interval, a column for each bound."""
     farthest = max(cell["curve"][-1][0] for cell in cells)
-    radii = how.radius or np.unique(round_down(np.linspace(0, farthest, 9), decimals=3))
-    name = f"{how.norm} radius"
-    for interval in how.interval:
+    radii = config.radius or np.unique(round_down(np.linspace(0, farthest, 9), decimals=3))
+    name = f"{config.norm} radius"
+    for interval in config.interval:
         columns = [cell for cell in cells if cell["interval"] == interval]
         print_table(
-            f"{model} with {how.noise} noise of {how.sigma:g}: certified accuracy, {interval}",
+            f"{model} with {config.noise} noise of {config.sigma:g}: certified accuracy, "
+            f"{interval}",
             [
                 {name: "abstained", **_line(columns, lambda cell: cell["abstained"])},
                 {name: "any", **_line(columns, lambda cell: cell["accuracy"])},
@@ -143,9 +141,9 @@ def _print(model: str, cells: Sequence[dict[str, Any]], how: CertificationConfig
                 ),
             ],
         )
-    if how.sequential:
+    if config.sequential:
         drawn = cells[0]["forwards"] / cells[0]["images"]
-        print(f"{drawn:.0f} votes for an image on average, of at most {how.n0 + how.n}")
+        print(f"{drawn:.0f} votes for an image on average, of at most {config.n0 + config.n}")
 
 
 def _line(cells: Sequence[dict[str, Any]], value: Any) -> dict[str, str]:

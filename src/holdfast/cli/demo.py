@@ -70,7 +70,6 @@ def demo(*, out: Path = Path("runs/demo"), seed: int = 0, quiet: bool = False) -
                 digits,
                 objective,
                 Schedule(epochs=EPOCHS, seed=seed),
-                {"data": "digits"},
                 out / "networks" / name,
                 progress=progress,
             )
@@ -85,8 +84,8 @@ def _measure(
     name: str, network: nn.Module, test: Data, out: Path, seed: int, progress: Progress
 ) -> list[Path]:
     """Attack a network in both norms, and its noisy vote in ℓ2; certify the vote."""
-    settings = {"model": str(out / "networks" / name), "data": "digits"}
-    protocol = EvaluationConfig(batch_size=BATCH, seed=seed)
+    model = str(out / "networks" / name)
+    config = EvaluationConfig(batch_size=BATCH, seed=seed)
     runs = []
     for label, sizes in (("linf", LINF), ("l2", L2_SIZES)):
         runs.append(out / "attacks" / f"{name}-{label}")
@@ -94,8 +93,8 @@ def _measure(
             network,
             test,
             [named for size in sizes for named in _attacks(size)],
-            protocol,
-            settings,
+            config,
+            model,
             runs[-1],
             progress,
         )
@@ -104,8 +103,8 @@ def _measure(
         nn.Sequential(GaussianNoise(SIGMA), network),
         test.take(torch.arange(VOTED)),
         [named for size in L2_SIZES for named in _attacks_on_votes(size)],
-        protocol,
-        settings,
+        config,
+        model,
         runs[-1],
         progress,
     )
@@ -114,7 +113,7 @@ def _measure(
         network,
         test,
         CertificationConfig(sigma=SIGMA, n=VOTES, batch_size=BATCH, seed=seed),
-        settings,
+        model,
         runs[-1],
         progress,
     )

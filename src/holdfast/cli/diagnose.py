@@ -3,28 +3,21 @@
 from pathlib import Path
 
 import pandas as pd
-import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from holdfast import data as datasets
-from holdfast.attacks import Attack, On, variants_of
+from holdfast.attacks import Attack, On, adaptive
 from holdfast.cli import registry
 from holdfast.cli.common import device
 from holdfast.cli.options import Counts, Numbers, Words
-from holdfast.diagnose import purification as follow
+from holdfast.diagnose import trace_purification
 from holdfast.diagnose.purification import CLEAN
 from holdfast.errors import InputError, unknown
-from holdfast.files import read_tensors, write_table, write_tensors
 from holdfast.models import loading
-from holdfast.models.identity import identify
 from holdfast.report import figures
 from holdfast.report.gallery import to_pixels
-from holdfast.results import Run
-from holdfast.threads import suited_threads
 from holdfast.types import Model
-
-_IMAGES = "traces.safetensors"
 
 
 def purification(
@@ -108,38 +101,13 @@ def purification(
             size: On(other, one, name=source) for size, one in named.items()
         }
         attacks = dict.fromkeys(models, crafted)
-    steps = list(dict.fromkeys((0, *at)))
-    identities = [identify(network, images) for network in models.values()]
-    record = {
-        "model": list(model),
-        **{name: [of[name] for of in identities] for name in identities[0]},
-        "data": data,
-        "data_fingerprint": images.fingerprint(),
-        "images": len(images),
-        "image": image,
-        "attacks": {k: {n: repr(a) for n, a in named.items()} for k, named in attacks.items()},
-        "steps": steps,
-        "seed": seed,
-    }
-    run = Run(out, "diagnose", record)
-    with suited_threads(images.shape, *models.values()), run.writing() as unfinished:
-        if unfinished:
-            x = images.x(torch.tensor([image])).to(where)
-            label = int(images.y[image])
-            table, pictures = follow(models, x, label, attacks, steps, index=image, seed=seed)
-            run.check()
-            write_table(out / "traces.csv", table)
-            write_tensors(out / _IMAGES, {"images": pictures}, {})
-            run.finish(classes=list(images.classes))
-    table, pictures = pd.read_csv(out / "traces.csv"), read_tensors(out / _IMAGES)[0]["images"]
+    table, pictures = trace_purification(models, images, image, attacks, at, seed=seed, out=out)
     figures.save(_figure(table, pictures, images.classes), out / "traces")
     print(f"figure: {out / 'traces.pdf'}")
 
 
 def _variant(attack: Attack, model: Model, name: str, samples: int) -> Attack:
-    variants = {
-        key or "plain": made for key, made in variants_of(attack, model, samples=samples).items()
-    }
+    variants = adaptive(attack, model, samples=samples)
     if name not in variants:
         raise unknown("variant", name, variants)
     return variants[name]

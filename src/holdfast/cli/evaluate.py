@@ -1,7 +1,6 @@
 """``holdfast evaluate``: a model, data and attacks make rows and robust accuracies."""
 
 import math
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -100,7 +99,7 @@ def evaluate(
         for attack in attacks
         for size in eps
     ]
-    protocol = EvaluationConfig(
+    config = EvaluationConfig(
         seed=seed,
         batch_size=batch_size,
         votes=100 if votes is None else votes,
@@ -131,15 +130,13 @@ def evaluate(
     crafted_on = None
     if source:
         crafted_on = _sources(source, device(accelerator))
-        named = _on(crafted_on, str(source), named, samples=protocol.samples, votes=protocol.votes)
+        named = _on(crafted_on, str(source), named, samples=config.samples, votes=config.votes)
     sources = [] if crafted_on is None else [crafted_on]
     _check_draws([network, *sources], {"--votes": votes, "--samples": samples})
     if each:
         _check_each(network, named)
-    settings = {"model": model, "data": data, "limit": images}
-    with tempfile.TemporaryDirectory() as temporary, showing(not quiet) as progress:
-        folder = out or Path(temporary) / "run"
-        found = evaluate_data(network, pictures, named, protocol, settings, folder, progress)
+    with showing(not quiet) as progress:
+        found = evaluate_data(network, pictures, named, config, model, out, progress)
     moved = _known(metrics.perturbation_sizes(found.rows))
     if json:
         print_json({"cells": found.cells, "perturbations": moved, "warnings": found.warnings})

@@ -188,7 +188,6 @@ def train(
             pictures,
             goal,
             plan,
-            {"data": data, "limit": images},
             out,
             checkpoint_seconds,
             progress,

@@ -98,7 +98,7 @@ def malade(
         finalist_images=finalist_images,
     )
     chosen_by = registry.attack(attack, registry.threat(norm, eps))
-    protocol = EvaluationConfig(seed=seed, batch_size=batch_size, votes=votes, samples=samples)
+    config = EvaluationConfig(seed=seed, batch_size=batch_size, votes=votes, samples=samples)
     where = device(accelerator)
     networks: Networks = {}
     for name, folder in (("denoiser", denoiser), ("classifier", classifier)):
@@ -112,14 +112,9 @@ def malade(
                 f"{data} have {tuple(training.shape)}; give the --data that it was trained on."
             )
     held = unseen(training, abouts, images, seed)
-    settings = {
-        "model": str(out),
-        "classifier": str(classifier),
-        "denoiser": str(denoiser),
-        "data": data,
-    }
+    sources = {"classifier": str(classifier), "denoiser": str(denoiser)}
     with showing(not quiet) as progress:
-        tune_malade(networks, held, search, chosen_by, protocol, settings, out, progress)
+        tune_malade(networks, held, search, chosen_by, config, sources, out, progress)
     about = read_about(out)
     if json:
         print_json({"best": about["best"], "trials": about["trials"]})

@@ -7,11 +7,13 @@ from holdfast.diagnose.gradient_norm import gradient_norms
 from holdfast.diagnose.hadamard import regular_hadamard
 from holdfast.diagnose.perceptual import perceptual_similarity
 from holdfast.diagnose.purification import purification
+from holdfast.diagnose.run import Traces, trace_purification
 from holdfast.diagnose.single_step import linearity
 from holdfast.diagnose.subspace import adversarial_directions, share_with_at_least
 from holdfast.diagnose.surface import loss_surface, signed_directions
 
 __all__ = [
+    "Traces",
     "adversarial_directions",
     "convergence",
     "discrepancy",
@@ -26,4 +28,5 @@ __all__ = [
     "second_order_cosines",
     "share_with_at_least",
     "signed_directions",
+    "trace_purification",
 ]

@@ -8,8 +8,8 @@ import pandas as pd
 from holdfast.attacks import Attack, DeepFool
 from holdfast.errors import InputError
 from holdfast.evaluation import EvaluationConfig, evaluate
-from holdfast.evaluation.scoring import CLEAN
 from holdfast.metrics import rho
+from holdfast.results import CLEAN
 from holdfast.threat import L2
 from holdfast.types import Images, Labels, Model
 
@@ -45,10 +45,10 @@ def convergence(
     if not epochs:
         raise InputError("there is no epoch; give at least one network by the number of its epoch.")
     search = DeepFool(threat=L2(math.inf)) if attack is None else attack
-    protocol = EvaluationConfig(seed=seed, batch_size=batch_size, keep=0)
+    config = EvaluationConfig(seed=seed, batch_size=batch_size, keep=0)
     lines = []
     for epoch in sorted(epochs):
-        rows = evaluate(epochs[epoch], x, y, [search], protocol=protocol).rows
+        rows = evaluate(epochs[epoch], x, y, [search], config=config).rows
         rows = rows[rows["attack"] != CLEAN]
         right = rows["clean_prediction"] == rows["label"]
         lines.append({"epoch": epoch, "accuracy": float(right.mean()), "rho2": rho(rows)})

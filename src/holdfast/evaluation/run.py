@@ -7,19 +7,19 @@ one that is not differentiable or cleans its images also through a surrogate gra
 """
 
 import math
-import tempfile
-import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from holdfast import metrics
-from holdfast.attacks import Attack, On, Worst, adapted, variants_of
+from holdfast.attacks import Attack, On, Worst
+from holdfast.attacks.adaptive import Variant, chosen, combined, variants_of
 from holdfast.attacks.engine.attack import follows_gradients
 from holdfast.attacks.skips import hearing_skips
 from holdfast.checks import (
@@ -35,75 +35,21 @@ from holdfast.data import Data
 from holdfast.declarations import is_stochastic
 from holdfast.defenses.smoothed import noise_of
 from holdfast.errors import GradientError, InputError
-from holdfast.evaluation.scoring import CLEAN, Scorer, check_name
+from holdfast.evaluation.config import EvaluationConfig
+from holdfast.evaluation.result import Evaluation
+from holdfast.evaluation.scoring import Scorer, check_name
 from holdfast.models.identity import identify
-from holdfast.parameters import check_fields
 from holdfast.progress import Progress, silent
 from holdfast.random import own_global_generator
-from holdfast.results import Run, read_about, read_rows
+from holdfast.results import CLEAN, Part, Run, kept_or_temporary, read_about, read_rows
 from holdfast.tensors import device_of, eval_mode
 from holdfast.threads import suited_threads
 from holdfast.types import Images, Labels, Model, Step
 
+__all__ = ["evaluate", "evaluate_data"]
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What an evaluation found.
-
-    Attributes:
-        rows: one line for each (attack, example); see `holdfast.evaluation`.
-        cells: one record for each attack, as ``holdfast evaluate --json`` prints them; the ``eps``
-            of an attack without a limit is None. That of a cascade, such as the variants of an
-            attack that a defence calls for, says in ``broken_by`` how many images fell to each.
-            What could not run, because no gradient reaches the images, stands in ``skipped`` with
-            its reason; the robust accuracy of an attack that was skipped altogether is None.
-        warnings: all that must be known to read the numbers, such as signs of masked gradients.
-    """
-
-    rows: pd.DataFrame
-    cells: list[dict[str, Any]]
-    warnings: list[str] = field(default_factory=list)
-
-    @property
-    def table(self) -> pd.DataFrame:
-        """The cells as a table."""
-        return pd.DataFrame(self.cells)
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluationConfig:
-    """How to evaluate, whatever the attack.
-
-    Attributes:
-        seed: of all randomness.
-        batch_size: images attacked at once; of no consequence for the result but for rounding.
-        votes: draws that decide a stochastic model's prediction, at least 1.
-        samples: draws that an attack averages over on a stochastic model, at least 1.
-        each: give every variant of an attack that the model calls for a line of its own, and run it
-            on every image; otherwise they are one attack, each run on what the others left. An
-            attack without a limit is always run so.
-        variants: names of the variants to run of those that a model calls for (`adaptive`); all by
-            default. Others are recorded as left out, since accuracies may then be too high.
-        keep: the first so many images are saved with their adversarial versions.
-    """
-
-    seed: int = 0
-    batch_size: int = 128
-    votes: int = 100
-    samples: int = 10
-    each: bool = False
-    variants: tuple[str, ...] = ()
-    keep: int = 16
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        for name, least in (("batch_size", 1), ("votes", 1), ("samples", 1), ("keep", 0)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name} is {getattr(self, name)}, but must be at least {least}.")
-
-    def record(self) -> dict[str, Any]:
-        """As a run's record holds it."""
-        return {**asdict(self), "variants": list(self.variants)}
+#: Attacks with the names that they are reported by.
+Named = Sequence[tuple[str, Attack]]
 
 
 def evaluate(
@@ -112,7 +58,7 @@ def evaluate(
     y: Labels,
     attacks: Mapping[str, Attack] | Sequence[Attack],
     *,
-    protocol: EvaluationConfig = EvaluationConfig(),
+    config: EvaluationConfig = EvaluationConfig(),
     name: str = "model",
     out: str | Path | None = None,
     progress: Progress = silent,
@@ -127,7 +73,7 @@ def evaluate(
         x: (N, C, H, W) images in [0, 1].
         y: (N,) true classes.
         attacks: by name, or in a sequence, then named by their repr.
-        protocol: seed, batch size, and how to treat a stochastic model.
+        config: seed, batch size, and how to treat a stochastic model.
         name: of the model, for the record.
         out: folder to keep the run in; interrupted, the same call goes on from there.
         progress: told about every batch.
@@ -143,63 +89,51 @@ def evaluate(
     """
     check_images(x)
     check_labels(y, len(x))
-    if out == "":
-        raise InputError("out is empty, but must name a folder; leave it out to keep nothing.")
     if isinstance(attacks, Mapping):
         named = list(attacks.items())
     else:
         named = [(repr(attack), attack) for attack in attacks]
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary) / "run" if out is None else Path(out)
-        settings = {"model": name, "data": "tensors"}
-        return evaluate_data(model, Data.of(x, y), named, protocol, settings, folder, progress)
+    return evaluate_data(model, Data.of(x, y), named, config, name, out, progress)
 
 
 def evaluate_data(
     model: Model,
     data: Data,
-    attacks: Sequence[tuple[str, Attack]],
-    protocol: EvaluationConfig,
-    settings: Mapping[str, Any],
-    out: Path,
+    attacks: Named,
+    config: EvaluationConfig = EvaluationConfig(),
+    name: str = "model",
+    out: str | Path | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
-    """Evaluate into a run folder; see `evaluate`.
+    """As `evaluate`, of a data set, whose images are read one batch after the other.
 
     Args:
         model: on the device that is to do the work.
         data: the test set.
         attacks: with the names that they are reported by; one name may stand at several sizes.
-        protocol: seed, batch size, and how to treat a stochastic model.
-        settings: what identifies model and data, for the record.
-        out: the run folder.
+        config: seed, batch size, and how to treat a stochastic model.
+        name: of the model, for the record.
+        out: folder to keep the run in; interrupted, the same call goes on from there.
         progress: told about every batch.
     """
-    if not attacks:
-        raise InputError("there is no attack; name at least one.")
-    cells = [(name, attack.threat) for name, attack in attacks]
-    for name, attack in attacks:
-        for each in (name, *(attack.names if isinstance(attack, Worst) else ())):
-            check_name(each)
-    if len(set(cells)) < len(cells):
-        raise InputError("two attacks have the same name and size; give each its own name.")
+    _check_names(attacks)
     notes = training_notes(model)
     sources = [attack.source for _, attack in attacks if isinstance(attack, On)]
-    with eval_mode(model), suited_threads(data.shape, model, *sources, progress=progress):
-        with own_global_generator(protocol.seed, device_of(model)):
-            stochastic, seen, prediction = _probe(model, data, protocol)
+    with (
+        eval_mode(model),
+        suited_threads(data.shape, model, *sources, progress=progress),
+        kept_or_temporary(out) as folder,
+    ):
+        with own_global_generator(config.seed, device_of(model)):
+            stochastic, seen, prediction = _probe(model, data, config)
         notes += seen
         _warn(notes)
-        left_out = _left_out([attack for _, attack in attacks], model, stochastic, protocol)
-        attacks = [
-            made
-            for name, attack in attacks
-            for made in _adapted(name, attack, model, stochastic, protocol)
-        ]
-        votes = protocol.votes if stochastic else 1
-        judge = Scorer(model, data, protocol.seed, votes, protocol.batch_size, progress.watch)
+        attacks, left_out = _adapted(attacks, model, stochastic, config)
+        votes, watch = config.votes if stochastic else 1, progress.watch
+        scorer = Scorer(model, data, config.seed, votes, config.batch_size, watch)
         record = {
-            **settings,
+            "model": name,
+            "data": data.name,
             **identify(model, data),
             "data_fingerprint": data.fingerprint(),
             "images": len(data),
@@ -207,32 +141,41 @@ def evaluate_data(
             "stochastic": stochastic,
             **_noise_in(model),
             "attacks": [{"name": name, "attack": repr(attack)} for name, attack in attacks],
-            **protocol.record(),
+            **config.record(),
             "left_out": left_out,
         }
-        run = Run(out, "evaluate", record)
-        with run.writing() as unfinished:
-            if unfinished:
-                _check_one_can_run(judge, attacks, prediction)
-                _fill(run, judge, attacks, protocol, progress)
-                rows = run.merge()
-                measured = _cells(rows, settings["model"], run, [attack for _, attack in attacks])
-                found = [
-                    *metrics.skipped(measured),
-                    *metrics.blind_attacks(rows),
-                    *metrics.misleading(rows, _late([attack for _, attack in attacks])),
-                    *metrics.left_out(record),
-                ]
-                run.finish(classes=list(data.classes), cells=measured, warnings=[*notes, *found])
-                run.clear()
-            else:
-                progress.say(run.told_complete())
-    rows, about = read_rows(out), read_about(out)
-    if "warnings" not in about:  # of revisions that did not keep them
-        notes = [*metrics.blind_attacks(rows), *metrics.left_out(about["settings"])]
-        about["warnings"] = [*notes, *metrics.misleading(rows)]
+
+        def work(run: Run) -> None:
+            _check_one_can_run(scorer, attacks, prediction)
+            batches = dict(enumerate(data.batches(config.batch_size)))
+            labels = [f"{name} {a.threat.name} {a.threat.eps:g}" for name, a in attacks]
+            chunks = _Chunks(run, scorer, attacks, config.keep)
+            run.fill(batches, [CLEAN, *labels], chunks.compute, "evaluate", progress)
+
+        def results(run: Run, rows: pd.DataFrame) -> dict[str, Any]:
+            cells = _cells(rows, name, run, attacks)
+            found = [
+                *metrics.skipped(cells),
+                *metrics.blind_attacks(rows),
+                *metrics.misleading(rows, _late(attacks)),
+                *metrics.left_out(record),
+            ]
+            return {"classes": list(data.classes), "cells": cells, "warnings": [*notes, *found]}
+
+        Run.resume_or(folder, "evaluate", record, work, results, progress=progress)
+        rows, about = read_rows(folder), read_about(folder)
     _warn(note for note in about["warnings"] if note not in notes)
     return Evaluation(rows, about["cells"], about["warnings"])
+
+
+def _check_names(attacks: Named) -> None:
+    if not attacks:
+        raise InputError("there is no attack; name at least one.")
+    for name, attack in attacks:
+        for each in (name, *(attack.names if isinstance(attack, Worst) else ())):
+            check_name(each)
+    if len({(name, attack.threat) for name, attack in attacks}) < len(attacks):
+        raise InputError("two attacks have the same name and size; give each its own name.")
 
 
 def _warn(notes: Iterable[str]) -> None:
@@ -240,17 +183,50 @@ def _warn(notes: Iterable[str]) -> None:
         warnings.warn(note, stacklevel=3)
 
 
+@dataclass(frozen=True)
+class _Chunks:
+    """Computes what a chunk lacks; its images are read once, and cell 0 is the clean ones.
+
+    Attributes:
+        run: to read from, when it goes on, what the clean images were taken for.
+        scorer: of the model.
+        attacks: with their names.
+        keep: the first so many images are kept.
+    """
+
+    run: Run
+    scorer: Scorer
+    attacks: Named
+    keep: int
+
+    def compute(self, number: int, index: Tensor, missing: Sequence[int]) -> Iterator[Part]:
+        """The missing cells of a chunk, one after the other."""
+        batch = self.scorer.batch(index)
+        if 0 in missing:
+            rows = self.scorer.clean_rows(batch)
+            yield Part(0, rows)
+        else:
+            rows = self.run.read(0, number)
+        clean = torch.tensor(rows["clean_prediction"].to_numpy())
+        kept = index < self.keep
+        for cell in (cell for cell in missing if cell):
+            name, attack = self.attacks[cell - 1]
+            rows, x_adv, skipped = self.scorer.attack_rows(name, attack, batch, clean)
+            images = {}
+            if kept.any():
+                images = self.scorer.images(attack, batch.take(kept), x_adv[kept.to(x_adv.device)])
+            yield Part(cell, rows, images, skipped)
+
+
 class _Begun(Exception):  # noqa: N818, no error
     """An attack has got as far as its first step."""
 
 
-def _check_one_can_run(
-    judge: Scorer, attacks: Sequence[tuple[str, Attack]], prediction: Labels
-) -> None:
+def _check_one_can_run(scorer: Scorer, attacks: Named, prediction: Labels) -> None:
     """Find out before any work whether an attack can begin; the others are skipped on the way.
 
     Args:
-        judge: of the model.
+        scorer: of the model.
         attacks: the first that can begin is enough.
         prediction: what the model said of the first batch; with these labels no attack is done at
             once.
@@ -262,14 +238,14 @@ def _check_one_can_run(
     def stop(step: Step) -> None:
         raise _Begun
 
-    index = next(judge.data.batches(judge.batch_size))[:2]
-    x, y = judge.data.x(index).to(prediction.device), prediction[:2]
+    index = next(scorer.data.batches(scorer.batch_size))[:2]
+    x, y = scorer.data.x(index).to(prediction.device), prediction[:2]
     blocked: list[GradientError] = []
     for _, attack in attacks:
         if follows_gradients(attack):
             try:
                 with hearing_skips():
-                    attack(judge.model, x, y, seed=judge.seed, index=index, callback=stop)
+                    attack(scorer.model, x, y, seed=scorer.seed, index=index, callback=stop)
             except _Begun:
                 return
             except GradientError as error:
@@ -278,10 +254,10 @@ def _check_one_can_run(
         raise blocked[0]
 
 
-def _late(attacks: Sequence[Attack]) -> set[str]:
+def _late(attacks: Named) -> set[str]:
     """The parts of cascades that follow no gradients, and run after all that do."""
     late: set[str] = set()
-    for attack in attacks:
+    for _, attack in attacks:
         if isinstance(attack, Worst):
             follow = [follows_gradients(part) for part in attack.attacks]
             last = len(follow) - follow[::-1].index(True) if any(follow) else len(follow)
@@ -289,38 +265,7 @@ def _late(attacks: Sequence[Attack]) -> set[str]:
     return late
 
 
-def _fill(
-    run: Run,
-    judge: Scorer,
-    attacks: Sequence[tuple[str, Attack]],
-    protocol: EvaluationConfig,
-    progress: Progress,
-) -> None:
-    """Write every chunk that is missing; cell 0 holds the clean predictions."""
-    batches = list(judge.data.batches(protocol.batch_size))
-    progress.start("clean", len(judge.data))
-    for chunk, index in enumerate(batches):
-        if not run.has(0, chunk):
-            began = time.monotonic()
-            run.write(0, chunk, judge.clean_rows(index), time.monotonic() - began)
-        progress.advance(len(index))
-    for cell, (name, attack) in enumerate(attacks, start=1):
-        progress.start(f"{name} {attack.threat.name} {attack.threat.eps:g}", len(judge.data))
-        for chunk, index in enumerate(batches):
-            if not run.has(cell, chunk):
-                began = time.monotonic()
-                clean = torch.tensor(run.read(0, chunk)["clean_prediction"].to_numpy())
-                rows, x_adv, skipped = judge.attack_rows(name, attack, index, clean)
-                kept = index < protocol.keep
-                if kept.any():
-                    run.write_images(cell, chunk, judge.images(attack, index[kept], x_adv[kept]))
-                run.write(cell, chunk, rows, time.monotonic() - began, skipped)
-            progress.advance(len(index))
-
-
-def _cells(
-    rows: pd.DataFrame, model: str, run: Run, attacks: Sequence[Attack]
-) -> list[dict[str, Any]]:
+def _cells(rows: pd.DataFrame, model: str, run: Run, attacks: Named) -> list[dict[str, Any]]:
     """The cells as ``holdfast evaluate --json`` prints them; JSON knows no infinity."""
     rows = rows[rows["attack"] != CLEAN]
     table = metrics.cells(rows)
@@ -334,7 +279,7 @@ def _cells(
         for cell in table.to_dict(orient="records")
     ]
     parts = rows.groupby(metrics.CELL, sort=False)
-    for number, (cell, attack, (_, part)) in enumerate(
+    for number, (cell, (_, attack), (_, part)) in enumerate(
         zip(cells, attacks, parts, strict=True), start=1
     ):
         if isinstance(attack, Worst):
@@ -347,35 +292,34 @@ def _cells(
 
 
 def _adapted(
-    name: str, attack: Attack, model: Model, stochastic: bool, protocol: EvaluationConfig
-) -> list[tuple[str, Attack]]:
-    """The attack with all that the model calls for, also where it does not declare its draws.
+    attacks: Named, model: Model, stochastic: bool, config: EvaluationConfig
+) -> tuple[Named, list[str]]:
+    """The attacks with all that the model calls for, also where it does not declare its draws.
 
-    Without a limit there is no worst case within it, so every variant has a line of its own, and
-    the report compares their distances.
+    Returns:
+        The attacks, and the variants of any of them that the model calls for and ``config`` leaves
+        out.
     """
-    draws = {"samples": protocol.samples, "votes": protocol.votes}
-    only = protocol.variants
-    if not protocol.each and math.isfinite(attack.threat.eps):
-        return [(name, adapted(attack, model, **draws, stochastic=stochastic, only=only))]
-    variants = variants_of(attack, model, **draws, stochastic=stochastic, only=only)
-    several = len(variants_of(attack, model, stochastic=stochastic)) > 1
-    return [
-        (f"{name}, {variant or 'plain'}" if several else name, made)
-        for variant, made in variants.items()
-    ]
+    draws = {"samples": config.samples, "votes": config.votes}
+    made: list[tuple[str, Attack]] = []
+    left_out: dict[str, None] = {}
+    for name, attack in attacks:
+        called = variants_of(attack, model, **draws, stochastic=stochastic)
+        kept = chosen(called, config.variants)
+        left_out |= dict.fromkeys(one.title for one in called if one not in kept)
+        # Without a limit there is no worst case within it, so every variant has a line of its own,
+        # and the report compares their distances.
+        if config.each or math.isinf(attack.threat.eps):
+            made += _lines(name, kept, several=len(called) > 1)
+        else:
+            whole = combined(attack, kept, votes=config.votes, stochastic=stochastic)
+            made.append((name, whole))
+    return made, list(left_out)
 
 
-def _left_out(
-    attacks: Sequence[Attack], model: Model, stochastic: bool, protocol: EvaluationConfig
-) -> list[str]:
-    """The variants that the model calls for and the protocol does not run, of any attack."""
-    found: dict[str, None] = {}
-    for attack in attacks:
-        called = variants_of(attack, model, stochastic=stochastic)
-        run = variants_of(attack, model, stochastic=stochastic, only=protocol.variants)
-        found |= dict.fromkeys(name or "plain" for name in called if name not in run)
-    return list(found)
+def _lines(name: str, variants: Sequence[Variant], several: bool) -> Iterator[tuple[str, Attack]]:
+    for variant in variants:
+        yield f"{name}, {variant.title}" if several else name, variant.attack
 
 
 def _noise_in(model: Model) -> dict[str, Any]:
@@ -384,13 +328,13 @@ def _noise_in(model: Model) -> dict[str, Any]:
     return {"sigma": None} if noise is None else {"noise": noise[0], "sigma": noise[1]}
 
 
-def _probe(model: Model, data: Data, protocol: EvaluationConfig) -> tuple[bool, list[str], Labels]:
+def _probe(model: Model, data: Data, config: EvaluationConfig) -> tuple[bool, list[str], Labels]:
     """Check the model on the first batch, before any work.
 
     Returns:
         Whether it is stochastic, what must be said of it, and its predictions.
     """
-    index = next(data.batches(protocol.batch_size))
+    index = next(data.batches(config.batch_size))
     x = data.x(index).to(device_of(model))
     check_images(x)
     with torch.no_grad():

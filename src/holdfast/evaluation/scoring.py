@@ -1,4 +1,4 @@
-"""The judge: runs an attack on a batch, then asks the model in other batches; writes rows."""
+"""Runs an attack on a batch, then asks the model in other batches; makes rows of the answers."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,12 +21,10 @@ from holdfast.evaluation.rounding import to_8_bit
 from holdfast.parameters import check
 from holdfast.progress import silent
 from holdfast.random import Stream
-from holdfast.tensors import device_of, norm
+from holdfast.results import CLEAN
+from holdfast.tensors import device_of, distances, norm
 from holdfast.types import Callback, Images, Labels, Step
-from holdfast.votes import Votes, take_votes
-
-#: The name under which the rows of unattacked images stand.
-CLEAN = "clean"
+from holdfast.votes import take_votes_apart
 
 #: Who broke an image that stands.
 _NOBODY = "none"
@@ -122,6 +120,20 @@ def _noted_as_skipped(name: str, skipped: dict[str, str], sight: _Sight) -> Iter
         sight.cut_off()
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Examples of the data, read once for all that is asked about them."""
+
+    index: Int[Tensor, " n"]  # on the CPU
+    x: Images  # on the model's device, as the labels
+    y: Labels
+
+    def take(self, chosen: Bool[Tensor, " n"]) -> "Batch":
+        """Those of a mask on the CPU."""
+        place = chosen.to(self.x.device)
+        return Batch(self.index[chosen], self.x[place], self.y[place])
+
+
 class Attacked(NamedTuple):
     """What an attack made of a batch."""
 
@@ -150,9 +162,14 @@ class Scorer:
     batch_size: int
     watch: Callback = silent.watch
 
-    def clean_rows(self, index: Int[Tensor, " n"]) -> pd.DataFrame:
-        """Rows of the unattacked images at ``index``."""
-        x, y = self._batch(index)
+    def batch(self, index: Int[Tensor, " n"]) -> Batch:
+        """The examples at ``index``."""
+        device = device_of(self.model)
+        return Batch(index, self.data.x(index).to(device), self.data.y[index].to(device))
+
+    def clean_rows(self, batch: Batch) -> pd.DataFrame:
+        """Rows of the unattacked images."""
+        index, x, y = batch.index, batch.x, batch.y
         answer = self._ask(x, y, index, CLEAN)
         effort = Effort.none(index)
         rows = self._rows(index, y, answer.prediction, answer, x, x, effort)
@@ -160,9 +177,9 @@ class Scorer:
         return _labelled(rows, CLEAN, "none", 0.0)
 
     def attack_rows(
-        self, name: str, attack: Attack, index: Int[Tensor, " n"], clean: Int[Tensor, " n"]
+        self, name: str, attack: Attack, batch: Batch, clean: Int[Tensor, " n"]
     ) -> Attacked:
-        """Rows and adversarial images of ``attack`` on the images at ``index``.
+        """Rows and adversarial images of ``attack`` on a batch.
 
         Images that the model gets wrong without an attack are left alone and count as fooled. Where
         an attack needs a gradient and none reaches the images, it is skipped: they stay as they
@@ -171,10 +188,10 @@ class Scorer:
         Args:
             name: what the rows are labelled with.
             attack: already adapted to what the model declares.
-            index: the examples.
+            batch: the examples.
             clean: the model's predictions on the unattacked images.
         """
-        x, y = self._batch(index)
+        index, x, y = batch.index, batch.x, batch.y
         right = clean.to(y.device) == y
         x_adv = x.clone()
         counted, sight = Counted(self.model, index.to(x.device)), _Sight(right, self.watch)
@@ -184,15 +201,15 @@ class Scorer:
         skipped: Mapping[str, str] = {}
         if right.any():
             chosen = index[right.cpu()].to(x.device)
-            batch = (counted, x[right], y[right])
+            asked = (counted, x[right], y[right])
             with hearing_skips() as skipped, _noted_as_skipped(name, skipped, sight):
                 if isinstance(attack, Worst):
-                    broken = attack.run(*batch, seed=self.seed, index=chosen, callback=sight)
+                    broken = attack.run(*asked, seed=self.seed, index=chosen, callback=sight)
                     x_adv[right] = broken.x_adv
                     names = np.array([*broken.names, name], dtype=object)
                     broke[attacked] = names[broken.by.cpu().numpy()]
                 else:
-                    x_adv[right] = attack(*batch, seed=self.seed, index=chosen, callback=sight)
+                    x_adv[right] = attack(*asked, seed=self.seed, index=chosen, callback=sight)
         purpose = f"{name} {attack.threat!r}"
         answer = self._ask(x_adv, y, index, purpose)
         # An image that was left alone was judged before; new noise must not pardon it.
@@ -205,13 +222,13 @@ class Scorer:
         rows = _labelled(rows, name, attack.threat.name, attack.threat.eps)
         return Attacked(rows, x_adv, skipped)
 
-    def images(self, attack: Attack, index: Int[Tensor, " n"], x_adv: Images) -> dict[str, Tensor]:
+    def images(self, attack: Attack, batch: Batch, x_adv: Images) -> dict[str, Tensor]:
         """What to keep of adversarial images: as found, and as an 8-bit file would hold them.
 
         ``x_adv_8bit`` is x_adv on the grid of 256 levels, inside the ball; ``prediction_8bit`` is
         what the model says of it, or -1 where the grid has no point within the ball.
         """
-        x, y = self._batch(index)
+        index, x, y = batch.index, batch.x, batch.y
         rounded, possible = to_8_bit(x_adv, x, attack.threat)
         prediction = self._ask(rounded, y, index, f"8-bit {attack.threat!r}").prediction
         return {
@@ -223,13 +240,11 @@ class Scorer:
             "prediction_8bit": torch.where(possible, prediction, -1),
         }
 
-    def _batch(self, index: Tensor) -> tuple[Images, Labels]:
-        device = device_of(self.model)
-        return self.data.x(index).to(device), self.data.y[index].to(device)
-
     def _ask(self, x: Images, y: Labels, index: Tensor, purpose: str) -> Answer:
         rng = Stream.of(self.seed, index.to(x.device)).fold("ask", purpose)
-        counts, scores = self._votes(x, rng)
+        counts, scores = take_votes_apart(
+            self.model, x, rng, n=self.votes, batch_size=self.batch_size
+        )
         bad: Bool[Tensor, " n"] = scores.isnan().any(dim=1)
         if bad.any():
             raise ModelError(
@@ -241,31 +256,6 @@ class Scorer:
         most, prediction = counts.max(dim=1)
         return Answer(prediction, loss, most, counts.gather(1, y[:, None])[:, 0])
 
-    def _votes(self, x: Images, rng: Stream) -> Votes:
-        """The model's answers, to no image in the company that it was attacked in.
-
-        How a network rounds depends on the batch, and so may what it says of an image at the very
-        boundary: such a success must not count. Every second image is asked about together, and the
-        first of them twice, as in no attack's batch, even of one image.
-        """
-        place = torch.arange(len(x), device=x.device)
-        halves = [half for half in (place[::2], place[1::2]) if len(half)]
-        parts = [
-            take_votes(
-                self.model,
-                x[part],
-                rng.take(part),
-                n=self.votes,
-                batch_size=max(self.batch_size, 2 * len(part)),  # as many passes as undivided
-            )
-            for part in (torch.cat([half[:1], half]) for half in halves)
-        ]
-        back = torch.cat(halves).argsort()
-        return Votes(
-            torch.cat([counts[1:] for counts, _ in parts])[back],
-            torch.cat([scores[1:] for _, scores in parts])[back],
-        )
-
     def _rows(
         self,
         index: Tensor,
@@ -276,20 +266,15 @@ class Scorer:
         x_adv: Images,
         effort: Effort,
     ) -> pd.DataFrame:
-        wide = x.cpu().double()
-        delta = x_adv.cpu().double() - wide
         columns = {
             "index": index,
             "label": y,
             "clean_prediction": clean,
             "prediction": answer.prediction,
             "fooled": answer.prediction != y,
-            "l0": norm(delta, 0).long(),
-            "l1": norm(delta, 1),
-            "l2": norm(delta, 2),
-            "linf": norm(delta, torch.inf),
-            "x_l2": norm(wide, 2),
-            "x_linf": norm(wide, torch.inf),
+            **distances(x_adv, x),
+            "x_l2": norm(x.cpu().double(), 2),
+            "x_linf": norm(x.cpu().double(), torch.inf),
             "loss": answer.loss,
             "forwards": effort.forwards,
             "backwards": effort.backwards,

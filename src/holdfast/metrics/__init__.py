@@ -12,6 +12,7 @@ from holdfast.metrics.accuracy import (
 from holdfast.metrics.certificates import (
     accuracy_at,
     broken_certificates,
+    certification_cells,
     certified,
     certified_curve,
     overclaimed,
@@ -38,6 +39,7 @@ __all__ = [
     "broken_by",
     "broken_certificates",
     "cells",
+    "certification_cells",
     "certified",
     "certified_curve",
     "from_zero",

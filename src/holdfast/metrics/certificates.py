@@ -1,6 +1,7 @@
 """Certified accuracy, and what attacks say of it."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,41 @@ def certified_curve(rows: pd.DataFrame) -> list[tuple[float, float]]:
     right = rows["prediction"] == rows["label"]
     radii = sorted({0.0, *rows["radius"][right]})
     return [(r, float((right & (rows["radius"] >= r)).mean())) for r in radii]
+
+
+def certification_cells(rows: pd.DataFrame, radii: Sequence[float] = ()) -> list[dict[str, Any]]:
+    """One record for each bound with each interval: what it certifies of the images.
+
+    Args:
+        rows: of a certification.
+        radii: of interest.
+
+    Returns:
+        bound, interval, images, ``draws`` of votes in all, ``accuracy`` of the smoothed
+        classifier, the share that it ``abstained`` from, the ``curve`` of certified accuracy, and
+        the same ``at`` the radii, with its interval over the images.
+    """
+    return [
+        {
+            "bound": bound,
+            "interval": interval,
+            "images": len(part),
+            "draws": int(part["draws"].sum()),
+            "accuracy": float((part["prediction"] == part["label"]).mean()),
+            "abstained": float(part["abstained"].mean()),
+            "curve": certified_curve(part),
+            "at": [
+                {
+                    "radius": float(line.eps),
+                    "accuracy": float(line.robust_accuracy),
+                    "low": float(line.low),
+                    "high": float(line.high),
+                }
+                for line in certified(part, list(radii)).itertuples()
+            ],
+        }
+        for (bound, interval), part in rows.groupby(["bound", "interval"], sort=False)
+    ]
 
 
 def accuracy_at(curve: Sequence[Sequence[float]], radius: float) -> float:

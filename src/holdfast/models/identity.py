@@ -15,9 +15,8 @@ from torch import Tensor, nn
 
 from holdfast.checks import try_model
 from holdfast.data import Data
-from holdfast.models.loading import fingerprint
 from holdfast.random import Stream, drawing_from, own_global_generator
-from holdfast.tensors import device_of, eval_mode
+from holdfast.tensors import device_of, eval_mode, fingerprint
 
 #: Images of the data that are asked about, as they are and half drowned in noise.
 _PROBES = 4
@@ -41,7 +40,7 @@ def identify(model: nn.Module, data: Data) -> dict[str, Any]:
         data: what it will be run on.
 
     Returns:
-        model_fingerprint: see `holdfast.models.loading.fingerprint`; model_answers: numbers that
+        model_fingerprint: see `holdfast.tensors.fingerprint`; model_answers: numbers that
         hardly depend on hardware, None if they change from time to time; model_source: a hash, None
         if there are only published classes or the source of another cannot be had.
 

@@ -4,13 +4,11 @@ A training or tuning run, a checkpoint, a Python callable, or a pretrained model
 timm.
 """
 
-import hashlib
 import importlib
 import sys
 from difflib import get_close_matches
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from holdfast.errors import InputError, MissingFileError, ModelError
@@ -141,16 +139,3 @@ def _call(spec: str) -> nn.Module:
             f"{spec} returned a {type(model).__name__}, but must return a torch.nn.Module."
         )
     return model
-
-
-def fingerprint(model: nn.Module) -> str:
-    """A hash of all weights and buffers, to tell whether two runs met the same network.
-
-    Their names do not count, so a network behind a layer without weights, such as noise, is itself.
-    """
-    content = hashlib.sha256()
-    for tensor in model.state_dict().values():
-        content.update(str(tuple(tensor.shape)).encode())
-        flat = tensor.detach().cpu().contiguous().flatten()
-        content.update(flat.view(torch.uint8).numpy().tobytes())
-    return content.hexdigest()[:16]

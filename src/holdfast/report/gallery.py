@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from holdfast import metrics
 from holdfast.errors import DamagedFileError
 from holdfast.report.subjects import Classifier, RunFolder
 from holdfast.results import IMAGES, read_images
@@ -70,8 +71,7 @@ def galleries(classifier: Classifier) -> list[Gallery]:
     """For each norm, images fooled by the strongest attack at a size where it fooled about half."""
     found = []
     for run in classifier.evaluations:
-        cells = pd.DataFrame(run.cells)
-        cells["eps"] = cells["eps"].astype(float).fillna(np.inf)  # JSON has no infinity
+        cells = metrics.cells(run.attacked)
         cells["number"] = range(1, len(cells) + 1)
         half = (cells["robust_accuracy"] - cells["clean_accuracy"] / 2).abs()
         eps = cells.loc[half.idxmin(), "eps"]

@@ -13,11 +13,40 @@ import numpy as np
 import pandas as pd
 
 from holdfast import metrics
-from holdfast.certify.config import INTERVALS
-from holdfast.defenses import NOISES
 from holdfast.errors import DamagedFileError
-from holdfast.evaluation.scoring import CLEAN
-from holdfast.results import ABOUT, ROWS
+from holdfast.results import ABOUT, CLEAN, ROWS
+
+#: How tables name a classifier under noise of each family.
+TITLES: Mapping[str, str] = {
+    "gaussian": "noise",
+    "laplace": "laplace noise",
+    "first-layer": "noise behind the first layer",
+}
+
+
+class Limits(NamedTuple):
+    """What confidence limits are good for.
+
+    Attributes:
+        guaranteed: whether they hold with the stated confidence.
+        of_votes: whether they are about the majority vote, and not about mean scores.
+    """
+
+    guaranteed: bool = True
+    of_votes: bool = True
+
+
+#: As most are.
+PROVEN = Limits()
+
+#: Of runs whose cells do not say, by the name of the interval.
+_LIMITS_BEFORE: Mapping[str, Limits] = {
+    "clopper-pearson": PROVEN,
+    "two-sample": PROVEN,
+    "sequential": PROVEN,
+    "hoeffding": Limits(of_votes=False),
+    "sison-glaz": Limits(guaranteed=False),
+}
 
 _NORMS = ("linf", "l2", "l1")
 _LARGEST = 2**53  # up to which integers and floats are each other
@@ -65,6 +94,7 @@ _TEXT = Rule("a text", lambda value: isinstance(value, str) and bool(value.strip
 _SHARE = _number("a number from 0 to 1", lambda value: 0 <= value <= 1)
 _SIZE = _number("a number of at least 0", lambda value: value >= 0)
 _DEVIATION = _number("a number above 0", lambda value: value > 0)
+_FLAG = Rule("true or false", lambda value: isinstance(value, bool))
 _OBJECT = Rule("an object", lambda value: isinstance(value, dict))
 _COUNTS = Rule(
     "an object of whole numbers",
@@ -80,7 +110,7 @@ _SETTINGS: Mapping[str, Rule] = {
     "data_fingerprint": _TEXT,
     "images": _whole(1),
     "shape": _list_of(_whole(1), least=1),
-    "noise?": _one_of(tuple(NOISES)),
+    "noise?": _one_of(tuple(TITLES)),
 }
 _IN_ABOUT: Mapping[str, Rule] = {"classes": _list_of(_TEXT), "cells": _list_of(_OBJECT, least=1)}
 _IN_SETTINGS: Mapping[str, Mapping[str, Rule]] = {
@@ -105,10 +135,10 @@ _IN_CELL: Mapping[str, Mapping[str, Rule]] = {
         "norm": _one_of(_NORMS),
         "eps": _or_null(_SIZE),
         "clean_accuracy": _SHARE,
-        "robust_accuracy": _SHARE,
+        "robust_accuracy": _or_null(_SHARE),
         "broken_by?": _COUNTS,
     },
-    "certify": {},
+    "certify": {"guaranteed?": _FLAG, "of_votes?": _FLAG},
 }
 _IN_ATTACK: Mapping[str, Rule] = {"name": _TEXT, "attack": _TEXT}
 
@@ -146,9 +176,7 @@ _IN_ROWS: Mapping[str, Mapping[str, Rule]] = {
     },
     "certify": {
         "bound": _TEXTS,
-        "interval": Rule(
-            f"one of {', '.join(INTERVALS)}", lambda column: column.isin(list(INTERVALS)).all()
-        ),
+        "interval": _TEXTS,
         "index": _AMOUNTS,
         "label": _CLASSES,
         "prediction": _column("whole numbers from -1", "iu", lambda column: column >= -1),
@@ -176,6 +204,15 @@ def check_about(path: Path, about: Mapping[str, Any]) -> None:
             raise _damaged(file, "settings.attacks and cells do not name the same attacks")
 
 
+def limits_of(about: Mapping[str, Any], bound: str, interval: str) -> Limits | None:
+    """What the limits of a certification are good for; None if that is not known."""
+    for cell in about["cells"]:
+        mine = (cell.get("bound"), cell.get("interval")) == (bound, interval)
+        if mine and {"guaranteed", "of_votes"} <= cell.keys():
+            return Limits(cell["guaranteed"], cell["of_votes"])
+    return _LIMITS_BEFORE.get(interval)
+
+
 def check_rows(path: Path, about: Mapping[str, Any], rows: pd.DataFrame) -> None:
     """Check the rows of a run whose run.json has been checked: one row for each cell and image.
 
@@ -198,6 +235,9 @@ def check_rows(path: Path, about: Mapping[str, Any], rows: pd.DataFrame) -> None
             drawn = rows.get("draws", pd.Series(dtype=object))
             if not len(drawn) or not _AMOUNTS.holds(drawn):
                 raise _damaged(file, f"the column draws must hold {_AMOUNTS.words}, and does not")
+        for bound, interval in rows[cell].drop_duplicates().itertuples(index=False, name=None):
+            if limits_of(about, bound, interval) is None:
+                raise _damaged(file, f"{bound} {interval} is in no cell of {ABOUT}")
     for names, part in rows.groupby(cell, sort=False):
         if len(part) != images or set(part["index"]) != set(range(images)):
             of = " ".join(str(name) for name in names)

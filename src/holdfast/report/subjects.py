@@ -4,8 +4,9 @@ Runs may be a stranger's, so what they say is shown but never followed: nothing 
 folders that the report was given.
 """
 
+import math
 import os.path
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,23 +14,18 @@ from typing import Any
 import pandas as pd
 
 from holdfast import metrics
-from holdfast.certify.config import INTERVALS
 from holdfast.data import NAMES
 from holdfast.errors import InputError
-from holdfast.evaluation.scoring import CLEAN
 from holdfast.report.distinct import differences, recipe
-from holdfast.report.schema import check_about, check_rows
-from holdfast.results import read_about, read_rows
+from holdfast.report.schema import PROVEN, TITLES, Limits, check_about, check_rows, limits_of
+from holdfast.results import CLEAN, read_about, read_rows
 
 #: Commands that make a network.
 _TRAINING = ("train", "tune")
 
-#: How tables name a classifier under noise of each family.
-_TITLES = {
-    "gaussian": "noise",
-    "laplace": "laplace noise",
-    "first-layer": "noise behind the first layer",
-}
+
+#: Attack, norm and size, which is infinite for no limit.
+Key = tuple[str, str, float]
 
 
 @dataclass(frozen=True)
@@ -64,6 +60,20 @@ class RunFolder:
         ]
 
     @property
+    def attacked(self) -> pd.DataFrame:
+        """Rows of all attacks of an evaluation."""
+        return self.rows[self.rows["attack"] != CLEAN]
+
+    @property
+    def broken_by(self) -> dict[Key, dict[str, int]]:
+        """What each part of each cascade broke, of what the parts before it had left."""
+        parts = {key_of(cell): list(cell.get("broken_by", ())) for cell in self.cells}
+        return {
+            key: metrics.broken_by(rows, parts[key])
+            for key, rows in self.attacked.groupby(metrics.CELL, sort=False)
+        }
+
+    @property
     def noise(self) -> tuple[str, float] | None:
         """Family and deviation of the noise in front of the network; None without noise."""
         sigma = self.settings["sigma"]
@@ -77,11 +87,13 @@ class CertifiedRun(RunFolder):
     Attributes:
         bound: its name.
         interval: its name.
+        limits: what its limits are good for.
         apart: in what it differs from others that rest on as much; "" if there are none.
     """
 
     bound: str = ""
     interval: str = ""
+    limits: Limits = PROVEN
     apart: str = ""
 
     @property
@@ -92,12 +104,12 @@ class CertifiedRun(RunFolder):
     @property
     def guaranteed(self) -> bool:
         """Whether its limits hold with the stated confidence."""
-        return INTERVALS[self.interval].guaranteed
+        return self.limits.guaranteed
 
     @property
     def of_votes(self) -> bool:
         """Whether they are about the majority vote, which is what evaluations attack."""
-        return INTERVALS[self.interval].of_votes
+        return self.limits.of_votes
 
     @property
     def title(self) -> str:
@@ -141,7 +153,7 @@ class Classifier:
         if self.noise is None:
             return "network itself"
         family, sigma = self.noise
-        return f"vote with {_TITLES[family]} σ = {sigma:g}"
+        return f"vote with {TITLES[family]} σ = {sigma:g}"
 
     @property
     def tag(self) -> str:
@@ -213,6 +225,11 @@ class Subject:
             certified = {run.path: run for run in classifier.certifications}
             found += [*classifier.evaluations, *certified.values()]
         return found
+
+
+def key_of(cell: Mapping[str, Any]) -> Key:
+    """Which attack a cell of run.json is about; JSON has no infinity."""
+    return cell["attack"], cell["norm"], math.inf if cell["eps"] is None else float(cell["eps"])
 
 
 def read_subjects(paths: Sequence[Path]) -> list[Subject]:
@@ -385,6 +402,7 @@ def _parts(run: RunFolder) -> list[CertifiedRun]:
             rows.reset_index(drop=True),
             bound=str(bound),
             interval=str(interval),
+            limits=limits_of(run.about, str(bound), str(interval)) or PROVEN,
         )
         for (bound, interval), rows in run.rows.groupby(["bound", "interval"], sort=False)
     ]

@@ -120,11 +120,7 @@ class Strongest(NamedTuple):
 
 def strongest_attacks(classifier: Classifier) -> list[Strongest]:
     """Which attack was strongest against a classifier, at every size of every norm."""
-    parts = {
-        (cell["attack"], cell["norm"], math.inf if cell["eps"] is None else cell["eps"]): cell
-        for run in classifier.evaluations
-        for cell in run.cells
-    }
+    parts = {key: parts for run in classifier.evaluations for key, parts in run.broken_by.items()}
     found = []
     for norm, rows in classifier.at_sizes.groupby("norm"):
         rows = metrics.met_by_all(rows)
@@ -132,7 +128,7 @@ def strongest_attacks(classifier: Classifier) -> list[Strongest]:
         table = metrics.cells(rows).sort_values("robust_accuracy", kind="stable")
         for eps, part in table.groupby("eps"):
             (first, left), *others = zip(part["attack"], part["robust_accuracy"], strict=True)
-            broken = parts.get((first, norm, eps), {}).get("broken_by", {})
+            broken = parts.get((first, norm, eps), {})
             count, all_left = int(part["n"].iloc[0]), float(worst[eps])
             line = Strongest(str(norm), float(eps), first, left, others, broken, count, all_left)
             found.append(line)

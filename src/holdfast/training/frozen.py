@@ -5,8 +5,7 @@ from functools import cached_property
 
 from torch.func import functional_call
 
-from holdfast.models.loading import fingerprint
-from holdfast.tensors import eval_mode
+from holdfast.tensors import eval_mode, fingerprint
 from holdfast.types import Images, Logits, Model
 
 __all__ = ["Frozen"]

@@ -23,10 +23,9 @@ from holdfast.errors import DamagedFileError, InputError
 from holdfast.files import replace_file
 from holdfast.goals import AgainstPrediction, cross_entropy
 from holdfast.gradients import autograd
-from holdfast.models.loading import fingerprint
 from holdfast.progress import Progress, silent
 from holdfast.random import Stream, hash_seed
-from holdfast.tensors import device_of, eval_mode
+from holdfast.tensors import device_of, eval_mode, fingerprint
 from holdfast.threat import Linf, finite
 from holdfast.types import Callback, Goal, Images, Labels, Model, Threat
 

@@ -6,27 +6,29 @@
 What trains on them is any objective that holds an attack.
 """
 
-import tempfile
-import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pandas as pd
 import torch
+from torch import Tensor
 
 from holdfast.attacks import Attack, DeepFool
+from holdfast.checks import Checked
 from holdfast.data import Data
-from holdfast.errors import GradientError, InputError
-from holdfast.evaluation.scoring import Scorer
+from holdfast.errors import InputError
+from holdfast.group import first_of_all
 from holdfast.models.identity import identify
-from holdfast.processes import first_of_all
 from holdfast.progress import Progress, silent
 from holdfast.random import Stream
-from holdfast.results import Run, read_images
-from holdfast.tensors import eval_mode
+from holdfast.results import Part, Run, kept_or_temporary, read_images
+from holdfast.tensors import device_of, distances, eval_mode
 from holdfast.threads import suited_threads
 from holdfast.threat import L2
 from holdfast.training.objectives.adversarial import Adversarial
 from holdfast.types import Callback, Images, Labels, Model, Threat
+from holdfast.votes import take_votes_apart
 
 __all__ = ["Stored", "adversarial_training_1", "stored"]
 
@@ -76,7 +78,7 @@ def stored(
     *,
     seed: int = 0,
     batch_size: int = 128,
-    out: Path | None = None,
+    out: str | Path | None = None,
     progress: Progress = silent,
 ) -> Stored:
     """Attack every image of ``data`` once.
@@ -98,20 +100,9 @@ def stored(
         OutputError: if ``out`` cannot be written, or holds examples of another reference, attack or
             data.
     """
-    if out is None:
-        with tempfile.TemporaryDirectory() as folder:
-            return stored(
-                attack,
-                reference,
-                data,
-                seed=seed,
-                batch_size=batch_size,
-                out=Path(folder) / "run",
-                progress=progress,
-            )
     with eval_mode(reference):
         identity = identify(reference, data)
-    settings = {
+    record = {
         "attack": repr(attack),
         "reference": identity["model_fingerprint"],
         **{f"reference_{name}": identity[f"model_{name}"] for name in ("answers", "source")},
@@ -121,50 +112,77 @@ def stored(
         "batch_size": batch_size,
     }
 
-    def work() -> None:
-        run = Run(out, "examples", settings)
-        threads = suited_threads(data.shape, reference, progress=progress)
-        with threads, run.writing() as unfinished:
-            if unfinished:
-                _fill(run, attack, reference, data, seed, batch_size, progress)
+    def compute(_: int, index: Tensor, __: object) -> Iterator[Part]:
+        with eval_mode(reference):
+            yield _attacked(attack, reference, data, index, seed, batch_size, progress.watch)
 
-    first_of_all(work)
-    examples = read_images(out, 0)["x_adv"]
+    def work(run: Run) -> None:
+        chunks = dict(enumerate(data.batches(batch_size)))
+        run.fill(chunks, ["examples"], compute, "adversarial examples", progress)
+
+    def results(_: Run, rows: pd.DataFrame) -> dict[str, float]:
+        return {"fooled": float(rows["fooled"].mean())}
+
+    with kept_or_temporary(out) as folder:
+
+        def run() -> None:
+            with suited_threads(data.shape, reference, progress=progress):
+                Run.resume_or(folder, "examples", record, work, results, progress=progress)
+
+        if out is None:
+            run()  # of several processes each has a folder of its own
+        else:
+            first_of_all(run)
+        examples = read_images(folder, 0)["x_adv"]
     return Stored(
         threat=attack.threat,
         attack=attack,
-        reference=str(settings["reference"]),
-        data=str(settings["data"]),
+        reference=str(record["reference"]),
+        data=str(record["data"]),
         seed=seed,
         examples=examples,
     )
 
 
-def _fill(
-    run: Run,
+def _attacked(
     attack: Attack,
     reference: Model,
     data: Data,
+    index: Tensor,
     seed: int,
     batch_size: int,
-    progress: Progress,
-) -> None:
-    judge = Scorer(reference, data, seed, votes=1, batch_size=batch_size, watch=progress.watch)
-    progress.start("adversarial examples", len(data))
-    for chunk, index in enumerate(data.batches(batch_size)):
-        if not run.has(0, chunk):
-            began = time.monotonic()
-            with eval_mode(reference):
-                clean = torch.tensor(judge.clean_rows(index)["prediction"].to_numpy())
-                rows, x_adv, skipped = judge.attack_rows("stored", attack, index, clean)
-            if "stored" in skipped:
-                raise GradientError(skipped["stored"])  # nothing to train on
-            run.write_images(0, chunk, {"x_adv": x_adv})
-            run.write(0, chunk, rows, time.monotonic() - began)
-        progress.advance(len(index))
-    rows = run.merge()
-    run.finish(fooled=float(rows["fooled"].mean()))
-    run.clear()
+    watch: Callback,
+) -> Part:
+    """The examples of a chunk; an image that the reference gets wrong stays as it is."""
+    device = device_of(reference)
+    x, y = data.x(index).to(device), data.y[index].to(device)
+
+    def asked(images: Images, purpose: str) -> Tensor:
+        rng = Stream.of(seed, index.to(device)).fold("ask", purpose)
+        checked = Checked(reference, y)
+        return take_votes_apart(checked, images, rng, n=1, batch_size=batch_size).counts.argmax(1)
+
+    clean = asked(x, "clean")
+    right, x_adv = clean == y, x.clone()
+    if right.any():
+        chosen = index[right.cpu()].to(device)
+        x_adv[right] = attack(
+            reference, x[right], y[right], seed=seed, index=chosen, callback=watch
+        )
+    prediction = torch.where(right, asked(x_adv, f"stored {attack.threat!r}"), clean)
+    columns = {
+        "index": index,
+        "label": y,
+        "clean_prediction": clean,
+        "prediction": prediction,
+        "fooled": prediction != y,
+        **distances(x_adv, x),
+    }
+    rows = pd.DataFrame({name: column.cpu().numpy() for name, column in columns.items()})
+    rows.insert(0, "attack", "stored")
+    rows.insert(1, "norm", attack.threat.name)
+    rows.insert(2, "eps", attack.threat.eps)
+    return Part(0, rows, {"x_adv": x_adv})
 
 
 def adversarial_training_1(
@@ -174,7 +192,7 @@ def adversarial_training_1(
     share: float = 1.0,
     seed: int = 0,
     batch_size: int = 128,
-    out: Path | None = None,
+    out: str | Path | None = None,
     progress: Progress = silent,
 ) -> Adversarial:
     """Adv. Train I: train on a fixed set of DeepFool's examples, made on the reference model.

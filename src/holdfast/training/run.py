@@ -1,8 +1,7 @@
 """Train into a run folder: from an architecture and data to model.safetensors."""
 
 import copy
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,10 @@ from holdfast.attacks import Attack
 from holdfast.data import Data
 from holdfast.errors import InputError
 from holdfast.models.checkpoint import MODEL, load_model, save_model
-from holdfast.models.loading import fingerprint
 from holdfast.models.registry import Architecture
-from holdfast.processes import first
 from holdfast.progress import Progress, silent
-from holdfast.results import Run
+from holdfast.results import Run, kept_or_temporary
+from holdfast.tensors import fingerprint
 from holdfast.threads import suited_threads
 from holdfast.training.hooks import Hook
 from holdfast.training.schedule import Schedule
@@ -36,8 +34,7 @@ def train_data(
     data: Data,
     objective: Objective,
     schedule: Schedule,
-    settings: Mapping[str, Any],
-    out: Path,
+    out: str | Path | None = None,
     checkpoint_seconds: float = 60.0,
     progress: Progress = silent,
     *,
@@ -48,7 +45,7 @@ def train_data(
     hooks: Sequence[Hook] = (),
     fabric: Fabric | None = None,
 ) -> nn.Module:
-    """Train a network into the run folder ``out``, or load it from there if it is finished.
+    """Train a network, or load it from the run folder ``out`` if that is finished.
 
     With several processes all of them call this, and only the first writes.
 
@@ -57,8 +54,7 @@ def train_data(
         data: the training set.
         objective: what to minimise.
         schedule: how to train.
-        settings: what identifies the data, for the record.
-        out: the run folder; interrupted, the same call goes on from the last checkpoint.
+        out: folder to keep the run in; interrupted, the same call goes on from the last checkpoint.
         checkpoint_seconds: time between checkpoints, of no consequence for the result.
         progress: told about every batch.
         start: a trained network of this architecture to begin with; left as it is.
@@ -83,7 +79,7 @@ def train_data(
         "model": architecture.name,
         "normalized": architecture.normalized,
         "from": None if start is None else fingerprint(start),
-        **settings,
+        "data": data.name,
         "data_fingerprint": data.fingerprint(),
         "images": len(data),
         "objective": repr(objective),
@@ -102,47 +98,50 @@ def train_data(
     else:
         network = copy.deepcopy(start)
     fabric = fabric or schedule.launch()
+    if fabric.world_size > 1 and out is None:
+        raise InputError("several processes share one run folder: say by out where it is.")
+    epochs: list[dict[str, Any]] = []
 
-    def finish() -> None:
-        epochs = log.to_dict("records")
-        results = {"last_epoch": epochs[-1]}
+    def work(run: Run) -> None:
+        log = fit(
+            network,
+            data,
+            objective,
+            schedule,
+            architecture=architecture,
+            out=run.path,
+            validation=validation,
+            selection=selection,
+            hooks=hooks,
+            checkpoint_seconds=checkpoint_seconds,
+            before_writing=run.check,
+            progress=progress,
+            fabric=fabric,
+        )
+        epochs.extend(log.to_dict("records"))
+
+    def results(run: Run, _: object) -> dict[str, Any]:
+        found = {"last_epoch": epochs[-1]}
         if selection is not None:
-            results["best_epoch"] = epochs[selection.best(epochs) - 1]
-        run.check()
-        save_model(out / MODEL, network, architecture)
-        run.finish(**results)
-        (out / CHECKPOINT).unlink()
+            found["best_epoch"] = epochs[selection.best(epochs) - 1]
+        save_model(run.path / MODEL, network, architecture)
+        return found
 
     with (
         suited_threads(data.shape, network, device=fabric.device, progress=progress),
-        ExitStack() as stack,  # by the first process, for all
+        kept_or_temporary(out) as folder,
     ):
-
-        def begin() -> bool:
-            return stack.enter_context(Run(out, "train", record).writing(work=CHECKPOINT))
-
-        if first(fabric, begin):
-            run = Run(out, "train", record).join()
-            log = fit(
-                network,
-                data,
-                objective,
-                schedule,
-                architecture=architecture,
-                out=out,
-                validation=validation,
-                selection=selection,
-                hooks=hooks,
-                checkpoint_seconds=checkpoint_seconds,
-                before_writing=run.check,
-                progress=progress,
-                fabric=fabric,
-            )
-            first(fabric, finish)
-        elif fabric.is_global_zero:
-            (out / CHECKPOINT).unlink(missing_ok=True)  # of a process killed after its last step
-            progress.say(Run(out, "train", record).told_complete())
-    return load_model(out / MODEL)
+        Run.resume_or(
+            folder,
+            "train",
+            record,
+            work,
+            results,
+            checkpoint=CHECKPOINT,
+            group=fabric,
+            progress=progress,
+        )
+        return load_model(folder / MODEL)
 
 
 def _check_fits(

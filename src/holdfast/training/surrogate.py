@@ -7,8 +7,6 @@ Only predicted classes are asked for, as in EAT definition 4, y = argmax h(x), a
 counted.
 """
 
-import tempfile
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -143,11 +141,7 @@ def _train(
             f"the target answers class {int(y.max())}, but the student has only {student.classes} "
             "classes; give it as many as the target."
         )
-    with tempfile.TemporaryDirectory() as folder:
-        data = Data.of(x.float(), y)
-        return train_data(
-            student, data, Standard(), schedule, {}, Path(folder) / "run", progress=progress
-        )
+    return train_data(student, Data.of(x.float(), y), Standard(), schedule, progress=progress)
 
 
 def _augment(model: Model, x: Images, y: Labels, step: float, batch_size: int) -> Images:

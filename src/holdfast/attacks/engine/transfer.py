@@ -16,9 +16,8 @@ from torch import Tensor
 from holdfast.attacks.engine.attack import Attack
 from holdfast.attacks.engine.roles import Role, rebuilt
 from holdfast.checks import Checked
-from holdfast.models.loading import fingerprint
 from holdfast.random import Stream, own_global_generator
-from holdfast.tensors import device_of, eval_mode
+from holdfast.tensors import device_of, eval_mode, fingerprint
 from holdfast.types import Callback, Images, Labels, Model, Step, Threat
 
 __all__ = ["On"]

@@ -1,0 +1,69 @@
+"""What a certification found."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from holdfast.metrics import accuracy_at
+from holdfast.summary import Summary, percent
+
+__all__ = ["Certification"]
+
+_RADII = 6  # columns of the summary where no radii were asked for
+
+
+@dataclass(frozen=True)
+class Certification:
+    """What a certification found.
+
+    Attributes:
+        rows: one line for each (bound, interval, example), with the votes that it rests on.
+        cells: one record for each bound with each interval, as ``holdfast certify --json`` prints
+            them: the ``accuracy`` of the smoothed classifier and the share that it ``abstained``
+            from, certified accuracy over the radius as the corners of its ``curve``, and the same
+            ``at`` the radii of interest.
+    """
+
+    rows: pd.DataFrame = field(repr=False)
+    cells: list[dict[str, Any]]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The cells as a table."""
+        return pd.DataFrame(self.cells)
+
+    def summary(self) -> str:
+        """A line for each bound with each interval: certified accuracy at some radii."""
+        return str(self._summary)
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook."""
+        return self._summary.html()
+
+    @property
+    def _summary(self) -> Summary:
+        first = self.cells[0]
+        title = (
+            f"{first['model']} with {first['noise']} noise of {first['sigma']:g}: certified "
+            f"accuracy of {first['images']} images in {first['norm']}, each with "
+            f"{100 * first['confidence']:g} % confidence"
+        )
+        radii = [line["radius"] for line in first["at"]] or self._some_radii()
+        lines = [
+            {
+                "bound": cell["bound"],
+                "interval": cell["interval"] + ("" if cell["guaranteed"] else " (does not hold)"),
+                "abstained": percent(cell["abstained"]),
+                "accuracy": percent(cell["accuracy"]),
+                **{f"at {r:g}": percent(accuracy_at(cell["curve"], r)) for r in radii},
+            }
+            for cell in self.cells
+        ]
+        return Summary(title, lines)
+
+    def _some_radii(self) -> list[float]:
+        """Evenly spaced up to the largest certified one."""
+        farthest = max(cell["curve"][-1][0] for cell in self.cells)
+        steps = [float(f"{farthest * k / _RADII:.2g}") for k in range(1, _RADII + 1)]
+        return list(dict.fromkeys(step for step in steps if step > 0))

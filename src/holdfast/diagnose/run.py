@@ -1,0 +1,104 @@
+"""Diagnose into a run folder: what a chain does to an attacked image, as a table and pictures."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from holdfast.attacks import Attack
+from holdfast.data import Data
+from holdfast.diagnose.purification import purification
+from holdfast.errors import InputError
+from holdfast.files import read_tensors, write_table, write_tensors
+from holdfast.models.identity import identify
+from holdfast.progress import Progress, silent
+from holdfast.results import Run, kept_or_temporary
+from holdfast.tensors import device_of
+from holdfast.threads import suited_threads
+from holdfast.types import Model
+
+__all__ = ["Traces", "trace_purification"]
+
+_TABLE, _IMAGES = "traces.csv", "traces.safetensors"
+
+
+class Traces(NamedTuple):
+    """What `holdfast.diagnose.purification` found, one line and one picture for each step.
+
+    Attributes:
+        table: see there.
+        pictures: (lines, C, H, W).
+    """
+
+    table: pd.DataFrame
+    pictures: Tensor
+
+
+def trace_purification(
+    models: Mapping[str, Model],
+    data: Data,
+    image: int,
+    attacks: Mapping[str, Mapping[str, Attack]],
+    steps: Sequence[int],
+    *,
+    seed: int = 0,
+    out: str | Path | None = None,
+    progress: Progress = silent,
+) -> Traces:
+    """Attack an image of a data set, and follow the chain that is to undo it.
+
+    Args:
+        models: by name, on the device that is to do the work; each begins with a `MALADE`.
+        data: the test set.
+        image: number of the image, from 0.
+        attacks: for each model the attacks on it, by what to call them.
+        steps: of the chain, to look at; 0, the attacked image, is always looked at, and first.
+        seed: of all randomness.
+        out: folder to keep the run in; a finished one is read.
+        progress: told if there is nothing to do.
+
+    Raises:
+        InputError: if there is no such image, no model, or a chain has fewer steps.
+        ModelError: if a model does not begin with a `MALADE`.
+        OutputError: if ``out`` cannot be written or holds another run.
+    """
+    if not 0 <= image < len(data):
+        raise InputError(
+            f"image is {image}, but the images of {data.name} are numbered from 0 to "
+            f"{len(data) - 1}."
+        )
+    if not models:
+        raise InputError("there is no model; give at least one by name.")
+    steps = list(dict.fromkeys((0, *steps)))
+    identities = [identify(model, data) for model in models.values()]
+    record = {
+        "model": list(models),
+        **{name: [of[name] for of in identities] for name in identities[0]},
+        "data": data.name,
+        "data_fingerprint": data.fingerprint(),
+        "images": len(data),
+        "image": image,
+        "attacks": {k: {n: repr(a) for n, a in named.items()} for k, named in attacks.items()},
+        "steps": steps,
+        "seed": seed,
+    }
+
+    def work(run: Run) -> None:
+        x = data.x(torch.tensor([image])).to(device_of(next(iter(models.values()))))
+        label = int(data.y[image])
+        table, pictures = purification(models, x, label, attacks, steps, index=image, seed=seed)
+        run.check()
+        write_table(run.path / _TABLE, table)
+        write_tensors(run.path / _IMAGES, {"images": pictures}, {})
+
+    def results(_: Run, __: object) -> dict[str, Any]:
+        return {"classes": list(data.classes)}
+
+    threads = suited_threads(data.shape, *models.values(), progress=progress)
+    with threads, kept_or_temporary(out) as folder:
+        Run.resume_or(folder, "diagnose", record, work, results, progress=progress)
+        pictures = read_tensors(folder / _IMAGES)[0]["images"]
+        return Traces(pd.read_csv(folder / _TABLE), pictures)

@@ -1,0 +1,45 @@
+"""How to evaluate, whatever the attack."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from holdfast.errors import InputError
+from holdfast.parameters import check_fields
+
+__all__ = ["EvaluationConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """How to evaluate, whatever the attack.
+
+    Attributes:
+        seed: of all randomness.
+        batch_size: images attacked at once; of no consequence for the result but for rounding.
+        votes: draws that decide a stochastic model's prediction, at least 1.
+        samples: draws that an attack averages over on a stochastic model, at least 1.
+        each: give every variant of an attack that the model calls for a line of its own, and run it
+            on every image; otherwise they are one attack, each run on what the others left. An
+            attack without a limit is always run so.
+        variants: names of the variants to run of those that a model calls for (`adaptive`); all by
+            default. Others are recorded as left out, since accuracies may then be too high.
+        keep: the first so many images are saved with their adversarial versions.
+    """
+
+    seed: int = 0
+    batch_size: int = 128
+    votes: int = 100
+    samples: int = 10
+    each: bool = False
+    variants: tuple[str, ...] = ()
+    keep: int = 16
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for name, least in (("batch_size", 1), ("votes", 1), ("samples", 1), ("keep", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} is {getattr(self, name)}, but must be at least {least}.")
+
+    def record(self) -> dict[str, Any]:
+        """As a run's record holds it."""
+        return {**asdict(self), "variants": list(self.variants)}

@@ -1,0 +1,63 @@
+"""What an evaluation found."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from holdfast.summary import Summary, percent
+
+__all__ = ["Evaluation"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        rows: one line for each (attack, example); see `holdfast.evaluation`.
+        cells: one record for each attack, as ``holdfast evaluate --json`` prints them; the ``eps``
+            of an attack without a limit is None. That of a cascade, such as the variants of an
+            attack that a defence calls for, says in ``broken_by`` how many images fell to each.
+            What could not run, because no gradient reaches the images, stands in ``skipped`` with
+            its reason; the robust accuracy of an attack that was skipped altogether is None.
+        warnings: all that must be known to read the numbers, such as signs of masked gradients.
+    """
+
+    rows: pd.DataFrame = field(repr=False)
+    cells: list[dict[str, Any]]
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The cells as a table."""
+        return pd.DataFrame(self.cells)
+
+    def summary(self) -> str:
+        """A line for each attack: what it left standing, with its interval over the images."""
+        return str(self._summary)
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook."""
+        return self._summary.html()
+
+    @property
+    def _summary(self) -> Summary:
+        first = self.cells[0]
+        title = (
+            f"{first['model']}: {percent(first['clean_accuracy'])} of {first['n']} images are "
+            "right without an attack"
+        )
+        return Summary(title, [_line(cell) for cell in self.cells], self.warnings)
+
+
+def _line(cell: dict[str, Any]) -> dict[str, str]:
+    ran, distance = cell["robust_accuracy"] is not None, cell["median_distance"]
+    return {
+        "attack": cell["attack"],
+        "norm": cell["norm"],
+        "eps": "no limit" if cell["eps"] is None else f"{cell['eps']:g}",
+        "robust accuracy": percent(cell["robust_accuracy"]) if ran else "skipped",
+        "95 % interval": f"{percent(cell['low'])} to {percent(cell['high'])}" if ran else "-",
+        "median distance": "-" if distance is None else f"{distance:.4g}",
+    }

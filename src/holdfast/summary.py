@@ -1,0 +1,53 @@
+"""A result at a glance: a table and what must be known to read it, as text and as HTML."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+__all__ = ["Summary", "percent"]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A table with a title, and notes below it.
+
+    Attributes:
+        title: what the table is about.
+        lines: each a mapping from the names of the columns to what stands there.
+        notes: sentences.
+    """
+
+    title: str
+    lines: Sequence[Mapping[str, str]]
+    notes: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        names = list(self.lines[0])
+        widths = [max(len(text) for text in (name, *self._column(name))) for name in names]
+        table = [names, *([line[name] for name in names] for line in self.lines)]
+        shown = [
+            "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+            for line in table
+        ]
+        return "\n".join([self.title, *shown, *self.notes])
+
+    def html(self) -> str:
+        """For a notebook."""
+        heads = "".join(f"<th>{escape(name)}</th>" for name in self.lines[0])
+        rows = "".join(
+            "<tr>" + "".join(f"<td>{escape(text)}</td>" for text in line.values()) + "</tr>"
+            for line in self.lines
+        )
+        notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
+        return (
+            f"<table><caption>{escape(self.title)}</caption><thead><tr>{heads}</tr></thead>"
+            f"<tbody>{rows}</tbody></table>" + (f"<ul>{notes}</ul>" if notes else "")
+        )
+
+    def _column(self, name: str) -> list[str]:
+        return [line[name] for line in self.lines]
+
+
+def percent(share: float) -> str:
+    """A share as a percentage with one decimal."""
+    return f"{100 * share:.1f} %"
