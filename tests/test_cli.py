@@ -531,6 +531,7 @@ def test_help_shows_every_command(capsys):
             )
             for old in olds.split()
         ),
+        ("train --out run --parseval 1", r'write --hooks "parseval\(beta=1e-4\)" instead'),
         ("train --config old.yaml --out run", "decay_at is not .* any more; write --schedule"),
         ("train --config odd.yaml --out run", "unknown option of train 'epoch'.* 'epochs'"),
         ("train --optimizer sgd --beta1 0.5 --out run", "beta1"),

@@ -71,8 +71,8 @@ def test_augmentation_is_recorded(place):
 
 
 def test_parseval_training_is_logged(place):
-    line = "train --model mlp --images 100 --epochs 1 --quiet --accelerator cpu --parseval 1e-3"
-    assert code(f"{line} --out run") == 0
+    line = "train --model mlp --images 100 --epochs 1 --quiet --accelerator cpu"
+    assert code(f"{line} --hooks parseval(beta=1e-3) --out run") == 0
     assert "parseval_tightness" in (place / "run" / "metrics.csv").read_text()
     assert "Parseval(beta=0.001" in str(read_json(place / "run" / "run.json")["settings"]["hooks"])
 
@@ -108,7 +108,9 @@ def test_a_printed_configuration_is_a_recipe(place, capsys):
         ("train --model mlp --precision 8 --out run", "precision"),
         ("train --model mlp --average 2 --out run", "average is 2"),
         ("train --model mlp --shift -1 --out run", "shift is -1"),
-        ("train --model mlp --parseval 2 --out run", "beta is 2"),
+        ("train --model mlp --hooks parseval(beta=2) --out run", "beta is 2"),
+        ("train --model mlp --hooks parsival --out run", "did you mean 'parseval'"),
+        ("train --model mlp --hooks parseval --out run", r"needs beta, as in parseval\(beta="),
         ("train --model malade-dae --data boxes --out run", "trains classifiers"),
         ("train --model mlp --objective dae(sigma=0.4) --out run", "choose malade-dae"),
         (

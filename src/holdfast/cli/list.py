@@ -47,6 +47,7 @@ def list_names() -> None:
     )
     print_table("--optimizer", _described(schedules.OPTIMIZERS))
     print_table("--schedule", _described(schedules.SCHEDULES))
+    print_table("--hooks", _described(registry.HOOKS))
     print_table("--data", [{"name": n, "what": w} for n, w in data.NAMES.items()])
     print_table("--noise", _described({name: noise.layer for name, noise in NOISES.items()}))
     print_table("--bounds", _described(BOUNDS))

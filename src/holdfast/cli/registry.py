@@ -16,7 +16,9 @@ from holdfast.errors import InputError, unknown
 from holdfast.goals import Divergence
 from holdfast.parameters import MOST, check
 from holdfast.threat import L1, L2, Linf
+from holdfast.training.hooks import Hook
 from holdfast.training.objectives.names import OBJECTIVES
+from holdfast.training.parseval import Parseval
 from holdfast.training.randomized import Share, half_normal, uniform
 from holdfast.types import Goal, Objective, Threat
 
@@ -50,6 +52,10 @@ CHOICES: specs.Choices = MappingProxyType(
 )
 
 
+#: What acts on the weights after each step of a training.
+HOOKS: Mapping[str, Callable[..., Hook]] = MappingProxyType({"parseval": Parseval})
+
+
 def threat(norm: str, eps: float) -> Threat:
     """The threat model of a norm's name."""
     if norm not in NORMS:
@@ -66,6 +72,16 @@ def attack(spec: str, within: Threat) -> Attack:
     """
     example = "pgd(steps=100, restarts=2)"
     return specs.build(spec, "attack", ATTACKS, within, example=example, choices=CHOICES, most=MOST)
+
+
+def hook(spec: str) -> Hook:
+    """A hook from its spec: ``parseval(beta=1e-4)``.
+
+    Raises:
+        UnknownNameError: if no hook or parameter has that name.
+        InputError, InputTypeError: if a parameter is missing or wrong.
+    """
+    return specs.build(spec, "hook", HOOKS, example="parseval(beta=1e-4)")
 
 
 def objective(

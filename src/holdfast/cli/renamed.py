@@ -18,6 +18,7 @@ RENAMED: Mapping[str, str] = MappingProxyType(
         "interval": "--intervals",
         "radius": "--radii",
         "binarise": '--model "binarise(threshold=0.5) | MODEL"',
+        "parseval": '--hooks "parseval(beta=1e-4)"',
         "lr": _OPTIMIZER.format("adam(lr=1e-3)"),
         "momentum": _OPTIMIZER.format("sgd(momentum=0.9)"),
         "nesterov": _OPTIMIZER.format("sgd(nesterov=True)"),

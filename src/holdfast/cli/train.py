@@ -7,7 +7,7 @@ from torch import nn
 
 from holdfast import data as datasets
 from holdfast.cli import registry, schedules
-from holdfast.cli.options import Number
+from holdfast.cli.options import Number, Words
 from holdfast.data import Data
 from holdfast.errors import InputError
 from holdfast.models.registry import DENOISERS, Architecture
@@ -15,7 +15,6 @@ from holdfast.progress import showing
 from holdfast.training import (
     Augmented,
     Denoising,
-    Parseval,
     Processes,
     Schedule,
     Selection,
@@ -50,7 +49,7 @@ def train(
     schedule: str = "cosine",
     clip: float | None = None,
     average: float | None = None,
-    parseval: float | None = None,
+    hooks: Words = Words(),
     hold_out: int = 0,
     val_attack: str | None = None,
     val_norm: str | None = None,
@@ -109,8 +108,8 @@ def train(
         clip: Largest l2 norm of the gradient, which is scaled down to it; none by default.
         average: Decay of a moving average of the weights, such as 0.999, which then are the weights
             that are validated and saved; none by default.
-        parseval: Step of Parseval training after each of the optimiser's, such as 1e-4: towards
-            layers that lengthen no input; none by default.
+        hooks: What acts on the weights after each of the optimiser's steps, between commas:
+            "parseval(beta=1e-4)", a step towards layers that lengthen no input.
         hold_out: Training images, of all classes, that are not trained on but measured after every
             epoch.
         val_attack: Attack for their robust accuracy, such as "pgd(steps=10)".
@@ -147,6 +146,7 @@ def train(
         accelerator=accelerator,
         processes=Processes(devices=devices, num_nodes=num_nodes, strategy=strategy),
     )
+    after_steps = [registry.hook(spec) for spec in hooks]
     attack = None
     for option, given in (("--val-norm", val_norm), ("--val-eps", val_eps)):
         if given is not None and val_attack is None:
@@ -195,7 +195,7 @@ def train(
             held_out=hold_out,
             attack=attack,
             selection=selection,
-            hooks=[] if parseval is None else [Parseval(beta=parseval)],
+            hooks=after_steps,
             fabric=fabric,
         )
         progress.say(f"trained network: {out}")
