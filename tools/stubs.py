@@ -9,7 +9,16 @@ import sys
 from pathlib import Path
 
 SOURCES = Path(__file__).parents[1] / "src"
-PACKAGES = ("holdfast/attacks", "holdfast/training", "holdfast/training/objectives")
+PACKAGES = (
+    "holdfast/attacks",
+    "holdfast/certify",
+    "holdfast/certify/bounds",
+    "holdfast/certify/intervals",
+    "holdfast/defenses",
+    "holdfast/diagnose",
+    "holdfast/training",
+    "holdfast/training/objectives",
+)
 
 #: What a package exports of modules elsewhere.
 BESIDE = {"holdfast/training": (("holdfast.processes", "Processes"),)}

@@ -1,7 +1,10 @@
 from .adam_pgd import AdamPGD as AdamPGD
 from .adaptive import VARIANTS as VARIANTS
+from .adaptive import Variant as Variant
 from .adaptive import adapted as adapted
 from .adaptive import adaptive as adaptive
+from .adaptive import chosen as chosen
+from .adaptive import combined as combined
 from .adaptive import variants_of as variants_of
 from .apgd import APGD as APGD
 from .apgd import APGDT as APGDT
@@ -122,6 +125,7 @@ __all__ = [
     "Then",
     "Trace",
     "VARIANTS",
+    "Variant",
     "Votes",
     "Walk",
     "Worst",
@@ -130,6 +134,8 @@ __all__ = [
     "adaptive",
     "against_randomness",
     "at_image",
+    "chosen",
+    "combined",
     "deepfool_perturbation",
     "falling_sigma",
     "in_ball",

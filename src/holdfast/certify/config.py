@@ -1,14 +1,10 @@
 """What to certify with: noise, votes, intervals and bounds, by the names of the command line."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from holdfast.certify.intervals.clopper_pearson import ClopperPearson
-from holdfast.certify.intervals.hoeffding import Hoeffding
-from holdfast.certify.intervals.interval import Interval
-from holdfast.certify.intervals.sison_glaz import SisonGlaz
-from holdfast.certify.intervals.two_sample import TwoSample
+from holdfast.certify.intervals.interval import INTERVALS, Interval
 from holdfast.certify.sequential import AtLeast, Question, Sequential, Within
 from holdfast.certify.smoothing import named_bound, named_noise
 from holdfast.defenses import Noise
@@ -16,14 +12,7 @@ from holdfast.defenses.noise import check_sigma
 from holdfast.errors import InputError, unknown
 from holdfast.parameters import check_fields
 
-#: Interval names of the command line.
-INTERVALS: Mapping[str, type[Interval]] = {
-    "clopper-pearson": ClopperPearson,
-    "two-sample": TwoSample,
-    "sequential": Sequential,
-    "hoeffding": Hoeffding,
-    "sison-glaz": SisonGlaz,
-}
+__all__ = ["CertificationConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)

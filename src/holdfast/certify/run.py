@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from holdfast import metrics
 from holdfast.certify.after_noise import warn_of_what_follows_the_noise
-from holdfast.certify.config import INTERVALS, CertificationConfig
+from holdfast.certify.config import CertificationConfig
+from holdfast.certify.intervals.interval import INTERVALS
 from holdfast.certify.result import Certification
 from holdfast.certify.sampling import Sampling, sample
 from holdfast.certify.sequential import Sequential, answered, sample_until

@@ -9,6 +9,8 @@ from holdfast.statistics import Array, Counts
 from holdfast.types import Images, Model
 from holdfast.votes import take_votes
 
+__all__ = ["Sampling"]
+
 
 @dataclass(frozen=True)
 class Sampling:

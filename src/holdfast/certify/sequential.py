@@ -16,13 +16,15 @@ from scipy.special import logsumexp, xlog1py, xlogy
 from scipy.stats import norm
 
 from holdfast.certify.bounds.bound import Bound, proven
-from holdfast.certify.intervals.interval import Limits
+from holdfast.certify.intervals.interval import INTERVALS, Limits
 from holdfast.certify.sampling import Sampling, choose
 from holdfast.errors import InputError
 from holdfast.random import Stream
 from holdfast.statistics import Array, Counts, check_confidence, lower_limit, upper_limit
 from holdfast.types import Images, Model
 from holdfast.votes import take_votes
+
+__all__ = ["AtLeast", "Sequential", "Within"]
 
 Settled = NDArray[np.bool_]
 
@@ -39,6 +41,7 @@ _RESIGNATION = 0.01
 _GROWTH, _LEAST = 0.05, 16
 
 
+@INTERVALS.named("sequential")
 @dataclass(frozen=True)
 class Sequential:
     """Lower limits of the chosen class's probability that hold after every draw at once.

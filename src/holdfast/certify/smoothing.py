@@ -1,48 +1,31 @@
 """Algorithm 1 of SO and STN from end to end: votes -> confidence limits -> certified radius."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from holdfast.certify.after_noise import warn_of_what_follows_the_noise
-from holdfast.certify.bounds.bound import Bound, proven
-from holdfast.certify.bounds.cohen import cohen_radius
-from holdfast.certify.bounds.laplace import laplace_radius
-from holdfast.certify.bounds.pixeldp import pixeldp_radius
-from holdfast.certify.bounds.renyi import renyi_radius
+from holdfast.certify.bounds.bound import BOUNDS, Bound, noise_of_bound, proven
 from holdfast.certify.intervals.clopper_pearson import ClopperPearson
 from holdfast.certify.intervals.interval import Interval, least_draws
 from holdfast.certify.sampling import Sampling, sample
 from holdfast.certify.sequential import Question, Sequential, answered, sample_until
 from holdfast.checks import Checked, check_images, warn_if_training
-from holdfast.defenses import NOISES, GaussianNoise, LaplaceNoise, Noise
+from holdfast.defenses import NOISES, Noise
 from holdfast.errors import InputError, unknown
 from holdfast.random import Stream
 from holdfast.statistics import Array, Counts
 from holdfast.tensors import eval_mode
 from holdfast.types import Images, Model
 
+__all__ = ["ABSTAIN", "Certificates", "certificates", "certify_images"]
+
 #: What the noisy classifier predicts where the vote does not tell the two leading classes apart.
 ABSTAIN = -1
-
-BOUNDS: Mapping[str, Bound] = MappingProxyType(
-    {
-        "renyi": renyi_radius,
-        "cohen": cohen_radius,
-        "pixeldp": pixeldp_radius,
-        "laplace": laplace_radius,
-    }
-)
-
-#: The noise that each bound is about.
-_LAWS: Mapping[str, type[nn.Module]] = MappingProxyType(
-    {name: LaplaceNoise if name == "laplace" else GaussianNoise for name in BOUNDS}
-)
 
 
 @dataclass(frozen=True)
@@ -184,15 +167,15 @@ def named_bound(bound: str | Bound, noise: Noise, lipschitz: float = 1.0) -> Bou
 
 
 def _bound(name: str, noise: Noise) -> Bound:
-    if name not in BOUNDS:
-        raise unknown("bound", name, BOUNDS)
-    if _LAWS[name] is not noise.law:
-        suitable = [bound for bound, law in _LAWS.items() if law is noise.law]
+    laws = {each: NOISES[noise_of_bound(bound)].law for each, bound in BOUNDS.items()}
+    bound = BOUNDS[name]
+    if laws[name] is not noise.law:
+        suitable = [each for each, law in laws.items() if law is noise.law]
         raise InputError(
-            f"the bound {name!r} is about {_LAWS[name].__name__}, and the noise is "
+            f"the bound {name!r} is about {laws[name].__name__}, and the noise is "
             f"{noise.law.__name__}, for which there is {', '.join(suitable)}."
         )
-    return BOUNDS[name]
+    return bound
 
 
 def _behind(bound: Bound, lipschitz: float) -> Bound:

@@ -8,7 +8,8 @@ import numpy as np
 
 from holdfast import data as datasets
 from holdfast.certify.bounds.bound import round_down
-from holdfast.certify.config import INTERVALS, CertificationConfig
+from holdfast.certify.config import CertificationConfig
+from holdfast.certify.intervals.interval import INTERVALS
 from holdfast.certify.run import certify_data
 from holdfast.cli.common import percent, print_json, print_table
 from holdfast.cli.options import Number, Numbers, Words

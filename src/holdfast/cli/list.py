@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 from holdfast import data
 from holdfast.attacks import ATTACKS
-from holdfast.certify.config import INTERVALS
-from holdfast.certify.smoothing import BOUNDS
+from holdfast.certify.bounds.bound import BOUNDS
+from holdfast.certify.intervals.interval import INTERVALS
 from holdfast.cli import registry, schedules
 from holdfast.cli.common import print_table
 from holdfast.defenses import NOISES

@@ -1,23 +1,10 @@
-"""Defences at inference: layers in front of a network, which declare what an attacker must know."""
+"""Defences at inference: layers in front of a network, which declare what an attacker must know.
 
-from holdfast.defenses.binarise import Binarise
-from holdfast.defenses.first_layer import FirstLayerNoise
-from holdfast.defenses.lipschitz import lipschitz_bound
-from holdfast.defenses.malade import MALADE, ChainTrace, trace_chain
-from holdfast.defenses.noise import GaussianNoise, LaplaceNoise
-from holdfast.defenses.smoothed import NOISES, Noise
-from holdfast.defenses.straight_through import StraightThrough
+A module beside this one exports what its ``__all__`` names.
+"""
 
-__all__ = [
-    "MALADE",
-    "NOISES",
-    "Binarise",
-    "ChainTrace",
-    "FirstLayerNoise",
-    "GaussianNoise",
-    "LaplaceNoise",
-    "Noise",
-    "StraightThrough",
-    "lipschitz_bound",
-    "trace_chain",
-]
+from holdfast.registry import exported_by
+
+_exports = exported_by(__name__)
+globals().update(_exports)
+__all__ = sorted(_exports)

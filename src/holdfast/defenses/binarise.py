@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from holdfast.errors import InputError
 
+__all__ = ["Binarise"]
+
 
 class Binarise(nn.Module):
     """1 where x > t, and 0 elsewhere.

@@ -7,6 +7,8 @@ from holdfast.defenses.lipschitz import first_layer
 from holdfast.defenses.noise import GaussianNoise
 from holdfast.types import Logits
 
+__all__ = ["FirstLayerNoise"]
+
 
 class FirstLayerNoise(nn.Module):
     """after(before(x) + N(0, σ² I)): the noise of Algorithm 1, behind the first layer.

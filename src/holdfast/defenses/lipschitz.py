@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from holdfast.errors import InputError, ModelError
 
+__all__ = ["lipschitz_bound"]
+
 #: Covers what float64 loses in a Fourier transform and a singular value decomposition.
 _ROUNDING = 1e-9
 

@@ -19,6 +19,8 @@ from holdfast.random import Stream, drawing_from, layer_noise
 from holdfast.tensors import eval_mode
 from holdfast.types import Images, Model
 
+__all__ = ["MALADE", "ChainTrace", "trace_chain"]
+
 
 class MALADE(nn.Module):
     """x_{t+1} = x_t + α (r(x_t) - x_t) / σ² + κ_t, κ_t ~ N(0, δ² I), for T steps; no rejection.

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from holdfast.errors import InputError
 from holdfast.random import layer_noise, layer_uniform
 
+__all__ = ["GaussianNoise", "LaplaceNoise"]
+
 
 class GaussianNoise(nn.Module):
     """x + N(0, σ² I), fresh at every forward pass, in training and in evaluation mode.

@@ -11,6 +11,8 @@ from holdfast.defenses.first_layer import FirstLayerNoise
 from holdfast.defenses.noise import GaussianNoise, LaplaceNoise, check_sigma
 from holdfast.types import Model
 
+__all__ = ["NOISES", "Noise"]
+
 Law = type[GaussianNoise] | type[LaplaceNoise]
 
 

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from holdfast.errors import ModelError
 
+__all__ = ["StraightThrough"]
+
 
 def identity(x: Tensor) -> Tensor:
     """g(x) = x, the surrogate of a layer that roughly reproduces its input."""

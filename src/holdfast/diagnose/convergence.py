@@ -13,6 +13,8 @@ from holdfast.results import CLEAN
 from holdfast.threat import L2
 from holdfast.types import Images, Labels, Model
 
+__all__ = ["convergence"]
+
 
 def convergence(
     epochs: Mapping[int, Model],

@@ -22,6 +22,8 @@ from holdfast.random import Stream, drawing_from
 from holdfast.tensors import norm, unit, widest
 from holdfast.types import Goal, Images, Labels, Model, PerExample, Score
 
+__all__ = ["leading_eigenvector", "second_order_cosines"]
+
 
 @dataclass(frozen=True, eq=False)
 class Leading:

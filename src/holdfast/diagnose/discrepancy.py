@@ -24,6 +24,8 @@ from holdfast.random import Stream, drawing_from
 from holdfast.tensors import eval_mode
 from holdfast.types import Images, Model
 
+__all__ = ["discrepancy", "predictions"]
+
 
 @dataclass(frozen=True, eq=False)
 class Discrepancy:

@@ -12,6 +12,8 @@ from holdfast.random import Stream, own_global_generator
 from holdfast.tensors import norm
 from holdfast.types import Goal, Images, Labels, Model, PerExample, Score, Step
 
+__all__ = ["gradient_norms"]
+
 
 def gradient_norms(
     model: Model,

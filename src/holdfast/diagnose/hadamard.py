@@ -19,6 +19,8 @@ from torch import Tensor
 
 from holdfast.errors import InputError
 
+__all__ = ["regular_hadamard"]
+
 #: Every order that can be had here: those of EAT appendix E, and 1.
 ORDERS = (1, 4, 16, 36, 64, 100)
 

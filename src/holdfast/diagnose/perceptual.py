@@ -30,6 +30,8 @@ from holdfast.errors import InputError, MissingPackageError
 from holdfast.tensors import planes
 from holdfast.types import Flags, Images, PerExample
 
+__all__ = ["perceptual_similarity"]
+
 _ITERATIONS, _GAIN = 100, 1e-6  # where ECC stops
 _BLUR = 5  # pixels, by which ECC smooths both images; OpenCV's default
 

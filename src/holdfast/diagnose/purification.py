@@ -12,6 +12,8 @@ from holdfast.errors import InputError, ModelError
 from holdfast.random import Stream
 from holdfast.types import Images, Model
 
+__all__ = ["purification"]
+
 #: What stands for the number of the step where the image is not attacked yet.
 CLEAN = -1
 

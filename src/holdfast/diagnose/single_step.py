@@ -19,6 +19,8 @@ from holdfast.random import drawing_from
 from holdfast.tensors import norm, unit
 from holdfast.types import Images, Labels, Loss, Model, PerExample
 
+__all__ = ["linearity"]
+
 
 @dataclass(frozen=True, eq=False)
 class Linearity:

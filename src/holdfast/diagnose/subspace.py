@@ -26,6 +26,8 @@ from holdfast.random import Stream, drawing_from
 from holdfast.tensors import unit, widest
 from holdfast.types import Goal, Images, Labels, Model, Threat
 
+__all__ = ["adversarial_directions", "share_with_at_least"]
+
 
 def linf_directions(grad: Images, order: int, rng: Stream) -> Float[Tensor, "n k *image"]:
     """Orthogonal directions r_1 ... r_k of ℓ∞ norm 1 for each image (EAT lemma 7).

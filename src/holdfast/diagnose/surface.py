@@ -14,6 +14,8 @@ from holdfast.gradients import autograd
 from holdfast.random import drawing_from
 from holdfast.types import Goal, Images, Labels, Loss, Model
 
+__all__ = ["loss_surface", "signed_directions"]
+
 
 class Surface(NamedTuple):
     """The loss around each image, over a grid."""

@@ -9,7 +9,10 @@ import torch
 from torch import Tensor
 
 from holdfast.errors import InputError
+from holdfast.registry import Registry
 from holdfast.statistics import Array
+
+__all__ = ["BOUNDS", "bound", "round_down"]
 
 #: Covers what float64 loses in a bound, many times over.
 _ROUNDING = 1e-9
@@ -18,14 +21,33 @@ _ROUNDING = 1e-9
 Bound: TypeAlias = Callable[..., Any]
 
 
-def bound(formula: Callable[[Array, Array, Array], Array]) -> Bound:
+#: Bounds by the names of the command line, entered where each is defined.
+BOUNDS: Registry[Bound] = Registry("bound")
+
+
+def bound(*, noise: str = "gaussian") -> Callable[[Callable[[Array, Array, Array], Array]], Bound]:
     """A bound from its formula for float64 arrays (N,) with p1 > p2.
+
+        @BOUNDS.named("cohen")
+        @bound()
+        def cohen_radius(p1, p2, sigma): ...
 
     The bound takes floats, arrays and tensors, and returns their kind, in float64 whatever came in,
     so that no rounding up can enlarge a radius. p2 is cut to 1 - p1, which always is an upper
     limit; the radius is 0 where p1 <= p2.
-    """
 
+    Args:
+        noise: the law that the bound is about, "gaussian" or "laplace".
+    """
+    return lambda formula: _checked(formula, noise)
+
+
+def noise_of_bound(bound: Bound) -> str:
+    """The law that a bound is about."""
+    return str(vars(bound)["noise"])
+
+
+def _checked(formula: Callable[[Array, Array, Array], Array], noise: str) -> Bound:
     @wraps(formula)
     def radius_of(*arguments: float | Array | Tensor) -> float | Array | Tensor:
         tensors = [value for value in arguments if isinstance(value, Tensor)]
@@ -48,6 +70,7 @@ def bound(formula: Callable[[Array, Array, Array], Array]) -> Bound:
             return radius
         return float(radius)
 
+    vars(radius_of)["noise"] = noise
     return radius_of
 
 

@@ -3,13 +3,16 @@
 import numpy as np
 from scipy.special import ndtri
 
-from holdfast.certify.bounds.bound import bound
+from holdfast.certify.bounds.bound import BOUNDS, bound
 from holdfast.statistics import Array
+
+__all__ = ["cohen_radius"]
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(5)
 
 
-@bound
+@BOUNDS.named("cohen")
+@bound()
 def cohen_radius(p1: Array, p2: Array, sigma: Array) -> Array:
     """ℓ2 radius within which the Gaussian-noise vote provably stays the same; no bound beats it.
 

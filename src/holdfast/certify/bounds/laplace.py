@@ -2,11 +2,14 @@
 
 import numpy as np
 
-from holdfast.certify.bounds.bound import bound, log_ratio
+from holdfast.certify.bounds.bound import BOUNDS, bound, log_ratio
 from holdfast.statistics import Array
 
+__all__ = ["laplace_radius"]
 
-@bound
+
+@BOUNDS.named("laplace")
+@bound(noise="laplace")
 def laplace_radius(p1: Array, p2: Array, sigma: Array) -> Array:
     """ℓ1 radius within which the Laplace-noise vote provably stays the same.
 

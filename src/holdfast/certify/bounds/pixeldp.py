@@ -2,15 +2,18 @@
 
 import numpy as np
 
-from holdfast.certify.bounds.bound import bound, log_ratio
+from holdfast.certify.bounds.bound import BOUNDS, bound, log_ratio
 from holdfast.certify.search import supremum
 from holdfast.statistics import Array
+
+__all__ = ["pixeldp_radius"]
 
 #: Grid of ε as a share of the largest that is possible.
 _GRID = np.linspace(0, 1, 101)[1:]
 
 
-@bound
+@BOUNDS.named("pixeldp")
+@bound()
 def pixeldp_radius(p1: Array, p2: Array, sigma: Array) -> Array:
     """ℓ2 radius within which the Gaussian-noise vote provably stays the same, by privacy.
 

@@ -2,15 +2,18 @@
 
 import numpy as np
 
-from holdfast.certify.bounds.bound import bound, log_ratio
+from holdfast.certify.bounds.bound import BOUNDS, bound, log_ratio
 from holdfast.certify.search import supremum
 from holdfast.statistics import Array
+
+__all__ = ["renyi_radius"]
 
 #: Grid of log(α - 1); the optimum lies inside for every p₁ > p₂ > 0 that float64 can tell apart.
 _GRID = np.linspace(-30, 14, 177)
 
 
-@bound
+@BOUNDS.named("renyi")
+@bound()
 def renyi_radius(p1: Array, p2: Array, sigma: Array) -> Array:
     """ℓ2 radius within which the Gaussian-noise vote provably stays the same, by Rényi divergence.
 

@@ -1,17 +1,10 @@
-"""Confidence limits for the two leading classes, one construction a file."""
+"""Confidence limits for the two leading classes, one construction a file.
 
-from holdfast.certify.intervals.clopper_pearson import ClopperPearson
-from holdfast.certify.intervals.hoeffding import Hoeffding
-from holdfast.certify.intervals.interval import Interval, Limits, least_draws
-from holdfast.certify.intervals.sison_glaz import SisonGlaz
-from holdfast.certify.intervals.two_sample import TwoSample
+A module beside this one, or below it, exports what its ``__all__`` names.
+"""
 
-__all__ = [
-    "ClopperPearson",
-    "Hoeffding",
-    "Interval",
-    "Limits",
-    "SisonGlaz",
-    "TwoSample",
-    "least_draws",
-]
+from holdfast.registry import exported_by
+
+_exports = exported_by(__name__)
+globals().update(_exports)
+__all__ = sorted(_exports)

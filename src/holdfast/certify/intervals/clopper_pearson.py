@@ -5,11 +5,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from holdfast.certify.intervals.interval import Limits, two_leading
+from holdfast.certify.intervals.interval import INTERVALS, Limits, two_leading
 from holdfast.certify.sampling import Sampling
 from holdfast.statistics import check_confidence, lower_limit, upper_limit
 
+__all__ = ["ClopperPearson"]
 
+
+@INTERVALS.named("clopper-pearson")
 @dataclass(frozen=True)
 class ClopperPearson:
     """One-sided Clopper-Pearson limits, with Bonferroni's correction over all K classes.

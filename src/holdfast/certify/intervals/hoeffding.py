@@ -5,12 +5,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from holdfast.certify.intervals.interval import Limits, two_leading
+from holdfast.certify.intervals.interval import INTERVALS, Limits, two_leading
 from holdfast.certify.sampling import Sampling
 from holdfast.errors import InputError
 from holdfast.statistics import check_confidence
 
+__all__ = ["Hoeffding"]
 
+
+@INTERVALS.named("hoeffding")
 @dataclass(frozen=True)
 class Hoeffding:
     """Limits of the mean scores instead of the votes, as PixelDP uses them.

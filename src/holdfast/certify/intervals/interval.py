@@ -7,7 +7,10 @@ from numpy.typing import NDArray
 
 from holdfast.certify.sampling import Sampling
 from holdfast.certify.search import smallest
+from holdfast.registry import Registry
 from holdfast.statistics import Array, Counts
+
+__all__ = ["INTERVALS", "Interval", "Limits", "least_draws"]
 
 
 class Limits(NamedTuple):
@@ -38,6 +41,10 @@ class Interval(Protocol):
     def __call__(self, sampling: Sampling) -> Limits:
         """The limits for every image."""
         ...
+
+
+#: Intervals by the names of the command line, entered where each is defined.
+INTERVALS: Registry[type[Interval]] = Registry("interval")
 
 
 def least_draws(interval: Interval, classes: int) -> int:

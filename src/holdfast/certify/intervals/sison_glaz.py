@@ -7,15 +7,18 @@ from typing import ClassVar
 import numpy as np
 from scipy.stats import poisson
 
-from holdfast.certify.intervals.interval import Limits
+from holdfast.certify.intervals.interval import INTERVALS, Limits
 from holdfast.certify.sampling import Sampling
 from holdfast.certify.search import smallest
 from holdfast.statistics import check_confidence
+
+__all__ = ["SisonGlaz"]
 
 # Of K, n and confidence alone, and an image repeats another's counts more often than not.
 _REMEMBERED = 100_000
 
 
+@INTERVALS.named("sison-glaz")
 @dataclass(frozen=True)
 class SisonGlaz:
     """Simultaneous limits of all classes that are as short as the normal law allows; not sound.

@@ -5,12 +5,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from holdfast.certify.intervals.interval import Limits
+from holdfast.certify.intervals.interval import INTERVALS, Limits
 from holdfast.certify.sampling import Sampling
 from holdfast.errors import InputError
 from holdfast.statistics import check_confidence, lower_limit
 
+__all__ = ["TwoSample"]
 
+
+@INTERVALS.named("two-sample")
 @dataclass(frozen=True)
 class TwoSample:
     """Cohen et al.'s scheme: n0 draws choose the class, n others bound its probability.

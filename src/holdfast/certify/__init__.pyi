@@ -1,0 +1,57 @@
+from .bounds.bound import BOUNDS as BOUNDS
+from .bounds.bound import bound as bound
+from .bounds.bound import round_down as round_down
+from .bounds.cohen import cohen_radius as cohen_radius
+from .bounds.laplace import laplace_radius as laplace_radius
+from .bounds.pixeldp import pixeldp_radius as pixeldp_radius
+from .bounds.renyi import renyi_radius as renyi_radius
+from .config import CertificationConfig as CertificationConfig
+from .intervals.clopper_pearson import ClopperPearson as ClopperPearson
+from .intervals.hoeffding import Hoeffding as Hoeffding
+from .intervals.interval import INTERVALS as INTERVALS
+from .intervals.interval import Interval as Interval
+from .intervals.interval import Limits as Limits
+from .intervals.interval import least_draws as least_draws
+from .intervals.sison_glaz import SisonGlaz as SisonGlaz
+from .intervals.two_sample import TwoSample as TwoSample
+from .result import Certification as Certification
+from .run import certify as certify
+from .run import certify_data as certify_data
+from .sampling import Sampling as Sampling
+from .sequential import AtLeast as AtLeast
+from .sequential import Sequential as Sequential
+from .sequential import Within as Within
+from .smoothing import ABSTAIN as ABSTAIN
+from .smoothing import Certificates as Certificates
+from .smoothing import certificates as certificates
+from .smoothing import certify_images as certify_images
+
+__all__ = [
+    "ABSTAIN",
+    "AtLeast",
+    "BOUNDS",
+    "Certificates",
+    "Certification",
+    "CertificationConfig",
+    "ClopperPearson",
+    "Hoeffding",
+    "INTERVALS",
+    "Interval",
+    "Limits",
+    "Sampling",
+    "Sequential",
+    "SisonGlaz",
+    "TwoSample",
+    "Within",
+    "bound",
+    "certificates",
+    "certify",
+    "certify_data",
+    "certify_images",
+    "cohen_radius",
+    "laplace_radius",
+    "least_draws",
+    "pixeldp_radius",
+    "renyi_radius",
+    "round_down",
+]

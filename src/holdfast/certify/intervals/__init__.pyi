@@ -1,0 +1,19 @@
+from .clopper_pearson import ClopperPearson as ClopperPearson
+from .hoeffding import Hoeffding as Hoeffding
+from .interval import INTERVALS as INTERVALS
+from .interval import Interval as Interval
+from .interval import Limits as Limits
+from .interval import least_draws as least_draws
+from .sison_glaz import SisonGlaz as SisonGlaz
+from .two_sample import TwoSample as TwoSample
+
+__all__ = [
+    "ClopperPearson",
+    "Hoeffding",
+    "INTERVALS",
+    "Interval",
+    "Limits",
+    "SisonGlaz",
+    "TwoSample",
+    "least_draws",
+]

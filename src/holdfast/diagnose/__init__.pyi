@@ -1,0 +1,35 @@
+from .convergence import convergence as convergence
+from .curvature import leading_eigenvector as leading_eigenvector
+from .curvature import second_order_cosines as second_order_cosines
+from .discrepancy import discrepancy as discrepancy
+from .discrepancy import predictions as predictions
+from .gradient_norm import gradient_norms as gradient_norms
+from .hadamard import regular_hadamard as regular_hadamard
+from .perceptual import perceptual_similarity as perceptual_similarity
+from .purification import purification as purification
+from .run import Traces as Traces
+from .run import trace_purification as trace_purification
+from .single_step import linearity as linearity
+from .subspace import adversarial_directions as adversarial_directions
+from .subspace import share_with_at_least as share_with_at_least
+from .surface import loss_surface as loss_surface
+from .surface import signed_directions as signed_directions
+
+__all__ = [
+    "Traces",
+    "adversarial_directions",
+    "convergence",
+    "discrepancy",
+    "gradient_norms",
+    "leading_eigenvector",
+    "linearity",
+    "loss_surface",
+    "perceptual_similarity",
+    "predictions",
+    "purification",
+    "regular_hadamard",
+    "second_order_cosines",
+    "share_with_at_least",
+    "signed_directions",
+    "trace_purification",
+]
