@@ -63,6 +63,12 @@ class Data:
         classes: names of the classes; label k means ``classes[k]``.
         y: (N,) labels.
         shape: (C, H, W) of every image.
+
+    Example:
+        >>> from holdfast.data import Data
+        >>> data = Data.of(x, y)
+        >>> len(data), data.shape, data.x(torch.tensor([2, 3])).shape
+        (4, (1, 8, 8), torch.Size([2, 1, 8, 8]))
     """
 
     name: str
@@ -145,6 +151,12 @@ def load(
         InputTypeError: if ``split`` is another, or ``limit`` no whole number.
         InputError: if ``limit`` is below 1, a folder holds no images or images of many shapes, or
             ``data_dir`` is given for data that are not looked for there.
+
+    Example:
+        >>> from holdfast import data
+        >>> digits = data.load("digits", limit=50)
+        >>> digits.shape, len(digits.classes), digits.x(torch.arange(50)).shape
+        ((1, 8, 8), 10, torch.Size([50, 1, 8, 8]))
     """
     check("split", split, Split)
     check("limit", limit, int | None)

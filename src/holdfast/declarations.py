@@ -20,22 +20,54 @@ from holdfast.types import Images, Model
 
 
 def is_stochastic(model: Model) -> bool:
-    """Whether a layer of the model declares that it draws random numbers at inference."""
+    """Whether a layer of the model declares that it draws random numbers at inference.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast.declarations import is_stochastic
+        >>> from holdfast.defenses import GaussianNoise
+        >>> is_stochastic(model), is_stochastic(nn.Sequential(GaussianNoise(0.1), model))
+        (False, True)
+    """
     return any(layer.stochastic for layer in _declaring(model, "stochastic"))
 
 
 def non_differentiable(model: Model) -> list[nn.Module]:
-    """The layers that declare that their own gradient is none or useless."""
+    """The layers that declare that their own gradient is none or useless.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast.declarations import non_differentiable
+        >>> from holdfast.defenses import Binarise
+        >>> non_differentiable(nn.Sequential(Binarise(), model))
+        [Binarise(threshold=0.5)]
+    """
     return [layer for layer in _declaring(model, "differentiable") if not layer.differentiable]
 
 
 def purifiers(model: Model) -> list[nn.Module]:
-    """The layers that declare that they clean images."""
+    """The layers that declare that they clean images.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast.declarations import purifiers
+        >>> from holdfast.defenses import Binarise
+        >>> purifiers(nn.Sequential(Binarise(), model))
+        [Binarise(threshold=0.5)]
+    """
     return [layer for layer in _declaring(model, "purifies") if layer.purifies]
 
 
 def reconstruction_of(purifier: nn.Module) -> Callable[[Images], Images]:
-    """What a purifier holds an image against: its ``reconstruction``, or the purifier itself."""
+    """What a purifier holds an image against: its ``reconstruction``, or the purifier itself.
+
+    Example:
+        >>> from holdfast.declarations import reconstruction_of
+        >>> from holdfast.defenses import Binarise
+        >>> layer = Binarise()
+        >>> reconstruction_of(layer) is layer
+        True
+    """
     return getattr(purifier, "reconstruction", None) or purifier
 
 

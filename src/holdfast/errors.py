@@ -11,7 +11,16 @@ from difflib import get_close_matches
 
 
 class HoldfastError(Exception):
-    """Root of all errors that are the user's to mend."""
+    """Root of all errors that are the user's to mend.
+
+    Example:
+        >>> from holdfast import HoldfastError, Linf
+        >>> try:
+        ...     Linf(-0.1)
+        ... except HoldfastError as error:  # or ValueError
+        ...     print(error)
+        eps is -0.1, but the size of a ball is a number of at least 0.
+    """
 
 
 class InputError(HoldfastError, ValueError):
@@ -63,7 +72,14 @@ class DiskFullError(OutputError):
 
 
 def no_room(error: BaseException) -> bool:
-    """Whether an error says that the disk, or the user's share of it, is full."""
+    """Whether an error says that the disk, or the user's share of it, is full.
+
+    Example:
+        >>> import errno
+        >>> from holdfast.errors import no_room
+        >>> no_room(OSError(errno.ENOSPC, "No space left on device"))
+        True
+    """
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
     # safetensors and copytree have the number in their text alone.
@@ -78,7 +94,13 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
-    """The error for an unknown ``name`` of some ``kind``, with the nearest known one."""
+    """The error for an unknown ``name`` of some ``kind``, with the nearest known one.
+
+    Example:
+        >>> from holdfast.errors import unknown
+        >>> print(unknown("attack", "pdg", ["fgsm", "pgd"]))
+        unknown attack 'pdg': did you mean 'pgd'?
+    """
     names = sorted(known)
     near = nearest(name, names)
     some = ", ".join(names[:100]) + (", ..." if len(names) > 100 else "")

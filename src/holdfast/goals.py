@@ -96,7 +96,15 @@ class _LeaveToward:
 
 @dataclass(frozen=True, repr=False)
 class Untargeted(Goal):
-    """Leave the class ``y`` by ascending ``loss``."""
+    """Leave the class ``y`` by ascending ``loss``.
+
+    Example:
+        >>> from holdfast.goals import Untargeted
+        >>> from holdfast.losses import margin
+        >>> value, reached = Untargeted(margin)(model, x, y)(x)
+        >>> bool((value < 0).all()), reached
+        (True, tensor([False, False, False, False]))
+    """
 
     loss: Loss
 
@@ -116,6 +124,15 @@ class Toward(Goal):
         target: chooses the classes, once, from the clean images.
         loss: one of ``losses.towards_cross_entropy``, ``towards_margin``, ``towards_dlr``.
         name: how the goal is recorded.
+
+    Example:
+        >>> from holdfast.goals import Toward
+        >>> from holdfast.losses import towards_margin
+        >>> def runner_up(model, x0, y):
+        ...     return model(x0).topk(2).indices[:, 1]
+        >>> goal = Toward(runner_up, towards_margin, "toward_runner_up")
+        >>> goal(model, x, y)(x).reached
+        tensor([False, False, False, False])
     """
 
     target: Target
@@ -136,6 +153,13 @@ class LeaveToward(TargetedGoal):
 
     Attributes:
         loss: one of ``losses.towards_cross_entropy``, ``towards_margin``, ``towards_dlr``.
+
+    Example:
+        >>> from holdfast.goals import LeaveToward
+        >>> from holdfast.losses import towards_dlr
+        >>> target = (y + 1) % 3
+        >>> LeaveToward(towards_dlr)(model, x, y, target)(x).reached
+        tensor([False, False, False, False])
     """
 
     loss: TargetedLoss
@@ -154,6 +178,15 @@ class AgainstPrediction(Goal):
 
     Adversarial training with a single-step attack on the true label lets the network read the label
     off the perturbation ("label leaking"); see EAT appendix C.2.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import FGSM
+        >>> from holdfast.goals import AgainstPrediction, cross_entropy
+        >>> attack = FGSM(Linf(0.1), goal=AgainstPrediction(cross_entropy))
+        >>> wrong = (y + 1) % 3  # plays no part
+        >>> bool((attack(model, x, y) == attack(model, x, wrong)).all())
+        True
     """
 
     goal: Goal | TargetedGoal
@@ -194,6 +227,13 @@ class FromClean(Goal):
     Reference:
         Zhang et al., "Theoretically principled trade-off between robustness and accuracy", ICML
         2019, the inner maximisation of equation 5.
+
+    Example:
+        >>> from holdfast.goals import FromClean
+        >>> from holdfast.losses import kl_divergence
+        >>> score = FromClean(kl_divergence)(model, x, y)
+        >>> bool((score(x).value.abs() < 1e-5).all())  # at the image itself
+        True
     """
 
     divergence: Divergence
@@ -243,6 +283,13 @@ class Minus(Goal):
         MALADE section 2.1.2, R regularization, after Frosst et al., "DARCCC: Detecting adversaries
         by reconstruction from class conditional capsules", 2018. Both name no weight; their plain
         sum of the two losses is λ = 1.
+
+    Example:
+        >>> from holdfast.goals import Minus, margin, reconstruction_error
+        >>> penalty = reconstruction_error(lambda x: x)  # of a denoiser that changes nothing
+        >>> with_penalty, plain = Minus(margin, 1.0, penalty)(model, x, y), margin(model, x, y)
+        >>> bool((with_penalty(x).value == plain(x).value).all())
+        True
     """
 
     goal: Goal | TargetedGoal
@@ -265,6 +312,11 @@ class ReconstructionError:
     Attributes:
         reconstruct: r, images -> images of the same shape, such as a denoising autoencoder in
             evaluation mode.
+
+    Example:
+        >>> from holdfast.goals import ReconstructionError
+        >>> ReconstructionError(lambda x: x / 2)(torch.ones(1, 1, 2, 2))
+        tensor([1.])
     """
 
     reconstruct: Callable[[Images], Images]
@@ -279,7 +331,13 @@ class ReconstructionError:
 
 
 def reconstruction_error(reconstruct: Callable[[Images], Images]) -> ReconstructionError:
-    """The penalty ‖r(x) - x‖² of R+PGD (MALADE 2.1.2)."""
+    """The penalty ‖r(x) - x‖² of R+PGD (MALADE 2.1.2).
+
+    Example:
+        >>> from holdfast.goals import reconstruction_error
+        >>> reconstruction_error(lambda x: x)(x)
+        tensor([0., 0., 0., 0.])
+    """
     return ReconstructionError(reconstruct)
 
 
@@ -317,6 +375,15 @@ class AverageOf(Goal):
     Reference:
         Dong et al., "Boosting adversarial attacks with momentum", CVPR 2018: the
         ensemble in loss, with equal weights.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import PGD
+        >>> from holdfast.goals import AverageOf
+        >>> other = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+        >>> PGD(Linf(0.3), goal=AverageOf({"one": model, "other": other})).goal
+        AverageOf(one, other; cross_entropy)
     """
 
     sources: Mapping[str, Model]
@@ -349,6 +416,14 @@ def toward(target: int | Labels, loss: TargetedLoss = losses.towards_cross_entro
 
     Raises:
         InputError: at the attack, if there are not as many targets as examples.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import PGD
+        >>> from holdfast.goals import toward
+        >>> x_adv = PGD(Linf(0.5), goal=toward(2))(model, x, y, seed=0)
+        >>> model(x_adv).argmax(dim=1)
+        tensor([2, 2, 2, 2])
     """
 
     def chosen(model: Model, x0: Images, y: Labels) -> Labels:
@@ -380,6 +455,11 @@ def logits_of(model: Model, x: Images) -> Logits:
 
     Raises:
         ModelError: if the model raises anything, or returns no (N, K) floating-point numbers.
+
+    Example:
+        >>> from holdfast.goals import logits_of
+        >>> logits_of(model, x).shape  # (N, K)
+        torch.Size([4, 3])
     """
     logits = form_checked(try_model(model, x), len(x))
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits

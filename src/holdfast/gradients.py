@@ -29,7 +29,17 @@ QUORUM = 0.75
 
 @dataclass(frozen=True, repr=False)
 class Autograd(Gradient):
-    """The exact gradient of the score, from one forward and one backward pass."""
+    """The exact gradient of the score, from one forward and one backward pass.
+
+    Example:
+        >>> from holdfast.goals import cross_entropy
+        >>> from holdfast.gradients import autograd
+        >>> from holdfast.random import Stream
+        >>> slope = autograd(cross_entropy(model, x, y))
+        >>> value, grad, reached = slope(x, Stream.of(0, torch.arange(4)))
+        >>> value.shape, grad.shape
+        (torch.Size([4]), torch.Size([4, 1, 8, 8]))
+    """
 
     def __call__(self, score: Score) -> SlopeAt:
         """Bind to a score."""
@@ -71,6 +81,14 @@ class Average(Gradient):
     Reference:
         Li et al., "Second-order adversarial attack and certifiable robustness", 2019, equation 4;
         Athalye et al., "Synthesizing robust adversarial examples", ICML 2018, for EOT.
+
+    Example:
+        >>> from holdfast import L2
+        >>> from holdfast.attacks import PGD
+        >>> from holdfast.gradients import Average
+        >>> attack = PGD(L2(1.0), steps=5, gradient=Average(samples=4, noise=0.15))  # second order
+        >>> bool((L2(1.0).distance(attack(model, x, y, seed=0), x) <= 1).all())
+        True
     """
 
     samples: int
@@ -155,6 +173,14 @@ class Evolution(Gradient):
         Ilyas et al., "Black-box adversarial attacks with limited queries and information", ICML
         2018, algorithm 1; Salimans et al., "Evolution strategies as a scalable alternative to
         reinforcement learning", 2017.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import PGD
+        >>> from holdfast.gradients import Evolution
+        >>> attack = PGD(Linf(0.3), steps=5, gradient=Evolution(samples=20, sigma=0.01))
+        >>> attack(model, x, y, seed=0).shape  # from scores alone
+        torch.Size([4, 1, 8, 8])
     """
 
     samples: int
@@ -207,6 +233,11 @@ class Forward:
 
     Attributes:
         logits: (N, K), with their graph.
+
+    Example:
+        >>> from holdfast.gradients import Forward
+        >>> Forward(model, x).gradients().shape  # (N, K, C, H, W)
+        torch.Size([4, 3, 1, 8, 8])
     """
 
     def __init__(self, model: Model, x: Images) -> None:

@@ -12,7 +12,13 @@ from holdfast.types import Labels, Logits, PerExample
 
 
 def cross_entropy(logits: Logits, y: Labels) -> PerExample:
-    """-log softmax(z)_y."""
+    """-log softmax(z)_y.
+
+    Example:
+        >>> from holdfast.losses import cross_entropy
+        >>> cross_entropy(torch.tensor([[0.0, 0.0]]), torch.tensor([0]))  # log 2
+        tensor([0.6931])
+    """
     return functional.cross_entropy(logits, y, reduction="none")
 
 
@@ -22,6 +28,11 @@ def margin(logits: Logits, y: Labels) -> PerExample:
     Reference:
         Carlini and Wagner, "Towards evaluating the robustness of neural networks", S&P 2017,
         f_6 without its clamp at 0.
+
+    Example:
+        >>> from holdfast.losses import margin
+        >>> margin(torch.tensor([[3.0, 1.0, 0.5]]), torch.tensor([0]))
+        tensor([-2.])
     """
     return best_other(logits, y) - of_class(logits, y)
 
@@ -35,6 +46,12 @@ def dlr(logits: Logits, y: Labels) -> PerExample:
     Reference:
         Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
         parameter-free attacks", ICML 2020, equation 6.
+
+    Example:
+        >>> from holdfast.losses import dlr
+        >>> logits, labels = torch.tensor([[3.0, 1.0, -1.0]]), torch.tensor([0])
+        >>> dlr(logits, labels), dlr(100 * logits, labels)
+        (tensor([-0.5000]), tensor([-0.5000]))
     """
     if logits.shape[1] < 3:
         return margin(logits, y)
@@ -43,13 +60,25 @@ def dlr(logits: Logits, y: Labels) -> PerExample:
 
 
 def towards_cross_entropy(logits: Logits, y: Labels, target: Labels) -> PerExample:
-    """Log softmax(z)_t, the cross-entropy of the target, negated; ``y`` plays no part."""
+    """Log softmax(z)_t, the cross-entropy of the target, negated; ``y`` plays no part.
+
+    Example:
+        >>> from holdfast.losses import towards_cross_entropy
+        >>> towards_cross_entropy(torch.tensor([[0.0, 0.0]]), torch.tensor([0]), torch.tensor([1]))
+        tensor([-0.6931])
+    """
     del y
     return -cross_entropy(logits, target)
 
 
 def towards_margin(logits: Logits, y: Labels, target: Labels) -> PerExample:
-    """z_t - max_{k != t} z_k: above 0, the target has won; ``y`` plays no part."""
+    """z_t - max_{k != t} z_k: above 0, the target has won; ``y`` plays no part.
+
+    Example:
+        >>> from holdfast.losses import towards_margin
+        >>> towards_margin(torch.tensor([[3.0, 1.0]]), torch.tensor([0]), torch.tensor([1]))
+        tensor([-2.])
+    """
     del y
     return -margin(logits, target)
 
@@ -62,6 +91,11 @@ def towards_dlr(logits: Logits, y: Labels, target: Labels) -> PerExample:
 
     Reference:
         Croce and Hein 2020, equation 7.
+
+    Example:
+        >>> from holdfast.losses import towards_dlr
+        >>> towards_dlr(torch.tensor([[3.0, 1.0, -1.0]]), torch.tensor([0]), torch.tensor([1]))
+        tensor([-0.5000])
     """
     difference = of_class(logits, target) - of_class(logits, y)
     if logits.shape[1] < 3:
@@ -71,23 +105,47 @@ def towards_dlr(logits: Logits, y: Labels, target: Labels) -> PerExample:
 
 
 def kl_divergence(logits: Logits, reference: Logits) -> PerExample:
-    """KL(p ‖ q) = Σ_j p_j (log p_j - log q_j), q = softmax(logits), p = softmax(reference)."""
+    """KL(p ‖ q) = Σ_j p_j (log p_j - log q_j), q = softmax(logits), p = softmax(reference).
+
+    Example:
+        >>> from holdfast.losses import kl_divergence
+        >>> kl_divergence(torch.tensor([[2.0, 0.0]]), torch.tensor([[2.0, 0.0]]))
+        tensor([0.])
+    """
     entropy = soft_cross_entropy(reference, reference)
     return soft_cross_entropy(logits, reference) - entropy
 
 
 def soft_cross_entropy(logits: Logits, reference: Logits) -> PerExample:
-    """-Σ_j p_j log q_j, q = softmax(logits), p = softmax(reference)."""
+    """-Σ_j p_j log q_j, q = softmax(logits), p = softmax(reference).
+
+    Example:
+        >>> from holdfast.losses import soft_cross_entropy
+        >>> soft_cross_entropy(torch.tensor([[0.0, 0.0]]), torch.tensor([[5.0, 0.0]]))
+        tensor([0.6931])
+    """
     return functional.cross_entropy(logits, reference.softmax(dim=1), reduction="none")
 
 
 def of_class(logits: Logits, y: Labels) -> PerExample:
-    """z_y."""
+    """z_y.
+
+    Example:
+        >>> from holdfast.losses import of_class
+        >>> of_class(torch.tensor([[3.0, 1.0]]), torch.tensor([1]))
+        tensor([1.])
+    """
     return logits.gather(1, y[:, None])[:, 0]
 
 
 def best_other(logits: Logits, y: Labels) -> PerExample:
-    """max_{k != y} z_k."""
+    """max_{k != y} z_k.
+
+    Example:
+        >>> from holdfast.losses import best_other
+        >>> best_other(torch.tensor([[3.0, 1.0, 2.0]]), torch.tensor([0]))
+        tensor([2.])
+    """
     return logits.scatter(1, y[:, None], -torch.inf).amax(dim=1)
 
 

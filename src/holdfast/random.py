@@ -34,6 +34,14 @@ class Stream:
         key: 64 bits that stand for the seed and the purpose.
         index: (N,) identity of each example, such as its place in the test set; int64.
         copy: (N,) number of the copy where one example appears several times; int64.
+
+    Example:
+        >>> from holdfast.random import Stream
+        >>> rng = Stream.of(0, torch.tensor([5, 17]))
+        >>> both = rng.fold("noise").normal((3,))  # (N, 3)
+        >>> alone = Stream.of(0, torch.tensor([17])).fold("noise").normal((3,))
+        >>> bool((both[1:] == alone).all())
+        True
     """
 
     key: int
@@ -117,7 +125,15 @@ class Stream:
 
 
 def hash_seed(seed: int, *purpose: str | int) -> int:
-    """64 bits that stand for a seed and a purpose."""
+    """64 bits that stand for a seed and a purpose.
+
+    Example:
+        >>> from holdfast.random import hash_seed
+        >>> hash_seed(0, "noise", 1) == hash_seed(0, "noise", 1)
+        True
+        >>> hash_seed(0, 1) == hash_seed(0, "1")
+        False
+    """
     text = "/".join(f"{type(label).__name__}:{label}" for label in (seed, *purpose))
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
 
@@ -135,6 +151,12 @@ def philox(counter: list[Tensor], key: tuple[int, int], rounds: int = 10) -> lis
 
     Reference:
         Salmon et al. 2011, section 4.3.
+
+    Example:
+        >>> from holdfast.random import philox
+        >>> words = philox([torch.zeros(1, dtype=torch.int64) for _ in range(4)], (0, 0))
+        >>> [hex(int(word)) for word in words]  # as published
+        ['0x6627e8d5', '0xe169c58d', '0xbc57ac4c', '0x9b00dbd8']
     """
     c0, c1, c2, c3 = counter
     k0, k1 = key
@@ -174,6 +196,17 @@ def drawing_from(stream: Stream) -> Iterator[None]:
     """Make ``stream`` the randomness of the model's own layers, for one forward pass.
 
     A forward pass takes images and nothing else, so this is how a seed reaches a layer inside it.
+
+    Example:
+        >>> from holdfast.defenses import GaussianNoise
+        >>> from holdfast.random import Stream, drawing_from
+        >>> layer, rng = GaussianNoise(0.1), Stream.of(0, torch.arange(4))
+        >>> with drawing_from(rng):
+        ...     once = layer(x)
+        >>> with drawing_from(rng):
+        ...     again = layer(x)
+        >>> bool((once == again).all())
+        True
     """
     token = _active.set(_Draws(stream))
     try:
@@ -183,7 +216,13 @@ def drawing_from(stream: Stream) -> Iterator[None]:
 
 
 def active_stream(count: int) -> Stream | None:
-    """The stream that feeds the forward pass under way, if it is one for ``count`` examples."""
+    """The stream that feeds the forward pass under way, if it is one for ``count`` examples.
+
+    Example:
+        >>> from holdfast.random import active_stream
+        >>> active_stream(4) is None  # no forward pass is under way
+        True
+    """
     draws = _active.get()
     return draws.stream if draws is not None and len(draws.stream) == count else None
 
@@ -193,19 +232,42 @@ def layer_noise(x: Float[Tensor, "n *image"]) -> Float[Tensor, "n *image"]:
 
     Keyed by example within `drawing_from`, where every attack, evaluation and certificate runs;
     from torch's global generator elsewhere, as `torch.nn.Dropout` draws.
+
+    Example:
+        >>> from holdfast.random import Stream, drawing_from, layer_noise
+        >>> with drawing_from(Stream.of(0, torch.arange(4))):
+        ...     noise = layer_noise(x)
+        >>> noise.shape
+        torch.Size([4, 1, 8, 8])
     """
     stream = layer_stream(len(x))
     return torch.randn_like(x) if stream is None else stream.normal(x.shape[1:], x.dtype)
 
 
 def layer_uniform(x: Float[Tensor, "n *image"]) -> Float[Tensor, "n *image"]:
-    """The same, uniform in [0, 1)."""
+    """The same, uniform in [0, 1).
+
+    Example:
+        >>> from holdfast.random import Stream, drawing_from, layer_uniform
+        >>> with drawing_from(Stream.of(0, torch.arange(4))):
+        ...     draw = layer_uniform(x)
+        >>> bool(((draw >= 0) & (draw < 1)).all())
+        True
+    """
     stream = layer_stream(len(x))
     return torch.rand_like(x) if stream is None else stream.uniform(x.shape[1:], x.dtype)
 
 
 def layer_stream(count: int) -> Stream | None:
-    """The stream of the next stochastic layer of the forward pass under way, if there is one."""
+    """The stream of the next stochastic layer of the forward pass under way, if there is one.
+
+    Example:
+        >>> from holdfast.random import Stream, drawing_from, layer_stream
+        >>> with drawing_from(Stream.of(0, torch.arange(4))):
+        ...     first, second = layer_stream(4), layer_stream(4)
+        >>> first.key == second.key  # each layer has its own
+        False
+    """
     draws = _active.get()
     return None if draws is None or len(draws.stream) != count else draws.next()
 
@@ -216,6 +278,15 @@ def own_global_generator(seed: int, device: torch.device) -> Iterator[None]:
 
     For models that draw from them without declaring it, such as dropout left in training mode, or
     the preprocessing of a stranger: torch's, Python's `random` and NumPy's.
+
+    Example:
+        >>> from holdfast.random import own_global_generator
+        >>> with own_global_generator(0, torch.device("cpu")):
+        ...     once = torch.rand(3)
+        >>> with own_global_generator(0, torch.device("cpu")):
+        ...     again = torch.rand(3)
+        >>> bool((once == again).all())
+        True
     """
     with kept_global_generators(device):
         seed_every_generator(seed, device)
@@ -224,7 +295,15 @@ def own_global_generator(seed: int, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def kept_global_generators(device: torch.device) -> Iterator[None]:
-    """Put the global generators back after the block; NumPy's take longer than seeding them."""
+    """Put the global generators back after the block; NumPy's take longer than seeding them.
+
+    Example:
+        >>> from holdfast.random import kept_global_generators
+        >>> with kept_global_generators(torch.device("cpu")):
+        ...     inside = torch.rand(3)
+        >>> bool((torch.rand(3) == inside).all())  # as if nothing had been drawn
+        True
+    """
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -235,7 +314,19 @@ def kept_global_generators(device: torch.device) -> Iterator[None]:
 
 
 def seed_every_generator(seed: int, device: torch.device) -> None:
-    """Seed all that a model may draw from: `seed_global_generators`, and Python's and NumPy's."""
+    """Seed all that a model may draw from: `seed_global_generators`, and Python's and NumPy's.
+
+    Example:
+        >>> import random
+        >>> from holdfast.random import kept_global_generators, seed_every_generator
+        >>> cpu, drawn = torch.device("cpu"), []
+        >>> with kept_global_generators(cpu):
+        ...     for _ in range(2):
+        ...         seed_every_generator(0, cpu)
+        ...         drawn.append(random.random())
+        >>> drawn[0] == drawn[1]
+        True
+    """
     seed_global_generators(seed, device)
     random.seed(seed)
     np.random.seed(hash_seed(seed) & _MASK)  # noqa: NPY002, it takes 32 bits
@@ -246,6 +337,14 @@ def seed_global_generators(seed: int, device: torch.device) -> None:
 
     `torch.manual_seed` would do, but it also reaches for every GPU, and formats a stack trace each
     time while none is in use: more than a small network's forward pass takes.
+
+    Example:
+        >>> from holdfast.random import kept_global_generators, seed_global_generators
+        >>> own, cpu = torch.Generator().manual_seed(0), torch.device("cpu")
+        >>> with kept_global_generators(cpu):
+        ...     seed_global_generators(0, cpu)
+        ...     float(torch.rand(1)) == float(torch.rand(1, generator=own))
+        True
     """
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":

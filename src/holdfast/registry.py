@@ -22,6 +22,15 @@ class Registry(Mapping[str, T]):
 
     Args:
         kind: what they are, for the error about a name that none of them has.
+
+    Example:
+        >>> from holdfast.registry import Registry
+        >>> greetings = Registry("greeting")
+        >>> @greetings.named("plain")
+        ... def hello():
+        ...     return "hello"
+        >>> greetings["plain"](), list(greetings)
+        ('hello', ['plain'])
     """
 
     def __init__(self, kind: str) -> None:

@@ -14,13 +14,27 @@ Counts: TypeAlias = NDArray[np.int64]
 
 
 def lower_limit(successes: Counts, trials: Counts, error: float) -> Array:
-    """The share that lies below the true one with probability at least 1 - error."""
+    """The share that lies below the true one with probability at least 1 - error.
+
+    Example:
+        >>> import numpy as np
+        >>> from holdfast.statistics import lower_limit
+        >>> lower_limit(np.array([0, 100]), np.array([100, 100]), 0.05).round(3)
+        array([0.  , 0.97])
+    """
     limit = beta.ppf(error, np.maximum(successes, 1), trials - successes + 1)
     return np.where(successes > 0, limit, 0.0)
 
 
 def upper_limit(successes: Counts, trials: Counts, error: float | Array) -> Array:
-    """The share that lies above the true one with probability at least 1 - error."""
+    """The share that lies above the true one with probability at least 1 - error.
+
+    Example:
+        >>> import numpy as np
+        >>> from holdfast.statistics import upper_limit
+        >>> upper_limit(np.array([0, 100]), np.array([100, 100]), 0.05).round(3)
+        array([0.03, 1.  ])
+    """
     limit = beta.isf(error, successes + 1, np.maximum(trials - successes, 1))
     return np.where(successes < trials, limit, 1.0)
 
@@ -28,7 +42,14 @@ def upper_limit(successes: Counts, trials: Counts, error: float | Array) -> Arra
 def share_interval(
     successes: Counts | int, trials: Counts | int, confidence: float = 0.95
 ) -> tuple[Array, Array]:
-    """Two-sided Clopper-Pearson intervals of shares, such as an accuracy over test images."""
+    """Two-sided Clopper-Pearson intervals of shares, such as an accuracy over test images.
+
+    Example:
+        >>> from holdfast.statistics import share_interval
+        >>> low, high = share_interval(90, 100)  # 90 of 100 test images
+        >>> round(float(low), 3), round(float(high), 3)
+        (0.824, 0.951)
+    """
     check_confidence(confidence)
     counts, of = np.asarray(successes), np.asarray(trials)
     error = (1 - confidence) / 2
@@ -36,6 +57,13 @@ def share_interval(
 
 
 def check_confidence(confidence: float) -> None:
-    """Raise `InputError` unless ``confidence`` lies strictly between 0 and 1."""
+    """Raise `InputError` unless ``confidence`` lies strictly between 0 and 1.
+
+    Example:
+        >>> from holdfast.statistics import check_confidence
+        >>> check_confidence(95)
+        Traceback (most recent call last):
+        holdfast.errors.InputError: confidence is 95, but must lie between 0 and 1, such as 0.95.
+    """
     if not (math.isfinite(confidence) and 0 < confidence < 1):
         raise InputError(f"confidence is {confidence}, but must lie between 0 and 1, such as 0.95.")

@@ -12,7 +12,13 @@ from holdfast.errors import InputError
 
 
 def expand(value: Shaped[Tensor, " n"], like: Float[Tensor, "n *image"]) -> Tensor:
-    """Reshape (N,) to (N, 1, ..., 1), to broadcast against ``like``."""
+    """Reshape (N,) to (N, 1, ..., 1), to broadcast against ``like``.
+
+    Example:
+        >>> from holdfast.tensors import expand
+        >>> expand(torch.ones(4), x).shape
+        torch.Size([4, 1, 1, 1])
+    """
     return value.view(-1, *[1] * (like.dim() - 1))
 
 
@@ -21,6 +27,11 @@ def planes(x: Float[Tensor, "n *image"]) -> Float[Tensor, "n c h w"]:
 
     Raises:
         InputError: if there are more axes than that.
+
+    Example:
+        >>> from holdfast.tensors import planes
+        >>> planes(torch.rand(4, 8, 8)).shape
+        torch.Size([4, 1, 8, 8])
     """
     if x.dim() > 4:
         raise InputError(f"the images have shape {tuple(x.shape[1:])}; expected (C, H, W) at most.")
@@ -28,7 +39,13 @@ def planes(x: Float[Tensor, "n *image"]) -> Float[Tensor, "n c h w"]:
 
 
 def norm(x: Float[Tensor, "n *image"], p: float) -> Float[Tensor, " n"]:
-    """ℓp norm of every example over all its entries; p may be 0 or infinity."""
+    """ℓp norm of every example over all its entries; p may be 0 or infinity.
+
+    Example:
+        >>> from holdfast.tensors import norm
+        >>> norm(torch.tensor([[3.0, 4.0]]), 2)
+        tensor([5.])
+    """
     return torch.linalg.vector_norm(x.flatten(1), p, dim=1)
 
 
@@ -50,6 +67,12 @@ def unit(x: Float[Tensor, "n *image"], p: float) -> Float[Tensor, "n *image"]:
 
     Dividing by the largest entry first keeps the norm of a gradient of 1e-30 from underflowing,
     so a confident model's tiny gradient still has a direction.
+
+    Example:
+        >>> from holdfast.tensors import unit
+        >>> unit(torch.tensor([[3e-30, 4e-30], [0.0, 0.0]]), 2)
+        tensor([[0.6000, 0.8000],
+                [0.0000, 0.0000]])
     """
     peak = x.flatten(1).abs().amax(dim=1)
     scaled = x / expand(torch.where(peak > 0, peak, 1), x)
@@ -58,7 +81,17 @@ def unit(x: Float[Tensor, "n *image"], p: float) -> Float[Tensor, "n *image"]:
 
 @contextmanager
 def eval_mode(*models: nn.Module) -> Iterator[None]:
-    """Put models into evaluation mode, and each of their layers back into the mode it was in."""
+    """Put models into evaluation mode, and each of their layers back into the mode it was in.
+
+    Example:
+        >>> from holdfast.tensors import eval_mode
+        >>> network = torch.nn.Dropout()
+        >>> with eval_mode(network):
+        ...     network.training
+        False
+        >>> network.training
+        True
+    """
     before = [(layer, layer.training) for model in models for layer in model.modules()]
     for model in models:
         model.eval()
@@ -70,7 +103,13 @@ def eval_mode(*models: nn.Module) -> Iterator[None]:
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where a model's parameters or buffers lie; the CPU if it has none."""
+    """Where a model's parameters or buffers lie; the CPU if it has none.
+
+    Example:
+        >>> from holdfast.tensors import device_of
+        >>> device_of(model)
+        device(type='cpu')
+    """
     for tensor in (*model.parameters(), *model.buffers()):
         return tensor.device
     return torch.device("cpu")
@@ -80,6 +119,13 @@ def fingerprint(model: nn.Module) -> str:
     """A hash of all weights and buffers, to tell whether two runs met the same network.
 
     Their names do not count, so a network behind a layer without weights, such as noise, is itself.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast.defenses import GaussianNoise
+        >>> from holdfast.tensors import fingerprint
+        >>> fingerprint(model) == fingerprint(nn.Sequential(GaussianNoise(0.1), model))
+        True
     """
     content = hashlib.sha256()
     for tensor in model.state_dict().values():
@@ -90,5 +136,11 @@ def fingerprint(model: nn.Module) -> str:
 
 
 def widest(device: torch.device) -> torch.dtype:
-    """The widest floating-point type of a device: Apple's has no float64."""
+    """The widest floating-point type of a device: Apple's has no float64.
+
+    Example:
+        >>> from holdfast.tensors import widest
+        >>> widest(torch.device("cpu"))
+        torch.float64
+    """
     return torch.float32 if device.type == "mps" else torch.float64

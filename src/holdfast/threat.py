@@ -79,6 +79,13 @@ class Linf(_Ball):
     Attributes:
         eps: size of the ball on the scale where images lie in [0, 1]; 8/255 for 8 of 255 levels;
             infinite for no limit.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> threat = Linf(8 / 255)
+        >>> x_adv = threat.project(x + 1, x)  # into the ball, and into the box
+        >>> bool((threat.distance(x_adv, x) <= 8 / 255).all()), float(x_adv.max()) <= 1
+        (True, True)
     """
 
     eps: float
@@ -111,6 +118,14 @@ class L2(_Ball):
 
     Attributes:
         eps: size of the ball on the scale where images lie in [0, 1]; infinite for no limit.
+
+    Example:
+        >>> from holdfast import L2
+        >>> threat = L2(0.5)
+        >>> threat.steepest(torch.tensor([[3.0, 4.0]]))
+        tensor([[0.6000, 0.8000]])
+        >>> bool((threat.distance(threat.project(x + 1, x), x) <= 0.5).all())
+        True
     """
 
     eps: float
@@ -156,6 +171,14 @@ class L1(_Ball):
 
     Attributes:
         eps: size of the ball on the scale where images lie in [0, 1]; infinite for no limit.
+
+    Example:
+        >>> from holdfast import L1
+        >>> threat = L1(2.0)
+        >>> threat.steepest(torch.tensor([[3.0, -4.0]]))  # one pixel alone
+        tensor([[ 0., -1.]])
+        >>> bool((threat.distance(threat.project(x + 1, x), x) <= 2).all())
+        True
     """
 
     eps: float
@@ -201,12 +224,24 @@ class L1(_Ball):
 
 
 def finite(grad: Images) -> Images:
-    """``grad`` with NaN as 0 and infinities as the largest number: a direction, never a NaN."""
+    """``grad`` with NaN as 0 and infinities as the largest number: a direction, never a NaN.
+
+    Example:
+        >>> from holdfast.threat import finite
+        >>> finite(torch.tensor([[float("nan"), 1.0]]))
+        tensor([[0., 1.]])
+    """
     return torch.nan_to_num(grad)
 
 
 def dual(p: float) -> float:
-    """The q with 1/p + 1/q = 1."""
+    """The q with 1/p + 1/q = 1.
+
+    Example:
+        >>> from holdfast.threat import dual
+        >>> dual(2), dual(1), dual(float("inf"))
+        (2.0, inf, 1.0)
+    """
     return 1.0 if math.isinf(p) else math.inf if p == 1 else p / (p - 1)
 
 

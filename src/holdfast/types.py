@@ -31,6 +31,12 @@ class Scored(NamedTuple):
 
     The two come together because they come from one forward pass: an attack that stops at the
     first fooling point would otherwise pay for a second.
+
+    Example:
+        >>> from holdfast.goals import margin
+        >>> scored = margin(model, x, y)(x)
+        >>> scored.reached
+        tensor([False, False, False, False])
     """
 
     value: PerExample  # what is ascended
@@ -39,7 +45,15 @@ class Scored(NamedTuple):
 
 @runtime_checkable
 class Score(Protocol):
-    """What an attacker ascends; always ascended, never descended."""
+    """What an attacker ascends; always ascended, never descended.
+
+    Example:
+        >>> from holdfast.goals import margin
+        >>> from holdfast.types import Score
+        >>> score = margin(model, x, y)
+        >>> isinstance(score, Score), score.take(torch.tensor([0, 0, 2]))(x[[0, 0, 2]]).value.shape
+        (True, torch.Size([3]))
+    """
 
     def __call__(self, x: Images) -> Scored:
         """Score every image of the batch."""
@@ -52,7 +66,14 @@ class Score(Protocol):
 
 @runtime_checkable
 class Goal(Protocol):
-    """What an attacker wants, stated before the attack: (model, x0, y) -> Score."""
+    """What an attacker wants, stated before the attack: (model, x0, y) -> Score.
+
+    Example:
+        >>> from holdfast.goals import cross_entropy
+        >>> from holdfast.types import Goal
+        >>> isinstance(cross_entropy, Goal)
+        True
+    """
 
     def __call__(self, model: Model, x0: Images, y: Labels) -> Score:
         """Fix what depends on the clean images, such as a target class."""
@@ -61,7 +82,14 @@ class Goal(Protocol):
 
 @runtime_checkable
 class TargetedGoal(Protocol):
-    """A goal that is told the class to go to: (model, x0, y, target) -> Score."""
+    """A goal that is told the class to go to: (model, x0, y, target) -> Score.
+
+    Example:
+        >>> from holdfast.goals import leave_toward_dlr
+        >>> from holdfast.types import TargetedGoal
+        >>> isinstance(leave_toward_dlr, TargetedGoal)
+        True
+    """
 
     def __call__(self, model: Model, x0: Images, y: Labels, target: Labels, /) -> Score:
         """Fix what depends on the clean images."""
@@ -69,7 +97,16 @@ class TargetedGoal(Protocol):
 
 
 class Slope(NamedTuple):
-    """Value, gradient and success of a score at ``x``, in true scale and sign."""
+    """Value, gradient and success of a score at ``x``, in true scale and sign.
+
+    Example:
+        >>> from holdfast.goals import margin
+        >>> from holdfast.gradients import autograd
+        >>> from holdfast.random import Stream
+        >>> slope = autograd(margin(model, x, y))(x, Stream.of(0, torch.arange(4)))
+        >>> slope.grad.shape
+        torch.Size([4, 1, 8, 8])
+    """
 
     value: PerExample
     grad: Images
@@ -91,7 +128,14 @@ class SlopeAt(Protocol):
 
 @runtime_checkable
 class Gradient(Protocol):
-    """A gradient estimator: Score -> ((x, stream, progress) -> Slope)."""
+    """A gradient estimator: Score -> ((x, stream, progress) -> Slope).
+
+    Example:
+        >>> from holdfast.gradients import Average, autograd
+        >>> from holdfast.types import Gradient
+        >>> isinstance(autograd, Gradient), isinstance(Average(samples=4), Gradient)
+        (True, True)
+    """
 
     def __call__(self, score: Score) -> SlopeAt:
         """Bind the estimator to a score."""
@@ -100,7 +144,14 @@ class Gradient(Protocol):
 
 @runtime_checkable
 class Threat(Protocol):
-    """What an attacker may do to an image: a ball of size ``eps``, cut by the box [0, 1]."""
+    """What an attacker may do to an image: a ball of size ``eps``, cut by the box [0, 1].
+
+    Example:
+        >>> from holdfast import L2
+        >>> from holdfast.types import Threat
+        >>> isinstance(L2(0.5), Threat), L2(0.5).name, L2(0.5).p
+        (True, 'l2', 2.0)
+    """
 
     name: ClassVar[str]  # of the norm: "linf", "l2" or "l1"
     p: ClassVar[float]  # of the norm: infinity, 2 or 1
@@ -144,7 +195,17 @@ class Threat(Protocol):
 
 
 class Step(NamedTuple):
-    """One iteration of an attack, as a callback sees it; tensors hold the active examples."""
+    """One iteration of an attack, as a callback sees it; tensors hold the active examples.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import PGD
+        >>> def watch(step):  # a callback is given one at every iteration
+        ...     print(step.step, step.position.tolist())
+        >>> x_adv = PGD(Linf(0.1), steps=2, early_stop=False)(model, x, y, callback=watch)
+        0 [0, 1, 2, 3]
+        1 [0, 1, 2, 3]
+    """
 
     step: int
     position: Positions  # which examples of the batch are still active
@@ -161,7 +222,16 @@ Callback: TypeAlias = Callable[[Step], None]
 
 @runtime_checkable
 class Objective(Protocol):
-    """A training loss: (model, x, y, stream) -> (scalar loss, its terms for the log)."""
+    """A training loss: (model, x, y, stream) -> (scalar loss, its terms for the log).
+
+    Example:
+        >>> from holdfast.random import Stream
+        >>> from holdfast.training import Standard
+        >>> from holdfast.types import Objective
+        >>> isinstance(Standard(), Objective)
+        True
+        >>> loss, terms = Standard()(model, x, y, Stream.of(0, torch.arange(4)))
+    """
 
     def __call__(
         self, model: Model, x: Images, y: Labels, rng: Stream

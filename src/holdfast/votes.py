@@ -26,7 +26,15 @@ from holdfast.types import Images, Logits, Model
 
 
 class Votes(NamedTuple):
-    """The answers of n draws for N images and K classes."""
+    """The answers of n draws for N images and K classes.
+
+    Example:
+        >>> from holdfast.random import Stream
+        >>> from holdfast.votes import take_votes
+        >>> votes = take_votes(model, x, Stream.of(0, torch.arange(4)), n=1)
+        >>> votes.counts.sum(dim=1), bool((votes.scores.sum(dim=1).round(decimals=6) == 1).all())
+        (tensor([1, 1, 1, 1]), True)
+    """
 
     counts: Int[Tensor, "n k"]  # hard votes; they sum to n
     scores: Float[Tensor, "n k"]  # mean of the softmax, float64 where the device has it
@@ -52,6 +60,16 @@ def take_votes(
 
     Raises:
         InputError: if n is below 1.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast.defenses import GaussianNoise
+        >>> from holdfast.random import Stream
+        >>> from holdfast.votes import take_votes
+        >>> noisy = nn.Sequential(GaussianNoise(0.25), model)
+        >>> counts, scores = take_votes(noisy, x, Stream.of(0, torch.arange(4)), n=20)
+        >>> counts.shape, counts.sum(dim=1)  # (N, K)
+        (torch.Size([4, 3]), tensor([20, 20, 20, 20]))
     """
     if n < 1:
         raise InputError(f"n is {n}, but a vote needs at least 1 draw.")
@@ -117,6 +135,16 @@ class Vote(nn.Module):
     Args:
         model: the model.
         n: number of votes for each image, at least 1.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast.defenses import GaussianNoise
+        >>> from holdfast.random import Stream, drawing_from
+        >>> from holdfast.votes import Vote
+        >>> vote = Vote(nn.Sequential(GaussianNoise(0.25), model), 20)
+        >>> with drawing_from(Stream.of(0, torch.arange(4))):
+        ...     vote(x).sum(dim=1)
+        tensor([20., 20., 20., 20.])
     """
 
     def __init__(self, model: Model, n: int) -> None:
@@ -136,6 +164,16 @@ class MeanScore(nn.Module):
     Args:
         model: the model.
         n: number of draws for each image, at least 1.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast.defenses import GaussianNoise
+        >>> from holdfast.random import Stream, drawing_from
+        >>> from holdfast.votes import MeanScore
+        >>> mean = MeanScore(nn.Sequential(GaussianNoise(0.25), model), 20)
+        >>> with drawing_from(Stream.of(0, torch.arange(4))):
+        ...     mean(x).exp().sum(dim=1).round(decimals=3)
+        tensor([1., 1., 1., 1.])
     """
 
     def __init__(self, model: Model, n: int) -> None:

@@ -22,6 +22,18 @@ def warn_of_what_follows_the_noise(model: Model, x: Images, sigma: float) -> Non
         model: in evaluation mode, without the noise.
         x: a few images in [0, 1].
         sigma: of the noise.
+
+    Example:
+        >>> import warnings
+        >>> from torch import nn
+        >>> from holdfast.certify.after_noise import warn_of_what_follows_the_noise
+        >>> from holdfast.models import Normalize
+        >>> normalized = nn.Sequential(Normalize([0.5], [0.2]), model)
+        >>> with warnings.catch_warnings(record=True) as heard:
+        ...     warnings.simplefilter("always")
+        ...     warn_of_what_follows_the_noise(normalized, x, 0.25)
+        >>> print(heard[0].message)
+        the model normalizes its images after the noise: sigma 0.25 and the radius are ...
     """
     std = _normalization(model)
     if std is not None:

@@ -35,6 +35,12 @@ class CertificationConfig:
             factor, in (0, 1).
         seed: of the noise.
         batch_size: noisy images in one forward pass.
+
+    Example:
+        >>> from holdfast.certify import CertificationConfig
+        >>> config = CertificationConfig(sigma=0.25, n=1000, bound=("renyi", "cohen"))
+        >>> list(config.certificates), config.norm
+        ([('renyi', 'clopper-pearson'), ('cohen', 'clopper-pearson')], 'l2')
     """
 
     sigma: float

@@ -23,6 +23,12 @@ class Certification:
             them: the ``accuracy`` of the smoothed classifier and the share that it ``abstained``
             from, certified accuracy over the radius as the corners of its ``curve``, and the same
             ``at`` the radii of interest.
+
+    Example:
+        >>> from holdfast.certify import CertificationConfig, certify
+        >>> result = certify(model, x, y, config=CertificationConfig(sigma=0.1))
+        >>> result.cells[0]["bound"], bool((result.rows["radius"] >= 0).all())
+        ('renyi', True)
     """
 
     rows: pd.DataFrame = field(repr=False)

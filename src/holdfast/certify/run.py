@@ -89,6 +89,13 @@ def certify(
             draws cannot certify anything.
         ModelError: if the model does not return finite logits (N, K).
         OutputError: if ``out`` cannot be written or holds another run.
+
+    Example:
+        >>> from holdfast.certify import CertificationConfig, certify
+        >>> config = CertificationConfig(sigma=0.1, n=200, bound=("renyi", "cohen"), radius=(0.05,))
+        >>> result = certify(model, x, y, config=config)
+        >>> sorted(result.rows["bound"].unique()), len(result.rows)  # a row for each certificate
+        (['cohen', 'renyi'], 8)
     """
     check_images(x)
     check_labels(y, len(x))
@@ -115,6 +122,15 @@ def certify_data(
         progress: told about every chunk.
         group: several processes that share the chunks among them; ``model`` is on each one's
             device, and ``out`` is the same folder for all.
+
+    Example:
+        >>> from holdfast.certify import CertificationConfig, certify_data
+        >>> from holdfast.data import Data
+        >>> data, config = Data.of(x, y), CertificationConfig(sigma=0.1)
+        >>> result = certify_data(model, data, config, out="run")  # kept in a folder
+        >>> again = certify_data(model, data, config, out="run")  # read from there
+        >>> bool((result.rows["radius"] == again.rows["radius"]).all())
+        True
     """
     if group is not None and group.world_size > 1 and out is None:
         raise InputError("several processes share one run folder: say by out where it is.")

@@ -20,6 +20,13 @@ class Sampling:
         counts: (N, K) votes of the n draws.
         scores: (N, K) mean softmax of the same draws; None if nobody took them.
         choice: (N, K) votes of n0 draws before those, which only choose a class; None without.
+
+    Example:
+        >>> import numpy as np
+        >>> from holdfast.certify import Sampling
+        >>> sampling = Sampling(counts=np.array([[3, 90, 7]]))  # (N, K)
+        >>> sampling.n, sampling.classes
+        (array([100]), 3)
     """
 
     counts: Counts
@@ -56,6 +63,16 @@ def sample(
         n: draws that are counted, at least 1.
         n0: draws before those that only choose a class; 0 for none.
         batch_size: noisy images in one forward pass; of no consequence for the result.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast.certify.sampling import sample
+        >>> from holdfast.defenses import GaussianNoise
+        >>> from holdfast.random import Stream
+        >>> noisy = nn.Sequential(GaussianNoise(0.25), model).eval()
+        >>> sampling = sample(noisy, x, Stream.of(0, torch.arange(4)), n=50, n0=10)
+        >>> sampling.n, sampling.choice.sum(axis=1)
+        (array([50, 50, 50, 50]), array([10, 10, 10, 10]))
     """
     choice = choose(model, x, rng, n0=n0, batch_size=batch_size) if n0 else None
     counts, scores = take_votes(model, x, rng, n=n, batch_size=batch_size)
@@ -63,6 +80,16 @@ def sample(
 
 
 def choose(model: Model, x: Images, rng: Stream, *, n0: int, batch_size: int = 128) -> Counts:
-    """The (N, K) votes of n0 draws that are independent of those of `sample`."""
+    """The (N, K) votes of n0 draws that are independent of those of `sample`.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast.certify.sampling import choose
+        >>> from holdfast.defenses import GaussianNoise
+        >>> from holdfast.random import Stream
+        >>> noisy = nn.Sequential(GaussianNoise(0.25), model).eval()
+        >>> choose(noisy, x, Stream.of(0, torch.arange(4)), n0=10).sum(axis=1)
+        array([10, 10, 10, 10])
+    """
     votes = take_votes(model, x, rng.fold("choose"), n=n0, batch_size=batch_size)
     return np.asarray(votes.counts.cpu())

@@ -19,6 +19,13 @@ def supremum(function: Callable[[Array], Array], grid: Array) -> Array:
     Args:
         function: t (..., N) or (..., 1) -> values (..., N).
         grid: (G,) increasing.
+
+    Example:
+        >>> import numpy as np
+        >>> from holdfast.certify.search import supremum
+        >>> tops = np.array([1.0, 2.0])
+        >>> supremum(lambda t: tops - (t - 0.3) ** 2, np.linspace(0, 1, 11)).round(6)
+        array([1., 2.])
     """
     values = function(grid[:, None])
     place = values.argmax(axis=0).clip(1, len(grid) - 2)
@@ -36,7 +43,13 @@ def supremum(function: Callable[[Array], Array], grid: Array) -> Array:
 
 
 def smallest(holds: Callable[[int], bool]) -> int:
-    """The smallest whole number from 1 on for which something holds that holds ever after."""
+    """The smallest whole number from 1 on for which something holds that holds ever after.
+
+    Example:
+        >>> from holdfast.certify.search import smallest
+        >>> smallest(lambda n: n * n >= 50)
+        8
+    """
     high = 1
     while not holds(high):
         high *= 2

@@ -72,6 +72,14 @@ class Sequential:
         Ramdas, "Estimating means of bounded random variables by betting", 2024. In randomized
         smoothing: Voráček, "Treatment of statistical estimation problems in randomized smoothing",
         2024, which uses other sequences.
+
+    Example:
+        >>> import numpy as np
+        >>> from holdfast.certify import Sampling, Sequential
+        >>> sampling = Sampling(np.array([[0, 100, 0]]), choice=np.array([[0, 10, 0]]))
+        >>> top, p1, p2 = Sequential(0.95)(sampling)
+        >>> top, bool(0.9 < p1[0] < 1)
+        (array([1]), True)
     """
 
     confidence: float
@@ -116,7 +124,15 @@ class Sequential:
 
 
 def log_martingale(votes: Counts, n: Counts, q: Array) -> Array:
-    """Log M_n(q) of `Sequential`, elementwise."""
+    """Log M_n(q) of `Sequential`, elementwise.
+
+    Example:
+        >>> import numpy as np
+        >>> from holdfast.certify.sequential import log_martingale
+        >>> votes, n, q = np.array([100, 50]), np.array([100, 100]), np.array([0.5, 0.5])
+        >>> log_martingale(votes, n, q) > np.log(20)  # 100 of 100 disprove that q is 0.5 or less
+        array([ True, False])
+    """
     t = _SHARES.reshape(-1, *[1] * np.broadcast(votes, n, q).ndim)
     ratios = xlog1py(votes, -t * (1 - q)) - xlogy(votes, q) + xlogy(n - votes, t)
     return np.asarray(logsumexp(ratios, axis=0) - np.log(len(_SHARES)))
@@ -126,6 +142,12 @@ def lower_sequence(votes: Counts, n: Counts, error: float) -> Array:
     """(N,) the largest q with M_n(q) >= 1 / error, or less by no more than rounding.
 
     M_n falls with q, and is at most 1 from q = k / n on.
+
+    Example:
+        >>> import numpy as np
+        >>> from holdfast.certify.sequential import lower_sequence
+        >>> bool(0.9 < lower_sequence(np.array([100]), np.array([100]), 0.05)[0] < 1)
+        True
     """
     # Many images have the same votes.
     pairs, place = np.unique(np.stack([votes, n]), axis=1, return_inverse=True)
@@ -140,7 +162,14 @@ def lower_sequence(votes: Counts, n: Counts, error: float) -> Array:
 
 @runtime_checkable
 class Question(Protocol):
-    """What one wants to know of a radius that lies between two others: when is it answered?"""
+    """What one wants to know of a radius that lies between two others: when is it answered?
+
+    Example:
+        >>> from holdfast.certify import AtLeast
+        >>> from holdfast.certify.sequential import Question
+        >>> isinstance(AtLeast((0.5,)), Question)
+        True
+    """
 
     def __call__(self, lower: Array, upper: Array) -> Settled:
         """(N,) whether the answer is the same for all radii from ``lower`` to ``upper``."""
@@ -153,6 +182,13 @@ class AtLeast:
 
     Attributes:
         radii: the R, positive.
+
+    Example:
+        >>> import numpy as np
+        >>> from holdfast.certify import AtLeast
+        >>> lower, upper = np.array([0.6, 0.1, 0.4]), np.array([0.9, 0.3, 0.7])
+        >>> AtLeast((0.5,))(lower, upper)  # yes, no, not yet known
+        array([ True,  True, False])
     """
 
     radii: tuple[float, ...]
@@ -174,6 +210,12 @@ class Within:
 
     Attributes:
         factor: share of the radius that must be proven, in (0, 1).
+
+    Example:
+        >>> import numpy as np
+        >>> from holdfast.certify import Within
+        >>> Within(0.9)(np.array([0.95, 0.5]), np.array([1.0, 1.0]))
+        array([ True, False])
     """
 
     factor: float
@@ -197,6 +239,14 @@ def answered(
         limits: the confidence sequence, which knows when sampling ends.
         bounds: make radii of its limits.
         sigma: of the noise.
+
+    Example:
+        >>> import numpy as np
+        >>> from holdfast.certify import AtLeast, Sampling, Sequential, cohen_radius
+        >>> from holdfast.certify.sequential import answered
+        >>> settled = answered([AtLeast((0.1,))], Sequential(0.95, most=1000), [cohen_radius], 0.25)
+        >>> settled(Sampling(np.array([[100, 0]]), choice=np.array([[10, 0]])))
+        array([ True])
     """
 
     def settled(sampling: Sampling) -> Settled:
@@ -233,6 +283,19 @@ def sample_until(
         n: most draws that are counted, at least 1.
         n0: draws before those that choose the class, at least 1.
         batch_size: noisy images in one forward pass; of no consequence for the result.
+
+    Example:
+        >>> import numpy as np
+        >>> from torch import nn
+        >>> from holdfast.certify.sequential import sample_until
+        >>> from holdfast.defenses import GaussianNoise
+        >>> from holdfast.random import Stream
+        >>> noisy = nn.Sequential(GaussianNoise(0.25), model).eval()
+        >>> def enough(sampling):
+        ...     return sampling.n >= 20
+        >>> sampling = sample_until(enough, noisy, x, Stream.of(0, torch.arange(4)), n=1000, n0=10)
+        >>> sampling.n
+        array([32, 32, 32, 32])
     """
     choice = choose(model, x, rng, n0=n0, batch_size=batch_size)
     counts, sums = np.zeros_like(choice), np.zeros(choice.shape)
@@ -251,7 +314,13 @@ def sample_until(
 
 
 def looks(n: int) -> Iterator[tuple[int, int]]:
-    """The draws between one look at the votes and the next, ever more of them: (first, last)."""
+    """The draws between one look at the votes and the next, ever more of them: (first, last).
+
+    Example:
+        >>> from holdfast.certify.sequential import looks
+        >>> list(looks(40))
+        [(0, 16), (16, 32), (32, 40)]
+    """
     first = 0
     while first < n:
         last = min(first + max(int(_GROWTH * first), _LEAST), n)

@@ -40,6 +40,14 @@ class Certificates:
         p1: (N,) lower limit of the leading class's probability.
         p2: (N,) upper limit of every other class's.
         sampling: what they rest on.
+
+    Example:
+        >>> from holdfast.certify import certify_images
+        >>> proven = certify_images(model, x, sigma=0.1, n=100, seed=0)
+        >>> proven.prediction.shape, proven.radius.dtype, proven.counts.sum(axis=1)
+        ((4,), dtype('float64'), array([100, 100, 100, 100]))
+        >>> bool((proven.radius[proven.abstained] == 0).all())
+        True
     """
 
     prediction: Counts
@@ -109,6 +117,17 @@ def certify_images(
         InputTypeError: if the images have the wrong type.
         ModelError: if the model does not return finite logits (N, K).
         UnknownNameError: if no bound has that name.
+
+    Example:
+        >>> from holdfast.certify import Sequential, Within, certify_images
+        >>> proven = certify_images(model, x, sigma=0.1, n=200, bound="cohen", seed=0)
+        >>> bool((proven.radius >= 0).all())
+        True
+        >>> stopped = certify_images(
+        ...     model, x, sigma=0.1, n=10_000, bound="cohen", interval=Sequential, until=Within(0.5)
+        ... )
+        >>> bool((stopped.sampling.n < 10_000).any())  # some images need few draws
+        True
     """
     check_images(x)
     family = named_noise(noise)
@@ -135,7 +154,16 @@ def certify_images(
 def certificates(
     sampling: Sampling, interval: Interval, bound: Bound, sigma: float
 ) -> Certificates:
-    """From a sampling to certificates (Algorithm 1, lines 6 and 7); needs no model."""
+    """From a sampling to certificates (Algorithm 1, lines 6 and 7); needs no model.
+
+    Example:
+        >>> import numpy as np
+        >>> from holdfast.certify import ClopperPearson, Sampling, certificates, cohen_radius
+        >>> sampling = Sampling(np.array([[3, 90, 7], [40, 35, 25]]))
+        >>> proven = certificates(sampling, ClopperPearson(0.95), cohen_radius, 0.25)
+        >>> proven.prediction, proven.radius.round(2)  # the second abstains
+        (array([ 1, -1]), array([0.25, 0.  ]))
+    """
     top, p1, p2 = interval(sampling)
     separated = p1 > p2
     radius = np.where(separated, proven(bound, p1, p2, sigma), 0.0)
@@ -143,12 +171,24 @@ def certificates(
 
 
 def certificate_stream(seed: int, index: Tensor) -> Stream:
-    """The randomness of the certificates of the images ``index``."""
+    """The randomness of the certificates of the images ``index``.
+
+    Example:
+        >>> from holdfast.certify.smoothing import certificate_stream
+        >>> len(certificate_stream(0, torch.arange(4)))
+        4
+    """
     return Stream.of(seed, index).fold("certify")
 
 
 def named_noise(noise: str) -> Noise:
-    """The family of that name; raises `UnknownNameError` if there is none."""
+    """The family of that name; raises `UnknownNameError` if there is none.
+
+    Example:
+        >>> from holdfast.certify.smoothing import named_noise
+        >>> named_noise("laplace").norm
+        'l1'
+    """
     if noise not in NOISES:
         raise unknown("noise", noise, NOISES)
     return NOISES[noise]
@@ -160,6 +200,12 @@ def named_bound(bound: str | Bound, noise: Noise, lipschitz: float = 1.0) -> Bou
     Raises:
         UnknownNameError: if there is none of that name.
         InputError: if it is about other noise.
+
+    Example:
+        >>> from holdfast.certify import cohen_radius
+        >>> from holdfast.certify.smoothing import named_bound, named_noise
+        >>> named_bound("cohen", named_noise("gaussian")) is cohen_radius
+        True
     """
     if isinstance(bound, str):
         bound = _bound(bound, noise)
@@ -197,7 +243,15 @@ def _anytime(interval: Interval, most: int) -> Sequential:
 
 
 def check_draws(n: int, interval: Interval, classes: int) -> None:
-    """Raise `InputError` if n draws cannot certify anything, however well they agree."""
+    """Raise `InputError` if n draws cannot certify anything, however well they agree.
+
+    Example:
+        >>> from holdfast.certify import ClopperPearson
+        >>> from holdfast.certify.smoothing import check_draws
+        >>> check_draws(5, ClopperPearson(0.95), classes=10)
+        Traceback (most recent call last):
+        holdfast.errors.InputError: n is 5, but with 10 classes and confidence 0.95 ...
+    """
     least = least_draws(interval, classes)
     if n < least:
         raise InputError(

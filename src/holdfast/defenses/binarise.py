@@ -26,6 +26,11 @@ class Binarise(nn.Module):
 
     Reference:
         Tramèr et al., "Ensemble adversarial training", ICLR 2018, appendix C.1.
+
+    Example:
+        >>> from holdfast.defenses import Binarise
+        >>> Binarise(0.5)(torch.tensor([[0.2, 0.5, 0.7]]))
+        tensor([[0., 0., 1.]])
     """
 
     #: No gradient passes: an honest attack needs BPDA, or scores alone.

@@ -34,6 +34,14 @@ class FirstLayerNoise(nn.Module):
         Li et al., "Second-order adversarial attack and certifiable robustness", 2019, section 4,
         after Lecuyer et al., "Certified robustness to adversarial examples with differential
         privacy", 2019.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast.defenses import FirstLayerNoise
+        >>> network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
+        >>> noisy = FirstLayerNoise(network, sigma=0.25, shape=(1, 8, 8))
+        >>> noisy(x).shape, noisy.lipschitz > 0
+        (torch.Size([4, 3]), True)
     """
 
     def __init__(self, network: nn.Module, sigma: float, shape: tuple[int, ...]) -> None:

@@ -46,6 +46,14 @@ def lipschitz_bound(layer: nn.Linear | nn.Conv2d, shape: tuple[int, ...]) -> flo
         Li et al., "Second-order adversarial attack and certifiable robustness", 2019, section 4,
         asks for the constant and gives none; Sedghi et al., "The singular values of convolutional
         layers", ICLR 2019, theorem 6.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast.defenses import lipschitz_bound
+        >>> layer = nn.Conv2d(1, 4, 3, padding=1)
+        >>> moved = layer(x) - layer(torch.zeros_like(x))
+        >>> bool(moved[0].norm() <= lipschitz_bound(layer, (1, 8, 8)) * x[0].norm())
+        True
     """
     weight = layer.weight.detach().cpu().double()
     matrices = _by_frequency(layer, weight, shape) if isinstance(layer, nn.Conv2d) else weight
@@ -100,6 +108,12 @@ def first_layer(network: nn.Module, shape: tuple[int, ...]) -> tuple[nn.Module, 
     Raises:
         ModelError: if the network is of another kind, or a layer up to there does not compute what
             its weights say: a class of its own may transform them, and so may a hook.
+
+    Example:
+        >>> from holdfast.defenses.lipschitz import first_layer
+        >>> before, after, bound = first_layer(model, (1, 8, 8))
+        >>> bool((after(before(x)) == model(x)).all())
+        True
     """
     layers, bound = _flat(network), 1.0
     for place, layer in enumerate(layers):

@@ -53,6 +53,15 @@ class MALADE(nn.Module):
     Reference:
         Srinivasan et al., "Robustifying models against adversarial attacks by Langevin dynamics",
         2021, equations 6 to 12 (MALADE). The rejection step is left out as there (footnote 2).
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast.defenses import MALADE
+        >>> towards_grey = nn.Sequential(nn.AvgPool2d(3, stride=1, padding=1))  # in place of a sDAE
+        >>> layer = MALADE(towards_grey, steps=5, alpha=0.01, delta=0.0, sigma=0.5)
+        >>> defended = nn.Sequential(layer, model).eval()
+        >>> defended(x).shape, layer.stochastic
+        (torch.Size([4, 3]), False)
     """
 
     #: Its gradient is exact: an attack may backpropagate through the whole chain.
@@ -147,7 +156,17 @@ class MALADE(nn.Module):
 
 
 class ChainTrace(NamedTuple):
-    """What one chain does to N images over T steps, from the image itself at place 0."""
+    """What one chain does to N images over T steps, from the image itself at place 0.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast.defenses import MALADE, trace_chain
+        >>> from holdfast.random import Stream
+        >>> layer = MALADE(nn.Identity(), steps=5, alpha=0.01, delta=0.1, sigma=0.5)
+        >>> trace = trace_chain(layer, model, x, Stream.of(0, torch.arange(4)))
+        >>> trace.images.shape, trace.probabilities.shape  # (T + 1, N, ...)
+        (torch.Size([6, 4, 1, 8, 8]), torch.Size([6, 4, 3]))
+    """
 
     images: Float[Tensor, "t n *image"]
     probabilities: Float[Tensor, "t n k"]
@@ -165,6 +184,15 @@ def trace_chain(layer: MALADE, classifier: Model, x: Images, rng: Stream) -> Cha
 
     Returns:
         x_0 to x_T, and the classifier's probabilities at each.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast.defenses import MALADE, trace_chain
+        >>> from holdfast.random import Stream
+        >>> layer = MALADE(nn.Identity(), steps=5, alpha=0.01, delta=0.1, sigma=0.5)
+        >>> images, probabilities = trace_chain(layer, model, x, Stream.of(0, torch.arange(4)))
+        >>> bool((images[0] == x).all())
+        True
     """
     with eval_mode(layer, classifier), drawing_from(rng):
         images = torch.stack(list(layer.chain(x)))

@@ -29,6 +29,13 @@ class GaussianNoise(nn.Module):
     Reference:
         Li et al., "Certified adversarial robustness with additive Gaussian noise", 2019,
         Algorithm 1.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast.defenses import GaussianNoise
+        >>> noisy = nn.Sequential(GaussianNoise(0.25), model)
+        >>> bool((noisy(x) == noisy(x)).all())  # fresh noise
+        False
     """
 
     #: Read by the evaluator: attacks average over the noise, predictions are votes.
@@ -66,6 +73,13 @@ class LaplaceNoise(nn.Module):
     Reference:
         Teng, Lee and Yuan, "ℓ1 adversarial robustness certificates: a randomized smoothing
         approach", 2020.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast.defenses import LaplaceNoise
+        >>> noisy = nn.Sequential(LaplaceNoise(0.25), model)
+        >>> bool((noisy(x) == noisy(x)).all())  # fresh noise
+        False
     """
 
     stochastic: ClassVar[bool] = True
@@ -92,6 +106,13 @@ class LaplaceNoise(nn.Module):
 
 
 def check_sigma(sigma: float) -> None:
-    """Raise `InputError` if sigma is not a positive number."""
+    """Raise `InputError` if sigma is not a positive number.
+
+    Example:
+        >>> from holdfast.defenses.noise import check_sigma
+        >>> check_sigma(-1.0)
+        Traceback (most recent call last):
+        holdfast.errors.InputError: sigma is -1.0, but the noise needs a positive sigma.
+    """
     if not (math.isfinite(sigma) and sigma > 0):
         raise InputError(f"sigma is {sigma}, but the noise needs a positive sigma.")

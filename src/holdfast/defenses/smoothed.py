@@ -22,6 +22,12 @@ class Noisy(NamedTuple):
     Attributes:
         model: maps images to logits under fresh noise.
         lipschitz: Λ of what comes before the noise; 1 where it is on the image.
+
+    Example:
+        >>> from holdfast.defenses import NOISES
+        >>> noisy, lipschitz = NOISES["gaussian"].around(model, 0.25, (1, 8, 8))
+        >>> noisy[0], lipschitz
+        (GaussianNoise(sigma=0.25), 1.0)
     """
 
     model: nn.Module
@@ -35,6 +41,12 @@ class Noise:
     Attributes:
         law: the layer of noise, made by its standard deviation.
         first_layer: whether it goes behind the network's first layer instead of on the image.
+
+    Example:
+        >>> from holdfast.defenses import GaussianNoise, Noise
+        >>> behind = Noise(GaussianNoise, first_layer=True)
+        >>> behind.norm, behind.around(model, 0.25, (1, 8, 8)).lipschitz > 0
+        ('l2', True)
     """
 
     law: Law
@@ -79,7 +91,15 @@ NOISES: Mapping[str, Noise] = MappingProxyType(
 
 
 def noise_of(model: nn.Module) -> tuple[str, float] | None:
-    """Name and deviation of the noise in a model, which tell the report what was attacked."""
+    """Name and deviation of the noise in a model, which tell the report what was attacked.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast.defenses import LaplaceNoise
+        >>> from holdfast.defenses.smoothed import noise_of
+        >>> noise_of(nn.Sequential(LaplaceNoise(0.25), model)), noise_of(model)
+        (('laplace', 0.25), None)
+    """
     for layer in model.modules():
         if isinstance(layer, FirstLayerNoise):
             return "first-layer", layer.noise.sigma

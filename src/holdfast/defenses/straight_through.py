@@ -12,7 +12,13 @@ __all__ = ["StraightThrough"]
 
 
 def identity(x: Tensor) -> Tensor:
-    """g(x) = x, the surrogate of a layer that roughly reproduces its input."""
+    """g(x) = x, the surrogate of a layer that roughly reproduces its input.
+
+    Example:
+        >>> from holdfast.defenses.straight_through import identity
+        >>> identity(x) is x
+        True
+    """
     return x
 
 
@@ -21,6 +27,13 @@ def straight_through(value: Tensor, surrogate: Tensor) -> Tensor:
 
     Raises:
         ModelError: if the two differ in shape.
+
+    Example:
+        >>> from holdfast.defenses.straight_through import straight_through
+        >>> pixels = torch.tensor([0.2, 0.7], requires_grad=True)
+        >>> straight_through(pixels.round(), 2 * pixels).sum().backward()
+        >>> pixels.grad
+        tensor([2., 2.])
     """
     if value.shape != surrogate.shape:
         raise ModelError(
@@ -46,6 +59,16 @@ class StraightThrough(nn.Module):
     Reference:
         Athalye et al., "Obfuscated gradients give a false sense of security", ICML 2018, section
         4.1.
+
+    Example:
+        >>> from holdfast.defenses import Binarise, StraightThrough
+        >>> layer = StraightThrough(Binarise())
+        >>> pixels = torch.tensor([[0.2, 0.7]], requires_grad=True)
+        >>> layer(pixels).detach()
+        tensor([[0., 1.]])
+        >>> layer(pixels).sum().backward()
+        >>> pixels.grad
+        tensor([[1., 1.]])
     """
 
     #: Read by the evaluator: the layer inside needs no further surrogate.

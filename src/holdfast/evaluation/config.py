@@ -24,6 +24,17 @@ class EvaluationConfig:
         variants: names of the variants to run of those that a model calls for (`adaptive`); all by
             default. Others are recorded as left out, since accuracies may then be too high.
         keep: the first so many images are saved with their adversarial versions.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast import EvaluationConfig, Linf, evaluate
+        >>> from holdfast.attacks import PGD
+        >>> from holdfast.defenses import GaussianNoise
+        >>> noisy = nn.Sequential(GaussianNoise(0.1), model)
+        >>> config = EvaluationConfig(votes=20, samples=2)
+        >>> result = evaluate(noisy, x, y, [PGD(Linf(0.1), steps=2)], config=config)
+        >>> result.rows["votes_for_prediction"].between(1, 20).all().item()
+        True
     """
 
     seed: int = 0

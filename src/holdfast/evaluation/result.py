@@ -22,6 +22,13 @@ class Evaluation:
             What could not run, because no gradient reaches the images, stands in ``skipped`` with
             its reason; the robust accuracy of an attack that was skipped altogether is None.
         warnings: all that must be known to read the numbers, such as signs of masked gradients.
+
+    Example:
+        >>> from holdfast import Linf, evaluate
+        >>> from holdfast.attacks import FGSM
+        >>> result = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.1))})
+        >>> len(result.rows), result.cells[-1]["attack"]  # clean and attacked images
+        (8, 'fgsm')
     """
 
     rows: pd.DataFrame = field(repr=False)

@@ -24,6 +24,14 @@ def to_8_bit(x_adv: Images, x0: Images, threat: Threat) -> tuple[Images, Bool[Te
 
     Returns:
         The images on the grid, and whether each lies within the ball.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.evaluation.rounding import to_8_bit
+        >>> clean = (255 * x).round() / 255
+        >>> rounded, inside = to_8_bit(Linf(0.1).project(clean + 0.1, clean), clean, Linf(0.1))
+        >>> inside
+        tensor([True, True, True, True])
     """
     levels = x_adv.double() * _LEVELS
     near = levels.round()

@@ -86,6 +86,16 @@ def evaluate(
         ModelError: if the model does not return finite logits (N, K).
         GradientError: if every attack needs a gradient and none reaches the images.
         OutputError: if ``out`` cannot be written or holds another run.
+
+    Example:
+        >>> from holdfast import Linf, evaluate
+        >>> from holdfast.attacks import FGSM, PGD
+        >>> attacks = {"fgsm": FGSM(Linf(0.01)), "pgd": PGD(Linf(0.3), steps=5)}
+        >>> result = evaluate(model, x, y, attacks)
+        >>> sorted(result.rows["attack"].unique())
+        ['clean', 'fgsm', 'pgd']
+        >>> [cell["robust_accuracy"] for cell in result.cells if cell["attack"] == "pgd"]
+        [0.0]
     """
     check_images(x)
     check_labels(y, len(x))
@@ -115,6 +125,16 @@ def evaluate_data(
         name: of the model, for the record.
         out: folder to keep the run in; interrupted, the same call goes on from there.
         progress: told about every batch.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import PGD
+        >>> from holdfast.data import Data
+        >>> from holdfast.evaluation import evaluate_data
+        >>> sizes = [("pgd", PGD(Linf(eps), steps=2)) for eps in (0.0, 0.3)]
+        >>> result = evaluate_data(model, Data.of(x, y), sizes, out="run")  # kept in a folder
+        >>> result.table[["attack", "eps"]].to_numpy().tolist()
+        [['pgd', 0.0], ['pgd', 0.3]]
     """
     _check_names(attacks)
     notes = training_notes(model)

@@ -17,12 +17,32 @@ MODEL = "model.safetensors"
 
 
 def save_model(path: Path, network: nn.Module, architecture: Architecture) -> None:
-    """Write a network's weights and architecture."""
+    """Write a network's weights and architecture.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast.models import Architecture
+        >>> from holdfast.models.checkpoint import load_model, save_model
+        >>> small = Architecture(name="small", shape=(1, 8, 8), classes=10)
+        >>> save_model(Path("model.safetensors"), small.build(seed=0), small)
+        >>> load_model(Path("model.safetensors"))(x).shape
+        torch.Size([4, 10])
+    """
     write_tensors(path, weights_of(network), {"architecture": architecture.to_dict()})
 
 
 def load_model(path: Path) -> nn.Module:
-    """Build the network that `save_model` wrote, as `read_model` does."""
+    """Build the network that `save_model` wrote, as `read_model` does.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast.models import Architecture
+        >>> from holdfast.models.checkpoint import load_model, save_model
+        >>> small = Architecture(name="small", shape=(1, 8, 8), classes=10)
+        >>> save_model(Path("model.safetensors"), small.build(seed=0), small)
+        >>> load_model(Path("model.safetensors")).training
+        False
+    """
     return read_model(path)[0]
 
 
@@ -33,6 +53,16 @@ def read_model(path: Path) -> tuple[nn.Module, Architecture]:
         MissingFileError: if there is no such file.
         DamagedFileError: if it is damaged, or its weights do not fit its architecture.
         MissingPackageError: if it is a model of a library that is not installed.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast.models import Architecture
+        >>> from holdfast.models.checkpoint import read_model, save_model
+        >>> small = Architecture(name="small", shape=(1, 8, 8), classes=10)
+        >>> save_model(Path("model.safetensors"), small.build(seed=0), small)
+        >>> network, architecture = read_model(Path("model.safetensors"))
+        >>> architecture == small
+        True
     """
     tensors, about = read_tensors(path)
     try:

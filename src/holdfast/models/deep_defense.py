@@ -14,7 +14,13 @@ from holdfast.models.shape import Shape, fitted, flattened
 
 
 def MLP(shape: Shape = (1, 28, 28), classes: int = 10) -> nn.Sequential:
-    """Fully connected 784-500-150-10."""
+    """Fully connected 784-500-150-10.
+
+    Example:
+        >>> from holdfast.models import MLP
+        >>> MLP((1, 28, 28), classes=10)(torch.rand(2, 1, 28, 28)).shape
+        torch.Size([2, 10])
+    """
     return nn.Sequential(
         nn.Flatten(),
         nn.Linear(math.prod(shape), 500),
@@ -26,7 +32,13 @@ def MLP(shape: Shape = (1, 28, 28), classes: int = 10) -> nn.Sequential:
 
 
 def LeNet(shape: Shape = (1, 28, 28), classes: int = 10) -> nn.Sequential:
-    """Caffe's LeNet: convolutions 20-5×5 and 50-5×5, each pooled 2×2, FC 500."""
+    """Caffe's LeNet: convolutions 20-5×5 and 50-5×5, each pooled 2×2, FC 500.
+
+    Example:
+        >>> from holdfast.models import LeNet
+        >>> LeNet((1, 28, 28), classes=10)(torch.rand(2, 1, 28, 28)).shape
+        torch.Size([2, 10])
+    """
     convolutions = nn.Sequential(
         nn.Conv2d(shape[0], 20, 5),
         nn.MaxPool2d(2),
@@ -49,6 +61,11 @@ def ConvNet(shape: Shape = (3, 32, 32), classes: int = 10) -> nn.Sequential:
 
     Raises:
         InputError: if images of this shape are too small.
+
+    Example:
+        >>> from holdfast.models import ConvNet
+        >>> ConvNet((3, 32, 32), classes=10)(torch.rand(2, 3, 32, 32)).shape
+        torch.Size([2, 10])
     """
     left = (shape[1] // 8, shape[2] // 8)
     if 0 in left:
@@ -78,6 +95,11 @@ def NIN(shape: Shape = (3, 32, 32), classes: int = 10) -> nn.Sequential:
     """Network in network: 192-5×5, 160, 96; 192-5×5, 192, 192; 192-3×3, 192, K; mean.
 
     All others are 1×1. The first two blocks are pooled 2×2, by maximum and by mean, with dropout.
+
+    Example:
+        >>> from holdfast.models import NIN
+        >>> NIN((3, 32, 32), classes=10)(torch.rand(1, 3, 32, 32)).shape
+        torch.Size([1, 10])
     """
     network = nn.Sequential(
         nn.Conv2d(shape[0], 192, 5, padding=2),

@@ -13,7 +13,13 @@ from holdfast.models.shape import Shape, flattened
 
 
 def A(shape: Shape = (1, 28, 28), classes: int = 10) -> nn.Sequential:
-    """EAT table 5, column A: two convolutions 64-5×5, dropout, FC 128, dropout."""
+    """EAT table 5, column A: two convolutions 64-5×5, dropout, FC 128, dropout.
+
+    Example:
+        >>> from holdfast.models import A
+        >>> A((1, 28, 28), classes=10)(torch.rand(2, 1, 28, 28)).shape
+        torch.Size([2, 10])
+    """
     convolutions = nn.Sequential(
         nn.Conv2d(shape[0], 64, 5),
         nn.ReLU(),
@@ -32,12 +38,24 @@ def A(shape: Shape = (1, 28, 28), classes: int = 10) -> nn.Sequential:
 
 
 def B(shape: Shape = (1, 28, 28), classes: int = 10) -> nn.Sequential:
-    """EAT table 5, column B: input dropout 0.2, then B*."""
+    """EAT table 5, column B: input dropout 0.2, then B*.
+
+    Example:
+        >>> from holdfast.models import B
+        >>> B((1, 28, 28), classes=10)(torch.rand(2, 1, 28, 28)).shape
+        torch.Size([2, 10])
+    """
     return nn.Sequential(nn.Dropout(0.2), *Bstar(shape, classes))
 
 
 def Bstar(shape: Shape = (1, 28, 28), classes: int = 10) -> nn.Sequential:
-    """EAT table 5, B without input dropout: convolutions 64-8×8, 128-6×6, 128-5×5, dropout."""
+    """EAT table 5, B without input dropout: convolutions 64-8×8, 128-6×6, 128-5×5, dropout.
+
+    Example:
+        >>> from holdfast.models import Bstar
+        >>> Bstar((1, 28, 28), classes=10)(torch.rand(2, 1, 28, 28)).shape
+        torch.Size([2, 10])
+    """
     convolutions = nn.Sequential(
         nn.ZeroPad2d((3, 4, 3, 4)),  # half padding of an 8×8 kernel at stride 2 is uneven
         nn.Conv2d(shape[0], 64, 8, stride=2),
@@ -53,7 +71,13 @@ def Bstar(shape: Shape = (1, 28, 28), classes: int = 10) -> nn.Sequential:
 
 
 def C(shape: Shape = (1, 28, 28), classes: int = 10) -> nn.Sequential:
-    """EAT table 5, column C: convolutions 128-3×3 and 64-3×3 with tanh, each pooled, FC 128."""
+    """EAT table 5, column C: convolutions 128-3×3 and 64-3×3 with tanh, each pooled, FC 128.
+
+    Example:
+        >>> from holdfast.models import C
+        >>> C((1, 28, 28), classes=10)(torch.rand(2, 1, 28, 28)).shape
+        torch.Size([2, 10])
+    """
     convolutions = nn.Sequential(
         nn.Conv2d(shape[0], 128, 3),
         nn.Tanh(),
@@ -72,7 +96,13 @@ def C(shape: Shape = (1, 28, 28), classes: int = 10) -> nn.Sequential:
 
 
 def D(shape: Shape = (1, 28, 28), classes: int = 10) -> nn.Sequential:
-    """EAT table 5, column D: four fully connected layers of 300, dropout 0.5 after the last."""
+    """EAT table 5, column D: four fully connected layers of 300, dropout 0.5 after the last.
+
+    Example:
+        >>> from holdfast.models import D
+        >>> D((1, 28, 28), classes=10)(torch.rand(2, 1, 28, 28)).shape
+        torch.Size([2, 10])
+    """
     widths = [math.prod(shape), 300, 300, 300, 300]
     hidden = [
         layer for wide, narrow in pairwise(widths) for layer in (nn.Linear(wide, narrow), nn.ReLU())

@@ -26,6 +26,13 @@ class Ensemble(nn.Module):
     Reference:
         Liu et al., "Delving into transferable adversarial examples and black-box attacks",
         ICLR 2017, the ensemble-based approaches, with equal weights.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast.models import Ensemble
+        >>> both = Ensemble(model, nn.Sequential(nn.Flatten(), nn.Linear(64, 3)))
+        >>> both(x).exp().sum(dim=1).round(decimals=3)  # probabilities
+        tensor([1., 1., 1., 1.], grad_fn=<RoundBackward1>)
     """
 
     def __init__(self, *members: nn.Module) -> None:

@@ -12,6 +12,13 @@ def he_normal(network: Network, mode: Literal["fan_in", "fan_out"] = "fan_in") -
 
     Reference:
         He et al., "Delving deep into rectifiers", ICCV 2015, eq. 10 (fan_in) and 14 (fan_out).
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast.models.initial import he_normal
+        >>> layer = he_normal(nn.Sequential(nn.Conv2d(16, 32, 3)))[0]
+        >>> bool((layer.weight.std() * (16 * 9 / 2) ** 0.5 - 1).abs() < 0.1), bool(layer.bias.any())
+        (True, False)
     """
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):

@@ -38,6 +38,16 @@ def load(spec: str) -> nn.Module:
         ModelError: if the checkpoint holds a denoiser, or the callable cannot be imported or
             called, or returns no module.
         InputError: if ``spec`` is an architecture, which has no weights yet.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast.models import Architecture
+        >>> from holdfast.models.checkpoint import save_model
+        >>> from holdfast.models.loading import load
+        >>> small = Architecture(name="small", shape=(1, 8, 8), classes=10)
+        >>> save_model(Path("model.safetensors"), small.build(seed=0), small)
+        >>> load("model.safetensors")(x).shape
+        torch.Size([4, 10])
     """
     if Path(spec).exists():
         return _load(spec, denoiser=False)

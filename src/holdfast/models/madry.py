@@ -12,7 +12,13 @@ from holdfast.models.wide_resnet import Residual, Standardize, activation
 
 
 def MadryMNIST(shape: Shape = (1, 28, 28), classes: int = 10) -> nn.Sequential:
-    """Convolutions 32-5×5 and 64-5×5 with half padding, each pooled 2×2, FC 1024."""
+    """Convolutions 32-5×5 and 64-5×5 with half padding, each pooled 2×2, FC 1024.
+
+    Example:
+        >>> from holdfast.models import MadryMNIST
+        >>> MadryMNIST((1, 28, 28), classes=10)(torch.rand(2, 1, 28, 28)).shape
+        torch.Size([2, 10])
+    """
     convolutions = nn.Sequential(
         nn.Conv2d(shape[0], 32, 5, padding=2),
         nn.ReLU(),
@@ -37,6 +43,13 @@ def MadryCIFAR(shape: Shape = (3, 32, 32), classes: int = 10) -> nn.Sequential:
 
     Raises:
         InputError: if the sides of the images cannot be halved twice.
+
+    Example:
+        >>> from holdfast.models import MadryCIFAR
+        >>> with torch.device("meta"):  # 45.9 million weights that need not be drawn
+        ...     network = MadryCIFAR((3, 32, 32), classes=10)
+        >>> round(sum(weight.numel() for weight in network.parameters()) / 1e6, 1)
+        45.9
     """
     if shape[1] % 4 or shape[2] % 4:
         raise InputError(

@@ -7,7 +7,13 @@ from holdfast.models.shape import Shape, flattened
 
 
 def MaladeCNN(shape: Shape = (1, 28, 28), classes: int = 10) -> nn.Sequential:
-    """Convolutions 128-3×3 and 64-5×5 at stride 2, FC 128."""
+    """Convolutions 128-3×3 and 64-5×5 at stride 2, FC 128.
+
+    Example:
+        >>> from holdfast.models import MaladeCNN
+        >>> MaladeCNN((1, 28, 28), classes=10)(torch.rand(2, 1, 28, 28)).shape
+        torch.Size([2, 10])
+    """
     convolutions = nn.Sequential(
         nn.Conv2d(shape[0], 128, 3),
         nn.ReLU(),
@@ -29,6 +35,11 @@ class Pointwise(nn.ConvTranspose2d):
     Computed as a 1×1 convolution and zeros: in channels_last and with output padding, oneDNN writes
     the weights' gradient of torch's own beyond their memory (torch 2.14.1 on a CPU with AVX2), and
     the training ends in a segmentation fault, or hangs.
+
+    Example:
+        >>> from holdfast.models.malade import Pointwise
+        >>> Pointwise(4, 2, 1, stride=2, output_padding=1)(torch.rand(1, 4, 8, 8)).shape
+        torch.Size([1, 2, 16, 16])
     """
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
@@ -51,6 +62,11 @@ def MaladeDAE(shape: Shape = (1, 28, 28)) -> nn.Sequential:
     transposed ones too, has half padding, so that a side goes 28, 14, 7, 14, 28, 28; what rounding
     loses on the way down, the output padding gives back. C, the number of channels, is 1 in the
     table, which is for MNIST; for other images the paper describes no denoiser.
+
+    Example:
+        >>> from holdfast.models import MaladeDAE
+        >>> MaladeDAE((1, 28, 28))(torch.rand(2, 1, 28, 28)).shape  # images of images
+        torch.Size([2, 1, 28, 28])
     """
     channels, *sides = shape
     halves = [-(-side // 2) for side in sides]

@@ -17,6 +17,12 @@ class Normalize(nn.Module):
 
     Raises:
         InputError: if there are not as many means as deviations or one is not positive.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast.models import Normalize
+        >>> nn.Sequential(Normalize([0.5], [0.25]), model)(x).shape  # attacked in [0, 1]
+        torch.Size([4, 3])
     """
 
     mean: Tensor

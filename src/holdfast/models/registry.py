@@ -55,6 +55,14 @@ class Architecture:
         shape: (C, H, W) of its images.
         classes: number K of classes; of the data, without consequence for a denoiser.
         normalized: whether a `Normalize` layer comes first, behind those of the name.
+
+    Example:
+        >>> from holdfast.models import Architecture
+        >>> architecture = Architecture(name="small", shape=(1, 8, 8), classes=10)
+        >>> architecture.build(seed=0).eval()(x).shape
+        torch.Size([4, 10])
+        >>> Architecture.from_dict(architecture.to_dict()) == architecture
+        True
     """
 
     name: str

@@ -19,6 +19,12 @@ def flattened(layers: nn.Module, shape: Shape) -> int:
 
     Raises:
         InputError: if images of this shape are too small for the layers.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast.models.shape import flattened
+        >>> flattened(nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten()), (1, 8, 8))
+        144
     """
     try:
         with torch.no_grad():

@@ -6,7 +6,13 @@ from holdfast.models.shape import Shape, flattened
 
 
 def Small(shape: Shape = (1, 8, 8), classes: int = 10) -> nn.Sequential:
-    """Convolutions 8-3×3 and 32-3×3, the second with stride 2, FC 128."""
+    """Convolutions 8-3×3 and 32-3×3, the second with stride 2, FC 128.
+
+    Example:
+        >>> from holdfast.models import Small
+        >>> Small((1, 8, 8), classes=10)(x).shape
+        torch.Size([4, 10])
+    """
     convolutions = nn.Sequential(
         nn.Conv2d(shape[0], 8, 3, padding=1),
         nn.ReLU(),

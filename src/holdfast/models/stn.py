@@ -10,7 +10,13 @@ from holdfast.models.shape import Shape, fitted
 
 
 def STNCIFAR(shape: Shape = (3, 32, 32), classes: int = 10) -> nn.Sequential:
-    """Convolutions 96-5×5, 96-1×1, 192-5×5, 192-1×1, 256-3×3, 256-1×1, K-1×1, ELU, mean."""
+    """Convolutions 96-5×5, 96-1×1, 192-5×5, 192-1×1, 256-3×3, 256-1×1, K-1×1, ELU, mean.
+
+    Example:
+        >>> from holdfast.models import STNCIFAR
+        >>> STNCIFAR((3, 32, 32), classes=10)(torch.rand(1, 3, 32, 32)).shape
+        torch.Size([1, 10])
+    """
     network = nn.Sequential(
         nn.Conv2d(shape[0], 96, 5, padding=2),
         nn.ELU(),

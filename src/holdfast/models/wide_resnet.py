@@ -12,6 +12,11 @@ class Standardize(nn.Module):
 
     The deviation counts as at least 1 / (255 √(C·H·W)): on the 0-255 scale of the authors' code
     that floor is 1 / √(C·H·W), and with it the result is the same on both scales.
+
+    Example:
+        >>> from holdfast.models.wide_resnet import Standardize
+        >>> Standardize()(x).std(dim=(1, 2, 3), correction=0).round(decimals=3)
+        tensor([1., 1., 1., 1.])
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -36,6 +41,11 @@ class Residual(nn.Module):
     Reference:
         He et al., "Identity mappings in deep residual networks", ECCV 2016; Madry et al., "Towards
         deep learning models resistant to adversarial attacks", ICLR 2018, their public code.
+
+    Example:
+        >>> from holdfast.models.wide_resnet import Residual
+        >>> Residual(4, 8, stride=2)(torch.rand(2, 4, 8, 8)).shape
+        torch.Size([2, 8, 4, 4])
     """
 
     def __init__(self, inward: int, outward: int, stride: int = 1, shared: bool = False) -> None:

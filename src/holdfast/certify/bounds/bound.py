@@ -38,6 +38,15 @@ def bound(*, noise: str = "gaussian") -> Callable[[Callable[[Array, Array, Array
 
     Args:
         noise: the law that the bound is about, "gaussian" or "laplace".
+
+    Example:
+        >>> import numpy as np
+        >>> from holdfast.certify.bounds.bound import bound
+        >>> @bound()
+        ... def half_the_gap(p1, p2, sigma):
+        ...     return sigma * (p1 - p2) / 2
+        >>> half_the_gap(0.9, 0.1, 1.0), half_the_gap(np.array([0.9, 0.4]), 0.6, 1.0)
+        (0.4, array([0.4, 0. ]))
     """
     return lambda formula: _checked(formula, noise)
 
@@ -75,7 +84,14 @@ def _checked(formula: Callable[[Array, Array, Array], Array], noise: str) -> Bou
 
 
 def log_ratio(p1: Array, p2: Array) -> Array:
-    """log(p1 / p2) for p1 > p2 >= 0, to full precision also where p1 is close to p2."""
+    """log(p1 / p2) for p1 > p2 >= 0, to full precision also where p1 is close to p2.
+
+    Example:
+        >>> import numpy as np
+        >>> from holdfast.certify.bounds.bound import log_ratio
+        >>> log_ratio(np.array([0.8]), np.array([0.2])).round(4)
+        array([1.3863])
+    """
     close = p2 > p1 / 2
     with np.errstate(divide="ignore"):
         return np.where(
@@ -84,7 +100,14 @@ def log_ratio(p1: Array, p2: Array) -> Array:
 
 
 def round_down(radius: Array, decimals: int = 6) -> Array:
-    """Never claim more than was proven: cut after ``decimals`` digits."""
+    """Never claim more than was proven: cut after ``decimals`` digits.
+
+    Example:
+        >>> import numpy as np
+        >>> from holdfast.certify.bounds.bound import round_down
+        >>> round_down(np.array([0.1234569]))
+        array([0.123456])
+    """
     radius, scale = np.asarray(radius), 10.0**decimals
     cut = np.floor(radius * scale) / scale
     # The product itself may have been rounded up to the next whole number.
@@ -92,7 +115,15 @@ def round_down(radius: Array, decimals: int = 6) -> Array:
 
 
 def proven(bound: Bound, p1: Array, p2: Array, sigma: float) -> Array:
-    """The radius to be claimed: a billionth less than computed, for rounding, then rounded down."""
+    """The radius to be claimed: a billionth less than computed, for rounding, then rounded down.
+
+    Example:
+        >>> import numpy as np
+        >>> from holdfast.certify import cohen_radius
+        >>> from holdfast.certify.bounds.bound import proven
+        >>> proven(cohen_radius, np.array([0.9]), np.array([0.1]), 1.0)
+        array([1.281551])
+    """
     return round_down(bound(p1, p2, np.float64(sigma)) * (1 - _ROUNDING))
 
 

@@ -36,6 +36,13 @@ def cohen_radius(p1: Array, p2: Array, sigma: Array) -> Array:
     Reference:
         Cohen et al., "Certified adversarial robustness via randomized smoothing", 2019, theorems 1
         and 2.
+
+    Example:
+        >>> from holdfast.certify import cohen_radius
+        >>> round(cohen_radius(0.9, 0.1, 0.25), 4)
+        0.3204
+        >>> cohen_radius(torch.tensor([0.9, 0.5]), torch.tensor([0.1, 0.5]), 0.25).shape
+        torch.Size([2])
     """
     # Where the limits are close their quantiles cancel, and the integral between them does not.
     close = p1 - p2 < 0.01 * np.minimum(p2, 1 - p1)

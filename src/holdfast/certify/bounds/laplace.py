@@ -34,6 +34,11 @@ def laplace_radius(p1: Array, p2: Array, sigma: Array) -> Array:
         Teng, Lee and Yuan, "ℓ1 adversarial robustness certificates: a randomized smoothing
         approach", 2020. Differs from the paper in naming the noise by its standard deviation σ,
         not by its scale b, so that families of noise compare at equal σ.
+
+    Example:
+        >>> from holdfast.certify import laplace_radius
+        >>> round(laplace_radius(0.9, 0.1, 0.25), 4)
+        0.2845
     """
     gap = p1 - p2
     # 1 - gap cancels when p1 is close to 1, and its logarithm when p1 is close to p2.

@@ -39,6 +39,11 @@ def pixeldp_radius(p1: Array, p2: Array, sigma: Array) -> Array:
         2019, proposition 1 and the Gaussian mechanism. Differs from the texts of STN and of
         "Second-order adversarial attack and certifiable robustness", whose condition has lost the
         δ of its last term.
+
+    Example:
+        >>> from holdfast.certify import cohen_radius, pixeldp_radius
+        >>> 0 < pixeldp_radius(0.9, 0.1, 0.25) < cohen_radius(0.9, 0.1, 0.25)
+        True
     """
     most = log_ratio(p1, p2) / 2  # at this ε there is no δ left
     largest = np.minimum(most, 1)

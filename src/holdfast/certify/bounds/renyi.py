@@ -40,6 +40,11 @@ def renyi_radius(p1: Array, p2: Array, sigma: Array) -> Array:
         Li et al., "Certified adversarial robustness with additive Gaussian noise", 2019,
         algorithm 1 and theorem 2. Algorithm 1 of the older "Second-order adversarial attack and
         certifiable robustness" prints a minus sign in place of the product; its theorem 2 is right.
+
+    Example:
+        >>> from holdfast.certify import cohen_radius, renyi_radius
+        >>> 0 < renyi_radius(0.9, 0.1, 0.25) < cohen_radius(0.9, 0.1, 0.25)
+        True
     """
     squared = -2 * np.log1p(-p1)
     some = p2 > 0

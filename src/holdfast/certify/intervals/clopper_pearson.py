@@ -31,6 +31,13 @@ class ClopperPearson:
     Reference:
         Clopper and Pearson 1934; used by Li et al. 2019, section 4, "Confidence interval and
         sample size".
+
+    Example:
+        >>> import numpy as np
+        >>> from holdfast.certify import ClopperPearson, Sampling
+        >>> limits = ClopperPearson(0.95)(Sampling(np.array([[3, 90, 7]])))
+        >>> limits.top, limits.p1.round(3), limits.p2.round(3)
+        (array([1]), array([0.817]), array([0.145]))
     """
 
     confidence: float

@@ -29,6 +29,14 @@ class Hoeffding:
 
     Reference:
         Hoeffding 1963, theorem 1; Lecuyer et al. 2019, section 3.4, "Certified prediction".
+
+    Example:
+        >>> import numpy as np
+        >>> from holdfast.certify import Hoeffding, Sampling
+        >>> sampling = Sampling(np.array([[3, 90, 7]]), scores=np.array([[0.1, 0.8, 0.1]]))
+        >>> limits = Hoeffding(0.95)(sampling)
+        >>> limits.top, limits.p1.round(3), limits.p2.round(3)
+        (array([1]), array([0.648]), array([0.252]))
     """
 
     confidence: float

@@ -14,7 +14,14 @@ __all__ = ["INTERVALS", "Interval", "Limits", "least_draws"]
 
 
 class Limits(NamedTuple):
-    """What a sampling proves, at some confidence: ``p1`` and ``p2`` hold jointly."""
+    """What a sampling proves, at some confidence: ``p1`` and ``p2`` hold jointly.
+
+    Example:
+        >>> from holdfast.certify import ClopperPearson, Sampling
+        >>> top, p1, p2 = ClopperPearson(0.95)(Sampling.unanimous(100, classes=10))
+        >>> int(top[0]), round(float(p1[0]), 4), round(float(p2[0]), 4)
+        (0, 0.9484, 0.0516)
+    """
 
     top: Counts  # (N,) the class that leads
     p1: Array  # (N,) lower limit of its probability
@@ -23,7 +30,14 @@ class Limits(NamedTuple):
 
 @runtime_checkable
 class Interval(Protocol):
-    """A sampling of N images -> Limits."""
+    """A sampling of N images -> Limits.
+
+    Example:
+        >>> from holdfast.certify import ClopperPearson
+        >>> from holdfast.certify.intervals import Interval
+        >>> isinstance(ClopperPearson(0.95), Interval)
+        True
+    """
 
     chooses: ClassVar[bool]  # whether it needs draws that only choose the class
     guaranteed: ClassVar[bool]  # whether the limits hold with the stated confidence
@@ -48,7 +62,14 @@ INTERVALS: Registry[type[Interval]] = Registry("interval")
 
 
 def least_draws(interval: Interval, classes: int) -> int:
-    """The smallest n at which draws that all agree tell the leading class from the others."""
+    """The smallest n at which draws that all agree tell the leading class from the others.
+
+    Example:
+        >>> from holdfast.certify import ClopperPearson
+        >>> from holdfast.certify.intervals import least_draws
+        >>> least_draws(ClopperPearson(0.95), classes=10)
+        8
+    """
 
     def enough(n: int) -> bool:
         _, p1, p2 = interval(Sampling.unanimous(n, classes))
@@ -58,6 +79,13 @@ def least_draws(interval: Interval, classes: int) -> int:
 
 
 def two_leading(values: NDArray[Any]) -> tuple[Counts, NDArray[Any]]:
-    """The leading class of each image, ties to the lower one, and the two largest values."""
+    """The leading class of each image, ties to the lower one, and the two largest values.
+
+    Example:
+        >>> import numpy as np
+        >>> from holdfast.certify.intervals.interval import two_leading
+        >>> two_leading(np.array([[3, 90, 7]]))
+        (array([1]), array([[90,  7]]))
+    """
     order = np.argsort(-values, axis=1, kind="stable")
     return order[:, 0], np.take_along_axis(values, order[:, :2], axis=1)

@@ -39,6 +39,13 @@ class SisonGlaz:
         Sison and Glaz 1995; May and Johnson 2000. Differs from the papers in computing ν exactly,
         by convolution, in place of their Edgeworth expansion; ν(0) counts as 0; and p1 is cut to
         1 - p2, without which p1 = 1 would have an infinite radius.
+
+    Example:
+        >>> import numpy as np
+        >>> from holdfast.certify import Sampling, SisonGlaz
+        >>> limits = SisonGlaz(0.95)(Sampling(np.array([[3, 90, 7]])))
+        >>> limits.top, bool(limits.p1[0] < 0.9)
+        (array([1]), True)
     """
 
     confidence: float

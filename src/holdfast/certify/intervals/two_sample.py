@@ -27,6 +27,14 @@ class TwoSample:
     Reference:
         Cohen et al., "Certified adversarial robustness via randomized smoothing", 2019, section
         3.2.2, function Certify.
+
+    Example:
+        >>> import numpy as np
+        >>> from holdfast.certify import Sampling, TwoSample
+        >>> sampling = Sampling(np.array([[3, 90, 7]]), choice=np.array([[1, 9, 0]]))
+        >>> limits = TwoSample(0.95)(sampling)
+        >>> limits.top, limits.p1.round(3), limits.p2.round(3)
+        (array([1]), array([0.836]), array([0.164]))
     """
 
     confidence: float
