@@ -127,7 +127,7 @@ class TestFresh:
             load(SQUEEZENET)
 
 
-class TestStored:
+class TestLoadable:
     """What a file may ask of a library, for every one of them."""
 
     @pytest.mark.parametrize("parameters", ["pretrained=True", "progress=False"])
@@ -350,7 +350,7 @@ class TestTimm:
         load("timm/tiny(weights='good', checkpoint_path='extra.pth')")
         assert Path("exploded").exists()
 
-    def test_a_stored_parameter_reaches_the_library(self, timm):
+    def test_a_loadable_parameter_reaches_the_library(self, timm):
         entries = made("timm/tiny(drop_rate=0.1, depths=(1, 2))").to_dict()
         with pytest.raises(InputError, match="unexpected"):  # the stand-in takes none at all
             Architecture.from_dict(entries).build()

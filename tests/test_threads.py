@@ -20,7 +20,7 @@ from holdfast.results import read_about
 from holdfast.threads import SMALL, multiply_adds, suited_threads
 from holdfast.threat import Linf
 from holdfast.training import Schedule, Standard, train_data
-from holdfast.training.precomputed import stored
+from holdfast.training.precomputed import precompute
 from tests.toys import images, small_network
 
 SHAPE = (1, 6, 6)
@@ -130,7 +130,7 @@ def trained(data, network, out):
 
 
 def precomputed(data, network, out):
-    stored(FGSM(Linf(0.1)), network, data, out=out)
+    precompute(FGSM(Linf(0.1)), network, data, out=out)
 
 
 @pytest.mark.parametrize("work", [on_its_own, certified, trained, precomputed])

@@ -33,7 +33,7 @@ from holdfast.progress import Progress, silent
 from holdfast.random import hash_seed
 from holdfast.results import Run, kept_or_temporary, read_about
 from holdfast.threads import suited_threads
-from holdfast.training.precomputed import stored
+from holdfast.training.precomputed import precompute
 from holdfast.training.validation import held_out_of
 from holdfast.types import Flags
 
@@ -214,7 +214,7 @@ def _search(
         return found.cells[0]["robust_accuracy"], found.cells[0]["clean_accuracy"]
 
     # An image that rests where it has just fooled the classifier is nothing to any chain.
-    examples = stored(
+    examples = precompute(
         spending(attack),
         classifier,
         data,

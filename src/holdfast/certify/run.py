@@ -38,7 +38,7 @@ from holdfast.checks import (
     warn_if_training,
 )
 from holdfast.data import Data
-from holdfast.defenses.smoothed import Noisy
+from holdfast.defenses.smoothed import SmoothedClassifier
 from holdfast.errors import InputError
 from holdfast.group import Group, first
 from holdfast.models.identity import identify
@@ -158,13 +158,13 @@ def certify_data(
             if config.sequential:
                 size = _IMAGES_IN_A_CHUNK
             chunks = dict(list(enumerate(data.batches(size)))[rank::world])
-            noisy = config.family.around(model, config.sigma, data.shape)
+            smoothed = config.family.around(model, config.sigma, data.shape)
 
             def compute(_: int, index: Tensor, missing: Sequence[int]) -> Iterator[Part]:
                 """One sampling for all certificates."""
-                sampling = _sample(noisy, data, index, config)
+                sampling = _sample(smoothed, data, index, config)
                 for cell in missing:
-                    rows = _rows(data, index, sampling, config, noisy.lipschitz, *wanted[cell])
+                    rows = _rows(data, index, sampling, config, smoothed.lipschitz, *wanted[cell])
                     yield Part(cell, rows)
 
             wanted = list(config.certificates)
@@ -179,19 +179,21 @@ def certify_data(
         return Certification(read_rows(folder), read_about(folder)["cells"])
 
 
-def _sample(noisy: Noisy, data: Data, index: torch.Tensor, config: CertificationConfig) -> Sampling:
-    x = data.x(index).to(device_of(noisy.model))
+def _sample(
+    smoothed: SmoothedClassifier, data: Data, index: torch.Tensor, config: CertificationConfig
+) -> Sampling:
+    x = data.x(index).to(device_of(smoothed.model))
     rng = certificate_stream(config.seed, index.to(x.device))
     if config.sequential:
-        bounds = [named_bound(bound, config.family, noisy.lipschitz) for bound in config.bound]
+        bounds = [named_bound(bound, config.family, smoothed.lipschitz) for bound in config.bound]
         limits = Sequential(config.confidence, most=config.n)
         settled = answered(config.questions, limits, bounds, config.sigma)
         return sample_until(
-            settled, noisy.model, x, rng, n=config.n, n0=config.n0, batch_size=config.batch_size
+            settled, smoothed.model, x, rng, n=config.n, n0=config.n0, batch_size=config.batch_size
         )
     chooses = any(INTERVALS[interval].chooses for interval in config.interval)
     n0 = config.n0 if chooses else 0
-    return sample(noisy.model, x, rng, n=config.n, n0=n0, batch_size=config.batch_size)
+    return sample(smoothed.model, x, rng, n=config.n, n0=n0, batch_size=config.batch_size)
 
 
 def _rows(

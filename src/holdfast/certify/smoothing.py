@@ -24,7 +24,7 @@ from holdfast.types import Images, Model
 
 __all__ = ["ABSTAIN", "Certificates", "certificates", "certify_images"]
 
-#: What the noisy classifier predicts where the vote does not tell the two leading classes apart.
+#: What the smoothed classifier predicts where the vote does not tell the two leading classes apart.
 ABSTAIN = -1
 
 
@@ -87,7 +87,7 @@ def certify_images(
 
     `holdfast.certify.certify` makes rows and certified accuracy of it.
 
-    With probability at least ``confidence`` over the draws, the noisy classifier's prediction at
+    With probability at least ``confidence`` over the draws, the smoothed classifier's prediction at
     an image is constant within the ball of the returned radius. What is certified is this
     classifier, never ``model`` itself without noise.
 
@@ -131,10 +131,10 @@ def certify_images(
     """
     check_images(x)
     family = named_noise(noise)
-    noisy = family.around(model, sigma, tuple(x.shape[1:]))
-    classifier = Checked(noisy.model)
+    smoothed = family.around(model, sigma, tuple(x.shape[1:]))
+    classifier = Checked(smoothed.model)
     limits = interval(confidence) if until is None else _anytime(interval(confidence), n)
-    radius_of = named_bound(bound, family, noisy.lipschitz)
+    radius_of = named_bound(bound, family, smoothed.lipschitz)
     index = torch.arange(len(x)) if index is None else index
     rng = certificate_stream(seed, index.to(x.device))
     warn_if_training(model)

@@ -21,10 +21,10 @@ from holdfast.training import (
     TRADES,
     Adversarial,
     AtRandomSize,
+    CachedFGSM,
     DeepDefense,
     Distillation,
     EnsembleAdversarial,
-    FromCache,
     Frozen,
     GradientCache,
     LogitPairing,
@@ -108,8 +108,8 @@ def ensemble(
         if cache is None:
             static.append(On(model, single, name=name))
         else:
-            signs = GradientCache(model, data, Path(cache), name=name, goal=goal)
-            static.append(_sized(FromCache(threat=threat, signs=signs), draw))
+            gradients = GradientCache(model, data, Path(cache), name=name, goal=goal)
+            static.append(_sized(CachedFGSM(threat=threat, cache=gradients), draw))
     return EnsembleAdversarial(
         single, static, share=share, replace=replace, attack_in_eval=attack_in_eval
     )

@@ -1,4 +1,4 @@
-"""The noisy classifiers whose votes Algorithm 1 takes, by the name of their noise."""
+"""The smoothed classifiers whose votes Algorithm 1 takes, by the name of their noise."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ __all__ = ["NOISES", "Noise"]
 Law = type[GaussianNoise] | type[LaplaceNoise]
 
 
-class Noisy(NamedTuple):
-    """A classifier under noise, and what a radius proven for that noise is divided by.
+class SmoothedClassifier(NamedTuple):
+    """A base classifier under noise, and what a radius proven for that noise is divided by.
 
     Attributes:
         model: maps images to logits under fresh noise.
@@ -62,7 +62,7 @@ class Noise:
         """The class that documents it."""
         return FirstLayerNoise if self.first_layer else self.law
 
-    def around(self, network: Model, sigma: float, shape: tuple[int, ...]) -> Noisy:
+    def around(self, network: Model, sigma: float, shape: tuple[int, ...]) -> SmoothedClassifier:
         """The network under this noise.
 
         Args:
@@ -77,8 +77,8 @@ class Noise:
         check_sigma(sigma)
         if self.first_layer:
             behind = FirstLayerNoise(network, sigma, shape)
-            return Noisy(behind, behind.lipschitz)
-        return Noisy(nn.Sequential(self.law(sigma), network), 1.0)
+            return SmoothedClassifier(behind, behind.lipschitz)
+        return SmoothedClassifier(nn.Sequential(self.law(sigma), network), 1.0)
 
 
 NOISES: Mapping[str, Noise] = MappingProxyType(

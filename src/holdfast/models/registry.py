@@ -150,10 +150,10 @@ class Architecture:
         architecture = cls(
             name=name, shape=(channels, height, width), classes=classes, normalized=normalized
         )
-        architecture.check_stored()
+        architecture.check_loadable()
         return architecture
 
-    def check_stored(self) -> None:
+    def check_loadable(self) -> None:
         """Find out whether a checkpoint may hold this, so that it can be loaded again.
 
         Raises:
@@ -161,4 +161,4 @@ class Architecture:
         """
         model = LibraryModel.read(layers_and_network(self.name)[1])
         if model is not None:
-            model.check_stored()
+            model.check_loadable()

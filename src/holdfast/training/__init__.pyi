@@ -1,7 +1,7 @@
 from holdfast.processes import Processes as Processes
 from .augmented import Augmented as Augmented
 from .frozen import Frozen as Frozen
-from .gradient_cache import FromCache as FromCache
+from .gradient_cache import CachedFGSM as CachedFGSM
 from .gradient_cache import GradientCache as GradientCache
 from .hooks import Hook as Hook
 from .objectives.adversarial import AdvTrainII as AdvTrainII
@@ -25,9 +25,9 @@ from .optimizers import RMSProp as RMSProp
 from .optimizers import SGD as SGD
 from .parseval import Parseval as Parseval
 from .parseval import tightness as tightness
-from .precomputed import Stored as Stored
+from .precomputed import Precomputed as Precomputed
 from .precomputed import adversarial_training_1 as adversarial_training_1
-from .precomputed import stored as stored
+from .precomputed import precompute as precompute
 from .randomized import AtRandomSize as AtRandomSize
 from .randomized import OneAtRandom as OneAtRandom
 from .randomized import half_normal as half_normal
@@ -57,13 +57,13 @@ __all__ = [
     "Adversarial",
     "AtRandomSize",
     "Augmented",
+    "CachedFGSM",
     "Constant",
     "Cosine",
     "DeepDefense",
     "Denoising",
     "Distillation",
     "EnsembleAdversarial",
-    "FromCache",
     "Frozen",
     "GradientCache",
     "Hook",
@@ -74,6 +74,7 @@ __all__ = [
     "OneAtRandom",
     "OneCycle",
     "Parseval",
+    "Precomputed",
     "Processes",
     "RMSProp",
     "SGD",
@@ -82,7 +83,6 @@ __all__ = [
     "Stability",
     "Standard",
     "StepDecay",
-    "Stored",
     "SupervisedDenoising",
     "Surrogate",
     "TRADES",
@@ -96,8 +96,8 @@ __all__ = [
     "fit",
     "half_normal",
     "hold_out",
+    "precompute",
     "start_from",
-    "stored",
     "substitute",
     "tightness",
     "train_data",

@@ -29,7 +29,7 @@ from holdfast.tensors import device_of, eval_mode, fingerprint
 from holdfast.threat import Linf, finite
 from holdfast.types import Callback, Goal, Images, Labels, Model, Threat
 
-__all__ = ["FromCache", "GradientCache"]
+__all__ = ["CachedFGSM", "GradientCache"]
 
 _IN_FILE = 4096
 _KINDS = "images", "signs"  # their hashes, and their gradients' signs
@@ -83,7 +83,7 @@ class GradientCache:
         return f"GradientCache(name={self._name!r}, weights={self._weights!r}, goal={self._goal})"
 
     def at(self, x: Images, rng: Stream) -> Images:
-        """The signs at ``x``, -1, 0 or 1; the stream feeds what has to be computed."""
+        """The signs at ``x``, -1, 0 or 1; the stream keys what has to be computed."""
         hashes = _hash(x).cpu().numpy()
         place = np.searchsorted(self._hashes, hashes).clip(max=len(self._hashes) - 1)
         known = self._hashes[place] == hashes
@@ -111,13 +111,15 @@ class GradientCache:
         progress.start(f"gradients of {self._name}", len(data))
         files, hashes = [], []
         for number, part in enumerate(torch.arange(len(data)).split(_IN_FILE)):
-            of_images, of_signs = (folder / f"{number:05d}.{kind}.npy" for kind in _KINDS)
-            if not (of_images.exists() and of_signs.exists()):
+            hash_file, sign_file = (folder / f"{number:05d}.{kind}.npy" for kind in _KINDS)
+            if not (hash_file.exists() and sign_file.exists()):
                 parts = [self._rows(data, some) for some in part.split(batch_size)]
-                for path, rows in zip((of_images, of_signs), zip(*parts, strict=True), strict=True):
+                for path, rows in zip(
+                    (hash_file, sign_file), zip(*parts, strict=True), strict=True
+                ):
                     replace_file(path, partial(_save, np.concatenate(rows)))
-            files.append(_open(of_signs, (len(part), math.prod(data.shape)), np.int8))
-            hashes.append(_open(of_images, (len(part),), np.int64))
+            files.append(_open(sign_file, (len(part), math.prod(data.shape)), np.int8))
+            hashes.append(_open(hash_file, (len(part),), np.int64))
             progress.advance(len(part))
         return files, np.concatenate(hashes)
 
@@ -129,28 +131,28 @@ class GradientCache:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FromCache(Attack):
-    """x + ε · s(x), cut by the box: FGSM or Step-LL on a static source whose signs s are known.
+class CachedFGSM(Attack):
+    """x + ε · s(x), cut by the box: FGSM or Step-LL on a static source, whose sign s is cached.
 
     The model that is attacked is not looked at.
 
     Attributes:
         threat: an ℓ∞ ball; its ε is the step.
-        signs: of the source's gradients.
+        cache: the signs of the source's gradients.
 
     Raises:
         InputError: if the ball is not one of ℓ∞.
     """
 
     threat: Threat
-    signs: GradientCache = field(compare=False)
+    cache: GradientCache = field(compare=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.threat, Linf):
             raise InputError(
-                f"the threat is {self.threat}, but signs of gradients make a step in linf alone; "
-                "use the source without a cache."
+                f"the threat is {self.threat}, but the sign of a gradient makes a step in linf "
+                "alone; use the source without a cache."
             )
 
     def perturb(
@@ -158,7 +160,7 @@ class FromCache(Attack):
     ) -> Images:
         """One step; see `Attack.perturb`."""
         del model, y, callback
-        return self.threat.project(x0 + self.threat.eps * self.signs.at(x0, rng), x0)
+        return self.threat.project(x0 + self.threat.eps * self.cache.at(x0, rng), x0)
 
 
 def _hash(x: Float[Tensor, "n *image"]) -> Int[Tensor, " n"]:

@@ -1,6 +1,6 @@
 """Adversarial examples made once, before training, and looked up by example: Adv. Train I.
 
-    examples = stored(DeepFool(L2(math.inf)), reference, data, out=Path("runs/examples"))
+    examples = precompute(DeepFool(L2(math.inf)), reference, data, out=Path("runs/examples"))
     objective = Adversarial(attack=examples)
 
 What trains on them is any objective that holds an attack.
@@ -30,11 +30,11 @@ from holdfast.training.objectives.adversarial import Adversarial
 from holdfast.types import Callback, Images, Labels, Model, Threat
 from holdfast.votes import take_votes_apart
 
-__all__ = ["Stored", "adversarial_training_1", "stored"]
+__all__ = ["Precomputed", "adversarial_training_1", "precompute"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stored(Attack):
+class Precomputed(Attack):
     """The examples that ``attack`` has made on a reference model, whatever the model in training.
 
     Attributes:
@@ -64,14 +64,14 @@ class Stored(Attack):
         index = rng.index.cpu()
         if int(index.max()) >= len(self.examples) or x0.shape[1:] != self.examples.shape[1:]:
             raise InputError(
-                f"there are {len(self.examples)} stored examples of shape "
+                f"there are {len(self.examples)} precomputed examples of shape "
                 f"{tuple(self.examples.shape[1:])}, but number {int(index.max())} of shape "
                 f"{tuple(x0.shape[1:])} is asked for; train on the data that they were made of."
             )
         return self.examples[index].to(x0)
 
 
-def stored(
+def precompute(
     attack: Attack,
     reference: Model,
     data: Data,
@@ -80,7 +80,7 @@ def stored(
     batch_size: int = 128,
     out: str | Path | None = None,
     progress: Progress = silent,
-) -> Stored:
+) -> Precomputed:
     """Attack every image of ``data`` once.
 
     An image that the reference gets wrong, or that the attack cannot fool it with, stays as it is.
@@ -134,7 +134,7 @@ def stored(
         else:
             first_of_all(run)
         examples = read_images(folder, 0)["x_adv"]
-    return Stored(
+    return Precomputed(
         threat=attack.threat,
         attack=attack,
         reference=str(record["reference"]),
@@ -169,6 +169,7 @@ def _attacked(
         x_adv[right] = attack(
             reference, x[right], y[right], seed=seed, index=chosen, callback=watch
         )
+    # "stored" keys the draws of a stochastic reference: it stays, so that numbers do.
     prediction = torch.where(right, asked(x_adv, f"stored {attack.threat!r}"), clean)
     columns = {
         "index": index,
@@ -179,7 +180,7 @@ def _attacked(
         **distances(x_adv, x),
     }
     rows = pd.DataFrame({name: column.cpu().numpy() for name, column in columns.items()})
-    rows.insert(0, "attack", "stored")
+    rows.insert(0, "attack", "precomputed")
     rows.insert(1, "norm", attack.threat.name)
     rows.insert(2, "eps", attack.threat.eps)
     return Part(0, rows, {"x_adv": x_adv})
@@ -206,14 +207,14 @@ def adversarial_training_1(
         share: weight of the adversarial half of the loss in [0, 1]; 1 in Moosavi-Dezfooli et al.
         seed: of no consequence for DeepFool on a deterministic model.
         batch_size: images attacked at once.
-        out: see `stored`.
+        out: see `precompute`.
         progress: told about every batch.
 
     Reference:
         Yan et al., "Deep Defense", NeurIPS 2018, section 4; Moosavi-Dezfooli et al., "DeepFool",
         CVPR 2016, section 4.2.
     """
-    examples = stored(
+    examples = precompute(
         DeepFool(L2(torch.inf)),
         reference,
         data,

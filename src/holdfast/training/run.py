@@ -73,7 +73,7 @@ def train_data(
         OutputError: if ``out`` cannot be written or holds another run.
         TrainingError: if training diverges.
     """
-    architecture.check_stored()
+    architecture.check_loadable()
     _check_fits(architecture, data, start, held_out, attack)
     record = {
         "model": architecture.name,

@@ -24,7 +24,7 @@ class Library(NamedTuple):
     expects: Callable[[str], Shape]
     #: Parameters that a file may give: sizes and rates that make the network what it is. None that
     #: reads another file, downloads, or calls anything belongs here.
-    stored: frozenset[str]
+    loadable: frozenset[str]
 
 
 class Published(nn.Sequential):

@@ -74,13 +74,13 @@ class LibraryModel:
         weights = parameters.pop("weights", None)
         return cls(library, name, None if weights is None else str(weights), parameters)
 
-    def check_stored(self) -> None:
+    def check_loadable(self) -> None:
         """Find out whether a file may give this name: a stranger's parameters execute nothing.
 
         Raises:
             InputError: if a parameter is none that shapes the network.
         """
-        allowed = LIBRARIES[self.library].stored
+        allowed = LIBRARIES[self.library].loadable
         for key, value in self.parameters.items():
             if key not in allowed:
                 raise InputError(

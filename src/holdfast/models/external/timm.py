@@ -12,7 +12,7 @@ from holdfast.models.shape import Shape
 
 #: Only these does a checkpoint give to ``timm.create_model``, which also takes ``checkpoint_path``,
 #: ``pretrained_cfg``, ``cache_dir`` and others that unpickle and download.
-_STORED = frozenset(
+_LOADABLE = frozenset(
     """
     attn_drop_rate avg_down base_width block_config bn_size cardinality channels class_token depth
     depths dim dims down_kernel_size drop_block_rate drop_path_rate drop_rate dynamic_img_size
@@ -76,4 +76,4 @@ def _shape(about: dict[str, Any]) -> Shape:
     return (channels, height, width)
 
 
-TIMM = Library(_names, _fresh, _published, _expects, _STORED)
+TIMM = Library(_names, _fresh, _published, _expects, _LOADABLE)

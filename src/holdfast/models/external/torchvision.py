@@ -27,7 +27,7 @@ _PLAIN: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 
 #: Only these does a checkpoint give to torchvision's builders, which also take ``weights`` and
 #: ``pretrained``, and download.
-_STORED = frozenset(
+_LOADABLE = frozenset(
     """
     alpha attention_dropout aux_logits block_config bn_size depths drop_rate dropout dropout_aux
     embed_dim groups growth_rate hidden_dim image_size init_weights input_size layer_scale
@@ -124,4 +124,4 @@ def _read_safely(model: str, entry: Any) -> None:
         ) from error
 
 
-TORCHVISION = Library(_names, _fresh, _published, _expects, _STORED)
+TORCHVISION = Library(_names, _fresh, _published, _expects, _LOADABLE)

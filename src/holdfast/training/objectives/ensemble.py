@@ -31,7 +31,7 @@ def EnsembleAdversarial(
     Args:
         attack: on the model in training; a single step in the paper, FGSM on MNIST and Step-LL on
             ImageNet.
-        static: attacks on pre-trained sources: `On`, or `FromCache` with gradients computed once.
+        static: attacks on pre-trained sources: `On`, or `CachedFGSM` with gradients computed once.
         share: of the batch that is replaced, or of the loss.
         replace: see `Adversarial`; the paper replaces half of the batch (4.2), its code for MNIST
             averages the losses of a clean and an adversarial batch, ``replace=False``.

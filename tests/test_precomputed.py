@@ -12,7 +12,7 @@ from holdfast.random import Stream
 from holdfast.results import read_rows
 from holdfast.tensors import fingerprint, norm
 from holdfast.threat import L2
-from holdfast.training import adversarial_training_1, stored
+from holdfast.training import adversarial_training_1, precompute
 from tests.digits import digits_network
 from tests.toys import random_linear
 
@@ -41,7 +41,7 @@ class Stop(Progress):
 
 def test_the_examples_are_those_of_the_attack_by_their_place_in_the_data():
     reference, images = digits_network(), some()
-    made = stored(ATTACK, reference, images, batch_size=16)
+    made = precompute(ATTACK, reference, images, batch_size=16)
     x, y = images.x(torch.arange(40)), images.y
     expected = ATTACK(reference, x, y)
     place = torch.tensor([31, 2, 17])
@@ -76,14 +76,14 @@ def test_the_record_names_reference_data_and_attack_and_holds_no_images():
 
 def test_an_interrupted_set_ends_as_an_unbroken_one(tmp_path):
     reference, images = digits_network(), some()
-    whole = stored(ATTACK, reference, images, batch_size=16)
+    whole = precompute(ATTACK, reference, images, batch_size=16)
     with pytest.raises(StopHereError):
-        stored(ATTACK, reference, images, batch_size=16, out=tmp_path / "set", progress=Stop())
+        precompute(ATTACK, reference, images, batch_size=16, out=tmp_path / "set", progress=Stop())
     calls = []
     handle = reference.register_forward_hook(lambda *_: calls.append(1))
-    resumed = stored(ATTACK, reference, images, batch_size=16, out=tmp_path / "set")
+    resumed = precompute(ATTACK, reference, images, batch_size=16, out=tmp_path / "set")
     first = len(calls)
-    again = stored(ATTACK, reference, images, batch_size=16, out=tmp_path / "set")
+    again = precompute(ATTACK, reference, images, batch_size=16, out=tmp_path / "set")
     handle.remove()
     assert first > 2
     assert len(calls) == first + 2  # a finished set is read; the reference is asked who it is
@@ -94,7 +94,7 @@ def test_an_interrupted_set_ends_as_an_unbroken_one(tmp_path):
     x = images.x(torch.arange(40))
     assert rows["l2"].tolist() == pytest.approx(norm(again.examples - x, 2).tolist(), rel=1e-5)
     with pytest.raises(OutputError, match="reference"):
-        stored(ATTACK, random_linear(10, 64), images, batch_size=16, out=tmp_path / "set")
+        precompute(ATTACK, random_linear(10, 64), images, batch_size=16, out=tmp_path / "set")
 
 
 def test_misclassified_images_stay_as_they_are():
@@ -102,14 +102,14 @@ def test_misclassified_images_stay_as_they_are():
     wrong = data.Data.of(images.x(torch.arange(12)), (images.y + 1) % 10)
     right = reference(wrong.x(torch.arange(12))).argmax(dim=1) == wrong.y
     assert not right.all()
-    made = stored(ATTACK, reference, wrong)
+    made = precompute(ATTACK, reference, wrong)
     assert torch.equal(made.examples[~right], wrong.x(torch.arange(12))[~right])
 
 
 def test_other_data_is_refused():
-    made = stored(ATTACK, digits_network(), some(8))
+    made = precompute(ATTACK, digits_network(), some(8))
     x, y = some(9).x(torch.tensor([8])), torch.tensor([0])
-    with pytest.raises(InputError, match="8 stored examples"):
+    with pytest.raises(InputError, match="8 precomputed examples"):
         made.perturb(digits_network(), x, y, Stream.of(0, torch.tensor([8])))
     with pytest.raises(InputError, match=r"shape \(1, 4, 4\)"):
         made.perturb(digits_network(), x[..., :4, :4], y, Stream.of(0, torch.tensor([0])))

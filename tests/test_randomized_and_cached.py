@@ -1,4 +1,4 @@
-"""What is drawn for a whole batch, and gradients of static sources that are computed once."""
+"""What is random for a whole batch, and gradients of static sources that are computed once."""
 
 import contextlib
 import math
@@ -18,15 +18,15 @@ from holdfast.random import Stream
 from holdfast.threat import L2, Linf
 from holdfast.training import (
     AtRandomSize,
+    CachedFGSM,
     EnsembleAdversarial,
-    FromCache,
     GradientCache,
     OneAtRandom,
     Schedule,
     against_prediction,
     fit,
+    gradient_cache,
 )
-from holdfast.training import gradient_cache as signs
 from holdfast.training.randomized import half_normal, scaled, uniform
 from tests.toys import images, small_network
 
@@ -132,12 +132,12 @@ def test_what_cannot_be_drawn(make):
         make()
 
 
-# Gradient signs computed once
+# Gradients computed once
 
 
 @pytest.fixture
 def small_files(monkeypatch):
-    monkeypatch.setattr(signs, "_IN_FILE", 16)
+    monkeypatch.setattr(gradient_cache, "_IN_FILE", 16)
 
 
 def digits(limit=40):
@@ -152,8 +152,8 @@ def batch(given, *index):
 @pytest.mark.usefixtures("small_files")
 def test_cached_and_uncached_training_give_the_same_weights(tmp_path):
     given, source = digits(), MLP.build(3).eval()
-    known = FromCache(
-        threat=Linf(0.3), signs=GradientCache(source, given, tmp_path / "c", name="s")
+    known = CachedFGSM(
+        threat=Linf(0.3), cache=GradientCache(source, given, tmp_path / "c", name="s")
     )
     weights = []
     for static in (On(source, FGSM_3, name="s"), known):
@@ -171,7 +171,7 @@ def test_a_step_along_signs_is_fgsm_on_the_source(tmp_path, goal):
     given, source = digits(), small_network((1, 8, 8), 10)
     known = GradientCache(source, given, tmp_path, name="s", goal=goal)
     x, y, rng = batch(given, 39, 0, 17, 3)
-    attack = FromCache(threat=Linf(0.3), signs=known)
+    attack = CachedFGSM(threat=Linf(0.3), cache=known)
     expected = against_prediction(FGSM(Linf(0.3), goal=goal)).perturb(source, x, y, rng)
     assert torch.equal(attack.perturb(MLP.build(), x, y, rng), expected)
     moved = AtRandomSize(attack=attack).perturb(MLP.build(), x, y, rng) - x
@@ -231,7 +231,7 @@ def test_a_killed_computation_goes_on_at_the_missing_file(tmp_path, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         GradientCache(source, given, tmp_path, name="s")
     monkeypatch.undo()
-    monkeypatch.setattr(signs, "_IN_FILE", 16)
+    monkeypatch.setattr(gradient_cache, "_IN_FILE", 16)
     left = sorted(path.name for path in tmp_path.rglob("*.*"))
     assert left == ["00000.images.npy", "00000.signs.npy", "00001.images.npy"]
     source.asked = 0
@@ -268,10 +268,10 @@ def test_a_damaged_file_is_told(tmp_path, content, kind):
         GradientCache(source, given, tmp_path, name="s")
 
 
-def test_what_has_no_known_signs(tmp_path):
+def test_what_cannot_be_cached(tmp_path):
     noisy = nn.Sequential(GaussianNoise(0.1), small_network((1, 8, 8), 10))
     with pytest.raises(InputError, match="draws random numbers"):
         GradientCache(noisy, digits(), tmp_path, name="s")
     known = GradientCache(small_network((1, 8, 8), 10), digits(), tmp_path, name="s")
     with pytest.raises(InputError, match="linf alone"):
-        FromCache(threat=L2(1.0), signs=known)
+        CachedFGSM(threat=L2(1.0), cache=known)
