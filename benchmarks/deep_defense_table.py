@@ -1,10 +1,10 @@
-"""Deep Defense's table 1: accuracy, ρ₂ by DeepFool, and accuracy under FGS at shares of ε_ref.
+"""Deep Defense's table 1: accuracy, ρ₂ by DeepFool, and accuracy under FGS at fractions of ε_ref.
 
     python benchmarks/deep_defense_table.py --models runs/mlp,runs/mlp-clean,runs/mlp-deep \
         --regularized runs/mlp-deep --data mnist
 
 ε_ref is the smallest size at which FGS, from the true label, misclassifies half of the images of
-the regularised network (DD 4.1); all networks are compared at shares of it. ρ₂ is measured on
+the regularised network (DD 4.1); all networks are compared at fractions of it. ρ₂ is measured on
 images in [0, 1]; beside it stands its ratio to that of the first network, with a paired 95 %
 bootstrap interval over images.
 """

@@ -4,7 +4,7 @@
         --radii 0.75,1.4,1.58
 
 Each run is a folder of `holdfast certify`. Beside the certified accuracy of its images stands the
-largest radius that so many votes can give, and the coverage: the share of 10,000 simulated
+largest radius that so many votes can give, and the coverage: the fraction of 10,000 simulated
 samplings, of a class whose probability is known, in which the certificate is no larger than that
 probability allows. Shown is the worst over a grid of probabilities, with that probability; for the
 sequential interval a sampling counts as wrong if it is so at any of its looks. The simulated
@@ -32,9 +32,9 @@ PROBABILITIES = (0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9995, 0.9999)
 
 
 def coverage(interval: Interval, n: int, n0: int, classes: int, times: int) -> tuple[float, float]:
-    """The lowest share of right samplings over the probabilities, and where."""
+    """The lowest fraction of right samplings over the probabilities, and where."""
     rng = np.random.default_rng(0)
-    shares = []
+    fractions = []
     for p in PROBABILITIES:
         wrong = np.zeros(times, dtype=bool)
         for drawn in samplings(p, interval, n, n0, classes, times, rng):
@@ -42,9 +42,9 @@ def coverage(interval: Interval, n: int, n0: int, classes: int, times: int) -> t
             # Only two classes are ever answered, so that a wrong class is one of less than half.
             truth = np.where(top == 0, p, 1 - p)
             wrong |= (p1 > p2) & ((p1 > truth) | (p2 < 1 - truth))
-        shares.append(1 - float(wrong.mean()))
-    worst = int(np.argmin(shares))
-    return shares[worst], PROBABILITIES[worst]
+        fractions.append(1 - float(wrong.mean()))
+    worst = int(np.argmin(fractions))
+    return fractions[worst], PROBABILITIES[worst]
 
 
 def samplings(

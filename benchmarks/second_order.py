@@ -9,7 +9,7 @@
 from the image, "rule" being the default of `holdfast.attacks.SecondOrder` and 0.3:0.05 a σ that
 falls (or rises) geometrically from the first to the second; cells are kept in --out, and the same
 command goes on after an interruption. ``traces`` draws the mean over images of ‖∇L‖₂ at every
-iterate and the share of images that stand, under PGD and S-O (SO figure 2).
+iterate and the fraction of images that stand, under PGD and S-O (SO figure 2).
 """
 
 import argparse
@@ -29,7 +29,7 @@ from holdfast.goals import cross_entropy
 from holdfast.gradients import autograd
 from holdfast.models import loading
 from holdfast.random import Stream
-from holdfast.statistics import share_interval
+from holdfast.statistics import proportion_interval
 from holdfast.tensors import norm
 from holdfast.threat import L2
 from holdfast.types import Step
@@ -68,8 +68,8 @@ def sweep(model: nn.Module, x: Tensor, y: Tensor, options: argparse.Namespace) -
             )
         lines.append(line)
         print(line, flush=True)
-    low, high = share_interval(len(x) // 2, len(x))
-    print(f"\n{len(x)} images; a share of 50 % has the 95 % interval {low:.1%} to {high:.1%}\n")
+    low, high = proportion_interval(len(x) // 2, len(x))
+    print(f"\n{len(x)} images; a fraction of 50 % has the 95 % interval {low:.1%} to {high:.1%}\n")
     print(markdown(lines))
 
 

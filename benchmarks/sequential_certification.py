@@ -7,7 +7,7 @@ Both procedures certify the same images at the same confidence, with Cohen's bou
 Cohen et al.'s. Printed are certified accuracy at every radius of the grid, the largest difference,
 and how many times fewer votes were drawn. With --toy the network is replaced by images whose
 probability is known, spread as on a trained network, and nothing is run on pixels. With --again the
-probabilities are the shares of votes of a run with fixed n, and all votes are drawn anew, many
+probabilities are the fractions of votes of a run with fixed n, and all votes are drawn anew, many
 times: one run on 200 images says little about the next.
 """
 

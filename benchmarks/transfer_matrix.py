@@ -25,7 +25,7 @@ from holdfast.files import read_tensors, write_tensors
 from holdfast.models import loading
 from holdfast.progress import showing
 from holdfast.random import Stream
-from holdfast.statistics import share_interval
+from holdfast.statistics import proportion_interval
 from holdfast.tensors import device_of, fingerprint
 from holdfast.types import Model
 from holdfast.votes import take_votes
@@ -102,7 +102,7 @@ def main() -> None:
         lines.append(line)
     worst = {"crafted on": "worst case"}
     for target, found in least.items():
-        low, high = share_interval(found, count)
+        low, high = proportion_interval(found, count)
         worst[names[target]] = f"{100 * found / count:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
     print(f"{count} images, {options.norm} {options.eps:g}\n\n{markdown([*lines, worst])}")
 

@@ -24,7 +24,7 @@ from holdfast.data import Data
 from holdfast.evaluation import EvaluationConfig, evaluate_data
 from holdfast.goals import margin
 from holdfast.models import loading
-from holdfast.statistics import share_interval
+from holdfast.statistics import proportion_interval
 from holdfast.threat import Linf
 
 
@@ -74,7 +74,7 @@ def main() -> None:
             black[attack[0]] = found[attack[0]]
             print(f"{spec}: {attack[0]} {found[attack[0]]:.1f}", flush=True)
         worst = max(black, key=lambda name: black[name])
-        low, high = share_interval(round(black[worst] / 100 * len(images)), len(images))
+        low, high = proportion_interval(round(black[worst] / 100 * len(images)), len(images))
         lines.append(
             {
                 "target": Path(spec).name,

@@ -171,7 +171,7 @@ _PGD = attacks.PGD(Linf(0.1), steps=3, early_stop=False)
 
 OBJECTIVES: dict[str, Objective] = {
     "Standard": training.Standard(),
-    "Adversarial": training.Adversarial(attack=_PGD, share=0.5),
+    "Adversarial": training.Adversarial(attack=_PGD, weight=0.5),
     "AdvTrainII": training.AdvTrainII(Linf(0.1)),
     "TRADES": training.TRADES(threat=Linf(0.1), steps=3),
     "LogitPairing": training.LogitPairing(attack=_PGD),

@@ -751,16 +751,16 @@ def test_objectives_by_name():
     )
     assert objective("pgd(steps=7)", eps=1, norm="l2").attack.threat == L2(1)
     fgsm = objective("fgsm", eps=0.3)
-    assert fgsm.share == 0.5
+    assert fgsm.weight == 0.5
     assert isinstance(fgsm.attack.goal, holdfast.goals.AgainstPrediction)
     assert objective("trades(eps=0.3, steps=10, beta=6)") == TRADES(threat=Linf(0.3))
     by_entropy = objective("trades(divergence=cross_entropy)", eps=0.3)
     assert by_entropy.divergence is holdfast.losses.soft_cross_entropy
-    drawn = objective("r+fgsm(eps=0.2, alpha=0.05, draw=half_normal, replace=True, share=0.5)")
-    assert drawn.attack.share is half_normal
+    drawn = objective("r+fgsm(eps=0.2, alpha=0.05, draw=half_normal, replace=True, weight=0.5)")
+    assert drawn.attack.distribution is half_normal
     assert drawn.attack.threat == Linf(0.2)
     assert drawn.replace
-    assert objective("adv-train-2(eps=0.1, alpha=0.25)").share == 0.75
+    assert objective("adv-train-2(eps=0.1, alpha=0.25)").weight == 0.75
     assert objective("alp(eps=0.1, weight=2)").weight == 2
     assert objective("deep-defense(weight=5, p=inf, layer='fc')") == DeepDefense(
         weight=5, p=math.inf, layer="fc"
@@ -814,6 +814,7 @@ WRONG_OBJECTIVES = [
     ("standard", {"eps": 0.1}, "standard has no parameter eps; it has none at all"),
     ("stability", {"sigma": 0.1, "steps": 3}, "no parameter steps; it has sigma, gamma"),
     ("trades(eps=0.1, bta=6)", {}, "no parameter bta; did you mean 'beta'"),
+    ("pgd(eps=0.1, share=0.5)", {}, "no parameter share any more; write weight instead"),
     ("trades(eps=0.1)", {"eps": 0.2}, "eps is given twice, as --eps 0.2"),
     ("trades(eps='a')", {}, "eps is 'a', but must be a number"),
     ("trades(eps=0.1, divergence=lk)", {}, "did you mean 'kl'"),

@@ -36,7 +36,7 @@ from holdfast.files import read_json
 from holdfast.goals import margin
 from holdfast.random import Stream, drawing_from
 from holdfast.results import Run, read_images, read_rows
-from holdfast.statistics import share_interval
+from holdfast.statistics import proportion_interval
 from holdfast.threat import L2, Linf
 from holdfast.types import Threat
 from tests.toys import Wrapped, images, random_linear, small_network, two_class
@@ -908,7 +908,7 @@ class TestMetrics:
             ["a", 0.2, 0.1],
             ["b", 0.0, 0.9],
         ]
-        low, high = share_interval(9, 10)
+        low, high = proportion_interval(9, 10)
         assert (found["low"][0], found["high"][0]) == pytest.approx((float(low), float(high)))
 
     def test_the_certified_curve_counts_right_answers_by_radius(self):

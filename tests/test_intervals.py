@@ -20,7 +20,7 @@ from holdfast.certify import (
 )
 from holdfast.certify.intervals.interval import least_draws
 from holdfast.errors import InputError
-from holdfast.statistics import share_interval
+from holdfast.statistics import proportion_interval
 
 INTERVALS = [ClopperPearson, TwoSample, Hoeffding, SisonGlaz]
 every_interval = pytest.mark.parametrize("interval", INTERVALS)
@@ -174,11 +174,11 @@ class TestShares:
     def test_coverage_of_an_accuracy_by_simulation(self):
         rng = np.random.default_rng(0)
         for truth in (0.02, 0.5, 0.9):
-            low, high = share_interval(rng.binomial(80, truth, size=3000), 80, 0.9)
+            low, high = proportion_interval(rng.binomial(80, truth, size=3000), 80, 0.9)
             assert np.mean((low <= truth) & (truth <= high)) > 0.9 - 0.02
 
     def test_accuracy_interval_equals_scipy(self):
         for k, n in ((0, 7), (3, 7), (7, 7), (450, 500)):
             expected = stats.binomtest(k, n).proportion_ci(0.95, method="exact")
-            low, high = share_interval(k, n)
+            low, high = proportion_interval(k, n)
             assert (float(low), float(high)) == pytest.approx((expected.low, expected.high))

@@ -80,7 +80,11 @@ def slope(objective):
 
 
 def test_every_exported_objective_has_a_case():
-    exported = {name for name in vars(training.objectives) if name[0].isupper()}
+    exported = {
+        name
+        for name in training.objectives.__all__
+        if name[0].isupper() and callable(getattr(training.objectives, name))
+    }
     assert exported == {*OBJECTIVES, *WITH_NETWORK, *DENOISERS}
 
 
@@ -166,13 +170,13 @@ def test_other_networks_get_no_gradient_and_are_recorded_by_their_weights(name):
 
 def test_adversarial_weights_and_replacement_by_hand():
     fgsm = FGSM(Linf(0.1))
-    assert value(Adversarial(attack=fgsm, share=0.25)) == pytest.approx(
+    assert value(Adversarial(attack=fgsm, weight=0.25)) == pytest.approx(
         0.75 * CLEAN + 0.25 * ADVERSARIAL, rel=1e-5
     )
     assert value(Adversarial(attack=fgsm)) == pytest.approx(ADVERSARIAL, rel=1e-5)
     # The first of the two images is replaced.
     half = (ce(0.3, 0) + ce(0.8, 1)) / 2
-    objective = Adversarial(attack=fgsm, share=0.5, replace=True)
+    objective = Adversarial(attack=fgsm, weight=0.5, replace=True)
     assert value(objective) == pytest.approx(half, rel=1e-5)
     logs = objective(Two(), X, Y, streams(2))[1]
     assert float(logs["adversarial"].detach()) == pytest.approx(ce(0.3, 0), rel=1e-5)
@@ -183,7 +187,7 @@ def test_half_of_the_batch_is_replaced(count, replaced):
     seen = []
     model = Wrapped(lambda x: seen.append(x.detach()) or x.flatten(1))
     x = images(count, margin=0.2)
-    objective = Adversarial(attack=FGSM(Linf(0.1)), share=0.5, replace=True)
+    objective = Adversarial(attack=FGSM(Linf(0.1)), weight=0.5, replace=True)
     objective(model, x, torch.zeros(count, dtype=torch.long), streams(count))
     changed = (seen[-1] != x).flatten(1).any(dim=1)
     assert changed.tolist() == [True] * replaced + [False] * (count - replaced)
@@ -192,8 +196,8 @@ def test_half_of_the_batch_is_replaced(count, replaced):
 def test_the_gradient_is_that_of_fixed_adversarial_examples():
     """Danskin: none flows through the attack."""
     for objective in (
-        Adversarial(attack=FGSM(Linf(0.1)), share=0.3),
-        Adversarial(attack=FGSM(Linf(0.1)), share=0.5, replace=True),
+        Adversarial(attack=FGSM(Linf(0.1)), weight=0.3),
+        Adversarial(attack=FGSM(Linf(0.1)), weight=0.5, replace=True),
         AdvTrainII(Linf(0.1), alpha=0.3),
     ):
         assert slope(objective) == pytest.approx(slope_by_difference(objective), rel=1e-3)
@@ -269,7 +273,7 @@ def test_no_label_leaks_through_ensemble_training(attack, source, monkeypatch):
     for replace in (True, False):
         objective = EnsembleAdversarial(attack, static, replace=replace)
         assert not leaks(objective, linear(0))
-    planted = Adversarial(attack=OneAtRandom(attacks=(attack, *static)), share=0.5, replace=True)
+    planted = Adversarial(attack=OneAtRandom(attacks=(attack, *static)), weight=0.5, replace=True)
     assert leaks(planted, linear(0)) == (attack != StepLL(Linf(0.2)))
 
 
@@ -444,7 +448,7 @@ def test_a_classifier_cannot_be_trained_to_denoise():
 
 def test_distillation_by_hand():
     teacher = Two(2.0, 0.5)
-    objective = Distillation(teacher=Frozen(teacher, "t"), temperature=4.0, share=0.75)
+    objective = Distillation(teacher=Frozen(teacher, "t"), temperature=4.0, weight=0.75)
     soft = 0.0
     for pixel in PIXELS:
         p = softmax(2 * pixel / 4, 0.5 * pixel / 4)
@@ -477,7 +481,7 @@ def test_a_frozen_model_lets_the_gradient_through_to_the_image():
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: Adversarial(attack=FGSM(Linf(0.1)), share=0.0, replace=True),
+        lambda: Adversarial(attack=FGSM(Linf(0.1)), weight=0.0, replace=True),
         lambda: AdvTrainII(Linf(0.1), alpha=1.5),
         lambda: TRADES(threat=Linf(0.1), beta=-1),
         lambda: TRADES(threat=Linf(0.1), steps=0),
@@ -486,7 +490,7 @@ def test_a_frozen_model_lets_the_gradient_through_to_the_image():
         lambda: Denoising(sigma=-1),
         lambda: SupervisedDenoising(sigma=math.inf, classifier=Frozen(Two(), "c")),
         lambda: Distillation(teacher=Frozen(Two(), "t"), temperature=0),
-        lambda: Distillation(teacher=Frozen(Two(), "t"), share=2),
+        lambda: Distillation(teacher=Frozen(Two(), "t"), weight=2),
     ],
 )
 def test_bad_parameters(make):

@@ -29,7 +29,7 @@ def test_the_step_acts_on_the_singular_values_alone(rows, columns):
     layer, beta = linear(rows, columns), 0.02
     u, s, v = torch.linalg.svd(layer.weight.detach(), full_matrices=False)
     bias = layer.bias.detach().clone()
-    Parseval(beta=beta, share=1.0)(layer, stream(), 0)
+    Parseval(beta=beta, fraction=1.0)(layer, stream(), 0)
     expected = u @ torch.diag((1 + beta) * s - beta * s**3) @ v
     assert torch.allclose(layer.weight, expected)
     assert torch.equal(layer.bias, bias)
@@ -41,11 +41,11 @@ def test_the_step_descends_the_squared_tightness():
     weight = layer.weight.detach().clone().requires_grad_()
     loss = (weight @ weight.T - torch.eye(4)).square().sum()
     (grad,) = torch.autograd.grad(loss, weight)
-    Parseval(beta=beta, share=1.0)(layer, stream(), 0)
+    Parseval(beta=beta, fraction=1.0)(layer, stream(), 0)
     assert torch.allclose(layer.weight, weight - beta / 4 * grad)
 
 
-def test_a_share_of_the_rows_moves_among_itself():
+def test_a_fraction_of_the_rows_moves_among_itself():
     layer = linear(10, 12)
     before = layer.weight.detach().clone()
     Parseval(beta=0.05)(layer, stream(), 0)
@@ -63,7 +63,7 @@ def test_a_convolution_is_a_matrix_of_flattened_kernels_and_groups_are_apart():
         ).double()
     model = model.to(memory_format=torch.channels_last)
     before = copy.deepcopy(model)
-    Parseval(beta=0.03, share=1.0)(model, stream(), 0)
+    Parseval(beta=0.03, fraction=1.0)(model, stream(), 0)
     whole = before[0].weight.detach().flatten(1)
     expected = 1.03 * whole - 0.03 * whole @ whole.T @ whole
     assert torch.allclose(model[0].weight.flatten(1), expected)
@@ -79,7 +79,7 @@ def test_repeated_steps_make_a_tight_frame():
     for layer in (model[0], model[2]):
         layer.weight.data /= 3
     for step in range(400):
-        logs = Parseval(beta=0.1, share=0.6)(model, stream(step), step)
+        logs = Parseval(beta=0.1, fraction=0.6)(model, stream(step), step)
     wide, tall = tightness(model)
     assert wide < 0.2
     assert tall == pytest.approx(math.sqrt(3), rel=0.2)  # 8 rows in 5 dimensions
@@ -102,7 +102,7 @@ def test_the_tightness_of_some_rows_estimates_that_of_all_without_bias():
 def test_the_log_is_the_tightness_before_the_step():
     model = nn.Sequential(linear(4, 6), linear(3, 4, seed=1))
     expected = tightness(model).square().mean().sqrt()
-    logs = Parseval(beta=1e-3, share=1.0)(model, stream(), 0)
+    logs = Parseval(beta=1e-3, fraction=1.0)(model, stream(), 0)
     assert torch.allclose(logs["parseval_tightness"], expected)
 
 
@@ -123,7 +123,7 @@ def test_frozen_weights_stay_and_a_network_without_matrices_is_refused():
     assert torch.equal(layer.weight, before)
 
 
-@pytest.mark.parametrize("wrong", [{"beta": 0.0}, {"beta": 1.0}, {"beta": 0.1, "share": 0.0}])
+@pytest.mark.parametrize("wrong", [{"beta": 0.0}, {"beta": 1.0}, {"beta": 0.1, "fraction": 0.0}])
 def test_parameters_are_checked(wrong):
     with pytest.raises(InputError):
         Parseval(**wrong)

@@ -59,7 +59,7 @@ def test_adv_train_1_is_the_cross_entropy_on_the_fixed_examples():
     x_adv = ATTACK(reference, x, y)
     loss, _ = objective(model, x, y, Stream.of(0, place))
     assert torch.allclose(loss, functional.cross_entropy(model(x_adv), y), atol=1e-4)
-    mixed = adversarial_training_1(reference, images, share=0.25)
+    mixed = adversarial_training_1(reference, images, weight=0.25)
     clean = functional.cross_entropy(model(x), y)
     assert torch.allclose(
         mixed(model, x, y, Stream.of(0, place))[0], 0.75 * clean + 0.25 * loss, atol=1e-4

@@ -60,9 +60,9 @@ def test_reference_size_and_accuracies_in_closed_form():
     order = thresholds.sort().values
     error, sizes = fgs_error(model, x, y), [0.02, 0.04, 0.08, 0.16]
     eps = reference_size(error, sizes, tolerance=1e-5)
-    assert order[4] - 1e-6 <= eps <= order[4] + 1.2e-5  # 5 of 9 is the first share of at least half
+    assert order[4] - 1e-6 <= eps <= order[4] + 1.2e-5  # 5 of 9 is the first of at least half
     assert error(eps) == pytest.approx(5 / 9)
-    most = reference_size(error, sizes, share=0.9, tolerance=1e-5)
+    most = reference_size(error, sizes, fraction=0.9, tolerance=1e-5)
     assert order[8] - 1e-6 <= most <= order[8] + 1.2e-5
     found = accuracies_at(error, eps)
     assert list(found) == ["accuracy@0.2", "accuracy@0.5", "accuracy@1"]
@@ -117,7 +117,7 @@ def test_rows_without_norms_tell_lengths_and_no_rho():
     assert line.eps_ref == pytest.approx(0.1)
 
 
-def test_accuracy_at_shares_of_the_size_that_fools_half():
+def test_accuracy_at_fractions_of_the_size_that_fools_half():
     """ε_ref is the third of five perturbations; what is not fooled stands at every size."""
     rows = table(l2=[0.0, 0.2, 1.0, 2.0, 0.0], fooled=[True, True, True, True, False])
     (line,) = perturbation_sizes(rows).to_dict("records")
@@ -157,7 +157,7 @@ def test_parameters_are_checked():
     for sizes in ([], [0.2, 0.1], [0.0, 0.1]):
         with pytest.raises(InputError, match="increase"):
             reference_size(lambda eps: 1.0, sizes)
-    for wrong in ({"share": 0.0}, {"tolerance": 0.0}):
+    for wrong in ({"fraction": 0.0}, {"tolerance": 0.0}):
         with pytest.raises(InputError, match="positive"):
             reference_size(lambda eps: 1.0, [0.1], **wrong)
     with pytest.raises(InputError, match=r"even at 0\.1"):

@@ -557,7 +557,7 @@ def test_the_gap_is_over_the_images_that_both_sides_have(tmp_path):
     ((cell,),) = (line.cells for line in summary(subjects, "l2").lines)
     assert (cell.shown["n"], cell.proven["n"], cell.gap.n) == (5, 12, 5)
     assert (cell.shown["robust_accuracy"], cell.proven["robust_accuracy"]) == (1, 3 / 12)
-    assert cell.gap.share == pytest.approx(2 / 5)
+    assert cell.gap.fraction == pytest.approx(2 / 5)
     html = build([tmp_path / "attack", tmp_path / "proof"], tmp_path / "report").read_text()
     assert "gap 40.0 %, 5 images" in html
 

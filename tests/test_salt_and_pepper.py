@@ -47,7 +47,7 @@ def test_the_fewest_pixels_are_found_where_each_counts_the_same():
 
 
 @pytest.mark.parametrize("fraction", [0.05, 0.25, 0.5])
-def test_no_more_than_the_share_of_the_pixels_changes(fraction):
+def test_no_more_than_the_fraction_of_the_pixels_changes(fraction):
     model, x = small_network((3, 8, 8)), images(20, (3, 8, 8), margin=0.1)
     y, seen = model(x).argmax(dim=1), []
     attack = SaltAndPepper(L2(math.inf), fraction=fraction, queries=40)

@@ -133,7 +133,7 @@ class TestQuestions:
             AtLeast(radii)
 
     @pytest.mark.parametrize("factor", [0.0, 1.0, 2.0])
-    def test_a_factor_is_a_share(self, factor):
+    def test_a_factor_is_a_fraction(self, factor):
         with pytest.raises(InputError, match="factor"):
             Within(factor)
 

@@ -67,7 +67,7 @@ def sampling(law, planes, t, rng):
     return Sampling(counts, counts / N, rng.multinomial(N0, p, size=TIMES))
 
 
-def wrong_share(found, top, radius):
+def wrong_fraction(found, top, radius):
     issued = ~found.abstained
     return (issued & ((found.prediction != top) | (found.radius > radius))).mean()
 
@@ -85,7 +85,7 @@ def test_no_more_certificates_are_wrong_than_promised(planes, t, interval):
     drawn = sampling(norm, planes, t, np.random.default_rng(0))
     for bound in (cohen_radius, renyi_radius, pixeldp_radius):
         found = certificates(drawn, interval(CONFIDENCE), bound, SIGMA)
-        assert wrong_share(found, top, radius) <= ALLOWED
+        assert wrong_fraction(found, top, radius) <= ALLOWED
 
 
 @every_classifier
@@ -96,7 +96,7 @@ def test_laplace_noise(planes, t):
     drawn = sampling(laplace, planes, t, np.random.default_rng(0))
     for interval in (ClopperPearson, TwoSample):
         found = certificates(drawn, interval(CONFIDENCE), laplace_radius, SIGMA)
-        assert wrong_share(found, top, radius) <= ALLOWED
+        assert wrong_fraction(found, top, radius) <= ALLOWED
 
 
 @every_place
@@ -109,7 +109,7 @@ def test_scores_of_a_soft_classifier(t):
     drawn = Sampling(counts, np.stack([1 - score, score], axis=1))
     for bound in (cohen_radius, renyi_radius, pixeldp_radius):
         found = certificates(drawn, Hoeffding(CONFIDENCE), bound, SIGMA)
-        assert wrong_share(found, int(t > 0), abs(t)) <= ALLOWED
+        assert wrong_fraction(found, int(t > 0), abs(t)) <= ALLOWED
 
 
 @every_classifier
@@ -134,7 +134,7 @@ def test_sequential_sampling(planes, t, question):
         counts[going] += rng.multinomial(last - first, p, size=len(going))
         going = going[~settled(Sampling(counts[going], None, choice[going]))]
     found = certificates(Sampling(counts, None, choice), limits, cohen_radius, SIGMA)
-    assert wrong_share(found, top, radius) <= ALLOWED
+    assert wrong_fraction(found, top, radius) <= ALLOWED
 
 
 def test_sison_glaz_is_not_sound():
@@ -142,4 +142,4 @@ def test_sison_glaz_is_not_sound():
     t = SIGMA * norm.ppf(0.98)
     drawn = sampling(norm, (0.0,), t, np.random.default_rng(0))
     found = certificates(drawn, SisonGlaz(0.95), cohen_radius, SIGMA)
-    assert wrong_share(found, 1, t) > 2 * 0.05
+    assert wrong_fraction(found, 1, t) > 2 * 0.05

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.diagnose import adversarial_directions, regular_hadamard, share_with_at_least
+from holdfast.diagnose import adversarial_directions, fraction_with_at_least, regular_hadamard
 from holdfast.diagnose.hadamard import ORDERS
 from holdfast.diagnose.subspace import l2_directions, linf_directions
 from holdfast.errors import InputError
@@ -116,11 +116,11 @@ def test_behind_a_plane_all_k_fool_or_none(threat, norm):
     assert counts.tolist() == [[1, 4, 16, 0]]  # 0.45 / √k against 0.09
 
 
-def test_the_share_of_images_with_at_least_k():
+def test_the_fraction_of_images_with_at_least_k():
     counts = torch.tensor([[1, 4, 0], [1, 0, 0], [0, 0, 0], [1, 2, 9]])
-    shares = share_with_at_least(counts).tolist()
+    shares = fraction_with_at_least(counts).tolist()
     assert shares == [0.75, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25, 0.25]
-    assert share_with_at_least(torch.zeros(2, 1, dtype=torch.int64)).tolist() == [0.0]
+    assert fraction_with_at_least(torch.zeros(2, 1, dtype=torch.int64)).tolist() == [0.0]
 
 
 def test_counts_do_not_depend_on_the_batch():

@@ -86,7 +86,7 @@ def test_stability_draws_fresh_noise_for_every_stream():
 
 def test_adversarial_by_hand():
     """On one pixel FGSM moves to the side where the label's logit is smaller."""
-    objective = Adversarial(attack=FGSM(Linf(0.1)), share=0.25)
+    objective = Adversarial(attack=FGSM(Linf(0.1)), weight=0.25)
     loss, logs = objective(Two(), X, Y, streams(2))
     # Logits (x, -x/2): class 0 loses as x falls, class 1 loses as x grows.
     adversarial = (by_hand(0.3, -0.15, 0) + by_hand(0.9, -0.45, 1)) / 2
@@ -137,7 +137,7 @@ def test_the_attack_runs_in_evaluation_mode_and_training_goes_on():
     [
         lambda: Stability(sigma=0.0),
         lambda: Stability(sigma=0.1, gamma=-1.0),
-        lambda: Adversarial(attack=FGSM(Linf(0.1)), share=1.5),
+        lambda: Adversarial(attack=FGSM(Linf(0.1)), weight=1.5),
         lambda: Schedule(epochs=0),
         lambda: Schedule(epochs=1, batch_size=0),
         lambda: Schedule(epochs=1, lr=0.0),

@@ -83,5 +83,5 @@ class Counted(nn.Module):
 
 
 def _evenly(total: int, index: Tensor) -> Tensor:
-    share, rest = divmod(total, len(index))
-    return share + (torch.arange(len(index), device=index.device) < rest).to(index.dtype)
+    each, rest = divmod(total, len(index))
+    return each + (torch.arange(len(index), device=index.device) < rest).to(index.dtype)

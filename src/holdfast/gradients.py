@@ -22,8 +22,9 @@ from holdfast.random import Stream, drawing_from
 from holdfast.tensors import expand
 from holdfast.types import Gradient, Images, Labels, Logits, Model, Score, Slope, SlopeAt
 
-#: Share of draws of the model's randomness at which an averaged gradient's aim counts as reached. A
-#: bare majority of so few is often luck; all of them would give up images that nearly always fool.
+#: Fraction of draws of the model's randomness at which an averaged gradient's aim counts as
+#: reached. A bare majority of so few is often luck; all would give up images that
+#: nearly always fool.
 QUORUM = 0.75
 
 

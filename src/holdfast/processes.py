@@ -81,7 +81,7 @@ class Part(NamedTuple):
 
     number: int  # among all parts of the step
     examples: Int[Tensor, " m"]
-    weight: float  # share of the step's examples; 0 for a part without examples of its own
+    weight: float  # fraction of the step's examples; 0 for a part without examples of its own
 
 
 def parts_of(batch: Int[Tensor, " n"], accumulate: int, world: int, rank: int) -> list[Part]:
@@ -118,8 +118,8 @@ def gather_gradients(fabric: Fabric, network: nn.Module) -> None:
     ]
     reached = torch.tensor([p.grad is not None for p in parameters], device=fabric.device).float()
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-    shares = [buffer / fabric.world_size for buffer in statistics]
-    sent = [reached, *gradients, *shares]
+    averaged = [buffer / fabric.world_size for buffer in statistics]
+    sent = [reached, *gradients, *averaged]
     flat = summed(fabric, torch.cat([part.flatten() for part in sent]))
     reached, *sums = flat.split([part.numel() for part in sent])
     for place, times in enumerate(reached.tolist()):

@@ -26,6 +26,9 @@ Choices = Mapping[str, Mapping[str, Any]]
 
 NO_CHOICES: Choices = MappingProxyType({})
 
+#: Parameters of 0.1, and what they may be called now.
+_RENAMED: Mapping[str, tuple[str, ...]] = MappingProxyType({"share": ("weight", "fraction")})
+
 _NUMBER = r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|inf)"
 _TOKEN = re.compile(
     rf"""(?P<number>{_NUMBER}(?:/{_NUMBER})?)(?=[\s,()\[\]]|$)"""
@@ -197,7 +200,10 @@ def plain(value: Any) -> Any:
 
 
 def no_parameter(what: str, key: str, known: Collection[str]) -> UnknownNameError:
-    """The error for a parameter that does not exist: the nearest, or else all there are."""
+    """The error for a parameter that does not exist: its new name, the nearest one, or all."""
+    new = next((name for name in _RENAMED.get(key, ()) if name in known), None)
+    if new is not None:
+        return UnknownNameError(f"{what} has no parameter {key} any more; write {new} instead.")
     near = nearest(key, known)
     some = f"it has {', '.join(known)}" if known else "it has none at all"
     return UnknownNameError(

@@ -1,4 +1,4 @@
-"""What counts prove about a share: Clopper-Pearson limits, for votes and for test images alike."""
+"""What counts prove about a proportion: Clopper-Pearson limits, for votes and test images."""
 
 import math
 from typing import TypeAlias
@@ -14,7 +14,7 @@ Counts: TypeAlias = NDArray[np.int64]
 
 
 def lower_limit(successes: Counts, trials: Counts, error: float) -> Array:
-    """The share that lies below the true one with probability at least 1 - error.
+    """The fraction that lies below the true one with probability at least 1 - error.
 
     Example:
         >>> import numpy as np
@@ -27,7 +27,7 @@ def lower_limit(successes: Counts, trials: Counts, error: float) -> Array:
 
 
 def upper_limit(successes: Counts, trials: Counts, error: float | Array) -> Array:
-    """The share that lies above the true one with probability at least 1 - error.
+    """The fraction that lies above the true one with probability at least 1 - error.
 
     Example:
         >>> import numpy as np
@@ -39,14 +39,14 @@ def upper_limit(successes: Counts, trials: Counts, error: float | Array) -> Arra
     return np.where(successes < trials, limit, 1.0)
 
 
-def share_interval(
+def proportion_interval(
     successes: Counts | int, trials: Counts | int, confidence: float = 0.95
 ) -> tuple[Array, Array]:
-    """Two-sided Clopper-Pearson intervals of shares, such as an accuracy over test images.
+    """Two-sided Clopper-Pearson intervals of fractions, such as an accuracy over test images.
 
     Example:
-        >>> from holdfast.statistics import share_interval
-        >>> low, high = share_interval(90, 100)  # 90 of 100 test images
+        >>> from holdfast.statistics import proportion_interval
+        >>> low, high = proportion_interval(90, 100)  # 90 of 100 test images
         >>> round(float(low), 3), round(float(high), 3)
         (0.824, 0.951)
     """

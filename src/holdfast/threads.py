@@ -95,7 +95,7 @@ def _chosen(threads: int) -> bool:
     """
     cores = {os.cpu_count() or 1, len(_allowed_cores())}
     return any(name in os.environ for name in _VARIABLES) or threads not in {
-        share for count in cores for share in (count, count // 2)
+        number for count in cores for number in (count, count // 2)
     }
 
 

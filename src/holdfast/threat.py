@@ -161,8 +161,8 @@ class L2(_Ball):
         A normal vector gives the direction; the radius eps · u^(1/d) makes the volume uniform.
         """
         direction = unit(rng.fold("direction").normal(x0.shape[1:], x0.dtype), 2)
-        share = rng.fold("radius").uniform((), x0.dtype) ** (1 / direction[0].numel())
-        return self.project(x0 + expand(self.reach(x0) * share, x0) * direction, x0)
+        fraction = rng.fold("radius").uniform((), x0.dtype) ** (1 / direction[0].numel())
+        return self.project(x0 + expand(self.reach(x0) * fraction, x0) * direction, x0)
 
 
 @dataclass(frozen=True)
@@ -217,9 +217,9 @@ class L1(_Ball):
         """
         size = math.prod(x0.shape[1:])
         exponential = -torch.log1p(-rng.fold("radius").uniform((size + 1,)))
-        share = exponential[:, :-1] / exponential.sum(dim=1, keepdim=True)
+        fraction = exponential[:, :-1] / exponential.sum(dim=1, keepdim=True)
         positive = rng.fold("sign").uniform((size,)) < 0.5
-        delta = self.reach(x0) * torch.where(positive, share, -share).view_as(x0)
+        delta = self.reach(x0) * torch.where(positive, fraction, -fraction).view_as(x0)
         return self.project(x0 + delta.to(x0.dtype), x0)
 
 

@@ -105,8 +105,8 @@ class Tuned(NamedTuple):
     Attributes:
         model: the purified classifier, in evaluation mode, on the CPU.
         best: the chosen chain, as one of the trials.
-        trials: the numbers of every chain and its shares of images that are right without attack,
-            under what was crafted on the bare classifier and, of finalists, under attack.
+        trials: the numbers of every chain and its fractions of images that are right without
+            attack, under what was crafted on the bare classifier and, of finalists, under attack.
     """
 
     model: nn.Sequential
@@ -126,8 +126,8 @@ def tune_malade(
 ) -> Tuned:
     """Choose steps, α and δ of a `MALADE` in front of a classifier.
 
-    The finalist with the largest share of images that are right without attack and under it; of
-    equal ones, that with the larger share of them under what was crafted on the bare classifier,
+    The finalist with the largest fraction of images that are right without attack and under it; of
+    equal ones, that with the larger fraction of them under what was crafted on the bare classifier,
     then without attack, then the shorter one.
 
     Args:
@@ -201,7 +201,7 @@ def _search(
     def trial(
         chain: Chain, data: Data, attack: Attack, folder: Path, progress: Progress
     ) -> tuple[float, ...]:
-        """Share of images that are right under attack, and without."""
+        """Fraction of images that are right under attack, and without."""
         found = evaluate_data(
             chain.of(networks),
             data,

@@ -33,7 +33,7 @@ from holdfast.types import Callback, Flags, Images, Labels, Model, PerExample, S
 
 __all__ = ["DeepFool", "Walk", "deepfool_perturbation"]
 
-#: Smallest step, as a share of the overshoot: small beside it, and large beside rounding.
+#: Smallest step, as a fraction of the overshoot: small beside it, and large beside rounding.
 _LEAST = 0.01
 
 

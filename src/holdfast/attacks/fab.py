@@ -57,7 +57,7 @@ class FAB(Attack):
             to all classes and takes the nearest at every step.
         alpha_max: largest bias α_max towards the image, in [0, 1].
         eta: extrapolation η beyond the plane, at least 1.
-        beta: backward step, in (0, 1): the share β of the perturbation that is kept.
+        beta: backward step, in (0, 1): the fraction β of the perturbation that is kept.
         search: number of points tried afterwards between the image and the closest one found.
         early_stop: stop an image at the first point found within the threat's eps.
 
@@ -96,7 +96,7 @@ class FAB(Attack):
             if value is not None and value < least:
                 raise InputError(f"{name} is {value}, but must be at least {least}.")
         if not 0 <= self.alpha_max <= 1:
-            raise InputError(f"alpha_max is {self.alpha_max}, but is a share between 0 and 1.")
+            raise InputError(f"alpha_max is {self.alpha_max}, but is a fraction between 0 and 1.")
         if not 1 <= self.eta < math.inf:
             raise InputError(
                 f"eta is {self.eta}, but is a number of at least 1: no step falls short."
@@ -152,8 +152,8 @@ class FAB(Attack):
         step = shortest_to_plane(x, plane, p)
         step0 = shortest_to_plane(x0, plane_at(plane, x, x0), p)
         length, length0 = norm(step, p), norm(step0, p)
-        share = length / (length + length0)
-        alpha = expand(share.nan_to_num(0).clamp(max=self.alpha_max), step)
+        fraction = length / (length + length0)
+        alpha = expand(fraction.nan_to_num(0).clamp(max=self.alpha_max), step)
         moved = (1 - alpha) * (x + self.eta * step) + alpha * (x0 + self.eta * step0)
         return moved.clamp(0, 1).to(x.dtype)
 

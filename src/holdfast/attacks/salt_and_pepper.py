@@ -35,7 +35,7 @@ class SaltAndPepper(Attack):
 
     Attributes:
         threat: measures the distance; points beyond its ``eps`` do not count.
-        fraction: share ρ of the pixels that may change, in (0, 1]; in MALADE 0.25, with T = 5000.
+        fraction: ρ, of the pixels that may change, in (0, 1]; in MALADE 0.25, with T = 5000.
         queries: most forward passes for each image, at least 1; the first is the clean image.
         goal: what to reach.
         early_stop: stop an image at the first point found within the threat's ``eps``.
@@ -68,7 +68,7 @@ class SaltAndPepper(Attack):
         super().__post_init__()
         if not 0 < self.fraction <= 1:
             raise InputError(
-                f"fraction is {self.fraction}, but a share of the pixels is in (0, 1]."
+                f"fraction is {self.fraction}, but a fraction of the pixels is in (0, 1]."
             )
         if self.queries < 1:
             raise InputError(f"queries is {self.queries}, but an attack asks at least 1 query.")
@@ -94,8 +94,10 @@ class SaltAndPepper(Attack):
                 at.rank[new] = order.argsort(dim=1)
                 best = closest.distance[at.position[new]]
                 largest = self._largest(at.x0[new], order, at.noise[new], best)
-                share = 1 - stream.fold("amount", i).uniform(())
-                amount[new] = torch.where(best.isfinite(), largest, (share * largest).ceil().long())
+                fraction = 1 - stream.fold("amount", i).uniform(())
+                amount[new] = torch.where(
+                    best.isfinite(), largest, (fraction * largest).ceil().long()
+                )
             noisy = (at.rank < amount[:, None])[:, None]
             clean = planes(at.x0).flatten(2)
             x = torch.where(noisy, at.noise[:, None], clean).view_as(at.x0)

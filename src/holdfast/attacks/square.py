@@ -31,7 +31,7 @@ from holdfast.types import Callback, Flags, Goal, Images, PerExample, Score, Ste
 
 __all__ = ["Square", "SquareSearch"]
 
-#: Of 10,000 squares, those after which the share of the image that a square covers is halved.
+#: Of 10,000 squares, those after which the fraction of the image that a square covers is halved.
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
 
@@ -42,7 +42,7 @@ class SquareSearch(Climb):
     Attributes:
         threat: the ball to stay in, ℓ∞ or ℓ2.
         queries: most forward passes for each image, at least 1.
-        p_init: share of the image that the first square covers, in (0, 1].
+        p_init: fraction of the image that the first square covers, in (0, 1].
         goal: what to ascend.
         early_stop: an image stops at the first point that reaches the goal and costs nothing more;
             otherwise all queries are spent on raising the score.
@@ -73,7 +73,9 @@ class SquareSearch(Climb):
         if self.queries < 1:
             raise InputError(f"queries is {self.queries}, but an attack asks at least 1 query.")
         if not 0 < self.p_init <= 1:
-            raise InputError(f"p_init is {self.p_init}, but a share of the image lies in (0, 1].")
+            raise InputError(
+                f"p_init is {self.p_init}, but a fraction of the image lies in (0, 1]."
+            )
 
     def climb(
         self, score: Score, x0: Images, rng: Stream, callback: Callback | None = None
@@ -124,8 +126,8 @@ class SquareSearch(Climb):
     def _side(self, image: Tensor, i: int) -> int:
         """Side of the square of query ``i``; the schedule is stretched to the budget."""
         of_10_000 = (i - 2) * 10_000 // self.queries
-        share = self.p_init / 2 ** bisect.bisect_left(_HALVINGS, of_10_000)
-        return max(1, round(math.sqrt(share * image.shape[2] * image.shape[3])))
+        fraction = self.p_init / 2 ** bisect.bisect_left(_HALVINGS, of_10_000)
+        return max(1, round(math.sqrt(fraction * image.shape[2] * image.shape[3])))
 
 
 @dataclass(eq=False)
@@ -251,7 +253,7 @@ def _unit(windows: Tensor) -> Tensor:
 class Square(Preset):
     """Square attack: keep a random square of ±ε where it raises the score; no gradient.
 
-    The first query is the clean image, the second the start; the squares shrink from a share
+    The first query is the clean image, the second the start; the squares shrink from a fraction
     ``p_init`` of the image, halved on a schedule that is stretched to the number of queries.
 
     Differs from the paper in ℓ∞ where a square would change nothing: its signs are turned, instead
@@ -261,7 +263,7 @@ class Square(Preset):
     Attributes:
         threat: the ball of size ε, ℓ∞ or ℓ2.
         queries: most forward passes for each image, at least 1, in each run.
-        p_init: share of the image that the first square covers, in (0, 1]; 0.8 as in AutoAttack,
+        p_init: fraction of the image that the first square covers, in (0, 1]; 0.8 as in AutoAttack,
             0.05 (ℓ∞) and 0.1 (ℓ2) in the paper.
         restarts: runs with fresh randomness, each on the images that the earlier ones left
             robust; between two runs one more query says which those are.

@@ -20,7 +20,7 @@ class Certification:
     Attributes:
         rows: one line for each (bound, interval, example), with the votes that it rests on.
         cells: one record for each bound with each interval, as ``holdfast certify --json`` prints
-            them: the ``accuracy`` of the smoothed classifier and the share that it ``abstained``
+            them: the ``accuracy`` of the smoothed classifier and the fraction that it ``abstained``
             from, certified accuracy over the radius as the corners of its ``curve``, and the same
             ``at`` the radii of interest.
 

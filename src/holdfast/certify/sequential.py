@@ -28,7 +28,7 @@ __all__ = ["AtLeast", "Sequential", "Within"]
 
 Settled = NDArray[np.bool_]
 
-#: The shares t_j, of which the mixture takes the mean.
+#: The fractions t_j, of which the mixture takes the mean.
 _SHARES = np.array([0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.97])
 
 #: Of the error, the part that is kept for the limit at the last draw.
@@ -37,7 +37,7 @@ _AT_END = 0.75
 #: The chance at one look of giving an image up that drawing to the end would have proven.
 _RESIGNATION = 0.01
 
-#: From one look to the next: this share more draws, and at least so many.
+#: From one look to the next: this fraction more draws, and at least so many.
 _GROWTH, _LEAST = 0.05, 16
 
 
@@ -48,15 +48,15 @@ class Sequential:
 
     n0 draws choose the class. It then has k of n further votes. Against the claim that a vote's
     probability is q or less, bet on its being p_j with 1 - p_j = t_j (1 - q), the other votes
-    being only a share t_j as likely. The mean over some t_j in [0, 1) of the likelihood ratios,
+    being only a fraction t_j as likely. The mean over some t_j in [0, 1) of the likelihood ratios,
 
         M_n(q) = mean_j (p_j / q)^k t_j^(n-k),
 
     is a nonnegative supermartingale of mean 1 or less whenever the claim is true, so that it ever
     reaches 1 / error with probability at most ``error`` (Ville's inequality). It falls with q. p1
     is where it crosses 1 / error, and p2 = 1 - p1: with probability at least ``confidence`` all
-    true, whenever one stops. When all n votes agree p1 is about (error / 7)^(1/n), of 7 shares; a
-    fixed n allows error^(1/n).
+    true, whenever one stops. When all n votes agree p1 is about (error / 7)^(1/n), of 7 fractions;
+    a fixed n allows error^(1/n).
 
     With ``most`` draws the last of them has a limit of its own, Clopper and Pearson's, for which
     three quarters of the error are kept.
@@ -107,8 +107,8 @@ class Sequential:
         """(N,) proven lower limits, and (N,) those that drawing to the end can be hoped to prove.
 
         The hope is for as many of the ``left`` draws as come with a chance of about 1 %: their
-        share's limit is a one-sided confidence limit at z, widened to z √(most / left) since they
-        vary too. It only decides when to give up; nothing false follows if it is too small.
+        fraction's limit is a one-sided confidence limit at z, widened to z √(most / left) since
+        they vary too. It only decides when to give up; nothing false follows if it is too small.
         """
         if self.most is None:
             raise InputError("say by most how many draws there may be at the most.")
@@ -209,7 +209,7 @@ class Within:
     """What is the certified radius, to within a factor?
 
     Attributes:
-        factor: share of the radius that must be proven, in (0, 1).
+        factor: fraction of the radius that must be proven, in (0, 1).
 
     Example:
         >>> import numpy as np
@@ -225,7 +225,7 @@ class Within:
             raise InputError(f"the factor is {self.factor}, but must lie between 0 and 1.")
 
     def __call__(self, lower: Array, upper: Array) -> Settled:
-        """Whether the proven radius is that share of any that is still possible."""
+        """Whether the proven radius is that fraction of any that is still possible."""
         return np.asarray(lower >= self.factor * upper)
 
 

@@ -48,9 +48,9 @@ def print_table(title: str, rows: list[dict[str, Any]]) -> None:
     Console().print(table)
 
 
-def percent(share: float) -> str:
-    """A share as a percentage with one decimal."""
-    return f"{100 * share:.1f} %"
+def percent(fraction: float) -> str:
+    """A fraction as a percentage with one decimal."""
+    return f"{100 * fraction:.1f} %"
 
 
 def _show(value: object) -> str:

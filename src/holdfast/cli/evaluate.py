@@ -175,8 +175,8 @@ def _print_perturbations(lines: list[dict[str, Any]]) -> None:
     """How far attacks without a limit had to move the images."""
     if lines:
         print_table(
-            "mean perturbation, relative to the image (ρ), and accuracy at shares of ε_ref, where "
-            "half are wrong",
+            "mean perturbation, relative to the image (ρ), and accuracy at fractions of ε_ref, "
+            "where half are wrong",
             [
                 {
                     "attack": line["attack"],
@@ -186,9 +186,9 @@ def _print_perturbations(lines: list[dict[str, Any]]) -> None:
                     "ρ∞": _short(line["rho_inf"]),
                     "ε_ref": _short(line["eps_ref"]),
                     **{
-                        f"@{share:g}": "-" if right is None else percent(right)
-                        for share in metrics.SHARES
-                        for right in [line[f"accuracy@{share:g}"]]
+                        f"@{fraction:g}": "-" if right is None else percent(right)
+                        for fraction in metrics.FRACTIONS
+                        for right in [line[f"accuracy@{fraction:g}"]]
                     },
                 }
                 for line in lines

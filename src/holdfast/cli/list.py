@@ -43,7 +43,7 @@ def list_names() -> None:
     )
     print_table(
         "draw of eps for each batch, as in fgsm(eps=0.3, draw=uniform)",
-        [{"name": name} for name in registry.SHARES],
+        [{"name": name} for name in registry.SIZE_DISTRIBUTIONS],
     )
     print_table("--optimizer", _described(schedules.OPTIMIZERS))
     print_table("--schedule", _described(schedules.SCHEDULES))

@@ -35,7 +35,7 @@ from holdfast.training import (
     against_prediction,
 )
 from holdfast.training.objectives.names import OBJECTIVES
-from holdfast.training.randomized import Share
+from holdfast.training.randomized import SizeDistribution
 from holdfast.types import Goal, Model, Objective, Threat
 
 
@@ -43,15 +43,15 @@ from holdfast.types import Goal, Model, Objective, Threat
 def fgsm(
     threat: Threat,
     *,
-    share: float = 0.5,
+    weight: float = 0.5,
     replace: bool = False,
     goal: Goal = goals.cross_entropy,
-    draw: Share | None = None,
+    draw: SizeDistribution | None = None,
     attack_in_eval: bool = True,
 ) -> Adversarial:
     """Half clean, half FGSM examples against the predicted class (EAT C.2)."""
     attack = against_prediction(_sized(FGSM(threat, goal=goal), draw))
-    return Adversarial(attack=attack, share=share, replace=replace, attack_in_eval=attack_in_eval)
+    return Adversarial(attack=attack, weight=weight, replace=replace, attack_in_eval=attack_in_eval)
 
 
 @OBJECTIVES.named("r+fgsm")
@@ -59,15 +59,15 @@ def r_fgsm(
     threat: Threat,
     *,
     alpha: float | None = None,
-    share: float = 1.0,
+    weight: float = 1.0,
     replace: bool = False,
     goal: Goal = goals.cross_entropy,
-    draw: Share | None = None,
+    draw: SizeDistribution | None = None,
     attack_in_eval: bool = True,
 ) -> Adversarial:
     """R+FGSM examples only, against the predicted class (EAT 4.1)."""
     attack = against_prediction(_sized(RFGSM(threat, alpha=alpha, goal=goal), draw))
-    return Adversarial(attack=attack, share=share, replace=replace, attack_in_eval=attack_in_eval)
+    return Adversarial(attack=attack, weight=weight, replace=replace, attack_in_eval=attack_in_eval)
 
 
 @OBJECTIVES.named("pgd")
@@ -76,14 +76,14 @@ def pgd(
     *,
     steps: int = 10,
     step_size: float | None = None,
-    share: float = 1.0,
+    weight: float = 1.0,
     replace: bool = False,
-    draw: Share | None = None,
+    draw: SizeDistribution | None = None,
     attack_in_eval: bool = True,
 ) -> Adversarial:
     """PGD examples only (Madry et al. 2018)."""
     attack = _sized(PGD(threat, steps=steps, step_size=step_size, early_stop=False), draw)
-    return Adversarial(attack=attack, share=share, replace=replace, attack_in_eval=attack_in_eval)
+    return Adversarial(attack=attack, weight=weight, replace=replace, attack_in_eval=attack_in_eval)
 
 
 @OBJECTIVES.named("ensemble")
@@ -92,10 +92,10 @@ def ensemble(
     *,
     sources: Sequence[str],
     cache: str | None = None,
-    share: float = 0.5,
+    weight: float = 0.5,
     replace: bool = True,
     goal: Goal = goals.cross_entropy,
-    draw: Share | None = None,
+    draw: SizeDistribution | None = None,
     attack_in_eval: bool = True,
     data: Data,
     device: torch.device,
@@ -111,7 +111,7 @@ def ensemble(
             gradients = GradientCache(model, data, Path(cache), name=name, goal=goal)
             static.append(_sized(CachedFGSM(threat=threat, cache=gradients), draw))
     return EnsembleAdversarial(
-        single, static, share=share, replace=replace, attack_in_eval=attack_in_eval
+        single, static, weight=weight, replace=replace, attack_in_eval=attack_in_eval
     )
 
 
@@ -164,7 +164,7 @@ def deep_defense(
     """DeepFool's perturbation in the loss (DD eq. 3); adv_train_2 is the ε of FGS in it."""
     base: Objective = Standard()
     if adv_train_2 is not None:  # DD supplement 2
-        base = Total((base, Adversarial(attack=FGSM(Linf(adv_train_2)), share=1.0)))
+        base = Total((base, Adversarial(attack=FGSM(Linf(adv_train_2)), weight=1.0)))
     return DeepDefense(weight=weight, c=c, d=d, p=p, steps=steps, layer=layer, base=base)
 
 
@@ -173,13 +173,13 @@ def adv_train_1(
     *,
     reference: str,
     cache: str | None = None,
-    share: float = 1.0,
+    weight: float = 1.0,
     data: Data,
     device: torch.device,
 ) -> Adversarial:
     """DeepFool examples made once on a trained network, reference='run' (DD 4)."""
     out = None if cache is None else Path(cache)
-    return adversarial_training_1(_load(reference, device), data, share=share, out=out)
+    return adversarial_training_1(_load(reference, device), data, weight=weight, out=out)
 
 
 @OBJECTIVES.named("sdae")
@@ -190,14 +190,14 @@ def sdae(*, sigma: float, classifier: str, device: torch.device) -> SupervisedDe
 
 @OBJECTIVES.named("distillation")
 def distillation(
-    *, teacher: str, temperature: float = 1.0, share: float = 1.0, device: torch.device
+    *, teacher: str, temperature: float = 1.0, weight: float = 1.0, device: torch.device
 ) -> Distillation:
     """Softened answers of a trained network, teacher='run' (Hinton et al. 2015)."""
-    return Distillation(teacher=_frozen(teacher, device), temperature=temperature, share=share)
+    return Distillation(teacher=_frozen(teacher, device), temperature=temperature, weight=weight)
 
 
-def _sized(attack: Attack, draw: Share | None) -> Attack:
-    return attack if draw is None else AtRandomSize(attack=attack, share=draw)
+def _sized(attack: Attack, draw: SizeDistribution | None) -> Attack:
+    return attack if draw is None else AtRandomSize(attack=attack, distribution=draw)
 
 
 def _names(sources: Sequence[str]) -> list[str]:

@@ -19,7 +19,7 @@ from holdfast.threat import L1, L2, Linf
 from holdfast.training.hooks import Hook
 from holdfast.training.objectives.names import OBJECTIVES
 from holdfast.training.parseval import Parseval
-from holdfast.training.randomized import Share, half_normal, uniform
+from holdfast.training.randomized import SizeDistribution, half_normal, uniform
 from holdfast.types import Goal, Objective, Threat
 
 NORMS: Mapping[str, Callable[[float], Threat]] = MappingProxyType(
@@ -44,11 +44,13 @@ DIVERGENCES: Mapping[str, Divergence] = MappingProxyType(
     {"kl": losses.kl_divergence, "cross_entropy": losses.soft_cross_entropy}
 )
 
-SHARES: Mapping[str, Share] = MappingProxyType({"uniform": uniform, "half_normal": half_normal})
+SIZE_DISTRIBUTIONS: Mapping[str, SizeDistribution] = MappingProxyType(
+    {"uniform": uniform, "half_normal": half_normal}
+)
 
 #: Parameters of attacks and objectives that are given by name.
 CHOICES: specs.Choices = MappingProxyType(
-    {"goal": GOALS, "rule": RULES, "divergence": DIVERGENCES, "draw": SHARES}
+    {"goal": GOALS, "rule": RULES, "divergence": DIVERGENCES, "draw": SIZE_DISTRIBUTIONS}
 )
 
 

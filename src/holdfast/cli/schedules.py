@@ -75,7 +75,7 @@ def multi_step(*, at: tuple[float, ...], factor: float = 0.1, warm_up: float = 0
 
 
 def one_cycle(*, peak: float = 0.3, warm_up: float = 0.0) -> Rate:
-    """Up to the learning rate until a share ``peak`` of the epochs, then down to nearly 0."""
+    """Up to the learning rate until a fraction ``peak`` of the epochs, then down to nearly 0."""
     return _warmed(training.OneCycle(peak=peak), warm_up)
 
 

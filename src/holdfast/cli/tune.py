@@ -91,8 +91,8 @@ def malade(
         raise InputError(f"{denoiser} does not say the noise of its training; give it by --sigma.")
     search = Search(
         steps=steps,
-        alpha=alpha or tuple(share * noise**2 for share in (0.05, 0.1, 0.2, 0.5)),
-        delta=delta or tuple(share * noise for share in (0.03, 0.1, 0.3)),
+        alpha=alpha or tuple(fraction * noise**2 for fraction in (0.05, 0.1, 0.2, 0.5)),
+        delta=delta or tuple(fraction * noise for fraction in (0.03, 0.1, 0.3)),
         sigma=noise,
         finalists=finalists,
         finalist_images=finalist_images,

@@ -11,7 +11,7 @@ from .run import Traces as Traces
 from .run import trace_purification as trace_purification
 from .single_step import linearity as linearity
 from .subspace import adversarial_directions as adversarial_directions
-from .subspace import share_with_at_least as share_with_at_least
+from .subspace import fraction_with_at_least as fraction_with_at_least
 from .surface import loss_surface as loss_surface
 from .surface import signed_directions as signed_directions
 
@@ -20,6 +20,7 @@ __all__ = [
     "adversarial_directions",
     "convergence",
     "discrepancy",
+    "fraction_with_at_least",
     "gradient_norms",
     "leading_eigenvector",
     "linearity",
@@ -29,7 +30,6 @@ __all__ = [
     "purification",
     "regular_hadamard",
     "second_order_cosines",
-    "share_with_at_least",
     "signed_directions",
     "trace_purification",
 ]

@@ -32,7 +32,7 @@ class Discrepancy:
     """Equation 10 over a finite set of networks.
 
     Attributes:
-        value: with the shares of the samples in place of the probabilities. The largest of many
+        value: with the fractions of the samples in place of the probabilities. The largest of many
             noisy differences is biased upwards; see ``low``.
         low: below the discrepancy of the whole class of functions with the confidence asked for.
         each: (k,) the largest difference for each A_i; ``value`` is their mean.
@@ -53,7 +53,7 @@ def discrepancy(
 ) -> Discrepancy:
     """The discrepancy between training-time adversaries and another, a lower bound.
 
-    ``low`` takes off Hoeffding's margin √(ln(2/δ) / 2n) of both shares, with δ divided among all
+    ``low`` takes off Hoeffding's margin √(ln(2/δ) / 2n) of both fractions, with δ divided among all
     pairs of networks, all sources and the two shares; it does not matter whether the sets of images
     are independent of each other, as long as each is drawn independently.
 
@@ -119,10 +119,10 @@ def predictions(
 def _agreement(
     answers: Int[Tensor, "h n"], first: Int[Tensor, " pairs"], second: Int[Tensor, " pairs"]
 ) -> Float[Tensor, " pairs"]:
-    """The share of images on which the two networks of each pair agree."""
+    """The fraction of images on which the two networks of each pair agree."""
     return (answers[first] == answers[second]).cpu().double().mean(dim=1)
 
 
 def _hoeffding(count: int, delta: float) -> float:
-    """How far a share of ``count`` draws may be from its probability, but with probability δ."""
+    """How far a fraction of ``count`` draws may be from its probability, but with probability δ."""
     return math.sqrt(math.log(2 / delta) / (2 * count))

@@ -26,7 +26,7 @@ from holdfast.random import Stream, drawing_from
 from holdfast.tensors import unit, widest
 from holdfast.types import Goal, Images, Labels, Model, Threat
 
-__all__ = ["adversarial_directions", "share_with_at_least"]
+__all__ = ["adversarial_directions", "fraction_with_at_least"]
 
 
 def linf_directions(grad: Images, order: int, rng: Stream) -> Float[Tensor, "n k *image"]:
@@ -139,8 +139,8 @@ def adversarial_directions(
     return torch.stack(found, dim=1)
 
 
-def share_with_at_least(counts: Int[Tensor, "n orders"]) -> Float[Tensor, " k"]:
-    """The share of images with at least k = 1, 2, ... orthogonal adversarial directions (Fig. 2).
+def fraction_with_at_least(counts: Int[Tensor, "n orders"]) -> Float[Tensor, " k"]:
+    """Fraction of images with at least k = 1, 2, ... orthogonal adversarial directions (Fig. 2).
 
     An image has as many as the best of the orders found for it. The last k is the largest number
     found for any image, and at least 1.

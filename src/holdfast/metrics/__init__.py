@@ -20,7 +20,7 @@ from holdfast.metrics.certificates import (
 from holdfast.metrics.masking import blind_attacks, misleading
 from holdfast.metrics.notes import left_out, skipped
 from holdfast.metrics.relative import (
-    SHARES,
+    FRACTIONS,
     accuracies_at,
     mean_length,
     perturbation_sizes,
@@ -31,7 +31,7 @@ from holdfast.metrics.relative import (
 
 __all__ = [
     "CELL",
-    "SHARES",
+    "FRACTIONS",
     "accuracies_at",
     "accuracy_at",
     "at_finite_sizes",

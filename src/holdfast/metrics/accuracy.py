@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from holdfast.statistics import Array, share_interval
+from holdfast.statistics import Array, proportion_interval
 
 #: What tells the rows of one attack at one size from others.
 CELL = ["attack", "norm", "eps"]
@@ -15,9 +15,9 @@ CELL = ["attack", "norm", "eps"]
 def cells(rows: pd.DataFrame) -> pd.DataFrame:
     """One line for each attack and size: how many examples it left standing.
 
-    ``robust_accuracy`` is the share of all n examples that are classified rightly after the attack,
-    with its 95 % Clopper-Pearson interval ``low``, ``high``. ``median_distance`` is over the
-    examples that the attack fooled, in the attack's norm; missing if there are none.
+    ``robust_accuracy`` is the fraction of all n examples that are classified rightly after the
+    attack, with its 95 % Clopper-Pearson interval ``low``, ``high``. ``median_distance`` is over
+    the examples that the attack fooled, in the attack's norm; missing if there are none.
     """
     found = []
     for (attack, norm, eps), part in rows.groupby(CELL, sort=False):
@@ -89,7 +89,7 @@ def from_zero(table: pd.DataFrame) -> pd.DataFrame:
     start = missing.drop_duplicates("attack").assign(eps=0.0)
     start["robust_accuracy"] = start["clean_accuracy"]
     right = (start["clean_accuracy"] * start["n"]).round().astype(int)
-    start["low"], start["high"] = share_interval(right.to_numpy(), start["n"].to_numpy())
+    start["low"], start["high"] = proportion_interval(right.to_numpy(), start["n"].to_numpy())
     return pd.concat([start, table], ignore_index=True)
 
 
@@ -126,6 +126,6 @@ def met_by_all(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _accuracy(standing: "pd.Series[bool]") -> dict[str, Any]:
-    """A share of examples with its 95 % interval."""
-    low, high = share_interval(int(standing.sum()), len(standing))
+    """A fraction of examples with its 95 % interval."""
+    low, high = proportion_interval(int(standing.sum()), len(standing))
     return {"robust_accuracy": float(standing.mean()), "low": float(low), "high": float(high)}

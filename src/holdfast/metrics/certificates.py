@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 
 from holdfast.metrics.accuracy import met_by_all, worst_case
-from holdfast.statistics import Array, share_interval
+from holdfast.statistics import Array, proportion_interval
 
 
 def certified_curve(rows: pd.DataFrame) -> list[tuple[float, float]]:
     """Certified accuracy against radius, as the corners of its steps.
 
-    The accuracy at r is the share of all images that are classified rightly with a certified radius
-    of at least r; an abstention counts as an error. The first corner is at radius 0.
+    The accuracy at r is the fraction of all images that are classified rightly with a certified
+    radius of at least r; an abstention counts as an error. The first corner is at radius 0.
     """
     right = rows["prediction"] == rows["label"]
     radii = sorted({0.0, *rows["radius"][right]})
@@ -32,8 +32,8 @@ def certification_cells(rows: pd.DataFrame, radii: Sequence[float] = ()) -> list
 
     Returns:
         bound, interval, images, ``draws`` of votes in all, ``accuracy`` of the smoothed
-        classifier, the share that it ``abstained`` from, the ``curve`` of certified accuracy, and
-        the same ``at`` the radii, with its interval over the images.
+        classifier, the fraction that it ``abstained`` from, the ``curve`` of certified accuracy,
+        and the same ``at`` the radii, with its interval over the images.
     """
     return [
         {
@@ -67,7 +67,7 @@ def certified(rows: pd.DataFrame, radii: Sequence[float] | Array) -> pd.DataFram
     """Certified accuracy at some radii, each with its 95 % Clopper-Pearson interval over images."""
     right = np.sort(rows.loc[rows["prediction"] == rows["label"], "radius"])
     standing = len(right) - np.searchsorted(right, radii)
-    low, high = share_interval(standing, len(rows))
+    low, high = proportion_interval(standing, len(rows))
     accuracy = standing / len(rows)
     return pd.DataFrame(
         {"eps": radii, "n": len(rows), "robust_accuracy": accuracy, "low": low, "high": high}

@@ -10,8 +10,8 @@ from holdfast.metrics.accuracy import CELL
 
 #: What makes an attack's gradients suspect (`misleading`).
 _ENOUGH = 10  # images, below which nothing is said
-_NEARLY_ALL = 0.95  # share of the right images that a suspect attack leaves right at the least
-_DOWNHILL = 0.25  # share of the moved ones whose loss fell beyond which an ascent goes astray
+_NEARLY_ALL = 0.95  # fraction of the right images that a suspect attack leaves right at the least
+_DOWNHILL = 0.25  # fraction of the moved ones whose loss fell beyond which an ascent goes astray
 _CHANCE = 0.01  # of one attack beating another so clearly if both were equally strong
 
 

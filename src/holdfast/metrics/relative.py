@@ -15,23 +15,23 @@ from jaxtyping import Float
 from holdfast.errors import InputError
 from holdfast.statistics import Array
 
-#: Shares of ε_ref at which DD table 1 gives accuracies.
-SHARES = (0.2, 0.5, 1.0)
+#: Fractions of ε_ref at which DD table 1 gives accuracies.
+FRACTIONS = (0.2, 0.5, 1.0)
 
-#: Share of misclassified images that makes a size ε_ref.
+#: Fraction of misclassified images that makes a size ε_ref.
 _HALF = 0.5
 
 
 def perturbation_sizes(
     rows: pd.DataFrame, eps_ref: Mapping[tuple[str, str], float] | None = None
 ) -> pd.DataFrame:
-    """One line for each attack: how far it moved the images, and accuracy at shares of ε_ref.
+    """One line for each attack: how far it moved the images, and accuracy at fractions of ε_ref.
 
     ``eps_ref`` is the smallest size at which half of the images are misclassified. Of an attack
-    without a limit it is read off the perturbations, and so is the accuracy at every share of it.
-    Of an attack that was run at some sizes, ε_ref is one of them, and accuracy is known at those
-    shares that were run; its perturbations are those at ε_ref, or at the largest size if ε_ref was
-    not run.
+    without a limit it is read off the perturbations, and so is the accuracy at every fraction of
+    it. Of an attack that was run at some sizes, ε_ref is one of them, and accuracy is known at
+    those fractions that were run; its perturbations are those at ε_ref, or at the largest size if
+    ε_ref was not run.
 
     An attack that saw no gradient for any image moved none, which says nothing: it has no line.
 
@@ -40,7 +40,7 @@ def perturbation_sizes(
         eps_ref: by attack and norm, where classifiers are compared at that of one of them.
 
     Returns:
-        attack, norm, eps, n, fooled (share of the images), mean_l2, mean_linf, rho_2, rho_inf,
+        attack, norm, eps, n, fooled (fraction of the images), mean_l2, mean_linf, rho_2, rho_inf,
         eps_ref, accuracy@0.2, accuracy@0.5, accuracy@1; NaN where a number is not known. Rows of
         earlier versions, without the images' norms, tell no ρ, and nor does an image that is all
         black.
@@ -82,7 +82,7 @@ def _lengths(rows: pd.DataFrame, norm: str) -> Array:
 
 
 def _error_of(rows: pd.DataFrame, norm: str) -> Callable[[float], float]:
-    """Share of images that an attack without a limit fools within a size."""
+    """Fraction of images that an attack without a limit fools within a size."""
     needed = np.where(rows["fooled"], rows[norm], np.inf)
 
     def error(size: float) -> float:
@@ -92,7 +92,7 @@ def _error_of(rows: pd.DataFrame, norm: str) -> Callable[[float], float]:
 
 
 def _error_at_sizes(rows: pd.DataFrame) -> Callable[[float], float]:
-    """Share of images that an attack with a limit fools, at the sizes that it was run at."""
+    """Fraction of images that an attack with a limit fools, at the sizes that it was run at."""
     errors = rows.groupby("eps")["fooled"].mean()
     return lambda size: next(
         (float(error) for eps, error in errors.items() if math.isclose(eps, size)), math.nan
@@ -158,20 +158,20 @@ def reference_size(
     error: Callable[[float], float],
     sizes: Sequence[float] | Array,
     *,
-    share: float = _HALF,
+    fraction: float = _HALF,
     tolerance: float = 1e-4,
 ) -> float:
-    """ε_ref: the smallest ε at which at least ``share`` of the images are misclassified (DD 4.1).
+    """ε_ref: smallest ε at which at least ``fraction`` of the images are misclassified (DD 4.1).
 
     One step of FGS may fool an image at ε and not at a larger one, so ``error`` need not grow. The
     sizes are tried in turn up to the first that is large enough, and the gap before it is halved
-    until it is small: what is found is a size that fools the share of images, and the smallest as
-    far as the sizes can tell.
+    until it is small: what is found is a size that fools the fraction of images, and the smallest
+    as far as the sizes can tell.
 
     Args:
-        error: ε -> share of all images that are misclassified at that size.
+        error: ε -> fraction of all images that are misclassified at that size.
         sizes: to try, increasing and positive.
-        share: in (0, 1].
+        fraction: in (0, 1].
         tolerance: largest gap that is left, positive.
 
     Raises:
@@ -180,32 +180,34 @@ def reference_size(
     steps = [float(size) for size in sizes]
     if not (steps and steps[0] > 0 and all(a < b for a, b in pairwise(steps))):
         raise InputError("the sizes to try must be positive and increase.")
-    if not (0 < share <= 1 and tolerance > 0):
-        raise InputError(f"share is {share} and tolerance {tolerance}, but both are positive.")
+    if not (0 < fraction <= 1 and tolerance > 0):
+        raise InputError(
+            f"fraction is {fraction} and tolerance {tolerance}, but both are positive."
+        )
     below = 0.0
     for above in steps:
-        if error(above) >= share:
+        if error(above) >= fraction:
             break
         below = above
     else:
-        raise InputError(f"less than {share:.0%} are misclassified even at {steps[-1]:g}.")
+        raise InputError(f"less than {fraction:.0%} are misclassified even at {steps[-1]:g}.")
     while above - below > tolerance:
         middle = (below + above) / 2
-        below, above = (below, middle) if error(middle) >= share else (middle, above)
+        below, above = (below, middle) if error(middle) >= fraction else (middle, above)
     return above
 
 
 def accuracies_at(
-    error: Callable[[float], float], eps_ref: float, shares: Sequence[float] = SHARES
+    error: Callable[[float], float], eps_ref: float, fractions: Sequence[float] = FRACTIONS
 ) -> Mapping[str, float]:
     """Acc. @0.2 ε_ref, @0.5 ε_ref and @1.0 ε_ref of a model (DD table 1).
 
     Args:
-        error: ε -> share of all images that are misclassified, of any model under FGS.
+        error: ε -> fraction of all images that are misclassified, of any model under FGS.
         eps_ref: `reference_size` of the regularised model that all are compared at.
-        shares: of it.
+        fractions: of it.
     """
-    return {f"accuracy@{share:g}": 1 - error(share * eps_ref) for share in shares}
+    return {f"accuracy@{fraction:g}": 1 - error(fraction * eps_ref) for fraction in fractions}
 
 
 def _column(p: float) -> str:

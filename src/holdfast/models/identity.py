@@ -24,8 +24,8 @@ _PROBES = 4
 #: Each answer is recorded as so many sums with random signs, for a model may know 1,000 classes.
 _SUMS = 4
 
-#: What rounding may do to an answer, as a share of the largest: other hardware multiplies matrices
-#: with 10 bits (TF32).
+#: What rounding may do to an answer, as a fraction of the largest: other hardware multiplies
+#: matrices with 10 bits (TF32).
 _ROUNDING = 5e-3
 
 #: Packages whose classes do not change from day to day; a new version of them is no other model.

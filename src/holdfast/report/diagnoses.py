@@ -57,7 +57,7 @@ def linearity(models: Sequence[tuple[str, Values, Values]]) -> Figure:
         left.set_xlabel("loss of one step / loss of many")
         right.set_xlabel("cosine of the two perturbations")
         left.set_xlim(0, 1)
-        left.set_ylabel("share of images up to there")
+        left.set_ylabel("fraction of images up to there")
         _legend(figure, left)
         return _settled(figure)
 
@@ -127,16 +127,16 @@ def surface_3d(
 
 
 def directions(models: Sequence[tuple[str, Values]]) -> Figure:
-    """The share of images with at least k orthogonal adversarial directions (EAT figure 2).
+    """The fraction of images with at least k orthogonal adversarial directions (EAT figure 2).
 
     Args:
-        models: (label, shares for k = 1, 2, ...); beyond the last the share is 0.
+        models: (label, fractions for k = 1, 2, ...); beyond the last the fraction is 0.
     """
     with mpl.rc_context(_STYLE):
         figure, (axes,) = _panels(1)
-        most = max(len(shares) for _, shares in models)
-        for place, (label, shares) in enumerate(models):
-            padded = np.concatenate([shares, np.zeros(most + 1 - len(shares))])
+        most = max(len(fractions) for _, fractions in models)
+        for place, (label, fractions) in enumerate(models):
+            padded = np.concatenate([fractions, np.zeros(most + 1 - len(fractions))])
             number = np.arange(1, most + 2)
             axes.step(number, padded, where="post", label=label, **_line(place))
         axes.set(xlabel="number k of orthogonal directions", xlim=(1, most + 1))
@@ -245,7 +245,7 @@ def similarities(models: Sequence[tuple[str, Values]]) -> Figure:
         figure, (axes,) = _panels(1)
         for place, (label, scores) in enumerate(models):
             _distribution(axes, scores, label, place)
-        axes.set(xlabel="PASS", ylabel="share of images up to there")
+        axes.set(xlabel="PASS", ylabel="fraction of images up to there")
         axes.set_xlim(right=1)
         _legend(figure, axes)
         return _settled(figure)
@@ -258,7 +258,7 @@ def _panels(count: int, *, share_y: bool = False) -> tuple[Figure, Sequence[Axes
 
 
 def _distribution(axes: Axes, values: Values, label: str, place: int) -> None:
-    """The share of values up to each, with the mean marked below."""
+    """The fraction of values up to each, with the mean marked below."""
     known = values[~np.isnan(values)]
     if len(known):
         axes.ecdf(known, label=label, **_line(place))

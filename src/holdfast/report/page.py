@@ -94,7 +94,7 @@ def _page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["percent"] = lambda share: f"{100 * share:.1f} %"
+    environment.filters["percent"] = lambda fraction: f"{100 * fraction:.1f} %"
     environment.filters["png"] = to_png
     environment.filters["norm"] = _NORMS.__getitem__
     runs = [run for subject in subjects for run in subject.runs]

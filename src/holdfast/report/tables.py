@@ -35,7 +35,7 @@ def attacks(subjects: Sequence[Subject]) -> pd.DataFrame:
 
 
 def perturbations(subjects: Sequence[Subject]) -> pd.DataFrame:
-    """How far each attack had to move each classifier's images, and accuracy at shares of ε_ref.
+    """How far each attack had to move each classifier's images, and accuracy at fractions of ε_ref.
 
     Classifiers are compared at one ε_ref for each attack and norm: that of the classifier which
     holds out longest (DD 4.1, where it is the regularised network).
@@ -138,7 +138,7 @@ def strongest_attacks(classifier: Classifier) -> list[Strongest]:
 class Gap(NamedTuple):
     """Worst case minus certified accuracy, both over the same images."""
 
-    share: float
+    fraction: float
     n: int
 
 
@@ -208,9 +208,10 @@ def gap(attacked: pd.DataFrame, run: CertifiedRun, norm: str) -> dict[float, Gap
     both = replace(run, rows=run.rows[run.rows["index"].isin(rows["index"])])
     worst = metrics.worst_case(rows)
     proven = floor(both, norm, worst["eps"].to_numpy())["robust_accuracy"]
-    shares = worst["robust_accuracy"] - proven
+    fractions = worst["robust_accuracy"] - proven
     return {
-        eps: Gap(share, len(both.rows)) for eps, share in zip(worst["eps"], shares, strict=True)
+        eps: Gap(fraction, len(both.rows))
+        for eps, fraction in zip(worst["eps"], fractions, strict=True)
     }
 
 

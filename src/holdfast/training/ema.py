@@ -32,7 +32,7 @@ class EMA:
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
         """Take in the weights after ``step`` steps, from 1."""
-        share = 1 - min(self._decay, (1 + step) / (10 + step))
+        fraction = 1 - min(self._decay, (1 + step) / (10 + step))
         averages: list[Tensor] = []
         values: list[Tensor] = []
         state = network.state_dict()
@@ -42,4 +42,4 @@ class EMA:
                 values.append(state[name])
             else:
                 average.copy_(state[name])
-        torch._foreach_lerp_(averages, values, share)
+        torch._foreach_lerp_(averages, values, fraction)

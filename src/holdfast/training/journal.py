@@ -51,9 +51,9 @@ class Terms:
         """A step over so many examples."""
         self._steps[step] = examples
 
-    def add(self, step: int, terms: Mapping[str, Tensor], share: float) -> None:
+    def add(self, step: int, terms: Mapping[str, Tensor], fraction: float) -> None:
         """Means over this process's ``share`` of the step's examples."""
-        self._values += [(step, name, share, value.detach()) for name, value in terms.items()]
+        self._values += [(step, name, fraction, value.detach()) for name, value in terms.items()]
 
     def read(self) -> Iterator[tuple[int, int, dict[str, float]]]:
         """Step, examples, and the terms' sums over them; every process gets all."""
@@ -62,8 +62,8 @@ class Terms:
         sums: dict[int, dict[str, float]] = {step: {} for step in self._steps}
         if self._values:
             values = torch.stack([value.to(device, wide) for *_, value in self._values]).tolist()
-            for (step, name, share, _), value in zip(self._values, values, strict=True):
-                weighted = value * (share * self._steps[step])
+            for (step, name, fraction, _), value in zip(self._values, values, strict=True):
+                weighted = value * (fraction * self._steps[step])
                 sums[step][name] = sums[step].get(name, 0.0) + weighted
         if self._fabric.world_size > 1:
             flat = torch.tensor([v for terms in sums.values() for v in terms.values()], dtype=wide)

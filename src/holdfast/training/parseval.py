@@ -29,7 +29,7 @@ class Parseval:
 
     Attributes:
         beta: β in (0, 1), length of the step; 1e-4 for MNIST, 3e-4 for CIFAR-10.
-        share: of the rows that each step moves, in (0, 1]; 0.3 in both papers; at least two.
+        fraction: of the rows that each step moves, in (0, 1]; 0.3 in both papers; at least two.
 
     Raises:
         InputError: if a number is out of range.
@@ -45,13 +45,13 @@ class Parseval:
     """
 
     beta: float
-    share: float = 0.3
+    fraction: float = 0.3
 
     def __post_init__(self) -> None:
         if not 0 < self.beta < 1:
             raise InputError(f"beta is {self.beta}, but the step lies between 0 and 1.")
-        if not 0 < self.share <= 1:
-            raise InputError(f"share is {self.share}, but is above 0 and at most 1.")
+        if not 0 < self.fraction <= 1:
+            raise InputError(f"fraction is {self.fraction}, but is above 0 and at most 1.")
 
     @torch.no_grad()
     def __call__(self, network: nn.Module, rng: Stream, step: int) -> Mapping[str, Tensor]:
@@ -69,7 +69,9 @@ class Parseval:
         del step
         squares = []
         for place, matrix in enumerate(matrices(network)):
-            count = max(2, round(self.share * len(matrix)))  # one row has none to be orthogonal to
+            count = max(
+                2, round(self.fraction * len(matrix))
+            )  # one row has none to be orthogonal to
             order = rng.fold("rows", place).uniform((len(matrix),))[0].argsort(stable=True)
             rows = order[:count].to(matrix.device)
             chosen = matrix[rows].flatten(1)

@@ -190,7 +190,7 @@ def adversarial_training_1(
     reference: Model,
     data: Data,
     *,
-    share: float = 1.0,
+    weight: float = 1.0,
     seed: int = 0,
     batch_size: int = 128,
     out: str | Path | None = None,
@@ -204,7 +204,7 @@ def adversarial_training_1(
     Args:
         reference: the trained model, from whose weights fine-tuning begins.
         data: the training set.
-        share: weight of the adversarial half of the loss in [0, 1]; 1 in Moosavi-Dezfooli et al.
+        weight: of the adversarial half of the loss, in [0, 1]; 1 in Moosavi-Dezfooli et al.
         seed: of no consequence for DeepFool on a deterministic model.
         batch_size: images attacked at once.
         out: see `precompute`.
@@ -223,4 +223,4 @@ def adversarial_training_1(
         out=out,
         progress=progress,
     )
-    return Adversarial(attack=examples, share=share)
+    return Adversarial(attack=examples, weight=weight)

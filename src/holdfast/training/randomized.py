@@ -18,8 +18,8 @@ from holdfast.types import Callback, Images, Labels, Model, Threat
 
 __all__ = ["AtRandomSize", "OneAtRandom", "half_normal", "uniform"]
 
-#: A uniform draw from [0, 1) -> the share of ε that this batch gets, in [0, 1].
-Share = Callable[[float], float]
+#: A uniform draw from [0, 1) -> the fraction of ε that this batch gets, in [0, 1].
+SizeDistribution = Callable[[float], float]
 
 
 @dataclass(frozen=True, repr=False)
@@ -62,14 +62,14 @@ class AtRandomSize(Attack):
 
     Attributes:
         attack: at its largest size ε_max.
-        share: the distribution of ε / ε_max: `uniform` or `half_normal`.
+        distribution: the distribution of ε / ε_max: `uniform` or `half_normal`.
 
     Raises:
         InputError: if the attack is crafted on another model; make it `On` of `AtRandomSize`.
     """
 
     attack: Attack = field(kw_only=False)
-    share: Share = uniform
+    distribution: SizeDistribution = uniform
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -88,7 +88,7 @@ class AtRandomSize(Attack):
         self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
     ) -> Images:
         """Draw a size and attack; see `Attack.perturb`."""
-        size = self.share(_one_draw(rng, "size"))
+        size = self.distribution(_one_draw(rng, "size"))
         return scaled(self.attack, size).perturb(model, x0, y, rng, callback)
 
 

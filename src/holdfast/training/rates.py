@@ -93,7 +93,7 @@ class OneCycle:
     """Half a cosine up from ``start`` to 1, then half a cosine down to ``end``.
 
     Attributes:
-        peak: share of the epochs at which the factor is 1, in (0, 1).
+        peak: fraction of the epochs at which the factor is 1, in (0, 1).
         start: factor at the beginning, in [0, 1].
         end: factor at the end, in [0, 1].
 
@@ -108,17 +108,19 @@ class OneCycle:
 
     def __post_init__(self) -> None:
         if not 0 < self.peak < 1:
-            raise InputError(f"peak is {self.peak}, but is a share of the epochs between 0 and 1.")
+            raise InputError(
+                f"peak is {self.peak}, but is a fraction of the epochs between 0 and 1."
+            )
         for name in ("start", "end"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} is {getattr(self, name)}, but must be between 0 and 1.")
 
     def __call__(self, done: float, epochs: int) -> float:
         """See `Rate`."""
-        share = done / epochs
-        if share < self.peak:
-            return self.start + (1 - self.start) * (1 - _fall(share / self.peak))
-        return self.end + (1 - self.end) * _fall((share - self.peak) / (1 - self.peak))
+        fraction = done / epochs
+        if fraction < self.peak:
+            return self.start + (1 - self.start) * (1 - _fall(fraction / self.peak))
+        return self.end + (1 - self.end) * _fall((fraction - self.peak) / (1 - self.peak))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,9 +154,9 @@ class WarmUp:
         return min(1.0, line) * self.rate(done, epochs)
 
 
-def _fall(share: float) -> float:
+def _fall(fraction: float) -> float:
     """Half a cosine from 1 down to 0."""
-    return 0.5 * (1 + math.cos(math.pi * share))
+    return 0.5 * (1 + math.cos(math.pi * fraction))
 
 
 def _check_factor(factor: float) -> None:

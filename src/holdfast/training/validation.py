@@ -59,14 +59,14 @@ class Validation:
                     robust = clean & _right(network, x_adv, y, rng)
                 right += torch.stack([clean.sum(), robust.sum()])
         counts = summed(fabric, right).tolist()
-        shares = (count / len(self.data) for count in counts)
-        return dict(zip(self.names, shares, strict=False))
+        fractions = (count / len(self.data) for count in counts)
+        return dict(zip(self.names, fractions, strict=False))
 
 
 def hold_out(data: Data, size: int, seed: int) -> tuple[Data, Data]:
     """Part a training set in two: what to train on, and ``size`` images for validation.
 
-    Each class gives its share of the images, rounded so that the sum is right (the largest
+    Each class gives its fraction of the images, rounded so that the sum is right (the largest
     remainders are rounded up); which of its images is drawn from the seed.
 
     Raises:

@@ -20,7 +20,7 @@ from holdfast.types import Flags, Images, Positions, Score, Threat
 
 __all__ = ["Among", "uniform_noise"]
 
-#: How far past the boundary a result is moved, as shares of its distance: the first that holds.
+#: How far past the boundary a result is moved, as fractions of its distance: the first that holds.
 _PAST = (1e-3, 4e-3, 1.6e-2)
 
 #: Queries that are kept for it once a point is held.
@@ -165,7 +165,7 @@ def find_start(
 def halvings(x0: Images, threat: Threat) -> int:
     """How many halvings bring a point as near to the boundary as HopSkipJump asks.
 
-    To the share θ = d^-(q+1) of its distance, q = 1 - 1/p: d^-3/2 in ℓ2 and d^-2 in ℓ∞
+    To the fraction θ = d^-(q+1) of its distance, q = 1 - 1/p: d^-3/2 in ℓ2 and d^-2 in ℓ∞
     (section IV.B), but to a thousandth in few dimensions, and no nearer than rounding allows.
     """
     doublings = (2 - 1 / threat.p) * math.log2(math.prod(x0.shape[1:]))
@@ -218,12 +218,12 @@ def past_the_boundary(oracle: Oracle, x0: Images, threat: Threat, rng: Stream) -
     result = oracle.closest.image.clone()
     away = result - x0
     held = oracle.closest.found & (oracle.closest.distance > 0)
-    for attempt, share in enumerate(_PAST):
+    for attempt, fraction in enumerate(_PAST):
         (position,) = torch.nonzero(held & (oracle.left > 0), as_tuple=True)
         if not len(position):
             break
         clean = x0[position]
-        point = threat.project(clean + (1 + share) * away[position], clean)
+        point = threat.project(clean + (1 + fraction) * away[position], clean)
         stream = rng.take(position).fold("past", attempt)
         alone = torch.arange(len(position), device=position.device).split(1)
         reached = torch.cat([oracle.probe(point[i], position[i], stream.take(i)) for i in alone])
@@ -232,9 +232,9 @@ def past_the_boundary(oracle: Oracle, x0: Images, threat: Threat, rng: Stream) -
     return result
 
 
-def _nearer(x: Tensor, x0: Tensor, share: Tensor, distance: Tensor, threat: Threat) -> Tensor:
-    """The point at ``share`` of the distance."""
+def _nearer(x: Tensor, x0: Tensor, fraction: Tensor, distance: Tensor, threat: Threat) -> Tensor:
+    """The point at ``fraction`` of the distance."""
     if threat.p == math.inf:
-        radius = expand(share * distance, x)
+        radius = expand(fraction * distance, x)
         return torch.clamp(x, x0 - radius, x0 + radius).clamp(0, 1)
-    return (x0 + expand(share, x) * (x - x0)).clamp(0, 1)
+    return (x0 + expand(fraction, x) * (x - x0)).clamp(0, 1)

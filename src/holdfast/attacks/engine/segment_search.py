@@ -8,7 +8,7 @@ from holdfast.random import Stream
 from holdfast.tensors import expand
 from holdfast.types import Images, PerExample, Positions, Score
 
-#: Least share of the segment that a step goes.
+#: Least fraction of the segment that a step goes.
 _LEAST = 1e-3
 
 
@@ -49,8 +49,8 @@ def segment_search(
     below, above = (margin[position] for margin in ends)
     for step in range(steps):
         # A straight margin is met at 0 exactly, which is not beyond: hence a least step.
-        share = (-below / (above - below)).nan_to_num(0.5).clamp(_LEAST, 1)
-        x = (near + expand(share.to(near), near) * (far - near)).clamp(0, 1)
+        fraction = (-below / (above - below)).nan_to_num(0.5).clamp(_LEAST, 1)
+        x = (near + expand(fraction.to(near), near) * (far - near)).clamp(0, 1)
         value, reached = query(score, x, rng.fold("step", step))
         held.offer(x, reached, position)
         near, far = (

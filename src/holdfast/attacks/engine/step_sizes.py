@@ -18,7 +18,7 @@ from holdfast.tensors import expand, norm
 from holdfast.threat import finite
 from holdfast.types import Flags, Images, PerExample, Threat
 
-#: α: the share of a move that the gradient decides.
+#: α: the fraction of a move that the gradient decides.
 MOMENTUM = 0.75
 
 
@@ -62,8 +62,8 @@ class Halving:
         z ← Π(x_k + η · s(g)),  x_{k+1} ← Π(x_k + α · (z - x_k) + (1 - α) · (x_k - x_{k-1}))
 
     with the steepest step s and α = 0.75. η begins at 2 ε and is halved at a checkpoint where fewer
-    than a share ρ = 0.75 of the steps since the last one raised the score, or where neither η nor
-    the best score have changed since then.
+    than a fraction ρ = 0.75 of the steps since the last one raised the score, or where neither η
+    nor the best score have changed since then.
 
     Attributes:
         threat: the ball.
@@ -243,13 +243,13 @@ def checkpoints(steps: int) -> dict[int, int]:
         [22, 41, 57, 70, 80, 87, 93, 99]
     """
     found: dict[int, int] = {}
-    share, gap, last = 22, 22, 0
-    while share < 100:
-        here = -(-share * steps // 100)
+    fraction, gap, last = 22, 22, 0
+    while fraction < 100:
+        here = -(-fraction * steps // 100)
         if here > last:  # with few steps several fall together
             found[here], last = here - last, here
         gap = max(gap - 3, 6)
-        share += gap
+        fraction += gap
     return found
 
 
@@ -277,7 +277,7 @@ def _with_momentum(
     x0: Images,
     step: int,
 ) -> Images:
-    """A step of ``size`` along the gradient, and from the second on a share of the last move."""
+    """A step of ``size`` along the gradient, and from the second on a fraction of the last move."""
     z = threat.project(x + size * threat.steepest(grad), x0)
     if step == 0:
         return z

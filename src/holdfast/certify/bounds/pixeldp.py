@@ -8,7 +8,7 @@ from holdfast.statistics import Array
 
 __all__ = ["pixeldp_radius"]
 
-#: Grid of ε as a share of the largest that is possible.
+#: Grid of ε as a fraction of the largest that is possible.
 _GRID = np.linspace(0, 1, 101)[1:]
 
 
@@ -48,8 +48,8 @@ def pixeldp_radius(p1: Array, p2: Array, sigma: Array) -> Array:
     most = log_ratio(p1, p2) / 2  # at this ε there is no δ left
     largest = np.minimum(most, 1)
 
-    def radius(share: Array) -> Array:
-        eps = share * largest
+    def radius(fraction: Array) -> Array:
+        eps = fraction * largest
         # p₁ - e^(2ε) p₂ = p₁ (1 - e^(-2 (most - ε))), which does not cancel.
         log_delta = np.log(p1) + np.log(-np.expm1(-2 * (most - eps))) - np.log1p(np.exp(eps))
         return eps / np.sqrt(2 * (np.log(1.25) - log_delta))

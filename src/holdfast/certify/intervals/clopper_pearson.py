@@ -19,7 +19,7 @@ class ClopperPearson:
 
     Each limit fails with probability at most (1 - confidence) / K, also though the leading class is
     read from the same votes: for two classes that is all, since p2 = 1 - p1. For more, K + 2 limits
-    count, as in `Hoeffding`, but they do not fail apart: the exact share of wrong certificates,
+    count, as in `Hoeffding`, but they do not fail apart: the exact fraction of wrong certificates,
     summed over all outcomes, stays well below 1 - confidence for every law of the tests.
 
     With K classes and n votes p1 is at most ((1 - confidence) / K)^(1/n): 0.9484 for 100 votes,

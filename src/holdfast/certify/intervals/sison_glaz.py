@@ -23,11 +23,11 @@ _REMEMBERED = 100_000
 class SisonGlaz:
     """Simultaneous limits of all classes that are as short as the normal law allows; not sound.
 
-        ν(c) = P(|X_i - n_i| <= c for all i),  X multinomial with the observed shares n_i / n,
+        ν(c) = P(|X_i - n_i| <= c for all i),  X multinomial with the observed fractions n_i / n,
         ν(c) < confidence <= ν(c + 1),  γ = (confidence - ν(c)) / (ν(c + 1) - ν(c)),
         p_i in [n_i / n - c / n, n_i / n + (c + 2γ) / n].
 
-    The law of X is that of the observed shares, not of the true ones, so the limits break down
+    The law of X is that of the observed fractions, not of the true ones, so the limits break down
     where certificates live: at 100 votes of 100, c = 0, and p1 >= 1 is claimed although a true p1
     of 0.98 gives such a vote with probability 0.13. **The stated confidence does not hold**;
     these limits are here to show what published radii rest on.
@@ -76,8 +76,8 @@ def _reach(counts: tuple[int, ...], confidence: float) -> tuple[float, float]:
     high = smallest(lambda c: c >= n or _within(counts, c) >= confidence)
     low = high - 1
     before = _within(counts, low) if low else 0.0
-    share = (confidence - before) / (_within(counts, high) - before)
-    return low, low + 2 * share
+    fraction = (confidence - before) / (_within(counts, high) - before)
+    return low, low + 2 * fraction
 
 
 def _within(counts: tuple[int, ...], c: int) -> float:

@@ -32,15 +32,15 @@ class Adversarial:
     Attributes:
         attack: makes x_adv; use one without early stopping, so that all examples cost the same
             strength.
-        share: weight a in [0, 1] of the adversarial examples.
-        replace: what a is a share of: False, of the loss, where every image appears both clean and
-            adversarial, as in EAT's code for MNIST; True, of the batch, whose first a · N images
-            are replaced by adversarial ones, as EAT 4.2 does on ImageNet.
+        weight: a in [0, 1], of the adversarial examples.
+        replace: how a weighs: False, in the loss, where every image appears both clean and
+            adversarial, as in EAT's code for MNIST; True, by the number of images, of which the
+            batch's first a · N are replaced by adversarial ones, as EAT 4.2 does on ImageNet.
         attack_in_eval: attack the network in evaluation mode; otherwise in training mode, with
             dropout, and batch normalisation counting the attack's images too.
 
     Raises:
-        InputError: if the share is no weight, or no image would be replaced.
+        InputError: if the weight is not between 0 and 1, or no image would be replaced.
 
     Reference:
         Madry et al., "Towards deep learning models resistant to adversarial attacks", ICLR 2018;
@@ -48,15 +48,15 @@ class Adversarial:
     """
 
     attack: Attack = field(kw_only=False)
-    share: float = 1.0
+    weight: float = 1.0
     replace: bool = False
     attack_in_eval: bool = True
 
     def __post_init__(self) -> None:
-        if not 0 <= self.share <= 1:
-            raise InputError(f"share is {self.share}, but is a weight between 0 and 1.")
-        if self.replace and self.share == 0:
-            raise InputError("share is 0, so that no image would be replaced; use Standard.")
+        if not 0 <= self.weight <= 1:
+            raise InputError(f"weight is {self.weight}, but lies between 0 and 1.")
+        if self.replace and self.weight == 0:
+            raise InputError("weight is 0, so that no image would be replaced; use Standard.")
 
     def __call__(
         self, model: Model, x: Images, y: Labels, rng: Stream
@@ -71,18 +71,18 @@ class Adversarial:
             "adversarial": adversarial,
             "robust_accuracy": _accuracy(adversarial_logits, y),
         }
-        if self.share == 1:
+        if self.weight == 1:
             return adversarial, {"loss": adversarial, **logs}
         logits = model(x)
         clean = functional.cross_entropy(logits, y)
-        loss = (1 - self.share) * clean + self.share * adversarial
+        loss = (1 - self.weight) * clean + self.weight * adversarial
         return loss, {"loss": loss, "clean": clean, "accuracy": _accuracy(logits, y), **logs}
 
     def _replacing(
         self, model: Model, x: Images, y: Labels, rng: Stream
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
         """The batch is in random order already, so that its first images are random ones."""
-        count = max(1, math.floor(self.share * len(x) + 0.5))
+        count = max(1, math.floor(self.weight * len(x) + 0.5))
         first = torch.arange(count, device=x.device)
         x_adv = craft(
             self.attack, model, x[:count], y[:count], rng.take(first), in_eval=self.attack_in_eval
@@ -116,7 +116,7 @@ def AdvTrainII(threat: Threat, *, alpha: float = 0.5) -> Adversarial:
         Yan et al., "Deep Defense", NeurIPS 2018, supplement 2; Goodfellow et al., "Explaining and
         harnessing adversarial examples", ICLR 2015, section 6.
     """
-    return Adversarial(attack=FGSM(threat), share=1 - alpha)
+    return Adversarial(attack=FGSM(threat), weight=1 - alpha)
 
 
 def against_prediction(attack: Attack) -> Attack:

@@ -51,7 +51,7 @@ class DeepDefense:
             while the classification loss moves all (DD figure 4); None for all. Behind wrappers the
             end of the module's name is enough.
         base: the classification loss Σ L. `Total` of `Standard` and `Adversarial` with FGSM and
-            share 1 makes the method combined with Adv. Train II (DD supplement 2).
+            weight 1 makes the method combined with Adv. Train II (DD supplement 2).
 
     Raises:
         InputError: if a number is out of range; at the first batch, if there is no such layer.

@@ -27,10 +27,10 @@ class Distillation:
     Attributes:
         teacher: t, a trained network, which stays as it is.
         temperature: T > 0; above 1 the teacher's smaller probabilities count more.
-        share: weight a in [0, 1] of the teacher; at 1 the labels play no part.
+        weight: a in [0, 1], of the teacher; at 1 the labels play no part.
 
     Raises:
-        InputError: if the temperature is not positive, or the share no weight.
+        InputError: if the temperature is not positive, or the weight not between 0 and 1.
 
     Reference:
         Hinton et al., "Distilling the knowledge in a neural network", 2015, section 2; Papernot et
@@ -40,13 +40,13 @@ class Distillation:
 
     teacher: Frozen
     temperature: float = 1.0
-    share: float = 1.0
+    weight: float = 1.0
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise InputError(f"temperature is {self.temperature}, but must be positive.")
-        if not 0 <= self.share <= 1:
-            raise InputError(f"share is {self.share}, but is a weight between 0 and 1.")
+        if not 0 <= self.weight <= 1:
+            raise InputError(f"weight is {self.weight}, but lies between 0 and 1.")
 
     def __call__(
         self, model: Model, x: Images, y: Labels, rng: Stream
@@ -58,7 +58,7 @@ class Distillation:
         logits, t = model(x), self.temperature
         soft = t**2 * soft_cross_entropy(logits / t, taught / t).mean()
         hard = functional.cross_entropy(logits, y)
-        loss = self.share * soft + (1 - self.share) * hard
+        loss = self.weight * soft + (1 - self.weight) * hard
         return loss, {
             "loss": loss,
             "soft": soft,

@@ -13,7 +13,7 @@ def EnsembleAdversarial(
     attack: Attack,
     static: Sequence[Attack],
     *,
-    share: float = 0.5,
+    weight: float = 0.5,
     replace: bool = True,
     attack_in_eval: bool = True,
 ) -> Adversarial:
@@ -32,7 +32,7 @@ def EnsembleAdversarial(
         attack: on the model in training; a single step in the paper, FGSM on MNIST and Step-LL on
             ImageNet.
         static: attacks on pre-trained sources: `On`, or `CachedFGSM` with gradients computed once.
-        share: of the batch that is replaced, or of the loss.
+        weight: of the adversarial examples, by their number or in the loss.
         replace: see `Adversarial`; the paper replaces half of the batch (4.2), its code for MNIST
             averages the losses of a clean and an adversarial batch, ``replace=False``.
         attack_in_eval: of the model in training, see `Adversarial`; static sources keep their mode.
@@ -43,7 +43,7 @@ def EnsembleAdversarial(
     sources = tuple(against_prediction(each) for each in (attack, *static))
     return Adversarial(
         attack=OneAtRandom(attacks=sources),
-        share=share,
+        weight=weight,
         replace=replace,
         attack_in_eval=attack_in_eval,
     )
