@@ -1,7 +1,9 @@
-"""What docstrings show, runs."""
+"""Every export shows how it is used, and what it shows runs."""
 
 import ast
 import doctest
+import inspect
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,7 +34,7 @@ def _within(node, name):
             yield from _within(inner, f"{name}.{inner.name}")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def given():
     """What every example begins from, as the page says; all else it imports."""
     names = {}
@@ -51,3 +53,21 @@ def test_an_example_does_what_it_says(name, text, line, given, tmp_path, monkeyp
         torch.manual_seed(0)
         failed = doctest.DocTestRunner(optionflags=FLAGS).run(example, out=told.append).failed
     assert not failed, "".join(told)
+
+
+def exports():
+    """What documentation shows: functions, classes and instances of them, by module."""
+    for name, module in sorted(sys.modules.items()):
+        if name.partition(".")[0] == "holdfast" and not name.startswith("holdfast.cli"):
+            for export in getattr(module, "__all__", ()):
+                thing = getattr(module, export)
+                if not (inspect.isclass(thing) or inspect.isfunction(thing)):
+                    thing = type(thing)
+                error = inspect.isclass(thing) and issubclass(thing, Exception)
+                if getattr(thing, "__module__", "").startswith("holdfast") and not error:
+                    yield f"{name}.{export}", thing
+
+
+def test_every_export_has_an_example():
+    missing = [name for name, thing in exports() if ">>>" not in (thing.__doc__ or "")]
+    assert not missing, f"no example in: {', '.join(missing)}"

@@ -14,7 +14,14 @@ T = TypeVar("T")
 
 @runtime_checkable
 class Group(Protocol):
-    """Processes that work together, as a `lightning_fabric.Fabric` knows them."""
+    """Processes that work together, as a `lightning_fabric.Fabric` knows them.
+
+    Example:
+        >>> from lightning_fabric import Fabric
+        >>> from holdfast.group import Group
+        >>> isinstance(Fabric(accelerator="cpu", devices=1), Group)
+        True
+    """
 
     @property
     def world_size(self) -> int:
@@ -44,6 +51,11 @@ def first(group: Group | None, work: Callable[[], T]) -> T:
     """Let the first process work; what it gives, or the error that it raises, is everyone's.
 
     Without a group this process is the only one.
+
+    Example:
+        >>> from holdfast.group import first
+        >>> first(None, lambda: "done")
+        'done'
     """
     if group is None:
         return work()
@@ -66,6 +78,11 @@ def first_of_all(work: Callable[[], object]) -> None:
 
     Raises:
         HoldfastError, OSError: what the work raised, in every process.
+
+    Example:
+        >>> from holdfast.group import first_of_all
+        >>> first_of_all(lambda: print("once"))
+        once
     """
     if not (distributed.is_available() and distributed.is_initialized()):
         work()

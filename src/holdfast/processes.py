@@ -31,6 +31,11 @@ class Processes:
         devices: processes on each node, one for each device, at least 1.
         num_nodes: nodes, at least 1.
         strategy: Fabric's: "auto", or "ddp" also for a single process.
+
+    Example:
+        >>> from holdfast.training import Processes, Schedule
+        >>> Schedule(epochs=1, processes=Processes(devices=4)).processes
+        Processes(devices=4, num_nodes=1, strategy='auto')
     """
 
     devices: int = 1

@@ -15,6 +15,13 @@ class Summary:
         title: what the table is about.
         lines: each a mapping from the names of the columns to what stands there.
         notes: sentences.
+
+    Example:
+        >>> from holdfast.summary import Summary
+        >>> print(Summary("under attack", [{"attack": "pgd", "accuracy": "45.0 %"}]))
+        under attack
+        attack  accuracy
+        pgd     45.0 %
     """
 
     title: str
@@ -49,5 +56,11 @@ class Summary:
 
 
 def percent(fraction: float) -> str:
-    """A fraction as a percentage with one decimal."""
+    """A fraction as a percentage with one decimal.
+
+    Example:
+        >>> from holdfast.summary import percent
+        >>> percent(0.456)
+        '45.6 %'
+    """
     return f"{100 * fraction:.1f} %"

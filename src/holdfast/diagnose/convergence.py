@@ -43,6 +43,13 @@ def convergence(
 
     Raises:
         InputError: if there is no epoch.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast.diagnose import convergence
+        >>> before = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).eval()
+        >>> list(convergence({0: before, 1: model}, x, y).columns)
+        ['epoch', 'accuracy', 'rho2']
     """
     if not epochs:
         raise InputError("there is no epoch; give at least one network by the number of its epoch.")

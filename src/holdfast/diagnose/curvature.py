@@ -34,6 +34,14 @@ class Leading:
             positive.
         vector: e, of ℓ2 norm 1; its sign means nothing.
         residual: ‖H e - λ e‖₂; some eigenvalue lies within that of λ.
+
+    Example:
+        >>> from holdfast.diagnose import leading_eigenvector
+        >>> from holdfast.goals import cross_entropy
+        >>> from holdfast.random import Stream
+        >>> score, rng = cross_entropy(model, x, y), Stream.of(0, torch.arange(4))
+        >>> leading_eigenvector(score, x, rng, iterations=5).vector.shape
+        torch.Size([4, 1, 8, 8])
     """
 
     value: PerExample
@@ -51,6 +59,12 @@ class SecondOrderCosines:
         one_draw: of ∇L(x + ξ d), SO equation 3.
         mean_of_draws: of the mean of ∇L(x + d) over Gaussian draws, SO equation 4.
         chance: √(2 / π d) to first order, what a random direction has on average.
+
+    Example:
+        >>> from holdfast.diagnose import second_order_cosines
+        >>> found = second_order_cosines(model, x, y, iterations=5)
+        >>> found.gradient.shape, found.leading.value.shape
+        (torch.Size([4]), torch.Size([4]))
     """
 
     leading: Leading
@@ -93,6 +107,12 @@ def second_order_cosines(
 
     Raises:
         InputError: if a number is not positive.
+
+    Example:
+        >>> from holdfast.diagnose import second_order_cosines
+        >>> found = second_order_cosines(model, x, y, xi=0.8, sigma=0.1, samples=5, iterations=5)
+        >>> bool(((found.mean_of_draws >= 0) & (found.mean_of_draws <= 1.001)).all())
+        True
     """
     if not (xi > 0 and sigma > 0 and samples >= 1):
         raise InputError(
@@ -132,6 +152,15 @@ def leading_eigenvector(score: Score, x: Images, rng: Stream, *, iterations: int
 
     Raises:
         InputError: if there is no iteration.
+
+    Example:
+        >>> from holdfast.diagnose import leading_eigenvector
+        >>> from holdfast.goals import cross_entropy
+        >>> from holdfast.random import Stream
+        >>> score, rng = cross_entropy(model, x, y), Stream.of(0, torch.arange(4))
+        >>> leading = leading_eigenvector(score, x, rng, iterations=8)
+        >>> bool((leading.residual < 1e-3).all())
+        True
     """
     if iterations < 1:
         raise InputError(f"iterations is {iterations}, but at least 1 is needed.")
@@ -155,7 +184,16 @@ def leading_eigenvector(score: Score, x: Images, rng: Stream, *, iterations: int
 
 
 def hessian_vector_product(score: Score, x: Images, v: Images, rng: Stream) -> Images:
-    """H v for each image, H the Hessian of its own score: the gradient of vᵀ∇L."""
+    """H v for each image, H the Hessian of its own score: the gradient of vᵀ∇L.
+
+    Example:
+        >>> from holdfast.diagnose.curvature import hessian_vector_product
+        >>> from holdfast.goals import cross_entropy
+        >>> from holdfast.random import Stream
+        >>> score, rng = cross_entropy(model, x, y), Stream.of(0, torch.arange(4))
+        >>> hessian_vector_product(score, x, torch.ones_like(x), rng).shape
+        torch.Size([4, 1, 8, 8])
+    """
     with torch.enable_grad(), drawing_from(rng.fold("model")):
         at = x.detach().requires_grad_()
         (grad,) = torch.autograd.grad(score(at).value.sum(), at, create_graph=True)

@@ -37,6 +37,12 @@ class Discrepancy:
         low: below the discrepancy of the whole class of functions with the confidence asked for.
         each: (k,) the largest difference for each A_i; ``value`` is their mean.
         pairs: (k, 2) the numbers of the two networks where it is reached.
+
+    Example:
+        >>> from holdfast.diagnose import discrepancy
+        >>> agree, differ = torch.tensor([[0, 1], [0, 1]]), torch.tensor([[0, 1], [1, 0]])
+        >>> discrepancy([agree], differ).value
+        1.0
     """
 
     value: float
@@ -65,6 +71,17 @@ def discrepancy(
     Raises:
         InputError: if there are fewer than two networks, no source, no image, or not the same
             networks everywhere.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import FGSM, PGD
+        >>> from holdfast.diagnose import discrepancy, predictions
+        >>> models = {"a": model, "b": nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).eval()}
+        >>> source = predictions(models, FGSM(Linf(0.3))(model, x, y))
+        >>> target = predictions(models, PGD(Linf(0.3))(model, x, y))
+        >>> 0 <= discrepancy([source], target).low <= discrepancy([source], target).value <= 1
+        True
     """
     count = len(target)
     if not sources or count < 2 or any(len(source) != count for source in sources):
@@ -102,6 +119,11 @@ def predictions(
         x: (N, ...) images.
         seed: of a stochastic model's draws.
         batch_size: images at once.
+
+    Example:
+        >>> from holdfast.diagnose import predictions
+        >>> bool((predictions({"model": model}, x) == y).all())  # (H, N)
+        True
     """
     rows = []
     with torch.no_grad(), eval_mode(*models.values()):

@@ -45,6 +45,14 @@ def gradient_norms(
     Returns:
         One row for each iterate and a last one for the images that the attack returns; and those
         images.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import PGD
+        >>> from holdfast.diagnose import gradient_norms
+        >>> norms, x_adv = gradient_norms(model, x, y, PGD(Linf(0.3), steps=5, early_stop=False))
+        >>> norms.shape  # five iterates and the result
+        torch.Size([6, 4])
     """
     with prepared(model, x, y, seed, index) as (checked, x0, labels, rng):
         recorder = _Recorder(goal(checked, x0, labels), x0, rng.fold("exact"))

@@ -38,6 +38,14 @@ def regular_hadamard(order: int) -> Float[Tensor, "k k"]:
 
     Raises:
         InputError: if the order is none of `ORDERS`.
+
+    Example:
+        >>> from holdfast.diagnose import regular_hadamard
+        >>> matrix = regular_hadamard(16)
+        >>> bool((matrix @ matrix.T == 16 * torch.eye(16)).all())
+        True
+        >>> matrix.sum(dim=1).unique().tolist()
+        [4.0]
     """
     if order == 1:
         return torch.ones(1, 1, dtype=torch.float64)

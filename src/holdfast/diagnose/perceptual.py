@@ -37,7 +37,14 @@ _BLUR = 5  # pixels, by which ECC smooths both images; OpenCV's default
 
 
 class Similarity(NamedTuple):
-    """PASS of each pair, and whether the alignment was found."""
+    """PASS of each pair, and whether the alignment was found.
+
+    Example:
+        >>> from holdfast.diagnose import perceptual_similarity
+        >>> image = torch.linspace(0, 1, 1024).view(1, 1, 32, 32)
+        >>> perceptual_similarity(image, image).score.round(decimals=3)
+        tensor([1.], dtype=torch.float64)
+    """
 
     score: PerExample
     aligned: Flags
@@ -58,6 +65,13 @@ def perceptual_similarity(x: Images, x_adv: Images) -> Similarity:
     Raises:
         InputError: if the shapes differ, or images leave [0, 1].
         MissingPackageError: if OpenCV is not installed.
+
+    Example:
+        >>> from holdfast.diagnose import perceptual_similarity
+        >>> image = torch.linspace(0, 1, 1024).view(1, 1, 32, 32)
+        >>> score, aligned = perceptual_similarity(image, image.flip(3))
+        >>> bool(score < 1)
+        True
     """
     check_images(x)
     check_images(x_adv)

@@ -48,6 +48,19 @@ def purification(
     Raises:
         ModelError: if a model does not begin with a `MALADE`.
         InputError: if a chain has fewer steps.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import PGD
+        >>> from holdfast.defenses import MALADE
+        >>> from holdfast.diagnose import purification
+        >>> layer = MALADE(nn.Identity(), steps=4, alpha=0.01, delta=0.01, sigma=0.5)
+        >>> models = {"malade": nn.Sequential(layer, model).eval()}
+        >>> attacks = {"malade": {"pgd": PGD(Linf(0.3), steps=3)}}
+        >>> table, images = purification(models, x[:1], int(y[0]), attacks, steps=[0, 4])
+        >>> table["step"].tolist(), images.shape  # the clean image, then the attacked one
+        ([-1, 0, 4], torch.Size([3, 1, 8, 8]))
     """
     lines, pictures = [], []
     place, y = torch.tensor([index]), torch.tensor([label], device=image.device)

@@ -31,6 +31,20 @@ class Traces(NamedTuple):
     Attributes:
         table: see there.
         pictures: (lines, C, H, W).
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import PGD
+        >>> from holdfast.data import Data
+        >>> from holdfast.defenses import MALADE
+        >>> from holdfast.diagnose import trace_purification
+        >>> layer = MALADE(nn.Identity(), steps=4, alpha=0.01, delta=0.01, sigma=0.5)
+        >>> models = {"malade": nn.Sequential(layer, model).eval()}
+        >>> attacks = {"malade": {"pgd": PGD(Linf(0.3), steps=3)}}
+        >>> traces = trace_purification(models, Data.of(x, y), 0, attacks, [0, 4])
+        >>> len(traces.table) == len(traces.pictures)
+        True
     """
 
     table: pd.DataFrame
@@ -64,6 +78,20 @@ def trace_purification(
         InputError: if there is no such image, no model, or a chain has fewer steps.
         ModelError: if a model does not begin with a `MALADE`.
         OutputError: if ``out`` cannot be written or holds another run.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import PGD
+        >>> from holdfast.data import Data
+        >>> from holdfast.defenses import MALADE
+        >>> from holdfast.diagnose import trace_purification
+        >>> layer = MALADE(nn.Identity(), steps=4, alpha=0.01, delta=0.01, sigma=0.5)
+        >>> models = {"malade": nn.Sequential(layer, model).eval()}
+        >>> attacks = {"malade": {"pgd": PGD(Linf(0.3), steps=3)}}
+        >>> table, pictures = trace_purification(models, Data.of(x, y), 0, attacks, [0, 4])
+        >>> table["step"].tolist(), pictures.shape  # the clean image, then the attacked one
+        ([-1, 0, 4], torch.Size([3, 1, 8, 8]))
     """
     if not 0 <= image < len(data):
         raise InputError(

@@ -34,6 +34,14 @@ class Linearity:
             step's; then its ratio exceeds 1.
         cosine: between the two perturbations; NaN where an attack did not move the image.
         gradient_norm: ‖∇L(x)‖₂ over all of C·H·W: whether the loss is merely flat (EAT section 4).
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import FGSM, IFGSM
+        >>> from holdfast.diagnose import linearity
+        >>> found = linearity(model, x, y, FGSM(Linf(0.1)), IFGSM(Linf(0.1), early_stop=False))
+        >>> bool((found.best_loss >= found.single_loss).all())
+        True
     """
 
     clean_loss: PerExample
@@ -94,6 +102,14 @@ def linearity(
 
     Raises:
         InputError: if ``multi`` stops early, or the attacks' balls differ.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import FGSM, IFGSM
+        >>> from holdfast.diagnose import linearity
+        >>> found = linearity(model, x, y, FGSM(Linf(0.01)), IFGSM(Linf(0.01), early_stop=False))
+        >>> bool((found.cosine > 0.9).all())  # the loss is nearly linear there
+        True
     """
     if getattr(multi, "early_stop", False):
         raise InputError(

@@ -43,6 +43,13 @@ def linf_directions(grad: Images, order: int, rng: Stream) -> Float[Tensor, "n k
 
     Raises:
         InputError: if there is no such matrix, or k exceeds the number of pixels.
+
+    Example:
+        >>> from holdfast.diagnose.subspace import linf_directions
+        >>> from holdfast.random import Stream
+        >>> r = linf_directions(x - 0.5, 4, Stream.of(0, torch.arange(4))).flatten(2)
+        >>> r.shape, bool((r @ r.mT == 64 * torch.eye(4)).all())
+        (torch.Size([4, 4, 64]), True)
     """
     size = grad[0].numel()
     _check_order(order, size)
@@ -68,6 +75,13 @@ def l2_directions(grad: Images, order: int, rng: Stream) -> Float[Tensor, "n k *
 
     Raises:
         InputError: if k exceeds the number of pixels.
+
+    Example:
+        >>> from holdfast.diagnose.subspace import l2_directions
+        >>> from holdfast.random import Stream
+        >>> r = l2_directions(x - 0.5, 3, Stream.of(0, torch.arange(4))).flatten(2)
+        >>> bool(torch.allclose(r @ r.mT, torch.eye(3).expand(4, 3, 3), atol=1e-5))
+        True
     """
     size, wide = grad[0].numel(), widest(grad.device)
     _check_order(order, size)
@@ -113,6 +127,13 @@ def adversarial_directions(
 
     Raises:
         InputError: if an image is misclassified, an order cannot be had, or the norm is another.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.diagnose import adversarial_directions
+        >>> counts = adversarial_directions(model, x, y, Linf(0.3), orders=(1, 4))
+        >>> counts[:, 0]  # along the gradient itself
+        tensor([1, 1, 1, 1])
     """
     if threat.name not in _DIRECTIONS:
         raise InputError(
@@ -147,6 +168,12 @@ def fraction_with_at_least(counts: Int[Tensor, "n orders"]) -> Float[Tensor, " k
 
     Args:
         counts: from `adversarial_directions`.
+
+    Example:
+        >>> from holdfast.diagnose import fraction_with_at_least
+        >>> counts = torch.tensor([[1, 2], [1, 0]])  # two images, two orders
+        >>> fraction_with_at_least(counts).tolist()
+        [1.0, 0.5]
     """
     most = counts.amax(dim=1)
     number = torch.arange(1, max(int(most.max()), 1) + 1, device=most.device)

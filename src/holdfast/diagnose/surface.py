@@ -18,7 +18,17 @@ __all__ = ["loss_surface", "signed_directions"]
 
 
 class Surface(NamedTuple):
-    """The loss around each image, over a grid."""
+    """The loss around each image, over a grid.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast.diagnose import loss_surface, signed_directions
+        >>> other = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).eval()
+        >>> g, across = signed_directions(model, other, x, y)
+        >>> surface = loss_surface(model, x, y, g, across, reach=0.3, points=5)
+        >>> surface.along.tolist()[2], surface.loss.shape
+        (0.0, torch.Size([4, 5, 5]))
+    """
 
     along: Float[Tensor, " a"]  # ε₁
     across: Float[Tensor, " b"]  # ε₂
@@ -56,6 +66,14 @@ def signed_directions(
 
     Returns:
         g and g⊥, (N, ...) each.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast.diagnose import signed_directions
+        >>> other = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).eval()
+        >>> g, across = signed_directions(model, other, x, y)
+        >>> (g * across).flatten(1).sum(dim=1).abs()
+        tensor([0., 0., 0., 0.])
     """
     grads = []
     for network in (model, other):
@@ -75,6 +93,11 @@ def orthogonal_sign(grad: Images, g: Images) -> Images:
     Args:
         grad: (N, ...).
         g: (N, ...), entries -1, 0 or 1.
+
+    Example:
+        >>> from holdfast.diagnose.surface import orthogonal_sign
+        >>> orthogonal_sign(torch.tensor([[2.0, 1.0, -3.0, 0.5]]), torch.ones(1, 4))
+        tensor([[ 1.,  1., -1., -1.]])
     """
     flat, sign = grad.flatten(1), g.flatten(1)
     support = sign != 0
@@ -116,6 +139,15 @@ def loss_surface(
 
     Raises:
         InputError: if the directions do not fit the images, or the grid is empty.
+
+    Example:
+        >>> from holdfast.diagnose import loss_surface
+        >>> g, across = torch.ones_like(x), torch.ones_like(x)
+        >>> across[:, :, :, ::2] = -1
+        >>> surface = loss_surface(model, x, y, g, across, reach=0.1, points=3)
+        >>> clean = torch.nn.functional.cross_entropy(model(x), y, reduction="none")
+        >>> bool(torch.allclose(surface.loss[:, 1, 1].to(clean), clean, atol=1e-5))
+        True
     """
     if g.shape != x.shape or across.shape != x.shape:
         raise InputError(

@@ -18,6 +18,14 @@ def cells(rows: pd.DataFrame) -> pd.DataFrame:
     ``robust_accuracy`` is the fraction of all n examples that are classified rightly after the
     attack, with its 95 % Clopper-Pearson interval ``low``, ``high``. ``median_distance`` is over
     the examples that the attack fooled, in the attack's norm; missing if there are none.
+
+    Example:
+        >>> from holdfast import Linf, evaluate, metrics
+        >>> from holdfast.attacks import PGD
+        >>> rows = evaluate(model, x, y, {"pgd": PGD(Linf(0.3), steps=5)}).rows
+        >>> table = metrics.cells(rows[rows["attack"] != "clean"])
+        >>> table[["attack", "eps", "robust_accuracy"]].to_numpy().tolist()
+        [['pgd', 0.3, 0.0]]
     """
     found = []
     for (attack, norm, eps), part in rows.groupby(CELL, sort=False):
@@ -45,6 +53,13 @@ def broken_by(rows: pd.DataFrame, names: Sequence[str]) -> dict[str, int]:
     Args:
         rows: of one cascade at one size.
         names: of all its parts, in the order in which they ran.
+
+    Example:
+        >>> import pandas as pd
+        >>> from holdfast.metrics import broken_by
+        >>> rows = pd.DataFrame({"fooled": [True, True, False], "by": ["apgd", "square", ""]})
+        >>> broken_by(rows, ["apgd", "fab", "square"])
+        {'apgd': 1, 'fab': 0, 'square': 1}
     """
     counts = rows.loc[rows["fooled"], "by"].value_counts()
     return {name: int(counts.get(name, 0)) for name in names}
@@ -56,6 +71,15 @@ def at_finite_sizes(rows: pd.DataFrame) -> pd.DataFrame:
     An attack that looks for the smallest perturbation has been run once, with ``eps`` infinite, and
     yet tells what happens at every size: an image is fooled there if its perturbation fits. The
     sizes are those of the same norm's other attacks or, without any, about ten round ones.
+
+    Example:
+        >>> from holdfast import L2, evaluate
+        >>> from holdfast.attacks import DeepFool
+        >>> from holdfast.metrics import at_finite_sizes
+        >>> rows = evaluate(model, x, y, {"deepfool": DeepFool(L2(float("inf")))}).rows
+        >>> attacked = rows[rows["attack"] == "deepfool"]
+        >>> len(attacked), bool((at_finite_sizes(attacked)["eps"] < float("inf")).all())
+        (4, True)
     """
     unlimited = np.isinf(rows["eps"])
     limited = rows[~unlimited]
@@ -84,7 +108,16 @@ def _round_sizes(distances: "pd.Series[float]") -> Array:
 
 
 def from_zero(table: pd.DataFrame) -> pd.DataFrame:
-    """A table from `cells`, every attack's curve begun at size 0 with the accuracy without it."""
+    """A table from `cells`, every attack's curve begun at size 0 with the accuracy without it.
+
+    Example:
+        >>> from holdfast import Linf, evaluate, metrics
+        >>> from holdfast.attacks import PGD
+        >>> rows = evaluate(model, x, y, {"pgd": PGD(Linf(0.3), steps=5)}).rows
+        >>> table = metrics.cells(rows[rows["attack"] == "pgd"])
+        >>> metrics.from_zero(table)[["eps", "robust_accuracy"]].to_numpy().tolist()
+        [[0.0, 1.0], [0.3, 0.0]]
+    """
     missing = table[~table["attack"].isin(table.loc[table["eps"] == 0, "attack"])]
     start = missing.drop_duplicates("attack").assign(eps=0.0)
     start["robust_accuracy"] = start["clean_accuracy"]
@@ -103,6 +136,15 @@ def worst_case(rows: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         norm, eps, n, robust_accuracy, low, high; one line for each norm and size.
+
+    Example:
+        >>> from holdfast import Linf, evaluate, metrics
+        >>> from holdfast.attacks import FGSM, PGD
+        >>> attacks = {"fgsm": FGSM(Linf(0.3)), "pgd": PGD(Linf(0.3), steps=5)}
+        >>> rows = evaluate(model, x, y, attacks).rows
+        >>> worst = metrics.worst_case(rows[rows["attack"] != "clean"])
+        >>> worst[["eps", "robust_accuracy"]].to_numpy().tolist()
+        [[0.0, 1.0], [0.3, 0.0]]
     """
     found = []
     for norm, part in rows.groupby("norm", sort=False):
@@ -120,7 +162,17 @@ def worst_case(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def met_by_all(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the images that have one for each attack and size."""
+    """The rows of the images that have one for each attack and size.
+
+    Example:
+        >>> import pandas as pd
+        >>> from holdfast.metrics import met_by_all
+        >>> rows = pd.DataFrame(
+        ...     {"attack": ["a", "a", "b"], "norm": "linf", "eps": 0.1, "index": [0, 1, 0]}
+        ... )
+        >>> met_by_all(rows)["index"].tolist()  # b was never tried on image 1
+        [0, 0]
+    """
     met = rows.groupby("index")["index"].transform("size")
     return rows[met == len(rows[CELL].drop_duplicates())]
 

@@ -17,6 +17,13 @@ def certified_curve(rows: pd.DataFrame) -> list[tuple[float, float]]:
 
     The accuracy at r is the fraction of all images that are classified rightly with a certified
     radius of at least r; an abstention counts as an error. The first corner is at radius 0.
+
+    Example:
+        >>> import pandas as pd
+        >>> from holdfast.metrics import certified_curve
+        >>> rows = pd.DataFrame({"label": [0, 1], "prediction": [0, 1], "radius": [0.2, 0.5]})
+        >>> certified_curve(rows)
+        [(0.0, 1.0), (0.2, 1.0), (0.5, 0.5)]
     """
     right = rows["prediction"] == rows["label"]
     radii = sorted({0.0, *rows["radius"][right]})
@@ -34,6 +41,14 @@ def certification_cells(rows: pd.DataFrame, radii: Sequence[float] = ()) -> list
         bound, interval, images, ``draws`` of votes in all, ``accuracy`` of the smoothed
         classifier, the fraction that it ``abstained`` from, the ``curve`` of certified accuracy,
         and the same ``at`` the radii, with its interval over the images.
+
+    Example:
+        >>> from holdfast import metrics
+        >>> from holdfast.certify import CertificationConfig, certify
+        >>> rows = certify(model, x, y, config=CertificationConfig(sigma=0.1)).rows
+        >>> (cell,) = metrics.certification_cells(rows, radii=[0.05])
+        >>> cell["images"], cell["draws"], len(cell["at"])
+        (4, 400, 1)
     """
     return [
         {
@@ -59,12 +74,27 @@ def certification_cells(rows: pd.DataFrame, radii: Sequence[float] = ()) -> list
 
 
 def accuracy_at(curve: Sequence[Sequence[float]], radius: float) -> float:
-    """The value of a curve from `certified_curve` at one radius: that of the next corner."""
+    """The value of a curve from `certified_curve` at one radius: that of the next corner.
+
+    Example:
+        >>> from holdfast.metrics import accuracy_at
+        >>> curve = [(0.0, 1.0), (0.2, 1.0), (0.5, 0.5)]
+        >>> accuracy_at(curve, 0.3), accuracy_at(curve, 0.6)
+        (0.5, 0.0)
+    """
     return next((accuracy for corner, accuracy in curve if corner >= radius), 0.0)
 
 
 def certified(rows: pd.DataFrame, radii: Sequence[float] | Array) -> pd.DataFrame:
-    """Certified accuracy at some radii, each with its 95 % Clopper-Pearson interval over images."""
+    """Certified accuracy at some radii, each with its 95 % Clopper-Pearson interval over images.
+
+    Example:
+        >>> import pandas as pd
+        >>> from holdfast.metrics import certified
+        >>> rows = pd.DataFrame({"label": [0, 1], "prediction": [0, 1], "radius": [0.2, 0.5]})
+        >>> certified(rows, [0.1, 0.3])["robust_accuracy"].tolist()
+        [1.0, 0.5]
+    """
     right = np.sort(rows.loc[rows["prediction"] == rows["label"], "radius"])
     standing = len(right) - np.searchsorted(right, radii)
     low, high = proportion_interval(standing, len(rows))
@@ -87,6 +117,20 @@ def broken_certificates(
         attacked: rows of an evaluation of the noisy classifier.
         proven: rows of its certification, on the same test set.
         norm: of the certified radii.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast import L2, EvaluationConfig, evaluate, metrics
+        >>> from holdfast.attacks import PGD
+        >>> from holdfast.certify import CertificationConfig, certify
+        >>> from holdfast.defenses import GaussianNoise
+        >>> noisy = nn.Sequential(GaussianNoise(0.1), model)
+        >>> proven = certify(model, x, y, config=CertificationConfig(sigma=0.1)).rows
+        >>> attacks, config = [PGD(L2(0.01), steps=2)], EvaluationConfig(samples=2)
+        >>> attacked = evaluate(noisy, x, y, attacks, config=config).rows
+        >>> contradicted, tested = metrics.broken_certificates(attacked, proven)
+        >>> contradicted
+        0
     """
     right = proven.loc[proven["prediction"] == proven["label"], ["index", "radius"]]
     both = attacked[attacked["attack"] != "clean"].merge(right, on="index")
@@ -107,6 +151,19 @@ def overclaimed(attacked: pd.DataFrame, proven: pd.DataFrame, norm: str = "l2") 
 
     Returns:
         eps, n, certified, robust_accuracy, over the images of both tables; empty if all is well.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast import L2, EvaluationConfig, evaluate, metrics
+        >>> from holdfast.attacks import PGD
+        >>> from holdfast.certify import CertificationConfig, certify
+        >>> from holdfast.defenses import GaussianNoise
+        >>> noisy = nn.Sequential(GaussianNoise(0.1), model)
+        >>> proven = certify(model, x, y, config=CertificationConfig(sigma=0.1)).rows
+        >>> attacks, config = [PGD(L2(0.01), steps=2)], EvaluationConfig(samples=2)
+        >>> attacked = evaluate(noisy, x, y, attacks, config=config).rows
+        >>> len(metrics.overclaimed(attacked, proven))  # no size at which a certificate is refuted
+        0
     """
     shown = attacked[(attacked["norm"] == norm) & attacked["index"].isin(proven["index"])]
     shown = met_by_all(shown)

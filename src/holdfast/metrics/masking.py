@@ -19,6 +19,13 @@ def blind_attacks(rows: pd.DataFrame) -> list[str]:
     """A sentence for each attack that looked for a gradient and saw none, and so could not move.
 
     Images that such an attack leaves standing say nothing about robustness.
+
+    Example:
+        >>> from holdfast import Linf, evaluate, metrics
+        >>> from holdfast.attacks import PGD
+        >>> rows = evaluate(model, x, y, [PGD(Linf(0.1), steps=2)]).rows
+        >>> metrics.blind_attacks(rows)  # gradients were there
+        []
     """
     notes = []
     for (attack, norm, eps), part in rows.groupby(CELL, sort=False):
@@ -43,6 +50,13 @@ def misleading(rows: pd.DataFrame, late: Collection[str] = ()) -> list[str]:
     Args:
         rows: of one evaluation, with those of the unattacked images.
         late: parts of cascades that follow no gradients, and ran after all that do.
+
+    Example:
+        >>> from holdfast import Linf, evaluate, metrics
+        >>> from holdfast.attacks import PGD
+        >>> rows = evaluate(model, x, y, [PGD(Linf(0.3), steps=5)]).rows
+        >>> metrics.misleading(rows)  # and led somewhere
+        []
     """
     attacked = rows[(rows["norm"] != "none") & rows["eps"].between(0, np.inf, inclusive="neither")]
     clean = rows[rows["norm"] == "none"].set_index("index")["loss"]

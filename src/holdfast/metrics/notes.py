@@ -6,7 +6,14 @@ from typing import Any
 
 
 def skipped(cells: Iterable[Mapping[str, Any]]) -> list[str]:
-    """A sentence for each attack that could not run, wholly or in part, as its cell says."""
+    """A sentence for each attack that could not run, wholly or in part, as its cell says.
+
+    Example:
+        >>> from holdfast.metrics import skipped
+        >>> cell = {"attack": "pgd", "norm": "l2", "eps": 1.0, "skipped": {"pgd": "no gradient."}}
+        >>> skipped([cell])
+        ['pgd l2 1: skipped pgd: no gradient.']
+    """
     notes = []
     for cell in cells:
         eps = math.inf if cell["eps"] is None else cell["eps"]  # JSON knows no infinity
@@ -25,7 +32,13 @@ def _by_reason(reasons: Mapping[str, str]) -> dict[str, list[str]]:
 
 
 def left_out(settings: Mapping[str, Any]) -> list[str]:
-    """A sentence if variants that the model calls for were not run, as the run's settings say."""
+    """A sentence if variants that the model calls for were not run, as the run's settings say.
+
+    Example:
+        >>> from holdfast.metrics import left_out
+        >>> left_out({}), left_out({"left_out": ["bpda"]})[0][:4]
+        ([], 'bpda')
+    """
     names = settings.get("left_out", ())
     if not names:
         return []

@@ -44,6 +44,14 @@ def perturbation_sizes(
         eps_ref, accuracy@0.2, accuracy@0.5, accuracy@1; NaN where a number is not known. Rows of
         earlier versions, without the images' norms, tell no ρ, and nor does an image that is all
         black.
+
+    Example:
+        >>> from holdfast import L2, evaluate, metrics
+        >>> from holdfast.attacks import DeepFool
+        >>> rows = evaluate(model, x, y, {"deepfool": DeepFool(L2(float("inf")))}).rows
+        >>> sizes = metrics.perturbation_sizes(rows)
+        >>> sizes["fooled"].item(), sizes["accuracy@1"].item() <= 0.5
+        (1.0, True)
     """
     lines = []
     attacked = rows[rows["norm"] != "none"]
@@ -121,6 +129,12 @@ def relative_lengths(rows: pd.DataFrame, p: float = 2.0) -> Float[np.ndarray, " 
     Raises:
         InputError: if an image that was moved is all black, p is another, or the rows do not hold
             the images' norms.
+
+    Example:
+        >>> import pandas as pd
+        >>> from holdfast.metrics import relative_lengths
+        >>> relative_lengths(pd.DataFrame({"l2": [0.5, 1.0], "x_l2": [5.0, 5.0]}))
+        array([0.1, 0.2])
     """
     column = _column(p)
     norms = rows.get(f"x_{column}")
@@ -145,12 +159,25 @@ def rho(rows: pd.DataFrame, p: float = 2.0) -> float:
     which needs attacks on predictions in place of labels. An image that DeepFool
     did not fool is left alone too, and counts with Δ = 0: ρ is never too large for that.
     Arguments and errors are those of `relative_lengths`.
+
+    Example:
+        >>> import pandas as pd
+        >>> from holdfast.metrics import rho
+        >>> round(rho(pd.DataFrame({"l2": [0.5, 1.0], "x_l2": [5.0, 5.0]})), 3)
+        0.15
     """
     return float(relative_lengths(rows, p).mean())
 
 
 def mean_length(rows: pd.DataFrame, p: float = 2.0) -> float:
-    """1/|D| Σ_k ‖Δ_k‖_p, unnormalised (DD supplement, equation 1)."""
+    """1/|D| Σ_k ‖Δ_k‖_p, unnormalised (DD supplement, equation 1).
+
+    Example:
+        >>> import pandas as pd
+        >>> from holdfast.metrics import mean_length
+        >>> mean_length(pd.DataFrame({"l2": [0.5, 1.0]}))
+        0.75
+    """
     return float(rows[_column(p)].mean())
 
 
@@ -176,6 +203,12 @@ def reference_size(
 
     Raises:
         InputError: if no size is large enough, or a number is out of range.
+
+    Example:
+        >>> from holdfast.metrics import reference_size
+        >>> size = reference_size(lambda eps: min(eps, 1.0), [0.1, 0.3, 0.6, 1.0])
+        >>> round(size, 3)  # where half of the images are misclassified
+        0.5
     """
     steps = [float(size) for size in sizes]
     if not (steps and steps[0] > 0 and all(a < b for a, b in pairwise(steps))):
@@ -206,6 +239,11 @@ def accuracies_at(
         error: ε -> fraction of all images that are misclassified, of any model under FGS.
         eps_ref: `reference_size` of the regularised model that all are compared at.
         fractions: of it.
+
+    Example:
+        >>> from holdfast.metrics import accuracies_at
+        >>> accuracies_at(lambda eps: min(eps, 1.0), 0.5)
+        {'accuracy@0.2': 0.9, 'accuracy@0.5': 0.75, 'accuracy@1': 0.5}
     """
     return {f"accuracy@{fraction:g}": 1 - error(fraction * eps_ref) for fraction in fractions}
 

@@ -32,6 +32,14 @@ class Augmented:
 
     Reference:
         He et al., "Deep residual learning for image recognition", CVPR 2016, section 4.2.
+
+    Example:
+        >>> from holdfast.random import Stream
+        >>> from holdfast.training import Augmented, Standard
+        >>> objective = Augmented(objective=Standard(), shift=2, flip=True)
+        >>> loss, terms = objective(model, x, y, Stream.of(0, torch.arange(4)))
+        >>> loss.shape, sorted(terms)
+        (torch.Size([]), ['accuracy', 'loss'])
     """
 
     objective: Objective

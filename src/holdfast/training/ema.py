@@ -23,6 +23,16 @@ class EMA:
     Args:
         network: where the average begins.
         decay: d in (0, 1).
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast.training.ema import EMA
+        >>> network = nn.Linear(1, 1, bias=False)
+        >>> average, before = EMA(network, decay=0.999), network.weight.item()
+        >>> _ = nn.init.constant_(network.weight, before + 1)
+        >>> average.update(network, step=1)  # d_1 = 2 / 11
+        >>> round(average.network.weight.item() - before, 4)
+        0.8182
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:

@@ -18,6 +18,14 @@ class Frozen:
     Attributes:
         model: moved to the device of the images when it is first asked, else left as it was.
         name: for the record, such as its run folder.
+
+    Example:
+        >>> from holdfast.training import Frozen
+        >>> teacher = Frozen(model, name="teacher")
+        >>> images = x.clone().requires_grad_()
+        >>> teacher(images).sum().backward()
+        >>> bool(images.grad.any()), model[1].weight.grad is None
+        (True, True)
     """
 
     model: Model = field(repr=False)

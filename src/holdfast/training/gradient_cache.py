@@ -54,6 +54,15 @@ class GradientCache:
     Raises:
         InputError: if the source is stochastic.
         DamagedFileError: if a file of the folder cannot be read.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast.data import Data
+        >>> from holdfast.random import Stream
+        >>> from holdfast.training import GradientCache
+        >>> cache = GradientCache(model, Data.of(x, y), Path("cache"), name="source")
+        >>> cache.at(x, Stream.of(0, torch.arange(4))).shape  # read, not computed
+        torch.Size([4, 1, 8, 8])
     """
 
     def __init__(
@@ -142,6 +151,17 @@ class CachedFGSM(Attack):
 
     Raises:
         InputError: if the ball is not one of ℓ∞.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import FGSM
+        >>> from holdfast.data import Data
+        >>> from holdfast.training import CachedFGSM, GradientCache
+        >>> cache = GradientCache(model, Data.of(x, y), Path("cache"), name="source")
+        >>> x_adv = CachedFGSM(threat=Linf(0.1), cache=cache)(model, x, y)
+        >>> bool((x_adv == FGSM(Linf(0.1))(model, x, y)).all())
+        True
     """
 
     threat: Threat

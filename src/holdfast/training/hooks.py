@@ -16,7 +16,22 @@ __all__ = ["Hook"]
 
 @runtime_checkable
 class Hook(Protocol):
-    """(network, stream, step) -> terms for the log; its repr is the record of what was run."""
+    """(network, stream, step) -> terms for the log; its repr is the record of what was run.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> from holdfast.training import Hook
+        >>> @dataclass(frozen=True)
+        ... class Clip:
+        ...     largest: float
+        ...     def __call__(self, network, rng, step):
+        ...         with torch.no_grad():
+        ...             for weight in network.parameters():
+        ...                 weight.clamp_(-self.largest, self.largest)
+        ...         return {}
+        >>> isinstance(Clip(1.0), Hook)
+        True
+    """
 
     def __call__(self, network: nn.Module, rng: Stream, step: int) -> Mapping[str, Tensor]:
         """Act on the network, without gradients.

@@ -22,7 +22,14 @@ _ALL_AT_ONCE = True
 
 @runtime_checkable
 class OptimizerSpec(Protocol):
-    """Builds an optimiser for parameters."""
+    """Builds an optimiser for parameters.
+
+    Example:
+        >>> from holdfast.training import SGD
+        >>> from holdfast.training.optimizers import OptimizerSpec
+        >>> isinstance(SGD(), OptimizerSpec)
+        True
+    """
 
     def build(
         self, parameters: Iterable[nn.Parameter], lr: float, weight_decay: float
@@ -42,6 +49,12 @@ class SGD:
     Reference:
         Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML
         2013.
+
+    Example:
+        >>> from holdfast.training import SGD
+        >>> optimizer = SGD(momentum=0.9, nesterov=True).build(model.parameters(), 0.1, 0.0)
+        >>> optimizer.defaults["momentum"], optimizer.defaults["nesterov"]
+        (0.9, True)
     """
 
     momentum: float = 0.9
@@ -76,6 +89,11 @@ class Adam:
 
     Reference:
         Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015.
+
+    Example:
+        >>> from holdfast.training import Adam
+        >>> Adam(beta1=0.5).build(model.parameters(), lr=1e-3, weight_decay=0.0).defaults["betas"]
+        (0.5, 0.999)
     """
 
     beta1: float = 0.9
@@ -103,6 +121,11 @@ class AdamW(Adam):
 
     Reference:
         Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019.
+
+    Example:
+        >>> from holdfast.training import AdamW
+        >>> AdamW().build(model.parameters(), lr=1e-3, weight_decay=0.01).defaults["weight_decay"]
+        0.01
     """
 
     def build(
@@ -128,6 +151,11 @@ class RMSProp:
 
     Reference:
         Tieleman and Hinton, "Neural networks for machine learning", lecture 6.5, 2012.
+
+    Example:
+        >>> from holdfast.training import RMSProp
+        >>> RMSProp(alpha=0.9).build(model.parameters(), 1e-3, weight_decay=0.0).defaults["alpha"]
+        0.9
     """
 
     alpha: float = 0.99

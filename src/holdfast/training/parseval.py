@@ -42,6 +42,15 @@ class Parseval:
         a convolution of width k by 1/√k in each direction, since an orthonormal matrix of its
         flattened kernel may still lengthen an input by √(k · k); and they make residual sums convex
         combinations, whose weights they project onto the simplex.
+
+    Example:
+        >>> from holdfast.random import Stream
+        >>> from holdfast.training import Parseval, tightness
+        >>> retraction, before = Parseval(beta=0.1, fraction=1.0), tightness(model)
+        >>> for step in range(100):
+        ...     terms = retraction(model, Stream.of(0, torch.arange(1)).fold(step), step)
+        >>> bool((tightness(model) < before).all())  # closer to orthonormal rows
+        True
     """
 
     beta: float
@@ -89,6 +98,14 @@ def tightness(network: nn.Module) -> Float[Tensor, " layers"]:
     """‖W Wᵀ - I‖_F of every matrix, in the order of the layers.
 
     With more rows than columns it is at least √(rows - columns), at a frame that is tight.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast.training import tightness
+        >>> layer = nn.Linear(4, 4)
+        >>> _ = nn.init.orthogonal_(layer.weight)
+        >>> bool(tightness(layer) < 1e-5)
+        True
     """
     found = []
     for matrix in matrices(network):
@@ -98,7 +115,15 @@ def tightness(network: nn.Module) -> Float[Tensor, " layers"]:
 
 
 def matrices(network: nn.Module) -> Iterator[Tensor]:
-    """The weights that are trained of linear and convolutional layers, a row for each output."""
+    """The weights that are trained of linear and convolutional layers, a row for each output.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast.training.parseval import matrices
+        >>> network = nn.Sequential(nn.Conv2d(2, 4, 3), nn.Flatten(), nn.Linear(5, 3))
+        >>> [len(weight) for weight in matrices(network)]
+        [4, 3]
+    """
     kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
     for layer in network.modules():
         weight = dict(layer.named_parameters(recurse=False)).get("weight")

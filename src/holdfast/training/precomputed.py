@@ -43,6 +43,16 @@ class Precomputed(Attack):
         data: fingerprint of the data that they were made of.
         seed: of the attack.
         examples: (N, C, H, W), by their place in the data.
+
+    Example:
+        >>> from holdfast import L2
+        >>> from holdfast.attacks import DeepFool
+        >>> from holdfast.data import Data
+        >>> from holdfast.training import precompute
+        >>> examples = precompute(DeepFool(L2(float("inf"))), model, Data.of(x, y))
+        >>> part = examples(model, x[2:], y[2:], index=torch.tensor([2, 3]))  # by their place
+        >>> bool((part == examples.examples[2:]).all())
+        True
     """
 
     threat: Threat
@@ -99,6 +109,15 @@ def precompute(
     Raises:
         OutputError: if ``out`` cannot be written, or holds examples of another reference, attack or
             data.
+
+    Example:
+        >>> from holdfast import L2
+        >>> from holdfast.attacks import DeepFool
+        >>> from holdfast.data import Data
+        >>> from holdfast.training import precompute
+        >>> examples = precompute(DeepFool(L2(float("inf"))), model, Data.of(x, y)).examples
+        >>> bool((model(examples).argmax(dim=1) != y).all())
+        True
     """
     with eval_mode(reference):
         identity = identify(reference, data)
@@ -213,6 +232,15 @@ def adversarial_training_1(
     Reference:
         Yan et al., "Deep Defense", NeurIPS 2018, section 4; Moosavi-Dezfooli et al., "DeepFool",
         CVPR 2016, section 4.2.
+
+    Example:
+        >>> from holdfast.data import Data
+        >>> from holdfast.random import Stream
+        >>> from holdfast.training import adversarial_training_1
+        >>> objective = adversarial_training_1(model, Data.of(x, y))
+        >>> loss, terms = objective(model, x, y, Stream.of(0, torch.arange(4)))
+        >>> float(terms["robust_accuracy"])  # on examples that were made to fool this network
+        0.0
     """
     examples = precompute(
         DeepFool(L2(torch.inf)),

@@ -24,7 +24,13 @@ SizeDistribution = Callable[[float], float]
 
 @dataclass(frozen=True, repr=False)
 class _Uniform:
-    """ε ~ U[0, ε_max)."""
+    """ε ~ U[0, ε_max).
+
+    Example:
+        >>> from holdfast.training import uniform
+        >>> uniform(0.25)  # the fraction of ε_max for a draw from [0, 1)
+        0.25
+    """
 
     def __call__(self, u: float) -> float:
         return u
@@ -40,6 +46,11 @@ class _HalfNormal:
     Reference:
         Kurakin et al., "Adversarial machine learning at scale", ICLR 2017, section 3; EAT's
         ImageNet models are trained in the same way (EAT 4.1).
+
+    Example:
+        >>> from holdfast.training import half_normal
+        >>> half_normal(0.0) == 0, half_normal(0.5) < 0.5, round(half_normal(1.0), 6)
+        (True, True, 1.0)
     """
 
     def __call__(self, u: float) -> float:
@@ -66,6 +77,15 @@ class AtRandomSize(Attack):
 
     Raises:
         InputError: if the attack is crafted on another model; make it `On` of `AtRandomSize`.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import FGSM
+        >>> from holdfast.training import AtRandomSize, half_normal
+        >>> attack = AtRandomSize(FGSM(Linf(0.1)), distribution=half_normal)
+        >>> sizes = [float((attack(model, x, y, seed=step) - x).abs().max()) for step in range(3)]
+        >>> len(set(sizes)), max(sizes) <= 0.1
+        (3, True)
     """
 
     attack: Attack = field(kw_only=False)
@@ -101,6 +121,15 @@ class OneAtRandom(Attack):
 
     Raises:
         InputError: if there is none, or their threats differ.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import FGSM, StepLL
+        >>> from holdfast.random import Stream
+        >>> from holdfast.training import OneAtRandom
+        >>> attack = OneAtRandom((FGSM(Linf(0.1)), StepLL(Linf(0.1))))
+        >>> sorted({attack.chosen(Stream.of(step, torch.arange(4))) for step in range(20)})
+        [0, 1]
     """
 
     attacks: tuple[Attack, ...] = field(kw_only=False)
@@ -133,7 +162,16 @@ class OneAtRandom(Attack):
 
 
 def scaled(attack: Attack, factor: float) -> Attack:
-    """The attack with its ball and its steps ``factor`` times as large."""
+    """The attack with its ball and its steps ``factor`` times as large.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import RFGSM
+        >>> from holdfast.training.randomized import scaled
+        >>> half = scaled(RFGSM(Linf(0.2), alpha=0.1), 0.5)
+        >>> half.threat, half.alpha
+        (Linf(eps=0.1), 0.05)
+    """
     return rebuilt(
         attack,
         {

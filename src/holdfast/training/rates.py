@@ -15,7 +15,14 @@ __all__ = ["Constant", "Cosine", "MultiStep", "OneCycle", "StepDecay", "WarmUp"]
 
 @runtime_checkable
 class Rate(Protocol):
-    """(epochs done, of how many) -> factor of the learning rate, at least 0."""
+    """(epochs done, of how many) -> factor of the learning rate, at least 0.
+
+    Example:
+        >>> from holdfast.training import Cosine
+        >>> from holdfast.training.rates import Rate
+        >>> isinstance(Cosine(), Rate)
+        True
+    """
 
     def __call__(self, done: float, epochs: int) -> float:
         """The factor when ``done`` of ``epochs`` epochs are done, 0 <= done < epochs."""
@@ -24,7 +31,13 @@ class Rate(Protocol):
 
 @dataclass(frozen=True)
 class Constant:
-    """1."""
+    """1.
+
+    Example:
+        >>> from holdfast.training import Constant
+        >>> Constant()(5, 10)
+        1.0
+    """
 
     def __call__(self, done: float, epochs: int) -> float:
         """See `Rate`."""
@@ -38,6 +51,12 @@ class StepDecay:
     Attributes:
         every: epochs between two falls, positive.
         factor: of each fall, in (0, 1].
+
+    Example:
+        >>> from holdfast.training import StepDecay
+        >>> rate = StepDecay(every=10, factor=0.5)
+        >>> rate(9.9, 30), rate(10, 30), rate(20, 30)
+        (1.0, 0.5, 0.25)
     """
 
     every: float
@@ -60,6 +79,12 @@ class MultiStep:
     Attributes:
         at: the milestones, in epochs done, rising.
         factor: of each fall, in (0, 1].
+
+    Example:
+        >>> from holdfast.training import MultiStep
+        >>> rate = MultiStep(at=(5, 8), factor=0.5)
+        >>> rate(4, 10), rate(5, 10), rate(8, 10)
+        (1.0, 0.5, 0.25)
     """
 
     at: tuple[float, ...]
@@ -81,6 +106,11 @@ class Cosine:
 
     Reference:
         Loshchilov and Hutter, "SGDR", ICLR 2017, equation 5, without restarts.
+
+    Example:
+        >>> from holdfast.training import Cosine
+        >>> Cosine()(0, 10), round(Cosine()(5, 10), 3)
+        (1.0, 0.5)
     """
 
     def __call__(self, done: float, epochs: int) -> float:
@@ -100,6 +130,12 @@ class OneCycle:
     Reference:
         Smith and Topin, "Super-convergence", 2018, with the shape and numbers of torch's
         OneCycleLR. The momentum does not cycle.
+
+    Example:
+        >>> from holdfast.training import OneCycle
+        >>> rate = OneCycle(peak=0.3, start=0.04)
+        >>> round(rate(0, 10), 3), round(rate(3, 10), 3), rate(9.99, 10) < 0.001
+        (0.04, 1.0, True)
     """
 
     peak: float = 0.3
@@ -136,6 +172,12 @@ class WarmUp:
 
     Reference:
         Goyal et al., "Accurate, large minibatch SGD", 2017, section 2.2.
+
+    Example:
+        >>> from holdfast.training import Constant, WarmUp
+        >>> rate = WarmUp(rate=Constant(), epochs=2, start=0.1)
+        >>> rate(0, 10), round(rate(1, 10), 3), rate(2, 10)
+        (0.1, 0.55, 1.0)
     """
 
     rate: Rate

@@ -72,6 +72,18 @@ def train_data(
             attack has nothing to attack.
         OutputError: if ``out`` cannot be written or holds another run.
         TrainingError: if training diverges.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import PGD
+        >>> from holdfast.data import Data
+        >>> from holdfast.models import Architecture
+        >>> from holdfast.training import Adversarial, Schedule, train_data
+        >>> small = Architecture(name="small", shape=(1, 8, 8), classes=3)
+        >>> objective = Adversarial(PGD(Linf(0.1), steps=3, early_stop=False))
+        >>> network = train_data(small, Data.of(x, y), objective, Schedule(epochs=1, batch_size=2))
+        >>> network(x).shape, network.training
+        (torch.Size([4, 3]), False)
     """
     architecture.check_loadable()
     _check_fits(architecture, data, start, held_out, attack)

@@ -35,6 +35,13 @@ class Schedule:
             "16-mixed", with a scaled loss, for GPUs without bfloat16.
         accelerator: Fabric's: "auto", "cpu", "cuda", ...
         processes: how many train together.
+
+    Example:
+        >>> from holdfast.training import SGD, Cosine, Schedule, WarmUp
+        >>> rate = WarmUp(rate=Cosine(), epochs=2)
+        >>> schedule = Schedule(epochs=30, optimizer=SGD(), lr=0.1, rate=rate)
+        >>> schedule.record()["optimizer"]
+        'SGD(momentum=0.9, nesterov=False)'
     """
 
     epochs: int

@@ -21,6 +21,13 @@ class Selection:
         metric: a column of the log, such as ``val_robust_accuracy`` or ``val_accuracy``.
         larger: whether a larger value is better, as of an accuracy, or a smaller, as of a loss.
         patience: stop after so many epochs without a better one, at least 1; never if None.
+
+    Example:
+        >>> from holdfast.training import Selection
+        >>> log = [{"val_accuracy": 0.7}, {"val_accuracy": 0.8}, {"val_accuracy": 0.75}]
+        >>> selection = Selection(metric="val_accuracy", patience=1)
+        >>> selection.best(log), selection.exhausted(log)
+        (2, True)
     """
 
     metric: str = "val_robust_accuracy"

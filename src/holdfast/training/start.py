@@ -21,6 +21,17 @@ def start_from(path: Path) -> tuple[nn.Module, Architecture]:
     Raises:
         MissingFileError: if there is no such file, or the run is not finished.
         DamagedFileError: if it is damaged, or its weights do not fit its architecture.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast.models import Architecture
+        >>> from holdfast.models.checkpoint import save_model
+        >>> from holdfast.training import start_from
+        >>> small = Architecture(name="small", shape=(1, 8, 8), classes=10)
+        >>> save_model(Path("model.safetensors"), small.build(seed=0), small)
+        >>> network, architecture = start_from(Path("model.safetensors"))
+        >>> architecture.name
+        'small'
     """
     file = path / MODEL if path.is_dir() else path
     check_regular(file)

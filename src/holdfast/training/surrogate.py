@@ -31,7 +31,13 @@ __all__ = ["Surrogate", "distill", "substitute"]
 
 
 class Surrogate(NamedTuple):
-    """A network trained on a target's answers, and what the answers cost."""
+    """A network trained on a target's answers, and what the answers cost.
+
+    Example:
+        >>> from holdfast.training import Surrogate
+        >>> Surrogate(model, queries=1000).queries
+        1000
+    """
 
     model: nn.Module  # in evaluation mode, on the target's device
     queries: int  # images that passed through the target
@@ -64,6 +70,14 @@ def distill(
 
     Reference:
         Papernot et al., "Transferability in machine learning", 2016; MALADE section 2.1.3.
+
+    Example:
+        >>> from holdfast.models import Architecture
+        >>> from holdfast.training import Schedule, distill
+        >>> student = Architecture(name="small", shape=(1, 8, 8), classes=3)
+        >>> surrogate, queries = distill(model, x, student, Schedule(epochs=1, batch_size=4))
+        >>> surrogate(x).shape, queries
+        (torch.Size([4, 3]), 4)
     """
     y = _ask(target, x, 0, schedule.seed, votes)
     model = _train(student, x, y, schedule, progress)
@@ -108,6 +122,14 @@ def substitute(
         Papernot et al., "Practical black-box attacks against machine learning", ASIA CCS 2017,
         algorithm 1. Differs from the paper in that each round trains from fresh weights, so that
         the result does not hang on what earlier rounds forgot; there is no reservoir sampling.
+
+    Example:
+        >>> from holdfast.models import Architecture
+        >>> from holdfast.training import Schedule, substitute
+        >>> student = Architecture(name="small", shape=(1, 8, 8), classes=3)
+        >>> _, queries = substitute(model, x, student, Schedule(epochs=1, batch_size=8), rounds=2)
+        >>> queries
+        8
     """
     if rounds < 1:
         raise InputError(f"rounds is {rounds}, but a substitute is trained at least once.")

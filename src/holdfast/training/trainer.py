@@ -92,6 +92,18 @@ def fit(
         TrainingError: if a term or a weight is no longer a finite number. An overflow in 16 bits
             alone is none: Fabric's scaler leaves out that step and scales the loss down.
         DamagedFileError: if the checkpoint in ``out`` cannot be read.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast.data import Data
+        >>> from holdfast.models import Architecture
+        >>> from holdfast.training import Schedule, Standard, fit
+        >>> small, out = Architecture(name="small", shape=(1, 8, 8), classes=3), Path("run")
+        >>> out.mkdir()
+        >>> data, how = Data.of(x, y), Schedule(epochs=2, batch_size=2, accelerator="cpu")
+        >>> log = fit(small.build(), data, Standard(), how, architecture=small, out=out)
+        >>> len(log), "accuracy" in log
+        (2, True)
     """
     fabric = fabric or schedule.launch()
     # channels_last halves the time of a convolution on a CPU.

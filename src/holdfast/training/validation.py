@@ -30,6 +30,14 @@ class Validation:
         data: held-out images.
         attack: for the robust accuracy; without it only the clean one is measured.
         batch_size: images at once.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import PGD
+        >>> from holdfast.data import Data
+        >>> from holdfast.training import Validation
+        >>> Validation(data=Data.of(x, y), attack=PGD(Linf(0.1), steps=5)).names
+        ('val_accuracy', 'val_robust_accuracy')
     """
 
     data: Data
@@ -71,13 +79,27 @@ def hold_out(data: Data, size: int, seed: int) -> tuple[Data, Data]:
 
     Raises:
         InputError: if ``size`` leaves no image on one side.
+
+    Example:
+        >>> from holdfast.data import Data
+        >>> from holdfast.training import hold_out
+        >>> images, labels = torch.rand(100, 1, 8, 8), torch.arange(100) % 5
+        >>> rest, held = hold_out(Data.of(images, labels), 20, seed=0)
+        >>> len(rest), torch.bincount(held.y)  # four of each class
+        (80, tensor([4, 4, 4, 4, 4]))
     """
     held = held_out_of(data.y, size, seed)
     return data.take((~held).nonzero()[:, 0]), data.take(held.nonzero()[:, 0])
 
 
 def held_out_of(y: Labels, size: int, seed: int) -> Flags:
-    """(N,) which images `hold_out` holds out of a training set with the labels ``y``."""
+    """(N,) which images `hold_out` holds out of a training set with the labels ``y``.
+
+    Example:
+        >>> from holdfast.training.validation import held_out_of
+        >>> int(held_out_of(torch.arange(100) % 10, 20, seed=0).sum())
+        20
+    """
     if not 1 <= size < len(y):
         raise InputError(
             f"{size} images are to be held out of {len(y)}; hold out at least 1 and leave at "

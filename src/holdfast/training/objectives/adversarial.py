@@ -45,6 +45,16 @@ class Adversarial:
     Reference:
         Madry et al., "Towards deep learning models resistant to adversarial attacks", ICLR 2018;
         Tramèr et al., "Ensemble adversarial training", ICLR 2018, section 4.2 and appendix C.2.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import PGD
+        >>> from holdfast.random import Stream
+        >>> from holdfast.training import Adversarial
+        >>> objective = Adversarial(PGD(Linf(0.3), steps=7, early_stop=False))
+        >>> loss, terms = objective(model, x, y, Stream.of(0, torch.arange(4)))
+        >>> float(terms["robust_accuracy"])
+        0.0
     """
 
     attack: Attack = field(kw_only=False)
@@ -115,6 +125,12 @@ def AdvTrainII(threat: Threat, *, alpha: float = 0.5) -> Adversarial:
     Reference:
         Yan et al., "Deep Defense", NeurIPS 2018, supplement 2; Goodfellow et al., "Explaining and
         harnessing adversarial examples", ICLR 2015, section 6.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.training import AdvTrainII
+        >>> AdvTrainII(Linf(0.1), alpha=0.25).weight  # of the adversarial half
+        0.75
     """
     return Adversarial(attack=FGSM(threat), weight=1 - alpha)
 
@@ -124,6 +140,14 @@ def against_prediction(attack: Attack) -> Attack:
 
     What comes out does not depend on the true label, so that it cannot leak (EAT C.2). A goal that
     asks for no label by itself, towards the least likely class, stays as it is.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import FGSM
+        >>> from holdfast.training import Adversarial, against_prediction
+        >>> against_prediction(FGSM(Linf(0.1))).goal
+        AgainstPrediction(goal=cross_entropy)
+        >>> objective = Adversarial(against_prediction(FGSM(Linf(0.1))), weight=0.5)
     """
 
     def hidden(goal: Goal | TargetedGoal) -> Goal | TargetedGoal:

@@ -30,6 +30,13 @@ class NoiseAugmentation:
         Cohen et al., "Certified adversarial robustness via randomized smoothing", ICML 2019,
         section 3.3; Lecuyer et al., "Certified robustness to adversarial examples with differential
         privacy" (PixelDP), S&P 2019.
+
+    Example:
+        >>> from holdfast.random import Stream
+        >>> from holdfast.training import NoiseAugmentation
+        >>> loss, terms = NoiseAugmentation(sigma=0.25)(model, x, y, Stream.of(0, torch.arange(4)))
+        >>> loss.shape
+        torch.Size([])
     """
 
     sigma: float

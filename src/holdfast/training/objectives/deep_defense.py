@@ -66,6 +66,15 @@ class DeepDefense:
         ‖Δ‖ / ‖x‖ and is in neither sum. No single step of DeepFool is longer than the diameter of
         the box [0, 1], so that a vanishing gradient gives no infinite Δ; one cut so has no
         derivative.
+
+    Example:
+        >>> from holdfast.random import Stream
+        >>> from holdfast.training import DeepDefense
+        >>> objective = DeepDefense(weight=15.0, c=25.0, d=5.0, steps=3)
+        >>> loss, terms = objective(model, x, y, Stream.of(0, torch.arange(4)))
+        >>> loss.backward()  # through DeepFool's steps
+        >>> bool(model[1].weight.grad.any())
+        True
     """
 
     weight: float = 15.0

@@ -36,6 +36,15 @@ class Denoising:
 
     Reference:
         MALADE equation 7.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast.random import Stream
+        >>> from holdfast.training import Denoising
+        >>> denoiser = nn.Conv2d(1, 1, 3, padding=1)
+        >>> loss, terms = Denoising(sigma=0.4)(denoiser, x, y, Stream.of(0, torch.arange(4)))
+        >>> bool(loss > 0)
+        True
     """
 
     sigma: float
@@ -69,6 +78,16 @@ class SupervisedDenoising:
 
     Reference:
         MALADE equations 11 and 14.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast.random import Stream
+        >>> from holdfast.training import Frozen, SupervisedDenoising
+        >>> denoiser = nn.Conv2d(1, 1, 3, padding=1)
+        >>> objective = SupervisedDenoising(sigma=0.4, classifier=Frozen(model, name="classifier"))
+        >>> loss, terms = objective(denoiser, x, y, Stream.of(0, torch.arange(4)))
+        >>> bool(loss > 0)
+        True
     """
 
     sigma: float

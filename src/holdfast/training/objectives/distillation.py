@@ -36,6 +36,16 @@ class Distillation:
         Hinton et al., "Distilling the knowledge in a neural network", 2015, section 2; Papernot et
         al., "Distillation as a defense to adversarial perturbations", S&P 2016, who also train the
         teacher at T.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast.random import Stream
+        >>> from holdfast.training import Distillation, Frozen
+        >>> student = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+        >>> objective = Distillation(teacher=Frozen(model, name="teacher"), temperature=10.0)
+        >>> loss, terms = objective(student, x, y, Stream.of(0, torch.arange(4)))
+        >>> bool(loss > 0)
+        True
     """
 
     teacher: Frozen

@@ -39,6 +39,18 @@ def EnsembleAdversarial(
 
     Reference:
         Tramèr et al., "Ensemble adversarial training", ICLR 2018, sections 3.4 and 4.2.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import FGSM, On
+        >>> from holdfast.random import Stream
+        >>> from holdfast.training import EnsembleAdversarial
+        >>> static, fgsm = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).eval(), FGSM(Linf(0.3))
+        >>> objective = EnsembleAdversarial(fgsm, [On(static, fgsm, name="static")])
+        >>> loss, terms = objective(model, x, y, Stream.of(0, torch.arange(4)))
+        >>> bool(loss > 0)
+        True
     """
     sources = tuple(against_prediction(each) for each in (attack, *static))
     return Adversarial(

@@ -35,6 +35,16 @@ class LogitPairing:
     Reference:
         Kannan, Kurakin and Goodfellow, "Adversarial logit pairing", 2018, section 4.2. The mean
         over classes is that of the authors' code.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import PGD
+        >>> from holdfast.random import Stream
+        >>> from holdfast.training import LogitPairing
+        >>> objective = LogitPairing(PGD(Linf(0.3), steps=7, early_stop=False), weight=0.5)
+        >>> loss, terms = objective(model, x, y, Stream.of(0, torch.arange(4)))
+        >>> bool(loss > 0)
+        True
     """
 
     attack: Attack = field(kw_only=False)

@@ -30,6 +30,13 @@ class Stability:
         Li et al., "Certified adversarial robustness with additive Gaussian noise", 2019,
         section 5.1;
         the same in "Second-order adversarial attack and certifiable robustness", section 5.
+
+    Example:
+        >>> from holdfast.random import Stream
+        >>> from holdfast.training import Stability
+        >>> loss, terms = Stability(sigma=0.25)(model, x, y, Stream.of(0, torch.arange(4)))
+        >>> bool(loss > 0)
+        True
     """
 
     sigma: float

@@ -16,7 +16,15 @@ __all__ = ["Standard"]
 @OBJECTIVES.named("standard")
 @dataclass(frozen=True, kw_only=True)
 class Standard:
-    """Plain training: CE(f(x), y)."""
+    """Plain training: CE(f(x), y).
+
+    Example:
+        >>> from holdfast.random import Stream
+        >>> from holdfast.training import Standard
+        >>> loss, terms = Standard()(model, x, y, Stream.of(0, torch.arange(4)))
+        >>> float(terms["accuracy"])
+        1.0
+    """
 
     def __call__(
         self, model: Model, x: Images, y: Labels, rng: Stream

@@ -24,6 +24,16 @@ class Total:
 
     Raises:
         InputError: if there is none.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import FGSM
+        >>> from holdfast.random import Stream
+        >>> from holdfast.training import Adversarial, Standard, Total
+        >>> rng, parts = Stream.of(0, torch.arange(4)), (Standard(), Adversarial(FGSM(Linf(0.1))))
+        >>> loss, terms = Total(parts)(model, x, y, rng)
+        >>> bool(loss > Standard()(model, x, y, rng)[0])
+        True
     """
 
     objectives: tuple[Objective, ...]

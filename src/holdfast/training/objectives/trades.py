@@ -50,6 +50,15 @@ class TRADES:
     Reference:
         Zhang et al., "Theoretically principled trade-off between robustness and accuracy", ICML
         2019, equation 5 and algorithm 1.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.random import Stream
+        >>> from holdfast.training import TRADES
+        >>> objective = TRADES(threat=Linf(0.1), steps=5, beta=6.0)
+        >>> loss, terms = objective(model, x, y, Stream.of(0, torch.arange(4)))
+        >>> bool(loss > 0)
+        True
     """
 
     threat: Threat
