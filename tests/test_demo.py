@@ -13,7 +13,7 @@ def quick():
         patch.setattr(demo, "LINF", [Linf(0.1)])
         patch.setattr(demo, "L2_SIZES", [L2(0.5)])
         patch.setattr(demo, "VOTES", 50)
-        patch.setattr(demo, "VOTED", 20)
+        patch.setattr(demo, "SMOOTHED", 20)
         patch.setattr(demo, "EPOCHS", 2)
         patch.setattr(demo, "TESTED", 60)
         yield

@@ -251,7 +251,9 @@ def test_from_the_command_line_to_the_report(tmp_path, monkeypatch, capsys):
     (subject,) = read_subjects(runs)
     assert [len(c.evaluations) + len(c.certifications) for c in subject.classifiers] == [2, 2]
     assert [c.noise for c in subject.classifiers] == [("first-layer", 0.3), ("gaussian", 0.3)]
-    assert subject.classifiers[0].title == "vote with noise behind the first layer σ = 0.3"
+    assert (
+        subject.classifiers[0].title == "smoothed classifier, noise behind the first layer σ = 0.3"
+    )
     assert run(["report", *map(str, runs)]) == 0
     about = read_json(tmp_path / "certx---noise-first-layer" / "run.json")
     assert about["settings"]["noise"] == "first-layer"

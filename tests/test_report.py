@@ -126,7 +126,7 @@ def test_it_shows_everything_named(report):
         "Summary",
         "one",
         "two",
-        "vote with noise σ = 0.1",
+        "smoothed classifier, noise σ = 0.1",
         "What is shown and what is proven",
         "Accuracy under each attack",
         "Fooled by",
@@ -148,7 +148,7 @@ def test_it_shows_everything_named(report):
 
 def test_a_floor_without_a_ceiling_says_so(report):
     text = " ".join(page_of(report).text)
-    assert "No attack was run on the noisy vote" in text
+    assert "No attack was run on the smoothed classifier" in text
     assert "--sigma 0.1 --norm l2" in text
     assert "contradicted by an attack: 0 of" in text
 
@@ -209,7 +209,7 @@ def test_several_bounds_intervals_and_noises(tmp_path):
         ("renyi", "sison-glaz"),
     ]
     assert gaussian.proof.interval == "two-sample"
-    assert early.title == "vote with noise σ = 0.2"
+    assert early.title == "smoothed classifier, noise σ = 0.2"
     proof = laplace.proof
     right = proof.rows["prediction"] == proof.rows["label"]
     radius = float(proof.rows["radius"][right].max())

@@ -34,7 +34,7 @@ def backwards_at_once() -> Iterator[list[int]]:
 class Counted(nn.Module):
     """A model that counts the images that pass through it.
 
-    Which example an image belongs to is read off the stream that feeds the pass. Passes that name
+    Which example an image belongs to is read off the stream that keys the pass. Passes that name
     no examples, as those of other libraries' attacks, are spread evenly.
 
     Args:

@@ -216,7 +216,7 @@ def drawing_from(stream: Stream) -> Iterator[None]:
 
 
 def active_stream(count: int) -> Stream | None:
-    """The stream that feeds the forward pass under way, if it is one for ``count`` examples.
+    """The stream that keys the forward pass under way, if it is one for ``count`` examples.
 
     Example:
         >>> from holdfast.random import active_stream

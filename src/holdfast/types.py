@@ -117,7 +117,7 @@ class Slope(NamedTuple):
 class SlopeAt(Protocol):
     """The slope of one score, anywhere: (x, stream, progress) -> Slope.
 
-    The stream feeds whatever randomness the estimate needs. ``progress``, from 0 to 1, is how far
+    The stream keys whatever randomness the estimate needs. ``progress``, from 0 to 1, is how far
     the attack has come, for estimates that grow finer as it goes.
     """
 

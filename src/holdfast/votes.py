@@ -186,7 +186,7 @@ class MeanScore(nn.Module):
 
 
 def _asked(model: Model, x: Images, n: int) -> Votes:
-    """Votes about a batch, drawn from copies of the stream that feeds the pass."""
+    """Votes about a batch, drawn from copies of the stream that keys the pass."""
     stream = layer_stream(len(x))
     if stream is None:
         raise InputError("a vote was asked for without a stream that names its images.")

@@ -31,7 +31,7 @@ VARIANTS = ("plain", "bpda", "bpda-eot", "r")
 #: Draws of BPDAwEOT, at which MALADE's authors found it to converge (appendix B.1.2, figure 6b).
 EOT_DRAWS = 30
 
-#: Draws by which a cascade judges whether an image is broken, at least: also where the model
+#: Draws by which a cascade decides whether an image is broken, at least: also where the model
 #: answers by a single one.
 DECIDING_VOTES = 30
 
@@ -63,7 +63,7 @@ def adaptive(
         attack: any attack; one that is crafted `On` another model has no variants.
         model: the target.
         samples: draws for a gradient on a stochastic model.
-        votes: draws by which a cascade judges on a stochastic model, but `DECIDING_VOTES` at least:
+        votes: a cascade's draws of a stochastic model to decide by, but `DECIDING_VOTES` at least:
             an image that one part fools by luck is left to the others.
         weight: λ of the reconstruction error.
         stochastic: whether the model draws random numbers; what its layers declare by default.
@@ -214,7 +214,7 @@ def combined(
     Args:
         attack: that they are of.
         variants: at least one.
-        votes: draws by which a cascade judges on a stochastic model, but `DECIDING_VOTES` at least.
+        votes: a cascade's draws of a stochastic model to decide by, but `DECIDING_VOTES` at least.
         stochastic: whether the model draws random numbers.
 
     Example:
@@ -257,7 +257,7 @@ def adapted(
         attack: any attack.
         model: the target.
         samples: draws for a gradient on a stochastic model.
-        votes: draws by which a cascade judges on a stochastic model, but `DECIDING_VOTES` at least.
+        votes: a cascade's draws of a stochastic model to decide by, but `DECIDING_VOTES` at least.
         stochastic: whether the model draws random numbers; what its layers declare by default.
         only: no other variants than these (`chosen`); all by default.
 

@@ -87,7 +87,7 @@ class EAD(PenaltySearch):
         Chen et al., "EAD: elastic-net attacks to deep neural networks via adversarial examples",
         AAAI 2018, equations 4 to 7; FISTA by Beck and Teboulle, 2009. Differs from the paper in
         that the shrinkage is α β, which minimises the objective above; the paper shrinks by β
-        whatever α is, so that its β = 0.001 at α = 0.01 is 0.1 here. Points are judged where the
+        whatever α is, so that its β = 0.001 at α = 0.01 is 0.1 here. Points are scored where the
         gradient is taken, which saves every second forward pass, and are kept in the box; c begins
         at the value that moves one pixel of a linear score across. An image that fools as it stands
         is returned as it is.

@@ -1,4 +1,4 @@
-"""The suite: attacks of different kinds, one after another on whatever still stands.
+"""The suite: attacks of different kinds, one after another on what is still robust.
 
 An evaluation is worth what its strongest attack is worth, and which attack that is differs from
 network to network and from image to image. The suite holds AutoAttack's four (APGD on the

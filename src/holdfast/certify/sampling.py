@@ -1,4 +1,4 @@
-"""What one sampling of a noisy classifier gave: the evidence that every interval reads."""
+"""What one sampling of a smoothed classifier gave: the evidence that every interval reads."""
 
 from dataclasses import dataclass
 
@@ -40,7 +40,7 @@ class Sampling:
 
     @property
     def classes(self) -> int:
-        """K."""
+        """The number of classes K."""
         return self.counts.shape[1]
 
     @classmethod
@@ -54,7 +54,7 @@ class Sampling:
 def sample(
     model: Model, x: Images, rng: Stream, *, n: int, n0: int = 0, batch_size: int = 128
 ) -> Sampling:
-    """Ask a noisy classifier n times about every image, in batches over images and draws together.
+    """Ask a smoothed classifier n times about every image, in batches of images and draws.
 
     Args:
         model: noise and network, in evaluation mode.

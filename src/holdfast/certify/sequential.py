@@ -29,7 +29,7 @@ __all__ = ["AtLeast", "Sequential", "Within"]
 Settled = NDArray[np.bool_]
 
 #: The fractions t_j, of which the mixture takes the mean.
-_SHARES = np.array([0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.97])
+_FRACTIONS = np.array([0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.97])
 
 #: Of the error, the part that is kept for the limit at the last draw.
 _AT_END = 0.75
@@ -133,9 +133,9 @@ def log_martingale(votes: Counts, n: Counts, q: Array) -> Array:
         >>> log_martingale(votes, n, q) > np.log(20)  # 100 of 100 disprove that q is 0.5 or less
         array([ True, False])
     """
-    t = _SHARES.reshape(-1, *[1] * np.broadcast(votes, n, q).ndim)
+    t = _FRACTIONS.reshape(-1, *[1] * np.broadcast(votes, n, q).ndim)
     ratios = xlog1py(votes, -t * (1 - q)) - xlogy(votes, q) + xlogy(n - votes, t)
-    return np.asarray(logsumexp(ratios, axis=0) - np.log(len(_SHARES)))
+    return np.asarray(logsumexp(ratios, axis=0) - np.log(len(_FRACTIONS)))
 
 
 def lower_sequence(votes: Counts, n: Counts, error: float) -> Array:
@@ -271,7 +271,7 @@ def sample_until(
     n0: int,
     batch_size: int = 128,
 ) -> Sampling:
-    """Ask a noisy classifier about every image until its question is settled, or n times.
+    """Ask a smoothed classifier about every image until its question is settled, or n times.
 
     The draws of an image are those of `sample`, in the same order: stopping only leaves some out.
 

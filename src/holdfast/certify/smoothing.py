@@ -24,7 +24,7 @@ from holdfast.types import Images, Model
 
 __all__ = ["ABSTAIN", "Certificates", "certificates", "certify_images"]
 
-#: What the smoothed classifier predicts where the vote does not tell the two leading classes apart.
+#: What the smoothed classifier predicts where it abstains.
 ABSTAIN = -1
 
 
@@ -33,9 +33,9 @@ class Certificates:
     """What is proven about N images, each with the stated confidence.
 
     Attributes:
-        prediction: (N,) class of the noisy vote; -1 where it abstains.
+        prediction: (N,) class of the smoothed classifier; -1 where it abstains.
         radius: (N,) distance within which that prediction provably cannot change, ℓ2 for Gaussian
-            and ℓ1 for Laplace noise; 0 where the vote abstains. Float64, rounded down to a
+            and ℓ1 for Laplace noise; 0 where it abstains. Float64, rounded down to a
             millionth, and a billionth below what the bound gave, for its own rounding.
         p1: (N,) lower limit of the leading class's probability.
         p2: (N,) upper limit of every other class's.

@@ -70,14 +70,14 @@ def certify(
             two-sample and sequential; there 100 by default.
         confidence: Confidence of each certificate.
         bounds: How limits become a radius, names between commas: renyi, cohen, pixeldp; laplace.
-            The first stands for the others in the summary of a report.
+            The first is the one that the summary of a report shows.
         intervals: How votes become limits, names between commas: clopper-pearson, two-sample,
             hoeffding (of mean scores), sison-glaz (for comparison only); or sequential alone, whose
             votes stop as soon as the answer is known.
         radii: Radii of interest between commas: certified accuracy is told there, and sequential
             votes stop as soon as it is known which of them are certified.
         within: Sequential votes stop as soon as the radius is known up to this factor, such as 0.9.
-        batch_size: Noisy images in one forward pass; on a GPU more are faster.
+        batch_size: Noisy copies in one forward pass; on a GPU more are faster.
         seed: Of the noise.
         accelerator: auto, cpu, cuda, ... as Lightning Fabric names them.
         devices: Processes, one for each device, that share the images; they need --out.
@@ -143,8 +143,8 @@ def _print(model: str, cells: Sequence[dict[str, Any]], config: CertificationCon
             ],
         )
     if config.sequential:
-        drawn = cells[0]["forwards"] / cells[0]["images"]
-        print(f"{drawn:.0f} votes for an image on average, of at most {config.n0 + config.n}")
+        votes = cells[0]["forwards"] / cells[0]["images"]
+        print(f"{votes:.0f} votes for an image on average, of at most {config.n0 + config.n}")
 
 
 def _line(cells: Sequence[dict[str, Any]], value: Any) -> dict[str, str]:

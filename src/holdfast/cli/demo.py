@@ -32,7 +32,7 @@ VOTES = 1000  # enough to certify up to about twice sigma
 EPOCHS = 30
 TESTED = 500  # the whole test set
 BATCH = 2000  # such small images are faster many at a time
-VOTED = 200  # images whose votes are attacked: each gradient there is an average of ten
+SMOOTHED = 200  # images to attack it on when smoothed: each gradient is an average of ten
 
 
 def demo(*, out: Path = Path("runs/demo"), seed: int = 0, quiet: bool = False) -> None:
@@ -83,7 +83,7 @@ def demo(*, out: Path = Path("runs/demo"), seed: int = 0, quiet: bool = False) -
 def _measure(
     name: str, network: nn.Module, test: Data, out: Path, seed: int, progress: Progress
 ) -> list[Path]:
-    """Attack a network in both norms, and its noisy vote in ℓ2; certify the vote."""
+    """Attack the base classifier in both norms, the smoothed one in ℓ2; certify the latter."""
     model = str(out / "networks" / name)
     config = EvaluationConfig(batch_size=BATCH, seed=seed)
     runs = []
@@ -98,11 +98,11 @@ def _measure(
             runs[-1],
             progress,
         )
-    runs.append(out / "attacks" / f"{name}-l2-vote")
+    runs.append(out / "attacks" / f"{name}-l2-smoothed")
     evaluate_data(
         nn.Sequential(GaussianNoise(SIGMA), network),
-        test.take(torch.arange(VOTED)),
-        [named for size in L2_SIZES for named in _attacks_on_votes(size)],
+        test.take(torch.arange(SMOOTHED)),
+        [named for size in L2_SIZES for named in _attacks_on_smoothed(size)],
         config,
         model,
         runs[-1],
@@ -129,8 +129,8 @@ def _attacks(threat: Threat) -> list[tuple[str, Attack]]:
     ]
 
 
-def _attacks_on_votes(threat: Threat) -> list[tuple[str, Attack]]:
-    """The evaluator makes these average over the vote's noise, which is what S-O does as well."""
+def _attacks_on_smoothed(threat: Threat) -> list[tuple[str, Attack]]:
+    """The evaluator makes these average over the noise, which is what S-O does as well."""
     return [
         ("pgd", PGD(threat, steps=10)),
         ("second-order", SecondOrder(threat, steps=10)),
@@ -144,12 +144,12 @@ def _print(runs: list[Path]) -> None:
         summary = tables.summary(subjects, norm)
         print_table(
             f"{norm}: % right in the worst case over all attacks | "
-            f"% proven right (vote: noise {SIGMA:g})",
+            f"% proven right (smoothed: noise {SIGMA:g})",
             [
                 {
                     "classifier": _name(line.classifier),
                     **{
-                        f"{size:g}": _share(cell.shown) + (" | " + _share(cell.proven))
+                        f"{size:g}": _percent(cell.shown) + (" | " + _percent(cell.proven))
                         for size, cell in zip(summary.sizes, line.cells, strict=True)
                     },
                 }
@@ -159,8 +159,8 @@ def _print(runs: list[Path]) -> None:
 
 
 def _name(classifier: Classifier) -> str:
-    return classifier.network + ("" if classifier.sigma is None else " (vote)")
+    return classifier.network + ("" if classifier.sigma is None else " (smoothed)")
 
 
-def _share(row: "pd.Series[float] | None") -> str:
+def _percent(row: "pd.Series[float] | None") -> str:
     return "-" if row is None else f"{100 * row['robust_accuracy']:.1f}"

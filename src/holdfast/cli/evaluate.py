@@ -112,7 +112,7 @@ def evaluate(
     if sigma is not None:
         check_sigma(sigma)
     elif noise is not None:
-        raise InputError(f"--noise {noise} says which noise to vote under, and needs --sigma.")
+        raise InputError(f"--noise {noise} says which noise to smooth with, and needs --sigma.")
     if keep_images is not None and out is None:
         raise InputError(
             "--keep-images says what a run's folder keeps: give --out, or leave it out."
@@ -201,7 +201,7 @@ def _short(number: float | None) -> str:
 
 
 def _accuracy(cell: Mapping[str, Any]) -> dict[str, str]:
-    """What an attack left standing; it says nothing if it could not run."""
+    """What an attack left robust; it says nothing if it could not run."""
     ran = cell["robust_accuracy"] is not None
     return {
         "robust accuracy": percent(cell["robust_accuracy"]) if ran else "skipped",

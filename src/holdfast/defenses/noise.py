@@ -16,7 +16,7 @@ __all__ = ["GaussianNoise", "LaplaceNoise"]
 class GaussianNoise(nn.Module):
     """x + N(0, σ² I), fresh at every forward pass, in training and in evaluation mode.
 
-    In front of a network f it makes the noisy classifier whose majority vote Algorithm 1 certifies:
+    In front of a network f it makes the smoothed classifier that Algorithm 1 certifies:
     ``nn.Sequential(GaussianNoise(sigma), f)``. The noise is not clipped to [0, 1], since the
     certificate is a statement about the unclipped sum.
 

@@ -19,7 +19,7 @@ class Evaluation:
         cells: one record for each attack, as ``holdfast evaluate --json`` prints them; the ``eps``
             of an attack without a limit is None. That of a cascade, such as the variants of an
             attack that a defence calls for, says in ``broken_by`` how many images fell to each.
-            What could not run, because no gradient reaches the images, stands in ``skipped`` with
+            What could not run, because no gradient reaches the images, is in ``skipped`` with
             its reason; the robust accuracy of an attack that was skipped altogether is None.
         warnings: all that must be known to read the numbers, such as signs of masked gradients.
 
@@ -41,7 +41,7 @@ class Evaluation:
         return pd.DataFrame(self.cells)
 
     def summary(self) -> str:
-        """A line for each attack: what it left standing, with its interval over the images."""
+        """A line for each attack: its robust accuracy, with the interval over the images."""
         return str(self._summary)
 
     def _repr_html_(self) -> str:

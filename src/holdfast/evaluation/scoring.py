@@ -26,7 +26,7 @@ from holdfast.tensors import device_of, distances, norm
 from holdfast.types import Callback, Images, Labels, Step
 from holdfast.votes import take_votes_apart
 
-#: Who broke an image that stands.
+#: Who broke an image that is robust.
 _NOBODY = "none"
 
 #: What an attack cannot be called: the words of the rows, and what programs that read CSV files
@@ -37,7 +37,7 @@ _RESERVED = frozenset(
 
 
 def check_name(name: str) -> None:
-    """Whether an attack's name can stand in rows.
+    """Whether an attack's name can be written in rows.
 
     Raises:
         InputTypeError: if it is no text.
@@ -212,7 +212,7 @@ class Scorer:
                     x_adv[right] = attack(*asked, seed=self.seed, index=chosen, callback=sight)
         purpose = f"{name} {attack.threat!r}"
         answer = self._ask(x_adv, y, index, purpose)
-        # An image that was left alone was judged before; new noise must not pardon it.
+        # An image that was left alone was scored before; fresh noise must not make it robust.
         prediction = torch.where(right, answer.prediction, clean.to(y.device))
         answer = replace(answer, prediction=prediction)
         effort = Effort(counted.forwards, counted.backwards, sight.blind)

@@ -13,7 +13,7 @@ CELL = ["attack", "norm", "eps"]
 
 
 def cells(rows: pd.DataFrame) -> pd.DataFrame:
-    """One line for each attack and size: how many examples it left standing.
+    """One line for each attack and size: how many examples it left robust.
 
     ``robust_accuracy`` is the fraction of all n examples that are classified rightly after the
     attack, with its 95 % Clopper-Pearson interval ``low``, ``high``. ``median_distance`` is over
@@ -130,8 +130,8 @@ def worst_case(rows: pd.DataFrame) -> pd.DataFrame:
     """Worst case over all attacks of one norm, per example, at every size from 0 up.
 
     An image that any attack fooled within some size counts as fooled at every larger size, since
-    the same adversarial image is allowed there. At size 0 stands the accuracy without attack. It is
-    taken over the images that every attack met at every size: others would count as standing
+    the same adversarial image is allowed there. At size 0 is the accuracy without attack. It is
+    taken over the images that every attack met at every size: others would count as robust
     against what was never tried on them.
 
     Returns:
@@ -177,7 +177,7 @@ def met_by_all(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[met == len(rows[CELL].drop_duplicates())]
 
 
-def _accuracy(standing: "pd.Series[bool]") -> dict[str, Any]:
+def _accuracy(robust: "pd.Series[bool]") -> dict[str, Any]:
     """A fraction of examples with its 95 % interval."""
-    low, high = proportion_interval(int(standing.sum()), len(standing))
-    return {"robust_accuracy": float(standing.mean()), "low": float(low), "high": float(high)}
+    low, high = proportion_interval(int(robust.sum()), len(robust))
+    return {"robust_accuracy": float(robust.mean()), "low": float(low), "high": float(high)}

@@ -96,9 +96,9 @@ def certified(rows: pd.DataFrame, radii: Sequence[float] | Array) -> pd.DataFram
         [1.0, 0.5]
     """
     right = np.sort(rows.loc[rows["prediction"] == rows["label"], "radius"])
-    standing = len(right) - np.searchsorted(right, radii)
-    low, high = proportion_interval(standing, len(rows))
-    accuracy = standing / len(rows)
+    certified = len(right) - np.searchsorted(right, radii)
+    low, high = proportion_interval(certified, len(rows))
+    accuracy = certified / len(rows)
     return pd.DataFrame(
         {"eps": radii, "n": len(rows), "robust_accuracy": accuracy, "low": low, "high": high}
     )
@@ -110,11 +110,12 @@ def broken_certificates(
     """How many right certificates an attack contradicts, of how many it put to the test.
 
     A certificate is tested by every adversarial image within its radius. It is contradicted if the
-    noisy vote there prefers another class by more than chance: if both were equally likely, such a
-    vote would come once in a thousand times. Both tables must be of one noisy classifier.
+    smoothed classifier there prefers another class by more than chance: if both were equally
+    likely, such votes would come once in a thousand times. Both tables
+    must be of one smoothed classifier.
 
     Args:
-        attacked: rows of an evaluation of the noisy classifier.
+        attacked: rows of an evaluation of the smoothed classifier.
         proven: rows of its certification, on the same test set.
         norm: of the certified radii.
 
@@ -140,12 +141,12 @@ def broken_certificates(
 
 
 def overclaimed(attacked: pd.DataFrame, proven: pd.DataFrame, norm: str = "l2") -> pd.DataFrame:
-    """The sizes at which more images are certified than an attack left standing, which cannot be.
+    """The sizes at which more images are certified than an attack left robust, which cannot be.
 
-    An image counts as fooled if the noisy vote prefers another class by more than chance.
+    An image counts as fooled if the smoothed classifier prefers another class by more than chance.
 
     Args:
-        attacked: rows of attacks on the noisy classifier, at finite sizes.
+        attacked: rows of attacks on the smoothed classifier, at finite sizes.
         proven: rows of its certification.
         norm: of the certified radii.
 

@@ -18,7 +18,7 @@ _CHANCE = 0.01  # of one attack beating another so clearly if both were equally 
 def blind_attacks(rows: pd.DataFrame) -> list[str]:
     """A sentence for each attack that looked for a gradient and saw none, and so could not move.
 
-    Images that such an attack leaves standing say nothing about robustness.
+    Images that such an attack leaves robust say nothing about robustness.
 
     Example:
         >>> from holdfast import Linf, evaluate, metrics

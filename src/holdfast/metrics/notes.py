@@ -44,5 +44,5 @@ def left_out(settings: Mapping[str, Any]) -> list[str]:
         return []
     return [
         f"{', '.join(names)}: the model calls for these variants, and they were left out on "
-        "request (--variants); what an attack left standing may not stand against them."
+        "request (--variants); what an attack left robust may not be robust to them."
     ]

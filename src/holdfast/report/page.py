@@ -43,7 +43,7 @@ def build(runs: Sequence[Path], out: Path, title: str = "Robustness report") -> 
         InputError: if a run is not finished or not of a kind that a report shows, or the runs are
             about different images.
         OutputError: if ``out`` cannot be written or holds something else.
-        ContradictionError: if more is certified than an attack left standing; the report is there.
+        ContradictionError: if more is certified than an attack left robust; the report is there.
     """
     subjects = read_subjects(runs)
     pictures = {id(c): galleries(c) for c in tables.classifiers(subjects)}
@@ -142,7 +142,7 @@ def _contradictions(classifier: Classifier) -> list[str]:
     return [
         f"{classifier.network}, {classifier.title}: {100 * line.certified:.1f} % are certified "
         f"({run.bound}, {run.interval}) at {_NORMS[run.norm]} = {line.eps:g}, but attacks left "
-        f"only {100 * line.robust_accuracy:.1f} % of the same {line.n} images standing: the "
+        f"only {100 * line.robust_accuracy:.1f} % of the same {line.n} images robust: the "
         "certificates or the attack's votes are wrong."
         for run in classifier.proofs
         for line in metrics.overclaimed(classifier.at_sizes, run.rows, run.norm).itertuples()
@@ -150,7 +150,7 @@ def _contradictions(classifier: Classifier) -> list[str]:
 
 
 def _certified(classifiers: list[Classifier], folder: Path) -> list[_Plot]:
-    """The certified accuracy of all votes in one figure for each norm, if there are several."""
+    """The certified accuracy of all smoothed classifiers, if several, in one figure a norm."""
     plots = []
     for norm in ("l2", "l1"):
         proofs = [(c, c.proof) for c in classifiers if c.proof is not None and c.proof.norm == norm]
@@ -161,7 +161,7 @@ def _certified(classifiers: list[Classifier], folder: Path) -> list[_Plot]:
         if len(curves) > 1:
             marks = sorted({r for _, proof in proofs for r in proof.settings.get("radius", ())})
             figure = figures.certified_accuracy(norm, curves, marks)
-            heading = f"{_NORMS[norm]}, certified accuracy of every vote"
+            heading = f"{_NORMS[norm]}, certified accuracy of every smoothed classifier"
             notes = _of_stopped(run for _, run in proofs)
             plots.append(_kept((heading, figure, notes), folder / f"certified-{norm}"))
     return plots
@@ -258,8 +258,9 @@ def _bounds(
         without = without[without["norm"] == norm]
     if classifier.certifications and not len(ceiling):
         notes.append(
-            "No attack was run on the noisy vote that is certified, so there is no ceiling above "
-            f"this floor: run holdfast evaluate with {classifier.options} --norm {norm}."
+            "No attack was run on the smoothed classifier that is certified, so there is no "
+            "ceiling above this floor: run holdfast evaluate with "
+            f"{classifier.options} --norm {norm}."
         )
     floors = [
         (f"certified (floor), {run.title}", tables.floor(run, norm))

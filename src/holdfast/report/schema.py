@@ -232,8 +232,8 @@ def check_rows(path: Path, about: Mapping[str, Any], rows: pd.DataFrame) -> None
     if kind == "certify":
         cell = ["bound", "interval"]
         if "sequential" in set(rows["interval"]):
-            drawn = rows.get("draws", pd.Series(dtype=object))
-            if not len(drawn) or not _AMOUNTS.holds(drawn):
+            draws = rows.get("draws", pd.Series(dtype=object))
+            if not len(draws) or not _AMOUNTS.holds(draws):
                 raise _damaged(file, f"the column draws must hold {_AMOUNTS.words}, and does not")
         for bound, interval in rows[cell].drop_duplicates().itertuples(index=False, name=None):
             if limits_of(about, bound, interval) is None:

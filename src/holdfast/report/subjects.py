@@ -108,7 +108,7 @@ class CertifiedRun(RunFolder):
 
     @property
     def of_votes(self) -> bool:
-        """Whether they are about the majority vote, which is what evaluations attack."""
+        """Whether they are about the majority vote, which evaluations attack, not mean scores."""
         return self.limits.of_votes
 
     @property
@@ -128,11 +128,11 @@ class CertifiedRun(RunFolder):
 
 @dataclass(frozen=True)
 class Classifier:
-    """A network itself, or its vote under noise, with all runs that met it.
+    """A base classifier, or the one smoothed from it by noise, with all runs that met it.
 
     Attributes:
-        network: the network's name.
-        noise: family and deviation of the noise; None for the network itself.
+        network: the base classifier's name.
+        noise: family and deviation of the noise; None for the base classifier.
         evaluations: attacks on it.
         certifications: its certificates: those that hold first, from the most votes.
     """
@@ -151,9 +151,9 @@ class Classifier:
     def title(self) -> str:
         """As tables name it."""
         if self.noise is None:
-            return "network itself"
+            return "base classifier"
         family, sigma = self.noise
-        return f"vote with {TITLES[family]} σ = {sigma:g}"
+        return f"smoothed classifier, {TITLES[family]} σ = {sigma:g}"
 
     @property
     def tag(self) -> str:
@@ -173,13 +173,13 @@ class Classifier:
 
     @property
     def proof(self) -> CertifiedRun | None:
-        """The certificates that stand for the classifier: from the most votes, if they hold."""
+        """The certificates that the summary shows: from the most votes, if they hold."""
         holding = [run for run in self.certifications if run.guaranteed]
         return next(iter([*self.proofs, *holding]), None)
 
     @property
     def proofs(self) -> list[CertifiedRun]:
-        """All certificates of the vote that hold, so that no attack on it may contradict one."""
+        """All certificates of the smoothed classifier that hold: no attack may contradict one."""
         return [run for run in self.certifications if run.guaranteed and run.of_votes]
 
     @property
@@ -205,11 +205,11 @@ class Classifier:
 
 @dataclass(frozen=True)
 class Subject:
-    """A network and the classifiers made of it, the network itself first.
+    """A network and the classifiers made of it, the base classifier first.
 
     Attributes:
         name: what the report calls it.
-        classifiers: the network itself and its votes under noise.
+        classifiers: the base classifier and those smoothed from it.
         training: how it was trained, if its folder is one of those given.
     """
 

@@ -103,7 +103,7 @@ def floor(
 
 
 class Strongest(NamedTuple):
-    """The attack that by itself left the fewest images standing at one size.
+    """The attack that by itself left the fewest images robust at one size.
 
     All attacks of a norm are compared on the images that each of them met.
     """

@@ -1,4 +1,4 @@
-"""Attacks of which something is drawn anew for every batch: which one it is, or how large.
+"""Attacks of which something is random for every batch: which one it is, or how large.
 
 The draw is one for all examples, a function of the stream's key alone. In training the key is made
 of (seed, step), so that every process of a distributed run draws the same, and so does a resumed

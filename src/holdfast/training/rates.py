@@ -31,7 +31,7 @@ class Rate(Protocol):
 
 @dataclass(frozen=True)
 class Constant:
-    """1.
+    """The learning rate itself, throughout: a factor of 1.
 
     Example:
         >>> from holdfast.training import Constant

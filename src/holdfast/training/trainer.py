@@ -120,23 +120,23 @@ def fit(
         load_state(out / CHECKPOINT, state)
     keeper = _Keeper(fabric, state, architecture, out, checkpoint_seconds, before_writing)
     stepper = _Stepper(fabric, state, objective, schedule, hooks)
-    feed = Batches(data, schedule.batch_size, schedule.accumulate, schedule.seed, fabric)
-    journal, total = state.journal, feed.steps * schedule.epochs
+    batches = Batches(data, schedule.batch_size, schedule.accumulate, schedule.seed, fabric)
+    journal, total = state.journal, batches.steps * schedule.epochs
     between = 1 if fabric.device.type == "cpu" else STEPS_BETWEEN_LOOKS
     clock = Clock()
     if not fabric.is_global_zero:
         progress = silent
     progress.start(f"train {architecture.name}", total, journal.step)
     note = ""
-    with keeper, torch.random.fork_rng(), repeatable(), feed.loads(journal.step) as loads:
+    with keeper, torch.random.fork_rng(), repeatable(), batches.loads(journal.step) as loads:
         while journal.step < total and not (selection and selection.exhausted(journal.log)):
-            epoch, place = divmod(journal.step, feed.steps)
-            rate = schedule.lr * schedule.rate(journal.step / feed.steps, schedule.epochs)
+            epoch, place = divmod(journal.step, batches.steps)
+            rate = schedule.lr * schedule.rate(journal.step / batches.steps, schedule.epochs)
             load = next(loads)
             stepper.step(load, rate)
             journal.step += 1
             clock.count(load.examples)
-            ends = place + 1 == feed.steps
+            ends = place + 1 == batches.steps
             if ends or journal.step % between == 0:
                 keeper.look(stepper.terms)
                 note = f"{journal.brief()} {clock.brief(total - journal.step)}"

@@ -70,14 +70,14 @@ class AdaptiveRadius(Attack):
     Example:
         >>> from holdfast import L2
         >>> from holdfast.attacks import AdaptiveRadius
-        >>> class Shrinking(AdaptiveRadius):
+        >>> class HalvedRadius(AdaptiveRadius):
         ...     def first_radius(self, farthest):
         ...         return farthest
         ...     def move(self, at, step):
         ...         radius = torch.where(at.reached, 0.9 * at.radius, 1.1 * at.radius)
         ...         away = at.x - at.x0 + self.step_size * self.threat.steepest(at.grad)
         ...         return self.threat.project_each(at.x0 + away, at.x0, radius), radius
-        >>> x_adv = Shrinking(L2(float("inf")), steps=20)(model, x, y)
+        >>> x_adv = HalvedRadius(L2(float("inf")), steps=20)(model, x, y)
         >>> bool((model(x_adv).argmax(dim=1) != y).all())
         True
     """

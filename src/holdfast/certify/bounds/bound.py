@@ -70,7 +70,9 @@ def _checked(formula: Callable[[Array, Array, Array], Array], noise: str) -> Bou
         p2 = np.minimum(p2, 1 - p1)
         apart = p1 > p2
         flat = np.zeros(p1.shape)
-        with np.errstate(divide="ignore"):  # log 0 = -inf: a certain vote may have no finite radius
+        with np.errstate(
+            divide="ignore"
+        ):  # log 0 = -inf: a certain answer may have no finite radius
             flat[apart] = formula(p1[apart], p2[apart], sigma[apart])
         radius = flat.reshape(whole[0].shape)
         if tensors:

@@ -14,12 +14,12 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(5)
 @BOUNDS.named("cohen")
 @bound()
 def cohen_radius(p1: Array, p2: Array, sigma: Array) -> Array:
-    """ℓ2 radius within which the Gaussian-noise vote provably stays the same; no bound beats it.
+    """Certified ℓ2 radius of a classifier smoothed by Gaussian noise; no bound beats it.
 
         L = σ/2 · (Φ⁻¹(p₁) - Φ⁻¹(p₂)).
 
     It is tight: for every p₁ > p₂ with p₁ + p₂ <= 1 there is a classifier with these probabilities
-    whose vote changes just beyond L.
+    whose smoothed answer changes just beyond L.
 
     Args:
         p1: lower limit of the top class's probability under noise, in [0, 1].

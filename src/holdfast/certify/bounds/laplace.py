@@ -11,7 +11,7 @@ __all__ = ["laplace_radius"]
 @BOUNDS.named("laplace")
 @bound(noise="laplace")
 def laplace_radius(p1: Array, p2: Array, sigma: Array) -> Array:
-    """ℓ1 radius within which the Laplace-noise vote provably stays the same.
+    """Certified ℓ1 radius of a classifier smoothed by Laplace noise.
 
         L = max(b/2 · log(p₁/p₂), -b · log(1 - p₁ + p₂)),   b = σ/√2,
 

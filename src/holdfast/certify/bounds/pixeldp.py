@@ -1,4 +1,4 @@
-"""The bound of PixelDP, the first certificate by noise: differential privacy of the vote."""
+"""The bound of PixelDP, the first certificate by noise: differential privacy of its answer."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ _GRID = np.linspace(0, 1, 101)[1:]
 @BOUNDS.named("pixeldp")
 @bound()
 def pixeldp_radius(p1: Array, p2: Array, sigma: Array) -> Array:
-    """ℓ2 radius within which the Gaussian-noise vote provably stays the same, by privacy.
+    """Certified ℓ2 radius of a classifier smoothed by Gaussian noise, from privacy.
 
         L = sup σε / sqrt(2 log(1.25/δ))   over 0 < ε <= 1, δ > 0 with
         p₁ >= e^(2ε) p₂ + (1 + e^ε) δ.

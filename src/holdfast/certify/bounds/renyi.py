@@ -1,4 +1,4 @@
-"""The Rényi bound of SO and STN: how far an image may move before its noisy vote can change."""
+"""The Rényi bound of SO and STN: how far an image may move before its smoothed class can."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ _GRID = np.linspace(-30, 14, 177)
 @BOUNDS.named("renyi")
 @bound()
 def renyi_radius(p1: Array, p2: Array, sigma: Array) -> Array:
-    """ℓ2 radius within which the Gaussian-noise vote provably stays the same, by Rényi divergence.
+    """Certified ℓ2 radius of a classifier smoothed by Gaussian noise, from Rényi divergence.
 
         L² = sup_{α > 1} -(2σ²/α) · log(1 - p₁ - p₂ + 2 M(α)),
         M(α) = ((p₁^(1-α) + p₂^(1-α)) / 2)^(1 / (1-α)).

@@ -1,4 +1,4 @@
-"""Gaussian augmentation: plain training on noisy images, for classifiers that vote under noise."""
+"""Gaussian augmentation: plain training on noisy images, for base classifiers that are smoothed."""
 
 import math
 from collections.abc import Mapping
