@@ -34,6 +34,14 @@ from holdfast.errors import (
 from holdfast.files import check_regular
 from holdfast.parameters import check
 
+__all__ = [
+    "DIGITS_TEST",
+    "NAMES",
+    "Data",
+    "Split",
+    "load",
+]
+
 Split: TypeAlias = Literal["train", "test"]
 
 #: Of the 1,797 digits, in the order in which scikit-learn gives them, the last 500 are the test

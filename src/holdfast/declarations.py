@@ -18,6 +18,13 @@ from torch import nn
 
 from holdfast.types import Images, Model
 
+__all__ = [
+    "is_stochastic",
+    "non_differentiable",
+    "purifiers",
+    "reconstruction_of",
+]
+
 
 def is_stochastic(model: Model) -> bool:
     """Whether a layer of the model declares that it draws random numbers at inference.

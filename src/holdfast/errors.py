@@ -9,6 +9,25 @@ import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+__all__ = [
+    "ContradictionError",
+    "DamagedFileError",
+    "DiskFullError",
+    "GradientError",
+    "HoldfastError",
+    "InputError",
+    "InputTypeError",
+    "MissingFileError",
+    "MissingPackageError",
+    "ModelError",
+    "OutputError",
+    "RoleError",
+    "UnknownNameError",
+    "nearest",
+    "no_room",
+    "unknown",
+]
+
 
 class HoldfastError(Exception):
     """Root of all errors that are the user's to mend.
@@ -87,7 +106,13 @@ def no_room(error: BaseException) -> bool:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that ``name`` most resembles; None if none does."""
+    """The known name that ``name`` most resembles; None if none does.
+
+    Example:
+        >>> from holdfast.errors import nearest
+        >>> nearest("pdg", ["fgsm", "pgd"]), nearest("salt", ["fgsm", "pgd"])
+        ('pgd', None)
+    """
     folded = {candidate.lower(): candidate for candidate in sorted(known)}
     near = get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
     return folded[near[0]] if near else None

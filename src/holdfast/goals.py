@@ -31,6 +31,30 @@ from holdfast.types import (
     TargetedGoal,
 )
 
+__all__ = [
+    "AgainstPrediction",
+    "AverageOf",
+    "Divergence",
+    "FromClean",
+    "LeaveToward",
+    "Minus",
+    "Penalty",
+    "ReconstructionError",
+    "Target",
+    "TargetedLoss",
+    "Toward",
+    "Untargeted",
+    "cross_entropy",
+    "dlr",
+    "kl_from_clean",
+    "leave_toward_dlr",
+    "logits_of",
+    "margin",
+    "reconstruction_error",
+    "toward",
+    "toward_least_likely",
+]
+
 #: (logits, labels, targets) -> (N,), larger is closer to the target.
 TargetedLoss = Callable[[Logits, Labels, Labels], Tensor]
 

@@ -22,6 +22,15 @@ from holdfast.random import Stream, drawing_from
 from holdfast.tensors import expand
 from holdfast.types import Gradient, Images, Labels, Logits, Model, Score, Slope, SlopeAt
 
+__all__ = [
+    "QUORUM",
+    "Autograd",
+    "Average",
+    "Evolution",
+    "Forward",
+    "autograd",
+]
+
 #: Fraction of draws of the model's randomness at which an averaged gradient's aim counts as
 #: reached. A bare majority of so few is often luck; all would give up images that
 #: nearly always fool.

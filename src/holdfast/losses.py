@@ -10,9 +10,29 @@ from torch.nn import functional
 
 from holdfast.types import Labels, Logits, PerExample
 
+__all__ = [
+    "best_other",
+    "cross_entropy",
+    "dlr",
+    "kl_divergence",
+    "margin",
+    "of_class",
+    "soft_cross_entropy",
+    "towards_cross_entropy",
+    "towards_dlr",
+    "towards_margin",
+]
+
 
 def cross_entropy(logits: Logits, y: Labels) -> PerExample:
     """-log softmax(z)_y.
+
+    Args:
+        logits: (N, K).
+        y: (N,) labels, integer.
+
+    Returns:
+        (N,), at least 0.
 
     Example:
         >>> from holdfast.losses import cross_entropy
@@ -24,6 +44,13 @@ def cross_entropy(logits: Logits, y: Labels) -> PerExample:
 
 def margin(logits: Logits, y: Labels) -> PerExample:
     """max_{k != y} z_k - z_y: the negated margin of Carlini and Wagner; above 0, y has lost.
+
+    Args:
+        logits: (N, K).
+        y: (N,) labels, integer.
+
+    Returns:
+        (N,), above 0 where the model is wrong.
 
     Reference:
         Carlini and Wagner, "Towards evaluating the robustness of neural networks", S&P 2017,
@@ -42,6 +69,13 @@ def dlr(logits: Logits, y: Labels) -> PerExample:
 
     π sorts the logits from the largest. With two classes there is no z_π3 and the quotient would be
     constant, so the plain margin is returned: it ascends the same way.
+
+    Args:
+        logits: (N, K).
+        y: (N,) labels, integer.
+
+    Returns:
+        (N,), at least -1 from three classes on; above 0 where the model is wrong.
 
     Reference:
         Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
@@ -62,6 +96,14 @@ def dlr(logits: Logits, y: Labels) -> PerExample:
 def towards_cross_entropy(logits: Logits, y: Labels, target: Labels) -> PerExample:
     """Log softmax(z)_t, the cross-entropy of the target, negated; ``y`` plays no part.
 
+    Args:
+        logits: (N, K).
+        y: (N,) labels, integer.
+        target: (N,) classes to go to, integer.
+
+    Returns:
+        (N,), at most 0.
+
     Example:
         >>> from holdfast.losses import towards_cross_entropy
         >>> towards_cross_entropy(torch.tensor([[0.0, 0.0]]), torch.tensor([0]), torch.tensor([1]))
@@ -73,6 +115,14 @@ def towards_cross_entropy(logits: Logits, y: Labels, target: Labels) -> PerExamp
 
 def towards_margin(logits: Logits, y: Labels, target: Labels) -> PerExample:
     """z_t - max_{k != t} z_k: above 0, the target has won; ``y`` plays no part.
+
+    Args:
+        logits: (N, K).
+        y: (N,) labels, integer.
+        target: (N,) classes to go to, integer.
+
+    Returns:
+        (N,), above 0 where the target leads.
 
     Example:
         >>> from holdfast.losses import towards_margin
@@ -88,6 +138,14 @@ def towards_dlr(logits: Logits, y: Labels, target: Labels) -> PerExample:
 
     With three classes z_π4 does not exist and z_π3 stands in for it; with two, the difference is
     not scaled.
+
+    Args:
+        logits: (N, K).
+        y: (N,) labels, integer.
+        target: (N,) classes to go to, integer.
+
+    Returns:
+        (N,).
 
     Reference:
         Croce and Hein 2020, equation 7.
@@ -107,6 +165,13 @@ def towards_dlr(logits: Logits, y: Labels, target: Labels) -> PerExample:
 def kl_divergence(logits: Logits, reference: Logits) -> PerExample:
     """KL(p ‖ q) = Σ_j p_j (log p_j - log q_j), q = softmax(logits), p = softmax(reference).
 
+    Args:
+        logits: (N, K).
+        reference: (N, K), the logits that are held against.
+
+    Returns:
+        (N,), at least 0 but for rounding; in nats.
+
     Example:
         >>> from holdfast.losses import kl_divergence
         >>> kl_divergence(torch.tensor([[2.0, 0.0]]), torch.tensor([[2.0, 0.0]]))
@@ -119,6 +184,13 @@ def kl_divergence(logits: Logits, reference: Logits) -> PerExample:
 def soft_cross_entropy(logits: Logits, reference: Logits) -> PerExample:
     """-Σ_j p_j log q_j, q = softmax(logits), p = softmax(reference).
 
+    Args:
+        logits: (N, K).
+        reference: (N, K), the logits that are held against.
+
+    Returns:
+        (N,), at least 0; in nats.
+
     Example:
         >>> from holdfast.losses import soft_cross_entropy
         >>> soft_cross_entropy(torch.tensor([[0.0, 0.0]]), torch.tensor([[5.0, 0.0]]))
@@ -130,6 +202,13 @@ def soft_cross_entropy(logits: Logits, reference: Logits) -> PerExample:
 def of_class(logits: Logits, y: Labels) -> PerExample:
     """z_y.
 
+    Args:
+        logits: (N, K).
+        y: (N,) labels, integer.
+
+    Returns:
+        (N,).
+
     Example:
         >>> from holdfast.losses import of_class
         >>> of_class(torch.tensor([[3.0, 1.0]]), torch.tensor([1]))
@@ -140,6 +219,13 @@ def of_class(logits: Logits, y: Labels) -> PerExample:
 
 def best_other(logits: Logits, y: Labels) -> PerExample:
     """max_{k != y} z_k.
+
+    Args:
+        logits: (N, K).
+        y: (N,) labels, integer.
+
+    Returns:
+        (N,).
 
     Example:
         >>> from holdfast.losses import best_other

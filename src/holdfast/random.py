@@ -21,6 +21,21 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+__all__ = [
+    "Stream",
+    "active_stream",
+    "drawing_from",
+    "hash_seed",
+    "kept_global_generators",
+    "layer_noise",
+    "layer_stream",
+    "layer_uniform",
+    "own_global_generator",
+    "philox",
+    "seed_every_generator",
+    "seed_global_generators",
+]
+
 _MASK = 0xFFFFFFFF
 _Transform = Callable[[list[Tensor]], list[Tensor]]
 _BLOCKS_AT_ONCE = 1 << 17  # keeps the integer temporaries within a processor's cache

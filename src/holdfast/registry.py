@@ -8,6 +8,11 @@ from typing import Any, TypeVar
 
 from holdfast.errors import unknown
 
+__all__ = [
+    "Registry",
+    "exported_by",
+]
+
 T = TypeVar("T")
 D = TypeVar("D")
 
@@ -76,6 +81,11 @@ def exported_by(package: str) -> dict[str, Any]:
 
     Args:
         package: its name; it is being imported.
+
+    Example:
+        >>> from holdfast.registry import exported_by
+        >>> "PGD" in exported_by("holdfast.attacks")
+        True
     """
     found: dict[str, Any] = {}
     for entry in walk_packages(sys.modules[package].__path__, f"{package}."):

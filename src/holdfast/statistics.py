@@ -9,6 +9,15 @@ from scipy.stats import beta
 
 from holdfast.errors import InputError
 
+__all__ = [
+    "Array",
+    "Counts",
+    "check_confidence",
+    "lower_limit",
+    "proportion_interval",
+    "upper_limit",
+]
+
 Array: TypeAlias = NDArray[np.float64]
 Counts: TypeAlias = NDArray[np.int64]
 

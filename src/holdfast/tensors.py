@@ -10,6 +10,18 @@ from torch import Tensor, nn
 
 from holdfast.errors import InputError
 
+__all__ = [
+    "device_of",
+    "distances",
+    "eval_mode",
+    "expand",
+    "fingerprint",
+    "norm",
+    "planes",
+    "unit",
+    "widest",
+]
+
 
 def expand(value: Shaped[Tensor, " n"], like: Float[Tensor, "n *image"]) -> Tensor:
     """Reshape (N,) to (N, 1, ..., 1), to broadcast against ``like``.
@@ -52,7 +64,14 @@ def norm(x: Float[Tensor, "n *image"], p: float) -> Float[Tensor, " n"]:
 def distances(
     x_adv: Float[Tensor, "n *image"], x: Float[Tensor, "n *image"]
 ) -> dict[str, Shaped[Tensor, " n"]]:
-    """How far images lie from each other, by norm, in float64 on the CPU."""
+    """How far images lie from each other, by norm, in float64 on the CPU.
+
+    Example:
+        >>> from holdfast.tensors import distances
+        >>> found = distances(torch.tensor([[0.5, 1.0]]), torch.tensor([[0.5, 0.0]]))
+        >>> {name: value.item() for name, value in found.items()}
+        {'l0': 1, 'l1': 1.0, 'l2': 1.0, 'linf': 1.0}
+    """
     delta = x_adv.cpu().double() - x.cpu().double()
     return {
         "l0": norm(delta, 0).long(),

@@ -21,6 +21,14 @@ from holdfast.random import Stream
 from holdfast.tensors import expand, norm, unit
 from holdfast.types import Images, PerExample, Threat
 
+__all__ = [
+    "L1",
+    "L2",
+    "Linf",
+    "dual",
+    "finite",
+]
+
 
 @dataclass(frozen=True)
 class _Ball(ABC):

@@ -12,6 +12,28 @@ from torch import Tensor, nn
 
 from holdfast.random import Stream
 
+__all__ = [
+    "Callback",
+    "Flags",
+    "Goal",
+    "Gradient",
+    "Images",
+    "Labels",
+    "Logits",
+    "Loss",
+    "Model",
+    "Objective",
+    "PerExample",
+    "Positions",
+    "Score",
+    "Scored",
+    "Slope",
+    "SlopeAt",
+    "Step",
+    "TargetedGoal",
+    "Threat",
+]
+
 Images: TypeAlias = Float[Tensor, "n *image"]
 Labels: TypeAlias = Int[Tensor, " n"]
 Logits: TypeAlias = Float[Tensor, "n k"]
@@ -119,6 +141,13 @@ class SlopeAt(Protocol):
 
     The stream keys whatever randomness the estimate needs. ``progress``, from 0 to 1, is how far
     the attack has come, for estimates that grow finer as it goes.
+
+    Example:
+        >>> from holdfast.goals import margin
+        >>> from holdfast.gradients import autograd
+        >>> from holdfast.types import SlopeAt
+        >>> isinstance(autograd(margin(model, x, y)), SlopeAt)
+        True
     """
 
     def __call__(self, x: Tensor, rng: Stream, progress: float = 1.0, /) -> Slope:

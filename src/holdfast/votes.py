@@ -24,6 +24,14 @@ from holdfast.random import (
 from holdfast.tensors import widest
 from holdfast.types import Images, Logits, Model
 
+__all__ = [
+    "MeanScore",
+    "Vote",
+    "Votes",
+    "take_votes",
+    "take_votes_apart",
+]
+
 
 class Votes(NamedTuple):
     """The answers of n draws for N images and K classes.
@@ -106,6 +114,14 @@ def take_votes_apart(
     How a network rounds depends on the batch, and so may what it says of an image at the very
     boundary: such a success must not count. Every second image is asked about together, and the
     first of them twice, as in no attack's batch, even of one image.
+
+    Example:
+        >>> from holdfast.random import Stream
+        >>> from holdfast.votes import take_votes, take_votes_apart
+        >>> rng = Stream.of(0, torch.arange(4))
+        >>> apart, together = take_votes_apart(model, x, rng, n=1), take_votes(model, x, rng)
+        >>> bool((apart.counts == together.counts).all())
+        True
     """
     place = torch.arange(len(x), device=x.device)
     halves = [half for half in (place[::2], place[1::2]) if len(half)]
