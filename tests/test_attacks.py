@@ -1,5 +1,6 @@
 import copy
 import math
+from dataclasses import fields
 from itertools import pairwise
 
 import pytest
@@ -566,12 +567,21 @@ def test_an_attack_that_breaks_its_promise_is_found_out():
         Cheat(threat=Linf(1.0), add=math.inf)(small_network(), x, torch.tensor([0, 1]))
 
 
-def test_a_record_is_the_repr():
-    assert repr(PGD(Linf(0.3), steps=40, step_size=0.01, random_start=False)) == (
-        "PGD(threat=Linf(eps=0.3), steps=40, step_size=0.01, restarts=1, random_start=False, "
-        "goal=cross_entropy, gradient=autograd, early_stop=True)"
-    )
-    assert isinstance(holdfast.attacks.FGSM(holdfast.L2(0.1)), Attack)
+@pytest.mark.parametrize("case", ATTACKS, ids=str)
+def test_a_record_says_all_that_an_attack_is(case):
+    """It is Python that makes the attack again; a goal made of another, leave[dlr], is none."""
+    modules = holdfast.threat, holdfast.goals, holdfast.gradients, holdfast.attacks
+    names = {name: thing for module in modules for name, thing in vars(module).items()}
+    for norm in case.norms:
+        attack = case.make(THREATS[norm](0.1))
+        record = repr(attack)
+        if "[" not in record:
+            again = eval(record, names | {"inf": math.inf})
+            assert again == attack
+            assert type(again) is type(attack)
+        for entry in fields(attack):
+            if entry.repr:
+                assert f"{entry.name}={getattr(attack, entry.name)!r}" in record
 
 
 def _nothing():

@@ -20,18 +20,22 @@ from torch import nn
 
 import holdfast
 from holdfast import specs
+from holdfast.certify.bounds.bound import BOUNDS
+from holdfast.certify.intervals.interval import INTERVALS
 from holdfast.cli import registry, schedules
-from holdfast.cli.commands import COMMANDS, EXAMPLES
+from holdfast.cli.commands import COMMANDS, EXAMPLES, OPTIONS
 from holdfast.cli.main import read, run
 from holdfast.cli.options import Numbers, Words
-from holdfast.defenses import MALADE, Binarise
+from holdfast.defenses import MALADE, NOISES, Binarise
 from holdfast.errors import InputError, UnknownNameError
-from holdfast.models import Architecture, Normalize
+from holdfast.models import ARCHITECTURES, DENOISERS, Architecture, Normalize
 from holdfast.models.checkpoint import save_model
+from holdfast.models.external.names import IMAGENET
+from holdfast.models.layers import LAYERS
 from holdfast.models.loading import load
 from holdfast.models.purified import PURIFIED, save_purified
 from holdfast.threat import L2, Linf
-from holdfast.training import TRADES, Adversarial, DeepDefense, Stability, Standard
+from holdfast.training import TRADES, Adversarial, DeepDefense, Stability, Standard, Total
 from holdfast.training.randomized import half_normal
 from tests.cases import ATTACKS
 from tests.test_tuning import networks
@@ -650,12 +654,38 @@ def test_every_command_has_its_unused_options():
     assert tested == set(COMMANDS) - {"demo", "list", "report", "tune malade"}
 
 
-def test_list_names_everything(capsys):
+@pytest.mark.parametrize("command", COMMANDS)
+def test_options_of_other_commands_are_refused(place, capsys, command):
+    """None is read as something else, or passed over."""
+    own = {name.rstrip("_") for name in inspect.signature(COMMANDS[command].load()).parameters}
+    others = {option for group in OPTIONS.values() for option in group} - own
+    assert others
+    for option in others:
+        written = f"--{option.replace('_', '-')}"
+        assert code(*command.split(), written, "1") == 2
+        said = capsys.readouterr().err
+        assert written in said
+        assert said.count("\n") == 1
+
+
+def test_list_names_everything(capsys, monkeypatch):
+    """In a table of its own for each kind: no name is found only because another contains it."""
+    monkeypatch.setenv("COLUMNS", "400")
     assert code("list") == 0
-    text = capsys.readouterr().out
-    for names in (registry.ATTACKS, registry.NORMS, registry.OBJECTIVES, holdfast.data.NAMES):
-        for name in names:
-            assert name in text
+    listed = []
+    for line in capsys.readouterr().out.splitlines():
+        if re.match(r"  name\b", line):
+            listed.append(set())
+        elif re.match(r"  \S", line):
+            listed[-1].add(line.split()[0])
+    kinds = (
+        *(registry.ATTACKS, registry.NORMS, registry.GOALS, registry.RULES),
+        *({*ARCHITECTURES, *IMAGENET}, LAYERS, DENOISERS, registry.OBJECTIVES),
+        *(registry.DIVERGENCES, registry.SIZE_DISTRIBUTIONS),
+        *(schedules.OPTIMIZERS, schedules.SCHEDULES, registry.HOOKS),
+        *(holdfast.data.NAMES, NOISES, BOUNDS, INTERVALS),
+    )
+    assert listed == [set(kind) for kind in kinds]
 
 
 def test_version(capsys):
@@ -771,23 +801,17 @@ def test_objectives_by_name():
 
 
 def test_every_objective_of_the_library_has_a_name():
-    assert set(registry.OBJECTIVES) == {
-        "standard",
-        "fgsm",
-        "r+fgsm",
-        "pgd",
-        "ensemble",
-        "deep-defense",
-        "adv-train-1",
-        "adv-train-2",
-        "trades",
-        "alp",
-        "stability",
-        "noise",
-        "dae",
-        "sdae",
-        "distillation",
+    """By the class that is made; what Python alone says is a sum, and functions that name one."""
+    classes = {
+        thing
+        for thing in (getattr(holdfast.training, name) for name in holdfast.training.__all__)
+        if inspect.isclass(thing) and thing.__module__.startswith("holdfast.training.objectives")
     }
+    made = {
+        make if inspect.isclass(make) else inspect.signature(make, eval_str=True).return_annotation
+        for make in registry.OBJECTIVES.values()
+    }
+    assert made == classes - {Total}
 
 
 def test_objectives_with_other_networks(place):

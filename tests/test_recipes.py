@@ -1,6 +1,7 @@
 """Every recipe is one that holdfast train takes, and says why its numbers are what they are."""
 
 import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -47,5 +48,12 @@ def test_a_recipe_is_taken(path, capsys):
     schedules.rate(options["schedule"])
 
 
-def test_there_are_recipes():
-    assert len(RECIPES) > 10
+def test_every_file_among_the_recipes_is_tried():
+    folder = Path(__file__).parent.parent / "recipes"
+    tried = {path.name for path in RECIPES}
+    assert tried == {path.name for path in folder.rglob("*") if path.is_file()}
+    named = set()
+    for page in (*folder.parent.glob("*.md"), *folder.parent.glob("docs/**/*.md")):
+        named |= set(re.findall(r"recipes/([\w.-]+\.yaml)", page.read_text()))
+    assert named
+    assert named <= tried
