@@ -57,7 +57,7 @@ def train(out: Path) -> None:
         Architecture(name="D", shape=(1, 8, 8), classes=10),  # has dropout
         data.load("digits", "train", limit=400),
         Stability(sigma=0.3),
-        Schedule(epochs=6, batch_size=64, average=0.9, clip=1.0, accelerator="cpu"),
+        Schedule(epochs=6, batch_size=64, ema=0.9, clip=1.0, accelerator="cpu"),
         out,
         checkpoint_seconds=0,  # most of the time goes into saving, so many kills fall into it
         held_out=80,

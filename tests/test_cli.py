@@ -542,6 +542,7 @@ def test_help_shows_every_command(capsys):
         ("tune --out run", "needs a second word: malade"),
         ("tune malad --out run", "did you mean 'malade'"),
         ("evaluate --imagse 3", "unknown option of evaluate '--imagse': did you mean '--images'"),
+        ("train --out run --average 0.9", "--average is .* any more; write --ema instead"),
         ("report a --limit 3", "unknown option of report"),
     ],
 )
@@ -576,7 +577,7 @@ def test_layers_stand_in_front_of_any_model(place, capsys):
 
 
 def test_a_network_is_trained_behind_a_layer(place):
-    train = "train --images 100 --epochs 1 --average 0.9 --quiet --normalize"
+    train = "train --images 100 --epochs 1 --ema 0.9 --quiet --normalize"
     assert code(*train.split(), "--model", BINARISED.format("small"), "--out", "run") == 0
     layer, network = load("run")
     assert isinstance(layer, Binarise)

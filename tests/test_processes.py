@@ -95,7 +95,7 @@ def test_two_processes_train_the_same_network_as_one(tmp_path):
     line = (
         "-m holdfast train --model small --images 210 --hold-out 40 --val-attack pgd(steps=2) "
         "--objective pgd --eps 0.1 --steps 2 --optimizer sgd(lr=0.1) --epochs 2 --batch-size 33 "
-        "--clip 1 --average 0.9 --best val_accuracy --accelerator cpu --quiet"
+        "--clip 1 --ema 0.9 --best val_accuracy --accelerator cpu --quiet"
     )
     # Fabric starts the second process by itself.
     for name, more in (("one", ["--accumulate", "2"]), ("two", ["--devices", "2"])):

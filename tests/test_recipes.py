@@ -51,9 +51,13 @@ def test_a_recipe_is_taken(path, capsys):
 def test_every_file_among_the_recipes_is_tried():
     folder = Path(__file__).parent.parent / "recipes"
     tried = {path.name for path in RECIPES}
-    assert tried == {path.name for path in folder.rglob("*") if path.is_file()}
+    assert tried == {path.name for path in folder.rglob("*.y*ml")}
     named = set()
-    for page in (*folder.parent.glob("*.md"), *folder.parent.glob("docs/**/*.md")):
+    for page in (
+        *folder.parent.glob("*.md"),
+        *folder.parent.glob("docs/**/*.md"),
+        *folder.glob("*.sh"),
+    ):
         named |= set(re.findall(r"recipes/([\w.-]+\.yaml)", page.read_text()))
     assert named
     assert named <= tried

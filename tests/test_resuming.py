@@ -72,7 +72,7 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(tmp_path, name, stop):
 
 @pytest.mark.parametrize("optimizer", [Adam(), SGD(), SGD(momentum=0.0), RMSProp(momentum=0.5)])
 def test_every_optimiser_goes_on_where_it_stopped(tmp_path, optimizer):
-    schedule = Schedule(epochs=2, optimizer=optimizer, lr=0.01, average=0.9)
+    schedule = Schedule(epochs=2, optimizer=optimizer, lr=0.01, ema=0.9)
     whole, halted = SMALL.build(0), SMALL.build(0)
     fit(whole, digits(), Standard(), schedule, architecture=SMALL, out=tmp_path / "whole")
 

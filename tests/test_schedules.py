@@ -105,7 +105,7 @@ def test_a_factor_is_between_0_and_1(rate, share):
         lambda: WarmUp(rate=Cosine(), epochs=1, start=1.0),
         lambda: Schedule(epochs=1, clip=0.0),
         lambda: Schedule(epochs=1, accumulate=0),
-        lambda: Schedule(epochs=1, average=1.0),
+        lambda: Schedule(epochs=1, ema=1.0),
         lambda: Schedule(epochs=1, lr=math.inf),
         lambda: Schedule(epochs=1, weight_decay=math.nan),
         lambda: Processes(devices=0),

@@ -16,7 +16,7 @@ epochs: 1
 batch_size: 50
 optimizer: sgd(nesterov=True)
 schedule: multi-step(at=[1, 2], factor=0.5, warm_up=0.5)
-average: 0.9
+ema: 0.9
 hold_out: 20
 val_attack: pgd(steps=2)
 val_eps: 0.1
@@ -106,7 +106,7 @@ def test_a_printed_configuration_is_a_recipe(place, capsys):
         ("train --model mlp --devices 0 --out run", "devices is 0"),
         ("train --model mlp --accelerator quantum --out run", "quantum"),
         ("train --model mlp --precision 8 --out run", "precision"),
-        ("train --model mlp --average 2 --out run", "average is 2"),
+        ("train --model mlp --ema 2 --out run", "ema is 2"),
         ("train --model mlp --shift -1 --out run", "shift is -1"),
         ("train --model mlp --hooks parseval(beta=2) --out run", "beta is 2"),
         ("train --model mlp --hooks parsival --out run", "did you mean 'parseval'"),

@@ -1,4 +1,4 @@
-"""What the trainer does around the objective: average, parts, hooks, validation, selection."""
+"""What the trainer does around the objective: EMA, parts, hooks, validation, selection."""
 
 import math
 
@@ -73,10 +73,10 @@ def run(out, network=None, objective=None, images=None, **options):
     return network, log
 
 
-def test_the_average_is_its_formula_for_weights_and_statistics(tmp_path):
+def test_the_ema_is_its_formula_for_weights_and_statistics(tmp_path):
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.BatchNorm1d(10))
     watch, expected = Watch(), weights(network)
-    run(tmp_path, network, epochs=2, average=0.3, hooks=[watch])
+    run(tmp_path, network, epochs=2, ema=0.3, hooks=[watch])
     for t, latest in enumerate(watch.weights, 1):
         d = min(0.3, (1 + t) / (10 + t))
         for name, value in expected.items():
@@ -179,15 +179,15 @@ def test_validation_on_a_network_whose_margin_is_known():
     assert plain == {"val_accuracy": 0.8}
 
 
-@pytest.mark.parametrize("average", [None, 0.9])
-def test_what_is_validated_is_what_is_handed_over(tmp_path, average):
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_what_is_validated_is_what_is_handed_over(tmp_path, ema):
     images, held = hold_out(digits(), 100, 0)
     watch = Watch()
     network, log = run(
         tmp_path,
         images=images,
         lr=1.0,
-        average=average,
+        ema=ema,
         hooks=[watch],
         validation=Validation(data=held, attack=PGD(Linf(0.02), steps=2)),
     )
@@ -201,7 +201,7 @@ def test_what_is_validated_is_what_is_handed_over(tmp_path, average):
     assert log["val_accuracy"][0] == pytest.approx(accuracy)
     assert log["val_robust_accuracy"][0] <= accuracy
     network.load_state_dict(watch.weights[-1])
-    assert (loss_and_accuracy()[0] == loss) == (average is None)
+    assert (loss_and_accuracy()[0] == loss) == (ema is None)
 
 
 class Scripted:
@@ -343,7 +343,7 @@ def test_the_run_record_says_which_epoch(tmp_path):
         SMALL,
         digits(),
         Standard(),
-        Schedule(epochs=3, average=0.9),
+        Schedule(epochs=3, ema=0.9),
         tmp_path / "run",
         held_out=60,
         attack=FGSM(Linf(0.05)),

@@ -78,7 +78,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "Images": ("data", "data_dir", "images", "image", "batch_size"),
         "Training": (
             *("objective", "steps", "step_size", "gamma", "shift", "flip", "epochs", "accumulate"),
-            *("optimizer", "schedule", "clip", "average", "hooks"),
+            *("optimizer", "schedule", "clip", "ema", "hooks"),
         ),
         "Held-out images": (
             *("hold_out", "val_attack", "val_norm", "val_eps", "best", "patience"),

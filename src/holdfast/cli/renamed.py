@@ -17,6 +17,7 @@ RENAMED: Mapping[str, str] = MappingProxyType(
         "bound": "--bounds",
         "interval": "--intervals",
         "radius": "--radii",
+        "average": "--ema",
         "binarise": '--model "binarise(threshold=0.5) | MODEL"',
         "parseval": '--hooks "parseval(beta=1e-4)"',
         "lr": _OPTIMIZER.format("adam(lr=1e-3)"),

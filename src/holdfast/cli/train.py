@@ -48,7 +48,7 @@ def train(
     optimizer: str = "adam",
     schedule: str = "cosine",
     clip: float | None = None,
-    average: float | None = None,
+    ema: float | None = None,
     hooks: Words = Words(),
     hold_out: int = 0,
     val_attack: str | None = None,
@@ -106,8 +106,8 @@ def train(
             "multi-step(at=[30, 60], factor=0.1)" or "one-cycle(peak=0.3)"; each with a rise from a
             tenth over the first epochs if wanted, "cosine(warm_up=2)".
         clip: Largest l2 norm of the gradient, which is scaled down to it; none by default.
-        average: Decay of a moving average of the weights, such as 0.999, which then are the weights
-            that are validated and saved; none by default.
+        ema: Decay of an exponential moving average of the weights, such as 0.999, which then are
+            those that are validated and saved; none by default.
         hooks: What acts on the weights after each of the optimiser's steps, between commas:
             "parseval(beta=1e-4)", a step towards layers that lengthen no input.
         hold_out: Training images, of all classes, that are not trained on but measured after every
@@ -140,7 +140,7 @@ def train(
         weight_decay=stepping.weight_decay,
         clip=clip,
         accumulate=accumulate,
-        average=average,
+        ema=ema,
         seed=seed,
         precision=precision,
         accelerator=accelerator,

@@ -1,4 +1,4 @@
-"""A moving average of the weights, which is often more accurate and more robust than the last ones.
+"""EMA: an average of the weights, which is often more accurate and more robust than the last ones.
 
     W̄ <- W̄ + (1 - d_t) (W - W̄),   d_t = min(d, (1 + t) / (10 + t)) after step t = 1, 2, ...
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 
 class EMA:
-    """The moving average of a network's weights and buffers.
+    """The exponential moving average of a network's weights and buffers.
 
     Args:
         network: where the average begins.

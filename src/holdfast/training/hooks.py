@@ -1,7 +1,7 @@
 """Hooks: what is done to a network after each step of its optimiser, such as Parseval's retraction.
 
 A hook changes the weights in place, and says something for the log. Hooks run in the order given,
-before the moving average takes in the weights.
+before the EMA takes in the weights.
 """
 
 from collections.abc import Mapping

@@ -28,8 +28,8 @@ class Schedule:
         clip: largest ℓ2 norm of the whole gradient, which is scaled down to it; None for no limit.
         accumulate: parts of each process's share of a step, computed one after the other, for
             batches that do not fit into memory; at least 1.
-        average: decay in (0, 1) of a moving average of the weights, which then are the ones that
-            are validated and handed over; None for none.
+        ema: decay in (0, 1) of an exponential moving average of the weights, which then are the
+            ones that are validated and handed over; None for none.
         seed: of the order of the data, dropout and the objective's draws.
         precision: "32-true"; "bf16-mixed", several times faster where the hardware has it; or
             "16-mixed", with a scaled loss, for GPUs without bfloat16.
@@ -52,7 +52,7 @@ class Schedule:
     weight_decay: float = 0.0
     clip: float | None = None
     accumulate: int = 1
-    average: float | None = None
+    ema: float | None = None
     seed: int = 0
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     accelerator: str = "auto"
@@ -69,8 +69,8 @@ class Schedule:
             raise InputError(f"weight_decay is {self.weight_decay}, but cannot be negative.")
         if self.clip is not None and not self.clip > 0:
             raise InputError(f"clip is {self.clip}, but the gradient's largest norm is positive.")
-        if self.average is not None and not 0 < self.average < 1:
-            raise InputError(f"average is {self.average}, but a decay lies between 0 and 1.")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise InputError(f"ema is {self.ema}, but a decay lies between 0 and 1.")
 
     def launch(self) -> Fabric:
         """Start the processes, or find them started."""

@@ -1,6 +1,6 @@
 """A training run on disk: checkpoint.safetensors, all that is needed to go on.
 
-Weights, optimiser, moving average and best weights so far, and in the header the architecture, the
+Weights, optimiser, EMA and best weights so far, and in the header the architecture, the
 loss scaler and the journal. There are no random states to keep, since every draw is keyed by (seed,
 purpose, step), and no counters of patience, since the journal holds all metrics. Loading it
 executes nothing.
@@ -31,14 +31,14 @@ class State:
     network: nn.Module
     optimizer: Optimizer
     precision: Precision  # Fabric's; holds the scaler of a loss in 16 bits
-    average: EMA | None
+    ema: EMA | None
     best: dict[str, Tensor] = field(default_factory=dict)  # weights of the best epoch, if asked for
     journal: Journal = field(default_factory=Journal)
 
     @property
     def chosen(self) -> nn.Module:
-        """The network that is measured and handed over: the average, where there is one."""
-        return self.network if self.average is None else self.average.network
+        """The network that is measured and handed over: the EMA, where there is one."""
+        return self.network if self.ema is None else self.ema.network
 
 
 def save_state(path: Path, state: State, architecture: Architecture) -> None:
@@ -52,7 +52,7 @@ def save_state(path: Path, state: State, architecture: Architecture) -> None:
     tensors = {
         **weights_of(state.network),
         **optimizer,
-        **_named("average/", state.average.network.state_dict() if state.average else {}),
+        **_named("average/", state.ema.network.state_dict() if state.ema else {}),
         **_named("best/", state.best),
     }
     about = {
@@ -74,8 +74,8 @@ def load_state(path: Path, state: State) -> None:
     entries = state.optimizer.state_dict()
     try:
         state.network.load_state_dict(part_of(tensors, "model/"))
-        if state.average is not None:
-            state.average.network.load_state_dict(part_of(tensors, "average/"))
+        if state.ema is not None:
+            state.ema.network.load_state_dict(part_of(tensors, "average/"))
         for name, tensor in part_of(tensors, "optimizer/").items():
             parameter, key = name.split("/")
             entries["state"].setdefault(int(parameter), {})[key] = tensor

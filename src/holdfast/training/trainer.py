@@ -114,7 +114,7 @@ def fit(
             network.parameters(), schedule.lr, schedule.weight_decay
         ),
         precision=fabric.strategy.precision,
-        average=None if schedule.average is None else EMA(network, schedule.average),
+        ema=None if schedule.ema is None else EMA(network, schedule.ema),
     )
     if (out / CHECKPOINT).exists():
         load_state(out / CHECKPOINT, state)
@@ -215,8 +215,8 @@ class _Stepper:
         for number, hook in enumerate(self._hooks):
             rng = Stream.of(self._schedule.seed, self._one).fold("hook", number, step)
             self._say(hook(self._state.network, rng, step))
-        if self._state.average is not None:
-            self._state.average.update(self._state.network, step + 1)
+        if self._state.ema is not None:
+            self._state.ema.update(self._state.network, step + 1)
 
     def _say(self, terms: Mapping[str, Tensor]) -> None:
         """Log what is the same in every process."""
