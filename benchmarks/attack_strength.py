@@ -3,7 +3,7 @@
     python benchmarks/attack_strength.py --model runs/pgd --data mnist --images 300 \
         --linf 0.3 --l2 2.0 --out runs/strength-pgd
 
-Every attack of every library is judged by the same fresh forward pass (see contest.py). What is
+Every attack of every library is scored by the same fresh forward pass (see contest.py). What is
 done is kept in --out, attack by attack: the same command goes on after an interruption. A table of
 all libraries and a summary against the strongest, in Markdown, are printed and written to --out.
 tests/peers.txt lists the peers.
@@ -174,7 +174,7 @@ def run(
             "attack": contest.name,
             "size": contest.threat.name + ("" if free else f" {contest.threat.eps:g}"),
             "library": library,
-            "standing, %": 100 * float((~rows["fooled"]).mean()),
+            "robust, %": 100 * float((~rows["fooled"]).mean()),
             # of the images that were right before
             "median distance": float(rows["distance"][lambda d: d > 0].median()) if free else None,
             "black": int(rows["black"].sum()),
@@ -234,7 +234,7 @@ def summary(lines: list[dict[str, object]]) -> list[dict[str, object]]:
     """A line for each contest: ours beside the strongest peer."""
     short = []
     for _, group in pd.DataFrame(lines).groupby(["attack", "size"], sort=False):
-        measure = "standing, %" if group["median distance"].isna().all() else "median distance"
+        measure = "robust, %" if group["median distance"].isna().all() else "median distance"
         ours = group[group["library"] == "holdfast"].iloc[0]
         peers = group[group["library"] != "holdfast"]
         best = peers.sort_values(measure, kind="stable").iloc[0]

@@ -1,4 +1,4 @@
-"""Attacks of several libraries on the same images, under one judge, with what each one cost.
+"""Attacks of several libraries on the same images, scored alike, with what each one cost.
 
 An attack is any callable (model, x, y) -> x_adv, of whichever library. Whatever it believes, its
 images count only if a fresh forward pass is fooled by them and they lie in the box and in the ball.
@@ -48,7 +48,7 @@ def measure(
         seconds += time.perf_counter() - began
         forwards += int(counted.forwards.sum())
         backwards += int(counted.backwards.sum())
-        parts.append(_judge(model, x[index], y[index], x_adv, threat))
+        parts.append(_score(model, x[index], y[index], x_adv, threat))
     rows = pd.concat(parts, ignore_index=True)
     rows.insert(0, "index", range(len(rows)))
     count = len(x)
@@ -56,7 +56,7 @@ def measure(
     return rows, cost
 
 
-def _judge(model: nn.Module, x: Tensor, y: Tensor, x_adv: Tensor, threat: Threat) -> pd.DataFrame:
+def _score(model: nn.Module, x: Tensor, y: Tensor, x_adv: Tensor, threat: Threat) -> pd.DataFrame:
     black = (x_adv == 0).flatten(1).all(dim=1) & (x != 0).flatten(1).any(dim=1)
     inside = ((x_adv >= -1e-6) & (x_adv <= 1 + 1e-6)).flatten(1).all(dim=1)  # false for NaN
     x_adv = torch.where(inside.view(-1, *[1] * (x.dim() - 1)), x_adv, x)

@@ -9,7 +9,7 @@
 from the image, "rule" being the default of `holdfast.attacks.SecondOrder` and 0.3:0.05 a σ that
 falls (or rises) geometrically from the first to the second; cells are kept in --out, and the same
 command goes on after an interruption. ``traces`` draws the mean over images of ‖∇L‖₂ at every
-iterate and the fraction of images that stand, under PGD and S-O (SO figure 2).
+iterate and the fraction of images that stay robust, under PGD and S-O (SO figure 2).
 """
 
 import argparse
@@ -44,7 +44,7 @@ def second_order(eps: float, sigma: str, draws: int, steps: int) -> Attack:
     return SecondOrder(L2(eps), steps=steps, samples=draws, sigma=ends)
 
 
-def standing(model: nn.Module, x: Tensor, y: Tensor, attack: Attack) -> int:
+def robust_count(model: nn.Module, x: Tensor, y: Tensor, attack: Attack) -> int:
     """How many images the attack leaves right."""
     x_adv = attack(model, x, y, seed=0)
     with torch.no_grad():
@@ -60,7 +60,7 @@ def sweep(model: nn.Module, x: Tensor, y: Tensor, options: argparse.Namespace) -
         for sigma in options.sigma:
             file = options.out / f"eps{eps:g}-draws{draws}-steps{steps}-sigma{sigma}.json"
             if not file.exists():
-                left = standing(model, x, y, second_order(eps, sigma, draws, steps))
+                left = robust_count(model, x, y, second_order(eps, sigma, draws, steps))
                 write_json(file, {"standing": left, "images": len(x)})
             cell = read_json(file)
             line[f"σ = {sigma}" if sigma != "rule" else "rule"] = (
@@ -75,13 +75,13 @@ def sweep(model: nn.Module, x: Tensor, y: Tensor, options: argparse.Namespace) -
 
 @dataclass
 class Watch:
-    """‖∇L‖₂ at every iterate, and whether the image still stands there, as means over images."""
+    """‖∇L‖₂ at every iterate, and whether the image is still robust there, as means over images."""
 
     model: nn.Module
     x0: Tensor
     y: Tensor
     norms: list[float] = field(default_factory=list)
-    standing: list[float] = field(default_factory=list)
+    robust: list[float] = field(default_factory=list)
 
     def __call__(self, step: Step) -> None:
         """Note one iterate of all images."""
@@ -90,7 +90,7 @@ class Watch:
         self.norms.append(norm(exact, 2).mean().item())
         with torch.no_grad():
             right = self.model(step.x).argmax(dim=1) == self.y
-        self.standing.append(100 * right.float().mean().item())
+        self.robust.append(100 * right.float().mean().item())
 
 
 def traces(
@@ -110,12 +110,12 @@ def traces(
             attack(model, x, y, seed=0, callback=watch)
             print(
                 f"{name}, {label}: ‖∇L‖₂ {watch.norms[0]:.3g} at first, "
-                f"{max(watch.norms):.3g} at most, {watch.standing[-1]:.1f} % stand"
+                f"{max(watch.norms):.3g} at most, {watch.robust[-1]:.1f} % robust"
             )
             left.plot(watch.norms, style, color=color, label=f"{label}, {name}")
-            right.plot(watch.standing, style, color=color)
+            right.plot(watch.robust, style, color=color)
     left.set(xlabel="iteration", ylabel="mean of ‖∇L‖₂", yscale="log")
-    right.set(xlabel="iteration", ylabel="images that stand, %", ylim=(0, 100))
+    right.set(xlabel="iteration", ylabel="robust images, %", ylim=(0, 100))
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=4, frameon=False)

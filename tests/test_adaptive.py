@@ -238,19 +238,19 @@ class TestAdaptive:
 
 
 class Coin(nn.Module):
-    """Class 1 with probability ``share`` at every draw, whatever the image."""
+    """Class 1 with probability ``fraction`` at every draw, whatever the image."""
 
     stochastic = True
 
-    def __init__(self, share):
+    def __init__(self, fraction):
         super().__init__()
-        self.share = share
+        self.fraction = fraction
         self.eval()
 
     def forward(self, x):
         from holdfast.random import layer_noise
 
-        edge = torch.distributions.Normal(0, 1).icdf(torch.tensor(self.share))
+        edge = torch.distributions.Normal(0, 1).icdf(torch.tensor(self.fraction))
         one = layer_noise(x.flatten(1)[:, :1]) < edge
         return torch.cat([~one, one], dim=1) * (1 + 0 * x.flatten(1).sum(dim=1, keepdim=True))
 

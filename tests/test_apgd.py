@@ -45,7 +45,7 @@ def algorithm_1(model, x0, y, eps, norm, steps):
     p = [0.0, 0.22]
     while p[-1] < 1:
         p.append(p[-1] + max(p[-1] - p[-2] - 0.03, 0.06))
-    w = sorted({math.ceil(round(share * steps, 9)) for share in p})
+    w = sorted({math.ceil(round(fraction * steps, 9)) for fraction in p})
     eta, alpha, rho = 2 * eps, 0.75, 0.75
     etas, records = {0: eta}, {0: -math.inf}
     previous, x = x0, project(x0 + eta * f(x0)[1])
@@ -170,12 +170,12 @@ def test_no_weaker_than_torchattacks(norm, steps):
     threat = THREATS[norm](EPS[norm])
     x_adv = APGD(threat, steps=steps, early_stop=False)(model, x, y)
     assert losses.cross_entropy(model(x_adv), y).mean() >= loss.mean() * 0.999
-    standing = [
+    robust = [
         int((model(attack(x)).argmax(dim=1) == y).sum())
         for attack in (lambda x: APGD(threat, steps=steps)(model, x, y), lambda x: theirs(x, y))
     ]
-    assert standing[0] <= standing[1]
-    assert 0 < standing[1] < 60
+    assert robust[0] <= robust[1]
+    assert 0 < robust[1] < 60
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -187,10 +187,10 @@ def test_each_target_is_no_weaker_than_torchattacks(norm):
         model, norm={"linf": "Linf", "l2": "L2"}[norm], eps=EPS[norm], steps=10, n_classes=5
     )
     ours = APGDT(THREATS[norm](EPS[norm]), steps=10)
-    standing = [
+    robust = [
         int((model(x_adv).argmax(dim=1) == y).sum()) for x_adv in (ours(model, x, y), theirs(x, y))
     ]
-    assert 0 < standing[0] <= standing[1] < 60
+    assert 0 < robust[0] <= robust[1] < 60
 
 
 def test_annealing_gains_more_from_few_steps():

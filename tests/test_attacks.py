@@ -42,10 +42,10 @@ def in_each_norm(pairs):
     return pytest.mark.parametrize(("case", "norm"), pairs, ids=names)
 
 
-def some_threat(case, share=1.0):
+def some_threat(case, fraction=1.0):
     """A threat of moderate size in the first of the norms that an attack is defined in."""
     norm = "l2" if "l2" in case.norms else case.norms[0]
-    return THREATS[norm](share * {"linf": 0.1, "l2": 0.5, "l1": 2.0}[norm])
+    return THREATS[norm](fraction * {"linf": 0.1, "l2": 0.5, "l1": 2.0}[norm])
 
 
 def test_every_exported_attack_has_a_case():
@@ -59,15 +59,15 @@ def test_every_exported_attack_has_a_case():
 @in_each_norm(LIMITED)
 @settings(max_examples=12)  # each call proves the same again, in Holdfast's own arithmetic
 @given(
-    share=st.sampled_from([0.0, 0.004, 0.1, 1.0, 10.0]),
+    fraction=st.sampled_from([0.0, 0.004, 0.1, 1.0, 10.0]),
     shape=st.sampled_from([(1, 4, 4), (3, 5, 2), (7,)]),
     dtype=st.sampled_from([torch.float32, torch.float64]),
     count=st.integers(1, 4),
     corners=st.booleans(),
 )
-def test_budget_and_box_are_held(case, norm, share, shape, dtype, count, corners):
+def test_budget_and_box_are_held(case, norm, fraction, shape, dtype, count, corners):
     size = math.prod(shape)
-    eps = share * {"linf": 1.0, "l2": math.sqrt(size), "l1": size}[norm]
+    eps = fraction * {"linf": 1.0, "l2": math.sqrt(size), "l1": size}[norm]
     x = images(count, shape).to(dtype)
     x = x.round() if corners else x
     threat = THREATS[norm](eps)
@@ -94,7 +94,7 @@ def test_the_seed_decides(case):
     model, x = small_network(), images(4)
     y = model(x).argmax(dim=1)
     # What looks for the smallest perturbation and finds none returns the image, for any seed.
-    threat = some_threat(case, share=1.0 if case.within is None else 100.0)
+    threat = some_threat(case, fraction=1.0 if case.within is None else 100.0)
     attack = case.make(threat)
     first = attack(model, x, y, seed=1)
     assert torch.equal(first, attack(model, x, y, seed=1))
@@ -329,15 +329,15 @@ def test_a_saturated_softmax_does_not_weaken_the_margin():
     y = model(x).argmax(dim=1)
     masked = Saturated(model, 1e4)
 
-    def standing(target, goal):
+    def robust(target, goal):
         x_adv = PGD(Linf(0.15), steps=20, goal=goal)(target, x, y)
         return int((model(x_adv).argmax(dim=1) == y).sum())
 
-    honest = standing(model, goals.margin)
+    honest = robust(model, goals.margin)
     assert honest < 20
-    assert standing(masked, goals.margin) == honest
-    assert standing(masked, goals.dlr) <= honest + 2
-    assert standing(masked, goals.cross_entropy) > honest + 10  # else nothing was masked
+    assert robust(masked, goals.margin) == honest
+    assert robust(masked, goals.dlr) <= honest + 2
+    assert robust(masked, goals.cross_entropy) > honest + 10  # else nothing was masked
 
 
 def test_adding_a_constant_to_the_logits_changes_no_attack():
@@ -375,7 +375,7 @@ def test_early_stopping_leaves_a_wrong_image_alone():
     assert torch.equal(attacks.IFGSM(Linf(0.1))(model, x, y), x)
 
 
-def test_restarts_attack_what_is_left_standing():
+def test_restarts_attack_what_is_still_robust():
     model, x = small_network(), images(40)
     y = model(x).argmax(dim=1)
     seen = {}
@@ -392,9 +392,9 @@ def test_restarts_attack_what_is_left_standing():
     assert runs[0] == set(range(40))
     for earlier, later in pairwise(runs):
         assert later <= earlier
-    standing = set(torch.nonzero(model(x_adv).argmax(dim=1) == y)[:, 0].tolist())
-    assert standing <= runs[-1] < runs[0]
-    assert len(standing) <= int((model(once).argmax(dim=1) == y).sum())
+    robust = set(torch.nonzero(model(x_adv).argmax(dim=1) == y)[:, 0].tolist())
+    assert robust <= runs[-1] < runs[0]
+    assert len(robust) <= int((model(once).argmax(dim=1) == y).sum())
 
 
 def test_restarts_of_a_targeted_attack_go_on_until_the_target_is_reached():

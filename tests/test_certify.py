@@ -40,7 +40,7 @@ def test_the_draws_that_choose_are_none_of_those_that_count():
 
 class TestCertify:
     def test_a_linear_classifier_is_certified_within_its_true_margin(self):
-        """The noisy vote of a half-space is the half-space itself, so the truth is known.
+        """The smoothed classifier of a half-space is the half-space itself, so the truth is known.
 
         Its true radius is the distance to the plane; a certificate may be wrong with probability
         5 % for each image, and none is expected beyond the margin among 60 but by that chance.
@@ -59,7 +59,7 @@ class TestCertify:
         assert (found.radius[issued] > 0).mean() > 0.9
 
     def test_no_attack_of_the_suite_breaks_a_certificate(self):
-        """With its own averages against the noisy vote; four times as far out it does win."""
+        """With its own averages against the smoothed classifier; four times as far it does win."""
         model, sigma, x = small_network(), 0.2, images(40)
         found = certify_images(model, x, sigma=sigma, n=1000, bound="cohen", interval=TwoSample)
         reach = float(np.median(found.radius[~found.abstained]))

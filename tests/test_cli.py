@@ -895,7 +895,7 @@ def test_a_source_crafts_and_the_target_is_scored(place, capsys):
 
 
 def test_a_purified_source_is_attacked_by_all_that_it_calls_for(place, capsys):
-    """Else what transfers from it would be judged by one draw of a chain's gradient."""
+    """Else what transfers from it would be decided by one draw of a chain's gradient."""
     Path("malade").mkdir()
     layer = MALADE(nn.Identity(), steps=2, alpha=0.02, delta=0.05, sigma=0.3)
     save_purified(Path("malade") / PURIFIED, layer, networks())

@@ -63,12 +63,12 @@ def test_bisection_ends_at_the_boundary_from_the_fooling_side(threat):
     to_boundary(oracle, x, x0, torch.arange(4), threat, rng)
     assert torch.equal(spent - oracle.left, torch.full((4,), 10 if threat.p == 2 else 11))
     assert (model(x).argmax(dim=1) == 0).all()
-    share = threat.distance(x, x0) / threat.distance(start, x0)
-    inner = x0 + (x - x0) * (1 - 2 / 1000 / share.float()).view(-1, 1, 1, 1)
+    fraction = threat.distance(x, x0) / threat.distance(start, x0)
+    inner = x0 + (x - x0) * (1 - 2 / 1000 / fraction.float()).view(-1, 1, 1, 1)
     assert (model(inner).argmax(dim=1) == 1).all()
     if threat.p == 2:
         margins = (model(start) - model(x0))[:, 1] / -(model(x0)[:, 1])
-        assert torch.allclose(share, 1 / margins.double(), atol=1e-3)  # where the segment is cut
+        assert torch.allclose(fraction, 1 / margins.double(), atol=1e-3)  # where the segment is cut
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -84,7 +84,7 @@ def test_what_was_found_fools_in_any_batch_and_in_float64():
             assert (answer != label).all()
         assert (exact(x_adv.double()).argmax(dim=1) != label).all()
     assert torch.allclose(part, whole[:4], atol=1e-3)
-    nearer = x + (whole - x) / 1.01  # a small share of the way back
+    nearer = x + (whole - x) / 1.01  # a small fraction of the way back
     assert torch.equal(exact(nearer.double()).argmax(dim=1), y)
 
 

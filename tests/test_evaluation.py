@@ -86,8 +86,8 @@ class TestRows:
         right = torch.arange(30) >= 5
         x_adv = x.clone()
         x_adv[right] = attack(model, x[right], y[right], index=torch.arange(5, 30))
-        standing = (model(x_adv).argmax(dim=1) == y).float().mean()
-        assert cell["robust_accuracy"] == pytest.approx(float(standing))
+        robust = (model(x_adv).argmax(dim=1) == y).float().mean()
+        assert cell["robust_accuracy"] == pytest.approx(float(robust))
         assert cell["clean_accuracy"] == pytest.approx(25 / 30)
         assert 0 < cell["robust_accuracy"] < cell["clean_accuracy"]
         assert cell["low"] < cell["robust_accuracy"] < cell["high"]
@@ -175,7 +175,7 @@ class TestRows:
             pd.testing.assert_frame_equal(result[columns], results[0][columns])
             assert np.allclose(result["l2"], results[0]["l2"], atol=1e-4)
 
-    def test_no_image_is_judged_in_the_company_it_was_attacked_in(self):
+    def test_no_image_is_scored_in_the_company_it_was_attacked_in(self):
         """A pixel is an image's name; every subset of a batch may be what the model got right."""
         passes, attacked = [], []
 
@@ -187,11 +187,11 @@ class TestRows:
         for count in (1, 2, 3, 4, 5):
             x = torch.arange(count).view(-1, 1, 1, 1) / 10
             data = Data.of(x, torch.zeros(count, dtype=torch.int64))
-            judge = Scorer(Wrapped(remembers), data, seed=0, votes=1, batch_size=count)
+            scorer = Scorer(Wrapped(remembers), data, seed=0, votes=1, batch_size=count)
             for clean in itertools.product([0, 1], repeat=count):
                 if 0 in clean:
-                    batch = judge.batch(torch.arange(count))
-                    judge.attack_rows("a", attack, batch, torch.tensor(clean))
+                    batch = scorer.batch(torch.arange(count))
+                    scorer.attack_rows("a", attack, batch, torch.tensor(clean))
                     assert {name for batch in passes for name in batch} == set(x.flatten().tolist())
                     assert attacked not in passes
 
@@ -246,7 +246,7 @@ class TestWhatIsGiven:
     def test_a_model_that_fails_before_anything_is_finished_leaves_no_folder(self, tmp_path, other):
         attacks, out = {"move": Move(threat=Linf(0.1), by=0.1)}, tmp_path / "new" / "run"
         _, x, y = example()
-        for calls in range(2, 5):  # two of the probe, two to know the model again, the judge's
+        for calls in range(2, 5):  # two of the probe, two to know the model again, the scorer's
             with pytest.raises(ModelError, match=r"out of sorts|returned"):
                 evaluate(LaterOther(calls, other), x, y, attacks, out=out)
             assert not list(tmp_path.iterdir())
@@ -529,7 +529,7 @@ class TestCounting:
 
 
 class TestStochastic:
-    def test_a_noisy_model_is_attacked_through_its_average_and_judged_by_votes(self):
+    def test_a_noisy_model_is_attacked_through_its_average_and_scored_by_votes(self):
         base, x, y = example()
         model = nn.Sequential(GaussianNoise(0.1), base)
         result = evaluate(
@@ -559,10 +559,10 @@ class TestStochastic:
             config=EvaluationConfig(votes=2000),
         )
         rows = result.rows[result.rows["attack"] == "unmoved"]
-        shares = rows["votes_for_label"].to_numpy() / 2000
+        fractions = rows["votes_for_label"].to_numpy() / 2000
         certain = found.counts.max(axis=1) / 2000
         # Two independent estimates of the same probability.
-        assert (abs(shares - certain) < 4.5 * np.sqrt(2 * 0.25 / 2000)).all()
+        assert (abs(fractions - certain) < 4.5 * np.sqrt(2 * 0.25 / 2000)).all()
 
     def test_the_record_says_which_noise_was_attacked(self, tmp_path):
         base, x, y = example(4)
@@ -942,7 +942,7 @@ class TestMetrics:
         attacked["l2"] = 1.5
         assert metrics.broken_certificates(attacked, proven) == (0, 0)
 
-    def test_more_certified_than_left_standing_is_found(self):
+    def test_more_certified_than_robust_is_found(self):
         proven = pd.DataFrame({"index": range(4), "label": 0, "prediction": 0, "radius": 1.0})
         attacked = pd.DataFrame(
             {
@@ -1043,8 +1043,8 @@ class TestCertification:
             assert (part["radius"] == expected.radius).all()
             assert part["index"].tolist() == list(range(20))
             for point in cell["at"]:
-                standing = (expected.prediction == y.numpy()) & (expected.radius >= point["radius"])
-                assert point["accuracy"] == standing.mean()
+                robust = (expected.prediction == y.numpy()) & (expected.radius >= point["radius"])
+                assert point["accuracy"] == robust.mean()
         assert "choice" in rows
 
     def test_a_sequential_run_asks_less_and_says_the_same(self, tmp_path):
@@ -1202,10 +1202,10 @@ class TestResults:
             part = found.rows[found.rows["bound"] == cell["bound"]]
             right = part["prediction"] == part["label"]
             for line in cell["at"]:
-                share = float((right & (part["radius"] >= line["radius"])).mean())
-                assert line["accuracy"] == share
-                assert f"{100 * share:.1f} %" in text
-                assert f"<td>{100 * share:.1f} %</td>" in html
+                fraction = float((right & (part["radius"] >= line["radius"])).mean())
+                assert line["accuracy"] == fraction
+                assert f"{100 * fraction:.1f} %" in text
+                assert f"<td>{100 * fraction:.1f} %</td>" in html
         images = certify_images(model, x, sigma=0.2, n=200, bound="cohen")
         cohen = found.rows[found.rows["bound"] == "cohen"]
         assert (cohen["radius"].to_numpy() == images.radius).all()

@@ -192,7 +192,7 @@ class TestTheCertificate:
         assert (behind.radius <= by_hand).all()
 
     def test_it_never_exceeds_the_true_radius(self):
-        """A linear classifier: the noisy vote is Φ of the margin, and its boundary a plane."""
+        """Of a linear classifier the smoothed one is Φ of the margin, and its boundary a plane."""
         torch.manual_seed(4)
         weight, rest = torch.randn(20, 36) / 6, torch.randn(2, 20)
         network, x = first_then(weight, rest), images(60)

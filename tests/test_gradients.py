@@ -122,8 +122,10 @@ def test_eot_averages_gradients_over_the_models_noise():
 def test_what_fools_nine_draws_in_ten_counts_as_reached_and_six_in_ten_do_not():
     class Often(nn.Module):
         def forward(self, x):
-            share = x.flatten(1)[:, :1]
-            return torch.cat([0 * share + 0.5, (layer_uniform(share) < share) + 0 * share], dim=1)
+            fraction = x.flatten(1)[:, :1]
+            return torch.cat(
+                [0 * fraction + 0.5, (layer_uniform(fraction) < fraction) + 0 * fraction], dim=1
+            )
 
     x = torch.tensor([0.9, 0.6]).repeat(100).view(-1, 1, 1, 1)
     score = cross_entropy(Often(), x, torch.zeros(200, dtype=torch.int64))

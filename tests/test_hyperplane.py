@@ -69,27 +69,27 @@ def solved(x, w, value, p):
 @given(
     seed=st.integers(0, 10_000),
     size=st.integers(1, 9),
-    share=st.sampled_from([-1.3, -0.9, -0.5, -0.1, 0.0, 0.2, 0.6, 0.99, 1.01]),
+    fraction=st.sampled_from([-1.3, -0.9, -0.5, -0.1, 0.0, 0.2, 0.6, 0.99, 1.01]),
     corners=st.booleans(),
     blind=st.booleans(),
     scale=st.sampled_from([1.0, 1e-20, 1e20]),
 )
-def test_the_step_is_the_shortest_within_the_box(p, seed, size, share, corners, blind, scale):
+def test_the_step_is_the_shortest_within_the_box(p, seed, size, fraction, corners, blind, scale):
     rng = np.random.default_rng(seed)
     x, w = rng.random(size), rng.normal(size=size)
     x = x.round() if corners else x
     w = w * (rng.random(size) > 0.4) if blind else w
     reach = (
         np.maximum(-w * x, w * (1 - x)).sum()
-        if share < 0
+        if fraction < 0
         else np.maximum(w * x, -w * (1 - x)).sum()
     )
-    value = share * reach  # |share| > 1: the plane does not meet the box
+    value = fraction * reach  # |fraction| > 1: the plane does not meet the box
     plane = Plane(torch.tensor([value * scale]), torch.tensor(w * scale)[None])
     delta = shortest_to_plane(torch.tensor(x)[None], plane, p)[0].numpy()
     assert ((x + delta >= -1e-12) & (x + delta <= 1 + 1e-12)).all()
     assert (delta[w == 0] == 0).all()
-    expected = solved(x, w, value, p) if abs(share) < 1 else None
+    expected = solved(x, w, value, p) if abs(fraction) < 1 else None
     if expected is None:  # the corner nearest to the plane
         assert abs(value + w @ delta) == pytest.approx(max(abs(value) - reach, 0), abs=1e-9)
     else:

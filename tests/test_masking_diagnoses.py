@@ -156,11 +156,11 @@ def test_a_plane_that_cannot_be_drawn(unchecked):
 # Unlike adversaries
 
 
-def answers(*shares, count=100):
-    """Three networks: the second and third agree with the first on these shares of the images."""
+def answers(*fractions, count=100):
+    """Three networks: the second and third agree with the first on these fractions of images."""
     rows = [torch.zeros(count, dtype=torch.int64)]
-    for number, share in enumerate(shares, start=1):
-        rows.append(torch.where(torch.arange(count) < round(share * count), 0, number))
+    for number, fraction in enumerate(fractions, start=1):
+        rows.append(torch.where(torch.arange(count) < round(fraction * count), 0, number))
     return torch.stack(rows)
 
 

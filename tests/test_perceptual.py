@@ -41,7 +41,7 @@ def test_an_image_is_like_itself(channels):
     assert score.tolist() == pytest.approx([1.0] * 3, abs=1e-6)
 
 
-def test_noise_that_leaves_no_shift_to_undo_is_judged_by_structural_similarity():
+def test_noise_that_leaves_no_shift_to_undo_is_scored_by_structural_similarity():
     x = scenes()
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
     near, far = ((x + size * noise).clamp(0, 1) for size in (0.02, 0.2))

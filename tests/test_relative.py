@@ -66,8 +66,8 @@ def test_reference_size_and_accuracies_in_closed_form():
     assert order[8] - 1e-6 <= most <= order[8] + 1.2e-5
     found = accuracies_at(error, eps)
     assert list(found) == ["accuracy@0.2", "accuracy@0.5", "accuracy@1"]
-    for share, accuracy in zip((0.2, 0.5, 1.0), found.values(), strict=True):
-        assert accuracy == pytest.approx(float((thresholds > share * eps).double().mean()))
+    for fraction, accuracy in zip((0.2, 0.5, 1.0), found.values(), strict=True):
+        assert accuracy == pytest.approx(float((thresholds > fraction * eps).double().mean()))
 
 
 def test_rho_inf_at_the_reference_size():
@@ -118,17 +118,17 @@ def test_rows_without_norms_tell_lengths_and_no_rho():
 
 
 def test_accuracy_at_fractions_of_the_size_that_fools_half():
-    """ε_ref is the third of five perturbations; what is not fooled stands at every size."""
+    """ε_ref is the third of five perturbations; what is not fooled is robust at every size."""
     rows = table(l2=[0.0, 0.2, 1.0, 2.0, 0.0], fooled=[True, True, True, True, False])
     (line,) = perturbation_sizes(rows).to_dict("records")
     assert line["eps_ref"] == 1
     assert line["fooled"] == pytest.approx(4 / 5)
-    accuracies = [line[f"accuracy@{share}"] for share in ("0.2", "0.5", "1")]
+    accuracies = [line[f"accuracy@{fraction}"] for fraction in ("0.2", "0.5", "1")]
     assert accuracies == pytest.approx([3 / 5, 3 / 5, 2 / 5])
     (other,) = perturbation_sizes(rows, {("a", "l2"): 0.5}).to_dict("records")
     assert other["accuracy@0.2"] == pytest.approx(4 / 5)
-    standing = rows.assign(fooled=[True, True, False, False, False])
-    (line,) = perturbation_sizes(standing).to_dict("records")
+    robust = rows.assign(fooled=[True, True, False, False, False])
+    (line,) = perturbation_sizes(robust).to_dict("records")
     assert math.isnan(line["eps_ref"])
     assert math.isnan(line["accuracy@1"])
 

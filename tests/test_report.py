@@ -179,10 +179,10 @@ def test_an_l2_certificate_proves_a_smaller_linf_radius(runs):
     (run,) = subject.classifiers[0].certifications
     radii = run.rows["radius"][run.rows["prediction"] == run.rows["label"]]
     middle = float(radii.median())
-    share = float((radii >= middle).sum() / len(run.rows))
+    fraction = float((radii >= middle).sum() / len(run.rows))
     for norm, size in (("l2", middle), ("l1", middle), ("linf", middle / (3 * 6 * 6) ** 0.5)):
-        assert floor(run, norm, [size * (1 - 1e-9)])["robust_accuracy"].tolist() == [share]
-        assert floor(run, norm, [size * 1.001])["robust_accuracy"][0] < share
+        assert floor(run, norm, [size * (1 - 1e-9)])["robust_accuracy"].tolist() == [fraction]
+        assert floor(run, norm, [size * 1.001])["robust_accuracy"][0] < fraction
 
 
 def test_several_bounds_intervals_and_noises(tmp_path):
@@ -495,12 +495,12 @@ def without_limit(tmp_path_factory):
 class Towards(nn.Module):
     """Mixes images with grey."""
 
-    def __init__(self, share):
+    def __init__(self, fraction):
         super().__init__()
-        self.share = share
+        self.fraction = fraction
 
     def forward(self, x):
-        return 0.5 + self.share * (x - 0.5)
+        return 0.5 + self.fraction * (x - 0.5)
 
 
 def test_how_far_images_had_to_be_moved(without_limit, tmp_path):
@@ -551,8 +551,8 @@ def test_the_gap_is_over_the_images_that_both_sides_have(tmp_path):
     certify_data(model, Data.of(x, y), CertificationConfig(sigma=0.1), base, tmp_path / "proof")
     radius = lambda rows: (rows["index"] < 3) * 1.0  # noqa: E731
     _rewrite(tmp_path / "proof", lambda rows: rows.assign(prediction=rows["label"], radius=radius))
-    standing = {"fooled": False, "prediction": 0}
-    _rewrite(tmp_path / "attack", lambda rows: rows.assign(**standing))
+    robust = {"fooled": False, "prediction": 0}
+    _rewrite(tmp_path / "attack", lambda rows: rows.assign(**robust))
     subjects = read_subjects([tmp_path / "attack", tmp_path / "proof"])
     ((cell,),) = (line.cells for line in summary(subjects, "l2").lines)
     assert (cell.shown["n"], cell.proven["n"], cell.gap.n) == (5, 12, 5)

@@ -79,9 +79,9 @@ def test_one_cycle_is_torchs():
         theirs.step()
 
 
-@given(rate=st.sampled_from(RATES), share=st.floats(0, 1, exclude_max=True))
-def test_a_factor_is_between_0_and_1(rate, share):
-    assert 0 <= rate(6 * share, 6) <= 1
+@given(rate=st.sampled_from(RATES), fraction=st.floats(0, 1, exclude_max=True))
+def test_a_factor_is_between_0_and_1(rate, fraction):
+    assert 0 <= rate(6 * fraction, 6) <= 1
 
 
 @pytest.mark.parametrize(
@@ -166,14 +166,14 @@ def test_selection_by_hand():
 
 @given(
     counts=st.lists(st.integers(1, 30), min_size=2, max_size=5),
-    share=st.floats(0.01, 0.99),
+    fraction=st.floats(0.01, 0.99),
     seed=st.integers(0, 5),
 )
-def test_the_held_out_part_has_each_class_in_its_share(counts, share, seed):
+def test_the_held_out_part_has_each_class_in_its_fraction(counts, fraction, seed):
     y = torch.cat([torch.full((count,), label) for label, count in enumerate(counts)])
     x = torch.arange(len(y)).double() / len(y)
     data = Data.of(x.view(-1, 1, 1, 1), y)
-    size = min(max(1, round(share * len(y))), len(y) - 1)
+    size = min(max(1, round(fraction * len(y))), len(y) - 1)
     train, held = hold_out(data, size, seed)
     pixels = [part.x(torch.arange(len(part))).flatten() for part in (train, held)]
     assert torch.equal(torch.cat(pixels).sort().values, x)

@@ -73,9 +73,9 @@ class TestGuarantee:
         assert 1 > means[0] > means[1] > means[2]
 
     @settings(max_examples=40)
-    @given(n=st.integers(1, 10_000), share=st.floats(0, 1), q=st.floats(1e-6, 1 - 1e-6))
-    def test_the_limit_is_where_the_martingale_crosses(self, n, share, q):
-        votes = np.array([round(share * n)])
+    @given(n=st.integers(1, 10_000), fraction=st.floats(0, 1), q=st.floats(1e-6, 1 - 1e-6))
+    def test_the_limit_is_where_the_martingale_crosses(self, n, fraction, q):
+        votes = np.array([round(fraction * n)])
         (lower,) = lower_sequence(votes, np.array([n]), ERROR)
         assert 0 <= lower <= votes[0] / n
         refuted = log_martingale(votes, np.array([n]), np.array([q]))[0] >= np.log(1 / ERROR)
@@ -140,7 +140,7 @@ class TestQuestions:
     @pytest.mark.parametrize("question", [AtLeast((0.8, 1.8)), Within(0.8)])
     @pytest.mark.parametrize("p", [0.3, 0.7, 0.9, 0.9999])
     def test_the_answer_is_right_and_early(self, question, p):
-        """Where it says that it knows, it does, but for the allowed share; and it saves draws."""
+        """Where it says that it knows, it does, but for the fraction allowed; it saves draws."""
         sigma, most, repeats = 1.0, 100_000, 60
         limits = Sequential(1 - ERROR, most=most)
         settled = answered([question], limits, [cohen_radius], sigma)

@@ -41,7 +41,7 @@ def probabilities(law, planes, t):
 
 @cache
 def truth(law, planes, t):
-    """The noisy classifier's class at t, and how far t may move before it changes."""
+    """The smoothed classifier's class at t, and how far t may move before it changes."""
     top = int(probabilities(law, planes, t).argmax())
 
     def lead(at):

@@ -120,8 +120,8 @@ def test_a_rotation_helps_i_fgsm_where_neither_is_enough():
     threat = Linf(0.1)
     both = SpatialIFGSM(threat, angle=40.0, flips=0)
     attacks = IFGSM(threat), Spatial(ANYWHERE, angles=(40.0,)), both
-    standing = [int((model(attack(model, x, y)).argmax(dim=1) == y).sum()) for attack in attacks]
-    assert standing == [4, 4, 0]
+    robust = [int((model(attack(model, x, y)).argmax(dim=1) == y).sum()) for attack in attacks]
+    assert robust == [4, 4, 0]
 
 
 def test_then_adds_the_budgets_of_one_norm():
@@ -154,11 +154,11 @@ def test_then_catches_an_attack_that_leaves_its_own_ball():
 def test_a_network_that_knows_upright_images_only_is_fooled_by_an_angle():
     """A planted weakness: bars are told apart by their direction, and rotation turns it."""
     model, x, y = bars()
-    standing = [
+    robust = [
         int((model(Spatial(ANYWHERE, angles=angles)(model, x, y)).argmax(dim=1) == y).sum())
         for angles in ((0.0, 20.0, -20.0), tuple(range(-90, 91, 15)))
     ]
-    assert standing == [4, 0]
+    assert robust == [4, 0]
     target = Spatial(ANYWHERE, angles=(0.0, 90.0), goal=goals.toward(1, losses.towards_margin))
     assert (model(target(model, x, y)).argmax(dim=1) == 1).all()
 

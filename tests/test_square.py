@@ -36,7 +36,7 @@ def digits():
     return model, x[right][:100], y[right][:100]
 
 
-def standing(model, x, y):
+def robust(model, x, y):
     return int((model(x).argmax(dim=1) == y).sum())
 
 
@@ -170,7 +170,7 @@ def test_restarts_climb_again_what_is_left(digits):
     assert isinstance(once.engine(), SquareSearch)
     assert isinstance(often.engine(), Restarts)
     x_adv, forwards, _ = asked(often, model, x, y)
-    assert standing(model, x_adv, y) < standing(model, once(model, x, y), y)
+    assert robust(model, x_adv, y) < robust(model, once(model, x, y), y)
     assert int(forwards.max()) == 5 * 30 + 4  # between two runs one query says who is left
 
 
@@ -189,13 +189,13 @@ def test_no_weaker_than_torchattacks_and_art(digits, norm):
     torchattacks = pytest.importorskip("torchattacks")
     model, x, y = digits
     threat = {"linf": Linf(0.12), "l2": L2(0.8)}[norm]
-    ours = standing(model, Square(threat, queries=101)(model, x, y), y)
+    ours = robust(model, Square(threat, queries=101)(model, x, y), y)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         attack = torchattacks.Square(
             model, {"linf": "Linf", "l2": "L2"}[norm], threat.eps, n_queries=100, verbose=False
         )
-        assert ours <= standing(model, attack(x, y), y) + 3
+        assert ours <= robust(model, attack(x, y), y) + 3
     assert ours < len(x)
 
 

@@ -11,7 +11,7 @@ from holdfast.threat import Linf
 from tests.toys import Wrapped, images, small_network
 
 
-def standing(model, x, y):
+def robust(model, x, y):
     return float((model(x).argmax(dim=1) == y).float().mean())
 
 
@@ -53,8 +53,8 @@ def test_pgd_breaks_a_threshold_when_the_gradient_passes_straight_through():
     with pytest.raises(GradientError, match="BPDA"):
         attack(plain, x, y)
     x_adv = attack(wrapped, x, y)
-    assert standing(plain, x, y) == 1.0
-    assert standing(plain, x_adv, y) < 0.2
+    assert robust(plain, x, y) == 1.0
+    assert robust(plain, x_adv, y) < 0.2
 
 
 def test_bpda_with_eot_breaks_a_noisy_threshold():
@@ -68,8 +68,8 @@ def test_bpda_with_eot_breaks_a_noisy_threshold():
     x_adv = attack(model, x, y)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        assert sum(standing(model, x, y) for _ in range(10)) / 10 > 0.5
-        assert sum(standing(model, x_adv, y) for _ in range(10)) / 10 < 0.2
+        assert sum(robust(model, x, y) for _ in range(10)) / 10 > 0.5
+        assert sum(robust(model, x_adv, y) for _ in range(10)) / 10 < 0.2
 
 
 def test_layers_declare_what_they_are():

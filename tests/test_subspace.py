@@ -118,8 +118,8 @@ def test_behind_a_plane_all_k_fool_or_none(threat, norm):
 
 def test_the_fraction_of_images_with_at_least_k():
     counts = torch.tensor([[1, 4, 0], [1, 0, 0], [0, 0, 0], [1, 2, 9]])
-    shares = fraction_with_at_least(counts).tolist()
-    assert shares == [0.75, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25, 0.25]
+    fractions = fraction_with_at_least(counts).tolist()
+    assert fractions == [0.75, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25, 0.25]
     assert fraction_with_at_least(torch.zeros(2, 1, dtype=torch.int64)).tolist() == [0.0]
 
 

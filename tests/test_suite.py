@@ -31,7 +31,7 @@ def broken(suite, model, x, y):
 
 @pytest.mark.parametrize("norm", THREATS)
 def test_it_is_no_weaker_than_any_of_its_parts(norm):
-    """The parts run alone break nothing that the whole leaves standing."""
+    """The parts run alone break nothing that the whole leaves robust."""
     model, (x, y) = digits_network(), digits(40)
     threat = THREATS[norm]({"linf": 0.12, "l2": 0.6, "l1": 2.5}[norm])
     suite = WorstCase(threat, **SMALL)

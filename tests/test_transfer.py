@@ -180,13 +180,13 @@ class TestEnsembles:
         members = {str(i): centred(weight + noise[i]) for i in range(8)}
         y = target(x).argmax(dim=1)
 
-        def standing(source, goal=goals.cross_entropy):
+        def robust(source, goal=goals.cross_entropy):
             x_adv = On(source, PGD(Linf(0.05), goal=goal), name="source")(target, x, y)
             return int((target(x_adv).argmax(dim=1) == y).sum())
 
-        one = min(standing(member) for member in members.values())
-        assert standing(Ensemble(*members.values())) <= one - 3
-        assert standing(members["0"], goals.AverageOf(members)) <= one - 3
+        one = min(robust(member) for member in members.values())
+        assert robust(Ensemble(*members.values())) <= one - 3
+        assert robust(members["0"], goals.AverageOf(members)) <= one - 3
 
     def test_records_and_bad_input(self):
         assert repr(goals.AverageOf({"A": MODELS[0], "B": MODELS[1]})) == (

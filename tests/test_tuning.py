@@ -261,7 +261,7 @@ def test_the_whole_path_from_the_command_line(tmp_path, monkeypatch, capsys):
     assert len(found["trials"]) == 2 * 4
     assert found["best"]["sigma"] == 0.3
     assert {trial["alpha"] for trial in found["trials"]} == {
-        share * 0.3**2 for share in (0.05, 0.1, 0.2, 0.5)
+        fraction * 0.3**2 for fraction in (0.05, 0.1, 0.2, 0.5)
     }
     assert run([*tune, *options, "--samples=2", "--finalists=1"]) == 0  # again: nothing is run
     for wrong, named in (
