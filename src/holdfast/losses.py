@@ -200,7 +200,7 @@ def soft_cross_entropy(logits: Logits, reference: Logits) -> PerExample:
 
 
 def of_class(logits: Logits, y: Labels) -> PerExample:
-    """z_y.
+    """The logit of the label, z_y.
 
     Args:
         logits: (N, K).
@@ -218,7 +218,7 @@ def of_class(logits: Logits, y: Labels) -> PerExample:
 
 
 def best_other(logits: Logits, y: Labels) -> PerExample:
-    """max_{k != y} z_k.
+    """The largest logit of another class, max_{k != y} z_k.
 
     Args:
         logits: (N, K).

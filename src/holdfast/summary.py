@@ -1,10 +1,14 @@
-"""A result at a glance: a table and what must be known to read it, as text and as HTML."""
+"""A result, and the same at a glance: a table and what must be known to read it."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
+from typing import Any
 
-__all__ = ["Summary", "percent"]
+import pandas as pd
+
+__all__ = ["Result", "Summary", "percent"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,37 @@ class Summary:
 
     def _column(self, name: str) -> list[str]:
         return [line[name] for line in self.lines]
+
+
+@dataclass(frozen=True)
+class Result(ABC):
+    """What a finished run found.
+
+    Attributes:
+        rows: one line for each example and each way in which it was met.
+        cells: what the rows amount to, one record for each such way.
+    """
+
+    rows: pd.DataFrame = field(repr=False)
+    cells: list[dict[str, Any]]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The cells as a table."""
+        return pd.DataFrame(self.cells)
+
+    def summary(self) -> str:
+        """A line for each cell."""
+        return str(self._summary)
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook."""
+        return self._summary.html()
+
+    @property
+    @abstractmethod
+    def _summary(self) -> Summary:
+        """What is shown of it."""
 
 
 def percent(fraction: float) -> str:

@@ -1,12 +1,9 @@
 """What a certification found."""
 
-from dataclasses import dataclass, field
-from typing import Any
-
-import pandas as pd
+from dataclasses import dataclass
 
 from holdfast.metrics import accuracy_at
-from holdfast.summary import Summary, percent
+from holdfast.summary import Result, Summary, percent
 
 __all__ = ["Certification"]
 
@@ -14,7 +11,7 @@ _RADII = 6  # columns of the summary where no radii were asked for
 
 
 @dataclass(frozen=True)
-class Certification:
+class Certification(Result):
     """What a certification found.
 
     Attributes:
@@ -31,24 +28,9 @@ class Certification:
         ('renyi', True)
     """
 
-    rows: pd.DataFrame = field(repr=False)
-    cells: list[dict[str, Any]]
-
-    @property
-    def table(self) -> pd.DataFrame:
-        """The cells as a table."""
-        return pd.DataFrame(self.cells)
-
-    def summary(self) -> str:
-        """A line for each bound with each interval: certified accuracy at some radii."""
-        return str(self._summary)
-
-    def _repr_html_(self) -> str:
-        """The same in a notebook."""
-        return self._summary.html()
-
     @property
     def _summary(self) -> Summary:
+        """A line for each bound with each interval: certified accuracy at some radii."""
         first = self.cells[0]
         title = (
             f"{first['model']} with {first['noise']} noise of {first['sigma']:g}: certified "

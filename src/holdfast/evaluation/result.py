@@ -3,15 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-import pandas as pd
-
-from holdfast.summary import Summary, percent
+from holdfast.summary import Result, Summary, percent
 
 __all__ = ["Evaluation"]
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Result):
     """What an evaluation found.
 
     Attributes:
@@ -31,25 +29,11 @@ class Evaluation:
         (8, 'fgsm')
     """
 
-    rows: pd.DataFrame = field(repr=False)
-    cells: list[dict[str, Any]]
     warnings: list[str] = field(default_factory=list)
 
     @property
-    def table(self) -> pd.DataFrame:
-        """The cells as a table."""
-        return pd.DataFrame(self.cells)
-
-    def summary(self) -> str:
-        """A line for each attack: its robust accuracy, with the interval over the images."""
-        return str(self._summary)
-
-    def _repr_html_(self) -> str:
-        """The same in a notebook."""
-        return self._summary.html()
-
-    @property
     def _summary(self) -> Summary:
+        """A line for each attack: its robust accuracy, with the interval over the images."""
         first = self.cells[0]
         title = (
             f"{first['model']}: {percent(first['clean_accuracy'])} of {first['n']} images are "

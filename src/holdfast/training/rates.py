@@ -46,7 +46,7 @@ class Constant:
 
 @dataclass(frozen=True, kw_only=True)
 class StepDecay:
-    """factor^⌊done / every⌋.
+    """Falls at regular times: factor^⌊done / every⌋.
 
     Attributes:
         every: epochs between two falls, positive.
@@ -74,7 +74,7 @@ class StepDecay:
 
 @dataclass(frozen=True, kw_only=True)
 class MultiStep:
-    """factor^(number of milestones passed).
+    """Falls at given epochs: factor^(number of milestones passed).
 
     Attributes:
         at: the milestones, in epochs done, rising.

@@ -114,7 +114,7 @@ class SupervisedDenoising:
 
 
 def _denoised(model: Model, x: Images, sigma: float, rng: Stream) -> Images:
-    """r(x + ν).
+    """What r makes of noisy images, r(x + ν).
 
     Raises:
         InputError: if r does not return images.
