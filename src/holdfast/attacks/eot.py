@@ -20,7 +20,7 @@ def against_randomness(attack: Attack, samples: int, votes: int = 100) -> Attack
 
     Exact gradients become averages over ``samples`` draws of the model's randomness, and so do the
     answers that an attack without gradients goes by; no image is given up at its first lucky draw,
-    and a cascade judges by majority vote. An attack that is crafted `On` another model stays as it
+    and a cascade decides by majority vote. An attack that is crafted `On` another model stays as it
     is: that model's randomness is not this one's.
 
     Args:

@@ -90,7 +90,7 @@ def floor_and_ceiling(
             certified classifier; may be empty.
         floors: certified accuracy of the same classifier as (label, table) with the same columns,
             the strongest first.
-        without_noise: as ``ceiling``, for the network without noise; may be empty.
+        without_noise: as ``ceiling``, for the base classifier; may be empty.
         marks: sizes of interest.
     """
     with mpl.rc_context(_STYLE):
@@ -102,7 +102,7 @@ def floor_and_ceiling(
                 "--",
                 color=GREY,
                 marker="x",
-                label="worst case over all attacks, network without noise",
+                label="worst case over all attacks, base classifier",
             )
         if len(ceiling):
             _with_intervals(axes, ceiling, ORANGE, "o", "worst case over all attacks (ceiling)")
