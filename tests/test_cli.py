@@ -353,19 +353,27 @@ def test_an_interruption_is_told(place, capsys, monkeypatch):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_is_documented_with_its_default(command, capsys):
     assert code(*command.split(), "--help") == 0
-    text = " ".join(capsys.readouterr().out.split())
+    told = {}
+    for line in capsys.readouterr().out.partition("\nExample")[0].splitlines():
+        if begin := re.match(r"  (--[a-z][a-z0-9-]*|runs)(?=[ ,]|$)", line):
+            told[begin[1]] = about = []
+        if told:
+            about += line.split()
     function = COMMANDS[command].load()
-    for name, parameter in inspect.signature(function).parameters.items():
-        option = "runs" if name == "runs" else "--" + name.rstrip("_").replace("_", "-")
-        assert option in text
-        about = text.split(f"{option} ", 1)[1] if name != "runs" else text
-        assert len(about) > 20
+    parameters = inspect.signature(function).parameters
+    options = {
+        "runs" if name == "runs" else "--" + name.rstrip("_").replace("_", "-"): parameter
+        for name, parameter in parameters.items()
+    }
+    assert set(told) - {"--config", "--print-config"} == set(options)
+    for option, parameter in options.items():
+        about = " ".join(told[option])
+        assert re.match(rf"{option}( \S+)+ [A-Z\"a-z].*\. ", about), about
         if parameter.default is not inspect.Parameter.empty:
             shown = {None: "null"}.get(parameter.default, parameter.default)
-            assert f"default: {shown}" in text
-    documented = inspect.getdoc(function).partition("Args:")[2]
-    for name in inspect.signature(function).parameters:
-        assert f"{name}:" in documented
+            assert f"default: {shown}" in about
+    documented = re.findall(r"^    (\w+):", inspect.getdoc(function).partition("Args:")[2], re.M)
+    assert documented == list(parameters)
 
 
 def test_yaml_configuration_and_overrides(place, capsys):
