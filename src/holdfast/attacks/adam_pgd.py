@@ -45,4 +45,4 @@ class _AlongAdam:
     ) -> tuple[Images, Tree]:
         # A confident model's gradient of 1e-30 has a direction all the same.
         direction, memory = adam(unit(finite(grad), 2), memory, step)
-        return unit(direction, threat.p), memory
+        return unit(direction, threat.p).to(grad.dtype), memory

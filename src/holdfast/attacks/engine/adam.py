@@ -31,6 +31,8 @@ def adam(grad: Images, before: Moments | None, step: int) -> tuple[Images, Momen
         >>> direction.round(decimals=3)
         tensor([[ 1., -1.]])
     """
+    # In 16 bits the squares of gradients are 0, and so is 1e-8.
+    grad = grad.to(torch.promote_types(grad.dtype, torch.float32))
     if before is None:
         before = Moments(torch.zeros_like(grad), torch.zeros_like(grad))
     mean = 0.9 * before.mean + 0.1 * grad
