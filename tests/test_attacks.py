@@ -224,7 +224,7 @@ def test_r_fgsm_takes_both_steps():
 def test_r_fgsm_splits_its_budget():
     with pytest.raises(InputError, match="alpha is"):
         RFGSM(Linf(0.1), alpha=0.2)
-    assert RFGSM(Linf(0.3)).step_size == pytest.approx(0.15)
+    assert RFGSM(Linf(0.3)).engine().step_size == pytest.approx(0.15)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -283,7 +283,7 @@ def test_second_order_draws_fresh_noise_at_every_step():
 
 def test_second_order_is_pgd_with_another_gradient():
     attack = SecondOrder(L2(1.0), steps=3, sigma=0.15, samples=4)
-    assert attack == PGD(
+    assert attack.engine() == PGD(
         L2(1.0), steps=3, random_start=False, gradient=Average(samples=4, noise=0.15)
     )
 
@@ -308,8 +308,9 @@ def test_the_noise_of_second_order_falls_from_its_first_to_its_last():
 
 
 def test_the_noise_of_second_order_begins_lower_in_a_small_ball():
-    attacks_in = {t: SecondOrder(t).gradient.noise for t in (L2(2.0), L2(0.5), L2(0.1), Linf(0.1))}
-    assert list(attacks_in.values()) == [(0.3, 0.05), (0.15, 0.05), (0.05, 0.05), (0.3, 0.05)]
+    threats = (L2(2.0), L2(0.5), L2(0.1), Linf(0.1))
+    noise = [SecondOrder(threat).engine().gradient.noise for threat in threats]
+    assert noise == [(0.3, 0.05), (0.15, 0.05), (0.05, 0.05), (0.3, 0.05)]
 
 
 @pytest.mark.parametrize("threat", [Linf(0.3), L2(0.3)])

@@ -120,13 +120,13 @@ def on_its_own(data, network, out):
 
 def certified(data, network, out):
     how = CertificationConfig(sigma=0.1, n=10)
-    certify_data(network, data, how, {"model": "m", "data": "d"}, out)
+    certify_data(network, data, how, "m", out)
 
 
 def trained(data, network, out):
     del network
     architecture = Architecture(name="mlp", shape=SHAPE, classes=4)
-    train_data(architecture, data, Standard(), Schedule(epochs=1, batch_size=4), {}, out)
+    train_data(architecture, data, Standard(), Schedule(epochs=1, batch_size=4), out)
 
 
 def precomputed(data, network, out):

@@ -81,7 +81,8 @@ def check(name: str, value: object, annotation: Any, *, most: int | None = None)
         InputTypeError: if the value is something else.
         InputError: if it is NaN, or a whole number larger than ``most`` or of more than 64 bits.
     """
-    if isinstance(value, float) and math.isnan(value):
+    parts = value if isinstance(value, tuple | list) else (value,)
+    if any(isinstance(part, float) and math.isnan(part) for part in parts):
         raise InputError(f"{name} is nan, but must be a number.")
     if not _fits(value, annotation):
         raise InputTypeError(f"{name} is {_brief(value)}, but must be {_told(annotation)}.")

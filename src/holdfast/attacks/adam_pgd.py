@@ -19,17 +19,14 @@ __all__ = ["AdamPGD"]
 class AdamPGD(PGD):
     """x ← Π(x + α · d / ‖d‖_p),  d = m̂ / (√v̂ + 1e-8), with the parameters of `PGD`.
 
-    m̂ and v̂ are running means of the gradient and of its square, bias-corrected by the step, so that
-    a pixel whose gradient keeps its sign moves on, and one whose gradient flips stays.
+    m̂ and v̂ are running means of gradient and square: a pixel whose gradient keeps its sign moves on.
 
     Reference:
         Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015.
 
     Example:
-        >>> from holdfast import Linf
-        >>> from holdfast.attacks import AdamPGD
-        >>> x_adv = AdamPGD(Linf(0.3), steps=10)(model, x, y, seed=0)
-        >>> bool((x_adv - x).abs().max() <= 0.3)
+        >>> from holdfast import Linf, attacks
+        >>> attacks.AdamPGD(Linf(0.3), steps=10)(model, x, y).shape == x.shape
         True
     """
 

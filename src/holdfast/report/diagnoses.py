@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from holdfast.report.figures import BLUE, GREEN, ORANGE, PURPLE, RED, SKY
 
-Values = Float[np.ndarray, " n"]
+Values = Float[np.ndarray, "_"]
 
 INK = "#6e7781"
 _CYCLE = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
