@@ -19,7 +19,7 @@ __all__ = ["AdamPGD"]
 class AdamPGD(PGD):
     """x ← Π(x + α · d / ‖d‖_p),  d = m̂ / (√v̂ + 1e-8), with the parameters of `PGD`.
 
-    m̂ and v̂ are running means of gradient and square: a pixel whose gradient keeps its sign moves on.
+    m̂ and v̂ are running means; a pixel whose gradient keeps its sign moves on, one that flips stays.
 
     Reference:
         Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015.
