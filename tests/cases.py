@@ -1,16 +1,21 @@
-"""The one table of all attacks, objectives and bounds, with what each promises."""
+"""The one table of all that is added by a file and a case, with what each promises."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from holdfast import attacks, certify, training
+from holdfast import attacks, certify, defenses, diagnose, training
 from holdfast.attacks import Attack
 from holdfast.certify.bounds.bound import Bound
+from holdfast.goals import cross_entropy
+from holdfast.random import Stream
 from holdfast.threat import L1, L2, Linf
 from holdfast.types import Objective, Threat
+from tests import formulas
 
 THREATS = {"linf": Linf, "l2": L2, "l1": L1}
 
@@ -199,10 +204,68 @@ DENOISERS: dict[str, Callable[[nn.Module], Objective]] = {
     ),
 }
 
+
+@dataclass(frozen=True)
+class BoundCase:
+    """A bound.
+
+    Attributes:
+        radius: the bound.
+        formula: the same for sigma = 1, written apart from it: (mp, p1, p2) -> radius, where mp is
+            mpmath, and p1 > p2 are numbers of 50 digits.
+    """
+
+    radius: Bound
+    formula: Callable[[Any, Any, Any], Any]
+
+
 #: By the name on the command line.
-BOUNDS: dict[str, Bound] = {
-    "renyi": certify.renyi_radius,
-    "cohen": certify.cohen_radius,
-    "pixeldp": certify.pixeldp_radius,
-    "laplace": certify.laplace_radius,
+BOUNDS = {
+    "renyi": BoundCase(certify.renyi_radius, formulas.renyi),
+    "cohen": BoundCase(certify.cohen_radius, formulas.cohen),
+    "pixeldp": BoundCase(certify.pixeldp_radius, formulas.pixeldp),
+    "laplace": BoundCase(certify.laplace_radius, formulas.laplace),
+}
+
+#: A defended classifier made around a network of images (1, 6, 6), by the defence's export.
+DEFENCES: dict[str, Callable[[nn.Module], nn.Module]] = {
+    "Binarise": lambda network: nn.Sequential(defenses.Binarise(), network),
+    "FirstLayerNoise": lambda network: defenses.FirstLayerNoise(network, 0.2, (1, 6, 6)),
+    "GaussianNoise": lambda network: nn.Sequential(defenses.GaussianNoise(0.2), network),
+    "LaplaceNoise": lambda network: nn.Sequential(defenses.LaplaceNoise(0.2), network),
+    "MALADE": lambda network: nn.Sequential(
+        defenses.MALADE(nn.AvgPool2d(3, 1, 1), steps=4, alpha=0.05, delta=0.1, sigma=1.0), network
+    ),
+    "StraightThrough": lambda network: nn.Sequential(
+        defenses.StraightThrough(defenses.Binarise()), network
+    ),
+}
+
+#: What looks at a classifier: (model, x, y) -> what is found, by its export.
+DIAGNOSES: dict[str, Callable[[nn.Module, Tensor, Tensor], Any]] = {
+    "adversarial_directions": lambda model, x, y: diagnose.adversarial_directions(
+        model, x, y, L2(1.0), (1, 4)
+    ),
+    "convergence": lambda model, x, y: diagnose.convergence({0: model}, x, y),
+    "gradient_norms": lambda model, x, y: diagnose.gradient_norms(model, x, y, _PGD),
+    "leading_eigenvector": lambda model, x, y: diagnose.leading_eigenvector(
+        cross_entropy(model, x, y), x, Stream.of(0, torch.arange(len(x)))
+    ),
+    "linearity": lambda model, x, y: diagnose.linearity(model, x, y, attacks.FGSM(Linf(0.1)), _PGD),
+    "loss_surface": lambda model, x, y: diagnose.loss_surface(
+        model, x, y, torch.ones_like(x), -torch.ones_like(x), 0.1, points=3
+    ),
+    "predictions": lambda model, x, y: diagnose.predictions({"one": model}, x),
+    "second_order_cosines": lambda model, x, y: diagnose.second_order_cosines(model, x, y),
+    "signed_directions": lambda model, x, y: diagnose.signed_directions(model, model, x, y),
+}
+
+#: Exports of diagnose that look at images, matrices or run folders, and are tested by themselves.
+NOT_DIAGNOSES = {
+    "discrepancy",  # of predictions
+    "perceptual_similarity",
+    "purification",  # of chains: tests/test_diagnose.py
+    "regular_hadamard",
+    "share_with_at_least",
+    "trace_purification",
 }

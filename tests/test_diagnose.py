@@ -1,15 +1,19 @@
 """What purification does on the way: arrays, table, and the figure from the command line."""
 
+import copy
+from dataclasses import is_dataclass
+
 import pandas as pd
 import pytest
 import torch
 from torch import nn
 
 from holdfast import data as datasets
+from holdfast import diagnose
 from holdfast.attacks import PGD
 from holdfast.cli.main import run
 from holdfast.data import Data
-from holdfast.defenses import MALADE
+from holdfast.defenses import MALADE, GaussianNoise
 from holdfast.diagnose import purification, trace_purification
 from holdfast.diagnose.purification import CLEAN
 from holdfast.errors import InputError, ModelError
@@ -19,8 +23,43 @@ from holdfast.models.checkpoint import save_model
 from holdfast.models.purified import PURIFIED, save_purified
 from holdfast.report import figures
 from holdfast.threat import Linf
+from tests.cases import DIAGNOSES, NOT_DIAGNOSES
 from tests.test_tuning import networks
 from tests.toys import Wrapped, images, small_network
+
+
+def tensors(found):
+    """All numbers of what a diagnosis finds, whatever it is made of."""
+    if isinstance(found, torch.Tensor):
+        return [found]
+    if isinstance(found, pd.DataFrame):
+        return [torch.tensor(found.to_numpy(dtype="float64"))]
+    if is_dataclass(found):
+        found = tuple(vars(found).values())
+    return [one for part in found for one in tensors(part)] if isinstance(found, tuple) else []
+
+
+def test_every_exported_diagnosis_has_a_case():
+    found = {name: getattr(diagnose, name) for name in diagnose.__all__}
+    functions = {name for name, kind in found.items() if not isinstance(kind, type)}
+    assert functions == set(DIAGNOSES) | NOT_DIAGNOSES
+
+
+@pytest.mark.parametrize("look", DIAGNOSES.values(), ids=DIAGNOSES)
+def test_a_diagnosis_finds_the_same_twice_and_leaves_no_trace(look):
+    """Of a model that draws random numbers, by Holdfast's streams and by torch's."""
+    layers = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Softplus(), nn.Flatten(), nn.Linear(144, 4)
+    model, x = nn.Sequential(GaussianNoise(1e-3), *layers).eval(), images(3, (1, 8, 8))
+    y = model[1:](x).argmax(dim=1)
+    before, kept, state = copy.deepcopy(model.state_dict()), x.clone(), torch.get_rng_state()
+    first, second = tensors(look(model, x, y)), tensors(look(model, x, y))
+    assert first
+    for one, other in zip(first, second, strict=True):
+        assert torch.equal(one.nan_to_num(), other.nan_to_num())
+    assert torch.equal(x, kept)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert all(p.grad is None and p.requires_grad for p in model.parameters())
 
 
 def towards_grey(steps=4, delta=0.0):

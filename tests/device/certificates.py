@@ -36,7 +36,7 @@ def _formula(pair: Pair, bound: str) -> str:
     p2 = (1 - p1) * torch.linspace(0, 1, 101, dtype=torch.float64)
 
     def run(_: nn.Module, where: torch.device) -> Tensor:
-        radius = cases.BOUNDS[bound](p1.to(where), p2.to(where), 0.5)
+        radius = cases.BOUNDS[bound].radius(p1.to(where), p2.to(where), 0.5)
         expect(radius.device.type == where.type, f"the radius is on {radius.device}")
         return radius
 

@@ -9,10 +9,9 @@ from holdfast.certify.bounds.bound import BOUNDS
 from holdfast.certify.intervals.interval import INTERVALS
 from holdfast.cli import registry, schedules
 from holdfast.cli.common import print_table
-from holdfast.defenses import NOISES
+from holdfast.defenses import LAYERS, NOISES
 from holdfast.models import ARCHITECTURES, DENOISERS
 from holdfast.models.external.names import IMAGENET
-from holdfast.models.layers import LAYERS
 from holdfast.training import OBJECTIVES
 
 

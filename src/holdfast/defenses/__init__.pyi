@@ -4,6 +4,7 @@ from .lipschitz import lipschitz_bound as lipschitz_bound
 from .malade import ChainTrace as ChainTrace
 from .malade import MALADE as MALADE
 from .malade import trace_chain as trace_chain
+from .names import LAYERS as LAYERS
 from .noise import GaussianNoise as GaussianNoise
 from .noise import LaplaceNoise as LaplaceNoise
 from .smoothed import NOISES as NOISES
@@ -15,6 +16,7 @@ __all__ = [
     "ChainTrace",
     "FirstLayerNoise",
     "GaussianNoise",
+    "LAYERS",
     "LaplaceNoise",
     "MALADE",
     "NOISES",

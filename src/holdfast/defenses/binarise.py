@@ -6,11 +6,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from holdfast.defenses.names import LAYERS
 from holdfast.errors import InputError
 
 __all__ = ["Binarise"]
 
 
+@LAYERS.named("binarise")
 class Binarise(nn.Module):
     """1 where x > t, and 0 elsewhere.
 

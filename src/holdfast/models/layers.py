@@ -4,18 +4,11 @@ Images meet the layers from left to right, then the network. What the network is
 model or an architecture to train, is for whoever reads the rest of the spec.
 """
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-
 from torch import nn
 
+import holdfast.models.normalize  # noqa: F401  which enters itself
 from holdfast import specs
-from holdfast.defenses import Binarise
-from holdfast.models.normalize import Normalize
-
-LAYERS: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
-    {"binarise": Binarise, "normalize": Normalize}
-)
+from holdfast.defenses import LAYERS
 
 
 def layers_and_network(spec: str) -> tuple[list[nn.Module], str]:

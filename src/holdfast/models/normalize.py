@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from holdfast.defenses import LAYERS
 from holdfast.errors import InputError
 
 
+@LAYERS.named("normalize")
 class Normalize(nn.Module):
     """(x - mean) / std per channel: ``nn.Sequential(Normalize(mean, std), network)``.
 
