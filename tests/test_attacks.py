@@ -12,6 +12,7 @@ from torch import nn
 import holdfast
 from holdfast import attacks, goals, losses
 from holdfast.attacks import PGD, RFGSM, Attack, SecondOrder, Trace, against_randomness
+from holdfast.counting import Counted
 from holdfast.defenses import GaussianNoise
 from holdfast.errors import (
     HoldfastError,
@@ -80,13 +81,19 @@ def test_budget_and_box_are_held(case, norm, fraction, shape, dtype, count, corn
 
 @in_each_norm(EACH_NORM)
 def test_an_example_does_not_depend_on_its_batch(case, norm):
-    model, x = small_network().double(), images(6).double()  # no decision hangs on rounding
-    y = model(x).argmax(dim=1)
+    """Nor do its draws of a model that draws, or the passes that are counted for it."""
+    network, x = small_network().double(), images(6).double()  # no decision hangs on rounding
+    y = network(x).argmax(dim=1)
+    model = nn.Sequential(GaussianNoise(1e-3), network).eval()
     attack = case.make(THREATS[norm]({"linf": 0.1, "l2": 0.5, "l1": 2.0}[norm]))
-    whole = attack(model, x, y, seed=5)
+    counted = Counted(model, torch.arange(6))
+    whole = attack(counted, x, y, seed=5)
     for i in (0, 4):
-        alone = attack(model, x[i : i + 1], y[i : i + 1], seed=5, index=torch.tensor([i]))
+        one = Counted(model, torch.tensor([i]))
+        alone = attack(one, x[i : i + 1], y[i : i + 1], seed=5, index=torch.tensor([i]))
         assert torch.allclose(alone, whole[i : i + 1], atol=1e-5)
+        assert one.forwards.item() == counted.forwards[i]
+        assert one.backwards.item() == counted.backwards[i]
 
 
 @each_attack
