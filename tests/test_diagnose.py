@@ -49,7 +49,8 @@ def test_every_exported_diagnosis_has_a_case():
 def test_a_diagnosis_finds_the_same_twice_and_leaves_no_trace(look):
     """Of a model that draws random numbers, by Holdfast's streams and by torch's."""
     layers = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Softplus(), nn.Flatten(), nn.Linear(144, 4)
-    model, x = nn.Sequential(GaussianNoise(1e-3), *layers).eval(), images(3, (1, 8, 8))
+    model = nn.Sequential(GaussianNoise(1e-3), *layers).double().eval()
+    x = images(3, (1, 8, 8)).double()
     y = model[1:](x).argmax(dim=1)
     before, kept, state = copy.deepcopy(model.state_dict()), x.clone(), torch.get_rng_state()
     first, second = tensors(look(model, x, y)), tensors(look(model, x, y))
@@ -61,7 +62,7 @@ def test_a_diagnosis_finds_the_same_twice_and_leaves_no_trace(look):
         if two.shape != all_three.shape:  # otherwise it is a mean over the images
             axis = [n != m for n, m in zip(two.shape, all_three.shape, strict=True)].index(True)
             same = all_three.narrow(axis, 0, 2)
-            assert torch.allclose(two, same, rtol=1e-4, atol=1e-4, equal_nan=True)
+            assert torch.allclose(two, same, rtol=1e-6, atol=1e-6, equal_nan=True)
     assert torch.equal(x, kept)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
