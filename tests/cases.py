@@ -266,6 +266,6 @@ NOT_DIAGNOSES = {
     "perceptual_similarity",
     "purification",  # of chains: tests/test_diagnose.py
     "regular_hadamard",
-    "share_with_at_least",
+    "fraction_with_at_least",
     "trace_purification",
 }

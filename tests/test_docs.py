@@ -1,14 +1,15 @@
 """What the documentation shows, runs."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
-import pytest
 import torch
 
-from holdfast.attacks import Attack
-from holdfast.threat import L2, Linf
-from tests.toys import images, small_network
+from holdfast.threat import Linf
 
 ROOT = Path(__file__).parents[1]
 
@@ -17,21 +18,64 @@ def blocks(page, language="python"):
     return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
 
 
-@pytest.mark.parametrize("threat", [Linf(0.1), L2(0.5)])
-def test_the_attacks_of_the_architecture_page_work(threat):
-    names = {}
-    for block in blocks("docs/architecture.md"):
-        exec(block, names)
-    model, x = small_network(), images(20)
-    y = model(x).argmax(dim=1)
-    for attack in (names["SecondOrderLL"](threat), names["RandomSearch"](threat=threat)):
-        assert isinstance(attack, Attack)
-        x_adv = attack(model, x, y)
-        assert (threat.distance(x_adv, x) <= threat.eps * (1 + 1e-6)).all()
-    before = model(x).gather(1, y[:, None])
-    assert (model(x_adv).gather(1, y[:, None]) < before).float().mean() > 0.5
-    part = attack(model, x[3:5], y[3:5], index=torch.tensor([3, 4]))
-    assert torch.allclose(part, x_adv[3:5], atol=1e-6)
+def type_from_the_page(checkout):
+    """What the page adds, into a copy: each file, and each case at the end of its table."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    cases, code = checkout / "tests" / "cases.py", r".*?```python\n(.*?)\n```"
+    files = re.findall(rf"\*\*(src/[\w/.]+)\*\*{code}", page, re.DOTALL)
+    added = re.findall(rf"\*\*tests/cases.py\*\*, in `(\w+)`{code}", page, re.DOTALL)
+    assert len(files) == len(added) == 6
+    for path, source in files:
+        assert not (checkout / path).exists()
+        (checkout / path).write_text(f"{source}\n")
+    for table, case in added:
+        before = cases.read_text()
+        end = re.search(rf"^{table}\b.*?^(?=[\]}}]$)", before, re.DOTALL | re.MULTILINE).end()
+        cases.write_text(f"{before[:end]}{case.removesuffix(',')},\n{before[end:]}")
+
+
+def test_what_the_architecture_page_adds_takes_one_file_and_one_case(tmp_path):
+    for name in ("src", "tests", "docs", "tools", "pyproject.toml"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, tmp_path / name)
+    type_from_the_page(tmp_path)
+    names = ["SecondOrderLL", "RandomSearch", "BitDepth", "InputGradient", "total-variation"]
+    chosen = f"linf and batch and ({' or '.join(names[:2])}) or {' or '.join(names[2:])}"
+    files = ("attacks", "defences", "objectives", "bounds", "diagnose", "examples")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k"]
+    command += [f"{chosen} or gradient_agreement or has_a_case or has_an_example"]
+    done = subprocess.run(
+        [*command, *(f"tests/test_{name}.py" for name in files)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": "src", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed" in done.stdout
+
+
+ROOMS = (
+    "attacks",
+    "defenses",
+    "training/objectives",
+    "certify/bounds",
+    "certify/intervals",
+    "diagnose",
+)
+
+
+def test_the_architecture_page_names_every_file_that_holds_a_method():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    files = [
+        f"{room}/{path.name}"
+        for room in ROOMS
+        for path in (ROOT / "src/holdfast" / room).glob("*.py")
+        if re.search("^__all__ = \\[", path.read_text(), re.MULTILINE) and path.name != "names.py"
+    ]
+    assert len(files) > 50
+    assert not [name for name in files if f"`{name}`" not in text]
 
 
 def test_the_python_of_the_readme_works(capsys, monkeypatch, tmp_path):

@@ -13,6 +13,7 @@ from tests.device.subjects import (
     Linf,
     Stream,
     attacks,
+    cases,
     defenses,
     denoiser,
     drawing_from,
@@ -27,22 +28,8 @@ def _chain() -> nn.Module:
     return defenses.MALADE(denoiser(), steps=6, alpha=0.01, delta=0.02, sigma=0.3)
 
 
-#: Name -> the defended classifier, made around a network.
-DEFENCES: dict[str, Callable[[nn.Module], nn.Module]] = {
-    **{
-        f"{name} noise": lambda network, n=noise: n.around(network, 0.2, SHAPE).model
-        for name, noise in defenses.NOISES.items()
-    },
-    "binarised": lambda network: nn.Sequential(defenses.Binarise(), network),
-    "straight through": lambda network: nn.Sequential(
-        defenses.StraightThrough(defenses.Binarise()), network
-    ),
-    "MALADE": lambda network: nn.Sequential(_chain(), network),
-}
-
-
 def parts(pair: Pair) -> Iterator[Part]:
-    for name, around in DEFENCES.items():
+    for name, around in cases.DEFENCES.items():
         yield Part(f"defences/{name}", lambda a=around: _pass(pair, a), quick=True)
         yield Part(f"defences/{name}, attacked", lambda a=around: _attacked(pair, a))
     yield Part("defences/the chain of MALADE, step by step", lambda: _traced(pair), quick=True)
