@@ -66,6 +66,13 @@ class Result(ABC):
     Attributes:
         rows: one line for each example and each way in which it was met.
         cells: what the rows amount to, one record for each such way.
+
+    Example:
+        >>> from holdfast import Linf, evaluate
+        >>> from holdfast.attacks import FGSM
+        >>> result = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.1))})
+        >>> print(result.summary().splitlines()[1].split()[:3])
+        ['attack', 'norm', 'eps']
     """
 
     rows: pd.DataFrame = field(repr=False)
