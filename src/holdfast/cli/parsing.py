@@ -78,12 +78,20 @@ def parser_of(command: str, function: Callable[..., None]) -> ArgumentParser:
     return parser
 
 
+#: How jsonargparse tells that a value is none of several types.
+_UNION = re.compile(
+    r"Does not validate against any of the Union subtypes .*?Errors: - (?P<reason>.*?) - .*?"
+    r"Given value:(?P<value>.*)"
+)
+
+
 class _Parser(ArgumentParser):
     """Says what is wrong in one line instead of printing the usage."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         del ex
         text = " ".join(str(message).split())
+        text = _UNION.sub(_first_reason, text)
         text = re.sub(r"(?<=required: ).*", self._dashed, text).replace("Parser key", "option")
         print(f"holdfast: {text}; see {self.prog} --help", file=sys.stderr)
         sys.exit(USER_ERROR)
@@ -92,6 +100,13 @@ class _Parser(ArgumentParser):
         """What is required, as it is written on the command line."""
         options = {action.dest: action.option_strings for action in self._actions}
         return ", ".join((options.get(name) or [name])[0] for name in names[0].split(", "))
+
+
+def _first_reason(told: re.Match[str]) -> str:
+    """What is wrong with a value that may also be left out, without the ways in which it is not."""
+    reason = re.sub(r"^Not of type \w+: ", "", told["reason"])
+    reason = re.sub(r"^Expected an? <class '(\w+)'>$", r"must be of type \1", reason)
+    return f"{reason}; given {told['value'].strip() or 'nothing'}"
 
 
 class _Help(DefaultHelpFormatter):
