@@ -101,6 +101,50 @@ def test_other_shapes_and_classes():
         architecture("A").build()
 
 
+def weighted(network):
+    return [m for m in network.modules() if hasattr(m, "weight") and m.weight.dim() > 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [(name, shape) for name, shape, _ in PARAMETERS if name != "D"] + [("malade-dae", MNIST)],
+)
+def test_keras_draws_glorots_uniform_weights_and_no_bias(name, shape):
+    """The largest of thousands of draws from U(-a, a) lies just below a, their deviation a / √3."""
+    for layer in weighted(architecture(name, shape, init="keras").build(seed=3)):
+        receptive = layer.weight[0, 0].numel()
+        limit = (6 / (sum(layer.weight.shape[:2]) * receptive)) ** 0.5
+        largest = float(layer.weight.detach().abs().max())
+        assert largest <= limit * (1 + 1e-6)
+        if layer.weight.numel() > 1000:
+            assert largest > 0.99 * limit
+            assert float(layer.weight.detach().std()) == pytest.approx(limit / 3**0.5, rel=0.05)
+        assert layer.bias is None or not layer.bias.any()
+
+
+def test_keras_draws_the_hidden_layers_of_d_by_he_and_the_last_by_glorot():
+    *hidden, last = weighted(architecture("D", MNIST, init="keras").build())
+    for layer in hidden:
+        deviation = (2 / layer.in_features) ** 0.5
+        assert float(layer.weight.detach().std()) == pytest.approx(deviation, rel=0.02)
+        assert layer.weight.abs().max() > 3 * deviation  # normal, not uniform
+    assert last.weight.abs().max() <= (6 / 310) ** 0.5
+    assert not any(layer.bias.any() for layer in (*hidden, last))
+
+
+def test_how_weights_were_drawn_is_kept_and_an_older_file_says_nothing(tmp_path):
+    made = architecture(init="keras")
+    assert Architecture.from_dict(made.to_dict()) == made
+    assert fingerprint(made.build(1)) == fingerprint(made.build(1))
+    assert fingerprint(made.build(1)) not in map(
+        fingerprint, (made.build(2), architecture().build(1))
+    )
+    older = {name: value for name, value in made.to_dict().items() if name != "init"}
+    assert Architecture.from_dict(older) == architecture()
+    with pytest.raises(UnknownNameError, match="did you mean 'keras'"):
+        Architecture.from_dict({**older, "init": "kerras"})
+
+
 def test_initial_weights_come_from_the_seed():
     state = torch.get_rng_state()
     first, again, other = (architecture().build(seed) for seed in (1, 1, 2))

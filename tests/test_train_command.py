@@ -8,6 +8,7 @@ from PIL import Image
 
 from holdfast.cli.main import run
 from holdfast.files import read_json
+from holdfast.training import start_from
 
 RECIPE = """
 model: mlp
@@ -75,6 +76,18 @@ def test_parseval_training_is_logged(place):
     assert code(f"{line} --hooks parseval(beta=1e-3) --out run") == 0
     assert "parseval_tightness" in (place / "run" / "metrics.csv").read_text()
     assert "Parseval(beta=0.001" in str(read_json(place / "run" / "run.json")["settings"]["hooks"])
+
+
+def test_initial_weights_are_recorded_and_not_drawn_over_trained_ones(place, capsys):
+    line = "train --images 100 --epochs 1 --quiet --accelerator cpu"
+    assert code(f"{line} --model mlp --init keras --out run") == 0
+    assert read_json(place / "run" / "run.json")["settings"]["init"] == "keras"
+    assert start_from(place / "run")[1].init == "keras"
+    assert code(f"{line} --from run --out tuned") == 0
+    assert code(f"{line} --model mlp --out other") == 0
+    assert code(f"{line} --from other --init keras --out again") == 2
+    assert "holds weights already" in capsys.readouterr().err
+    assert not (place / "again").exists()
 
 
 def test_a_printed_configuration_is_a_recipe(place, capsys):

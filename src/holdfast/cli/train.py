@@ -10,7 +10,7 @@ from holdfast.cli import registry, schedules
 from holdfast.cli.options import Number, Words
 from holdfast.data import Data
 from holdfast.errors import InputError
-from holdfast.models.registry import DENOISERS, Architecture
+from holdfast.models.registry import DENOISERS, Architecture, Initial
 from holdfast.progress import showing
 from holdfast.training import (
     Augmented,
@@ -57,6 +57,7 @@ def train(
     best: str | None = None,
     patience: int | None = None,
     normalize: bool = False,
+    init: Initial | None = None,
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true",
     accelerator: str = "auto",
     devices: int = 1,
@@ -120,6 +121,8 @@ def train(
             kept; with --patience the one of the best val_robust_accuracy.
         patience: Stop after so many epochs without a better one; never by default.
         normalize: Make normalisation by the training set's mean and deviation the first layer.
+        init: How the initial weights are drawn: keras, Glorot's uniform draw (He's normal one in D)
+            with zero biases; by default as the architecture says.
         precision: 32-true; bf16-mixed, which is faster where the hardware has it; or 16-mixed.
         accelerator: auto, cpu, cuda, ... as Lightning Fabric names them.
         devices: Devices on each node, each with a process of its own; torchrun's number of
@@ -168,7 +171,7 @@ def train(
         larger = best.endswith("accuracy")
         selection = Selection(metric=best, larger=larger, patience=patience)
     pictures = datasets.load(data, "train", data_dir=data_dir, limit=images)
-    start, architecture = _network(model, from_, pictures, normalize)
+    start, architecture = _network(model, from_, pictures, normalize, init)
     fabric = plan.launch()
     flags = {
         "norm": norm,
@@ -202,7 +205,7 @@ def train(
 
 
 def _network(
-    model: str | None, start: Path | None, images: Data, normalize: bool
+    model: str | None, start: Path | None, images: Data, normalize: bool, init: Initial | None
 ) -> tuple[nn.Module | None, Architecture]:
     """What to train: a network with weights, or only its architecture."""
     if start is not None:
@@ -211,6 +214,11 @@ def _network(
             raise InputError(
                 f"{start} holds a network of architecture {architecture.name}, normalised: "
                 f"{architecture.normalized}; leave out --model and --normalize with --from."
+            )
+        if init not in (None, architecture.init):
+            raise InputError(
+                f"{start} holds weights already, but --init {init} draws fresh ones; leave out "
+                "--init with --from."
             )
         return network, architecture
     if model is None:
@@ -221,6 +229,7 @@ def _network(
         shape=(channels, height, width),
         classes=len(images.classes),
         normalized=normalize,
+        init=init,
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -12,6 +12,7 @@ from holdfast.errors import InputError, unknown
 from holdfast.models.deep_defense import MLP, NIN, ConvNet, LeNet
 from holdfast.models.eat import A, B, Bstar, C, D
 from holdfast.models.external.names import IMAGENET, LibraryModel
+from holdfast.models.initial import keras
 from holdfast.models.layers import in_front, layers_and_network
 from holdfast.models.madry import MadryCIFAR, MadryMNIST
 from holdfast.models.malade import MaladeCNN, MaladeDAE
@@ -43,6 +44,11 @@ ARCHITECTURES: Mapping[str, Callable[[Shape, int], nn.Module]] = MappingProxyTyp
 #: Denoisers: images to images of the same shape.
 DENOISERS: Mapping[str, Callable[[Shape], nn.Module]] = MappingProxyType({"malade-dae": MaladeDAE})
 
+#: Whose hidden layers the authors' code draws by He's rule, where Keras' own is Glorot's.
+_HE_NORMAL = frozenset({"D"})
+
+Initial = Literal["keras"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
@@ -55,6 +61,9 @@ class Architecture:
         shape: (C, H, W) of its images.
         classes: number K of classes; of the data, without consequence for a denoiser.
         normalized: whether a `Normalize` layer comes first, behind those of the name.
+        init: how fresh weights are drawn: None, as the architecture says, which mostly is
+            PyTorch's way; or "keras": Glorot's uniform draw, He's normal one in the hidden layers
+            of D, zero biases, as in EAT's code for MNIST (`holdfast.models.initial.keras`).
 
     Example:
         >>> from holdfast.models import Architecture
@@ -69,8 +78,11 @@ class Architecture:
     shape: Shape
     classes: int
     normalized: bool = False
+    init: str | None = None
 
     def __post_init__(self) -> None:
+        if self.init is not None and self.init not in get_args(Initial):
+            raise unknown("initial weights", self.init, get_args(Initial))
         if self.denoises and self.normalized:
             raise InputError(
                 f"{self.name} is a denoiser, which makes images of images; it is not normalised."
@@ -115,6 +127,8 @@ class Architecture:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = self._fresh(name)
+            if self.init == "keras":
+                keras(network, hidden="he" if name in _HE_NORMAL else "glorot")
         if self.normalized:
             channels = self.shape[0]
             first = Normalize(mean or [0.0] * channels, std or [1.0] * channels)
@@ -145,10 +159,15 @@ class Architecture:
             channels, height, width = (int(side) for side in entries["shape"])
             name, classes = str(entries["name"]), int(entries["classes"])
             normalized = bool(entries["normalized"])
+            init = None if entries.get("init") is None else str(entries["init"])
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{entries!r} does not describe an architecture.") from error
         architecture = cls(
-            name=name, shape=(channels, height, width), classes=classes, normalized=normalized
+            name=name,
+            shape=(channels, height, width),
+            classes=classes,
+            normalized=normalized,
+            init=init,
         )
         architecture.check_loadable()
         return architecture

@@ -90,6 +90,7 @@ def train_data(
     record = {
         "model": architecture.name,
         "normalized": architecture.normalized,
+        "init": architecture.init,
         "from": None if start is None else fingerprint(start),
         "data": data.name,
         "data_fingerprint": data.fingerprint(),
