@@ -321,6 +321,49 @@ def test_each_source_crafts_on_itself(monkeypatch):
     assert loss.item() == pytest.approx(by_hand.item(), rel=1e-6)
 
 
+def test_dropout_draws_in_static_sources_where_asked_keyed_by_the_step_and_the_part():
+    model, x, y = linear(0), images(16, (1, 3, 3)), torch.tensor([0, 1, 2, 3] * 4)
+    source = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), linear(1), nn.BatchNorm1d(4)).eval()
+    state = {name: value.clone() for name, value in source.state_dict().items()}
+    without = On(source, FGSM(Linf(0.1)), name="s")
+    drawing = On(source, FGSM(Linf(0.1)), name="s", dropout=True)
+    before = torch.get_rng_state()
+
+    def made(attack, step, rows=slice(None)):
+        return attack.perturb(model, x[:8], y[:8], streams(16, step).take(torch.arange(16)[rows]))
+
+    first, second = slice(0, 8), slice(8, 16)
+    torch.rand(3)  # what was drawn elsewhere is of no consequence
+    assert torch.equal(made(drawing, 0, first), made(drawing, 0, first))
+    assert not torch.equal(made(drawing, 0, first), made(drawing, 1, first))
+    assert not torch.equal(made(drawing, 0, first), made(drawing, 0, second))
+    assert not torch.equal(made(drawing, 0, first), made(without, 0, first))
+    assert torch.equal(made(without, 0, first), made(without, 1, second))
+    torch.set_rng_state(before)
+    made(drawing, 0, first)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not any(layer.training for layer in source.modules())
+    assert all(torch.equal(state[name], value) for name, value in source.state_dict().items())
+    assert repr(drawing) == repr(without)[:-1] + ", dropout=True)"
+
+
+def test_dropout_in_sources_from_the_command_line(tmp_path):
+    architecture = Architecture(name="D", shape=(1, 3, 3), classes=4)
+    save_model(tmp_path / "net.safetensors", architecture.build(), architecture)
+    given = data.Data.of(images(8, (1, 3, 3)), torch.arange(8) % 4)
+
+    def made(options):
+        spec = f"ensemble(sources=['{tmp_path}/net.safetensors']{options})"
+        return registry.objective(spec, {"eps": 0.2}, given, torch.device("cpu"))
+
+    assert [each.dropout for each in made("").attack.attacks[1:]] == [False]
+    objective = made(", sources_dropout=True")
+    assert [each.dropout for each in objective.attack.attacks[1:]] == [True]
+    assert not leaks(objective, linear(0))
+    with pytest.raises(InputError, match="leave out one of them"):
+        made(f", sources_dropout=True, cache='{tmp_path}'")
+
+
 # TRADES and logit pairing
 
 

@@ -99,8 +99,12 @@ def unit(x: Float[Tensor, "n *image"], p: float) -> Float[Tensor, "n *image"]:
 
 
 @contextmanager
-def eval_mode(*models: nn.Module) -> Iterator[None]:
+def eval_mode(*models: nn.Module, dropout: bool = False) -> Iterator[None]:
     """Put models into evaluation mode, and each of their layers back into the mode it was in.
+
+    Args:
+        models: to put into it.
+        dropout: leave dropout out of it: torch's layers of that kind then draw.
 
     Example:
         >>> from holdfast.tensors import eval_mode
@@ -114,6 +118,9 @@ def eval_mode(*models: nn.Module) -> Iterator[None]:
     before = [(layer, layer.training) for model in models for layer in model.modules()]
     for model in models:
         model.eval()
+    for layer, _ in before:
+        if dropout and isinstance(layer, nn.modules.dropout._DropoutNd):
+            layer.training = True
     try:
         yield
     finally:

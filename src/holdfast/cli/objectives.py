@@ -97,16 +97,22 @@ def ensemble(
     goal: Goal = goals.cross_entropy,
     draw: SizeDistribution | None = None,
     attack_in_eval: bool = True,
+    sources_dropout: bool = False,
     data: Data,
     device: torch.device,
 ) -> Adversarial:
     """Half single-step examples from the model or a trained one, sources=['run', ...] (EAT 3.4)."""
     single = _sized(FGSM(threat, goal=goal), draw)
     static: list[Attack] = []
+    if sources_dropout and cache is not None:
+        raise InputError(
+            "sources_dropout draws anew for each batch, but a cache keeps one gradient of each "
+            "image; leave out one of them."
+        )
     for name in _names(sources):
         model = _load(name, device)
         if cache is None:
-            static.append(On(model, single, name=name))
+            static.append(On(model, single, name=name, dropout=sources_dropout))
         else:
             gradients = GradientCache(model, data, Path(cache), name=name, goal=goal)
             static.append(_sized(CachedFGSM(threat=threat, cache=gradients), draw))

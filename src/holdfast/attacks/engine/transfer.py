@@ -41,6 +41,8 @@ class On(Attack):
         attack: what to run on it.
         name: of the source, for the record.
         early_stop: leave the attack's own early stopping on.
+        dropout: let the source's dropout layers draw, keyed by the stream, as EAT's code for MNIST
+            does in its static sources.
 
     Reference:
         Tramèr et al., "Ensemble adversarial training", ICLR 2018, definitions 3 and 4; Papernot et
@@ -60,9 +62,11 @@ class On(Attack):
     attack: Attack = field(kw_only=False)
     name: str
     early_stop: bool = False
+    dropout: bool = False
 
     def __repr__(self) -> str:
-        return f"On({self.attack}, name={self.name!r}, weights={self.weights!r})"
+        dropout = ", dropout=True" if self.dropout else ""
+        return f"On({self.attack}, name={self.name!r}, weights={self.weights!r}{dropout})"
 
     @property
     def threat(self) -> Threat:
@@ -88,7 +92,10 @@ class On(Attack):
         rng = replace(rng.fold("source"), index=rng.index.to(there), copy=rng.copy.to(there))
         watch = None if callback is None else _brought_to(here, callback)
         source = Checked(self.source, y.to(there))
-        with eval_mode(source), own_global_generator(rng.key, there):
+        seed = rng.key
+        if self.dropout:  # the parts of a batch share the key, and would share their masks
+            seed = rng.fold("dropout", int(rng.index[0])).key
+        with eval_mode(source, dropout=self.dropout), own_global_generator(seed, there):
             x_adv = self.crafting.perturb(source, x0.to(there), y.to(there), rng, watch)
         return x_adv.to(here)
 

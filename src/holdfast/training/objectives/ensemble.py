@@ -35,7 +35,9 @@ def EnsembleAdversarial(
         weight: of the adversarial examples, by their number or in the loss.
         replace: see `Adversarial`; the paper replaces half of the batch (4.2), its code for MNIST
             averages the losses of a clean and an adversarial batch, ``replace=False``.
-        attack_in_eval: of the model in training, see `Adversarial`; static sources keep their mode.
+        attack_in_eval: of the model in training, see `Adversarial`; static sources are run in
+            evaluation mode, but for the dropout of `On` with ``dropout=True``. The paper's code for
+            MNIST lets all of them draw.
 
     Reference:
         Tramèr et al., "Ensemble adversarial training", ICLR 2018, sections 3.4 and 4.2.
