@@ -262,6 +262,7 @@ DIAGNOSES: dict[str, Callable[[nn.Module, Tensor, Tensor], Any]] = {
 
 #: Exports of diagnose that look at images, matrices or run folders, and are tested by themselves.
 NOT_DIAGNOSES = {
+    "diagnose_data",  # of any diagnosis: tests/test_diagnose_commands.py
     "discrepancy",  # of predictions
     "perceptual_similarity",
     "purification",  # of chains: tests/test_diagnose.py

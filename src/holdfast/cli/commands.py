@@ -61,6 +61,26 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "Show what MALADE's chain does to an attacked image, step by step.",
             _SHOW,
         ),
+        "diagnose gradient-norm": Command(
+            "holdfast.cli.diagnoses:gradient_norm",
+            "Follow the norm of the exact gradient over the iterations of attacks.",
+            _SHOW,
+        ),
+        "diagnose linearity": Command(
+            "holdfast.cli.diagnoses:linearity",
+            "Compare one step of an attack with many: where they differ, the gradient is masked.",
+            _SHOW,
+        ),
+        "diagnose subspace": Command(
+            "holdfast.cli.diagnoses:subspace",
+            "Count the orthogonal directions around each image in which a model is fooled (GAAS).",
+            _SHOW,
+        ),
+        "diagnose surface": Command(
+            "holdfast.cli.diagnoses:surface",
+            "Show the loss on the plane through an image along two signed gradients.",
+            _SHOW,
+        ),
         "report": Command(
             "holdfast.cli.report:report",
             "Make one page of evaluations and certifications.",

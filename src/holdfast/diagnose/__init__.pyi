@@ -1,3 +1,5 @@
+from .by_image import Diagnosis as Diagnosis
+from .by_image import diagnose_data as diagnose_data
 from .convergence import convergence as convergence
 from .curvature import leading_eigenvector as leading_eigenvector
 from .curvature import second_order_cosines as second_order_cosines
@@ -16,9 +18,11 @@ from .surface import loss_surface as loss_surface
 from .surface import signed_directions as signed_directions
 
 __all__ = [
+    "Diagnosis",
     "Traces",
     "adversarial_directions",
     "convergence",
+    "diagnose_data",
     "discrepancy",
     "fraction_with_at_least",
     "gradient_norms",

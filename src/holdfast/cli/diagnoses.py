@@ -1,0 +1,283 @@
+"""``holdfast diagnose``, image by image: a function of the diagnosis's own options each."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from holdfast.attacks import Attack
+from holdfast.cli import registry
+from holdfast.cli.diagnosing import Shown, command
+from holdfast.cli.options import Counts, Number, Words
+from holdfast.diagnose import (
+    Diagnosis,
+    adversarial_directions,
+    fraction_with_at_least,
+    gradient_norms,
+    loss_surface,
+    predictions,
+    signed_directions,
+)
+from holdfast.diagnose import linearity as linearity_of
+from holdfast.diagnose.by_image import Found
+from holdfast.errors import InputError
+from holdfast.models import loading
+from holdfast.report import diagnoses as figures
+from holdfast.tensors import fingerprint
+from holdfast.types import Images, Labels, Model
+
+
+@command()
+def linearity(
+    *,
+    single: str = "fgsm",
+    multi: str = "i-fgsm(early_stop=False)",
+    norm: str = "linf",
+    eps: Number = Number(0.1),
+) -> Shown:
+    """Compare one step of an attack with many: where they differ, the gradient is masked.
+
+    The approximation ratio is the loss after one step over the larger of the losses after one and
+    after many; EAT does not say of which mean it speaks, so that both are told: the mean of the
+    ratios, and the ratio of the mean losses. The cosine is between the two perturbations (EAT,
+    section 4 and table 6).
+
+    Example:
+        holdfast diagnose linearity --model runs/natural,runs/adversarial --eps 0.3 --out runs/near
+
+    Args:
+        single: Attack of one step, as of evaluate.
+        multi: Attack of many steps, with early_stop=False.
+        norm: Norm of the attacker's ball: linf, l2 or l1.
+        eps: Size of the ball, on the [0, 1] scale.
+    """
+    threat = registry.threat(norm, eps)
+    one, many = registry.attack(single, threat), registry.attack(multi, threat)
+
+    def look(
+        model: Model, x: Images, y: Labels, *, seed: int, index: Tensor
+    ) -> Mapping[str, Tensor]:
+        return vars(linearity_of(model, x, y, one, many, seed=seed, index=index))
+
+    def ratio(found: Found) -> np.ndarray:
+        with np.errstate(invalid="ignore"):  # where both losses are 0, nothing can be said
+            return found["single_loss"] / found["best_loss"]
+
+    def summary(found: Found) -> dict[str, float]:
+        means = {name: found[name].mean() for name in ("clean_loss", "single_loss", "best_loss")}
+        return {
+            "mean_of_ratios": _mean(ratio(found)),
+            "ratio_of_means": ratio(means).item() if means["best_loss"] > 0 else math.nan,
+            "cosine": _mean(found["cosine"]),
+            **means,
+            "gradient_norm": _mean(found["gradient_norm"]),
+        }
+
+    def drawn(found: Mapping[str, Found]) -> dict[str, Figure]:
+        models = [(name, ratio(of), of["cosine"]) for name, of in found.items()]
+        return {"linearity": figures.linearity(models)}
+
+    settings = {"single": repr(one), "multi": repr(many)}
+    return Shown(Diagnosis("linearity", settings, look, summary), drawn)
+
+
+@command()
+def gradient_norm(
+    *,
+    attacks: Words = Words(("pgd(early_stop=False)",)),
+    norm: str = "linf",
+    eps: Number = Number(0.1),
+) -> Shown:
+    r"""Follow the norm of the exact gradient over the iterations of attacks.
+
+    It is taken at every iterate of every image, whatever gradient the attack itself follows; where
+    it vanishes, an attack of the first order has nothing to go by (SO, figure 2, left).
+
+    Example:
+        holdfast diagnose gradient-norm --model runs/net --eps 0.3 \
+            --attacks "pgd(early_stop=False),second-order(early_stop=False)" --out runs/norms
+
+    Args:
+        attacks: Attacks of so many steps for every image, between commas, as of evaluate: each with
+            early_stop=False.
+        norm: Norm of the attacker's ball: linf, l2 or l1.
+        eps: Size of the ball, on the [0, 1] scale.
+    """
+    threat = registry.threat(norm, eps)
+    named = {spec: _whole(spec, registry.attack(spec, threat)) for spec in attacks}
+    if not named:
+        raise InputError("--attacks is empty; give at least one, or several between commas.")
+
+    def look(
+        model: Model, x: Images, y: Labels, *, seed: int, index: Tensor
+    ) -> Mapping[str, Tensor]:
+        return {
+            spec: gradient_norms(model, x, y, attack, seed=seed, index=index)[0].T.contiguous()
+            for spec, attack in named.items()
+        }
+
+    def summary(found: Found) -> dict[str, float]:
+        ends = {}
+        for spec in named:
+            ends[f"{spec}: first"], ends[f"{spec}: last"] = found[spec][:, [0, -1]].mean(axis=0)
+        return ends
+
+    def drawn(found: Mapping[str, Found]) -> dict[str, Figure]:
+        several = len(found) > 1
+        lines = [
+            (f"{name}, {spec}" if several else spec, of[spec].T)
+            for name, of in found.items()
+            for spec in named
+        ]
+        return {"gradient-norm": figures.gradient_norms(lines)}
+
+    settings = {"attacks": {spec: repr(attack) for spec, attack in named.items()}}
+    return Shown(Diagnosis("gradient norm", settings, look, summary), drawn)
+
+
+def _whole(spec: str, attack: Attack) -> Attack:
+    if getattr(attack, "early_stop", None) is not False:
+        raise InputError(
+            f"--attacks has {spec}, whose images may stop where they fool; a mean over all images "
+            "needs an attack with early_stop=False, such as pgd(early_stop=False)."
+        )
+    return attack
+
+
+@command(images=2)
+def surface(
+    *,
+    other: str,
+    eps: Number = Number(0.3),
+    points: int = 41,
+) -> Shown:
+    r"""Show the loss on the plane through an image along two signed gradients.
+
+    The loss at x + a g + b h, where g is the sign of the model's gradient, and h the vector of
+    signs orthogonal to g that follows the gradient of another model best (EAT, figures 1, 4 and 5).
+    Every image has a figure from above for each model, and one of landscapes with all of them.
+
+    Example:
+        holdfast diagnose surface --model runs/natural,runs/adversarial --other runs/static \
+            --data mnist --eps 0.3 --out runs/surface
+
+    Args:
+        other: Model whose gradient gives the second direction, trained independently.
+        eps: Largest a and b, on the [0, 1] scale.
+        points: Along each side of the grid; odd, so that the image itself is one.
+    """
+    if not (eps > 0 and math.isfinite(eps) and points >= 2):
+        raise InputError(
+            f"--eps is {eps:g} and --points {points}, but a surface needs a finite positive size "
+            "and at least 2 points a side."
+        )
+    second = loading.load(other).eval()
+
+    def look(
+        model: Model, x: Images, y: Labels, *, seed: int, index: Tensor
+    ) -> Mapping[str, Tensor]:
+        across = second.to(x.device)
+        g, h = signed_directions(model, across, x, y, seed=seed, index=index)
+        grid = loss_surface(model, x, y, g, h, eps, points=points, seed=seed, index=index)
+        clean = predictions({"model": model}, x, seed=seed)[0]
+        return {
+            "prediction": clean,
+            "fooled": (grid.prediction != y[:, None, None]),
+            "loss": grid.loss,
+            "g": g,
+            "across": h,
+        }
+
+    def summary(found: Found) -> dict[str, float]:
+        return {
+            "least_loss": _mean(found["loss"].min(axis=(1, 2))),
+            "largest_loss": _mean(found["loss"].max(axis=(1, 2))),
+            "fooled": float(found["fooled"].mean()),
+        }
+
+    def drawn(found: Mapping[str, Found]) -> dict[str, Figure]:
+        along = np.linspace(-eps, eps, points)
+        made = {}
+        for place, image in enumerate(next(iter(found.values()))["index"]):
+            for number, (name, of) in enumerate(found.items()):
+                made[f"surface-{image}-{number}"] = figures.surface(
+                    along, along, of["loss"][place], of["fooled"][place], title=name
+                )
+            losses = [(name, of["loss"][place]) for name, of in found.items()]
+            made[f"landscape-{image}"] = figures.surface_3d(along, along, losses)
+        return made
+
+    settings = {
+        "other": other,
+        "other_fingerprint": fingerprint(second),
+        "eps": float(eps),
+        "points": points,
+    }
+    return Shown(Diagnosis("loss surface", settings, look, summary), drawn)
+
+
+@command()
+def subspace(
+    *,
+    norm: str = "linf",
+    eps: Number = Number(0.1),
+    orders: Counts = Counts((1, 4, 16, 36)),
+) -> Shown:
+    r"""Count the orthogonal directions around each image in which a model is fooled (GAAS).
+
+    Of images that the model gets right; the others have none counted. An image has as many as the
+    best of the orders finds (EAT, section 4.2, appendix E and figure 2), a lower bound.
+
+    Example:
+        holdfast diagnose subspace --model runs/net --data mnist --eps 0.3 \
+            --orders 1,4,16,36,64,100 --out runs/subspace
+
+    Args:
+        norm: Norm of the directions: linf or l2.
+        eps: Their size, on the [0, 1] scale.
+        orders: Numbers of directions to try, between commas; in linf of 1, 4, 16, 36, 64, 100, in
+            l2 any, and at most as many as an image has values.
+    """
+    threat = registry.threat(norm, eps)
+    if not orders:
+        raise InputError("--orders is empty; give at least one, or several between commas.")
+
+    def look(
+        model: Model, x: Images, y: Labels, *, seed: int, index: Tensor
+    ) -> Mapping[str, Tensor]:
+        answer = predictions({"model": model}, x, seed=seed)[0]
+        # Where the answer is right, it is the label; where not, nothing is counted.
+        counts = adversarial_directions(model, x, answer, threat, orders, seed=seed, index=index)
+        right = answer == y
+        counts = torch.where(right[:, None], counts, -1)
+        return {"right": right.int(), "directions": counts.amax(dim=1), "counts": counts}
+
+    def fractions(found: Found) -> np.ndarray:
+        counts = torch.from_numpy(found["counts"][found["right"] == 1])
+        return fraction_with_at_least(counts).numpy() if len(counts) else np.zeros(1)
+
+    def summary(found: Found) -> dict[str, float]:
+        most = found["directions"][found["right"] == 1]
+        return {
+            "right": _mean(found["right"]),
+            "at_least_one": _mean(most >= 1),
+            "mean_directions": _mean(most),
+            "most_directions": float(most.max()) if len(most) else math.nan,
+        }
+
+    def drawn(found: Mapping[str, Found]) -> dict[str, Figure]:
+        return {
+            "subspace": figures.directions([(name, fractions(of)) for name, of in found.items()])
+        }
+
+    settings = {"threat": repr(threat), "orders": list(orders)}
+    return Shown(Diagnosis("orthogonal directions", settings, look, summary), drawn)
+
+
+def _mean(values: np.ndarray) -> float:
+    """The mean of what is known; NaN where nothing is."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else math.nan

@@ -1,0 +1,127 @@
+"""What the diagnoses of `holdfast.cli.diagnoses` share: options, the run, and what is shown of it.
+
+A diagnosis is written as a function of its own options that returns what to look at; `command`
+makes the command of it, and gives it the options that all of them have.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from matplotlib.figure import Figure
+
+from holdfast import data as datasets
+from holdfast.cli.common import device, print_json, print_table
+from holdfast.cli.options import Words
+from holdfast.diagnose import Diagnosis, diagnose_data
+from holdfast.diagnose.by_image import Found, summarised
+from holdfast.errors import InputError
+from holdfast.models import loading
+from holdfast.progress import showing
+from holdfast.report import figures
+from holdfast.types import Model
+
+
+class Shown(NamedTuple):
+    """A diagnosis and its figures."""
+
+    diagnosis: Diagnosis
+    figures: Callable[[Mapping[str, Found]], Mapping[str, Figure]]  # by the name of the file
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What every diagnosis is told.
+
+    Args:
+        model: Folder of a training run, a model.safetensors file, or package.module:callable; with
+            layers in front if wanted, "binarise | runs/net"; several between commas are compared.
+        data: Data set by name (`holdfast list`), or the path of an image folder.
+        data_dir: Folder with the files of named data sets; else HOLDFAST_DATA.
+        images: Number of test images, the first ones or, of a folder, evenly spaced ones.
+        batch_size: Images at once; on a GPU more are faster.
+        seed: Of all randomness.
+        accelerator: auto, cpu, cuda, ... as Lightning Fabric names them.
+        out: Folder to keep rows, arrays and figures (PDF, SVG) in; nothing is kept without it.
+        json: Print one JSON object and nothing else.
+        quiet: Show no progress.
+    """
+
+    model: Words
+    data: str = "digits"
+    data_dir: Path | None = None
+    images: int | None = None
+    batch_size: int = 128
+    seed: int = 0
+    accelerator: str = "auto"
+    out: Path | None = None
+    json: bool = False
+    quiet: bool = False
+
+
+def command(**defaults: Any) -> Callable[[Callable[..., Shown]], Callable[..., None]]:
+    """Make a command of a function that says what to look at.
+
+    Args:
+        **defaults: of shared options, where another suits.
+    """
+
+    def around(function: Callable[..., Shown]) -> Callable[..., None]:
+        own = inspect.signature(function).parameters
+        shared = {
+            name: parameter.replace(
+                kind=inspect.Parameter.KEYWORD_ONLY,
+                default=defaults.get(name, parameter.default),
+            )
+            for name, parameter in inspect.signature(Shared).parameters.items()
+        }
+
+        def run(**options: Any) -> None:
+            told = Shared(**{name: options.pop(name) for name in shared})
+            _check(told)
+            _diagnose(function(**options), told)
+
+        run.__doc__ = _documented(function)
+        run.__signature__ = inspect.Signature([*own.values(), *shared.values()])  # type: ignore[attr-defined]
+        return run
+
+    return around
+
+
+def _documented(function: Callable[..., Shown]) -> str:
+    """The help of a function's own options, and of those that all diagnoses have."""
+    _, _, shared = (inspect.getdoc(Shared) or "").partition("Args:\n")
+    return f"{inspect.getdoc(function)}\n{shared}"
+
+
+def _check(told: Shared) -> None:
+    if not told.model:
+        raise InputError("--model is empty; give at least one, or several between commas.")
+
+
+def _diagnose(shown: Shown, told: Shared) -> None:
+    pictures = datasets.load(told.data, data_dir=told.data_dir, limit=told.images)
+    where = device(told.accelerator)
+    models: dict[str, Model] = {name: loading.load(name).eval().to(where) for name in told.model}
+    with showing(not told.quiet) as progress:
+        found = diagnose_data(
+            shown.diagnosis,
+            models,
+            pictures,
+            seed=told.seed,
+            batch_size=told.batch_size,
+            out=told.out,
+            progress=progress,
+        )
+    cells = [{"model": name, **summarised(shown.diagnosis, of)} for name, of in found.items()]
+    drawn = shown.figures(found) if told.out is not None else {}
+    for name, figure in drawn.items():
+        figures.save(figure, Path(str(told.out)) / name)
+    if told.json:
+        print_json({"cells": cells})
+        return
+    print_table(shown.diagnosis.name, cells)
+    for name in drawn:
+        print(f"figure: {Path(str(told.out)) / name}.pdf")

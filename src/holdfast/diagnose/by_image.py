@@ -1,0 +1,179 @@
+"""Diagnose models image by image, into a run folder: rows of numbers, and arrays beside them."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from holdfast.data import Data
+from holdfast.errors import InputError
+from holdfast.models.identity import identify
+from holdfast.progress import Progress, silent
+from holdfast.results import Part, Run, kept_or_temporary, read_images, read_rows
+from holdfast.tensors import device_of
+from holdfast.threads import suited_threads
+from holdfast.types import Images, Labels, Model
+
+__all__ = ["Diagnosis", "diagnose_data"]
+
+#: What was found of a model, by name; the first axis of each array is the image.
+Found = Mapping[str, np.ndarray]
+
+
+@runtime_checkable
+class Look(Protocol):
+    """What is found of some images; the first axis of every tensor is the image."""
+
+    def __call__(
+        self, model: Model, x: Images, y: Labels, *, seed: int, index: Tensor
+    ) -> Mapping[str, Tensor]:
+        """One tensor for each thing that is found."""
+        ...
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What to look at, and what to say of it in a few numbers.
+
+    Attributes:
+        name: as the record and its users call it.
+        settings: all that determines what is found, beside models, images and seed, as JSON can
+            hold it.
+        look: finds it, of a part of the images.
+        summary: numbers about all images of a model; NaN where nothing can be said.
+
+    Example:
+        >>> from holdfast.diagnose import Diagnosis
+        >>> def mean(model, x, y, *, seed, index):
+        ...     return {"mean": x.flatten(1).mean(dim=1)}
+        >>> diagnosis = Diagnosis("grey", {}, mean, lambda found: {"mean": found["mean"].mean()})
+        >>> diagnosis.look(model, x, y, seed=0, index=torch.arange(4))["mean"].shape
+        torch.Size([4])
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    look: Look
+    summary: Callable[[Found], Mapping[str, float]]
+
+
+def diagnose_data(
+    diagnosis: Diagnosis,
+    models: Mapping[str, Model],
+    data: Data,
+    *,
+    seed: int = 0,
+    batch_size: int = 128,
+    out: str | Path | None = None,
+    progress: Progress = silent,
+) -> dict[str, Found]:
+    """Look at every image of a data set with every model.
+
+    Numbers of an image stand in rows.csv, arrays beside them in images/; a cell is a model. An
+    interrupted run goes on at the missing batch.
+
+    Args:
+        diagnosis: what to look at.
+        models: by name, on the device that is to do the work.
+        data: the test set.
+        seed: of all randomness.
+        batch_size: images at once.
+        out: folder to keep the run in; a finished one is read.
+        progress: told about every batch.
+
+    Returns:
+        For each model, what was found of every image, in the order of the images.
+
+    Raises:
+        InputError: if there is no model, or the diagnosis cannot be had of it.
+        OutputError: if ``out`` cannot be written or holds another run.
+
+    Example:
+        >>> from holdfast.data import Data
+        >>> from holdfast.diagnose import Diagnosis, diagnose_data
+        >>> def mean(model, x, y, *, seed, index):
+        ...     return {"mean": x.flatten(1).mean(dim=1)}
+        >>> diagnosis = Diagnosis("grey", {}, mean, lambda found: {"mean": found["mean"].mean()})
+        >>> diagnose_data(diagnosis, {"net": model}, Data.of(x, y))["net"]["mean"].shape
+        (4,)
+    """
+    if not models:
+        raise InputError("there is no model; give at least one by name.")
+    if batch_size < 1:
+        raise InputError(f"batch_size is {batch_size}, but must be at least 1.")
+    names = list(models)
+    identities = [identify(model, data) for model in models.values()]
+    record = {
+        "diagnosis": diagnosis.name,
+        "model": names,
+        **{name: [of[name] for of in identities] for name in identities[0]},
+        "data": data.name,
+        "data_fingerprint": data.fingerprint(),
+        "images": len(data),
+        **diagnosis.settings,
+        "seed": seed,
+        "batch_size": batch_size,
+    }
+
+    def look(name: str, index: Tensor) -> Mapping[str, Tensor]:
+        model = models[name]
+        here = device_of(model)
+        x, y, place = data.x(index).to(here), data.y[index].to(here), index.to(here)
+        found = diagnosis.look(model, x, y, seed=seed, index=place)
+        return {key: value.detach().cpu() for key, value in found.items()}
+
+    def parts(_: int, index: Tensor, missing: Sequence[int]) -> Iterable[Part]:
+        for cell in missing:
+            found = look(names[cell], index)
+            known = {"cell": cell, "index": index.numpy(), "label": data.y[index].cpu().numpy()}
+            numbers = {key: value.numpy() for key, value in found.items() if value.ndim == 1}
+            arrays = {key: value for key, value in found.items() if value.ndim > 1}
+            yield Part(cell, pd.DataFrame({**known, **numbers}), arrays)
+
+    def work(run: Run) -> None:
+        index = torch.arange(len(data))
+        chunks = dict(enumerate(index.split(batch_size)))
+        run.fill(chunks, names, parts, diagnosis.name, progress)
+
+    def results(run: Run, rows: pd.DataFrame) -> dict[str, Any]:
+        cells = zip(names, _found(run.path, rows, len(names)), strict=True)
+        return {"cells": [{"model": name, **summarised(diagnosis, of)} for name, of in cells]}
+
+    threads = suited_threads(data.shape, *models.values(), progress=progress)
+    with threads, kept_or_temporary(out) as folder:
+        if not Run(folder, "diagnose", record).complete:
+            for name in names:  # what cannot be had is told before the folder is made
+                look(name, torch.arange(1))
+        Run.resume_or(folder, "diagnose", record, work, results, progress=progress)
+        return dict(zip(names, _found(folder, read_rows(folder), len(names)), strict=True))
+
+
+def summarised(diagnosis: Diagnosis, found: Found) -> dict[str, float | None]:
+    """The numbers of a diagnosis as JSON can hold them: None where nothing can be said.
+
+    Example:
+        >>> from holdfast.diagnose import Diagnosis
+        >>> from holdfast.diagnose.by_image import summarised
+        >>> nothing = Diagnosis("none", {}, lambda *_, **__: {}, lambda _: {"mean": float("nan")})
+        >>> summarised(nothing, {})
+        {'mean': None}
+    """
+    numbers = {key: float(value) for key, value in diagnosis.summary(found).items()}
+    return {key: value if math.isfinite(value) else None for key, value in numbers.items()}
+
+
+def _found(path: Path, rows: pd.DataFrame, cells: int) -> list[Found]:
+    """What stands in a folder of each cell: the columns of its rows, and its arrays."""
+    return [
+        {
+            **{name: column.to_numpy() for name, column in rows[rows["cell"] == cell].items()},
+            **{name: array.numpy() for name, array in read_images(path, cell).items()},
+        }
+        for cell in range(cells)
+    ]

@@ -1,0 +1,176 @@
+"""``holdfast diagnose``, image by image: the library's numbers, figures, a folder to go on."""
+
+import json
+
+import pytest
+import torch
+
+from holdfast import data as datasets
+from holdfast.attacks import FGSM, IFGSM, PGD
+from holdfast.cli.main import run
+from holdfast.data import Data
+from holdfast.diagnose import (
+    Diagnosis,
+    adversarial_directions,
+    diagnose_data,
+    gradient_norms,
+    linearity,
+    loss_surface,
+    signed_directions,
+)
+from holdfast.errors import InputError, OutputError
+from holdfast.models import Architecture
+from holdfast.models.checkpoint import save_model
+from holdfast.models.loading import load
+from holdfast.results import read_images, read_rows
+from holdfast.threat import Linf
+from tests.toys import images, small_network
+
+IMAGES = 12
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """Two networks in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    made = Architecture(name="small", shape=(1, 8, 8), classes=10)
+    for seed, name in enumerate(("one", "two")):
+        torch.manual_seed(seed)
+        save_model(tmp_path / f"{name}.safetensors", made.build(), made)
+    return tmp_path
+
+
+def said(capsys, line, images=IMAGES):
+    """The cells that a command prints."""
+    both = ["--images", str(images), "--batch-size", "5", "--json", "--quiet"]
+    capsys.readouterr()
+    assert run(["diagnose", *line.split(), *both]) == 0
+    return json.loads(capsys.readouterr().out)["cells"]
+
+
+def digits(count=IMAGES):
+    data = datasets.load("digits", limit=count)
+    return data.x(torch.arange(count)), data.y, torch.arange(count)
+
+
+MODEL = "--model one.safetensors"
+LINES = {
+    "linearity": f"linearity {MODEL} --eps 0.1",
+    "gradient-norm": f"gradient-norm {MODEL} --attacks pgd(early_stop=False,steps=3)",
+    "surface-0-0": f"surface {MODEL} --other two.safetensors --points 3",
+    "subspace": f"subspace {MODEL} --orders 1,4",
+}
+
+
+def test_linearity_is_that_of_the_library(place, capsys):
+    x, y, index = digits()
+    one, many = FGSM(Linf(0.1)), IFGSM(Linf(0.1), early_stop=False)
+    found = linearity(load("one.safetensors"), x, y, one, many, index=index)
+    (cell,) = said(capsys, LINES["linearity"])
+    assert cell["mean_of_ratios"] == pytest.approx(found.mean_of_ratios, rel=1e-4)
+    assert cell["ratio_of_means"] == pytest.approx(found.ratio_of_means, rel=1e-4)
+    assert cell["cosine"] == pytest.approx(found.mean_cosine, abs=1e-4)
+
+
+def test_gradient_norms_are_those_of_the_library(place, capsys):
+    x, y, index = digits()
+    attack = PGD(Linf(0.1), steps=3, early_stop=False)
+    norms, _ = gradient_norms(load("one.safetensors"), x, y, attack, index=index)
+    said(capsys, f"{LINES['gradient-norm']} --out run")
+    (kept,) = read_images(place / "run", 0).values()
+    assert torch.allclose(kept, norms.T, rtol=1e-4, atol=1e-6)
+
+
+def test_the_surface_is_that_of_the_library(place, capsys):
+    x, y, index = digits(3)
+    model = load("one.safetensors")
+    g, across = signed_directions(model, load("two.safetensors"), x, y, index=index)
+    grid = loss_surface(model, x, y, g, across, 0.3, points=3, index=index)
+    said(capsys, f"{LINES['surface-0-0']} --out run", 3)
+    kept = read_images(place / "run", 0)
+    assert torch.allclose(kept["loss"], grid.loss, rtol=1e-4, atol=1e-5)
+    assert torch.equal(kept["fooled"], grid.prediction != y[:, None, None])
+    assert not (kept["g"] * kept["across"]).flatten(1).sum(dim=1).any()
+    assert len(list((place / "run").glob("landscape-*.svg"))) == 3
+
+
+def test_directions_are_counted_of_the_images_that_are_right(place, capsys):
+    x, y, index = digits()
+    model = load("one.safetensors")
+    answer = model(x).argmax(dim=1)
+    counts = adversarial_directions(model, x, answer, Linf(0.1), (1, 4), index=index).amax(dim=1)
+    (cell,) = said(capsys, f"{LINES['subspace']} --out run")
+    right = answer == y
+    assert 0 < int(right.sum()) < len(x)
+    assert cell["right"] == pytest.approx(float(right.double().mean()))
+    kept = read_rows(place / "run")["directions"]
+    assert kept.tolist() == torch.where(right, counts, -1).tolist()
+    assert cell["at_least_one"] == pytest.approx(float((counts[right] >= 1).double().mean()))
+
+
+@pytest.mark.parametrize("figure", LINES)
+def test_a_folder_holds_rows_and_figures_and_is_read_again(place, capsys, figure):
+    line = LINES[figure].replace(MODEL, f"{MODEL},two.safetensors") + " --out run"
+    first = said(capsys, line, 2)
+    assert [cell["model"] for cell in first] == ["one.safetensors", "two.safetensors"]
+    assert json.loads((place / "run" / "run.json").read_text())["cells"] == first
+    assert all((place / "run" / f"{figure}.{kind}").stat().st_size for kind in ("svg", "pdf"))
+    assert read_rows(place / "run")["cell"].tolist() == [0] * 2 + [1] * 2
+    assert said(capsys, line, 2) == first
+    assert run(["diagnose", *line.split(), "--images", "2", "--seed", "1", "--quiet"]) == 2
+    assert run(["diagnose", *line.split(), "--images", "2", "--batch-size", "5", "--quiet"]) == 0
+    assert "figure: run" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (f"linearity {MODEL} --multi i-fgsm", "early_stop=False"),
+        (f"linearity {MODEL} --single nothing", "unknown attack"),
+        ("linearity --model ,", "--model is empty"),
+        (f"gradient-norm {MODEL} --attacks pgd", "early_stop=False"),
+        (f"gradient-norm {MODEL} --attacks ,", "--attacks is empty"),
+        (f"surface {MODEL} --other two.safetensors --points 1", "at least 2 points"),
+        (f"surface {MODEL} --other two.safetensors --eps 0", "positive size"),
+        (f"surface {MODEL} --other none.safetensors", "none.safetensors"),
+        (f"subspace {MODEL} --norm l1", "use L2 or Linf"),
+        (f"subspace {MODEL} --orders 3", "3"),
+        (f"subspace {MODEL} --orders 100", "100"),
+        (f"subspace {MODEL} --batch-size 0", "batch_size is 0"),
+    ],
+)
+def test_bad_input_is_refused_before_there_is_a_folder(place, capsys, line, words):
+    assert run(["diagnose", *line.split(), "--out", "run", "--images", "3", "--quiet"]) == 2
+    told = capsys.readouterr().err
+    assert words in told, told
+    assert told.count("\n") == 1
+    assert not (place / "run").exists()
+
+
+def test_a_killed_diagnosis_goes_on_at_the_missing_batch(tmp_path):
+    looked = []
+
+    def look(model, x, y, *, seed, index):
+        if looked.count([2, 3]) == 0 and index.tolist() == [2, 3]:
+            looked.append([2, 3])
+            raise KeyboardInterrupt
+        looked.append(index.tolist())
+        return {"first": x.flatten(1)[:, 0], "x": x}
+
+    diagnosis = Diagnosis("x", {}, look, lambda found: {"mean": float("nan")})
+    data = Data.of(images(4), torch.zeros(4, dtype=torch.int64))
+    models = {"m": small_network()}
+    with pytest.raises(KeyboardInterrupt):
+        diagnose_data(diagnosis, models, data, batch_size=2, out=tmp_path / "run")
+    looked.append("again")
+    found = diagnose_data(diagnosis, models, data, batch_size=2, out=tmp_path / "run")
+    after = looked[looked.index("again") + 1 :]
+    assert [0, 1] not in after
+    assert [2, 3] in after
+    assert torch.equal(torch.from_numpy(found["m"]["x"]), images(4))
+    assert found["m"]["first"].tolist() == pytest.approx(images(4).flatten(1)[:, 0].tolist())
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["cells"][0]["mean"] is None
+    with pytest.raises(OutputError, match="seed"):
+        diagnose_data(diagnosis, models, data, seed=1, batch_size=2, out=tmp_path / "run")
+    with pytest.raises(InputError, match="no model"):
+        diagnose_data(diagnosis, {}, data)
