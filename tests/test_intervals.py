@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from holdfast.certify import (
+    STN2019,
     ClopperPearson,
     Hoeffding,
     Sampling,
@@ -22,7 +23,7 @@ from holdfast.certify.intervals.interval import least_draws
 from holdfast.errors import InputError
 from holdfast.statistics import proportion_interval
 
-INTERVALS = [ClopperPearson, TwoSample, Hoeffding, SisonGlaz]
+INTERVALS = [ClopperPearson, TwoSample, Hoeffding, SisonGlaz, STN2019]
 every_interval = pytest.mark.parametrize("interval", INTERVALS)
 
 
@@ -57,6 +58,15 @@ class TestClopperPearson:
             others = np.array([np.delete(truth, k).max() for k in range(3)])
             wrong = issued & ((p1 > truth[top] + 1e-12) | (p2 < others[top] - 1e-12))
             assert chances[wrong].sum() <= 1 - confidence
+
+    def test_a_class_below_one_half_is_corrected_for_all_limits(self):
+        """A third of the error each, and a fifteenth, (1 - 2/K) / (K + 2), where p1 <= 1/2."""
+        for counts, share in (([430, 290, 280], 15), ([600, 200, 200], 3)):
+            _, p1, p2 = ClopperPearson(0.95)(Sampling(np.array([counts])))
+            error = 0.05 / share
+            low = stats.binomtest(counts[0], 1000, alternative="greater").proportion_ci(1 - error)
+            high = stats.binomtest(counts[1], 1000, alternative="less").proportion_ci(1 - error)
+            assert (p1[0], p2[0]) == pytest.approx((low.low, min(high.high, 1 - low.low)))
 
 
 class TestTwoSample:
@@ -142,6 +152,29 @@ class TestSisonGlaz:
         counts = np.array([[60_000, 20_000, 10_000, 5_000, 5_000], [99_990, 10, 0, 0, 0]])
         _, p1, _ = SisonGlaz(0.999)(Sampling(counts))
         assert (p1 > 0.59).all()
+
+
+class TestSTN2019:
+    def test_the_largest_radius_of_a_hundred_votes(self):
+        """1.82 as printed by p1 = 1, 1.803 with p1 + p2 <= 1; at a true 95 % at most 1.185."""
+        drawn = Sampling.unanimous(100, 10)
+        limits = {made: made(0.95)(drawn) for made in (STN2019, SisonGlaz, ClopperPearson)}
+        radius = {
+            made: renyi_radius(float(p1[0]), float(p2[0]), 0.7)
+            for made, (_, p1, p2) in limits.items()
+        }
+        expected = {STN2019: 1.803, SisonGlaz: 1.185, ClopperPearson: 0.923}
+        assert radius == pytest.approx(expected, abs=5e-4)
+        p2, order = float(limits[STN2019].p2[0]), 1 + np.exp(np.linspace(-8, 4, 5000))
+        mean = ((1 + p2 ** (1 - order)) / 2) ** (1 / (1 - order))
+        uncut = 0.7 * np.sqrt((-2 / order * np.log(2 * mean - p2)).max())
+        assert uncut == pytest.approx(1.82, abs=5e-3)
+
+    def test_it_is_what_sison_and_glaz_say_at_the_other_confidence(self):
+        drawn = Sampling(np.array([[90, 7, 3], [40, 35, 25]]))
+        for one, other in zip(STN2019(0.95)(drawn), SisonGlaz(0.05)(drawn), strict=True):
+            assert one == pytest.approx(other)
+        assert not STN2019.guaranteed
 
 
 @every_interval

@@ -17,6 +17,7 @@ INTERVALS: dict[str, dict[str, Any]] = {
     "two-sample": {"interval": certify.TwoSample},
     "Hoeffding": {"interval": certify.Hoeffding, "bound": "pixeldp"},
     "Sison-Glaz": {"interval": certify.SisonGlaz},
+    "STN 2019": {"interval": certify.STN2019},
     "sequential": {"interval": certify.Sequential, "until": certify.AtLeast((0.05, 0.1))},
     "behind the first layer": {"noise": "first-layer"},
 }

@@ -13,6 +13,7 @@ from .intervals.interval import Interval as Interval
 from .intervals.interval import Limits as Limits
 from .intervals.interval import least_draws as least_draws
 from .intervals.sison_glaz import SisonGlaz as SisonGlaz
+from .intervals.stn_2019 import STN2019 as STN2019
 from .intervals.two_sample import TwoSample as TwoSample
 from .result import Certification as Certification
 from .run import certify as certify
@@ -38,6 +39,7 @@ __all__ = [
     "INTERVALS",
     "Interval",
     "Limits",
+    "STN2019",
     "Sampling",
     "Sequential",
     "SisonGlaz",

@@ -28,7 +28,8 @@ class CertificationConfig:
         n0: votes before those which only choose the class, for the intervals that need them.
         confidence: of each certificate, in (0, 1).
         bound: "renyi", "cohen", "pixeldp"; "laplace" for Laplace noise.
-        interval: "clopper-pearson", "two-sample", "hoeffding", "sison-glaz"; or "sequential" alone.
+        interval: "clopper-pearson", "two-sample", "hoeffding", "sison-glaz", "stn-2019"; or
+            "sequential" alone.
         radius: radii of interest; a sequential sampling stops as soon as it is known which of them
             are certified.
         within: a sequential sampling stops as soon as the certified radius is known up to this

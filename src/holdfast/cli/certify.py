@@ -72,8 +72,8 @@ def certify(
         bounds: How limits become a radius, names between commas: renyi, cohen, pixeldp; laplace.
             The first is the one that the summary of a report shows.
         intervals: How votes become limits, names between commas: clopper-pearson, two-sample,
-            hoeffding (of mean scores), sison-glaz (for comparison only); or sequential alone, whose
-            votes stop as soon as the answer is known.
+            hoeffding (of mean scores), sison-glaz and stn-2019 (for comparison only); or sequential
+            alone, whose votes stop as soon as the answer is known.
         radii: Radii of interest between commas: certified accuracy is told there, and sequential
             votes stop as soon as it is known which of them are certified.
         within: Sequential votes stop as soon as the radius is known up to this factor, such as 0.9.

@@ -5,6 +5,7 @@ from .interval import Interval as Interval
 from .interval import Limits as Limits
 from .interval import least_draws as least_draws
 from .sison_glaz import SisonGlaz as SisonGlaz
+from .stn_2019 import STN2019 as STN2019
 from .two_sample import TwoSample as TwoSample
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "INTERVALS",
     "Interval",
     "Limits",
+    "STN2019",
     "SisonGlaz",
     "TwoSample",
     "least_draws",

@@ -17,10 +17,18 @@ __all__ = ["ClopperPearson"]
 class ClopperPearson:
     """One-sided Clopper-Pearson limits, with Bonferroni's correction over all K classes.
 
-    Each limit fails with probability at most (1 - confidence) / K, also though the leading class is
-    read from the same votes: for two classes that is all, since p2 = 1 - p1. For more, K + 2 limits
-    count, as in `Hoeffding`, but they do not fail apart: the exact fraction of wrong certificates,
-    summed over all outcomes, stays well below 1 - confidence for every law of the tests.
+    Each limit fails with probability e = (1 - confidence) / K. That covers the leading class though
+    it is read from the same votes, where p1 > 1/2. Proof: let L and U be the limits of a class's
+    votes, q_1 >= q_2 >= ... the true probabilities, t the class that leads. If q_1 >= 1/2, a wrong
+    certificate has t = 1 and L_1 > q_1 or U_2 < q_2, or t = k > 1 and L_k > min(U_1, 1/2), where
+    U_1 <= U(n - N_k) = 1 - L_k makes U_1 < 1/2 <= q_1: three limits, of which two are the same one
+    for K = 2. If q_1 < 1/2, it has L_k > 1/2 for some k, which takes more than n / 2 votes; the
+    chance F(q_k) that Bin(n, q_k) gives so many is convex up to q = 1/2, with F(0) = 0 and
+    F(1/2) <= e < 1/2, so F(q_k) <= 2 q_k e, and all k together have 2 e.
+
+    Where p1 <= 1/2 the K lower limits and the upper ones of the two most probable classes count, as
+    in `Hoeffding`. Those K + 2 share what is left of the error for q_1 < 1/2, K e - 2 e; for
+    q_1 >= 1/2 they fail only where the three above do. So all is 1 - confidence at most.
 
     With K classes and n votes p1 is at most ((1 - confidence) / K)^(1/n): 0.9484 for 100 votes,
     10 classes and 95 %.
@@ -51,7 +59,14 @@ class ClopperPearson:
     def __call__(self, sampling: Sampling) -> Limits:
         """The limits for every image."""
         error = (1 - self.confidence) / sampling.classes
-        top, votes = two_leading(sampling.counts)
-        p1 = lower_limit(votes[:, 0], sampling.n, error)
-        p2 = np.minimum(upper_limit(votes[:, 1], sampling.n, error), 1 - p1)
-        return Limits(top, p1, p2)
+        top, p1, p2 = _limits(sampling, error)
+        small = _limits(sampling, error * (sampling.classes - 2) / (sampling.classes + 2))
+        large = p1 > 0.5
+        return Limits(top, np.where(large, p1, small.p1), np.where(large, p2, small.p2))
+
+
+def _limits(sampling: Sampling, error: float) -> Limits:
+    """The two that are shown, each wrong with probability ``error`` at most."""
+    top, votes = two_leading(sampling.counts)
+    p1 = lower_limit(votes[:, 0], sampling.n, error)
+    return Limits(top, p1, np.minimum(upper_limit(votes[:, 1], sampling.n, error), 1 - p1))
