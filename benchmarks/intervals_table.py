@@ -21,6 +21,7 @@ from attack_strength import markdown
 from numpy.random import Generator
 
 from holdfast.certify import Sampling, Sequential, certificates
+from holdfast.certify.bounds.bound import round_down
 from holdfast.certify.config import CertificationConfig
 from holdfast.certify.intervals.interval import Interval
 from holdfast.certify.sequential import looks
@@ -100,7 +101,7 @@ def main() -> None:
                         radii, certified(run.rows, radii).itertuples(), strict=True
                     )
                 },
-                "largest radius": f"{largest(run, interval, n, classes):.3f}",
+                "largest radius": f"{round_down(np.array(largest(run, interval, n, classes)), 3):.3f}",
                 "claims": f"{100 * interval.confidence:g} %",
                 "holds in": f"{100 * covered:.1f} % (at p = {where:g})",
             }
