@@ -74,6 +74,10 @@ ATTACKS = [
         lambda t: attacks.SecondOrder(t, steps=20, sigma=0.1, samples=4, early_stop=False),
     ),
     AttackCase(
+        "SecondOrderUnitDraw",
+        lambda t: attacks.SecondOrderUnitDraw(t, steps=20, early_stop=False),
+    ),
+    AttackCase(
         "SaltAndPepper",
         lambda t: attacks.SaltAndPepper(t, queries=25),
         norms=("l2", "l1"),

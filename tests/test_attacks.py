@@ -20,7 +20,7 @@ from holdfast.errors import (
     InputTypeError,
     ModelError,
 )
-from holdfast.gradients import Average
+from holdfast.gradients import Average, UnitDraw
 from holdfast.threat import L1, L2, Linf
 from holdfast.types import Threat
 from tests.budget import within
@@ -293,6 +293,15 @@ def test_second_order_is_pgd_with_another_gradient():
     assert attack.engine() == PGD(
         L2(1.0), steps=3, random_start=False, gradient=Average(samples=4, noise=0.15)
     )
+
+
+def test_the_single_draw_of_second_order_is_pgd_with_another_gradient_also_under_randomness():
+    attack = attacks.SecondOrderUnitDraw(L2(1.0), steps=3, xi=0.5)
+    plain = PGD(L2(1.0), steps=3, random_start=False, gradient=UnitDraw(xi=0.5))
+    assert attack.engine() == plain
+    averaged = UnitDraw(xi=0.5, gradient=Average(samples=7))
+    assert against_randomness(attack, 7).engine().gradient == averaged
+    assert against_randomness(plain, 7).gradient == averaged
 
 
 def test_the_noise_of_second_order_falls_from_its_first_to_its_last():

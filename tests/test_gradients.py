@@ -10,7 +10,7 @@ from holdfast.counting import Counted
 from holdfast.defenses import GaussianNoise
 from holdfast.errors import GradientError, InputError
 from holdfast.goals import cross_entropy
-from holdfast.gradients import Average, Evolution, Forward, autograd
+from holdfast.gradients import Average, Evolution, Forward, UnitDraw, autograd
 from holdfast.random import Stream, drawing_from, layer_uniform
 from holdfast.threat import Linf
 from holdfast.types import Scored
@@ -139,6 +139,39 @@ def test_reached_is_asked_of_the_image_itself_not_of_noisy_copies():
     right = model(x).argmax(dim=1)
     slope = Average(samples=5, noise=50.0)(goals.margin(model, x, right))(x, streams(6))
     assert not slope.reached.any()
+
+
+def test_where_the_gradient_vanishes_a_unit_draw_is_a_step_of_power_iteration():
+    """SO appendix A: ∇L(x + ξ d) = ξ H d, exactly on a quadratic, and d has length 1."""
+    score, count = quadratic(), 2000
+    x = score.centre.expand(count, 3).clone()
+    slope = UnitDraw(xi=0.3)(score)(x, streams(count))
+    draw = torch.linalg.solve(score.matrix.double(), slope.grad.double().T).T / 0.3
+    assert torch.allclose(draw.norm(dim=1), torch.ones(count, dtype=torch.float64), atol=1e-3)
+    assert draw.mean(dim=0).abs().max() < 5 * (1 / 3 / count) ** 0.5  # d has no favourite
+    leading = torch.linalg.eigh(score.matrix).eigenvectors[:, -1]
+
+    def cosine(grad):
+        return (grad @ leading).abs() / grad.norm(dim=1)
+
+    d = draw.float()
+    assert (cosine(slope.grad) >= cosine(d) - 1e-4).all()  # nearer than the draw, each one
+    # The average over draws, equation 4, keeps nothing of the Hessian: its mean is 0.
+    averaged = Average(samples=5000, noise=0.3 / 3**0.5)(score)(x[:4], streams(4)).grad
+    assert averaged.norm(dim=1).max() < 0.1 * slope.grad.norm(dim=1).mean()
+
+
+def test_a_unit_draw_asks_the_image_itself_whether_the_aim_is_reached():
+    model, x = small_network(), images(6)
+    right = model(x).argmax(dim=1)
+    slope = UnitDraw(xi=500.0)(goals.margin(model, x, right))(x, streams(6))
+    assert not slope.reached.any()
+
+
+@pytest.mark.parametrize("xi", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_unit_draw_needs_a_positive_distance(xi):
+    with pytest.raises(InputError, match="positive distance"):
+        UnitDraw(xi=xi)
 
 
 def test_evolution_is_unbiased_in_scale_and_sign():

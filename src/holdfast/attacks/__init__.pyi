@@ -61,6 +61,7 @@ from .pgd import PGD as PGD
 from .regularized import regularize as regularize
 from .salt_and_pepper import SaltAndPepper as SaltAndPepper
 from .second_order import SecondOrder as SecondOrder
+from .second_order import SecondOrderUnitDraw as SecondOrderUnitDraw
 from .second_order import falling_sigma as falling_sigma
 from .spatial import Spatial as Spatial
 from .spatial import SpatialIFGSM as SpatialIFGSM
@@ -117,6 +118,7 @@ __all__ = [
     "Restarts",
     "SaltAndPepper",
     "SecondOrder",
+    "SecondOrderUnitDraw",
     "Spatial",
     "SpatialIFGSM",
     "Square",

@@ -1,13 +1,13 @@
 """EOT, expectation over transformation: how any attack is run on a stochastic model."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from holdfast.attacks.engine.attack import Attack, follows_gradients
 from holdfast.attacks.engine.compose import Worst
 from holdfast.attacks.engine.roles import Role, rebuilt
 from holdfast.attacks.engine.transfer import On, spending
 from holdfast.errors import InputError
-from holdfast.gradients import Autograd, Average
+from holdfast.gradients import Autograd, Average, UnitDraw
 from holdfast.random import Stream
 from holdfast.types import Callback, Gradient, Images, Labels, Model, Threat
 from holdfast.votes import MeanScore
@@ -42,6 +42,8 @@ def against_randomness(attack: Attack, samples: int, votes: int = 100) -> Attack
         return OnMeanScore(spending(attack), samples=samples)
 
     def average(gradient: Gradient) -> Gradient:
+        if isinstance(gradient, UnitDraw):  # the mean is over the model's draws, never over d
+            return replace(gradient, gradient=average(gradient.gradient))
         return Average(samples=samples) if isinstance(gradient, Autograd) else gradient
 
     return rebuilt(
