@@ -27,7 +27,8 @@ from holdfast.cli.commands import COMMANDS, EXAMPLES, OPTIONS
 from holdfast.cli.main import read, run
 from holdfast.cli.options import Numbers, Words
 from holdfast.defenses import MALADE, NOISES, Binarise
-from holdfast.errors import InputError, UnknownNameError
+from holdfast.errors import HoldfastError, InputError, UnknownNameError
+from holdfast.gradients import Average, Evolution, UnitDraw
 from holdfast.models import ARCHITECTURES, DENOISERS, Architecture, Normalize
 from holdfast.models.checkpoint import save_model
 from holdfast.models.external.names import IMAGENET
@@ -692,7 +693,8 @@ def test_list_names_everything(capsys, monkeypatch):
         elif re.match(r"  \S", line):
             listed[-1].add(line.split()[0])
     kinds = (
-        *(registry.ATTACKS, registry.NORMS, registry.GOALS, registry.RULES),
+        *(registry.ATTACKS, registry.NORMS, registry.GOALS, registry.GRADIENTS),
+        registry.RULES,
         *({*ARCHITECTURES, *IMAGENET}, LAYERS, DENOISERS, registry.OBJECTIVES),
         *(registry.DIVERGENCES, registry.SIZE_DISTRIBUTIONS),
         *(schedules.OPTIMIZERS, schedules.SCHEDULES, registry.HOOKS),
@@ -783,6 +785,43 @@ def test_every_attack_of_the_library_has_a_name():
         getattr(holdfast.attacks, case.name) for case in ATTACKS if case.name not in made_of_attacks
     }
     assert presets == set(registry.ATTACKS.values())
+
+
+def test_the_gradient_of_an_attack_is_written_with_its_parameters():
+    """STN 6.2's C&W on the averaged gradient, and R+FGSM by differences, among them."""
+    average = Average(samples=10, noise=0.2)
+    written = registry.attack("carlini-wagner(gradient=average(samples=10, noise=0.2))", L2(1.0))
+    assert written == holdfast.attacks.CarliniWagner(L2(1.0), gradient=average)
+    written = registry.attack("r+fgsm(gradient=evolution(samples=50, sigma=0.01))", Linf(0.3))
+    evolution = Evolution(samples=50, sigma=0.01)
+    assert written == holdfast.attacks.RFGSM(Linf(0.3), gradient=evolution)
+    for name, make in (("pgd", holdfast.attacks.PGD), ("fgsm", holdfast.attacks.FGSM)):
+        falling = registry.attack(f"{name}(gradient=average(samples=2, noise=(0.3, 1/20)))", L2(1))
+        assert falling == make(L2(1), gradient=Average(samples=2, noise=(0.3, 0.05)))
+        exact = registry.attack(f"{name}(gradient=autograd)", L2(1))
+        assert exact == make(L2(1))
+    nested = registry.attack("pgd(gradient=unit_draw(xi=1, gradient=average(samples=2)))", L2(1))
+    assert nested.gradient == UnitDraw(xi=1, gradient=Average(samples=2))
+
+
+@pytest.mark.parametrize(
+    ("gradient", "told"),
+    [
+        ("averge(samples=3)", "did you mean 'average'"),
+        ("average", "gradient average needs samples"),
+        ("average(noise=0.1)", "gradient average needs samples"),
+        ("average(samples=3, sigma=0.1)", "gradient average has no parameter sigma"),
+        ("average(samples=1.5)", "samples is 1.5, but must be a whole number"),
+        ("average(samples=100000000)", "at most 10,000,000 is taken"),
+        ("evolution(samples=3, sigma=0.1)", "an even number"),
+        ("autograd(samples=3)", "autograd has no parameter samples"),
+        ("'average'", "without quotes"),
+        ("3", "gradient is 3, but must be"),
+    ],
+)
+def test_a_wrong_gradient_is_refused_in_a_sentence(gradient, told):
+    with pytest.raises(HoldfastError, match=told):
+        registry.attack(f"pgd(gradient={gradient})", Linf(0.1))
 
 
 def test_objectives_by_name():

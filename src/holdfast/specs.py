@@ -182,7 +182,7 @@ def arguments(
         if key not in known:
             raise no_parameter(f"{kind} {spec.name}", key, known)
         annotation = takes[key].annotation if key in takes else Any
-        found[key] = _resolved(key, value, annotation, choices)
+        found[key] = _resolved(key, value, annotation, choices, most)
     for key in known:
         if key in takes and takes[key].default is inspect.Parameter.empty and key not in found:
             raise InputError(f"{kind} {spec.name} needs {key}, as in {spec.name}({key}=...).")
@@ -211,7 +211,7 @@ def no_parameter(what: str, key: str, known: Collection[str]) -> UnknownNameErro
     )
 
 
-def _resolved(key: str, value: Any, annotation: Any, choices: Choices) -> Any:
+def _resolved(key: str, value: Any, annotation: Any, choices: Choices, most: int | None) -> Any:
     """A parameter's value: of a spec, the thing that it names, or its text."""
     if key not in choices:
         value = plain(value)
@@ -226,7 +226,7 @@ def _resolved(key: str, value: Any, annotation: Any, choices: Choices) -> Any:
     thing = find(value, key, choices[key])
     if isinstance(thing, type):
         known = list(inspect.signature(thing).parameters)
-        return thing(**arguments(value, key, thing, known, choices=choices))
+        return thing(**arguments(value, key, thing, known, choices=choices, most=most))
     if value.parameters:
         raise no_parameter(f"{key} {value.name}", next(iter(value.parameters)), ())
     return thing

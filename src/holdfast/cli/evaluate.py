@@ -68,7 +68,8 @@ def evaluate(
         data_dir: Folder with the files of named data sets; else HOLDFAST_DATA.
         images: Number of test images, the first ones or, of a folder, evenly spaced ones.
         attacks: Names between commas (`holdfast list`), with parameters if wanted, such as
-            pgd,"second-order(sigma=0.15, samples=20)".
+            pgd,"second-order(sigma=0.15, samples=20)", also with another gradient,
+            "carlini-wagner(gradient=average(samples=10, noise=0.2))".
         norm: Norm of the attacker's ball: linf, l2 or l1.
         eps: Sizes of the ball between commas, on the [0, 1] scale; inf for no limit, with attacks
             that look for the smallest perturbation.

@@ -23,6 +23,10 @@ def list_names() -> None:
         "goal of an attack, as in pgd(goal=margin)", [{"name": name} for name in registry.GOALS]
     )
     print_table(
+        "gradient of an attack, as in fgsm(gradient=evolution(samples=50, sigma=0.01))",
+        _described(registry.GRADIENTS),
+    )
+    print_table(
         "rule of EAD, as in ead(rule=elastic_net)", [{"name": name} for name in registry.RULES]
     )
     imagenet = [{"name": n, "what": w} for n, w in IMAGENET.items()]

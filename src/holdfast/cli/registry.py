@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 import holdfast.cli.objectives  # noqa: F401  whose objectives enter themselves
-from holdfast import attacks, goals, losses, specs
+from holdfast import attacks, goals, gradients, losses, specs
 from holdfast.attacks import ATTACKS, Attack
 from holdfast.attacks.ead import Rule
 from holdfast.data import Data
@@ -20,7 +20,7 @@ from holdfast.training.hooks import Hook
 from holdfast.training.objectives.names import OBJECTIVES
 from holdfast.training.parseval import Parseval
 from holdfast.training.randomized import SizeDistribution, half_normal, uniform
-from holdfast.types import Goal, Objective, Threat
+from holdfast.types import Goal, Gradient, Objective, Threat
 
 NORMS: Mapping[str, Callable[[float], Threat]] = MappingProxyType(
     {"linf": Linf, "l2": L2, "l1": L1}
@@ -33,6 +33,15 @@ GOALS: Mapping[str, Goal] = MappingProxyType(
         "dlr": goals.dlr,
         "least_likely": goals.toward_least_likely,
         "kl_from_clean": goals.kl_from_clean,
+    }
+)
+
+GRADIENTS: Mapping[str, Gradient | Callable[..., Gradient]] = MappingProxyType(
+    {
+        "autograd": gradients.autograd,
+        "average": gradients.Average,
+        "unit_draw": gradients.UnitDraw,
+        "evolution": gradients.Evolution,
     }
 )
 
@@ -50,7 +59,13 @@ SIZE_DISTRIBUTIONS: Mapping[str, SizeDistribution] = MappingProxyType(
 
 #: Parameters of attacks and objectives that are given by name.
 CHOICES: specs.Choices = MappingProxyType(
-    {"goal": GOALS, "rule": RULES, "divergence": DIVERGENCES, "draw": SIZE_DISTRIBUTIONS}
+    {
+        "goal": GOALS,
+        "gradient": GRADIENTS,
+        "rule": RULES,
+        "divergence": DIVERGENCES,
+        "draw": SIZE_DISTRIBUTIONS,
+    }
 )
 
 
@@ -68,8 +83,10 @@ def threat(norm: str, eps: float) -> Threat:
 def attack(spec: str, within: Threat) -> Attack:
     """An attack from its name, or its name and parameters: ``pgd(steps=100, goal=margin)``.
 
+    A gradient may have parameters of its own: ``r+fgsm(gradient=average(samples=10, noise=0.2))``.
+
     Raises:
-        UnknownNameError: if no attack, parameter, goal or rule has that name.
+        UnknownNameError: if no attack, parameter, goal, gradient or rule has that name.
         InputError, InputTypeError: if a parameter is wrong.
     """
     example = "pgd(steps=100, restarts=2)"
