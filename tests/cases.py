@@ -78,6 +78,11 @@ ATTACKS = [
         lambda t: attacks.SecondOrderUnitDraw(t, steps=20, early_stop=False),
     ),
     AttackCase(
+        "NES",
+        lambda t: attacks.NES(t, steps=10, samples=20, early_stop=False),
+        exact_on_linear=False,
+    ),
+    AttackCase(
         "SaltAndPepper",
         lambda t: attacks.SaltAndPepper(t, queries=25),
         norms=("l2", "l1"),

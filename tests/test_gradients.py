@@ -5,7 +5,7 @@ from scipy import integrate, stats
 from torch import nn
 
 from holdfast import goals
-from holdfast.attacks import PGD
+from holdfast.attacks import NES, PGD
 from holdfast.counting import Counted
 from holdfast.defenses import GaussianNoise
 from holdfast.errors import GradientError, InputError
@@ -183,6 +183,21 @@ def test_evolution_is_unbiased_in_scale_and_sign():
     assert ((slope.grad - truth).abs() < 4.5 * error).all()
     assert torch.equal(slope.value, score(x).value)
     assert torch.equal(slope.reached, score(x).reached)
+
+
+def test_nes_is_pgd_from_scores_alone_and_gets_through_a_layer_without_gradient():
+    attack = NES(Linf(0.3), steps=8, samples=40, sigma=0.05)
+    gradient = Evolution(samples=40, sigma=0.05)
+    assert attack.engine() == PGD(Linf(0.3), steps=8, random_start=False, gradient=gradient)
+    network, x = small_network(), images(12)
+    blocked = Wrapped(lambda x: network(x.detach()))
+    y = network(x).argmax(dim=1)
+    with pytest.raises(GradientError):
+        PGD(Linf(0.3), steps=8)(blocked, x, y)
+    fooled = network(attack(blocked, x, y)).argmax(dim=1) != y
+    exact = network(PGD(Linf(0.3), steps=8)(network, x, y)).argmax(dim=1) != y
+    assert fooled.sum() >= exact.sum() - 2
+    assert exact.any()
 
 
 def test_a_pair_of_evolution_is_the_difference_along_its_draw():

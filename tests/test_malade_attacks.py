@@ -11,6 +11,7 @@ from holdfast.attacks import (
     BPDA,
     FGSM,
     MIM,
+    NES,
     PGD,
     Attack,
     Boundary,
@@ -247,7 +248,10 @@ def test_what_sees_answers_alone_is_not_deceived_by_luck(attack):
     assert (found(ERRS, x, y)[:, 0, 0, 0] > 0.5).float().mean() > 0.9
 
 
-@pytest.mark.parametrize("attack", [Square(Linf(0.1)), SaltAndPepper(L2(1.0)), Boundary(L2(1.0))])
+@pytest.mark.parametrize(
+    "attack",
+    [Square(Linf(0.1)), SaltAndPepper(L2(1.0)), Boundary(L2(1.0)), NES(Linf(0.1), steps=2)],
+)
 def test_an_attack_without_gradients_is_not_run_once_for_each_of_them(attack):
     for model in (guarded(nn.Conv2d(1, 1, 3, padding=1)), nn.Sequential(Binarise())):
         assert list(adaptive(attack, model.eval())) == ["plain"]

@@ -57,6 +57,7 @@ from .hopskipjump import HopSkipJump as HopSkipJump
 from .ifgsm import IFGSM as IFGSM
 from .ifgsm import IterLL as IterLL
 from .mim import MIM as MIM
+from .nes import NES as NES
 from .pgd import PGD as PGD
 from .regularized import regularize as regularize
 from .salt_and_pepper import SaltAndPepper as SaltAndPepper
@@ -106,6 +107,7 @@ __all__ = [
     "Length",
     "MIM",
     "Momentum",
+    "NES",
     "NormalStep",
     "On",
     "OnMeanScore",
