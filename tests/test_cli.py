@@ -873,6 +873,7 @@ def test_objectives_with_other_networks(place):
         "ensemble(eps=0.3, sources=['net.safetensors', 'mine:good'], draw=uniform)",
         "ensemble(eps=0.3, sources='net.safetensors', cache='cache', goal=least_likely)",
         "sdae(sigma=0.3, classifier='net.safetensors')",
+        "sdae(sigma=0.3, classifier='net.safetensors', weight='mean')",
         "distillation(teacher='net.safetensors', temperature=3)",
         "adv-train-1(reference='net.safetensors', cache='examples')",
     ):

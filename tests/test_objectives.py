@@ -1,5 +1,6 @@
 """Every training objective against its formula, and what its gradients may reach."""
 
+import dataclasses
 import math
 
 import pytest
@@ -461,6 +462,12 @@ def test_denoising_by_hand():
     loss, _ = objective(Shrink(), x, y, streams(3))
     # Equation 14: minus the log-likelihood.
     assert loss.item() == pytest.approx(squares - 2 * 0.16 * log_p, rel=1e-5)
+    # As a mean over 4 values, and times 4.
+    for weight in ("mean", 4.0):
+        variant = dataclasses.replace(objective, weight=weight)
+        loss, _ = variant(Shrink(), x, y, streams(3))
+        assert loss.item() == pytest.approx(4 * (squares / 4 - 2 * 0.16 * log_p), rel=1e-5)
+        assert repr(variant) == repr(objective)[:-1] + f", weight={weight!r})"
 
 
 def test_the_supervised_denoiser_moves_towards_the_right_class():
@@ -532,6 +539,7 @@ def test_a_frozen_model_lets_the_gradient_through_to_the_image():
         lambda: NoiseAugmentation(sigma=0),
         lambda: Denoising(sigma=-1),
         lambda: SupervisedDenoising(sigma=math.inf, classifier=Frozen(Two(), "c")),
+        lambda: SupervisedDenoising(sigma=1.0, classifier=Frozen(Two(), "c"), weight=0.0),
         lambda: Distillation(teacher=Frozen(Two(), "t"), temperature=0),
         lambda: Distillation(teacher=Frozen(Two(), "t"), weight=2),
     ],

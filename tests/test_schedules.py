@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import optim
+from torch import nn, optim
 
 from holdfast.cli import schedules
 from holdfast.data import Data
@@ -93,6 +93,7 @@ def test_a_factor_is_between_0_and_1(rate, fraction):
         lambda: AdamW(beta2=1.0),
         lambda: RMSProp(alpha=1.5),
         lambda: RMSProp(momentum=math.nan),
+        lambda: RMSProp(eps=0.0),
         lambda: StepDecay(every=0),
         lambda: StepDecay(every=1, factor=0.0),
         lambda: MultiStep(at=()),
@@ -129,12 +130,29 @@ def test_bad_parameters(make):
         ("adam(beta1=0.1, beta2=0.2)", Adam(beta1=0.1, beta2=0.2), 1e-3, 0.0),
         ("adamw(beta1=0.1, weight_decay=1)", AdamW(beta1=0.1), 1e-3, 1.0),
         ("rmsprop(alpha=0.3, momentum=0.2)", RMSProp(alpha=0.3, momentum=0.2), 1e-3, 0.0),
+        ("rmsprop(momentum=0.9, eps=1)", RMSProp(momentum=0.9, eps=1.0), 1e-3, 0.0),
     ],
 )
 def test_optimizers_of_the_command_line(spec, kind, lr, weight_decay):
     found = schedules.optimizer(spec)
     assert found == (kind, lr, weight_decay)
     assert type(found.kind) is type(kind)
+
+
+def test_rmsprop_by_hand():
+    w = nn.Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64))
+    optimizer = RMSProp(alpha=0.75, momentum=0.5, eps=0.1).build([w], 0.01, 0.0)
+    expected, square, moved = w.detach().clone(), 0.0, 0.0
+    for gradient in torch.tensor([[0.3, -1.0], [2.0, 0.5], [-0.1, 0.0]], dtype=torch.float64):
+        w.grad = gradient
+        optimizer.step()
+        square = 0.75 * square + 0.25 * gradient**2
+        moved = 0.5 * moved + gradient / (square**0.5 + 0.1)
+        expected = expected - 0.01 * moved
+        assert torch.allclose(w, expected, rtol=1e-12)
+    # As it was recorded before eps was a parameter.
+    assert repr(RMSProp()) == "RMSProp(alpha=0.99, momentum=0.0)"
+    assert repr(RMSProp(eps=0.1)) == "RMSProp(alpha=0.99, momentum=0.0, eps=0.1)"
 
 
 @pytest.mark.parametrize(

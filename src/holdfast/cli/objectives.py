@@ -6,6 +6,7 @@ and no one writes them.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -189,9 +190,15 @@ def adv_train_1(
 
 
 @OBJECTIVES.named("sdae")
-def sdae(*, sigma: float, classifier: str, device: torch.device) -> SupervisedDenoising:
+def sdae(
+    *,
+    sigma: float,
+    classifier: str,
+    weight: float | Literal["mean"] = 1.0,
+    device: torch.device,
+) -> SupervisedDenoising:
     """Autoencoder that removes noise and keeps the class, classifier='run' (MALADE eq. 11)."""
-    return SupervisedDenoising(sigma=sigma, classifier=_frozen(classifier, device))
+    return SupervisedDenoising(sigma=sigma, classifier=_frozen(classifier, device), weight=weight)
 
 
 @OBJECTIVES.named("distillation")

@@ -47,10 +47,15 @@ def adamw(
 
 
 def rmsprop(
-    *, lr: float = 1e-3, alpha: float = 0.99, momentum: float = 0.0, weight_decay: float = 0.0
+    *,
+    lr: float = 1e-3,
+    alpha: float = 0.99,
+    momentum: float = 0.0,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
 ) -> Optimizer:
-    """RMSProp; alpha is the decay of the mean of the gradient's square."""
-    return Optimizer(training.RMSProp(alpha=alpha, momentum=momentum), lr, weight_decay)
+    """RMSProp; alpha is the decay of the gradient's mean square, eps is added to its root."""
+    return Optimizer(training.RMSProp(alpha=alpha, momentum=momentum, eps=eps), lr, weight_decay)
 
 
 def constant(*, warm_up: float = 0.0) -> Rate:

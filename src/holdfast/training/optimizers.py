@@ -5,6 +5,7 @@ own: in `AdamW` it shrinks the weights by lr · weight_decay, in the others it a
 to the gradient; it applies to all parameters.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -18,6 +19,8 @@ __all__ = ["SGD", "Adam", "AdamW", "RMSProp"]
 #: All weights in one sweep, which torch does by itself on a GPU only. (Its fused form is faster
 #: still on a CPU, but a run resumed with it ended in other weights.)
 _ALL_AT_ONCE = True
+
+_TORCHS_EPS = 1e-8
 
 
 @runtime_checkable
@@ -143,27 +146,40 @@ class AdamW(Adam):
 
 @dataclass(frozen=True, kw_only=True)
 class RMSProp:
-    """Steps along the gradient over the root of the mean of its square.
+    """V <- α V + (1 - α) G², M <- m M + G / (√V + ε), W <- W - lr M; V begins at 0.
+
+    TensorFlow adds its ε to V, under the root, and begins V at 1: an ε of 1.0 that was published
+    with such code, as Inception's, makes other steps here.
 
     Attributes:
-        alpha: decay of the square's mean, in [0, 1).
-        momentum: of the step, in [0, 1).
+        alpha: α, decay of the square's mean, in [0, 1).
+        momentum: m of the step, in [0, 1).
+        eps: ε > 0, added to the root.
 
     Reference:
         Tieleman and Hinton, "Neural networks for machine learning", lecture 6.5, 2012.
 
     Example:
         >>> from holdfast.training import RMSProp
-        >>> RMSProp(alpha=0.9).build(model.parameters(), 1e-3, weight_decay=0.0).defaults["alpha"]
-        0.9
+        >>> optimizer = RMSProp(alpha=0.9, eps=1.0).build(model.parameters(), 1e-3, 0.0)
+        >>> optimizer.defaults["alpha"], optimizer.defaults["eps"]
+        (0.9, 1.0)
     """
 
     alpha: float = 0.99
     momentum: float = 0.0
+    eps: float = _TORCHS_EPS
 
     def __post_init__(self) -> None:
         _check_share("alpha", self.alpha)
         _check_share("momentum", self.momentum)
+        if not (math.isfinite(self.eps) and self.eps > 0):
+            raise InputError(f"eps is {self.eps}, but must be above 0, as in rmsprop(eps=1e-8).")
+
+    def __repr__(self) -> str:
+        """Without torch's own eps: runs recorded before it was a parameter go on."""
+        eps = "" if self.eps == _TORCHS_EPS else f", eps={self.eps}"
+        return f"RMSProp(alpha={self.alpha}, momentum={self.momentum}{eps})"
 
     def build(
         self, parameters: Iterable[nn.Parameter], lr: float, weight_decay: float
@@ -174,6 +190,7 @@ class RMSProp:
             lr=lr,
             alpha=self.alpha,
             momentum=self.momentum,
+            eps=self.eps,
             weight_decay=weight_decay,
             foreach=_ALL_AT_ONCE,
         )

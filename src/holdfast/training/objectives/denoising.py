@@ -6,6 +6,7 @@ The network that these train is no classifier: it maps images to images.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 from torch.nn import functional
@@ -63,7 +64,7 @@ class Denoising:
 
 @dataclass(frozen=True, kw_only=True)
 class SupervisedDenoising:
-    """SDAE: ‖r(x + ν) - x‖² + 2σ² · CE(classifier(r(x + ν)), y), ν ~ N(0, σ² I).
+    """SDAE: ‖r(x + ν) - x‖² + w · 2σ² · CE(classifier(r(x + ν)), y), ν ~ N(0, σ² I), w = 1.
 
     Equation 11 prints - 2σ² J. There J is the log-likelihood, as equation 14 shows, and not the
     cross-entropy that equation 1 calls J: the cross-entropy, which is - J, is added.
@@ -72,9 +73,14 @@ class SupervisedDenoising:
         sigma: σ > 0 of the noise, on the [0, 1] scale; see `Denoising`.
         classifier: a trained network, which stays as it is; its gradient reaches r through r's
             images alone.
+        weight: w > 0 of the cross-entropy, or "mean": C·H·W, which up to a factor is the squared
+            error as a mean over the pixels and w = 1, a habit of TensorFlow code. Equation 11 has
+            w = 1, with which the cross-entropy of an MNIST image, beside 784 squares, weighs next
+            to nothing. Any other w is a variant and not the paper's: it breaks theorem 1, since the
+            residual over σ² is then no longer the score of p(x, y), but that of p(x) · p(y | x)^w.
 
     Raises:
-        InputError: if sigma is not positive.
+        InputError: if sigma or the weight is not positive.
 
     Reference:
         MALADE equations 11 and 14.
@@ -92,9 +98,21 @@ class SupervisedDenoising:
 
     sigma: float
     classifier: Frozen
+    weight: float | Literal["mean"] = 1.0
 
     def __post_init__(self) -> None:
         _check_sigma(self.sigma)
+        if self.weight != "mean" and not (
+            isinstance(self.weight, int | float) and math.isfinite(self.weight) and self.weight > 0
+        ):
+            raise InputError(
+                f"weight is {self.weight!r}, but the cross-entropy needs a positive weight, or "
+                "'mean' for the number of an image's values."
+            )
+
+    def __repr__(self) -> str:
+        weight = "" if self.weight == 1 else f", weight={self.weight!r}"
+        return f"SupervisedDenoising(sigma={self.sigma}, classifier={self.classifier}{weight})"
 
     def __call__(
         self, model: Model, x: Images, y: Labels, rng: Stream
@@ -104,7 +122,8 @@ class SupervisedDenoising:
         error = _squared_error(denoised, x)
         logits = self.classifier(denoised)
         cross_entropy = functional.cross_entropy(logits, y)
-        loss = error + 2 * self.sigma**2 * cross_entropy  # equation 11, with - J = CE
+        weight = x[0].numel() if self.weight == "mean" else self.weight
+        loss = error + weight * 2 * self.sigma**2 * cross_entropy  # equation 11, with - J = CE
         return loss, {
             "loss": loss,
             "squared_error": error,
