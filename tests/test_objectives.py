@@ -10,7 +10,7 @@ from torch import nn
 from holdfast import data, training
 from holdfast.attacks import FGSM, PGD, RFGSM, On, StepLL
 from holdfast.cli import registry
-from holdfast.errors import InputError
+from holdfast.errors import InputError, ModelError
 from holdfast.goals import AgainstPrediction, cross_entropy, kl_from_clean
 from holdfast.losses import kl_divergence, soft_cross_entropy
 from holdfast.models import Architecture
@@ -30,6 +30,7 @@ from holdfast.training import (
     NoiseAugmentation,
     OneAtRandom,
     Schedule,
+    Stability,
     SupervisedDenoising,
     against_prediction,
     fit,
@@ -446,6 +447,33 @@ class Shrink(nn.Module):
 
     def forward(self, x):
         return self.a * x + self.b
+
+
+def test_noise_behind_the_first_layer_by_hand():
+    first, second = nn.Linear(9, 6), nn.Linear(6, 4)
+    model = nn.Sequential(nn.Flatten(), nn.Sequential(first, nn.Tanh()), second)
+    x, y = images(8, (1, 3, 3)), torch.tensor([0, 1, 2, 3] * 2)
+
+    def noisy(purpose):
+        moved = first(x.flatten(1)) + 0.4 * streams(8).fold(purpose).normal((6,))
+        return second(moved.tanh())
+
+    loss, _ = NoiseAugmentation(sigma=0.4, at="first-layer")(model, x, y, streams(8))
+    assert loss.item() == pytest.approx(
+        nn.functional.cross_entropy(noisy("noise"), y).item(), rel=1e-5
+    )
+    loss, _ = Stability(sigma=0.4, gamma=0.7, at="first-layer")(model, x, y, streams(8))
+    soft = nn.functional.cross_entropy(noisy("stability"), model(x).softmax(dim=1))
+    expected = nn.functional.cross_entropy(model(x), y) + 0.7 * soft
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    loss.backward()
+    assert first.weight.grad.any()
+    with pytest.raises(ModelError, match="first layer"):
+        Stability(sigma=0.4, at="first-layer")(Two(), X, Y, streams(2))
+    assert repr(Stability(sigma=0.4)) == "Stability(sigma=0.4, gamma=1.0)"
+    assert registry.objective(
+        "noise(sigma=0.4, at='first-layer')", {}, data.Data.of(x, y), torch.device("cpu")
+    ) == NoiseAugmentation(sigma=0.4, at="first-layer")
 
 
 def test_denoising_by_hand():

@@ -115,15 +115,33 @@ def first_layer(network: nn.Module, shape: tuple[int, ...]) -> tuple[nn.Module, 
         >>> bool((after(before(x)) == model(x)).all())
         True
     """
-    layers, bound = _flat(network), 1.0
-    for place, layer in enumerate(layers):
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            _check_plain(layers[: place + 1])
-            bound *= lipschitz_bound(layer, shape)
-            return nn.Sequential(*layers[: place + 1]), nn.Sequential(*layers[place + 1 :]), bound
+    before, after = parted(network)
+    *layers, last = before
+    _check_plain([*layers, last])
+    bound = 1.0
+    for layer in layers:
         if _declaring(layer) is not None:
             bound *= cast(float, layer.lipschitz) * (1 + _ROUNDING)
-        elif not isinstance(layer, _HARMLESS):
+    return before, after, bound * lipschitz_bound(cast(nn.Linear | nn.Conv2d, last), shape)
+
+
+def parted(network: nn.Module) -> tuple[nn.Sequential, nn.Sequential]:
+    """A network up to and with its first convolution or linear layer, and the rest.
+
+    Raises:
+        ModelError: if it is no `nn.Sequential`, or begins otherwise than `first_layer` asks for.
+
+    Example:
+        >>> from holdfast.defenses.lipschitz import parted
+        >>> before, after = parted(model)
+        >>> bool((after(before(x)) == model(x)).all())
+        True
+    """
+    layers = _flat(network)
+    for place, layer in enumerate(layers):
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            return nn.Sequential(*layers[: place + 1]), nn.Sequential(*layers[place + 1 :])
+        if _declaring(layer) is None and not isinstance(layer, _HARMLESS):
             break
     raise ModelError(
         "noise after the first layer needs an nn.Sequential that begins with a convolution or a "

@@ -10,6 +10,7 @@ from torch.nn import functional
 from holdfast.errors import InputError
 from holdfast.random import Stream
 from holdfast.training.objectives.names import OBJECTIVES
+from holdfast.training.objectives.noisy import Place, under_noise
 from holdfast.types import Images, Labels, Model
 
 __all__ = ["NoiseAugmentation"]
@@ -22,6 +23,7 @@ class NoiseAugmentation:
 
     Attributes:
         sigma: σ > 0 of the noise, on the [0, 1] scale; that of the votes which will be certified.
+        at: "image", or "first-layer" for noise behind the network's first layer; see `Stability`.
 
     Raises:
         InputError: if sigma is not positive.
@@ -40,15 +42,20 @@ class NoiseAugmentation:
     """
 
     sigma: float
+    at: Place = "image"
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.sigma) and self.sigma > 0):
             raise InputError(f"sigma is {self.sigma}, but the noise needs a positive sigma.")
 
+    def __repr__(self) -> str:
+        at = "" if self.at == "image" else f", at={self.at!r}"
+        return f"NoiseAugmentation(sigma={self.sigma}{at})"
+
     def __call__(
         self, model: Model, x: Images, y: Labels, rng: Stream
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
         """The loss of one batch; see `holdfast.types.Objective`."""
-        logits = model(x + self.sigma * rng.fold("noise").normal(x.shape[1:], x.dtype))
+        logits = under_noise(model, x, self.sigma, rng.fold("noise"), self.at)
         loss = functional.cross_entropy(logits, y)
         return loss, {"loss": loss, "noisy_accuracy": (logits.argmax(dim=1) == y).float().mean()}

@@ -10,6 +10,7 @@ from torch.nn import functional
 from holdfast.errors import InputError
 from holdfast.random import Stream
 from holdfast.training.objectives.names import OBJECTIVES
+from holdfast.training.objectives.noisy import Place, under_noise
 from holdfast.types import Images, Labels, Model
 
 __all__ = ["Stability"]
@@ -25,6 +26,8 @@ class Stability:
     Attributes:
         sigma: σ > 0 of the noise, on the [0, 1] scale; 0.7 for STN's MNIST.
         gamma: weight γ >= 0 of the stability term; 1 in both papers.
+        at: "image", or "first-layer" for noise behind the network's first layer, on the scale of
+            that layer's output, as `holdfast.defenses.FirstLayerNoise` adds it.
 
     Reference:
         Li et al., "Certified adversarial robustness with additive Gaussian noise", 2019,
@@ -41,6 +44,7 @@ class Stability:
 
     sigma: float
     gamma: float = 1.0
+    at: Place = "image"
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.sigma) and self.sigma > 0):
@@ -48,12 +52,16 @@ class Stability:
         if not (math.isfinite(self.gamma) and self.gamma >= 0):
             raise InputError(f"gamma is {self.gamma}, but is a weight of at least 0.")
 
+    def __repr__(self) -> str:
+        at = "" if self.at == "image" else f", at={self.at!r}"
+        return f"Stability(sigma={self.sigma}, gamma={self.gamma}{at})"
+
     def __call__(
         self, model: Model, x: Images, y: Labels, rng: Stream
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
         """The loss of one batch; see `holdfast.types.Objective`."""
-        noisy = x + self.sigma * rng.fold("stability").normal(x.shape[1:], x.dtype)
-        logits, noisy_logits = model(x), model(noisy)
+        logits = model(x)
+        noisy_logits = under_noise(model, x, self.sigma, rng.fold("stability"), self.at)
         clean = functional.cross_entropy(logits, y)
         # With probabilities as its target, torch's cross-entropy is -Σ_j P_j log Q_j.
         stability = functional.cross_entropy(noisy_logits, logits.softmax(dim=1))
