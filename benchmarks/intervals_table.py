@@ -61,10 +61,10 @@ def samplings(
 
 
 def largest(run: CertifiedRun, interval: Interval, n: int, classes: int) -> float:
-    """The radius when all votes agree."""
+    """The radius when all votes agree, to be shown with three digits."""
     sigma = float(run.settings["sigma"])
     alike = certificates(Sampling.unanimous(n, classes), interval, BOUNDS[run.bound], sigma)
-    return float(alike.radius[0])
+    return float(round_down(alike.radius, 3)[0])
 
 
 def main() -> None:
@@ -101,7 +101,7 @@ def main() -> None:
                         radii, certified(run.rows, radii).itertuples(), strict=True
                     )
                 },
-                "largest radius": f"{round_down(np.array(largest(run, interval, n, classes)), 3):.3f}",
+                "largest radius": f"{largest(run, interval, n, classes):.3f}",
                 "claims": f"{100 * interval.confidence:g} %",
                 "holds in": f"{100 * covered:.1f} % (at p = {where:g})",
             }
