@@ -643,6 +643,8 @@ UNUSED = [
     ("train --model small --best val_accuracy --out run", "unknown metric"),
     ("diagnose purification --out run --source mine:good --variant bpda", "--variant"),
     ("diagnose purification --out run --source mine:good --samples 3", "--samples"),
+    ("diagnose curvature --out run --data-dir .", "digits is none"),
+    ("diagnose perceptual --out run --data-dir .", "digits is none"),
     ("diagnose gradient-norm --out run --data-dir .", "digits is none"),
     ("diagnose linearity --out run --data-dir .", "digits is none"),
     ("diagnose subspace --out run --data-dir .", "digits is none"),

@@ -1,12 +1,13 @@
 """``holdfast diagnose``, image by image: the library's numbers, figures, a folder to go on."""
 
 import json
+import math
 
 import pytest
 import torch
 
 from holdfast import data as datasets
-from holdfast.attacks import FGSM, IFGSM, PGD
+from holdfast.attacks import FGSM, IFGSM, PGD, DeepFool
 from holdfast.cli.main import run
 from holdfast.data import Data
 from holdfast.diagnose import (
@@ -16,6 +17,8 @@ from holdfast.diagnose import (
     gradient_norms,
     linearity,
     loss_surface,
+    perceptual_similarity,
+    second_order_cosines,
     signed_directions,
 )
 from holdfast.errors import InputError, OutputError
@@ -23,20 +26,39 @@ from holdfast.models import Architecture
 from holdfast.models.checkpoint import save_model
 from holdfast.models.loading import load
 from holdfast.results import read_images, read_rows
-from holdfast.threat import Linf
+from holdfast.threat import L2, Linf
 from tests.toys import images, small_network
 
 IMAGES = 12
 
 
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    """Two networks in the working directory."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module")
+def networks():
+    """Two networks that know the digits up to 6, and so are right of some images and not of all."""
     made = Architecture(name="small", shape=(1, 8, 8), classes=10)
-    for seed, name in enumerate(("one", "two")):
-        torch.manual_seed(seed)
-        save_model(tmp_path / f"{name}.safetensors", made.build(), made)
+    x, y, _ = digits(200)
+    x, y = x[y < 7], y[y < 7]
+    trained = []
+    for seed in range(2):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            network = made.build().train()
+        optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
+        for _ in range(60):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(network(x), y).backward()
+            optimizer.step()
+        trained.append(network.eval())
+    return made, trained
+
+
+@pytest.fixture
+def place(networks, tmp_path, monkeypatch):
+    """The two networks in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    made, trained = networks
+    for name, network in zip(("one", "two"), trained, strict=True):
+        save_model(tmp_path / f"{name}.safetensors", network, made)
     return tmp_path
 
 
@@ -59,6 +81,8 @@ LINES = {
     "gradient-norm": f"gradient-norm {MODEL} --attacks pgd(early_stop=False,steps=3)",
     "surface-0-0": f"surface {MODEL} --other two.safetensors --points 3",
     "subspace": f"subspace {MODEL} --orders 1,4",
+    "curvature": f"curvature {MODEL} --samples 2 --iterations 4",
+    "perceptual": f"perceptual {MODEL}",
 }
 
 
@@ -102,14 +126,40 @@ def test_directions_are_counted_of_the_images_that_are_right(place, capsys):
     (cell,) = said(capsys, f"{LINES['subspace']} --out run")
     right = answer == y
     assert 0 < int(right.sum()) < len(x)
+    assert counts[right].any()
     assert cell["right"] == pytest.approx(float(right.double().mean()))
     kept = read_rows(place / "run")["directions"]
     assert kept.tolist() == torch.where(right, counts, -1).tolist()
     assert cell["at_least_one"] == pytest.approx(float((counts[right] >= 1).double().mean()))
 
 
+def test_cosines_are_those_of_the_library(place, capsys):
+    x, y, index = digits()
+    model = load("one.safetensors")
+    found = second_order_cosines(model, x, y, samples=2, iterations=4, index=index)
+    (cell,) = said(capsys, LINES["curvature"])
+    assert cell["one_draw"] == pytest.approx(float(found.one_draw.mean()), abs=1e-4)
+    assert cell["mean_of_draws"] == pytest.approx(float(found.mean_of_draws.mean()), abs=1e-4)
+    assert cell["chance"] == pytest.approx(found.chance)
+
+
+def test_pass_is_that_of_the_images_that_fool(place, capsys):
+    pytest.importorskip("cv2")
+    x, y, index = digits()
+    model = load("one.safetensors")
+    x_adv = DeepFool(threat=L2(math.inf))(model, x, y, index=index)
+    (cell,) = said(capsys, LINES["perceptual"])
+    fooled = (model(x).argmax(dim=1) == y) & (model(x_adv).argmax(dim=1) != y)
+    assert 0 < int(fooled.sum()) < len(x)
+    assert cell["fooled"] == pytest.approx(float(fooled.double().mean()))
+    score = perceptual_similarity(x, x_adv).score[fooled]
+    assert cell["pass"] == pytest.approx(float(score.mean()), abs=1e-4)
+
+
 @pytest.mark.parametrize("figure", LINES)
 def test_a_folder_holds_rows_and_figures_and_is_read_again(place, capsys, figure):
+    if figure == "perceptual":
+        pytest.importorskip("cv2")
     line = LINES[figure].replace(MODEL, f"{MODEL},two.safetensors") + " --out run"
     first = said(capsys, line, 2)
     assert [cell["model"] for cell in first] == ["one.safetensors", "two.safetensors"]
@@ -136,6 +186,9 @@ def test_a_folder_holds_rows_and_figures_and_is_read_again(place, capsys, figure
         (f"subspace {MODEL} --norm l1", "use L2 or Linf"),
         (f"subspace {MODEL} --orders 3", "3"),
         (f"subspace {MODEL} --orders 100", "100"),
+        (f"curvature {MODEL} --xi 0", "must be positive"),
+        (f"curvature {MODEL} --iterations 0", "iterations is 0"),
+        (f"perceptual {MODEL} --attack nothing", "unknown attack"),
         (f"subspace {MODEL} --batch-size 0", "batch_size is 0"),
     ],
 )

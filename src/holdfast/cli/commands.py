@@ -61,6 +61,11 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "Show what MALADE's chain does to an attacked image, step by step.",
             _SHOW,
         ),
+        "diagnose curvature": Command(
+            "holdfast.cli.diagnoses:curvature",
+            "Measure how near the second-order attack comes to the Hessian's leading eigenvector.",
+            _SHOW,
+        ),
         "diagnose gradient-norm": Command(
             "holdfast.cli.diagnoses:gradient_norm",
             "Follow the norm of the exact gradient over the iterations of attacks.",
@@ -69,6 +74,11 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "diagnose linearity": Command(
             "holdfast.cli.diagnoses:linearity",
             "Compare one step of an attack with many: where they differ, the gradient is masked.",
+            _SHOW,
+        ),
+        "diagnose perceptual": Command(
+            "holdfast.cli.diagnoses:perceptual",
+            "Score how much adversarial images look like the images that they were made of (PASS).",
             _SHOW,
         ),
         "diagnose subspace": Command(

@@ -18,7 +18,9 @@ from holdfast.diagnose import (
     fraction_with_at_least,
     gradient_norms,
     loss_surface,
+    perceptual_similarity,
     predictions,
+    second_order_cosines,
     signed_directions,
 )
 from holdfast.diagnose import linearity as linearity_of
@@ -275,6 +277,132 @@ def subspace(
 
     settings = {"threat": repr(threat), "orders": list(orders)}
     return Shown(Diagnosis("orthogonal directions", settings, look, summary), drawn)
+
+
+@command()
+def curvature(
+    *,
+    xi: Number = Number(0.1),
+    sigma: Number = Number(0.1),
+    samples: int = 10,
+    iterations: int = 30,
+) -> Shown:
+    """Measure how near the second-order attack comes to the Hessian's leading eigenvector.
+
+    |cos| to the leading eigenvector, at each image, of its gradient, of the gradient after one unit
+    draw (SO, equation 3) and of the mean gradient over Gaussian draws (equation 4), beside what a
+    random direction has.
+
+    Example:
+        holdfast diagnose curvature --model runs/net --images 100 --xi 2.8 --out runs/curvature
+
+    Args:
+        xi: Length of the unit draw of equation 3; sigma times the root of the image's size is as
+            long as the draws of equation 4.
+        sigma: Standard deviation of the draws of equation 4.
+        samples: Draws that equation 4 averages over.
+        iterations: Hessian-vector products that look for the eigenvector.
+    """
+    kinds = {
+        "gradient": "gradient",
+        "one_draw": "one unit draw (eq. 3)",
+        "mean_of_draws": "mean of draws (eq. 4)",
+    }
+
+    def look(
+        model: Model, x: Images, y: Labels, *, seed: int, index: Tensor
+    ) -> Mapping[str, Tensor]:
+        found = second_order_cosines(
+            model,
+            x,
+            y,
+            xi=xi,
+            sigma=sigma,
+            samples=samples,
+            iterations=iterations,
+            seed=seed,
+            index=index,
+        )
+        return {
+            **{kind: getattr(found, kind) for kind in kinds},
+            "eigenvalue": found.leading.value,
+            "residual": found.leading.residual,
+            "eigenvector": found.leading.vector,
+        }
+
+    def chance(found: Found) -> float:
+        return float((2 / (math.pi * found["eigenvector"][0].size)) ** 0.5)
+
+    def summary(found: Found) -> dict[str, float]:
+        names = (*kinds, "eigenvalue", "residual")
+        return {**{name: _mean(found[name]) for name in names}, "chance": chance(found)}
+
+    def drawn(found: Mapping[str, Found]) -> dict[str, Figure]:
+        lines = [
+            (f"{name}, {label}" if len(found) > 1 else label, of[kind])
+            for name, of in found.items()
+            for kind, label in kinds.items()
+        ]
+        return {"curvature": figures.cosines(lines, chance(next(iter(found.values()))))}
+
+    settings = {
+        "xi": float(xi),
+        "sigma": float(sigma),
+        "samples": samples,
+        "iterations": iterations,
+    }
+    return Shown(Diagnosis("curvature", settings, look, summary), drawn)
+
+
+@command()
+def perceptual(
+    *,
+    attack: str = "deepfool",
+    norm: str = "l2",
+    eps: Number = Number(math.inf),
+) -> Shown:
+    """Score how much adversarial images look like the images that they were made of (PASS).
+
+    Structural similarity after an alignment, 1 for images that look the same; of the images that
+    the model gets right and that the attack makes it get wrong (DD, supplement, table 2). Needs
+    pip install "holdfast[pass]".
+
+    Example:
+        holdfast diagnose perceptual --model runs/natural,runs/deep-defense --out runs/pass
+
+    Args:
+        attack: Attack that makes them, as of evaluate.
+        norm: Norm of the attacker's ball: linf, l2 or l1.
+        eps: Size of the ball, on the [0, 1] scale; inf for no limit, with attacks that look for the
+            smallest perturbation.
+    """
+    made = registry.attack(attack, registry.threat(norm, eps))
+
+    def look(
+        model: Model, x: Images, y: Labels, *, seed: int, index: Tensor
+    ) -> Mapping[str, Tensor]:
+        x_adv = made(model, x, y, seed=seed, index=index)
+        both = [predictions({"model": model}, part, seed=seed)[0] == y for part in (x, x_adv)]
+        fooled = both[0] & ~both[1]
+        score, aligned = perceptual_similarity(x, x_adv)
+        return {
+            "fooled": fooled.int(),
+            "score": score.to(x.device),
+            "aligned": aligned.int(),
+            "x_adv": x_adv,
+        }
+
+    def scores(found: Found) -> np.ndarray:
+        return found["score"][found["fooled"] == 1]
+
+    def summary(found: Found) -> dict[str, float]:
+        return {"fooled": _mean(found["fooled"]), "pass": _mean(scores(found))}
+
+    def drawn(found: Mapping[str, Found]) -> dict[str, Figure]:
+        models = [(name, scores(of)) for name, of in found.items()]
+        return {"perceptual": figures.similarities(models)}
+
+    return Shown(Diagnosis("perceptual similarity", {"attack": repr(made)}, look, summary), drawn)
 
 
 def _mean(values: np.ndarray) -> float:
