@@ -185,7 +185,7 @@ class TestAdaptive:
 
     def test_a_purifier(self):
         layer = Halving()
-        variants = adaptive(self.attack, pair(layer), weight=2.0)
+        variants = adaptive(self.attack, pair(layer), weights=(2.0,))
         assert list(variants) == ["plain", "bpda", "r"]
         assert variants["plain"] == self.attack
         assert variants["bpda"] == BPDA(self.attack)
@@ -226,6 +226,22 @@ class TestAdaptive:
             "r",
             "r-2",
         ]
+
+    def test_several_weights_are_variants_of_their_own(self):
+        model = pair(Halving(), Halving())
+        variants = adaptive(self.attack, model, weights=(0.1, 10.0))
+        assert list(variants) == ["plain", "bpda", "r(0.1)", "r(10.0)", "r-2(0.1)", "r-2(10.0)"]
+        for prefix in ("r", "r-2"):
+            for weight in (0.1, 10.0):
+                alone = adaptive(self.attack, model, weights=(weight,))[prefix]
+                assert variants[f"{prefix}({weight})"] == alone
+                assert alone.goal.weight == weight
+        assert adaptive(self.attack, model) == adaptive(self.attack, model, weights=(1.0,))
+
+    @pytest.mark.parametrize("weights", [(), (1.0, 1.0), (-1.0,), (1.0, float("nan"))])
+    def test_weights_that_make_no_sense_are_refused(self, weights):
+        with pytest.raises(InputError, match="the weights are"):
+            adaptive(self.attack, pair(Halving()), weights=weights)
 
     def test_an_attack_on_another_model_has_no_variants(self):
         on = On(small_network(), self.attack, name="B")

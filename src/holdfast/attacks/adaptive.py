@@ -42,7 +42,7 @@ def adaptive(
     *,
     samples: int = 10,
     votes: int = 100,
-    weight: float = 1.0,
+    weights: Sequence[float] = (1.0,),
     stochastic: bool | None = None,
 ) -> dict[str, Attack]:
     """Every variant of an attack that a model calls for, by name.
@@ -65,11 +65,15 @@ def adaptive(
         samples: draws for a gradient on a stochastic model.
         votes: a cascade's draws of a stochastic model to decide by, but `DECIDING_VOTES` at least:
             an image that one part fools by luck is left to the others.
-        weight: λ of the reconstruction error.
+        weights: λ of the reconstruction error, at least one, none negative. With several every r
+            has a variant for each, ``r(0.1)`` and so on: which is strongest hangs on the purifier.
         stochastic: whether the model draws random numbers; what its layers declare by default.
 
     Returns:
         At least one attack; each is to be run on the model itself.
+
+    Raises:
+        InputError: if there is no weight, one twice, or a negative one.
 
     Example:
         >>> from torch import nn
@@ -80,6 +84,11 @@ def adaptive(
         >>> list(adaptive(PGD(Linf(0.3)), model)), list(adaptive(PGD(Linf(0.3)), defended))
         (['plain'], ['bpda'])
     """
+    if not weights or len(set(weights)) < len(weights) or not all(w >= 0 for w in weights):
+        raise InputError(
+            f"the weights are {tuple(weights)}, but R takes at least one, none of them negative or "
+            "given twice."
+        )
     if isinstance(attack, On):
         return {"plain": attack}
     blocked, cleaning = non_differentiable(model), purifiers(model)
@@ -92,11 +101,13 @@ def adaptive(
         variants["bpda"] = BPDA(attack)
     for number, layer in enumerate(cleaning, start=1):
         r = reconstruction_of(layer)
-        regularized = regularize(attack, weight, reconstruction_error(r))
-        # Behind the identity's gradient, the error of the layer itself has gradient 0.
-        if regularized != attack and not (blocked and r is layer):
-            name = "r" if number == 1 else f"r-{number}"
-            variants[name] = BPDA(regularized) if blocked else regularized
+        name = "r" if number == 1 else f"r-{number}"
+        for weight in weights:
+            regularized = regularize(attack, weight, reconstruction_error(r))
+            # Behind the identity's gradient, the error of the layer itself has gradient 0.
+            if regularized != attack and not (blocked and r is layer):
+                called = name if len(weights) == 1 else f"{name}({weight})"
+                variants[called] = BPDA(regularized) if blocked else regularized
     if not (is_stochastic(model) if stochastic is None else stochastic):
         return variants
     if "bpda" in variants:
