@@ -310,7 +310,7 @@ def test_a_folder_that_cannot_be_written_is_found_before_any_work(place, capsys,
         raise PermissionError(13, "Permission denied")
 
     tempfile = SimpleNamespace(TemporaryDirectory=refused)
-    monkeypatch.setattr("holdfast.results.tempfile", tempfile)
+    monkeypatch.setattr("holdfast.files.tempfile", tempfile)
     assert code(*EVALUATE, "--model", "mine:good", "--out", "run") == 2
     assert "cannot be written (Permission denied)" in capsys.readouterr().err
     assert not (place / "run").exists()
@@ -334,7 +334,7 @@ def test_a_full_disk_is_told_without_a_traceback(place, capsys, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("holdfast.results.write_table", full)
+    monkeypatch.setattr("holdfast.results.run.write_table", full)
     assert code(*EVALUATE, "--model", "mine:good", "--out", "run") == 1
     assert capsys.readouterr().err.strip().endswith("No space left on device")
     monkeypatch.undo()

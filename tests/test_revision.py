@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from holdfast.results import environment
+from holdfast.environment import environment
 from holdfast.revision import git_revision
 
 #: git as these tests use it: of the user's own settings nothing.

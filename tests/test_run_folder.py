@@ -30,6 +30,7 @@ from holdfast.files import create_json, read_json, write_json
 from holdfast.models.identity import identify
 from holdfast.progress import Progress
 from holdfast.results import Part, Run
+from holdfast.results.chunks import Chunks
 from holdfast.threat import Linf
 from tests.toys import images, small_network
 
@@ -135,19 +136,19 @@ class TestLock:
         run = Run(tmp_path, "k", {"a": 1})
         rows = data_frame()
         with pytest.raises(OutputError, match="no longer held"):
-            run.write(0, 0, rows, 0.0)
+            run.chunks.write(0, 0, rows, 0.0)
         with run.writing():
-            run.write(0, 0, rows, 0.0)
+            run.chunks.write(0, 0, rows, 0.0)
             about = read_json(tmp_path / "run.json")
             write_json(tmp_path / "run.json", {**about, "settings": {"a": 2}})
-            for write in (lambda: run.write(0, 1, rows, 0.0), run.merge, run.finish):
+            for write in (lambda: run.chunks.write(0, 1, rows, 0.0), run.merge, run.finish):
                 with pytest.raises(OutputError, match="a = 2, and now it is 1"):
                     write()
             write_json(tmp_path / "run.json", about)
             other = replace(lock.Owner.me(), process=1)
             write_json(tmp_path / lock.LOCK, asdict(other))
             with pytest.raises(OutputError, match="no longer held"):
-                run.write_images(0, 1, {"x": torch.zeros(1)})
+                run.chunks.write_images(0, 1, {"x": torch.zeros(1)})
         assert lock.owner(tmp_path) == other  # which is not this run's to give back
         assert [path.name for path in (tmp_path / "rows").glob("*.csv")] == ["0000.00000.csv"]
 
@@ -155,10 +156,10 @@ class TestLock:
         first = Run(tmp_path, "k", {"a": 1})
         with first.writing():
             second = Run(tmp_path, "k", {"a": 1}).join()
-            second.write(0, 0, data_frame(), 0.0)
-            assert first.has(0, 0)
+            second.chunks.write(0, 0, data_frame(), 0.0)
+            assert first.chunks.has(0, 0)
         with pytest.raises(OutputError, match="no longer held"):
-            second.write(0, 1, data_frame(), 0.0)
+            second.chunks.write(0, 1, data_frame(), 0.0)
 
     def test_a_file_is_created_once(self, tmp_path, monkeypatch):
         create_json(tmp_path / "a.json", {"a": 1})
@@ -183,13 +184,13 @@ class TestLock:
         assert list(tmp_path.rglob("*")) == [tmp_path / "there"]
         run = Run(tmp_path / "new", "k", {})
         with suppress(InputError), run.writing():
-            run.write_images(0, 0, {"x": torch.zeros(1)})  # of a chunk that is not finished
+            run.chunks.write_images(0, 0, {"x": torch.zeros(1)})  # of a chunk that is not finished
             raise InputError("wrong")
         assert list(tmp_path.rglob("*")) == [tmp_path / "there"]
         with suppress(InputError), run.writing():
-            run.write(0, 0, data_frame(), 0.0)
+            run.chunks.write(0, 0, data_frame(), 0.0)
             raise InputError("wrong")
-        assert run.has(0, 0)
+        assert run.chunks.has(0, 0)
         assert not (tmp_path / "new" / lock.LOCK).exists()
 
     def test_a_run_that_fails_empties_no_folder_that_another_has_taken(self, tmp_path):
@@ -431,7 +432,7 @@ class TestFullDisk:
 def test_chunks_that_a_kill_left_in_a_finished_run_are_cleared(tmp_path, monkeypatch):
     x, y = images(4), torch.arange(4) % 3
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "clear", lambda _: None)
+        patch.setattr(Chunks, "clear", lambda _: None)
         evaluate(small_network(), x, y, dict(ATTACKS), out=tmp_path)
     assert list((tmp_path / "rows").iterdir())
     before = (tmp_path / "rows.csv").read_bytes()

@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,6 +69,30 @@ def _written(path: Path, write: Callable[[Path], object]) -> Iterator[Path]:
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """Find out, leaving nothing behind, whether a folder can be made and written at ``path``."""
+    existing = path
+    while not existing.exists():
+        existing = existing.parent
+    if not existing.is_dir():
+        raise OutputError(
+            f"{existing} is a file, so {path} cannot be a folder; give another --out."
+        )
+    try:
+        # Permissions alone do not tell: a file system may be read-only, full, or no real one.
+        with tempfile.TemporaryDirectory(dir=existing, suffix=".tmp"):
+            pass
+    except OSError as error:
+        if no_room(error):
+            raise DiskFullError(
+                f"there is no room in {existing} ({error.strerror}); make some and run the same "
+                "command again."
+            ) from error
+        raise OutputError(
+            f"{existing} cannot be written ({error.strerror}); give another folder by --out."
+        ) from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -239,7 +239,7 @@ def _cells(
     rows: pd.DataFrame, config: CertificationConfig, model: str, run: Run
 ) -> list[dict[str, Any]]:
     """The cells as ``holdfast certify --json`` prints them."""
-    seconds = sum(run.seconds(cell) for cell, _ in enumerate(config.certificates))
+    seconds = sum(run.chunks.seconds(cell) for cell, _ in enumerate(config.certificates))
     cells = []
     for cell in metrics.certification_cells(rows, config.radius):
         made = INTERVALS[cell["interval"]]

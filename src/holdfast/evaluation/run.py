@@ -226,7 +226,7 @@ class _Chunks:
             rows = self.scorer.clean_rows(batch)
             yield Part(0, rows)
         else:
-            rows = self.run.read(0, number)
+            rows = self.run.chunks.read(0, number)
         clean = torch.tensor(rows["clean_prediction"].to_numpy())
         kept = index < self.keep
         for cell in (cell for cell in missing if cell):
@@ -290,7 +290,7 @@ def _cells(rows: pd.DataFrame, model: str, run: Run, attacks: Named) -> list[dic
     rows = rows[rows["attack"] != CLEAN]
     table = metrics.cells(rows)
     table.insert(0, "model", model)
-    table["seconds"] = [round(run.seconds(cell), 3) for cell in range(1, len(attacks) + 1)]
+    table["seconds"] = [round(run.chunks.seconds(cell), 3) for cell in range(1, len(attacks) + 1)]
     cells = [
         {
             key: None if value in (None, math.inf) or pd.isna(value) else value
@@ -304,7 +304,7 @@ def _cells(rows: pd.DataFrame, model: str, run: Run, attacks: Named) -> list[dic
     ):
         if isinstance(attack, Worst):
             cell["broken_by"] = metrics.broken_by(part, attack.names)
-        if skipped := run.skipped(number):
+        if skipped := run.chunks.skipped(number):
             cell["skipped"] = skipped
             if cell["attack"] in skipped and (part["blind"] | part["fooled"]).all():
                 cell |= dict.fromkeys(("robust_accuracy", "low", "high"))

@@ -15,11 +15,10 @@ from matplotlib.figure import Figure
 import holdfast
 from holdfast import metrics
 from holdfast.errors import ContradictionError, OutputError
-from holdfast.files import read_json, write_json, write_table, write_text
+from holdfast.files import check_writable, read_json, write_json, write_table, write_text
 from holdfast.report import figures, tables
 from holdfast.report.gallery import Gallery, galleries, to_png
 from holdfast.report.subjects import CertifiedRun, Classifier, Subject, read_subjects
-from holdfast.results import check_writable
 
 PAGE, _ABOUT = "report.html", "report.json"
 _NORMS = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1"}

@@ -1,0 +1,36 @@
+"""The run folder: where every computation ends, in per-example rows on disk.
+
+    run.json        kind, settings as typed, versions, hardware, git revision, timing, results
+    rows.csv        one row for each (cell, example), once the run is complete
+    rows/           until then: one file for each finished chunk, renamed into place when whole
+    images/         clean and adversarial images of the first examples, for the gallery
+    lock.json       while it is written to: by which process
+
+A killed run resumes at the missing chunk. A finished run is never changed, and a folder that holds
+a run with other settings, or that another process writes to, is refused. A cell is one attack at
+one size, or one certificate.
+"""
+
+from holdfast.results.reading import (
+    ABOUT,
+    CLEAN,
+    IMAGES,
+    ROWS,
+    read_about,
+    read_images,
+    read_rows,
+)
+from holdfast.results.run import Part, Run, kept_or_temporary
+
+__all__ = [
+    "ABOUT",
+    "CLEAN",
+    "IMAGES",
+    "ROWS",
+    "Part",
+    "Run",
+    "kept_or_temporary",
+    "read_about",
+    "read_images",
+    "read_rows",
+]

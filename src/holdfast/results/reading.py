@@ -1,0 +1,131 @@
+"""What a run folder holds, read and checked."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from holdfast.errors import DamagedFileError, MissingFileError
+from holdfast.files import check_regular, read_json, read_tensors
+
+__all__ = ["ABOUT", "CLEAN", "IMAGES", "ROWS", "read_about", "read_images", "read_rows"]
+
+ABOUT, ROWS, CHUNKS, IMAGES = "run.json", "rows.csv", "rows", "images"
+
+#: The name under which the rows of unattacked images stand.
+CLEAN = "clean"
+
+#: Columns of names, in which neither "NA" is a missing value nor "1" a number.
+_TEXT = ("attack", "norm", "by", "bound", "interval")
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """What run.json says.
+
+    Raises:
+        MissingFileError: if the folder holds no run.
+        DamagedFileError: if run.json cannot be read, or is not what a run writes.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast import Linf, evaluate
+        >>> from holdfast.attacks import FGSM
+        >>> from holdfast.results import read_about
+        >>> result = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.1))}, out="run")
+        >>> about = read_about(Path("run"))
+        >>> about["kind"], about["complete"], about["settings"]["images"]
+        ('evaluate', True, 4)
+    """
+    if not (path / ABOUT).exists():
+        raise MissingFileError(f"{path} holds no run of Holdfast: there is no {ABOUT} in it.")
+    about = read_json(path / ABOUT)
+    for name, kind, words in (
+        ("kind", str, "a text"),
+        ("complete", bool, "true or false"),
+        ("settings", dict, "an object"),
+    ):
+        if not isinstance(about.get(name), kind):
+            raise DamagedFileError(
+                f"{path / ABOUT} is not what a run writes: {name} must be {words}; put its copy "
+                "back, or repeat the run with another --out."
+            )
+    try:  # what was read must be fit to be written again: no NaN, no half of a character
+        json.dumps(about, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise DamagedFileError(f"{path / ABOUT} is damaged or no JSON file: {error}.") from error
+    return about
+
+
+def read_rows(path: Path) -> pd.DataFrame:
+    """All rows that a run has written so far, every number as it was.
+
+    Raises:
+        MissingFileError: if there are none.
+        DamagedFileError: if a file cannot be read, or is not what a finished run wrote.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast import Linf, evaluate
+        >>> from holdfast.attacks import FGSM
+        >>> from holdfast.results import read_rows
+        >>> result = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.1))}, out="run")
+        >>> read_rows(Path("run")).groupby("attack")["index"].count().to_dict()
+        {'clean': 4, 'fgsm': 4}
+    """
+    whole = path / ROWS
+    check_regular(whole)
+    written = read_about(path).get("rows_sha256") if whole.exists() else None
+    if written is not None and digest(whole.read_bytes()) != written:
+        raise DamagedFileError(
+            f"{whole} is not what the run wrote: put its copy back, or repeat the run with another "
+            "--out."
+        )
+    files = [whole] if whole.exists() else sorted((path / CHUNKS).glob("*.csv"))
+    if not files:
+        raise MissingFileError(f"{path} holds no rows.")
+    return pd.concat([read_csv(file) for file in files], ignore_index=True)
+
+
+def read_images(path: Path, cell: int) -> dict[str, Tensor]:
+    """The images kept of a cell: index, x, x_adv and more; empty if none were.
+
+    Raises:
+        DamagedFileError: if a file cannot be read, or the files of a cell do not go together.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast import Linf, evaluate
+        >>> from holdfast.attacks import FGSM
+        >>> from holdfast.results import read_images
+        >>> result = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.1))}, out="run")
+        >>> kept = read_images(Path("run"), 1)  # cell 0 is the clean images
+        >>> bool((kept["x_adv"] - kept["x"]).abs().max() <= 0.1)
+        True
+    """
+    parts = [read_tensors(file)[0] for file in sorted((path / IMAGES).glob(f"{cell:04d}.*"))]
+    try:
+        names = parts[0] if parts else {}
+        return {name: torch.cat([part[name] for part in parts]) for name in names}
+    except (KeyError, RuntimeError) as error:
+        raise DamagedFileError(
+            f"the images of cell {cell} in {path / IMAGES} do not go together ({error}); put their "
+            "copies back, or take the folder away."
+        ) from error
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """One file of rows, every number as it was written."""
+    check_regular(path)
+    try:
+        return pd.read_csv(path, converters=dict.fromkeys(_TEXT, str))
+    except (OSError, ValueError) as error:
+        raise DamagedFileError(f"{path} is damaged: {error}.") from error
+
+
+def digest(content: bytes) -> str:
+    """What tells whether a file is the one that was written."""
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,336 @@
+"""One way to run: what is missing in a run folder is worked out, and the results recorded."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+from torch import Tensor
+
+from holdfast import lock
+from holdfast.environment import environment
+from holdfast.errors import HoldfastError, InputError, OutputError
+from holdfast.files import check_writable, create_json, read_json, write_json, write_table
+from holdfast.group import Group, first
+from holdfast.lock import Owner
+from holdfast.progress import Progress, silent
+from holdfast.results.chunks import Chunks
+from holdfast.results.reading import ABOUT, ROWS, digest, read_about, read_rows
+from holdfast.results.sameness import FORMAT, check_same, compared
+
+__all__ = ["Part", "Run", "kept_or_temporary"]
+
+
+class Part(NamedTuple):
+    """A chunk of one cell, as it is computed.
+
+    Attributes:
+        cell: its number.
+        rows: one for each example of the chunk.
+        images: what to keep of them beside the rows.
+        skipped: what could not run, and why: name -> reason.
+
+    Example:
+        >>> import pandas as pd
+        >>> from holdfast.results import Part
+        >>> Part(0, pd.DataFrame({"index": [0, 1]})).skipped
+        {}
+    """
+
+    cell: int
+    rows: pd.DataFrame
+    images: Mapping[str, Tensor] = {}
+    skipped: Mapping[str, str] = {}
+
+
+class Run:
+    """A folder that one run writes to, by `resume_or`.
+
+    Args:
+        path: the folder; made by `writing`, not before.
+        kind: the command that writes it, such as "train" or "evaluate".
+        settings: all that determines the results, as JSON can hold it. Measured numbers, which
+            rounding moves, are ``{"values": [...], "within": tolerance}``.
+
+    Attributes:
+        chunks: what is finished of the work.
+
+    Raises:
+        OutputError: if the folder cannot be written or holds something else.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import pandas as pd
+        >>> from holdfast.results import Part, Run, read_about
+        >>> def compute(chunk, index, missing):
+        ...     yield Part(0, pd.DataFrame({"square": (index**2).numpy()}))
+        >>> def work(run):
+        ...     run.fill({0: torch.arange(4)}, ["squares"], compute, "square")
+        >>> def results(run, rows):
+        ...     return {"sum": int(rows["square"].sum())}
+        >>> Run.resume_or(Path("run"), "square", {"numbers": 4}, work, results)
+        >>> read_about(Path("run"))["sum"]
+        14
+    """
+
+    def __init__(self, path: Path, kind: str, settings: Mapping[str, Any]) -> None:
+        self.path = path
+        self._kind = kind
+        self._settings = dict(settings)
+        self.chunks = Chunks(path, self.check)
+        self._owner: Owner | None = None
+        check_writable(path)
+        if (path / ABOUT).exists():
+            self._check_same(read_json(path / ABOUT))
+        elif path.is_dir() and any(map(_is_foreign, path.iterdir())):
+            raise OutputError(
+                f"{path} is not empty and holds no run of Holdfast; give a new folder by --out."
+            )
+
+    @classmethod
+    def resume_or(
+        cls,
+        path: Path,
+        kind: str,
+        record: Mapping[str, Any],
+        work: Callable[["Run"], None],
+        results: Callable[["Run", pd.DataFrame], Mapping[str, Any]],
+        *,
+        checkpoint: str | None = None,
+        group: Group | None = None,
+        progress: Progress = silent,
+    ) -> None:
+        """Finish the run of a folder: begin it, take it up where it stopped, or find it finished.
+
+        The one way in which anything is run: the folder is checked and locked, what is missing is
+        worked out, rows are merged, the results are recorded, and what only the work needed is
+        removed.
+
+        Args:
+            path: the folder.
+            kind: see `Run`.
+            record: see `Run`, its settings.
+            work: writes what is missing, as `fill` does; done by every process.
+            results: makes of the merged rows, which are empty if the work wrote none, what run.json
+                is to say of them; what it writes itself is whole once it returns. Done by the first
+                process.
+            checkpoint: name of the file by which work that is not in chunks goes on; removed once
+                the run is finished.
+            group: the processes that do the work together; each calls this.
+            progress: told if there is nothing to do.
+
+        Raises:
+            OutputError: if the folder cannot be written, holds something else, or is in use.
+        """
+        with ExitStack() as stack:  # held by the first process, for all
+
+            def begin() -> str | None:
+                run = cls(path, kind, record)
+                unfinished = stack.enter_context(run.writing(checkpoint or "**/*.csv"))
+                if unfinished:
+                    return None
+                if checkpoint is not None:  # of a process that was killed after its last step
+                    (path / checkpoint).unlink(missing_ok=True)
+                return run.told_complete()
+
+            told = first(group, begin)
+            if told is not None:
+                if group is None or group.is_global_zero:
+                    progress.say(told)
+                return
+            run = cls(path, kind, record).join()
+            work(run)
+            if group is not None:
+                group.barrier()
+
+            def finish() -> None:
+                rows = run.merge() if run.has_rows else pd.DataFrame()
+                run.check()
+                run.finish(**results(run, rows))
+                run.chunks.clear()
+                if checkpoint is not None:
+                    (path / checkpoint).unlink(missing_ok=True)
+
+            first(group, finish)
+
+    def fill(
+        self,
+        chunks: Mapping[int, Tensor],
+        cells: Sequence[str],
+        work: Callable[[int, Tensor, Sequence[int]], Iterable[Part]],
+        what: str,
+        progress: Progress = silent,
+    ) -> None:
+        """Write every chunk of every cell that is missing, each as soon as it is there.
+
+        Args:
+            chunks: by number, the examples of each that this process is to do.
+            cells: what to call each cell, for the progress.
+            work: given a chunk's number, its examples and the cells that it lacks, computes these
+                one after the other.
+            what: the work, for the progress.
+            progress: told about every chunk of every cell.
+        """
+        progress.start(what, len(cells) * sum(map(len, chunks.values())))
+        for number, index in chunks.items():
+            missing = [cell for cell in range(len(cells)) if not self.chunks.has(cell, number)]
+            progress.advance((len(cells) - len(missing)) * len(index))
+            began = time.monotonic()
+            for part in work(number, index, missing) if missing else ():
+                if part.images:
+                    self.chunks.write_images(part.cell, number, part.images)
+                seconds = time.monotonic() - began
+                self.chunks.write(part.cell, number, part.rows, seconds, part.skipped)
+                progress.advance(len(index), cells[part.cell] if len(cells) > 1 else "")
+                began = time.monotonic()
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether any chunk was written."""
+        return (self.path / ROWS).exists() or self.chunks.any
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run was finished, now or by an earlier process."""
+        return (self.path / ABOUT).exists() and bool(read_about(self.path)["complete"])
+
+    @contextmanager
+    def writing(self, work: str = "**/*.csv") -> Iterator[bool]:
+        """Hold the folder for the block, if there is work to do; say whether there is.
+
+        The folder is made, or the run that was interrupted there taken up. Whatever writes to it
+        looks first whether it is still this run's. If the block fails by what the user gave before
+        any part is finished, the folder is removed again, or emptied if it was there; otherwise the
+        run can be taken up.
+
+        Args:
+            work: pattern of the files that are worth keeping, as of `Path.glob`.
+
+        Raises:
+            OutputError: if another process holds it, or has begun a run with other settings.
+        """
+        if self.complete:
+            self.chunks.clear()  # of a process that was killed between its last two steps
+            yield False
+            return
+        made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with lock.held(self.path) as self._owner:
+                begun = self._begin()
+                try:
+                    yield not self.complete  # another may have held the lock until just now
+                except HoldfastError:
+                    ours = lock.owner(self.path) == self._owner
+                    if begun and ours and not any(self.path.glob(work)):
+                        self._empty()
+                    raise
+        finally:
+            with suppress(OSError):  # as soon as one of them is not empty
+                for folder in made:
+                    folder.rmdir()
+
+    def _empty(self) -> None:
+        """Remove everything but the lock, which goes last."""
+        for entry in self.path.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            elif entry.name != lock.LOCK:
+                entry.unlink()
+
+    def join(self) -> "Run":
+        """Write to the folder as one of several processes, of which the first is `writing`."""
+        self._owner = lock.owner(self.path)
+        self.check()
+        return self
+
+    def check(self) -> None:
+        """See, before a write, that the folder is still this run's.
+
+        Raises:
+            OutputError: if it is not: somebody took the lock away, or changed the settings.
+        """
+        if self._owner is None or lock.owner(self.path) != self._owner:
+            raise OutputError(
+                f"{self.path} is no longer held by this run; what was written so far is kept: see "
+                "that no other process writes there, and run the same command again."
+            )
+        self._check_same(read_about(self.path))
+
+    def _begin(self) -> bool:
+        """Write run.json if it is not there; say whether it was not."""
+        about = {"format": FORMAT, "kind": self._kind, "complete": False}
+        about |= {"settings": self._settings, "started": _now(), **environment()}
+        begun = not (self.path / ABOUT).exists()
+        if begun:
+            # Where the lock should fail, of two processes still only one makes the file.
+            with suppress(FileExistsError):
+                create_json(self.path / ABOUT, about)
+        self.check()
+        return begun
+
+    def told_complete(self) -> str:
+        """That there is nothing to do, and what was compared to know it."""
+        return (
+            f"{self.path} is complete; nothing was run (compared: "
+            f"{', '.join(compared(self._settings))}, and all other settings)."
+        )
+
+    def finish(self, **results: Any) -> None:
+        """Record the results, as JSON can hold them, and that the run is complete."""
+        self.check()
+        rows = self.path / ROWS
+        if rows.exists():
+            results["rows_sha256"] = digest(rows.read_bytes())
+        about = {**read_about(self.path), **results, "complete": True, "finished": _now()}
+        write_json(self.path / ABOUT, about)
+
+    def merge(self) -> pd.DataFrame:
+        """Join all chunks into rows.csv, in the order of cells and examples."""
+        self.check()
+        rows = read_rows(self.path)
+        write_table(self.path / ROWS, rows)
+        return rows
+
+    def _check_same(self, about: Mapping[str, Any]) -> None:
+        check_same(self.path, about, self._kind, self._settings, self._owner)
+
+
+def _is_foreign(entry: Path) -> bool:
+    """Whether something in a folder without run.json is none that a killed process leaves."""
+    return entry.suffix != ".tmp" and entry.name != lock.LOCK
+
+
+@contextmanager
+def kept_or_temporary(out: str | Path | None) -> Iterator[Path]:
+    """The folder ``out`` or, if there is none, one for the time of the block.
+
+    Raises:
+        InputError: if ``out`` is the empty name.
+
+    Example:
+        >>> from holdfast.results import kept_or_temporary
+        >>> with kept_or_temporary("run") as folder:
+        ...     folder.name
+        'run'
+        >>> with kept_or_temporary(None) as folder:
+        ...     there = folder.parent.exists()
+        >>> there, folder.parent.exists()
+        (True, False)
+    """
+    if out is not None:
+        if out == "":
+            raise InputError("out is empty, but must name a folder; leave it out to keep nothing.")
+        yield Path(out)
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        yield Path(temporary) / "run"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,89 @@
+"""Whether a folder holds the run that is asked for: it is never overwritten by another."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from holdfast import lock
+from holdfast.errors import OutputError
+from holdfast.lock import Owner
+
+#: What run.json records and how; 1, without a number, compared less of model and data.
+FORMAT = 2
+
+#: What identifies model and data, by the end of the setting's name: what it means if it differs,
+#: and what was compared if it does not.
+_IDENTITY = {
+    "data_fingerprint": ("other images or labels", "all images and labels"),
+    "_fingerprint": ("a model with other weights", "weights"),
+    "_answers": ("a model with these weights that answers otherwise", "answers to a few images"),
+    "_source": (
+        "a model with these weights whose classes had another source",
+        "source of the model's classes",
+    ),
+}
+
+
+def check_same(
+    path: Path,
+    about: Mapping[str, Any],
+    kind: str,
+    settings: Mapping[str, Any],
+    owner: Owner | None,
+) -> None:
+    """Raise if the run in a folder is another than the one that is asked for.
+
+    Args:
+        path: the folder.
+        about: what its run.json says.
+        kind: the command that is to write there.
+        settings: all that determines the results of what is asked for.
+        owner: who asks, if it holds the lock.
+
+    Raises:
+        OutputError: if it is another, or in use by another.
+    """
+    if about.get("kind") != kind:
+        raise OutputError(
+            f"{path} holds a run of holdfast {about.get('kind')}; give another --out."
+        )
+    if about.get("format") != FORMAT:
+        raise OutputError(
+            f"{path} was written by a version of Holdfast that compared less of model and "
+            "data, so whether they are the same cannot be told: holdfast report still reads "
+            "it, but to run this command give another --out."
+        )
+    before = about.get("settings", {})
+    for key in dict.fromkeys([*before, *settings]):
+        was, now = before.get(key), settings.get(key)
+        if _same(was, now):
+            continue
+        holder = lock.owner(path)
+        if holder is not None and holder != owner and not holder.dead:
+            raise lock.in_use(path, holder)
+        identity = _identity(key)
+        other = f"a run with {key} = {was!r}, and now it is {now!r}"
+        if identity is not None:
+            other = f"a run of {identity[0]} ({key} is another)"
+        raise OutputError(f"{path} holds {other}; a run is never overwritten, give another --out.")
+
+
+def compared(settings: Mapping[str, Any]) -> list[str]:
+    """What of model and data the settings tell, in words."""
+    given = [key for key, value in settings.items() if value is not None]
+    return list(dict.fromkeys(told[1] for key in given if (told := _identity(key))))
+
+
+def _identity(key: str) -> tuple[str, str] | None:
+    return next((told for name, told in _IDENTITY.items() if key.endswith(name)), None)
+
+
+def _same(was: Any, now: Any) -> bool:
+    """Whether two settings are equal; measured numbers may differ by what rounding does."""
+    if isinstance(was, Mapping) and isinstance(now, Mapping) and "within" in now:
+        pairs = zip(was.get("values", []), now["values"], strict=False)
+        near = all(abs(old - new) <= now["within"] for old, new in pairs)
+        return near and len(was.get("values", [])) == len(now["values"])
+    if isinstance(was, list) and isinstance(now, list):
+        return len(was) == len(now) and all(map(_same, was, now))
+    return bool(was == now)
