@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from holdfast.threat import Linf
 
 ROOT = Path(__file__).parents[1]
+PAGES = ("architecture", "methods", "adding")
 
 
 def blocks(page, language="python"):
@@ -20,7 +22,7 @@ def blocks(page, language="python"):
 
 def type_from_the_page(checkout):
     """What the page adds, into a copy: each file, and each case at the end of its table."""
-    page = (ROOT / "docs" / "architecture.md").read_text()
+    page = (ROOT / "docs" / "adding.md").read_text()
     cases, code = checkout / "tests" / "cases.py", r".*?```python\n(.*?)\n```"
     files = re.findall(rf"\*\*(src/[\w/.]+)\*\*{code}", page, re.DOTALL)
     added = re.findall(rf"\*\*tests/cases.py\*\*, in `(\w+)`{code}", page, re.DOTALL)
@@ -34,7 +36,7 @@ def type_from_the_page(checkout):
         cases.write_text(f"{before[:end]}{case.removesuffix(',')},\n{before[end:]}")
 
 
-def test_what_the_architecture_page_adds_takes_one_file_and_one_case(tmp_path):
+def test_what_the_page_on_adding_adds_takes_one_file_and_one_case(tmp_path):
     for name in ("src", "tests", "docs", "tools", "pyproject.toml"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, tmp_path / name)
@@ -66,8 +68,8 @@ ROOMS = (
 )
 
 
-def test_the_architecture_page_names_every_file_that_holds_a_method():
-    text = (ROOT / "docs" / "architecture.md").read_text()
+def test_the_documentation_names_every_file_that_holds_a_method():
+    text = "".join((ROOT / "docs" / f"{page}.md").read_text() for page in PAGES)
     files = [
         f"{room}/{path.name}"
         for room in ROOMS
@@ -106,8 +108,11 @@ def test_the_training_loop_of_the_how_to_page_gives_every_batch_its_own_noise(mo
     assert names["objective"].attack == names["attack"]
 
 
-def test_every_file_that_the_documentation_names_is_there():
-    text = (ROOT / "docs" / "architecture.md").read_text()
-    for name in set(re.findall(r"`([\w/]+\.(?:py|md))`", text)):
+@pytest.mark.parametrize("page", PAGES)
+def test_every_file_that_the_documentation_names_is_there(page):
+    text = (ROOT / "docs" / f"{page}.md").read_text()
+    names = set(re.findall(r"`([\w/]+(?:\.(?:py|md)|/))`", text))
+    assert names
+    for name in names:
         places = [ROOT / name, ROOT / "src/holdfast" / name, ROOT / "src/holdfast/attacks" / name]
         assert any(place.exists() for place in places), name
