@@ -288,7 +288,7 @@ def test_no_label_leaks_from_the_command_line(spec, tmp_path):
         "cached": f"ensemble(sources=['{tmp_path}/net.safetensors'], cache='{tmp_path}')",
     }.get(spec, spec)
     given = data.Data.of(images(8, (1, 3, 3)), torch.arange(8) % 4)
-    make = registry.objective(spec, {"eps": 0.2}, given, torch.device("cpu"))
+    make = registry.objective(spec, given, torch.device("cpu"), eps=0.2)
     assert not leaks(make, linear(0))
 
 
@@ -356,7 +356,7 @@ def test_dropout_in_sources_from_the_command_line(tmp_path):
 
     def made(options):
         spec = f"ensemble(sources=['{tmp_path}/net.safetensors']{options})"
-        return registry.objective(spec, {"eps": 0.2}, given, torch.device("cpu"))
+        return registry.objective(spec, given, torch.device("cpu"), eps=0.2)
 
     assert [each.dropout for each in made("").attack.attacks[1:]] == [False]
     objective = made(", sources_dropout=True")
@@ -472,7 +472,7 @@ def test_noise_behind_the_first_layer_by_hand():
         Stability(sigma=0.4, at="first-layer")(Two(), X, Y, streams(2))
     assert repr(Stability(sigma=0.4)) == "Stability(sigma=0.4, gamma=1.0)"
     assert registry.objective(
-        "noise(sigma=0.4, at='first-layer')", {}, data.Data.of(x, y), torch.device("cpu")
+        "noise(sigma=0.4, at='first-layer')", data.Data.of(x, y), torch.device("cpu")
     ) == NoiseAugmentation(sigma=0.4, at="first-layer")
 
 

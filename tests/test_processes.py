@@ -94,7 +94,7 @@ def test_two_processes_train_the_same_network_as_one(tmp_path):
     """PGD training, its random start keyed by example; batches of 33 share out unevenly."""
     line = (
         "-m holdfast train --model small --images 210 --hold-out 40 --val-attack pgd(steps=2) "
-        "--objective pgd --eps 0.1 --steps 2 --optimizer sgd(lr=0.1) --epochs 2 --batch-size 33 "
+        "--objective pgd(steps=2) --eps 0.1 --optimizer sgd(lr=0.1) --epochs 2 --batch-size 33 "
         "--clip 1 --ema 0.9 --best val_accuracy --accelerator cpu --quiet"
     )
     # Fabric starts the second process by itself.

@@ -252,7 +252,7 @@ def test_the_whole_path_from_the_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(datasets, "load", watched)
     train = ["train", "--epochs", "1", "--images", "800", "--quiet", "--out"]
     assert run([*train, "cnn", "--model", "small"]) == 0
-    assert run([*train, "dae", "--model", "malade-dae", "--objective", "dae", "--sigma=0.3"]) == 0
+    assert run([*train, "dae", "--model", "malade-dae", "--objective", "dae(sigma=0.3)"]) == 0
     tune = ["tune", "malade", "--classifier", "cnn", "--denoiser", "dae", "--out", "tuned"]
     options = ["--images=30", "--steps=1,2", "--delta=0.01", "--attack=fgsm", "--quiet"]
     assert run([*tune, *options, "--samples=2", "--finalists=1", "--json"]) == 0

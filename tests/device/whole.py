@@ -71,7 +71,7 @@ def _commands(pair: Pair) -> str:
             there = f"--accelerator {where} --quiet"
             _say(
                 f"train --model small --images 1000 --epochs 6 --optimizer adam(lr=0.003) "
-                f"--objective stability --sigma 0.2 --hold-out 100 "
+                f"--objective stability(sigma=0.2) --hold-out 100 "
                 f"--val-attack pgd(steps=3) --val-eps 0.05 {there} "
                 f"--out {run / 'net'}"
             )

@@ -107,7 +107,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
         "Images": ("data", "data_dir", "images", "image", "batch_size"),
         "Training": (
-            *("objective", "steps", "step_size", "gamma", "shift", "flip", "epochs", "accumulate"),
+            *("objective", "shift", "flip", "epochs", "accumulate"),
             *("optimizer", "schedule", "clip", "ema", "hooks"),
         ),
         "Held-out images": (
@@ -133,7 +133,7 @@ OWN = "Its own"
 
 EXAMPLES = """\
 holdfast demo
-holdfast train --model small --objective stability --sigma 0.3 --out runs/stn
+holdfast train --model small --objective "stability(sigma=0.3)" --out runs/stn
 holdfast evaluate --model runs/stn --attacks pgd,second-order --norm l2 \\
     --eps 0.25,0.5 --out runs/eval
 holdfast certify --model runs/stn --sigma 0.3 --votes 1000 --out runs/cert

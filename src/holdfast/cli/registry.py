@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
 
 import torch
 
@@ -105,17 +104,20 @@ def hook(spec: str) -> Hook:
 
 def objective(
     spec: str,
-    options: Mapping[str, Any],
     data: Data,
     device: torch.device,
+    *,
+    norm: str | None = None,
+    eps: float | None = None,
 ) -> Objective:
     """An objective from its name, or its name and parameters: ``trades(eps=0.3, beta=6)``.
 
     Args:
         spec: name and parameters.
-        options: what the command line says by options; None for what it does not.
         data: the images of the training, for objectives that make something of them beforehand.
         device: where the training computes.
+        norm: of the training attack, where the spec does not say it.
+        eps: its size, likewise.
 
     Raises:
         UnknownNameError: if no objective, parameter, goal or divergence has that name.
@@ -124,19 +126,18 @@ def objective(
     written = specs.parse(spec, "objective", "trades(eps=0.3, beta=6)")
     make = specs.find(written, "objective", OBJECTIVES)
     known = _parameters(make)
-    given = {key: value for key, value in options.items() if value is not None}
+    given = {key: value for key, value in (("norm", norm), ("eps", eps)) if value is not None}
     for key, value in given.items():
         if key not in known:
-            raise specs.no_parameter(f"objective {written.name}", key, known)
-        if key in written.parameters:
             raise InputError(
-                f"{key} is given twice, as --{key.replace('_', '-')} {value} and in {spec!r}."
+                f"--{key} is about the training attack, and objective {written.name} has none: "
+                "leave it out."
             )
+        if key in written.parameters:
+            raise InputError(f"{key} is given twice, as --{key} {value} and in {spec!r}.")
+    if known.get("eps") and "eps" not in {**given, **written.parameters}:
+        raise InputError(f"objective {written.name} needs --eps, the size of its attack.")
     both = specs.Spec(written.name, {**given, **written.parameters}, written.text)
-    for key, required in known.items():
-        if required and key not in both.parameters:
-            option = f"--{key}" if key in options else f"{key}, as in {written.name}({key}=...)"
-            raise InputError(f"objective {written.name} needs {option}.")
     arguments = specs.arguments(both, "objective", make, known, choices=CHOICES, most=MOST)
     if "eps" in known:
         norm, eps = arguments.pop("norm", "linf"), arguments.pop("eps")

@@ -1,14 +1,15 @@
-"""How 0.1 spelled what is spelled otherwise now: told, and never read as something else."""
+"""How 0.1 and 0.2 spelled what is spelled otherwise now: told, and never read as another thing."""
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from holdfast.errors import HoldfastError, InputError, unknown
 
+_OBJECTIVE = '--objective "{}"'
 _OPTIMIZER = '--optimizer "{}"'
 _SCHEDULE = '--schedule "{}"'
 
-#: Options of 0.1, and what to write in their place.
+#: Options of 0.1 and 0.2, and what to write in their place.
 RENAMED: Mapping[str, str] = MappingProxyType(
     {
         "limit": "--images",
@@ -20,6 +21,10 @@ RENAMED: Mapping[str, str] = MappingProxyType(
         "average": "--ema",
         "binarise": '--model "binarise(threshold=0.5) | MODEL"',
         "parseval": '--hooks "parseval(beta=1e-4)"',
+        "steps": _OBJECTIVE.format("pgd(steps=10)"),
+        "step_size": _OBJECTIVE.format("pgd(step_size=0.01)"),
+        "sigma": _OBJECTIVE.format("stability(sigma=0.3)"),
+        "gamma": _OBJECTIVE.format("stability(sigma=0.3, gamma=1)"),
         "lr": _OPTIMIZER.format("adam(lr=1e-3)"),
         "momentum": _OPTIMIZER.format("sgd(momentum=0.9)"),
         "nesterov": _OPTIMIZER.format("sgd(nesterov=True)"),

@@ -36,10 +36,6 @@ def train(
     objective: str = "standard",
     norm: str | None = None,
     eps: Number | None = None,
-    steps: int | None = None,
-    step_size: Number | None = None,
-    sigma: Number | None = None,
-    gamma: float | None = None,
     shift: int = 0,
     flip: bool = False,
     epochs: int = 20,
@@ -88,14 +84,9 @@ def train(
         data_dir: Folder with the files of named data sets; else HOLDFAST_DATA.
         images: Train on this many images only; all by default.
         objective: What to minimise (`holdfast list`), with parameters if wanted, such as
-            "trades(eps=0.3, steps=10, beta=6)"; --norm, --eps, --steps, --step-size, --sigma and
-            --gamma fill those of the same name.
+            "trades(steps=10, step_size=0.1, beta=6)" or "stability(sigma=0.3, gamma=1)".
         norm: Norm of the training attack: linf, l2 or l1; linf by default.
         eps: Size of the training attack, on the [0, 1] scale, such as 0.3 or 8/255.
-        steps: Steps of the training attack, 10 by default.
-        step_size: Step of the training attack; 2.5 eps / steps by default.
-        sigma: Standard deviation of the objective's noise, on the [0, 1] scale.
-        gamma: Weight of the stability term, 1 by default.
         shift: Shift every image at random, by up to so many pixels each way, anew each time.
         flip: Mirror every image with probability 1/2, anew each time.
         epochs: Passes over the training set.
@@ -173,15 +164,7 @@ def train(
     pictures = datasets.load(data, "train", data_dir=data_dir, limit=images)
     start, architecture = _network(model, from_, pictures, normalize, init)
     fabric = plan.launch()
-    flags = {
-        "norm": norm,
-        "eps": eps,
-        "steps": steps,
-        "step_size": step_size,
-        "sigma": sigma,
-        "gamma": gamma,
-    }
-    goal = registry.objective(objective, flags, pictures, fabric.device)
+    goal = registry.objective(objective, pictures, fabric.device, norm=norm, eps=eps)
     _check_kind(objective, goal, architecture)
     if shift or flip:
         goal = Augmented(objective=goal, shift=shift, flip=flip)
