@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from holdfast.random import active_stream
 
+__all__ = ["Counted", "backwards_at_once"]
+
 #: Gradients that one backward pass carries at once, for passes made within `backwards_at_once`.
 _at_once: ContextVar[list[int]] = ContextVar("holdfast_backwards_at_once", default=[1])  # noqa: B039
 
@@ -22,6 +24,16 @@ def backwards_at_once() -> Iterator[list[int]]:
         One number to set before the backward pass: how many gradients it carries, as when the
         gradients of all classes are taken together. It is bound at the forward pass, since on a
         GPU backward passes run in threads that know nothing of the block.
+
+    Example:
+        >>> from holdfast.counting import Counted, backwards_at_once
+        >>> counted = Counted(model, torch.arange(4))
+        >>> with backwards_at_once() as carried:
+        ...     logits = counted(x.clone().requires_grad_())
+        >>> carried[0] = 3  # one pass that stands for the gradients of three classes
+        >>> logits.sum().backward()
+        >>> counted.backwards
+        tensor([3, 3, 3, 3])
     """
     carried = [1]
     token = _at_once.set(carried)
@@ -40,6 +52,15 @@ class Counted(nn.Module):
     Args:
         model: the model.
         index: (N,) identities of the examples that will be attacked, increasing.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import PGD
+        >>> from holdfast.counting import Counted
+        >>> counted = Counted(model, torch.arange(4))
+        >>> x_adv = PGD(Linf(0.1), steps=3, early_stop=False)(counted, x, y, seed=0)
+        >>> counted.backwards
+        tensor([3, 3, 3, 3])
     """
 
     def __init__(self, model: nn.Module, index: Int[Tensor, " n"]) -> None:

@@ -10,9 +10,17 @@ import torch
 
 from holdfast.revision import git_revision
 
+__all__ = ["environment"]
+
 
 def environment() -> dict[str, Any]:
-    """Versions, hardware and git revision, for the record."""
+    """Versions, hardware and git revision, for the record.
+
+    Example:
+        >>> from holdfast.environment import environment
+        >>> list(environment())
+        ['versions', 'hardware', 'git']
+    """
     packages = ["holdfast", "torch", "torchvision", "lightning-fabric", "numpy", "scipy", "pandas"]
     accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {

@@ -22,6 +22,20 @@ from holdfast.errors import (
     no_room,
 )
 
+__all__ = [
+    "check_regular",
+    "check_writable",
+    "create_file",
+    "create_json",
+    "read_json",
+    "read_tensors",
+    "replace_file",
+    "write_json",
+    "write_table",
+    "write_tensors",
+    "write_text",
+]
+
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` make the file under a temporary name, then rename it to ``path``.
@@ -30,6 +44,13 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
 
     Raises:
         DiskFullError: if there is no room for it.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast.files import replace_file
+        >>> replace_file(Path("a.txt"), lambda temporary: temporary.write_text("whole"))
+        >>> Path("a.txt").read_text()
+        'whole'
     """
     with _written(path, write) as temporary:
         os.replace(temporary, path)
@@ -41,6 +62,14 @@ def create_file(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         FileExistsError: if it is there.
         DiskFullError: if there is no room for it.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast.files import create_file
+        >>> create_file(Path("a.txt"), lambda temporary: temporary.write_text("first"))
+        >>> create_file(Path("a.txt"), lambda temporary: temporary.write_text("second"))
+        Traceback (most recent call last):
+        FileExistsError: ...
     """
     with _written(path, write) as temporary:
         try:
@@ -72,7 +101,15 @@ def _written(path: Path, write: Callable[[Path], object]) -> Iterator[Path]:
 
 
 def check_writable(path: Path) -> None:
-    """Find out, leaving nothing behind, whether a folder can be made and written at ``path``."""
+    """Find out, leaving nothing behind, whether a folder can be made and written at ``path``.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast.files import check_writable
+        >>> check_writable(Path("runs/new"))
+        >>> Path("runs").exists()
+        False
+    """
     existing = path
     while not existing.exists():
         existing = existing.parent
@@ -96,22 +133,59 @@ def check_writable(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` in UTF-8, whole or not at all."""
+    """Write ``text`` in UTF-8, whole or not at all.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast.files import write_text
+        >>> write_text(Path("a.txt"), "ε = 0.1")
+        >>> Path("a.txt").read_text(encoding="utf-8")
+        'ε = 0.1'
+    """
     replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a table as CSV, every number so that reading gives it back exactly."""
+    """Write a table as CSV, every number so that reading gives it back exactly.
+
+    Example:
+        >>> import pandas as pd
+        >>> from pathlib import Path
+        >>> from holdfast.files import write_table
+        >>> write_table(Path("a.csv"), pd.DataFrame({"eps": [0.1 + 0.2]}))
+        >>> bool(pd.read_csv("a.csv")["eps"][0] == 0.1 + 0.2)
+        True
+    """
     replace_file(path, lambda temporary: table.to_csv(temporary, index=False))
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write ``content`` as indented JSON, whole or not at all; NaN is refused."""
+    """Write ``content`` as indented JSON, whole or not at all; NaN is refused.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast.files import read_json, write_json
+        >>> write_json(Path("a.json"), {"eps": 0.1})
+        >>> read_json(Path("a.json"))
+        {'eps': 0.1}
+        >>> write_json(Path("a.json"), {"eps": float("nan")})
+        Traceback (most recent call last):
+        ValueError: ...
+    """
     write_text(path, _json(content))
 
 
 def create_json(path: Path, content: object) -> None:
-    """Write ``content`` to a file that is not there yet; see `create_file`."""
+    """Write ``content`` to a file that is not there yet; see `create_file`.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast.files import create_json
+        >>> create_json(Path("a.json"), {"owner": 1})
+        >>> create_json(Path("a.json"), {"owner": 2})
+        Traceback (most recent call last):
+        FileExistsError: ...
+    """
     create_file(path, lambda temporary: temporary.write_text(_json(content), encoding="utf-8"))
 
 
@@ -124,6 +198,16 @@ def check_regular(path: Path) -> None:
 
     Raises:
         DamagedFileError: if it is; a file, a folder and nothing at all pass.
+
+    Example:
+        >>> import os
+        >>> from pathlib import Path
+        >>> from holdfast.files import check_regular
+        >>> check_regular(Path("nothing"))
+        >>> os.mkfifo("pipe")
+        >>> check_regular(Path("pipe"))
+        Traceback (most recent call last):
+        holdfast.errors.DamagedFileError: pipe is a pipe, ...
     """
     if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
         raise DamagedFileError(
@@ -138,6 +222,14 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         MissingFileError: if there is no such file.
         DamagedFileError: if it holds no JSON object.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast.files import read_json
+        >>> size = Path("a.json").write_text("[1, 2]")
+        >>> read_json(Path("a.json"))
+        Traceback (most recent call last):
+        holdfast.errors.DamagedFileError: a.json holds no JSON object.
     """
     check_regular(path)
     try:
@@ -156,6 +248,13 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str,
 
     Raises:
         OutputError: if it cannot be written; an older file stays.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast.files import read_tensors, write_tensors
+        >>> write_tensors(Path("a.safetensors"), {"x": torch.ones(2)}, {"cell": 1})
+        >>> read_tensors(Path("a.safetensors"))
+        ({'x': tensor([1., 1.])}, {'cell': 1})
     """
     flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     header = {"holdfast": json.dumps(about, allow_nan=False)}
@@ -173,6 +272,13 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         MissingFileError: if there is no such file.
         DamagedFileError: if it is damaged or was not written by Holdfast.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast.files import read_tensors, write_tensors
+        >>> write_tensors(Path("a.safetensors"), {"x": torch.ones(2)}, {"cell": 1})
+        >>> read_tensors(Path("a.safetensors"))
+        ({'x': tensor([1., 1.])}, {'cell': 1})
     """
     check_regular(path)
     if not path.is_file():

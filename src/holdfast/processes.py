@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 from holdfast.errors import InputError
 
+__all__ = ["Processes"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Processes:

@@ -19,6 +19,8 @@ from rich.text import Text
 
 from holdfast.types import Step
 
+__all__ = ["Progress", "showing", "silent"]
+
 #: Between two lines of a log, at first; they grow rarer as the task goes on, up to a minute.
 _SECONDS_BETWEEN_LINES = 5.0
 _SECONDS_BETWEEN_LOOKS = 0.2  # at an attack, for a bar
@@ -26,7 +28,18 @@ _WIDTH = 79  # of a line in a log
 
 
 class Progress:
-    """One task at a time, made of so many pieces. Does nothing until shown by `showing`."""
+    """One task at a time, made of so many pieces. Does nothing until shown by `showing`.
+
+    Example:
+        >>> from holdfast import Linf, evaluate
+        >>> from holdfast.attacks import FGSM
+        >>> from holdfast.progress import Progress
+        >>> class Tasks(Progress):
+        ...     def start(self, what, total, done=0):
+        ...         print(what, total)
+        >>> result = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.1))}, progress=Tasks())
+        evaluate 8
+    """
 
     def start(self, what: str, total: int, done: int = 0) -> None:
         """Begin a task of ``total`` pieces, of which ``done`` were done before."""
@@ -165,7 +178,15 @@ silent = Progress()
 
 @contextmanager
 def showing(wanted: bool = True) -> Iterator[Progress]:
-    """Progress for the time of the block, on standard error; silent if not ``wanted``."""
+    """Progress for the time of the block, on standard error; silent if not ``wanted``.
+
+    Example:
+        >>> from holdfast import Linf, evaluate
+        >>> from holdfast.attacks import FGSM
+        >>> from holdfast.progress import showing
+        >>> with showing() as progress:
+        ...     result = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.1))}, progress=progress)
+    """
     console = Console(stderr=True)
     if not wanted:
         yield silent

@@ -9,6 +9,8 @@ import os.path
 import re
 from pathlib import Path
 
+__all__ = ["git_revision"]
+
 _HASH = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
@@ -18,6 +20,12 @@ def git_revision(folder: Path) -> str | None:
     Returns:
         None outside a repository, before its first commit, and where it is stored in another way
         than in files.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast.revision import git_revision
+        >>> git_revision(Path("/")) is None  # no repository
+        True
     """
     around = (folder, *folder.parents)
     mark = next((place / ".git" for place in around if os.path.exists(place / ".git")), None)

@@ -19,6 +19,8 @@ from typing import Any, NoReturn, TypeVar, get_args, get_origin
 from holdfast.errors import InputError, UnknownNameError, nearest, unknown
 from holdfast.parameters import check, check_arguments
 
+__all__ = ["NO_CHOICES", "Spec", "build", "number", "parse", "split"]
+
 T = TypeVar("T")
 
 #: Named things that parameters may be, by the parameter: ``{"goal": {"margin": margin}}``.
@@ -51,6 +53,12 @@ class Spec:
         name: what stands before the bracket.
         parameters: values by name; specs within are `Spec`s.
         text: as it was written.
+
+    Example:
+        >>> from holdfast.specs import parse
+        >>> spec = parse("pgd(goal=margin)")
+        >>> spec.name, spec.bare, spec.parameters["goal"].bare
+        ('pgd', False, True)
     """
 
     name: str
@@ -89,6 +97,11 @@ def number(text: str) -> float:
 
     Raises:
         ValueError: if it is none.
+
+    Example:
+        >>> from holdfast.specs import number
+        >>> number("8/255") == 8 / 255
+        True
     """
     if not re.fullmatch(rf"\s*{_NUMBER}(/{_NUMBER})?\s*", text):
         raise ValueError(f"{text!r} is no number")
@@ -135,6 +148,12 @@ def build(
     Raises:
         UnknownNameError: if there is no such name or parameter.
         InputError, InputTypeError: if a parameter is missing or wrong.
+
+    Example:
+        >>> from holdfast.specs import build
+        >>> from holdfast.training.optimizers import SGD
+        >>> build("sgd(momentum=0.5)", "optimizer", {"sgd": SGD}, example="sgd").momentum
+        0.5
     """
     spec = parse(text, kind, example)
     call = find(spec, kind, named)

@@ -22,6 +22,8 @@ from holdfast.progress import Progress, silent
 from holdfast.random import own_global_generator
 from holdfast.tensors import device_of, eval_mode
 
+__all__ = ["multiply_adds", "suited_threads"]
+
 #: Multiply-adds for one image below which a network is small.
 SMALL = 10_000_000
 
@@ -45,6 +47,14 @@ def suited_threads(
         models: all networks that do the work.
         device: where they do it, if they are not there yet.
         progress: told of the choice.
+
+    Example:
+        >>> from holdfast.threads import suited_threads
+        >>> before = torch.get_num_threads()
+        >>> with suited_threads((1, 8, 8), model):
+        ...     logits = model(x)
+        >>> torch.get_num_threads() == before
+        True
     """
     before = torch.get_num_threads()
     elsewhere = any((device or device_of(model)).type != "cpu" for model in models)
@@ -71,6 +81,11 @@ def multiply_adds(model: nn.Module, shape: tuple[int, ...]) -> int | None:
 
     Returns:
         None if they cannot be counted, as where the network is no work of PyTorch's.
+
+    Example:
+        >>> from holdfast.threads import multiply_adds
+        >>> multiply_adds(model, (1, 8, 8)) == 64 * 16 + 16 * 3
+        True
     """
     device = device_of(model)
     x = torch.zeros(1, *shape, device=device)

@@ -37,10 +37,18 @@ from holdfast.training.precomputed import precompute
 from holdfast.training.validation import held_out_of
 from holdfast.types import Flags
 
+__all__ = ["Chain", "Search", "Tuned", "noise_of_training", "tune_malade", "unseen"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Chain:
-    """The numbers of one chain; see `holdfast.defenses.MALADE`."""
+    """The numbers of one chain; see `holdfast.defenses.MALADE`.
+
+    Example:
+        >>> from holdfast.tuning import Chain
+        >>> Chain(steps=10, alpha=0.1, delta=0.01, sigma=0.2).steps
+        10
+    """
 
     steps: int
     alpha: float
@@ -68,6 +76,11 @@ class Search:
 
     Raises:
         InputError: if a number is out of range, or there are none.
+
+    Example:
+        >>> from holdfast.tuning import Search
+        >>> len(Search(steps=(5, 10), alpha=(0.1, 0.2, 0.4), delta=(0.01,), sigma=0.2).chains())
+        6
     """
 
     steps: tuple[int, ...]
@@ -107,6 +120,11 @@ class Tuned(NamedTuple):
         best: the chosen chain, as one of the trials.
         trials: the numbers of every chain and its fractions of images that are right without
             attack, under what was crafted on the bare classifier and, of finalists, under attack.
+
+    Example:
+        >>> from holdfast.tuning import Tuned
+        >>> Tuned(model, best={"steps": 2}, trials=[{"steps": 1}, {"steps": 2}]).best
+        {'steps': 2}
     """
 
     model: nn.Sequential
@@ -148,6 +166,24 @@ def tune_malade(
 
     Raises:
         OutputError: if ``out`` cannot be written or holds another run.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import FGSM
+        >>> from holdfast.data import Data
+        >>> from holdfast.evaluation import EvaluationConfig
+        >>> from holdfast.models import Architecture
+        >>> from holdfast.tuning import Search, tune_malade
+        >>> networks = {}
+        >>> for role, name in (("denoiser", "malade-dae"), ("classifier", "malade-cnn")):
+        ...     kind = Architecture(name=name, shape=(1, 28, 28), classes=10)
+        ...     networks[role] = kind.build(seed=0), kind
+        >>> data = Data.of(torch.rand(2, 1, 28, 28), torch.tensor([0, 1]))
+        >>> search = Search(steps=(1, 2), alpha=(0.1,), delta=(0.01,), sigma=0.2, finalists=1)
+        >>> config = EvaluationConfig(votes=1, samples=1)
+        >>> tuned = tune_malade(networks, data, search, FGSM(Linf(0.1)), config)
+        >>> [trial["steps"] for trial in tuned.trials], tuned.best in tuned.trials
+        ([1, 2], True)
     """
     for network, _ in networks.values():
         network.eval()
@@ -271,6 +307,16 @@ def unseen(data: Data, trained: Mapping[str, Mapping[str, Any]], count: int, see
 
     Raises:
         InputError: if there are not as many images.
+
+    Example:
+        >>> from holdfast.data import Data
+        >>> from holdfast.tuning import unseen
+        >>> data = Data.of(x, y)
+        >>> settings = {"data": data.name, "images": 2, "held_out": 0}
+        >>> settings["data_fingerprint"] = data.take(torch.arange(2)).fingerprint()
+        >>> chosen = unseen(data, {"the classifier": {"settings": settings}}, 2, seed=0)
+        >>> bool((chosen.x(torch.arange(2)) == x[2:]).all())
+        True
     """
     if not 1 <= count <= len(data):
         raise InputError(f"{count} images are asked for, but the training set has {len(data)}.")
@@ -308,6 +354,12 @@ def _trained_on(data: Data, settings: Mapping[str, Any]) -> Flags:
 
 
 def noise_of_training(about: Mapping[str, Any]) -> float | None:
-    """σ that a denoiser was trained with, as its run.json says in the objective; None if not."""
+    """σ that a denoiser was trained with, as its run.json says in the objective; None if not.
+
+    Example:
+        >>> from holdfast.tuning import noise_of_training
+        >>> noise_of_training({"settings": {"objective": "Denoising(sigma=0.2)"}})
+        0.2
+    """
     found = re.search(r"Denoising\(sigma=([\d.e+-]+)", str(about["settings"].get("objective")))
     return float(found[1]) if found else None

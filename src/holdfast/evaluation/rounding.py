@@ -7,6 +7,8 @@ from torch import Tensor
 from holdfast.tensors import expand
 from holdfast.types import Images, Threat
 
+__all__ = ["to_8_bit"]
+
 _LEVELS = 255
 
 

@@ -8,6 +8,8 @@ import pandas as pd
 
 from holdfast.statistics import Array, proportion_interval
 
+__all__ = ["at_finite_sizes", "broken_by", "cells", "from_zero", "met_by_all", "worst_case"]
+
 #: What tells the rows of one attack at one size from others.
 CELL = ["attack", "norm", "eps"]
 

@@ -11,6 +11,15 @@ from scipy.stats import binom
 from holdfast.metrics.accuracy import met_by_all, worst_case
 from holdfast.statistics import Array, proportion_interval
 
+__all__ = [
+    "accuracy_at",
+    "broken_certificates",
+    "certification_cells",
+    "certified",
+    "certified_curve",
+    "overclaimed",
+]
+
 
 def certified_curve(rows: pd.DataFrame) -> list[tuple[float, float]]:
     """Certified accuracy against radius, as the corners of its steps.

@@ -8,6 +8,8 @@ from scipy.stats import binom
 
 from holdfast.metrics.accuracy import CELL
 
+__all__ = ["blind_attacks", "misleading"]
+
 #: What makes an attack's gradients suspect (`misleading`).
 _ENOUGH = 10  # images, below which nothing is said
 _NEARLY_ALL = 0.95  # fraction of the right images that a suspect attack leaves right at the least

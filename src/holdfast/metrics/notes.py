@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+__all__ = ["left_out", "skipped"]
+
 
 def skipped(cells: Iterable[Mapping[str, Any]]) -> list[str]:
     """A sentence for each attack that could not run, wholly or in part, as its cell says.

@@ -15,6 +15,15 @@ from jaxtyping import Float
 from holdfast.errors import InputError
 from holdfast.statistics import Array
 
+__all__ = [
+    "accuracies_at",
+    "mean_length",
+    "perturbation_sizes",
+    "reference_size",
+    "relative_lengths",
+    "rho",
+]
+
 #: Fractions of ε_ref at which DD table 1 gives accuracies.
 FRACTIONS = (0.2, 0.5, 1.0)
 

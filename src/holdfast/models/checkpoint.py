@@ -13,6 +13,8 @@ from holdfast.errors import DamagedFileError, MissingPackageError
 from holdfast.files import read_tensors, write_tensors
 from holdfast.models.registry import Architecture
 
+__all__ = ["load_model", "read_model", "save_model"]
+
 MODEL = "model.safetensors"
 
 

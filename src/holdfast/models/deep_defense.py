@@ -12,6 +12,8 @@ from holdfast.errors import InputError
 from holdfast.models.initial import he_normal
 from holdfast.models.shape import Shape, fitted, flattened
 
+__all__ = ["MLP", "NIN", "ConvNet", "LeNet"]
+
 
 def MLP(shape: Shape = (1, 28, 28), classes: int = 10) -> nn.Sequential:
     """Fully connected 784-500-150-10.

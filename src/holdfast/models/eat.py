@@ -11,6 +11,8 @@ from torch import nn
 
 from holdfast.models.shape import Shape, flattened
 
+__all__ = ["A", "B", "Bstar", "C", "D"]
+
 
 def A(shape: Shape = (1, 28, 28), classes: int = 10) -> nn.Sequential:
     """EAT table 5, column A: two convolutions 64-5×5, dropout, FC 128, dropout.

@@ -9,6 +9,8 @@ from holdfast.errors import InputError
 from holdfast.goals import logits_of
 from holdfast.types import Images, Logits
 
+__all__ = ["Ensemble"]
+
 
 class Ensemble(nn.Module):
     """The mean of the members' probabilities: logits z_k = log (1/m Σ_i softmax(f_i(x))_k).

@@ -18,6 +18,8 @@ from holdfast.data import Data
 from holdfast.random import Stream, drawing_from, own_global_generator
 from holdfast.tensors import device_of, eval_mode, fingerprint
 
+__all__ = ["identify"]
+
 #: Images of the data that are asked about, as they are and half drowned in noise.
 _PROBES = 4
 
@@ -46,6 +48,12 @@ def identify(model: nn.Module, data: Data) -> dict[str, Any]:
 
     Raises:
         ModelError: if the model fails on the data.
+
+    Example:
+        >>> from holdfast.data import Data
+        >>> from holdfast.models.identity import identify
+        >>> sorted(identify(model, Data.of(x, y)))
+        ['model_answers', 'model_fingerprint', 'model_source']
     """
     return {
         "model_fingerprint": fingerprint(model),

@@ -4,6 +4,8 @@ from typing import Literal, TypeVar
 
 from torch import nn
 
+__all__ = ["he_normal", "keras"]
+
 Network = TypeVar("Network", bound=nn.Module)
 
 _WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)

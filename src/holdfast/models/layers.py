@@ -10,6 +10,8 @@ import holdfast.models.normalize  # noqa: F401  which enters itself
 from holdfast import specs
 from holdfast.defenses import LAYERS
 
+__all__ = ["in_front", "layers_and_network"]
+
 
 def layers_and_network(spec: str) -> tuple[list[nn.Module], str]:
     """The layers that a model's spec puts in front, and the rest of the spec.
@@ -17,6 +19,12 @@ def layers_and_network(spec: str) -> tuple[list[nn.Module], str]:
     Raises:
         UnknownNameError: if there is no such layer or parameter.
         InputError, InputTypeError: if a layer's spec is wrong.
+
+    Example:
+        >>> from holdfast.models.layers import layers_and_network
+        >>> layers, network = layers_and_network("binarise(threshold=0.5) | runs/net")
+        >>> [type(layer).__name__ for layer in layers], network
+        (['Binarise'], 'runs/net')
     """
     *written, network = specs.split(spec, "|")
     if not written:
@@ -26,7 +34,15 @@ def layers_and_network(spec: str) -> tuple[list[nn.Module], str]:
 
 
 def in_front(layers: list[nn.Module], network: nn.Module) -> nn.Module:
-    """The network behind the layers, in its own mode."""
+    """The network behind the layers, in its own mode.
+
+    Example:
+        >>> from holdfast.defenses import Binarise
+        >>> from holdfast.models.layers import in_front
+        >>> whole = in_front([Binarise()], model)
+        >>> bool((whole(x) == whole(x.round())).all())
+        True
+    """
     if not layers:
         return network
     whole = nn.Sequential(*layers, network)

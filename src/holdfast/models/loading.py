@@ -19,6 +19,8 @@ from holdfast.models.layers import in_front, layers_and_network
 from holdfast.models.purified import PURIFIED, read_purified
 from holdfast.models.registry import ARCHITECTURES, DENOISERS, Architecture
 
+__all__ = ["load", "load_denoiser"]
+
 
 def load(spec: str) -> nn.Module:
     """Load a classifier: in evaluation mode, but a callable's as the callable made it.
@@ -64,6 +66,16 @@ def load_denoiser(spec: str) -> nn.Module:
 
     Raises:
         ModelError: if it is a classifier.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast.models import Architecture
+        >>> from holdfast.models.checkpoint import save_model
+        >>> from holdfast.models.loading import load_denoiser
+        >>> denoiser = Architecture(name="malade-dae", shape=(1, 28, 28), classes=10)
+        >>> save_model(Path("model.safetensors"), denoiser.build(seed=0), denoiser)
+        >>> load_denoiser("model.safetensors")(torch.rand(2, 1, 28, 28)).shape
+        torch.Size([2, 1, 28, 28])
     """
     return _load(spec, denoiser=True)
 

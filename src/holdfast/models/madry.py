@@ -10,6 +10,8 @@ from holdfast.models.initial import he_normal
 from holdfast.models.shape import Shape, flattened
 from holdfast.models.wide_resnet import Residual, Standardize, activation
 
+__all__ = ["MadryCIFAR", "MadryMNIST"]
+
 
 def MadryMNIST(shape: Shape = (1, 28, 28), classes: int = 10) -> nn.Sequential:
     """Convolutions 32-5×5 and 64-5×5 with half padding, each pooled 2×2, FC 1024.

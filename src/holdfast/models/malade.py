@@ -5,6 +5,8 @@ from torch.nn import functional
 
 from holdfast.models.shape import Shape, flattened
 
+__all__ = ["MaladeCNN", "MaladeDAE", "Pointwise"]
+
 
 def MaladeCNN(shape: Shape = (1, 28, 28), classes: int = 10) -> nn.Sequential:
     """Convolutions 128-3×3 and 64-5×5 at stride 2, FC 128.

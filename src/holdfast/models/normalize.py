@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from holdfast.defenses import LAYERS
 from holdfast.errors import InputError
 
+__all__ = ["Normalize"]
+
 
 @LAYERS.named("normalize")
 class Normalize(nn.Module):

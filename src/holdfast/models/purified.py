@@ -11,6 +11,8 @@ from holdfast.files import read_tensors, write_tensors
 from holdfast.models.checkpoint import part_of
 from holdfast.models.registry import Architecture
 
+__all__ = ["read_purified", "save_purified"]
+
 PURIFIED = "purified.safetensors"
 
 #: Name -> a network and what it is.
@@ -24,6 +26,21 @@ def save_purified(path: Path, layer: MALADE, networks: Networks) -> None:
         path: of the file, named `PURIFIED`.
         layer: its numbers are written, its denoiser is the one in ``networks``.
         networks: "denoiser" and "classifier".
+
+    Example:
+        >>> from pathlib import Path
+        >>> from torch import nn
+        >>> from holdfast.defenses import MALADE
+        >>> from holdfast.models import Architecture
+        >>> from holdfast.models.purified import PURIFIED, read_purified, save_purified
+        >>> networks = {}
+        >>> for role, name in (("denoiser", "malade-dae"), ("classifier", "malade-cnn")):
+        ...     kind = Architecture(name=name, shape=(1, 28, 28), classes=10)
+        ...     networks[role] = kind.build(seed=0), kind
+        >>> chain = MALADE(nn.Identity(), steps=2, alpha=0.1, delta=0.1, sigma=0.2)
+        >>> save_purified(Path(PURIFIED), chain, networks)
+        >>> read_purified(Path(PURIFIED))[0].steps
+        2
     """
     tensors = {
         f"{name}/{key}": tensor
@@ -42,6 +59,21 @@ def read_purified(path: Path) -> nn.Sequential:
         MissingFileError: if there is no such file.
         DamagedFileError: if it is damaged, or its weights do not fit its architectures.
         MissingPackageError: if it holds a model of a library that is not installed.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from torch import nn
+        >>> from holdfast.defenses import MALADE
+        >>> from holdfast.models import Architecture
+        >>> from holdfast.models.purified import PURIFIED, read_purified, save_purified
+        >>> networks = {}
+        >>> for role, name in (("denoiser", "malade-dae"), ("classifier", "malade-cnn")):
+        ...     kind = Architecture(name=name, shape=(1, 28, 28), classes=10)
+        ...     networks[role] = kind.build(seed=0), kind
+        >>> chain = MALADE(nn.Identity(), steps=2, alpha=0.1, delta=0.1, sigma=0.2)
+        >>> save_purified(Path(PURIFIED), chain, networks)
+        >>> read_purified(Path(PURIFIED))[0].steps
+        2
     """
     tensors, about = read_tensors(path)
     try:

@@ -21,6 +21,8 @@ from holdfast.models.shape import Shape
 from holdfast.models.small import Small
 from holdfast.models.stn import STNCIFAR
 
+__all__ = ["Architecture"]
+
 #: Classifiers: images to logits.
 ARCHITECTURES: Mapping[str, Callable[[Shape, int], nn.Module]] = MappingProxyType(
     {

@@ -8,6 +8,8 @@ from torch import nn
 from holdfast.errors import InputError
 from holdfast.tensors import eval_mode
 
+__all__ = ["fitted", "flattened"]
+
 #: (channels, height, width) of an image.
 Shape: TypeAlias = tuple[int, int, int]
 
@@ -38,6 +40,13 @@ def fitted(network: Network, shape: Shape) -> Network:
 
     Raises:
         InputError: if images of this shape are too small for it.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast.models.shape import fitted
+        >>> network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(72, 3))
+        >>> fitted(network, (1, 8, 8)) is network
+        True
     """
     try:
         with torch.no_grad(), eval_mode(network):

@@ -4,6 +4,8 @@ from torch import nn
 
 from holdfast.models.shape import Shape, flattened
 
+__all__ = ["Small"]
+
 
 def Small(shape: Shape = (1, 8, 8), classes: int = 10) -> nn.Sequential:
     """Convolutions 8-3×3 and 32-3×3, the second with stride 2, FC 128.

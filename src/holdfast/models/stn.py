@@ -8,6 +8,8 @@ from torch import nn
 from holdfast.models.initial import he_normal
 from holdfast.models.shape import Shape, fitted
 
+__all__ = ["STNCIFAR"]
+
 
 def STNCIFAR(shape: Shape = (3, 32, 32), classes: int = 10) -> nn.Sequential:
     """Convolutions 96-5×5, 96-1×1, 192-5×5, 192-1×1, 256-3×3, 256-1×1, K-1×1, ELU, mean.

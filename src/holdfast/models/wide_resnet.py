@@ -3,6 +3,8 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
+__all__ = ["Residual", "Standardize"]
+
 #: Slope of the activation below 0.
 LEAK = 0.1
 

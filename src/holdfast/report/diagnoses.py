@@ -17,6 +17,18 @@ from matplotlib.figure import Figure
 
 from holdfast.report.figures import BLUE, GREEN, ORANGE, PURPLE, RED, SKY
 
+__all__ = [
+    "convergence",
+    "cosines",
+    "directions",
+    "discrepancies",
+    "gradient_norms",
+    "linearity",
+    "similarities",
+    "surface",
+    "surface_3d",
+]
+
 Values = Float[np.ndarray, "_"]
 
 INK = "#6e7781"
@@ -48,6 +60,13 @@ def linearity(models: Sequence[tuple[str, Values, Values]]) -> Figure:
 
     Args:
         models: (label, approximation ratios, cosines); NaN is left out.
+
+    Example:
+        >>> import numpy as np
+        >>> from holdfast.report.diagnoses import linearity
+        >>> ratios, cosines = np.array([0.9, 1.0]), np.array([0.7, 0.8])
+        >>> len(linearity([("natural", ratios, cosines)]).axes)
+        2
     """
     with mpl.rc_context(_STYLE):
         figure, (left, right) = _panels(2, share_y=True)
@@ -77,6 +96,14 @@ def surface(
         loss: at each (ε₁, ε₂).
         fooled: whether the prediction there is wrong; the boundary is drawn.
         title: above the figure.
+
+    Example:
+        >>> import numpy as np
+        >>> from holdfast.report.diagnoses import surface
+        >>> along = np.linspace(-0.1, 0.1, 5)
+        >>> loss = np.add.outer(along**2, along)
+        >>> surface(along, along, loss, fooled=loss > 0.05, title="natural").axes[0].get_title()
+        'natural'
     """
     with mpl.rc_context({**_STYLE, "axes.grid": False}):
         figure = Figure(figsize=(4.6, 3.7), layout="constrained")
@@ -103,6 +130,15 @@ def surface_3d(
         along: ε₁.
         across: ε₂.
         losses: (title, loss at each (ε₁, ε₂)), drawn at one scale.
+
+    Example:
+        >>> import numpy as np
+        >>> from holdfast.report.diagnoses import surface_3d
+        >>> along = np.linspace(-0.1, 0.1, 5)
+        >>> loss = np.add.outer(along**2, along)
+        >>> figure = surface_3d(along, along, [("one", loss), ("two", -loss)])
+        >>> [axes.get_title() for axes in figure.axes]
+        ['one', 'two']
     """
     first, second = np.meshgrid(along, across, indexing="ij")
     low = min(float(loss.min()) for _, loss in losses)
@@ -131,6 +167,13 @@ def directions(models: Sequence[tuple[str, Values]]) -> Figure:
 
     Args:
         models: (label, fractions for k = 1, 2, ...); beyond the last the fraction is 0.
+
+    Example:
+        >>> import numpy as np
+        >>> from holdfast.report.diagnoses import directions
+        >>> figure = directions([("natural", np.array([0.9, 0.5, 0.1]))])
+        >>> figure.axes[0].get_xlabel()
+        'number k of orthogonal directions'
     """
     with mpl.rc_context(_STYLE):
         figure, (axes,) = _panels(1)
@@ -152,6 +195,12 @@ def discrepancies(sources: Sequence[tuple[str, float]], low: float) -> Figure:
     Args:
         sources: (name of A_i, largest difference over the pairs of networks).
         low: what the discrepancy of all functions exceeds, with confidence.
+
+    Example:
+        >>> from holdfast.report.diagnoses import discrepancies
+        >>> figure = discrepancies([("fgsm", 0.1), ("pgd", 0.2)], low=0.05)
+        >>> [text.get_text() for text in figure.axes[0].get_yticklabels()]
+        ['fgsm', 'pgd']
     """
     names, values = zip(*sources, strict=True)
     with mpl.rc_context(_STYLE):
@@ -173,6 +222,13 @@ def gradient_norms(attacks: Sequence[tuple[str, Float[np.ndarray, "steps n"]]]) 
 
     Args:
         attacks: (label, ‖∇L‖₂ of every image at every iterate).
+
+    Example:
+        >>> import numpy as np
+        >>> from holdfast.report.diagnoses import gradient_norms
+        >>> figure = gradient_norms([("pgd", np.array([[1.0, 3.0], [0.1, 0.3]]))])
+        >>> figure.axes[0].lines[0].get_ydata()
+        array([2. , 0.2])
     """
     with mpl.rc_context(_STYLE):
         figure, (axes,) = _panels(1)
@@ -195,6 +251,13 @@ def cosines(gradients: Sequence[tuple[str, Values]], chance: float) -> Figure:
     Args:
         gradients: (label, |cos| of every image); NaN is left out.
         chance: what a random direction has on average.
+
+    Example:
+        >>> import numpy as np
+        >>> from holdfast.report.diagnoses import cosines
+        >>> figure = cosines([("gradient", np.array([0.1, 0.3]))], chance=0.05)
+        >>> [text.get_text() for text in figure.axes[0].get_yticklabels()]
+        ['gradient']
     """
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(4.6, 1.5 + 0.35 * len(gradients)), layout="constrained")
@@ -221,6 +284,13 @@ def convergence(methods: Sequence[tuple[str, pd.DataFrame]]) -> Figure:
 
     Args:
         methods: (label, table with epoch, accuracy and rho2).
+
+    Example:
+        >>> import pandas as pd
+        >>> from holdfast.report.diagnoses import convergence
+        >>> table = pd.DataFrame({"epoch": [1, 2], "accuracy": [0.8, 0.9], "rho2": [0.1, 0.2]})
+        >>> [axes.get_ylabel() for axes in convergence([("deep defense", table)]).axes]
+        ['accuracy', 'ρ₂']
     """
     with mpl.rc_context(_STYLE):
         figure, (left, right) = _panels(2)
@@ -240,6 +310,12 @@ def similarities(models: Sequence[tuple[str, Values]]) -> Figure:
 
     Args:
         models: (label, PASS of every image).
+
+    Example:
+        >>> import numpy as np
+        >>> from holdfast.report.diagnoses import similarities
+        >>> similarities([("natural", np.array([0.97, 0.99]))]).axes[0].get_xlabel()
+        'PASS'
     """
     with mpl.rc_context(_STYLE):
         figure, (axes,) = _panels(1)

@@ -19,6 +19,17 @@ from matplotlib.figure import Figure
 from holdfast.files import replace_file
 from holdfast.report.gallery import Gallery, Pixels
 
+__all__ = [
+    "Strip",
+    "accuracy_by_attack",
+    "bounds",
+    "certified_accuracy",
+    "floor_and_ceiling",
+    "save",
+    "strips",
+    "to_svg",
+]
+
 #: Okabe and Ito's palette, which colour-blind readers can tell apart; the page's style sheet knows
 #: each by a variable, so that a dark page can lighten it.
 INK, PAPER = "#14171a", "#fdfdfc"
@@ -92,6 +103,15 @@ def floor_and_ceiling(
             the strongest first.
         without_noise: as ``ceiling``, for the base classifier; may be empty.
         marks: sizes of interest.
+
+    Example:
+        >>> import pandas as pd
+        >>> from holdfast.report.figures import floor_and_ceiling
+        >>> curve = pd.DataFrame({"eps": [0.0, 0.1], "robust_accuracy": [0.9, 0.4]})
+        >>> curve = curve.assign(low=[0.8, 0.3], high=[1.0, 0.5])
+        >>> figure = floor_and_ceiling("l2", curve, [("Cohen", curve / 2)], without_noise=curve)
+        >>> len(figure.axes[0].lines) >= 3
+        True
     """
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(norm)
@@ -122,6 +142,15 @@ def certified_accuracy(
         norm: "l2" or "l1".
         curves: (label, table) with eps, robust_accuracy, low, high.
         marks: radii of interest.
+
+    Example:
+        >>> import pandas as pd
+        >>> from holdfast.report.figures import certified_accuracy
+        >>> curve = pd.DataFrame({"eps": [0.0, 0.1], "robust_accuracy": [0.9, 0.4]})
+        >>> curve = curve.assign(low=[0.8, 0.3], high=[1.0, 0.5])
+        >>> figure = certified_accuracy("l2", [("sigma 0.25", curve), ("sigma 0.5", curve / 2)])
+        >>> [text.get_text() for text in figure.legends[0].get_texts()]
+        ['sigma 0.25', 'sigma 0.5']
     """
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(norm)
@@ -139,6 +168,13 @@ def bounds(panels: Sequence[tuple[str, pd.DataFrame]]) -> Figure:
     Args:
         panels: (title, table), side by side; each table has p1 and, for each bound, a column of
             radii in units of σ.
+
+    Example:
+        >>> import pandas as pd
+        >>> from holdfast.report.figures import bounds
+        >>> table = pd.DataFrame({"p1": [0.6, 0.9], "Cohen": [0.25, 1.28], "Rényi": [0.1, 0.9]})
+        >>> bounds([("p₂ = 1 - p₁", table)]).axes[0].get_title()
+        'p₂ = 1 - p₁'
     """
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(4.2 * len(panels), 3.4), layout="constrained")
@@ -161,6 +197,15 @@ def accuracy_by_attack(norm: str, cells: pd.DataFrame) -> Figure:
     Args:
         norm: "linf", "l2" or "l1".
         cells: attack, eps, robust_accuracy, low, high.
+
+    Example:
+        >>> import pandas as pd
+        >>> from holdfast.report.figures import accuracy_by_attack
+        >>> curve = pd.DataFrame({"eps": [0.0, 0.1], "robust_accuracy": [0.9, 0.4]})
+        >>> curve = curve.assign(low=[0.8, 0.3], high=[1.0, 0.5])
+        >>> figure = accuracy_by_attack("linf", curve.assign(attack="pgd"))
+        >>> figure.axes[0].get_xlabel()
+        'size of the perturbation, ℓ∞'
     """
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(norm)
@@ -195,6 +240,11 @@ class Strip:
         label: what stands before it.
         images: each (H, W) or (H, W, 3); where they leave [0, 1] they are black or white.
         captions: one above each image.
+
+    Example:
+        >>> from holdfast.report.figures import Strip
+        >>> Strip("clean", images=[x[0, 0].numpy()], captions=["0"]).label
+        'clean'
     """
 
     label: str
@@ -208,6 +258,13 @@ def strips(heads: Sequence[str], shown: Sequence[Strip]) -> Figure:
     Args:
         heads: what stands above each column.
         shown: the lines, with as many pictures each.
+
+    Example:
+        >>> from holdfast.report.figures import Strip, strips
+        >>> pictures = [image[0].numpy() for image in x]
+        >>> figure = strips(["0", "1", "2", "3"], [Strip("clean", pictures, ["a", "b", "c", "d"])])
+        >>> len(figure.axes[0].images)
+        4
     """
     margin = 0.075 * max(len(strip.label) for strip in shown) + 0.1
     with mpl.rc_context(_STYLE):
@@ -247,7 +304,14 @@ def _picture(axes: Axes, image: Pixels, left: float, top: float, caption: str) -
 
 
 def to_svg(figure: Figure) -> str:
-    """SVG for the page, its colours turned into style sheet variables."""
+    """SVG for the page, its colours turned into style sheet variables.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> from holdfast.report.figures import to_svg
+        >>> to_svg(Figure(figsize=(1, 1)))[:4]
+        '<svg'
+    """
     buffer = io.StringIO()
     with mpl.rc_context(_STYLE):
         figure.savefig(buffer, format="svg", facecolor="auto", metadata={"Date": None})
@@ -267,7 +331,16 @@ def _restyled(tag: str) -> str:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Save as PDF and SVG for a paper; ``path`` has no suffix."""
+    """Save as PDF and SVG for a paper; ``path`` has no suffix.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from matplotlib.figure import Figure
+        >>> from holdfast.report.figures import save
+        >>> save(Figure(figsize=(1, 1)), Path("empty"))
+        >>> sorted(path.name for path in Path().glob("empty.*"))
+        ['empty.pdf', 'empty.svg']
+    """
     for kind, stamp in (("pdf", "CreationDate"), ("svg", "Date")):
         buffer = io.BytesIO()
         with mpl.rc_context({**_STYLE, "svg.fonttype": "path"}):

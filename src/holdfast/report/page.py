@@ -20,6 +20,8 @@ from holdfast.report import figures, tables
 from holdfast.report.gallery import Gallery, galleries, to_png
 from holdfast.report.subjects import CertifiedRun, Classifier, Subject, read_subjects
 
+__all__ = ["build"]
+
 PAGE, _ABOUT = "report.html", "report.json"
 _NORMS = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1"}
 
@@ -43,6 +45,15 @@ def build(runs: Sequence[Path], out: Path, title: str = "Robustness report") -> 
             about different images.
         OutputError: if ``out`` cannot be written or holds something else.
         ContradictionError: if more is certified than an attack left robust; the report is there.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast import Linf, evaluate
+        >>> from holdfast.attacks import FGSM
+        >>> from holdfast.report.page import build
+        >>> result = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.3))}, out="run")
+        >>> build([Path("run")], Path("report")).name
+        'report.html'
     """
     subjects = read_subjects(runs)
     pictures = {id(c): galleries(c) for c in tables.classifiers(subjects)}

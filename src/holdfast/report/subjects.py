@@ -20,6 +20,8 @@ from holdfast.report.distinct import differences, recipe
 from holdfast.report.schema import PROVEN, TITLES, Limits, check_about, check_rows, limits_of
 from holdfast.results import CLEAN, read_about, read_rows
 
+__all__ = ["read_subjects"]
+
 #: Commands that make a network.
 _TRAINING = ("train", "tune")
 
@@ -244,6 +246,16 @@ def read_subjects(paths: Sequence[Path]) -> list[Subject]:
         InputError: if a run is not finished, leads out of its folder, or is neither an evaluation
             nor a certification nor the training of a network that one of these met, or if the runs
             are about different data sets or images.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast import Linf, evaluate
+        >>> from holdfast.attacks import FGSM
+        >>> from holdfast.report.subjects import read_subjects
+        >>> result = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.3))}, out="run")
+        >>> [subject] = read_subjects([Path("run")])
+        >>> len(subject.classifiers)
+        1
     """
     given = [_read(path) for path in {path.resolve(): path for path in paths}.values()]
     trainings = [run for run in given if run.about["kind"] in _TRAINING]

@@ -12,6 +12,8 @@ from holdfast import metrics
 from holdfast.report.subjects import CertifiedRun, Classifier, Subject
 from holdfast.statistics import Array
 
+__all__ = ["attacks", "ceilings", "floors", "perturbations", "summary"]
+
 #: At most so many sizes stand side by side in the summary.
 _COLUMNS = 5
 
@@ -26,7 +28,18 @@ def classifiers(subjects: Sequence[Subject]) -> Iterator[Classifier]:
 
 
 def attacks(subjects: Sequence[Subject]) -> pd.DataFrame:
-    """Every cell of every evaluation: network, sigma, attack, norm, eps, accuracy and interval."""
+    """Every cell of every evaluation: network, sigma, attack, norm, eps, accuracy and interval.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast import Linf, evaluate
+        >>> from holdfast.attacks import FGSM
+        >>> from holdfast.report.subjects import read_subjects
+        >>> from holdfast.report.tables import attacks
+        >>> result = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.3))}, out="run")
+        >>> attacks(read_subjects([Path("run")]))[["attack", "norm", "eps"]].to_numpy().tolist()
+        [['fgsm', 'linf', 0.3]]
+    """
     return _stacked(
         (classifier, metrics.cells(classifier.attacked))
         for classifier in classifiers(subjects)
@@ -39,6 +52,16 @@ def perturbations(subjects: Sequence[Subject]) -> pd.DataFrame:
 
     Classifiers are compared at one ε_ref for each attack and norm: that of the classifier which
     holds out longest (DD 4.1, where it is the regularised network).
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast import Linf, evaluate
+        >>> from holdfast.attacks import FGSM
+        >>> from holdfast.report.subjects import read_subjects
+        >>> from holdfast.report.tables import perturbations
+        >>> result = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.3))}, out="run")
+        >>> perturbations(read_subjects([Path("run")]))["attack"].tolist()
+        ['fgsm']
     """
     evaluated = [each for each in classifiers(subjects) if each.evaluations]
     own = [(each, metrics.perturbation_sizes(each.attacked)) for each in evaluated]
@@ -50,7 +73,18 @@ def perturbations(subjects: Sequence[Subject]) -> pd.DataFrame:
 
 
 def ceilings(subjects: Sequence[Subject]) -> pd.DataFrame:
-    """The worst case over all attacks, for each classifier, norm and size."""
+    """The worst case over all attacks, for each classifier, norm and size.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast import Linf, evaluate
+        >>> from holdfast.attacks import FGSM
+        >>> from holdfast.report.subjects import read_subjects
+        >>> from holdfast.report.tables import ceilings
+        >>> result = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.3))}, out="run")
+        >>> ceilings(read_subjects([Path("run")]))["eps"].tolist()
+        [0.0, 0.3]
+    """
     return _stacked(
         (classifier, metrics.worst_case(classifier.at_sizes))
         for classifier in classifiers(subjects)
@@ -59,7 +93,17 @@ def ceilings(subjects: Sequence[Subject]) -> pd.DataFrame:
 
 
 def floors(subjects: Sequence[Subject]) -> pd.DataFrame:
-    """Certified accuracy of each certification over its radius, with what it rests on."""
+    """Certified accuracy of each certification over its radius, with what it rests on.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast.certify import CertificationConfig, certify
+        >>> from holdfast.report.subjects import read_subjects
+        >>> from holdfast.report.tables import floors
+        >>> result = certify(model, x, y, config=CertificationConfig(sigma=0.1), out="run")
+        >>> floors(read_subjects([Path("run")]))["norm"].unique().tolist()
+        ['l2']
+    """
     parts = []
     for classifier in classifiers(subjects):
         for run in classifier.certifications:
@@ -165,7 +209,18 @@ class Summary(NamedTuple):
 
 
 def summary(subjects: Sequence[Subject], norm: str) -> Summary:
-    """Shown and proven at a few sizes of one norm, for all classifiers."""
+    """Shown and proven at a few sizes of one norm, for all classifiers.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast import Linf, evaluate
+        >>> from holdfast.attacks import FGSM
+        >>> from holdfast.report.subjects import read_subjects
+        >>> from holdfast.report.tables import summary
+        >>> result = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.3))}, out="run")
+        >>> summary(read_subjects([Path("run")]), "linf").sizes
+        [0.3]
+    """
     attacked = {
         place: rows[rows["norm"] == norm]
         for place, classifier in enumerate(classifiers(subjects))
