@@ -363,7 +363,7 @@ def test_every_option_is_documented_with_its_default(command, capsys):
     function = COMMANDS[command].load()
     parameters = inspect.signature(function).parameters
     options = {
-        "runs" if name == "runs" else "--" + name.rstrip("_").replace("_", "-"): parameter
+        name if parameter.kind is not inspect.Parameter.KEYWORD_ONLY else "--" + name.rstrip("_").replace("_", "-"): parameter
         for name, parameter in parameters.items()
     }
     assert set(told) - {"--config", "--print-config"} == set(options)

@@ -91,6 +91,11 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "Show the loss on the plane through an image along two signed gradients.",
             _SHOW,
         ),
+        "reproduce": Command(
+            "holdfast.cli.reproduce:reproduce",
+            "Reproduce a table or figure of a paper, or all of a paper, and judge its claims.",
+            _SHOW,
+        ),
         "report": Command(
             "holdfast.cli.report:report",
             "Make one page of evaluations and certifications.",
@@ -122,7 +127,8 @@ OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             *("bounds", "intervals", "radii", "within"),
         ),
         "Run": (
-            *("out", "title", "keep_images", "seed", "checkpoint_seconds", "devices", "num_nodes"),
+            *("scale", "dry_run", "out", "pages", "title", "keep_images", "seed"),
+            *("checkpoint_seconds", "devices", "num_nodes"),
             *("strategy", "json", "quiet"),
         ),
     }

@@ -1,0 +1,135 @@
+"""``holdfast reproduce``: tables and figures of the papers, each by one command."""
+
+import io
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from holdfast import data as datasets
+from holdfast.cli.common import print_json, print_table
+from holdfast.cli.main import read
+from holdfast.progress import showing
+from holdfast.reproduce.page import Made, write_item, write_paper
+from holdfast.reproduce.recipes import Recipe, chosen, papers
+from holdfast.reproduce.run import Outcome, state
+from holdfast.reproduce.run import reproduce as reproduce_steps
+from holdfast.reproduce.scale import Scale
+from holdfast.reproduce.steps import Step, in_order
+
+
+def reproduce(
+    what: list[str],
+    *,
+    scale: str = "cpu",
+    data_dir: Path | None = None,
+    out: Path = Path("runs/reproduce"),
+    pages: Path | None = None,
+    dry_run: bool = False,
+    json: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Reproduce a table or figure of a paper, or all of a paper, and judge its claims.
+
+    What is needed is trained, attacked and certified, each in a run folder of its own that other
+    tables and figures share; run the same command again after an interruption and it goes on.
+
+    Example:
+        holdfast reproduce list
+        holdfast reproduce ensemble-adversarial-training/table-7 --data-dir data
+        holdfast reproduce second-order-attack-and-certifiable-robustness --scale quick --dry-run
+
+    Args:
+        what: Items, PAPER/ITEM, or a PAPER with all of its own; or list, which shows them all.
+        scale: Sizes: quick (digits, seconds), cpu (MNIST and a CIFAR-10 subset on two cores), or
+            paper (the paper's own, for a GPU).
+        data_dir: Folder with the files of named data sets; else HOLDFAST_DATA.
+        out: Folder for the run folders, and for the pages.
+        pages: Folder for the pages, if another.
+        dry_run: Only show the steps, and which are there already.
+        json: Print one JSON object and nothing else.
+        quiet: Show no progress.
+    """
+    if what == ["list"]:
+        _list(json=json)
+        return
+    recipes = tuple(dict.fromkeys(one for name in what for one in chosen(name)))
+    root = out / "steps"
+    steps = in_order(step for one in recipes for step in one.build(Scale(scale)).steps)
+    if dry_run:
+        _plan(steps, recipes, scale, root, data_dir, json=json)
+        return
+    for data in sorted({str(dict(step.options).get("data", "digits")) for step in steps}):
+        datasets.load(data, data_dir=data_dir, limit=1)  # found missing now, not in an hour
+    with showing(not quiet) as progress:
+        outcome = reproduce_steps(steps, root, _run, data_dir=data_dir, progress=progress)
+        made = [write_item(one, Scale(scale), outcome, root, pages or out) for one in recipes]
+        for paper in papers():
+            own = [one for one in made if one.recipe.paper == paper.name]
+            if len(own) == len(paper.recipes):
+                progress.say(f"page: {write_paper(paper, own, scale, pages or out)}")
+    _tell(made, outcome, pages or out, json=json)
+
+
+def _run(arguments: Sequence[str]) -> None:
+    """Do what would be typed after ``holdfast``; the table that it prints is in its folder too."""
+    function, options = read([*arguments, "--quiet"])
+    with redirect_stdout(io.StringIO()):
+        function(**options)
+
+
+def _list(*, json: bool) -> None:
+    lines: list[dict[str, Any]] = [
+        {
+            "item": one.name,
+            "what": one.title,
+            **{f"{scale}, minutes": minutes for scale, minutes in one.minutes.items()},
+        }
+        for paper in papers()
+        for one in paper.recipes
+    ]
+    if json:
+        print_json({"recipes": lines})
+    else:
+        print_table("holdfast reproduce", lines)
+
+
+def _plan(
+    steps: Sequence[Step],
+    recipes: Sequence[Recipe],
+    scale: str,
+    root: Path,
+    data_dir: Path | None,
+    *,
+    json: bool,
+) -> None:
+    lines = [
+        {"step": f"{step.command} {step.name}", "state": state(step, root), "folder": step.folder}
+        for step in steps
+    ]
+    commands = [step.arguments(root, data_dir) for step in steps]
+    for command in commands:
+        read(command)  # so that a recipe with a wrong option is told of now
+    minutes = sum(one.minutes.get(scale, 0.0) for one in recipes)
+    if json:
+        told = [{**line, "command": command} for line, command in zip(lines, commands, strict=True)]
+        print_json({"steps": told, "minutes": minutes})
+        return
+    print_table(f"{len(steps)} steps, about {minutes:g} minutes if all are missing", lines)
+
+
+def _tell(made: Sequence[Made], outcome: Outcome, out: Path, *, json: bool) -> None:
+    claims = [
+        {"item": one.recipe.item, "claim": found.claim.sentence, "verdict": str(found.verdict)}
+        for one in made
+        for found in one.evidence
+    ]
+    if json:
+        print_json({"claims": claims, "failed": dict(outcome.failed)})
+        return
+    if claims:
+        print_table("claims", claims)
+    for one in made:
+        print(f"page: {out / one.recipe.name / 'README.md'}")
+    for folder, reason in outcome.failed.items():
+        print(f"missing: {folder}: {reason}")

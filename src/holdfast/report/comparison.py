@@ -1,0 +1,55 @@
+"""A figure of a paper and its reproduction: what was printed, and what was measured here."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import matplotlib as mpl
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from holdfast.report.diagnoses import _CYCLE, _STYLE
+
+__all__ = ["Compared", "compared"]
+
+
+class Compared(NamedTuple):
+    """A curve.
+
+    Attributes:
+        name: in the legend.
+        measured: (x, value, low, high); low and high NaN where no interval is known.
+        printed: (x, value) of the paper.
+    """
+
+    name: str
+    measured: Sequence[tuple[float, float, float, float]]
+    printed: Sequence[tuple[float, float]]
+
+
+def compared(x: str, y: str, curves: Sequence[Compared], *, percent: bool) -> Figure:
+    """Measured curves with their intervals, and the paper's dashed in the same colour."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        for place, curve in enumerate(curves):
+            colour = _CYCLE[place % len(_CYCLE)]
+            style = ("-", ":", "-.")[place // len(_CYCLE) % 3]
+            if curve.measured:
+                at, value, low, high = zip(*curve.measured, strict=True)
+                axes.plot(at, value, style, color=colour, marker="o", label=curve.name)
+                if not any(map(math.isnan, low)):
+                    axes.fill_between(at, low, high, color=colour, alpha=0.15, linewidth=0)
+            if curve.printed:
+                at, value = zip(*curve.printed, strict=True)
+                axes.plot(
+                    at, value, "--", color=colour, marker="x", label=f"{curve.name}, the paper"
+                )
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+        if percent:
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
+        figure.legend(loc="outside right upper")
+        return figure

@@ -1,0 +1,160 @@
+"""What a paper says, and what the numbers here say of it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from holdfast.reproduce.measures import Mean, Measure, Measured, difference
+from holdfast.reproduce.steps import Step
+
+__all__ = ["Check", "Claim", "Evidence", "Verdict", "at_least", "at_most", "judge", "less", "more"]
+
+
+class Verdict(StrEnum):
+    """What became of a claim."""
+
+    HOLDS = "holds"
+    IN_PART = "holds in part"
+    NOT_HERE = "does not hold here"
+    UNDECIDED = "not decided by these numbers"
+    NOT_RUN = "not run"
+
+
+@dataclass(frozen=True)
+class Check:
+    """That one number is at least ``margin`` larger than another; made by `more` and its like.
+
+    Attributes:
+        larger: a measure or a number.
+        smaller: a measure or a number.
+        margin: see above; negative for "at most so much smaller".
+        words: the check as a sentence's part, for the page.
+    """
+
+    larger: Measure | float
+    smaller: Measure | float
+    margin: float
+    words: str
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """What it is read from."""
+        sides = (self.larger, self.smaller)
+        return tuple(s for side in sides if not isinstance(side, float | int) for s in side.steps)
+
+    def difference(self, root: Path) -> Measured:
+        """The larger less the smaller, on the same images where both are over images."""
+        if isinstance(self.larger, Mean) and isinstance(self.smaller, Mean):
+            left, right = self.larger.by_image(root), self.smaller.by_image(root)
+            if [list(part.index) for part in left] == [list(part.index) for part in right]:
+                return difference(self.larger, self.smaller, root)
+        larger, smaller = _read(self.larger, root), _read(self.smaller, root)
+        value = larger.value - smaller.value
+        half = math.hypot(*(_half(side) for side in (larger, smaller)))
+        images, seeds = min(larger.images, smaller.images), min(larger.seeds, smaller.seeds)
+        return Measured(value, value - half, value + half, images, seeds)
+
+    def holds(self, found: Measured) -> bool | None:
+        """Whether it does; None if the interval leaves both possible."""
+        low, high = (found.value, found.value) if math.isnan(found.low) else (found.low, found.high)
+        if low >= self.margin:
+            return True
+        return False if high < self.margin else None
+
+
+def _read(side: Measure | float, root: Path) -> Measured:
+    if isinstance(side, float | int):
+        return Measured(float(side), float(side), float(side), 0, 0)
+    return side.read(root)
+
+
+def _half(of: Measured) -> float:
+    return 0.0 if math.isnan(of.low) else (of.high - of.low) / 2
+
+
+def more(a: Measure, b: Measure, words: str, *, by: float = 0.0) -> Check:
+    """That ``a`` is larger than ``b``, by at least ``by``."""
+    return Check(a, b, by, words)
+
+
+def less(a: Measure, b: Measure, words: str, *, by: float = 0.0) -> Check:
+    """That ``a`` is smaller than ``b``, by at least ``by``."""
+    return Check(b, a, by, words)
+
+
+def at_least(a: Measure, number: float, words: str) -> Check:
+    """That ``a`` is at least a number."""
+    return Check(a, number, 0.0, words)
+
+
+def at_most(a: Measure, number: float, words: str) -> Check:
+    """That ``a`` is at most a number."""
+    return Check(number, a, 0.0, words)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence of a paper and what would have to be so.
+
+    Attributes:
+        sentence: the claim, in the paper's sense.
+        section: where the paper makes it.
+        checks: all must hold for the claim to hold.
+        why: what explains the verdict where it is not the paper's: what the paper ran and what was
+            run here.
+        safe: whether the direction is sure at the quick scale already, so that tests assert it.
+    """
+
+    sentence: str
+    section: str
+    checks: Sequence[Check]
+    why: str = ""
+    safe: bool = False
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the checks of a claim found.
+
+    Attributes:
+        claim: the claim.
+        verdict: what became of it.
+        differences: of each check that could be made.
+        missing: the steps that are not there.
+    """
+
+    claim: Claim
+    verdict: Verdict
+    differences: Sequence[tuple[Check, Measured, bool | None]]
+    missing: Sequence[Step]
+
+
+def judge(claim: Claim, root: Path, done: frozenset[str]) -> Evidence:
+    """Make the checks of a claim.
+
+    Args:
+        claim: with its checks.
+        root: where the run folders are.
+        done: folders of the steps that are finished.
+    """
+    missing = {s.folder: s for check in claim.checks for s in check.steps if s.folder not in done}
+    found = [
+        (check, of, check.holds(of))
+        for check in claim.checks
+        if all(step.folder in done for step in check.steps)
+        for of in [check.difference(root)]
+    ]
+    answers = [holds for _, _, holds in found]
+    return Evidence(claim, _verdict(answers, complete=not missing), found, list(missing.values()))
+
+
+def _verdict(answers: Sequence[bool | None], *, complete: bool) -> Verdict:
+    if not answers:
+        return Verdict.NOT_RUN
+    if all(answers):
+        return Verdict.HOLDS if complete else Verdict.IN_PART
+    if any(answers):
+        return Verdict.IN_PART
+    return Verdict.NOT_HERE if False in answers else Verdict.UNDECIDED

@@ -1,0 +1,311 @@
+"""What is read off the rows of a step: a number with its 95 % interval.
+
+A number over several seeds is the mean of theirs, with Student's interval over the seeds; over one
+network, the interval is over the images: Clopper and Pearson's for a fraction of them, otherwise
+the normal one.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t as student
+
+from holdfast.errors import InputError, MissingFileError
+from holdfast.reproduce.steps import Step
+from holdfast.results import CLEAN, read_about, read_rows
+from holdfast.statistics import proportion_interval
+
+__all__ = [
+    "Computed",
+    "Largest",
+    "Mean",
+    "Measure",
+    "Measured",
+    "Recorded",
+    "Smallest",
+    "accuracy",
+    "certified",
+    "clean_accuracy",
+    "difference",
+    "error",
+    "perturbation",
+]
+
+_NORMAL = 1.959964  # 97.5 % quantile
+
+
+class Measured(NamedTuple):
+    """A number and how sure it is.
+
+    Attributes:
+        value: as a fraction, not in percent.
+        low: lower end of its 95 % interval; NaN if none is known.
+        high: upper end.
+        images: how many it is over; 0 if it is not over images.
+        seeds: how many networks it is over.
+    """
+
+    value: float
+    low: float
+    high: float
+    images: int
+    seeds: int
+
+
+@runtime_checkable
+class Measure(Protocol):
+    """Something to read off run folders."""
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Where it is read from."""
+        ...
+
+    def read(self, root: Path) -> Measured:
+        """Read it off the folders under ``root``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over images, and over the steps, which are of one kind with a seed each.
+
+    Args:
+        steps: finished evaluations, certifications or diagnoses.
+        of: a number for each image, indexed by the image, made of a step's rows.
+    """
+
+    steps: tuple[Step, ...]
+    of: Callable[[pd.DataFrame], "pd.Series[float]"]
+
+    def by_image(self, root: Path) -> list["pd.Series[float]"]:
+        """The number of each image, of each step."""
+        return [self.of(read_rows(root / step.folder)).astype(float) for step in self.steps]
+
+    def read(self, root: Path) -> Measured:
+        """See `Measure`."""
+        return _measured(self.by_image(root), is_fraction=True)
+
+
+def _measured(parts: Sequence["pd.Series[float]"], *, is_fraction: bool) -> Measured:
+    means = np.array([part.mean() for part in parts])
+    images = len(parts[0])
+    if len(parts) > 1:
+        low, high = _over_seeds(means)
+    elif is_fraction and parts[0].isin([0.0, 1.0]).all():
+        limits = proportion_interval(int(parts[0].sum()), images)
+        low, high = float(limits[0]), float(limits[1])
+    else:
+        half = _NORMAL * float(parts[0].std()) / math.sqrt(images)
+        low, high = means[0] - half, means[0] + half
+    return Measured(float(means.mean()), low, high, images, len(parts))
+
+
+def _over_seeds(values: "np.ndarray[Any, np.dtype[np.float64]]") -> tuple[float, float]:
+    count = len(values)
+    quantile = float(student.ppf(0.975, count - 1))
+    half = quantile * float(values.std(ddof=1)) / math.sqrt(count)
+    return float(values.mean()) - half, float(values.mean()) + half
+
+
+def difference(first: Mean, second: Mean, root: Path) -> Measured:
+    """How much larger the first is than the second, image by image.
+
+    Raises:
+        InputError: if they are not over the same images and seeds.
+    """
+    left, right = first.by_image(root), second.by_image(root)
+    if len(left) != len(right) or any(
+        not one.index.equals(other.index) for one, other in zip(left, right, strict=True)
+    ):
+        raise InputError("a difference is over the same images and seeds, and these are not.")
+    return _measured([a - b for a, b in zip(left, right, strict=True)], is_fraction=False)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A number that the steps recorded in run.json, such as a diagnosis's.
+
+    Args:
+        steps: finished, with a seed each.
+        name: of the number, in a cell of the results.
+        where: what tells the cell from others, if there are several.
+    """
+
+    steps: tuple[Step, ...]
+    name: str
+    where: tuple[tuple[str, Any], ...] = ()
+
+    def read(self, root: Path) -> Measured:
+        """See `Measure`."""
+        values = np.array([self._of(root / step.folder) for step in self.steps])
+        low, high = _over_seeds(values) if len(values) > 1 else (math.nan, math.nan)
+        return Measured(float(values.mean()), low, high, 0, len(values))
+
+    def _of(self, folder: Path) -> float:
+        about = read_about(folder)
+        cells: Sequence[Mapping[str, Any]] = about.get("cells") or [about.get("last_epoch", {})]
+        found = [c[self.name] for c in cells if all(c.get(k) == v for k, v in self.where)]
+        if len(found) != 1:
+            raise MissingFileError(
+                f"{folder} has {len(found)} numbers called {self.name} where "
+                f"{json.dumps(dict(self.where))}, but one is needed; correct the recipe."
+            )
+        return math.nan if found[0] is None else float(found[0])
+
+
+@dataclass(frozen=True)
+class Computed:
+    """A number made of the rows of several steps at once, without an interval.
+
+    Args:
+        steps: finished.
+        of: takes the rows of each step, in order.
+    """
+
+    steps: tuple[Step, ...]
+    of: Callable[..., float]
+
+    def read(self, root: Path) -> Measured:
+        """See `Measure`."""
+        rows = [read_rows(root / step.folder) for step in self.steps]
+        return Measured(float(self.of(*rows)), math.nan, math.nan, 0, 1)
+
+
+@dataclass(frozen=True)
+class Largest:
+    """The largest of several measures, such as the error under the best attack of several."""
+
+    of: tuple[Measure, ...]
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """See `Measure`."""
+        return tuple(step for measure in self.of for step in measure.steps)
+
+    def read(self, root: Path) -> Measured:
+        """See `Measure`; the interval is the chosen one's, which the choice makes optimistic."""
+        return max((measure.read(root) for measure in self.of), key=lambda found: found.value)
+
+
+@dataclass(frozen=True)
+class Smallest:
+    """The smallest of several measures."""
+
+    of: tuple[Measure, ...]
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """See `Measure`."""
+        return tuple(step for measure in self.of for step in measure.steps)
+
+    def read(self, root: Path) -> Measured:
+        """See `Measure`."""
+        return min((measure.read(root) for measure in self.of), key=lambda found: found.value)
+
+
+def _several(steps: Step | Sequence[Step]) -> tuple[Step, ...]:
+    return (steps,) if isinstance(steps, Step) else tuple(steps)
+
+
+def _attacked(rows: pd.DataFrame, attack: str | None, eps: float | None) -> pd.DataFrame:
+    """The rows of one attack at one size.
+
+    Raises:
+        InputError: if none or several are meant.
+    """
+    part = rows[rows["attack"] != CLEAN]
+    if attack is not None:
+        part = part[part["attack"] == attack]
+    if eps is not None:
+        part = part[np.isclose(part["eps"], eps)]
+    if part.empty or part["index"].duplicated().any():
+        found = rows[["attack", "eps"]].drop_duplicates().to_dict(orient="records")
+        raise InputError(
+            f"attack {attack} at eps {eps} is not one cell of this evaluation, which has {found}; "
+            "correct the recipe."
+        )
+    return part.set_index("index").sort_index()
+
+
+def accuracy(
+    steps: Step | Sequence[Step], attack: str | None = None, eps: float | None = None
+) -> Mean:
+    """Robust accuracy: the fraction of all images that is right after an attack.
+
+    Args:
+        steps: evaluations, of a seed each.
+        attack: as typed; may be left out if there is one.
+        eps: its size; may be left out if there is one.
+    """
+    return Mean(_several(steps), lambda rows: ~_attacked(rows, attack, eps)["fooled"])
+
+
+def error(
+    steps: Step | Sequence[Step], attack: str | None = None, eps: float | None = None
+) -> Mean:
+    """The fraction of all images that is wrong after an attack, as EAT counts."""
+    return Mean(_several(steps), lambda rows: _attacked(rows, attack, eps)["fooled"])
+
+
+def clean_accuracy(steps: Step | Sequence[Step]) -> Mean:
+    """Accuracy on the images as they are, of an evaluation."""
+
+    def right(rows: pd.DataFrame) -> "pd.Series[float]":
+        part = rows[rows["attack"] == CLEAN].set_index("index").sort_index()
+        return ~part["fooled"]
+
+    return Mean(_several(steps), right)
+
+
+def perturbation(
+    steps: Step | Sequence[Step], norm: str = "l2", attack: str | None = None, *, relative: bool
+) -> Mean:
+    """The mean size of the perturbation that an attack needed; relative to the image's (DD eq. 7).
+
+    Images that were wrong already count as 0; those that the attack could not fool are left out.
+    """
+
+    def moved(rows: pd.DataFrame) -> "pd.Series[float]":
+        part = _attacked(rows, attack, None)
+        part = part[part["fooled"]]
+        return part[norm] / part[f"x_{norm}"] if relative else part[norm]
+
+    return Mean(_several(steps), moved)
+
+
+def certified(
+    steps: Step | Sequence[Step],
+    radius: float,
+    bound: str | None = None,
+    interval: str | None = None,
+) -> Mean:
+    """Certified accuracy: the fraction that is right and certified at least as far as ``radius``.
+
+    Args:
+        steps: certifications, of a seed each.
+        radius: in the norm of the certificate; 0 for right and not abstained.
+        bound: may be left out if there is one.
+        interval: may be left out if there is one.
+    """
+
+    def proven(rows: pd.DataFrame) -> "pd.Series[float]":
+        part = rows
+        for column, chosen in (("bound", bound), ("interval", interval)):
+            part = part if chosen is None else part[part[column] == chosen]
+        if part.empty or part["index"].duplicated().any():
+            raise InputError(
+                f"bound {bound} with interval {interval} is not one certificate of this run; "
+                "correct the recipe."
+            )
+        part = part.set_index("index").sort_index()
+        right = (part["prediction"] == part["label"]) & ~part["abstained"]
+        return right & (part["radius"] >= radius)
+
+    return Mean(_several(steps), proven)

@@ -1,0 +1,304 @@
+"""The page of a recipe and of a paper, in Markdown, with tables as CSV and figures beside.
+
+Their places::
+
+OUT/PAPER/README.md         the paper: its claims with their verdicts, and its items
+OUT/PAPER/ITEM/README.md    an item: table or figure, claims, what was reduced, how to repeat it
+OUT/PAPER/ITEM/*.csv        every number with its interval and the paper's
+OUT/PAPER/ITEM/*.svg        figures
+"""
+
+import math
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from holdfast import __version__
+from holdfast.errors import MissingFileError
+from holdfast.files import replace_file, write_table, write_text
+from holdfast.report import comparison, figures
+from holdfast.reproduce.claims import Evidence, Verdict, judge
+from holdfast.reproduce.measures import Measured
+from holdfast.reproduce.recipes import Paper, Recipe
+from holdfast.reproduce.results import Curves, Part, Pictures, Result, Table, cells_of
+from holdfast.reproduce.run import Outcome
+from holdfast.reproduce.scale import Scale
+from holdfast.results import read_about
+
+__all__ = ["Made", "numbers", "write_item", "write_paper"]
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a recipe came to.
+
+    Attributes:
+        recipe: which.
+        result: its tables, figures and claims.
+        evidence: what became of each claim.
+        outcome: what became of the steps.
+    """
+
+    recipe: Recipe
+    result: Result
+    evidence: Sequence[Evidence]
+    outcome: Outcome
+
+
+def numbers(part: Table | Curves, root: Path, done: frozenset[str]) -> pd.DataFrame:
+    """Every number of a table or figure, a line each.
+
+    Args:
+        part: the table or figure.
+        root: where the run folders are.
+        done: folders of the steps that are finished.
+
+    Returns:
+        Columns row, column, measured, low, high, paper, difference, images, seeds, why. What is not
+        measured is missing.
+    """
+    lines = []
+    for row, column, cell in cells_of(part):
+        here = cell.measure is not None and all(s.folder in done for s in cell.measure.steps)
+        found = (
+            cell.measure.read(root)
+            if cell.measure is not None and here
+            else Measured(math.nan, math.nan, math.nan, 0, 0)
+        )
+        paper = math.nan if cell.paper is None else cell.paper
+        lines.append(
+            {
+                "row": row,
+                "column": column,
+                "measured": found.value,
+                "low": found.low,
+                "high": found.high,
+                "paper": paper,
+                "difference": found.value - paper,
+                "images": found.images,
+                "seeds": found.seeds,
+                "why": cell.why,
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def write_item(recipe: Recipe, scale: Scale, outcome: Outcome, root: Path, out: Path) -> Made:
+    """Write the page of an item, its tables and its figures.
+
+    Args:
+        recipe: the item.
+        scale: at which it was done; a recipe is built with it here.
+        outcome: what became of its steps.
+        root: where the run folders are.
+        out: folder of the pages; the item's is ``PAPER/ITEM`` below.
+    """
+    result = recipe.build(scale)
+    folder = out / recipe.name
+    folder.mkdir(parents=True, exist_ok=True)
+    evidence = [judge(claim, root, outcome.done) for claim in result.claims]
+    lines = [f"# {recipe.title}", "", recipe.about, "", *_command(recipe, scale), ""]
+    for part in result.parts:
+        lines += _part(part, folder, root, outcome)
+    lines += [*_claims(evidence), *_notes(result), *_reduced(scale), *_missing(result, outcome)]
+    lines += _provenance(result, root, outcome)
+    write_text(folder / "README.md", _joined(lines))
+    return Made(recipe, result, evidence, outcome)
+
+
+def write_paper(paper: Paper, made: Sequence[Made], scale: str, out: Path) -> Path:
+    """Write the page of a paper: its claims with their verdicts, and its items."""
+    lines = [f"# {paper.title}", "", paper.about, ""]
+    lines += [f"`holdfast reproduce {paper.name} --scale {scale}`", ""]
+    lines += ["| the paper says | where | here | evidence |", "|---|---|---|---|"]
+    for one in made:
+        for found in one.evidence:
+            link = f"[{one.recipe.item}]({one.recipe.item}/README.md)"
+            lines.append(
+                f"| {_escaped(found.claim.sentence)} | {found.claim.section} | **{found.verdict}** "
+                f"| {link} |"
+            )
+    lines += ["", "| item | what | claims |", "|---|---|---|"]
+    for one in made:
+        count = sum(found.verdict is Verdict.HOLDS for found in one.evidence)
+        link = f"[{one.recipe.item}]({one.recipe.item}/README.md)"
+        told = f"{count} of {len(one.evidence)} hold" if one.evidence else "-"
+        lines.append(f"| {link} | {_escaped(one.recipe.title)} | {told} |")
+    page = out / paper.name / "README.md"
+    write_text(page, _joined(lines))
+    return page
+
+
+def _joined(lines: Sequence[str]) -> str:
+    text = "\n".join(lines)
+    while "\n\n\n" in text:
+        text = text.replace("\n\n\n", "\n\n")
+    return text.rstrip("\n") + "\n"
+
+
+def _command(recipe: Recipe, scale: Scale) -> list[str]:
+    return [f"`holdfast reproduce {recipe.name} --scale {scale.name}`"]
+
+
+def _part(part: Part, folder: Path, root: Path, outcome: Outcome) -> list[str]:
+    lines = [f"## {part.title}", ""]
+    if isinstance(part, Pictures):
+        return [*lines, *_pictures(part, folder, root, outcome)]
+    found = numbers(part, root, outcome.done)
+    write_table(folder / f"{part.name}.csv", found)
+    percent = part.unit == "percent"
+    if isinstance(part, Curves):
+        curves = list(_curves(part, found))
+        figure = comparison.compared(part.x, part.y, curves, percent=percent)
+        replace_file(
+            folder / f"{part.name}.svg",
+            lambda temporary: temporary.write_text(figures.to_svg(figure), encoding="utf-8"),
+        )
+        lines += [f"![{part.title}]({part.name}.svg)", ""]
+    return [*lines, *_table(part, found, percent=percent), ""]
+
+
+def _pictures(part: Pictures, folder: Path, root: Path, outcome: Outcome) -> list[str]:
+    if part.step.folder not in outcome.done:
+        return ["Not run.", ""]
+    lines = []
+    for name in part.files:
+        drawn = root / part.step.folder / f"{name}.svg"
+        if not drawn.exists():
+            raise MissingFileError(f"{drawn} is not there; correct the recipe.")
+        shutil.copyfile(drawn, folder / drawn.name)
+        lines += [f"![{part.title}]({drawn.name})", ""]
+    return lines
+
+
+def _curves(part: Curves, found: pd.DataFrame) -> Iterator[comparison.Compared]:
+    for line in part.lines:
+        here = found[(found["row"] == line.name) & found["measured"].notna()]
+        measured = here[["column", "measured", "low", "high"]].astype(float)
+        yield comparison.Compared(
+            line.name, list(measured.itertuples(index=False, name=None)), line.paper
+        )
+
+
+def _table(part: Table | Curves, found: pd.DataFrame, *, percent: bool) -> list[str]:
+    """Measured [interval] (the paper's), a line for each row."""
+    columns = list(dict.fromkeys(found["column"]))
+    lines = [
+        f"| {'' if isinstance(part, Table) else part.x} | {' | '.join(map(_escaped, columns))} |",
+        f"|---{'|---:' * len(columns)}|",
+    ]
+    for row in dict.fromkeys(found["row"]):
+        cells = found[found["row"] == row].set_index("column")
+        shown = [
+            _cell(cells.loc[column], percent=percent) if column in cells.index else ""
+            for column in columns
+        ]
+        lines.append(f"| {_escaped(row)} | {' | '.join(shown)} |")
+    lines += ["", "Measured [95 % interval] (the paper's)."]
+    whys = found[found["why"] != ""]
+    lines += [f"- {row.row}, {row.column}: {row.why}" for row in whys.itertuples()]
+    return lines
+
+
+def _cell(cell: "pd.Series[Any]", *, percent: bool) -> str:
+    words = []
+    if not math.isnan(cell["measured"]):
+        words.append(f"**{_number(cell['measured'], percent=percent)}**")
+    if not math.isnan(cell["low"]):
+        ends = (_number(cell[end], percent=percent) for end in ("low", "high"))
+        words.append(f"[{', '.join(ends)}]")
+    if not math.isnan(cell["paper"]):
+        words.append(f"({_number(cell['paper'], percent=percent)})")
+    return " ".join(words) or "-"
+
+
+def _number(value: float, *, percent: bool) -> str:
+    return f"{100 * value:.1f}" if percent else f"{value:.3g}"
+
+
+def _claims(evidence: Sequence[Evidence]) -> list[str]:
+    if not evidence:
+        return []
+    lines = ["## What the paper says of it", ""]
+    for found in evidence:
+        claim = found.claim
+        lines += [f"**{found.verdict}**: {claim.sentence} ({claim.section})", ""]
+        for check, of, holds in found.differences:
+            answer = {True: "yes", False: "no", None: "within the interval"}[holds]
+            ends = "" if math.isnan(of.low) else f" [{of.low:.3f}, {of.high:.3f}]"
+            lines.append(f"- {check.words}: {answer} (by {of.value:.3f}{ends})")
+        if claim.why:
+            lines += ["", claim.why]
+        lines.append("")
+    return lines
+
+
+def _notes(result: Result) -> list[str]:
+    return ["## Notes", "", *(f"- {note}" for note in result.notes), ""] if result.notes else []
+
+
+def _reduced(scale: Scale) -> list[str]:
+    if not scale.reduced:
+        return ["Nothing was reduced: all sizes are the paper's.", ""]
+    lines = ["## What was reduced", "", "| | here | the paper |", "|---|---|---|"]
+    for what, (here, there) in scale.reduced.items():
+        lines.append(f"| {_escaped(what)} | {_escaped(_said(here))} | {_escaped(_said(there))} |")
+    return [*lines, ""]
+
+
+def _said(size: object) -> str:
+    """A size in words: several between commas, nothing for all that there is."""
+    if size is None:
+        return "all"
+    if isinstance(size, Sequence) and not isinstance(size, str):
+        return ", ".join(map(str, size))
+    return str(size)
+
+
+def _missing(result: Result, outcome: Outcome) -> list[str]:
+    failed = [
+        f"- {step.command} {step.name}: {outcome.failed[step.folder]}"
+        for step in result.steps
+        if step.folder in outcome.failed
+    ]
+    return ["## What is missing", "", *failed, ""] if failed else []
+
+
+def _provenance(result: Result, root: Path, outcome: Outcome) -> list[str]:
+    """By what the numbers were made."""
+    done = [step for step in result.steps if step.folder in outcome.done]
+    if not done:
+        return []
+    abouts = {step.folder: read_about(root / step.folder) for step in done}
+    devices = sorted({_device(about["hardware"]) for about in abouts.values()})
+    versions = sorted({about["versions"]["torch"] for about in abouts.values()})
+    lines = [
+        "## How it was made",
+        "",
+        f"Holdfast {__version__}, torch {', '.join(versions)}, {', '.join(devices)}.",
+        "",
+        f"<details><summary>{len(done)} commands</summary>",
+        "",
+        "```",
+    ]
+    for step in done:
+        words = step.arguments(Path("runs"), None)
+        lines.append(" ".join(["holdfast", *map(_quoted, words)]))
+    return [*lines, "```", "", "</details>", ""]
+
+
+def _device(hardware: Mapping[str, Any]) -> str:
+    return hardware["accelerator"] or f"{hardware['cores']} processor cores"
+
+
+def _quoted(word: str) -> str:
+    plain = all(letter.isalnum() or letter in "-_./=,+@:" for letter in word)
+    return word if plain and word else f'"{word}"'
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|")

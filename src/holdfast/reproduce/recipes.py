@@ -1,0 +1,183 @@
+"""Finding recipes: ``recipes/PAPER/ITEM.py``, in the checkout or beside the installed package."""
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+from holdfast.errors import InputError, MissingFileError, unknown
+from holdfast.reproduce.results import Result
+from holdfast.reproduce.scale import Scale
+
+__all__ = ["Paper", "Recipe", "chosen", "papers", "recipe"]
+
+_PACKAGE = "holdfast_recipes"
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """A table or figure of a paper.
+
+    Attributes:
+        paper: name of its folder, with dashes.
+        item: name of its file, with dashes.
+        title: the first line of its docstring.
+        about: the rest of its docstring.
+        minutes: how long it takes, by scale: quick and cpu on two cores, paper on one GPU.
+        build: makes its result at a scale.
+    """
+
+    paper: str
+    item: str
+    title: str
+    about: str
+    minutes: Mapping[str, float]
+    build: Callable[[Scale], Result]
+
+    @property
+    def name(self) -> str:
+        """What to type after ``holdfast reproduce``."""
+        return f"{self.paper}/{self.item}"
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper with its recipes.
+
+    Attributes:
+        name: of its folder, with dashes.
+        title: the first line of the docstring of the folder's ``__init__.py``.
+        about: the rest of it.
+        recipes: in the paper's order.
+    """
+
+    name: str
+    title: str
+    about: str
+    recipes: tuple[Recipe, ...]
+
+
+def root() -> Path:
+    """The folder of the recipes.
+
+    Raises:
+        MissingFileError: if it is not there.
+    """
+    package = Path(__file__).parents[1]
+    for folder in (package / "recipes", package.parents[1] / "recipes"):
+        if any(folder.glob("*/__init__.py")):
+            return folder
+    raise MissingFileError(
+        f"there are no recipes beside {package}; install Holdfast anew, or run in its checkout."
+    )
+
+
+@cache
+def papers() -> tuple[Paper, ...]:
+    """All papers, by name.
+
+    Example:
+        >>> from holdfast.reproduce import papers
+        >>> [paper.name for paper in papers()][:2]
+        ['certified-robustness-additive-gaussian-noise', 'deep-defense']
+    """
+    folders = sorted(file.parent for file in root().glob("*/__init__.py"))
+    return tuple(map(_paper, folders))
+
+
+def recipe(name: str) -> Recipe:
+    """A recipe by its name, PAPER/ITEM.
+
+    Raises:
+        UnknownNameError: if there is none.
+    """
+    (found,) = chosen(name) if "/" in name else (None,)
+    if found is None:
+        raise InputError(f"{name} is a paper or nothing; name an item of it, PAPER/ITEM.")
+    return found
+
+
+def chosen(name: str) -> tuple[Recipe, ...]:
+    """The recipes that a name means: PAPER/ITEM one, PAPER all of it.
+
+    Raises:
+        UnknownNameError: if there is no such paper or item.
+    """
+    first, _, item = name.strip("/").replace("_", "-").partition("/")
+    known = {paper.name: paper for paper in papers()}
+    if first not in known:
+        raise unknown("paper", first, known)
+    items = {one.item: one for one in known[first].recipes}
+    if not item:
+        return tuple(items.values())
+    if item not in items:
+        raise unknown(f"item of {first}", item, items)
+    return (items[item],)
+
+
+def _paper(folder: Path) -> Paper:
+    package = _load(_PACKAGE, folder.parent / "__init__.py", folder.parent)
+    del package
+    about = _load(f"{_PACKAGE}.{folder.name}", folder / "__init__.py", folder)
+    title, text = _documented(about)
+    return Paper(_dashed(folder.name), title, text, tuple(_recipes(folder)))
+
+
+def _recipes(folder: Path) -> Iterator[Recipe]:
+    found = []
+    for file in folder.glob("*.py"):
+        if file.stem.startswith("_"):
+            continue
+        module = _load(f"{_PACKAGE}.{folder.name}.{file.stem}", file)
+        title, about = _documented(module)
+        found.append(
+            Recipe(
+                paper=_dashed(folder.name),
+                item=_dashed(file.stem),
+                title=title,
+                about=about,
+                minutes=dict(module.MINUTES),
+                build=module.recipe,
+            )
+        )
+    yield from sorted(found, key=lambda one: _order(one.item))
+
+
+def _order(item: str) -> tuple[bool, list[tuple[int, str]]]:
+    """Tables first, then figures, each by number; anything else last."""
+    kinds = {"table": 0, "figure": 1}
+    parts = item.split("-")
+    return parts[0] not in kinds, [
+        (int(part), "") if part.isdecimal() else (kinds.get(part, 1000), part) for part in parts
+    ]
+
+
+def _documented(module: ModuleType) -> tuple[str, str]:
+    title, _, about = (module.__doc__ or "").strip().partition("\n")
+    return title.rstrip("."), about.strip()
+
+
+def _dashed(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _load(name: str, file: Path, package: Path | None = None) -> ModuleType:
+    """Import a file under a name, so that recipes of a paper can share code."""
+    if name in sys.modules:
+        return sys.modules[name]
+    if not file.exists():  # the folder of all recipes is a package without a file
+        module = ModuleType(name)
+        module.__path__ = [str(package)]
+        sys.modules[name] = module
+        return module
+    places = None if package is None else [str(package)]
+    found = importlib.util.spec_from_file_location(name, file, submodule_search_locations=places)
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    sys.modules[name] = module
+    found.loader.exec_module(module)
+    return module

@@ -1,0 +1,149 @@
+"""What a recipe makes: tables and figures of measures, with what the paper printed beside."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from holdfast.reproduce.claims import Claim
+from holdfast.reproduce.measures import Measure
+from holdfast.reproduce.steps import Step, in_order
+
+__all__ = ["Cell", "Curves", "Line", "Part", "Pictures", "Result", "Table"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number of a table.
+
+    Attributes:
+        measure: how it is measured here; None if it is not, and then ``why`` says the reason.
+        paper: what the paper printed, as a fraction like the measured one; None if nothing.
+        why: a word about what makes the two differ, or why it is not measured.
+    """
+
+    measure: Measure | None
+    paper: float | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table.
+
+    Attributes:
+        title: what the paper calls it.
+        rows: name of a row -> name of a column -> cell; columns may be missing in a row.
+        unit: whether numbers are fractions, shown in percent, or as they are.
+        name: of its file, if a recipe has several.
+    """
+
+    title: str
+    rows: Mapping[str, Mapping[str, Cell]]
+    unit: Literal["percent", "number"] = "percent"
+    name: str = "table"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A curve of a figure.
+
+    Attributes:
+        name: in the legend.
+        points: (x, measure).
+        paper: (x, y) as the paper printed or drew them.
+    """
+
+    name: str
+    points: Sequence[tuple[float, Measure]]
+    paper: Sequence[tuple[float, float]] = ()
+
+
+@dataclass(frozen=True)
+class Curves:
+    """A figure of curves.
+
+    Attributes:
+        title: what the paper calls it.
+        x: what is on the horizontal axis, with its unit.
+        y: what is on the vertical axis.
+        lines: the curves.
+        unit: see `Table`.
+        name: of its files, if a recipe has several.
+    """
+
+    title: str
+    x: str
+    y: str
+    lines: Sequence[Line]
+    unit: Literal["percent", "number"] = "percent"
+    name: str = "figure"
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Figures that a step has drawn in its folder.
+
+    Attributes:
+        title: what the paper calls it.
+        step: usually a diagnosis.
+        files: their names without ending; the SVG is taken.
+    """
+
+    title: str
+    step: Step
+    files: Sequence[str]
+
+
+Part: TypeAlias = Table | Curves | Pictures
+
+
+@dataclass(frozen=True)
+class Result:
+    """All that a recipe makes.
+
+    Attributes:
+        parts: tables and figures, in the paper's order.
+        claims: what the paper says about them.
+        notes: sentences for the page: what the paper leaves open, and what was chosen.
+        also: steps that are needed by nothing else, such as networks that are to be kept.
+    """
+
+    parts: Sequence[Part]
+    claims: Sequence[Claim] = ()
+    notes: Sequence[str] = ()
+    also: Sequence[Step] = field(default=())
+
+    @property
+    def steps(self) -> list[Step]:
+        """All steps, each after what it needs."""
+        return in_order(
+            [
+                *(step for part in self.parts for step in steps_of(part)),
+                *(step for claim in self.claims for check in claim.checks for step in check.steps),
+                *self.also,
+            ]
+        )
+
+
+def steps_of(part: Part) -> Iterator[Step]:
+    """What a table or figure is read from."""
+    if isinstance(part, Pictures):
+        yield part.step
+    else:
+        for _, _, cell in cells_of(part):
+            if cell.measure is not None:
+                yield from cell.measure.steps
+
+
+def cells_of(part: Table | Curves) -> Iterator[tuple[str, str, Cell]]:
+    """Row, column and cell of a table; line, place and point of a figure."""
+    if isinstance(part, Table):
+        for row, cells in part.rows.items():
+            for column, cell in cells.items():
+                yield row, column, cell
+    else:
+        for line in part.lines:
+            printed = {f"{x:g}": y for x, y in line.paper}
+            measured = {f"{x:g}": measure for x, measure in line.points}
+            for x in sorted({*printed, *measured}, key=float):
+                yield line.name, x, Cell(measured.get(x), printed.get(x))

@@ -1,0 +1,79 @@
+"""Doing a recipe: the missing steps, one after the other; a failure stops what needs it alone."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from holdfast.errors import HoldfastError
+from holdfast.progress import Progress, silent
+from holdfast.reproduce.steps import Step
+from holdfast.results import read_about
+
+__all__ = ["Outcome", "State", "reproduce", "state"]
+
+State = Literal["complete", "begun", "missing"]
+
+#: Does what would be typed after ``holdfast``.
+Runner = Callable[[Sequence[str]], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the steps.
+
+    Attributes:
+        done: folders of those that are finished.
+        failed: folder -> one sentence, also for those that needed one that failed.
+    """
+
+    done: frozenset[str]
+    failed: Mapping[str, str]
+
+
+def state(step: Step, root: Path) -> State:
+    """Whether a step is finished, begun or not there."""
+    folder = root / step.folder
+    if not (folder / "run.json").exists():
+        return "missing"
+    return "complete" if read_about(folder)["complete"] else "begun"
+
+
+def reproduce(
+    steps: Sequence[Step],
+    root: Path,
+    run: Runner,
+    *,
+    data_dir: Path | None = None,
+    progress: Progress = silent,
+) -> Outcome:
+    """Do all steps that are not finished; run again after an interruption, it goes on.
+
+    Args:
+        steps: each after what it needs.
+        root: where their folders are, or will be.
+        run: does what would be typed after ``holdfast``; the command line's own.
+        data_dir: folder with the files of named data sets.
+        progress: told about every step.
+
+    Returns:
+        What is finished, and what failed and why: the others went on.
+    """
+    done: set[str] = set()
+    failed: dict[str, str] = {}
+    for number, step in enumerate(steps, start=1):
+        if state(step, root) == "complete":
+            done.add(step.folder)
+            continue
+        lacking = [need.name for need in step.needs if need.folder not in done]
+        if lacking:
+            failed[step.folder] = f"it needs {', '.join(lacking)}, which failed."
+            continue
+        try:
+            progress.say(f"step {number} of {len(steps)}: {step.command} {step.name}")
+            run(step.arguments(root, data_dir))
+            done.add(step.folder)
+        except HoldfastError as error:
+            failed[step.folder] = " ".join(str(error).split())
+            progress.say(f"{step.command} {step.name} failed: {failed[step.folder]}")
+    return Outcome(frozenset(done), failed)

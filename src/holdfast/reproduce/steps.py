@@ -1,0 +1,183 @@
+"""A step of a recipe: one command of Holdfast, in a folder named by what it holds.
+
+Two recipes that need the same network name the same folder, so that nothing is trained twice.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+__all__ = ["Spec", "Step", "Value", "certify", "diagnose", "evaluate", "in_order", "spec", "train"]
+
+
+_WORD = re.compile(r"[\w.]+")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A spec that earlier steps stand in; made by `spec`."""
+
+    pattern: str
+    steps: "tuple[Step, ...]"
+
+    def text(self, folder: "Callable[[Step], str]") -> str:
+        """The spec, with what ``folder`` says of each step."""
+        return self.pattern.format(*map(folder, self.steps))
+
+
+def spec(pattern: str, *steps: "Step") -> Spec:
+    """A spec with the folders of earlier steps in it, where the pattern says {0}, {1}, ...
+
+    Example:
+        >>> from holdfast.reproduce import spec, train
+        >>> plain = train("plain", model="small", epochs=1)
+        >>> spec("binarise | {0}", plain).text(lambda step: f"runs/{step.name}")
+        'binarise | runs/plain'
+    """
+    return Spec(pattern, steps)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command with its options, but for where data and results are.
+
+    Attributes:
+        command: as typed after ``holdfast``.
+        name: what to call it on the page; two steps that differ in nothing else are one.
+        options: by their name in Python; those that are None are left out.
+    """
+
+    command: str
+    name: str
+    options: "tuple[tuple[str, Value], ...]"
+
+    @property
+    def needs(self) -> "tuple[Step, ...]":
+        """The steps whose folders stand in the options."""
+        return tuple(step for _, value in self.options for step in _within(value))
+
+    @property
+    def label(self) -> str:
+        """What it is, in a word or two: the model, and what is done to it."""
+        options = dict(self.options)
+        model = options.get("model", options.get("from_", ""))
+        of = model.label if isinstance(model, Step) else _text(model, lambda step: step.label)
+        done = options.get("objective", options.get("attacks", ""))
+        named = re.split(r"[(,]", _text(done, lambda step: step.label))[0]
+        return "-".join(dict.fromkeys([*_WORD.findall(of), *filter(None, [named])]))
+
+    @property
+    def folder(self) -> str:
+        """The folder's name: the command, the label, and a digest of all that determines it."""
+        text = "\0".join([self.command, *self._words(lambda step: step.folder)])
+        digest = hashlib.sha256(text.encode()).hexdigest()[:10]
+        return f"{self.command.replace(' ', '-')}-{self.label}-{digest}"
+
+    def arguments(self, root: Path, data_dir: Path | None) -> list[str]:
+        """What to type after ``holdfast`` so that the step is done in its folder under ``root``."""
+        words = self._words(lambda step: str(root / step.folder))
+        if data_dir is not None and "data" in dict(self.options):
+            words += ["--data-dir", str(data_dir)]
+        return [*self.command.split(), *words, "--out", str(root / self.folder)]
+
+    def _words(self, folder: "Callable[[Step], str]") -> list[str]:
+        words = []
+        for name, value in self.options:
+            words += [f"--{name.rstrip('_').replace('_', '-')}", _text(value, folder)]
+        return words
+
+
+#: What an option is given: a number, a text, a step's folder, or several of them.
+Value: TypeAlias = str | float | bool | Step | Spec | Sequence[str | float | Step | Spec]
+
+
+def _text(value: Value, folder: Callable[[Step], str]) -> str:
+    match value:
+        case Step():
+            return folder(value)
+        case Spec():
+            return value.text(folder)
+        case bool():
+            return str(value).lower()
+        case str():
+            return value
+        case Sequence():
+            return ",".join(_text(part, folder) for part in value)
+        case _:
+            return repr(value)
+
+
+def _within(value: Value) -> tuple[Step, ...]:
+    match value:
+        case Step():
+            return (value,)
+        case Spec():
+            return value.steps
+        case str():
+            return ()
+        case Sequence():
+            return tuple(step for part in value for step in _within(part))
+        case _:
+            return ()
+
+
+def _step(command: str, name: str, options: dict[str, Value | None]) -> Step:
+    given = tuple((key, value) for key, value in options.items() if value is not None)
+    return Step(command, name, given)
+
+
+def train(name: str, **options: Value | None) -> Step:
+    """A trained network: ``holdfast train`` with these options.
+
+    Example:
+        >>> from holdfast.reproduce import train
+        >>> train("plain", model="small", epochs=1).arguments(Path("runs"), None)[:5]
+        ['train', '--model', 'small', '--epochs', '1']
+    """
+    return _step("train", name, options)
+
+
+def evaluate(name: str, **options: Value | None) -> Step:
+    """Attacks on a model: ``holdfast evaluate`` with these options.
+
+    Example:
+        >>> from holdfast.reproduce import evaluate, train
+        >>> plain = train("plain", model="small", epochs=1)
+        >>> evaluate("white-box", model=plain, attacks=["fgsm", "pgd(steps=7)"]).needs == (plain,)
+        True
+    """
+    return _step("evaluate", name, options)
+
+
+def certify(name: str, **options: Value | None) -> Step:
+    """Certified radii of a smoothed classifier: ``holdfast certify`` with these options.
+
+    Example:
+        >>> from holdfast.reproduce import certify, train
+        >>> certify("floor", model=train("stn", model="small"), sigma=0.3, votes=100).command
+        'certify'
+    """
+    return _step("certify", name, options)
+
+
+def diagnose(diagnosis: str, name: str, **options: Value | None) -> Step:
+    """A diagnosis: ``holdfast diagnose DIAGNOSIS`` with these options.
+
+    Example:
+        >>> from holdfast.reproduce import diagnose, train
+        >>> diagnose("linearity", "plain", model=train("plain", model="small"), eps=0.1).command
+        'diagnose linearity'
+    """
+    return _step(f"diagnose {diagnosis}", name, options)
+
+
+def in_order(steps: Iterable[Step]) -> list[Step]:
+    """These steps and all that they need, each once, after what it needs."""
+    found: dict[str, Step] = {}
+    for step in steps:
+        for one in (*in_order(step.needs), step):
+            found.setdefault(one.folder, one)
+    return list(found.values())

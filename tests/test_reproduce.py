@@ -1,0 +1,323 @@
+"""Recipes: what they name is there, what they run runs, and what they say follows from the rows."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from holdfast.cli.main import read, run
+from holdfast.errors import InputError, UnknownNameError
+from holdfast.reproduce import (
+    Cell,
+    Claim,
+    Mean,
+    Recipe,
+    Result,
+    Scale,
+    Step,
+    Table,
+    Verdict,
+    accuracy,
+    at_least,
+    certify,
+    evaluate,
+    less,
+    more,
+    papers,
+    recipe,
+    spec,
+    train,
+)
+from holdfast.reproduce.claims import judge
+from holdfast.reproduce.measures import difference
+from holdfast.reproduce.page import write_item
+from holdfast.reproduce.recipes import chosen
+from holdfast.reproduce.run import reproduce, state
+from holdfast.reproduce.scale import SCALES
+from holdfast.reproduce.steps import in_order
+
+RECIPES = [one for paper in papers() for one in paper.recipes]
+
+
+def _names(one: Recipe) -> str:
+    return one.name
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("one", RECIPES, ids=_names)
+def test_every_step_of_every_recipe_is_a_command_that_can_be_typed(
+    one: Recipe, scale: str, tmp_path: Path
+) -> None:
+    result = one.build(Scale(scale))
+    assert result.parts
+    for step in result.steps:
+        read(step.arguments(tmp_path, Path("data")))  # raises for an option that does not exist
+
+
+@pytest.mark.parametrize("one", RECIPES, ids=_names)
+def test_a_scale_changes_sizes_and_never_the_steps_or_the_printed_numbers(one: Recipe) -> None:
+    found = []
+    for scale in ("cpu", "paper"):
+        result = one.build(Scale(scale))
+        printed = {
+            (part.title, row, column, cell.paper)
+            for part in result.parts
+            if isinstance(part, Table)
+            for row, cells in part.rows.items()
+            for column, cell in cells.items()
+        }
+        found.append(({step.command for step in result.steps}, printed))
+    (commands, printed), (of_paper, all_printed) = found
+    assert commands <= of_paper
+    assert printed <= all_printed
+
+
+@pytest.fixture(scope="session")
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all recipes, which share their steps."""
+    return tmp_path_factory.mktemp("reproduced")
+
+
+@pytest.mark.parametrize("one", RECIPES, ids=_names)
+def test_every_recipe_runs_at_the_quick_scale_and_safe_claims_hold(
+    one: Recipe, reproduced: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = run(
+        ["reproduce", one.name, "--scale", "quick", "--out", str(reproduced), "--json", "--quiet"]
+    )
+    out, err = capsys.readouterr()
+    assert code == 0, err
+    told = json.loads(out)
+    assert told["failed"] == {}
+    verdicts = {claim["claim"]: claim["verdict"] for claim in told["claims"]}
+    for claim in one.build(Scale("quick")).claims:
+        assert verdicts[claim.sentence] != Verdict.NOT_RUN
+        if claim.safe:
+            assert verdicts[claim.sentence] == Verdict.HOLDS, claim.sentence
+    page = (reproduced / one.name / "README.md").read_text()
+    for link in page.split("](")[1:]:
+        assert (reproduced / one.name / link.split(")")[0]).exists()
+
+
+def test_names_are_found_whatever_the_dash_and_the_nearest_is_named() -> None:
+    one = RECIPES[0]
+    assert recipe(one.name.replace("-", "_")) == one
+    assert chosen(one.paper)[0].paper == one.paper
+    with pytest.raises(UnknownNameError, match=one.paper):
+        chosen(one.paper[:-1])
+    with pytest.raises(UnknownNameError, match="table-7"):
+        chosen("ensemble-adversarial-training/tabel-7")
+    with pytest.raises(UnknownNameError, match="cpu"):
+        Scale("gpu")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["ensemble-adversarial-train"], "ensemble-adversarial-training"),
+        (["ensemble-adversarial-training", "--scale", "large"], "cpu"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_leaves_nothing(
+    arguments: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run(["reproduce", *arguments, "--out", str(out)]) == 2
+    assert told in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_data_that_is_not_there_is_told_before_the_first_step(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    name = "ensemble-adversarial-training/table-7"
+    assert run(["reproduce", name, "--data-dir", str(tmp_path), "--out", str(out)]) == 2
+    assert str(tmp_path) in capsys.readouterr().err
+    assert not out.exists()
+
+
+def _net(seed: int = 0) -> Step:
+    return train("net", model="small", epochs=1, images=64, seed=seed)
+
+
+def test_a_step_is_known_by_what_it_holds_and_not_by_what_it_is_called() -> None:
+    one, other = train("a", model="small", seed=1), train("b", model="small", seed=1)
+    assert one.folder == other.folder
+    assert one.folder != train("a", model="small", seed=2).folder
+    of_one, of_other = (evaluate("e", model=net, attacks="fgsm") for net in (_net(0), _net(1)))
+    assert of_one.folder != of_other.folder  # what it needs is part of it
+    assert of_one.folder != evaluate("e", model=_net(0), attacks="pgd").folder
+
+
+def test_steps_come_once_and_after_what_they_need() -> None:
+    net, source = _net(0), _net(1)
+    fed = train("fed", model="small", objective=spec("ensemble(eps=0.1, sources=['{0}'])", source))
+    last = evaluate("e", model=fed, source=[net, source], attacks="fgsm")
+    order = in_order([last, net])
+    assert [step.folder for step in order] == [s.folder for s in (source, fed, net, last)]
+
+
+def test_what_fails_stops_what_needs_it_and_nothing_else(tmp_path: Path) -> None:
+    broken, sound = _net(0), _net(1)
+    steps = in_order(
+        [evaluate("x", model=broken, attacks="fgsm"), evaluate("y", model=sound, attacks="fgsm")]
+    )
+
+    def work(arguments: Sequence[str]) -> None:
+        if "0" in arguments[arguments.index("--seed") + 1 :][:1] if "--seed" in arguments else ():
+            raise InputError("it broke.")
+        _finish(Path(arguments[-1]))
+
+    outcome = reproduce(steps, tmp_path, work)
+    assert len(outcome.done) == 2
+    assert outcome.failed[broken.folder] == "it broke."
+    assert "net" in next(why for folder, why in outcome.failed.items() if "evaluate" in folder)
+
+
+def test_a_killed_reproduction_goes_on_where_it_was(tmp_path: Path) -> None:
+    steps = [_net(0), _net(1), _net(2)]
+    begun: list[str] = []
+
+    def killed_at_the_second(arguments: Sequence[str]) -> None:
+        begun.append(arguments[-1])
+        if len(begun) == 2:
+            raise KeyboardInterrupt
+        _finish(Path(arguments[-1]))
+
+    with pytest.raises(KeyboardInterrupt):
+        reproduce(steps, tmp_path, killed_at_the_second)
+    assert [state(step, tmp_path) for step in steps] == ["complete", "missing", "missing"]
+    assert len(reproduce(steps, tmp_path, killed_at_the_second).done) == 3
+    assert begun == [str(tmp_path / steps[place].folder) for place in (0, 1, 1, 2)]
+
+
+def _finish(folder: Path, rows: pd.DataFrame | None = None) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {
+        "kind": "evaluate",
+        "complete": True,
+        "settings": {},
+        "hardware": {"accelerator": None, "cores": 1},
+        "versions": {"torch": "0"},
+    }
+    (folder / "run.json").write_text(json.dumps(about))
+    if rows is not None:
+        rows.to_csv(folder / "rows.csv", index=False)
+
+
+def _with_rows(root: Path, step: Step, fooled: Sequence[bool]) -> Step:
+    """A finished evaluation by one attack, of images that it did or did not fool."""
+    rows = pd.DataFrame(
+        {
+            "attack": "fgsm",
+            "norm": "linf",
+            "eps": 0.1,
+            "index": range(len(fooled)),
+            "label": 0,
+            "clean_prediction": 0,
+            "fooled": fooled,
+        }
+    )
+    _finish(root / step.folder, rows)
+    return step
+
+
+def _evaluated(root: Path, seed: int, fooled: Sequence[bool]) -> Step:
+    return _with_rows(root, evaluate("e", model=_net(seed), attacks="fgsm"), fooled)
+
+
+def test_the_interval_of_a_mean_over_seeds_is_students_and_of_one_network_the_images(
+    tmp_path: Path,
+) -> None:
+    one = _evaluated(tmp_path, 0, [True] * 20 + [False] * 80)
+    found = accuracy(one).read(tmp_path)
+    assert found.value == pytest.approx(0.8)
+    assert (found.low, found.high) == pytest.approx((0.7082, 0.8733), abs=1e-4)  # Clopper-Pearson
+    three = [
+        _evaluated(tmp_path, seed, [True] * n + [False] * (100 - n))
+        for seed, n in enumerate((10, 20, 30))
+    ]
+    found = accuracy(three).read(tmp_path)
+    half = 4.302653 * 0.1 / np.sqrt(3)  # t with 2 degrees of freedom, deviation 0.1
+    assert (found.low, found.high) == pytest.approx((0.8 - half, 0.8 + half))
+    assert found.seeds == 3
+
+
+def test_students_interval_covers_the_mean_in_95_percent() -> None:
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(400):
+        values = rng.normal(0.5, 0.1, size=3)
+        from holdfast.reproduce.measures import _over_seeds
+
+        low, high = _over_seeds(values)
+        covered += low <= 0.5 <= high
+    assert 0.92 < covered / 400 < 0.98
+
+
+def test_differences_are_taken_on_the_same_images(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    hard = rng.random(400) < 0.5
+    first = _evaluated(tmp_path, 0, list(hard))
+    second = _evaluated(tmp_path, 1, list(hard | (rng.random(400) < 0.03)))
+    found = difference(accuracy(first), accuracy(second), tmp_path)
+    assert 0 < found.low < found.value  # two intervals over images would overlap by far
+    fewer = _evaluated(tmp_path, 2, list(hard[:10]))
+    with pytest.raises(InputError, match="same images"):
+        difference(accuracy(first), accuracy(fewer), tmp_path)
+
+
+def test_verdicts_follow_from_the_checks(tmp_path: Path) -> None:
+    strong, weak = (
+        _evaluated(tmp_path, seed, [True] * n + [False] * (200 - n))
+        for seed, n in enumerate((20, 160))
+    )
+    same = _evaluated(tmp_path, 2, [True] * 21 + [False] * 179)
+    missing = accuracy(evaluate("e", model=_net(9), attacks="fgsm"))
+    a, b, c = map(accuracy, (strong, weak, same))
+    done = frozenset(step.folder for step in (strong, weak, same))
+    cases = [
+        ([more(a, b, "")], Verdict.HOLDS),
+        ([less(a, b, "")], Verdict.NOT_HERE),
+        ([more(a, c, "", by=0.02), less(a, c, "", by=0.0)], Verdict.NOT_HERE),
+        ([more(a, c, "", by=0.006)], Verdict.UNDECIDED),
+        ([more(a, b, ""), less(a, b, "")], Verdict.IN_PART),
+        ([at_least(a, 0.8, "")], Verdict.HOLDS),
+        ([more(missing, a, "")], Verdict.NOT_RUN),
+        ([more(missing, a, ""), more(a, b, "")], Verdict.IN_PART),
+    ]
+    for checks, verdict in cases:
+        assert judge(Claim("", "", checks), tmp_path, done).verdict == verdict
+
+
+def test_the_page_has_the_number_the_interval_and_the_papers_and_says_what_is_missing(
+    tmp_path: Path,
+) -> None:
+    here = _evaluated(tmp_path, 0, [True] * 20 + [False] * 80)
+    gone = evaluate("gone", model=_net(1), attacks="fgsm")
+    table = Table("T", {"row": {"x": Cell(accuracy(here), 0.75), "y": Cell(accuracy(gone), 0.5)}})
+    made = Recipe("p", "table-1", "Title", "", {}, lambda scale: Result([table]))
+    outcome = reproduce([here, gone], tmp_path, _refuse)
+    write_item(made, Scale("quick"), outcome, tmp_path, tmp_path / "pages")
+    page = (tmp_path / "pages/p/table-1/README.md").read_text()
+    assert "| row | **80.0** [70.8, 87.3] (75.0) | (50.0) |" in page
+    assert "evaluate gone: it needs net, which failed" in page
+    numbers = pd.read_csv(tmp_path / "pages/p/table-1/table.csv").set_index("column")
+    assert numbers.loc["x", "difference"] == pytest.approx(0.05)
+    assert np.isnan(numbers.loc["y", "measured"])
+
+
+def _refuse(arguments: Sequence[str]) -> None:
+    raise InputError("no.")
+
+
+def test_a_mean_of_anything_else_has_the_normal_interval(tmp_path: Path) -> None:
+    step = certify("c", model=_net(0), sigma=0.1)
+    rng = np.random.default_rng(1)
+    _finish(tmp_path / step.folder, pd.DataFrame({"x": rng.normal(size=1000)}))
+    found = Mean((step,), lambda rows: rows["x"]).read(tmp_path)
+    assert found.high - found.low == pytest.approx(2 * 1.96 / np.sqrt(1000), rel=0.1)
