@@ -356,14 +356,16 @@ def test_every_option_is_documented_with_its_default(command, capsys):
     assert code(*command.split(), "--help") == 0
     told = {}
     for line in capsys.readouterr().out.partition("\nExample")[0].splitlines():
-        if begin := re.match(r"  (--[a-z][a-z0-9-]*|runs)(?=[ ,]|$)", line):
+        if begin := re.match(r"  (--[a-z][a-z0-9-]*|runs|what)(?=[ ,]|$)", line):
             told[begin[1]] = about = []
         if told:
             about += line.split()
     function = COMMANDS[command].load()
     parameters = inspect.signature(function).parameters
     options = {
-        name if parameter.kind is not inspect.Parameter.KEYWORD_ONLY else "--" + name.rstrip("_").replace("_", "-"): parameter
+        name
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY
+        else "--" + name.rstrip("_").replace("_", "-"): parameter
         for name, parameter in parameters.items()
     }
     assert set(told) - {"--config", "--print-config"} == set(options)
@@ -632,6 +634,7 @@ def test_noise_behind_the_first_layer_finds_no_layer_behind_another(place, capsy
     assert "Binarise" in capsys.readouterr().err
 
 
+TABLE = "reproduce ensemble-adversarial-training/table-7"
 UNUSED = [
     ("evaluate --noise gaussian", "--noise gaussian .* needs --sigma"),
     ("evaluate --votes 5", "--votes is about models that draw random numbers"),
@@ -658,6 +661,14 @@ UNUSED = [
     ("diagnose linearity --out run --data-dir .", "digits is none"),
     ("diagnose subspace --out run --data-dir .", "digits is none"),
     ("diagnose surface --other mine:good --out run --data-dir .", "digits is none"),
+    (
+        "reproduce ensemble-adversarial-training/table-7 --scale quick --out run --data-dir .",
+        "digits is none",
+    ),
+    (
+        "reproduce ensemble-adversarial-training/table-7 --out run --pages pages --dry-run",
+        "--pages .* leave out",
+    ),
 ]
 
 
@@ -665,7 +676,7 @@ UNUSED = [
 def test_an_option_that_is_not_used_is_refused(place, capsys, line, words):
     (place / "images" / "a").mkdir(parents=True)
     Image.new("L", (8, 8)).save(place / "images" / "a" / "1.png")
-    model = [] if "--model" in line else ["--model", "net.safetensors"]
+    model = [] if "--model" in line or "reproduce" in line else ["--model", "net.safetensors"]
     assert code(*line.split(), *model) == 2
     said = capsys.readouterr().err
     assert re.search(words, said), said
@@ -675,7 +686,8 @@ def test_an_option_that_is_not_used_is_refused(place, capsys, line, words):
 
 def test_every_command_has_its_unused_options():
     """But for those whose options are all used always."""
-    tested = {line.partition(" --")[0] for line, _ in UNUSED}
+    before = (line.partition(" --")[0] for line, _ in UNUSED)
+    tested = {"reproduce" if line.startswith("reproduce ") else line for line in before}
     assert tested == set(COMMANDS) - {"demo", "list", "report", "tune malade"}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from holdfast import data as datasets
 from holdfast.cli.common import print_json, print_table
 from holdfast.cli.main import read
+from holdfast.errors import InputError
 from holdfast.progress import showing
 from holdfast.reproduce.page import Made, write_item, write_paper
 from holdfast.reproduce.recipes import Recipe, chosen, papers
@@ -53,6 +54,8 @@ def reproduce(
     if what == ["list"]:
         _list(json=json)
         return
+    if dry_run and pages is not None:
+        raise InputError("--pages is where pages go, and --dry-run writes none: leave out one.")
     recipes = tuple(dict.fromkeys(one for name in what for one in chosen(name)))
     root = out / "steps"
     steps = in_order(step for one in recipes for step in one.build(Scale(scale)).steps)

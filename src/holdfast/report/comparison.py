@@ -21,6 +21,11 @@ class Compared(NamedTuple):
         name: in the legend.
         measured: (x, value, low, high); low and high NaN where no interval is known.
         printed: (x, value) of the paper.
+
+    Example:
+        >>> from holdfast.report.comparison import Compared
+        >>> Compared("PGD", measured=[(0.1, 0.9, 0.85, 0.94)], printed=[(0.1, 0.93)]).name
+        'PGD'
     """
 
     name: str
@@ -29,7 +34,15 @@ class Compared(NamedTuple):
 
 
 def compared(x: str, y: str, curves: Sequence[Compared], *, percent: bool) -> Figure:
-    """Measured curves with their intervals, and the paper's dashed in the same colour."""
+    """Measured curves with their intervals, and the paper's dashed in the same colour.
+
+    Example:
+        >>> from holdfast.report.comparison import Compared, compared
+        >>> curve = Compared("PGD", measured=[(0.1, 0.9, 0.85, 0.94)], printed=[(0.1, 0.93)])
+        >>> figure = compared("eps", "robust accuracy", [curve], percent=True)
+        >>> len(figure.axes)
+        1
+    """
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(6.4, 3.8), layout="constrained")
         FigureCanvasAgg(figure)

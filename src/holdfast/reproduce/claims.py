@@ -9,11 +9,15 @@ from pathlib import Path
 from holdfast.reproduce.measures import Mean, Measure, Measured, difference
 from holdfast.reproduce.steps import Step
 
-__all__ = ["Check", "Claim", "Evidence", "Verdict", "at_least", "at_most", "judge", "less", "more"]
-
 
 class Verdict(StrEnum):
-    """What became of a claim."""
+    """What became of a claim.
+
+    Example:
+        >>> from holdfast.reproduce import Verdict
+        >>> print(Verdict.IN_PART)
+        holds in part
+    """
 
     HOLDS = "holds"
     IN_PART = "holds in part"
@@ -75,22 +79,54 @@ def _half(of: Measured) -> float:
 
 
 def more(a: Measure, b: Measure, words: str, *, by: float = 0.0) -> Check:
-    """That ``a`` is larger than ``b``, by at least ``by``."""
+    """That ``a`` is larger than ``b``, by at least ``by``.
+
+    Example:
+        >>> from holdfast.reproduce import accuracy, evaluate, more, train
+        >>> net = train("net", model="small", epochs=1)
+        >>> attacked = evaluate("e", model=net, attacks=["fgsm", "pgd"], eps=0.1)
+        >>> more(accuracy(attacked, "fgsm"), accuracy(attacked, "pgd"), "FGSM leaves more").words
+        'FGSM leaves more'
+    """
     return Check(a, b, by, words)
 
 
 def less(a: Measure, b: Measure, words: str, *, by: float = 0.0) -> Check:
-    """That ``a`` is smaller than ``b``, by at least ``by``."""
+    """That ``a`` is smaller than ``b``, by at least ``by``.
+
+    Example:
+        >>> from holdfast.reproduce import accuracy, evaluate, less, train
+        >>> net = train("net", model="small", epochs=1)
+        >>> attacked = evaluate("e", model=net, attacks=["fgsm", "pgd"], eps=0.1)
+        >>> less(accuracy(attacked, "pgd"), accuracy(attacked, "fgsm"), "PGD leaves less").words
+        'PGD leaves less'
+    """
     return Check(b, a, by, words)
 
 
 def at_least(a: Measure, number: float, words: str) -> Check:
-    """That ``a`` is at least a number."""
+    """That ``a`` is at least a number.
+
+    Example:
+        >>> from holdfast.reproduce import accuracy, at_least, evaluate, train
+        >>> net = train("net", model="small", epochs=1)
+        >>> attacked = evaluate("e", model=net, attacks=["fgsm", "pgd"], eps=0.1)
+        >>> at_least(accuracy(attacked, "pgd"), 0.5, "half is left").words
+        'half is left'
+    """
     return Check(a, number, 0.0, words)
 
 
 def at_most(a: Measure, number: float, words: str) -> Check:
-    """That ``a`` is at most a number."""
+    """That ``a`` is at most a number.
+
+    Example:
+        >>> from holdfast.reproduce import accuracy, at_most, evaluate, train
+        >>> net = train("net", model="small", epochs=1)
+        >>> attacked = evaluate("e", model=net, attacks=["fgsm", "pgd"], eps=0.1)
+        >>> at_most(accuracy(attacked, "pgd"), 0.5, "half is broken").words
+        'half is broken'
+    """
     return Check(number, a, 0.0, words)
 
 
@@ -105,6 +141,14 @@ class Claim:
         why: what explains the verdict where it is not the paper's: what the paper ran and what was
             run here.
         safe: whether the direction is sure at the quick scale already, so that tests assert it.
+
+    Example:
+        >>> from holdfast.reproduce import Claim, accuracy, evaluate, more, train
+        >>> net = train("net", model="small", epochs=1)
+        >>> attacked = evaluate("e", model=net, attacks=["fgsm", "pgd"], eps=0.1)
+        >>> check = more(accuracy(attacked, "fgsm"), accuracy(attacked, "pgd"), "FGSM leaves more")
+        >>> Claim("Many steps reach more than one.", "section 3", [check]).safe
+        False
     """
 
     sentence: str

@@ -21,22 +21,6 @@ from holdfast.reproduce.steps import Step
 from holdfast.results import CLEAN, read_about, read_rows
 from holdfast.statistics import proportion_interval
 
-__all__ = [
-    "Computed",
-    "Largest",
-    "Mean",
-    "Measure",
-    "Measured",
-    "Recorded",
-    "Smallest",
-    "accuracy",
-    "certified",
-    "clean_accuracy",
-    "difference",
-    "error",
-    "perturbation",
-]
-
 _NORMAL = 1.959964  # 97.5 % quantile
 
 
@@ -49,6 +33,11 @@ class Measured(NamedTuple):
         high: upper end.
         images: how many it is over; 0 if it is not over images.
         seeds: how many networks it is over.
+
+    Example:
+        >>> from holdfast.reproduce import Measured
+        >>> Measured(0.8, 0.71, 0.87, images=100, seeds=1).value
+        0.8
     """
 
     value: float
@@ -60,7 +49,15 @@ class Measured(NamedTuple):
 
 @runtime_checkable
 class Measure(Protocol):
-    """Something to read off run folders."""
+    """Something to read off run folders.
+
+    Example:
+        >>> from holdfast.reproduce import Measure, accuracy, evaluate, train
+        >>> net = train("net", model="small", epochs=1)
+        >>> attacked = evaluate("e", model=net, attacks=["fgsm", "pgd"], eps=0.1)
+        >>> isinstance(accuracy(attacked, "pgd"), Measure)
+        True
+    """
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -79,6 +76,14 @@ class Mean:
     Args:
         steps: finished evaluations, certifications or diagnoses.
         of: a number for each image, indexed by the image, made of a step's rows.
+
+    Example:
+        >>> from holdfast.reproduce import Mean, evaluate, train
+        >>> net = train("net", model="small", epochs=1)
+        >>> attacked = evaluate("e", model=net, attacks=["fgsm", "pgd"], eps=0.1)
+        >>> draws = Mean((attacked,), lambda rows: rows.set_index("index")["forwards"])
+        >>> [step.command for step in draws.steps]
+        ['evaluate']
     """
 
     steps: tuple[Step, ...]
@@ -136,6 +141,12 @@ class Recorded:
         steps: finished, with a seed each.
         name: of the number, in a cell of the results.
         where: what tells the cell from others, if there are several.
+
+    Example:
+        >>> from holdfast.reproduce import Recorded, diagnose, train
+        >>> near = diagnose("linearity", "near", model=train("net", model="small"), eps=0.1)
+        >>> Recorded((near,), "ratio_of_means").name
+        'ratio_of_means'
     """
 
     steps: tuple[Step, ...]
@@ -167,6 +178,13 @@ class Computed:
     Args:
         steps: finished.
         of: takes the rows of each step, in order.
+
+    Example:
+        >>> from holdfast.reproduce import Computed, evaluate, train
+        >>> net = train("net", model="small", epochs=1)
+        >>> attacked = evaluate("e", model=net, attacks=["fgsm", "pgd"], eps=0.1)
+        >>> Computed((attacked,), lambda rows: rows["loss"].max()).steps == (attacked,)
+        True
     """
 
     steps: tuple[Step, ...]
@@ -180,7 +198,16 @@ class Computed:
 
 @dataclass(frozen=True)
 class Largest:
-    """The largest of several measures, such as the error under the best attack of several."""
+    """The largest of several measures, such as the error under the best attack of several.
+
+    Example:
+        >>> from holdfast.reproduce import Largest, error, evaluate, train
+        >>> net = train("net", model="small", epochs=1)
+        >>> attacked = evaluate("e", model=net, attacks=["fgsm", "pgd"], eps=0.1)
+        >>> worst = Largest((error(attacked, "fgsm"), error(attacked, "pgd")))
+        >>> len(worst.of)
+        2
+    """
 
     of: tuple[Measure, ...]
 
@@ -196,7 +223,16 @@ class Largest:
 
 @dataclass(frozen=True)
 class Smallest:
-    """The smallest of several measures."""
+    """The smallest of several measures.
+
+    Example:
+        >>> from holdfast.reproduce import Smallest, error, evaluate, train
+        >>> net = train("net", model="small", epochs=1)
+        >>> attacked = evaluate("e", model=net, attacks=["fgsm", "pgd"], eps=0.1)
+        >>> worst = Smallest((error(attacked, "fgsm"), error(attacked, "pgd")))
+        >>> len(worst.of)
+        2
+    """
 
     of: tuple[Measure, ...]
 
@@ -243,6 +279,13 @@ def accuracy(
         steps: evaluations, of a seed each.
         attack: as typed; may be left out if there is one.
         eps: its size; may be left out if there is one.
+
+    Example:
+        >>> from holdfast.reproduce import accuracy, evaluate, train
+        >>> net = train("net", model="small", epochs=1)
+        >>> attacked = evaluate("e", model=net, attacks=["fgsm", "pgd"], eps=0.1)
+        >>> accuracy(attacked, "pgd").steps == (attacked,)
+        True
     """
     return Mean(_several(steps), lambda rows: ~_attacked(rows, attack, eps)["fooled"])
 
@@ -250,12 +293,28 @@ def accuracy(
 def error(
     steps: Step | Sequence[Step], attack: str | None = None, eps: float | None = None
 ) -> Mean:
-    """The fraction of all images that is wrong after an attack, as EAT counts."""
+    """The fraction of all images that is wrong after an attack, as EAT counts.
+
+    Example:
+        >>> from holdfast.reproduce import error, evaluate, train
+        >>> net = train("net", model="small", epochs=1)
+        >>> attacked = evaluate("e", model=net, attacks=["fgsm", "pgd"], eps=0.1)
+        >>> error(attacked, "pgd").steps == (attacked,)
+        True
+    """
     return Mean(_several(steps), lambda rows: _attacked(rows, attack, eps)["fooled"])
 
 
 def clean_accuracy(steps: Step | Sequence[Step]) -> Mean:
-    """Accuracy on the images as they are, of an evaluation."""
+    """Accuracy on the images as they are, of an evaluation.
+
+    Example:
+        >>> from holdfast.reproduce import clean_accuracy, evaluate, train
+        >>> net = train("net", model="small", epochs=1)
+        >>> attacked = evaluate("e", model=net, attacks=["fgsm", "pgd"], eps=0.1)
+        >>> clean_accuracy(attacked).steps == (attacked,)
+        True
+    """
 
     def right(rows: pd.DataFrame) -> "pd.Series[float]":
         part = rows[rows["attack"] == CLEAN].set_index("index").sort_index()
@@ -270,6 +329,13 @@ def perturbation(
     """The mean size of the perturbation that an attack needed; relative to the image's (DD eq. 7).
 
     Images that were wrong already count as 0; those that the attack could not fool are left out.
+
+    Example:
+        >>> from holdfast.reproduce import evaluate, perturbation, train
+        >>> net = train("net", model="small", epochs=1)
+        >>> attacked = evaluate("e", model=net, attacks=["fgsm", "pgd"], eps=0.1)
+        >>> perturbation(attacked, "linf", "pgd", relative=True).steps == (attacked,)
+        True
     """
 
     def moved(rows: pd.DataFrame) -> "pd.Series[float]":
@@ -293,6 +359,12 @@ def certified(
         radius: in the norm of the certificate; 0 for right and not abstained.
         bound: may be left out if there is one.
         interval: may be left out if there is one.
+
+    Example:
+        >>> from holdfast.reproduce import certified, certify, train
+        >>> proven = certify("c", model=train("stn", model="small"), sigma=0.3, votes=100)
+        >>> certified(proven, 0.5).steps == (proven,)
+        True
     """
 
     def proven(rows: pd.DataFrame) -> "pd.Series[float]":

@@ -29,8 +29,6 @@ from holdfast.reproduce.run import Outcome
 from holdfast.reproduce.scale import Scale
 from holdfast.results import read_about
 
-__all__ = ["Made", "numbers", "write_item", "write_paper"]
-
 
 @dataclass(frozen=True)
 class Made:

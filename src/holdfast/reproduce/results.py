@@ -8,8 +8,6 @@ from holdfast.reproduce.claims import Claim
 from holdfast.reproduce.measures import Measure
 from holdfast.reproduce.steps import Step, in_order
 
-__all__ = ["Cell", "Curves", "Line", "Part", "Pictures", "Result", "Table"]
-
 
 @dataclass(frozen=True)
 class Cell:
@@ -19,6 +17,13 @@ class Cell:
         measure: how it is measured here; None if it is not, and then ``why`` says the reason.
         paper: what the paper printed, as a fraction like the measured one; None if nothing.
         why: a word about what makes the two differ, or why it is not measured.
+
+    Example:
+        >>> from holdfast.reproduce import Cell, error, evaluate, train
+        >>> net = train("net", model="small", epochs=1)
+        >>> attacked = evaluate("e", model=net, attacks=["fgsm", "pgd"], eps=0.1)
+        >>> Cell(error(attacked, "fgsm"), paper=0.022).paper
+        0.022
     """
 
     measure: Measure | None
@@ -35,6 +40,13 @@ class Table:
         rows: name of a row -> name of a column -> cell; columns may be missing in a row.
         unit: whether numbers are fractions, shown in percent, or as they are.
         name: of its file, if a recipe has several.
+
+    Example:
+        >>> from holdfast.reproduce import Cell, Table, error, evaluate, train
+        >>> net = train("net", model="small", epochs=1)
+        >>> attacked = evaluate("e", model=net, attacks=["fgsm", "pgd"], eps=0.1)
+        >>> Table("Table 7", {"A": {"FGSM": Cell(error(attacked, "fgsm"), 0.022)}}).unit
+        'percent'
     """
 
     title: str
@@ -51,6 +63,13 @@ class Line:
         name: in the legend.
         points: (x, measure).
         paper: (x, y) as the paper printed or drew them.
+
+    Example:
+        >>> from holdfast.reproduce import Line, accuracy, evaluate, train
+        >>> net = train("net", model="small", epochs=1)
+        >>> attacked = evaluate("e", model=net, attacks=["fgsm", "pgd"], eps=0.1)
+        >>> Line("PGD", [(0.1, accuracy(attacked, "pgd"))], paper=[(0.1, 0.93)]).name
+        'PGD'
     """
 
     name: str
@@ -69,6 +88,14 @@ class Curves:
         lines: the curves.
         unit: see `Table`.
         name: of its files, if a recipe has several.
+
+    Example:
+        >>> from holdfast.reproduce import Curves, Line, accuracy, evaluate, train
+        >>> net = train("net", model="small", epochs=1)
+        >>> attacked = evaluate("e", model=net, attacks=["fgsm", "pgd"], eps=0.1)
+        >>> line = Line("PGD", [(0.1, accuracy(attacked, "pgd"))])
+        >>> Curves("Figure 2", x="eps", y="robust accuracy", lines=[line]).unit
+        'percent'
     """
 
     title: str
@@ -87,6 +114,12 @@ class Pictures:
         title: what the paper calls it.
         step: usually a diagnosis.
         files: their names without ending; the SVG is taken.
+
+    Example:
+        >>> from holdfast.reproduce import Pictures, diagnose, train
+        >>> surface = diagnose("surface", "surface", model=train("net", model="small"), eps=0.1)
+        >>> Pictures("Figure 1", surface, ["surface"]).files
+        ['surface']
     """
 
     title: str
@@ -106,6 +139,14 @@ class Result:
         claims: what the paper says about them.
         notes: sentences for the page: what the paper leaves open, and what was chosen.
         also: steps that are needed by nothing else, such as networks that are to be kept.
+
+    Example:
+        >>> from holdfast.reproduce import Cell, Result, Table, error, evaluate, train
+        >>> net = train("net", model="small", epochs=1)
+        >>> attacked = evaluate("e", model=net, attacks=["fgsm", "pgd"], eps=0.1)
+        >>> made = Result([Table("T", {"A": {"FGSM": Cell(error(attacked, "fgsm"))}})])
+        >>> [step.command for step in made.steps]
+        ['train', 'evaluate']
     """
 
     parts: Sequence[Part]

@@ -10,8 +10,6 @@ from holdfast.progress import Progress, silent
 from holdfast.reproduce.steps import Step
 from holdfast.results import read_about
 
-__all__ = ["Outcome", "State", "reproduce", "state"]
-
 State = Literal["complete", "begun", "missing"]
 
 #: Does what would be typed after ``holdfast``.
@@ -25,6 +23,11 @@ class Outcome:
     Attributes:
         done: folders of those that are finished.
         failed: folder -> one sentence, also for those that needed one that failed.
+
+    Example:
+        >>> from holdfast.reproduce import Outcome
+        >>> Outcome(done=frozenset(), failed={"train-A": "it broke."}).failed["train-A"]
+        'it broke.'
     """
 
     done: frozenset[str]
@@ -58,6 +61,13 @@ def reproduce(
 
     Returns:
         What is finished, and what failed and why: the others went on.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast.reproduce import reproduce, train
+        >>> outcome = reproduce([train("net", model="small")], Path("runs"), lambda arguments: None)
+        >>> outcome.failed
+        {}
     """
     done: set[str] = set()
     failed: dict[str, str] = {}

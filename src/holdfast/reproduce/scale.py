@@ -5,11 +5,6 @@ from typing import TypeVar
 
 from holdfast.errors import unknown
 
-__all__ = [
-    "SCALES",
-    "Scale",
-]
-
 SCALES = ("quick", "cpu", "paper")
 
 T = TypeVar("T")

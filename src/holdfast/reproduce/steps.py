@@ -10,15 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-__all__ = ["Spec", "Step", "Value", "certify", "diagnose", "evaluate", "in_order", "spec", "train"]
-
-
 _WORD = re.compile(r"[\w.]+")
 
 
 @dataclass(frozen=True)
 class Spec:
-    """A spec that earlier steps stand in; made by `spec`."""
+    """A spec that earlier steps stand in; made by `spec`.
+
+    Example:
+        >>> from holdfast.reproduce import spec, train
+        >>> spec("binarise | {0}", train("net", model="small")).pattern
+        'binarise | {0}'
+    """
 
     pattern: str
     steps: "tuple[Step, ...]"
@@ -48,6 +51,12 @@ class Step:
         command: as typed after ``holdfast``.
         name: what to call it on the page; two steps that differ in nothing else are one.
         options: by their name in Python; those that are None are left out.
+
+    Example:
+        >>> from holdfast.reproduce import train
+        >>> step = train("net", model="small", seed=1)
+        >>> step == train("net", model="small", seed=1), step.label
+        (True, 'small')
     """
 
     command: str
@@ -134,6 +143,7 @@ def train(name: str, **options: Value | None) -> Step:
 
     Example:
         >>> from holdfast.reproduce import train
+        >>> from pathlib import Path
         >>> train("plain", model="small", epochs=1).arguments(Path("runs"), None)[:5]
         ['train', '--model', 'small', '--epochs', '1']
     """
