@@ -3,12 +3,12 @@
 import ast
 import doctest
 import inspect
-import sys
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 
 import pytest
 import torch
-from tools.stubs import PACKAGES
 
 import holdfast
 from tests.test_docs import blocks
@@ -56,80 +56,57 @@ def test_an_example_does_what_it_says(name, text, line, given, tmp_path, monkeyp
     assert not failed, "".join(told)
 
 
-def test_whatever_a_package_exports_has_an_example():
-    missing = [name for name, thing in _loaded() if ">>>" not in (thing.__doc__ or "")]
-    assert not missing, f"no example in: {', '.join(missing)}"
-
-
-def _loaded():
-    """Functions, classes and instances of them that loaded modules export, by name."""
-    for name, module in sorted(sys.modules.items()):
-        if name.partition(".")[0] == "holdfast":
-            for export in getattr(module, "__all__", ()):
-                thing = getattr(module, export)
-                if not (inspect.isclass(thing) or inspect.isfunction(thing)):
-                    thing = type(thing)
-                error = inspect.isclass(thing) and issubclass(thing, Exception)
-                if getattr(thing, "__module__", "").startswith("holdfast") and not error:
-                    yield f"{name}.{export}", thing
-
-
-#: Modules that nobody imports from outside, so that they export nothing.
-INTERNAL = {
-    "__main__": "starts the command line",
-    "checks": "of what every public function is given",
-    "cli": "names for functions of the library",
-    "digests": "remembers fingerprints of files",
-    "evaluation/scoring": "one chunk of an evaluation",
-    "lock": "of a run folder",
-    "models/external": "reached by the names of models",
-    "parameters": "held against annotations",
-    "report/distinct": "names of lines on the page",
-    "report/gallery": "of the page",
-    "report/schema": "what the page demands of a folder",
-    "results/chunks": "reached by a run",
-    "results/sameness": "of two runs",
-}
-
-
-def exported(tree):
-    """What ``__all__`` says; None without one, and where it is no list."""
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
-            return ast.literal_eval(node.value) if isinstance(node.value, ast.List) else None
-    return None
-
-
 def modules():
-    """Path below the sources, without its ending, and the tree of every module."""
-    for path in sorted(SOURCES.rglob("*.py")):
-        yield path.relative_to(SOURCES).with_suffix("").as_posix(), ast.parse(path.read_text())
+    """Every module, whatever the other tests import."""
+    for module in walk_packages(holdfast.__path__, "holdfast."):
+        if module.name != "holdfast.__main__":
+            yield import_module(module.name)
+
+
+def exports(module):
+    """What documentation shows: functions, classes and instances of them, by name."""
+    for name in getattr(module, "__all__", ()):
+        thing = getattr(module, name)
+        if not (inspect.isclass(thing) or inspect.isfunction(thing)):
+            thing = type(thing)
+        error = inspect.isclass(thing) and issubclass(thing, Exception)
+        if getattr(thing, "__module__", "").startswith("holdfast") and not error:
+            yield f"{module.__name__}.{name}", thing
 
 
 def test_whatever_stands_in_an_all_has_an_example():
-    """Read off the files, so that a module which no test loads is looked at as well."""
-    missing = [
-        f"{module}.{node.name}"
-        for module, tree in modules()
-        for node in tree.body
-        if isinstance(node, ast.ClassDef | ast.FunctionDef)
-        and node.name in (exported(tree) or ())
-        and ">>>" not in (ast.get_docstring(node) or "")
-        and not node.name.endswith("Error")  # is raised, not called
-    ]
+    named = [each for module in (holdfast, *modules()) for each in exports(module)]
+    missing = [name for name, thing in named if ">>>" not in (thing.__doc__ or "")]
     assert not missing, f"no example in: {', '.join(missing)}"
 
 
-def test_a_module_says_what_it_exports():
-    """But those that are named above, and those of packages that find their exports."""
-    found = {f"{package.removeprefix('holdfast/')}/" for package in PACKAGES}
+#: What nobody imports from outside, and so exports nothing.
+INTERNAL = (
+    "holdfast.checks",
+    "holdfast.cli",
+    "holdfast.digests",
+    "holdfast.lock",
+    "holdfast.models.external",
+    "holdfast.parameters",
+    "holdfast.report.distinct",
+    "holdfast.report.gallery",
+    "holdfast.report.schema",
+)
+
+
+def test_a_module_or_its_package_says_what_it_exports():
+    """A new one is given an ``__all__``, or a place among those that export nothing."""
+    said = {module.__name__ for module in modules() if getattr(module, "__all__", ())}
     silent = [
-        module
-        for module, tree in modules()
-        if exported(tree) is None
-        and not module.endswith("__init__")
-        and not any(module.startswith(package) for package in found)
-        and not any(module == name or module.startswith(f"{name}/") for name in INTERNAL)
+        module.__name__
+        for module in modules()
+        if not hasattr(module, "__path__")
+        and not {module.__name__, *_packages(module.__name__)} & {*said, *INTERNAL}
     ]
     assert not silent, f"no __all__ in: {', '.join(silent)}"
-    assert all((SOURCES / name).exists() or (SOURCES / f"{name}.py").exists() for name in INTERNAL)
+
+
+def _packages(name):
+    """Those that a module lies in, but the library itself."""
+    parts = name.split(".")
+    return {".".join(parts[:end]) for end in range(2, len(parts))}
