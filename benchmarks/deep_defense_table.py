@@ -28,7 +28,7 @@ from holdfast.threat import L2, Linf
 
 def attacked(model: nn.Module, x: Tensor, y: Tensor, attack: Attack) -> Evaluation:
     return evaluate(
-        model, x, y, {"attack": attack}, config=EvaluationConfig(batch_size=500, keep=0)
+        model, x, y, {"attack": attack}, config=EvaluationConfig(batch_size=500, keep_images=0)
     )
 
 

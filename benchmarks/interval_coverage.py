@@ -21,7 +21,7 @@ from holdfast.certify.config import CertificationConfig
 def worst(name: str, n: int, confidence: float, grid: np.ndarray) -> tuple[float, float]:
     """The lowest coverage of an interval over the grid and the places between, and where."""
     votes = np.arange(n + 1)
-    interval = CertificationConfig(sigma=1, n=n, confidence=confidence).limits(name)
+    interval = CertificationConfig(sigma=1, votes=n, confidence=confidence).limits(name)
     top, p1, p2 = interval(Sampling(np.stack([votes, n - votes], axis=1)))
     ends = np.concatenate([p1, 1 - p2])
     ends = ends[(ends > grid[0]) & (ends < grid[-1])]

@@ -25,9 +25,10 @@ from holdfast.certify.bounds.bound import round_down
 from holdfast.certify.config import CertificationConfig
 from holdfast.certify.intervals.interval import Interval
 from holdfast.certify.sequential import looks
-from holdfast.certify.smoothing import BOUNDS
+from holdfast.certify.smoothing import named_bound, named_noise
 from holdfast.metrics import certified
 from holdfast.report.subjects import CertifiedRun, read_subjects
+from holdfast.specs import split
 
 PROBABILITIES = (0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9995, 0.9999)
 
@@ -63,7 +64,8 @@ def samplings(
 def largest(run: CertifiedRun, interval: Interval, n: int, classes: int) -> float:
     """The radius when all votes agree, to be shown with three digits."""
     sigma = float(run.settings["sigma"])
-    alike = certificates(Sampling.unanimous(n, classes), interval, BOUNDS[run.bound], sigma)
+    bound = named_bound(run.bound, named_noise(run.settings["noise"]))
+    alike = certificates(Sampling.unanimous(n, classes), interval, bound, sigma)
     return float(round_down(alike.radius, 3)[0])
 
 
@@ -73,26 +75,30 @@ def main() -> None:
     )
     parser.add_argument("--runs", required=True, help="folders of certify, between commas")
     parser.add_argument("--radii", default="0.5,1,1.5", help="between commas")
-    parser.add_argument("--bound", default="renyi")
+    parser.add_argument("--bounds", default="renyi", help="specs between commas")
     parser.add_argument("--times", type=int, default=10_000)
     options = parser.parse_args()
+    bounds = split(options.bounds)
     radii = [float(radius) for radius in options.radii.split(",")]
     runs = [
         run
         for subject in read_subjects([Path(folder) for folder in options.runs.split(",")])
         for classifier in subject.classifiers
         for run in classifier.certifications
-        if run.bound == options.bound
+        if run.bound in bounds
     ]
     lines = []
-    for run in sorted(runs, key=lambda run: (run.settings["n"], not run.guaranteed)):
-        n, classes = int(run.settings["n"]), len(run.about["classes"])
-        how = CertificationConfig(sigma=1, n=n, confidence=float(run.settings["confidence"]))
+    for run in sorted(runs, key=lambda run: (run.settings["votes"], not run.guaranteed)):
+        n, classes = int(run.settings["votes"]), len(run.about["classes"])
+        how = CertificationConfig(sigma=1, votes=n, confidence=float(run.settings["confidence"]))
         interval = how.limits(run.interval)
-        covered, where = coverage(interval, n, int(run.settings["n0"]), classes, options.times)
+        covered, where = coverage(
+            interval, n, int(run.settings["selection_votes"]), classes, options.times
+        )
         lines.append(
             {
                 "votes": n,
+                "bound": run.bound,
                 "interval": run.interval,
                 **{
                     f"at {radius:g}": f"{100 * row.robust_accuracy:.1f} "

@@ -38,12 +38,12 @@ def on_network(a: argparse.Namespace) -> dict[str, tuple[list[tuple[float, float
     for interval in ("two-sample", "sequential"):
         how = CertificationConfig(
             sigma=a.sigma,
-            n=a.votes,
-            n0=a.selection_votes,
+            votes=a.votes,
+            selection_votes=a.selection_votes,
             confidence=a.confidence,
-            bound=("cohen",),
-            interval=(interval,),
-            radius=tuple(a.radii),
+            bounds=("cohen",),
+            intervals=(interval,),
+            radii=tuple(a.radii),
             batch_size=a.batch_size,
         )
         with TemporaryDirectory() as temporary, showing() as progress:

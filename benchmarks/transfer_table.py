@@ -34,7 +34,7 @@ def errors(
     """Error in % under each attack, and without one."""
     model: nn.Module = loading.load(spec).eval()
     name = f"{Path(spec).name}-by-{'-'.join(name for name, _ in attacks)}".replace(" ", "_")
-    config = EvaluationConfig(seed=0, batch_size=200, keep=0)
+    config = EvaluationConfig(seed=0, batch_size=200, keep_images=0)
     cells = evaluate_data(model, images, attacks, config, spec, options.out / name).cells
     found = {cell["attack"]: 100 * (1 - cell["robust_accuracy"]) for cell in cells}
     return {"clean": 100 * (1 - cells[0]["clean_accuracy"]), **found}

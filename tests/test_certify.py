@@ -1,3 +1,5 @@
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
@@ -8,20 +10,23 @@ from holdfast.attacks.adaptive import adapted
 from holdfast.attacks.suite import WorstCase
 from holdfast.certify import (
     ABSTAIN,
+    CertificationConfig,
     ClopperPearson,
     Hoeffding,
     Sampling,
     SisonGlaz,
     TwoSample,
     certificates,
+    certify,
     certify_images,
     renyi_radius,
 )
-from holdfast.certify.bounds.bound import round_down
+from holdfast.certify.bounds.bound import bound, round_down
+from holdfast.certify.intervals.interval import INTERVALS
 from holdfast.certify.sampling import sample
 from holdfast.certify.smoothing import BOUNDS
 from holdfast.defenses import GaussianNoise
-from holdfast.errors import InputError, InputTypeError, ModelError, UnknownNameError
+from holdfast.errors import HoldfastError, InputError, InputTypeError, ModelError, UnknownNameError
 from holdfast.models import Normalize
 from holdfast.random import Stream
 from holdfast.threat import L2
@@ -49,7 +54,7 @@ class TestCertify:
         x = images(60, (1, 4, 4))
         margin = (x.flatten(1) @ normal - float(normal.sum()) / 2) / normal.norm()
         model = two_class(normal, float(normal.sum()) / 2)
-        found = certify_images(model, x, sigma=0.25, n=2000, confidence=0.95)
+        found = certify_images(model, x, sigma=0.25, votes=2000, confidence=0.95)
         side = (margin > 0).long().numpy()
         issued = ~found.abstained
         assert issued.mean() > 0.7
@@ -61,7 +66,7 @@ class TestCertify:
     def test_no_attack_of_the_suite_breaks_a_certificate(self):
         """With its own averages against the smoothed classifier; four times as far it does win."""
         model, sigma, x = small_network(), 0.2, images(40)
-        found = certify_images(model, x, sigma=sigma, n=1000, bound="cohen", interval=TwoSample)
+        found = certify_images(model, x, sigma=sigma, votes=1000, bound="cohen", interval=TwoSample)
         reach = float(np.median(found.radius[~found.abstained]))
         held = np.flatnonzero(found.radius >= reach)[:6]
         label = torch.from_numpy(found.prediction[held])
@@ -71,7 +76,7 @@ class TestCertify:
             """Whether the vote prefers another class there by more than chance."""
             suite = WorstCase(L2(eps), steps=4, targets=3, queries=30)
             x_adv = adapted(suite, noisy, samples=4, votes=50)(noisy, x[held], label)
-            votes = certify_images(model, x_adv, sigma=sigma, n=1000, seed=7).counts
+            votes = certify_images(model, x_adv, sigma=sigma, votes=1000, seed=7).counts
             own = votes[np.arange(len(held)), label]
             others = np.where(np.eye(4)[label], 0, votes).max(axis=1)
             return stats.binom.sf(others - 1, others + own, 0.5) < 1e-4
@@ -82,14 +87,14 @@ class TestCertify:
 
     def test_votes_do_not_depend_on_batches(self):
         model, x = small_network(), images(5)
-        whole = certify_images(model, x, sigma=0.5, n=37, seed=3)
+        whole = certify_images(model, x, sigma=0.5, votes=37, seed=3)
         assert (whole.counts.sum(axis=1) == 37).all()
         for size in (1, 8, 1000):
-            same = certify_images(model, x, sigma=0.5, n=37, seed=3, batch_size=size)
+            same = certify_images(model, x, sigma=0.5, votes=37, seed=3, batch_size=size)
             assert (same.counts == whole.counts).all()
-        part = certify_images(model, x[2:4], sigma=0.5, n=37, seed=3, index=torch.tensor([2, 3]))
+        part = certify_images(model, x[2:4], sigma=0.5, votes=37, seed=3, index=torch.arange(2, 4))
         assert (part.counts == whole.counts[2:4]).all()
-        other = certify_images(model, x, sigma=0.5, n=37, seed=4)
+        other = certify_images(model, x, sigma=0.5, votes=37, seed=4)
         assert (other.counts != whole.counts).any()
 
     @pytest.mark.filterwarnings("ignore:the model clips")  # counts tell little of an image
@@ -104,7 +109,7 @@ class TestCertify:
         coin = nn.Sequential(GaussianNoise(10.0), Coin()).eval()
         model = coin if votes is None else Vote(coin, votes)
         found = certify_images(
-            model, torch.full((20, 1, 1, 1), 0.5), sigma=1e-3, n=100, bound="cohen"
+            model, torch.full((20, 1, 1, 1), 0.5), sigma=1e-3, votes=100, bound="cohen"
         )
         within = stats.binom.ppf([1e-5, 1 - 1e-5], 100, 0.5)
         assert ((within[0] <= found.counts) & (found.counts <= within[1])).all()
@@ -117,7 +122,7 @@ class TestCertify:
             seen.append(x)
             return x.flatten(1)[:, :2]
 
-        certify_images(Wrapped(watch), torch.full((2, 1, 2, 8), 0.9), sigma=0.5, n=400)
+        certify_images(Wrapped(watch), torch.full((2, 1, 2, 8), 0.9), sigma=0.5, votes=400)
         votes = [x for x in seen if len(x) > 2]  # the others ask what the model does with noise
         noise = (torch.cat(votes) - 0.9).flatten().double().numpy() / 0.5
         assert stats.kstest(noise, "norm").pvalue > 1e-3
@@ -132,12 +137,12 @@ class TestCertify:
 
     def test_too_few_votes_are_told_how_many_would_do(self):
         with pytest.raises(InputError, match=r"4 classes .* at least 7\."):
-            certify_images(small_network(), images(4), sigma=0.1, n=6)
-        assert not certify_images(small_network(), images(4), sigma=1e-6, n=7).abstained.any()
+            certify_images(small_network(), images(4), sigma=0.1, votes=6)
+        assert not certify_images(small_network(), images(4), sigma=1e-6, votes=7).abstained.any()
 
     def test_classes_that_are_never_seen_are_no_obstacle(self):
         model = Wrapped(lambda x: nn.functional.pad(x.flatten(1)[:, :2], (0, 8), value=-9.0))
-        found = certify_images(model, images(20), sigma=0.1, n=200)
+        found = certify_images(model, images(20), sigma=0.1, votes=200)
         assert found.counts.shape == (20, 10)
         assert not found.counts[:, 2:].any()
         assert (found.radius > 0).any()
@@ -146,10 +151,10 @@ class TestCertify:
     @pytest.mark.parametrize("bound", ["renyi", "cohen", "pixeldp"])
     def test_every_bound_with_every_interval_from_one_sampling(self, interval, bound):
         x, model = images(12), small_network()
-        found = certify_images(model, x, sigma=0.1, n=200, bound=bound, interval=interval)
+        found = certify_images(model, x, sigma=0.1, votes=200, bound=bound, interval=interval)
         again = certificates(found.sampling, interval(0.95), BOUNDS[bound], 0.1)
         assert (again.radius == found.radius).all()
-        counts = certify_images(model, x, sigma=0.1, n=200).counts
+        counts = certify_images(model, x, sigma=0.1, votes=200).counts
         assert (found.counts == counts).all()
         assert (found.sampling.choice is None) == (interval is not TwoSample)
         assert np.allclose(found.sampling.scores.sum(axis=1), 1)
@@ -159,7 +164,7 @@ class TestCertify:
         x = images(40, (1, 4, 4))
         margin = (x.flatten(1) @ normal - 8).abs()  # the l1 distance, since all weights are 1
         found = certify_images(
-            two_class(normal, 8.0), x, sigma=0.2, n=2000, bound="laplace", noise="laplace"
+            two_class(normal, 8.0), x, sigma=0.2, votes=2000, bound="laplace", noise="laplace"
         )
         issued = ~found.abstained
         assert issued.mean() > 0.5
@@ -204,6 +209,50 @@ class TestCertify:
         given_function = certify_images(small_network(), x, sigma=0.1, bound=BOUNDS["renyi"])
         assert (named.radius == given_function.radius).all()
 
+    def test_bounds_and_intervals_have_parameters_in_their_specs(self, monkeypatch):
+        """What a formula or a constructor takes beside what is measured is written there."""
+
+        @bound()
+        def shorter(p1, p2, sigma, *, by: float = 1.0):
+            return BOUNDS["renyi"](p1, p2, sigma) * by
+
+        @dataclass(frozen=True)
+        class Surer(ClopperPearson):
+            times: int = 1
+
+            def __call__(self, sampling):
+                return ClopperPearson(1 - (1 - self.confidence) / self.times)(sampling)
+
+        monkeypatch.setitem(BOUNDS._things, "shorter", shorter)
+        monkeypatch.setitem(INTERVALS._things, "surer", Surer)
+        x, y = images(6), torch.arange(6) % 3
+        config = CertificationConfig(
+            sigma=0.1,
+            bounds=("renyi", "shorter", "shorter(by=0.5)"),
+            intervals=("clopper-pearson", "surer(times=5)"),
+        )
+        rows = certify(small_network(), x, y, config=config).rows
+        radius = {
+            names: part["radius"].to_numpy() for names, part in rows.groupby(["bound", "interval"])
+        }
+        whole = radius["renyi", "clopper-pearson"]
+        assert (radius["shorter", "clopper-pearson"] == whole).all()
+        assert whole.max() > 0
+        assert np.allclose(radius["shorter(by=0.5)", "clopper-pearson"], whole / 2, atol=2e-6)
+        surer = certify_images(
+            small_network(), x, sigma=0.1, interval=lambda confidence: Surer(confidence, times=5)
+        )
+        assert (radius["renyi", "surer(times=5)"] == surer.radius).all()
+        assert (surer.radius < whole).any()
+        for wrong, words in (
+            ({"bounds": ("shorter(bye=1)",)}, "no parameter bye; did you mean 'by'"),
+            ({"bounds": ("shorter(by='a')",)}, "by is 'a', but must be a number"),
+            ({"intervals": ("surer(time=1)",)}, "no parameter time; did you mean 'times'"),
+            ({"intervals": ("surer(confidence=0.5)",)}, "no parameter confidence"),
+        ):
+            with pytest.raises(HoldfastError, match=words):
+                CertificationConfig(sigma=0.1, **wrong)
+
     def test_the_model_is_left_as_it_was(self):
         model = nn.Sequential(small_network(), nn.Dropout(0.5)).train()
         state = torch.get_rng_state()
@@ -219,8 +268,8 @@ class TestCertify:
         [
             ({"sigma": 0.0}, InputError, "sigma is 0"),
             ({"sigma": -1.0}, InputError, "sigma is -1"),
-            ({"n": 0}, InputError, "n is 0"),
-            ({"n": 3}, InputError, "at least"),
+            ({"votes": 0}, InputError, "votes is 0"),
+            ({"votes": 3}, InputError, "at least"),
             ({"model": Wrapped(lambda x: x.flatten(1)[:, :1])}, ModelError, "2 classes"),
             ({"confidence": 1.0}, InputError, "confidence is 1"),
             ({"bound": "reny"}, UnknownNameError, "renyi"),
@@ -241,7 +290,7 @@ class TestCertify:
 class TestAfterTheNoise:
     def certify(self, *layers):
         model = nn.Sequential(*layers, small_network()).eval()
-        return certify_images(model, images(2), sigma=0.1, n=10)
+        return certify_images(model, images(2), sigma=0.1, votes=10)
 
     def test_a_plain_model_is_not_warned_of(self):
         self.certify()

@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +20,7 @@ from PIL import Image
 from torch import nn
 
 import holdfast
-from holdfast import specs
+from holdfast import specs, tuning
 from holdfast.certify.bounds.bound import BOUNDS
 from holdfast.certify.intervals.interval import INTERVALS
 from holdfast.cli import registry, schedules
@@ -130,7 +131,7 @@ class TestJson:
             "sigma",
             "noise",
             "norm",
-            "n",
+            "votes",
             "confidence",
             "bound",
             "interval",
@@ -247,14 +248,34 @@ BAD = [
     ("evaluate", "--model"),
     ("evaluate --modle x", "--modle"),
     ("certify --model mine:good --sigma 0", "sigma is 0"),
-    ("certify --model mine:good --sigma 0.1 --votes 0", "n is 0"),
+    ("certify --model mine:good --sigma 0.1 --votes 0", "votes is 0"),
     ("certify --model mine:good --sigma 0.1 --confidence 1", "confidence is 1"),
     ("certify --model mine:good --sigma 0.1 --bounds reny", "did you mean 'renyi'"),
     ("certify --model mine:good --sigma 0.1 --intervals pearson", "clopper-pearson"),
-    ("certify --model mine:good --sigma 0.1 --votes 5", "give n of at least 8"),
+    ("certify --model mine:good --sigma 0.1 --bounds cohen(eps=1)", "bound cohen has no parameter"),
+    (
+        "certify --model mine:good --sigma 0.1 --bounds renyi,cohen(",
+        r"cohen>>>\(: the bracket",
+    ),
+    ("certify --model mine:good --sigma 0.1 --bounds cohen(1)", "name=value"),
+    (
+        "certify --model mine:good --sigma 0.1 --intervals hoeffding(n=1)",
+        "interval hoeffding has no parameter n; it has none at all",
+    ),
+    (
+        "certify --model mine:good --sigma 0.1 --within 0.9 --intervals sequential(most=5)",
+        "interval sequential has no parameter most",
+    ),
+    ("certify --model mine:good --sigma 0.1 --intervals hoeffding)", r"bracket \) closes none"),
+    ("certify --model mine:good --sigma 0.1 --selection-votes 0", "selection_votes is 0"),
+    (
+        "certify --model mine:good --sigma 0.1 --within 2 --intervals sequential",
+        "within 2.0, but that is a factor between 0 and 1",
+    ),
+    ("certify --model mine:good --sigma 0.1 --votes 5", "give votes of at least 8"),
     ("certify --model mine:good --sigma 0.1 --bounds laplace", "the noise is GaussianNoise"),
     ("certify --model mine:good --sigma 0.1 --noise lapalce", "did you mean 'laplace'"),
-    ("certify --model mine:good --sigma 0.1 --intervals sequential", "by radius or within"),
+    ("certify --model mine:good --sigma 0.1 --intervals sequential", "by radii or within"),
     ("certify --model mine:good --sigma 0.1 --within 0.9", "give the interval sequential"),
     ("certify --model mine:good --sigma 0.1 --radii 0", "radii"),
     ("evaluate --model mine:good --sigma 0.1 --noise guassian", "did you mean 'gaussian'"),
@@ -689,6 +710,20 @@ def test_every_command_has_its_unused_options():
     before = (line.partition(" --")[0] for line, _ in UNUSED)
     tested = {"reproduce" if line.startswith("reproduce ") else line for line in before}
     assert tested == set(COMMANDS) - {"demo", "list", "report", "tune malade"}
+
+
+@pytest.mark.parametrize(
+    ("command", "config"),
+    [
+        ("certify", holdfast.certify.CertificationConfig),
+        ("evaluate", holdfast.EvaluationConfig),
+        ("tune malade", tuning.Search),
+    ],
+)
+def test_a_configuration_is_called_as_the_options_that_say_it(command, config):
+    """So that what is wrong with a field is told by the word that was typed."""
+    options = inspect.signature(COMMANDS[command].load()).parameters
+    assert {entry.name for entry in fields(config)} <= set(options)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

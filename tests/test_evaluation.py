@@ -36,6 +36,7 @@ from holdfast.files import read_json
 from holdfast.goals import margin
 from holdfast.random import Stream, drawing_from
 from holdfast.results import Run, read_images, read_rows
+from holdfast.results.chunks import Chunks
 from holdfast.statistics import proportion_interval
 from holdfast.threat import L2, Linf
 from holdfast.types import Threat
@@ -267,7 +268,7 @@ class TestWhatIsGiven:
 
     def test_certifying_leaves_no_folder_either(self, tmp_path):
         _, x, y = example()
-        how = CertificationConfig(sigma=0.1, n=20)
+        how = CertificationConfig(sigma=0.1, votes=20)
         for calls in range(1, 9):  # the probe, what it is known by, and then the votes
             model = LaterOther(calls, broken)
             with pytest.raises(ModelError, match="out of sorts"):
@@ -292,7 +293,9 @@ class TestWhatIsGiven:
         assert [cell["attack"] for cell in found.cells] == [name]
         assert set(read_rows(tmp_path / "run")["attack"]) == {"clean", name}
 
-    @pytest.mark.parametrize("change", [{"batch_size": True}, {"keep": 2**64}, {"seed": 2**63}])
+    @pytest.mark.parametrize(
+        "change", [{"batch_size": True}, {"keep_images": 2**64}, {"seed": 2**63}]
+    )
     def test_parameters_are_what_the_protocol_says(self, change):
         with pytest.raises((InputError, InputTypeError), match=next(iter(change))):
             EvaluationConfig(**change)
@@ -550,7 +553,7 @@ class TestStochastic:
     def test_the_vote_that_is_attacked_is_the_one_that_is_certified(self):
         base, x, _ = example()
         noisy = nn.Sequential(GaussianNoise(0.3), base)
-        found = certify_images(base, x, sigma=0.3, n=2000)
+        found = certify_images(base, x, sigma=0.3, votes=2000)
         result = evaluate(
             noisy,
             x,
@@ -722,9 +725,9 @@ class TestResume:
     ):
         whole = self.run(tmp_path / "whole")
         read, asked = [], []
-        read_chunk, clean_rows = Run.read, Scorer.clean_rows
+        read_chunk, clean_rows = Chunks.read, Scorer.clean_rows
         monkeypatch.setattr(
-            Run, "read", lambda *given: read.append(given[1:]) or read_chunk(*given)
+            Chunks, "read", lambda *given: read.append(given[1:]) or read_chunk(*given)
         )
         monkeypatch.setattr(
             Scorer, "clean_rows", lambda *given: asked.append(1) or clean_rows(*given)
@@ -798,7 +801,7 @@ class TestImages:
             x,
             y,
             {"pgd": attack},
-            config=EvaluationConfig(keep=10, batch_size=8),
+            config=EvaluationConfig(keep_images=10, batch_size=8),
             out=tmp_path / "run",
         )
         kept = read_images(tmp_path / "run", 1)
@@ -819,7 +822,7 @@ class TestImages:
             x,
             y,
             {"f": FGSM(Linf(0.1))},
-            config=EvaluationConfig(keep=0),
+            config=EvaluationConfig(keep_images=0),
             out=tmp_path / "run",
         )
         assert read_images(tmp_path / "run", 1) == {}
@@ -970,9 +973,9 @@ class TestMetrics:
 class TestCertification:
     def test_rows_and_cell(self, tmp_path):
         model, x, y = example()
-        how = CertificationConfig(sigma=0.2, n=200, confidence=0.9)
+        how = CertificationConfig(sigma=0.2, votes=200, confidence=0.9)
         (cell,) = certify_data(model, Data.of(x, y), how, "m", tmp_path / "run").cells
-        expected = certify_images(model, x, sigma=0.2, n=200, confidence=0.9)
+        expected = certify_images(model, x, sigma=0.2, votes=200, confidence=0.9)
         rows = read_rows(tmp_path / "run")
         assert (rows["prediction"] == expected.prediction).all()
         assert (rows["radius"] == expected.radius).all()
@@ -996,7 +999,7 @@ class TestCertification:
         from holdfast.certify import run as certification
 
         model, x, y = example()
-        how = CertificationConfig(sigma=0.2, n=5000)  # few images in a chunk
+        how = CertificationConfig(sigma=0.2, votes=5000)  # few images in a chunk
         whole = certify_data(model, Data.of(x, y), how, "m", tmp_path / "whole").cells
         original, calls = certification._rows, []
 
@@ -1020,10 +1023,10 @@ class TestCertification:
         model, x, y = example(20)
         how = CertificationConfig(
             sigma=0.2,
-            n=300,
-            bound=("renyi", "cohen", "pixeldp"),
-            interval=("clopper-pearson", "two-sample", "hoeffding"),
-            radius=(0.1, 0.2),
+            votes=300,
+            bounds=("renyi", "cohen", "pixeldp"),
+            intervals=("clopper-pearson", "two-sample", "hoeffding"),
+            radii=(0.1, 0.2),
         )
         cells = certify_data(model, Data.of(x, y), how, "m", tmp_path / "run").cells
         assert [(c["bound"], c["interval"]) for c in cells] == list(how.certificates)
@@ -1035,7 +1038,7 @@ class TestCertification:
                 model,
                 x,
                 sigma=0.2,
-                n=300,
+                votes=300,
                 bound=cell["bound"],
                 interval=INTERVALS[cell["interval"]],
             )
@@ -1049,8 +1052,10 @@ class TestCertification:
 
     def test_a_sequential_run_asks_less_and_says_the_same(self, tmp_path):
         model, x, y = example(20)
-        fixed = CertificationConfig(sigma=0.2, n=4000, bound=("cohen",), interval=("two-sample",))
-        early = replace(fixed, interval=("sequential",), radius=(0.1, 0.2))
+        fixed = CertificationConfig(
+            sigma=0.2, votes=4000, bounds=("cohen",), intervals=("two-sample",)
+        )
+        early = replace(fixed, intervals=("sequential",), radii=(0.1, 0.2))
         (whole,) = certify_data(model, Data.of(x, y), fixed, "m", tmp_path / "fixed").cells
         (cell,) = certify_data(model, Data.of(x, y), early, "m", tmp_path / "early").cells
         assert cell["forwards"] < whole["forwards"] / 2
@@ -1064,7 +1069,7 @@ class TestCertification:
         from holdfast.certify import run as certification
 
         model, x, y = example()
-        how = CertificationConfig(sigma=0.2, n=2600)  # eight images in a chunk
+        how = CertificationConfig(sigma=0.2, votes=2600)  # eight images in a chunk
         whole = certify_data(model, Data.of(x, y), how, "m", tmp_path / "whole").cells
         merge = Run.merge
         monkeypatch.setattr(Run, "merge", lambda run: 1 / 0)  # stop with all chunks on disk
@@ -1086,20 +1091,20 @@ class TestCertification:
     @pytest.mark.parametrize(
         ("change", "error"),
         [
-            ({"interval": ("sequential",)}, InputError),
-            ({"interval": ("sequential", "two-sample"), "within": 0.9}, InputError),
+            ({"intervals": ("sequential",)}, InputError),
+            ({"intervals": ("sequential", "two-sample"), "within": 0.9}, InputError),
             ({"within": 0.9}, InputError),
-            ({"bound": ()}, InputError),
-            ({"bound": ("cohen", "cohen")}, InputError),
-            ({"bound": ("laplace",)}, InputError),
+            ({"bounds": ()}, InputError),
+            ({"bounds": ("cohen", "cohen")}, InputError),
+            ({"bounds": ("laplace",)}, InputError),
             ({"noise": "uniform"}, UnknownNameError),
-            ({"n0": 0}, InputError),
-            ({"radius": (-1.0,)}, InputError),
+            ({"selection_votes": 0}, InputError),
+            ({"radii": (-1.0,)}, InputError),
             ({"sigma": 0.0}, InputError),
-            ({"n": 0}, InputError),
+            ({"votes": 0}, InputError),
             ({"confidence": 1.0}, InputError),
-            ({"bound": ("x",)}, UnknownNameError),
-            ({"interval": ("x",)}, UnknownNameError),
+            ({"bounds": ("x",)}, UnknownNameError),
+            ({"intervals": ("x",)}, UnknownNameError),
             ({"batch_size": 0}, InputError),
         ],
     )
@@ -1148,7 +1153,7 @@ class TestBadInput:
             evaluate(Wrapped(brittle), x, y, {"move": Move(threat=Linf(0.1), by=0.1)})
 
     @pytest.mark.parametrize(
-        "wrong", [{"batch_size": 0}, {"votes": 0}, {"samples": 0}, {"keep": -1}]
+        "wrong", [{"batch_size": 0}, {"votes": 0}, {"samples": 0}, {"keep_images": -1}]
     )
     def test_protocol(self, wrong):
         with pytest.raises(InputError):
@@ -1193,7 +1198,9 @@ class TestResults:
 
     def test_of_a_certification(self, tmp_path):
         model, x, y = example()
-        config = CertificationConfig(sigma=0.2, n=200, bound=("cohen", "renyi"), radius=(0.05, 0.1))
+        config = CertificationConfig(
+            sigma=0.2, votes=200, bounds=("cohen", "renyi"), radii=(0.05, 0.1)
+        )
         found = certify(model, x, y, config=config)
         kept = certify(model, x, y, config=config, out=tmp_path / "run")
         pd.testing.assert_frame_equal(found.rows, kept.rows)
@@ -1206,7 +1213,7 @@ class TestResults:
                 assert line["accuracy"] == fraction
                 assert f"{100 * fraction:.1f} %" in text
                 assert f"<td>{100 * fraction:.1f} %</td>" in html
-        images = certify_images(model, x, sigma=0.2, n=200, bound="cohen")
+        images = certify_images(model, x, sigma=0.2, votes=200, bound="cohen")
         cohen = found.rows[found.rows["bound"] == "cohen"]
         assert (cohen["radius"].to_numpy() == images.radius).all()
         assert list(found.table["bound"]) == ["cohen", "renyi"]

@@ -182,8 +182,8 @@ class TestTheCertificate:
         torch.manual_seed(3)
         rotation = torch.linalg.qr(torch.randn(36, 36))[0]
         network, x = first_then(5 * rotation, torch.randn(3, 36)), images(6)
-        behind = certify_images(network, x, sigma=5 * 0.4, n=3000, noise="first-layer")
-        before = certify_images(network, x, sigma=0.4, n=3000)
+        behind = certify_images(network, x, sigma=5 * 0.4, votes=3000, noise="first-layer")
+        before = certify_images(network, x, sigma=0.4, votes=3000)
         assert (abs(behind.p1 - before.p1) < 0.08).all()
         by_hand = renyi_radius(behind.p1, behind.p2, 0.4)
         certain = ~behind.abstained
@@ -196,7 +196,9 @@ class TestTheCertificate:
         torch.manual_seed(4)
         weight, rest = torch.randn(20, 36) / 6, torch.randn(2, 20)
         network, x = first_then(weight, rest), images(60)
-        found = certify_images(network, x, sigma=0.5, n=2000, confidence=0.999, noise="first-layer")
+        found = certify_images(
+            network, x, sigma=0.5, votes=2000, confidence=0.999, noise="first-layer"
+        )
         normal = (rest[1] - rest[0]).double()
         margin = (x.flatten(1).double() @ weight.T.double() @ normal).abs()
         true = (margin / (weight.T.double() @ normal).norm()).numpy()
@@ -210,7 +212,7 @@ class TestTheCertificate:
             first_then(torch.eye(36) * 3, torch.randn(3, 36)),
             images(4),
             sigma=1.0,
-            n=500,
+            votes=500,
             noise="first-layer",
         )
         exact = renyi_radius(found.p1, found.p2, 1.0) / (3 * (1 + 1e-9))
@@ -221,7 +223,7 @@ class TestTheCertificate:
 def test_what_comes_before_the_noise_is_not_said_to_come_after(tmp_path):
     network = nn.Sequential(Normalize([0.5], [0.25]), nn.Flatten(), nn.Linear(36, 3)).eval()
     x = images(4)
-    how = CertificationConfig(sigma=0.3, noise="first-layer", n=20)
+    how = CertificationConfig(sigma=0.3, noise="first-layer", votes=20)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         certify_data(network, Data.of(x, network(x).argmax(dim=1)), how, "net", tmp_path / "run")
@@ -229,7 +231,7 @@ def test_what_comes_before_the_noise_is_not_said_to_come_after(tmp_path):
 
 def test_a_network_that_cannot_be_bounded_leaves_no_folder(tmp_path):
     network, x = Wrapped(lambda x: x.flatten(1)[:, :3]), images(4)
-    how = CertificationConfig(sigma=0.3, noise="first-layer", n=20)
+    how = CertificationConfig(sigma=0.3, noise="first-layer", votes=20)
     data = Data.of(x, network(x).argmax(dim=1))
     with pytest.raises(ModelError, match="noise after the first layer"):
         certify_data(network, data, how, "net", tmp_path / "run")

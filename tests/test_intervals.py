@@ -77,7 +77,7 @@ class TestTwoSample:
         assert (top[0], p1[0], p2[0]) == pytest.approx((1, expected.low, 1 - expected.low))
 
     def test_it_needs_draws_that_choose(self):
-        with pytest.raises(InputError, match="n0"):
+        with pytest.raises(InputError, match="selection_votes"):
             TwoSample(0.9)(Sampling(np.array([[80, 20]])))
 
 

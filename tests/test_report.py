@@ -91,7 +91,9 @@ def runs(tmp_path_factory):
                 made["vote"],
             )
         made[f"{name}-cert"] = root / f"{name}-cert"
-        certify_data(model, data, CertificationConfig(sigma=0.1, n=100), base, made[f"{name}-cert"])
+        certify_data(
+            model, data, CertificationConfig(sigma=0.1, votes=100), base, made[f"{name}-cert"]
+        )
     return made
 
 
@@ -190,10 +192,12 @@ def test_several_bounds_intervals_and_noises(tmp_path):
     data, base = Data.of(x, model(x).argmax(dim=1)), "net"
     hows = {
         "several": CertificationConfig(
-            sigma=0.1, bound=("cohen", "renyi"), interval=("sison-glaz", "two-sample")
+            sigma=0.1, bounds=("cohen", "renyi"), intervals=("sison-glaz", "two-sample")
         ),
-        "laplace": CertificationConfig(sigma=0.1, noise="laplace", bound=("laplace",)),
-        "early": CertificationConfig(sigma=0.2, interval=("sequential",), radius=(0.05,), n=500),
+        "laplace": CertificationConfig(sigma=0.1, noise="laplace", bounds=("laplace",)),
+        "early": CertificationConfig(
+            sigma=0.2, intervals=("sequential",), radii=(0.05,), votes=500
+        ),
     }
     for name, how in hows.items():
         with warnings.catch_warnings():
@@ -241,7 +245,7 @@ def test_every_certificate_that_holds_is_held_against_the_attacks(tmp_path):
     broken = {"fooled": True, "votes_for_prediction": 20, "votes_for_label": 0}
     _rewrite(tmp_path / "attack", lambda rows: rows.assign(**broken))
     for interval in ("clopper-pearson", "hoeffding"):
-        how = CertificationConfig(sigma=0.1, bound=("renyi", "cohen"), interval=(interval,))
+        how = CertificationConfig(sigma=0.1, bounds=("renyi", "cohen"), intervals=(interval,))
         out = tmp_path / interval
         certify_data(model, data, how, base, out)
         _rewrite(
@@ -599,7 +603,7 @@ def plain(tmp_path_factory):
     data, base = Data.of(x, model(x).argmax(dim=1)), "net"
     worst = Worst((FGSM(Linf(0.3)), PGD(Linf(0.3), steps=2)))
     evaluate_data(model, data, [("worst", worst)], EvaluationConfig(), base, root / "evaluate")
-    certify_data(model, data, CertificationConfig(sigma=0.1, n=50), base, root / "certify")
+    certify_data(model, data, CertificationConfig(sigma=0.1, votes=50), base, root / "certify")
     return root
 
 

@@ -22,6 +22,7 @@ from torch import nn
 
 from holdfast import data, digests, evaluate, files, lock
 from holdfast.attacks import FGSM
+from holdfast.certify import CertificationConfig, certify_data
 from holdfast.cli.main import SYSTEM_ERROR, run
 from holdfast.data import Data
 from holdfast.errors import DamagedFileError, InputError, OutputError
@@ -29,6 +30,7 @@ from holdfast.evaluation import EvaluationConfig, evaluate_data
 from holdfast.files import create_json, read_json, write_json
 from holdfast.models.identity import identify
 from holdfast.progress import Progress
+from holdfast.report.subjects import read_subjects
 from holdfast.results import Part, Run
 from holdfast.results.chunks import Chunks
 from holdfast.threat import Linf
@@ -302,6 +304,42 @@ class TestIdentity:
         write_json(tmp_path / "run.json", about)
         with pytest.raises(OutputError, match="report still reads it"):
             evaluated(network, found, tmp_path)
+
+    @pytest.mark.parametrize("complete", [True, False])
+    def test_runs_whose_settings_had_other_names_go_on(self, tmp_path, complete):
+        """Those of 0.2 are read by the report, and taken up by the same command."""
+        network, found = small_network(), Data.of(images(4), torch.arange(4) % 3)
+        how = CertificationConfig(sigma=0.1, bounds=("cohen", "renyi"), radii=(0.1,), votes=50)
+
+        def both():
+            evaluated(network, found, tmp_path / "evaluation")
+            return certify_data(network, found, how, "m", tmp_path / "certification")
+
+        rows = both().rows
+        until = {
+            "evaluation": {"keep_images": "keep"},
+            "certification": {
+                "votes": "n",
+                "selection_votes": "n0",
+                "bounds": "bound",
+                "intervals": "interval",
+                "radii": "radius",
+            },
+        }
+        for name, old in until.items():
+            about = read_json(tmp_path / name / "run.json")
+            settings = {old.get(key, key): value for key, value in about["settings"].items()}
+            assert set(old.values()) <= set(settings)
+            about |= {"settings": settings, "complete": complete}
+            write_json(tmp_path / name / "run.json", about)
+        if complete:
+            (subject,) = read_subjects([tmp_path / name for name in until])
+            proofs = [proof for each in subject.classifiers for proof in each.certifications]
+            assert [proof.bound for proof in proofs] == ["cohen", "renyi"]
+            assert all(proof.settings["radii"] == [0.1] for proof in proofs)
+        assert (both().rows == rows).all(axis=None)
+        with pytest.raises(OutputError, match="votes = 50, and now it is 60"):
+            certify_data(network, found, replace(how, votes=60), "m", tmp_path / "certification")
 
 
 MINE = """

@@ -166,12 +166,17 @@ class TestSampling:
         """Stopping leaves draws out and changes none."""
         model, x = small_network(), images(4)
         arguments = {"sigma": 0.2, "interval": Sequential, "confidence": 0.9, "bound": "cohen"}
-        found = certify_images(model, x, n=150, until=AtLeast((0.05, 0.1)), **arguments)
+        found = certify_images(model, x, votes=150, until=AtLeast((0.05, 0.1)), **arguments)
         drawn = found.sampling.n
         assert (drawn < 150).any()
         for i, n in enumerate(drawn):
             alone = certify_images(
-                model, x[i : i + 1], n=int(n), index=torch.tensor([i]), batch_size=7, **arguments
+                model,
+                x[i : i + 1],
+                votes=int(n),
+                index=torch.tensor([i]),
+                batch_size=7,
+                **arguments,
             )
             assert (alone.counts[0] == found.counts[i]).all()
             assert np.allclose(alone.sampling.scores[0], found.sampling.scores[i])

@@ -119,7 +119,7 @@ def on_its_own(data, network, out):
 
 
 def certified(data, network, out):
-    how = CertificationConfig(sigma=0.1, n=10)
+    how = CertificationConfig(sigma=0.1, votes=10)
     certify_data(network, data, how, "m", out)
 
 

@@ -187,7 +187,7 @@ def tune_malade(
     """
     for network, _ in networks.values():
         network.eval()
-    config = replace(config, keep=0, each=False, variants=())
+    config = replace(config, keep_images=0, each=False, variants=())
     record = {
         "model": "model" if out is None else str(out),
         **sources,

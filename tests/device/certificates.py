@@ -49,7 +49,7 @@ def _certified(pair: Pair, options: dict[str, Any]) -> str:
     network, x, _ = toy(6)
 
     def run(model: nn.Module, where: torch.device) -> certify.Certificates:
-        return certify.certify_images(model, x.to(where), sigma=0.1, n=600, seed=4, **options)
+        return certify.certify_images(model, x.to(where), sigma=0.1, votes=600, seed=4, **options)
 
     here, there = pair.both(run, network)
     agree(torch.from_numpy(here.counts), torch.from_numpy(there.counts), 0, "votes")

@@ -74,7 +74,7 @@ def _certified(pair: Pair, dtype: torch.dtype) -> str:
     network, half, autocast = _models(pair, dtype)
     x = images(4, SHAPE).to(pair.device, dtype)
     found = [
-        certify.certify_images(model, clean, sigma=0.2, n=300, seed=4)
+        certify.certify_images(model, clean, sigma=0.2, votes=300, seed=4)
         for model, clean in ((network, x.float()), (half, x), (autocast, x.float()))
     ]
     moved = [float(abs(one.counts - found[0].counts).sum() / 2 / one.counts.sum()) for one in found]

@@ -42,7 +42,7 @@ def parts(pair: Pair) -> Iterator[Part]:
             made,
             "certify, 100 votes",
             lambda n, x, _: certify.certify_images(
-                n, x, sigma=0.25, n=100, bound="cohen", batch_size=1000
+                n, x, sigma=0.25, votes=100, bound="cohen", batch_size=1000
             ),
         )
         for precision in ("32-true", "bf16-mixed", "16-mixed"):

@@ -49,8 +49,8 @@ def _library(pair: Pair) -> str:
                 made, digits(1000), objective, schedule, Path(folder) / "run"
             ).to(where)
         named = {"pgd": attacks.PGD(Linf(0.05), steps=10), "worst": attacks.WorstCase(Linf(0.05))}
-        cells = evaluate(network, x, y, named, config=EvaluationConfig(keep=4)).cells
-        proven = certify.certify_images(network, x.to(where), sigma=0.2, n=400, bound="cohen")
+        cells = evaluate(network, x, y, named, config=EvaluationConfig(keep_images=4)).cells
+        proven = certify.certify_images(network, x.to(where), sigma=0.2, votes=400, bound="cohen")
         certified = ((proven.prediction == y.numpy()) & (proven.radius > 0.1)).mean()
         found.append(
             [

@@ -1,15 +1,17 @@
-"""What to certify with: noise, votes, intervals and bounds, by the names of the command line."""
+"""What to certify with: noise, votes, intervals and bounds, as the options of the command line."""
 
+import inspect
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from holdfast import specs
 from holdfast.certify.intervals.interval import INTERVALS, Interval
 from holdfast.certify.sequential import AtLeast, Question, Sequential, Within
-from holdfast.certify.smoothing import named_bound, named_noise
+from holdfast.certify.smoothing import check_counts, named_bound, named_noise
 from holdfast.defenses import Noise
 from holdfast.defenses.noise import check_sigma
-from holdfast.errors import InputError, unknown
+from holdfast.errors import InputError
 from holdfast.parameters import check_fields
 
 __all__ = ["CertificationConfig"]
@@ -23,14 +25,15 @@ class CertificationConfig:
         sigma: standard deviation σ > 0 of the noise, on the scale of what it is added to.
         noise: "gaussian", which certifies in ℓ2, "laplace", in ℓ1, or "first-layer", Gaussian
             behind the first layer.
-        n: votes for each image, at least 1; the most that may be drawn if the interval is
+        votes: for each image, at least 1; the most that may be drawn if the interval is
             "sequential".
-        n0: votes before those which only choose the class, for the intervals that need them.
+        selection_votes: votes before those which only choose the class, for the intervals that
+            need them.
         confidence: of each certificate, in (0, 1).
-        bound: "renyi", "cohen", "pixeldp"; "laplace" for Laplace noise.
-        interval: "clopper-pearson", "two-sample", "hoeffding", "sison-glaz", "stn-2019"; or
-            "sequential" alone.
-        radius: radii of interest; a sequential sampling stops as soon as it is known which of them
+        bounds: specs, such as "renyi", "cohen", "pixeldp"; "laplace" for Laplace noise.
+        intervals: specs, such as "clopper-pearson", "two-sample", "hoeffding", "sison-glaz",
+            "stn-2019"; or "sequential" alone.
+        radii: of interest; a sequential sampling stops as soon as it is known which of them
             are certified.
         within: a sequential sampling stops as soon as the certified radius is known up to this
             factor, in (0, 1).
@@ -39,56 +42,54 @@ class CertificationConfig:
 
     Example:
         >>> from holdfast.certify import CertificationConfig
-        >>> config = CertificationConfig(sigma=0.25, n=1000, bound=("renyi", "cohen"))
+        >>> config = CertificationConfig(sigma=0.25, votes=1000, bounds=("renyi", "cohen"))
         >>> list(config.certificates), config.norm
         ([('renyi', 'clopper-pearson'), ('cohen', 'clopper-pearson')], 'l2')
     """
 
     sigma: float
     noise: str = "gaussian"
-    n: int = 100
-    n0: int = 100
+    votes: int = 100
+    selection_votes: int = 100
     confidence: float = 0.95
-    bound: tuple[str, ...] = ("renyi",)
-    interval: tuple[str, ...] = ("clopper-pearson",)
-    radius: tuple[float, ...] = ()
+    bounds: tuple[str, ...] = ("renyi",)
+    intervals: tuple[str, ...] = ("clopper-pearson",)
+    radii: tuple[float, ...] = ()
     within: float | None = None
     seed: int = 0
     batch_size: int = 128
 
     def __post_init__(self) -> None:
         check_fields(self)
-        for name in ("n", "n0", "batch_size"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}, but must be at least 1.")
-        for name in ("bound", "interval"):
+        check_counts(
+            votes=self.votes, selection_votes=self.selection_votes, batch_size=self.batch_size
+        )
+        for name in ("bounds", "intervals"):
             if not getattr(self, name) or len(set(getattr(self, name))) < len(getattr(self, name)):
                 raise InputError(f"{name} must name at least one, and none of them twice.")
         check_sigma(self.sigma)
-        for bound in self.bound:
+        for bound in self.bounds:
             named_bound(bound, self.family)
-        for interval in self.interval:
-            if interval not in INTERVALS:
-                raise unknown("interval", interval, INTERVALS)
+        for interval in self.intervals:
             self.limits(interval)  # which checks the confidence
         self._check_questions()
 
     def _check_questions(self) -> None:
         questions = self.questions
-        if self.sequential and len(self.interval) > 1:
+        if self.sequential and len(self.intervals) > 1:
             raise InputError(
-                f"the intervals are {', '.join(self.interval)}, but only sequential limits hold "
-                "for a sampling that stops by itself: run the others with a fixed n."
+                f"the intervals are {', '.join(self.intervals)}, but only sequential limits hold "
+                "for a sampling that stops by itself: certify with the others on their own."
             )
         if self.sequential and not questions:
             raise InputError(
-                "a sequential sampling stops when it knows the answer: say by radius or within "
+                "a sequential sampling stops when it knows the answer: say by radii or within "
                 "what the question is."
             )
         if self.within is not None and not self.sequential:
             raise InputError(
-                "within says when a sequential sampling stops, and the interval is "
-                f"{', '.join(self.interval)}: give the interval sequential."
+                "within says when a sequential sampling stops, and the intervals are "
+                f"{', '.join(self.intervals)}: give the interval sequential."
             )
 
     def record(self) -> dict[str, Any]:
@@ -101,12 +102,17 @@ class CertificationConfig:
     @property
     def sequential(self) -> bool:
         """Whether the sampling of an image stops by itself."""
-        return "sequential" in self.interval
+        return any(isinstance(self.limits(interval), Sequential) for interval in self.intervals)
+
+    @property
+    def chooses(self) -> bool:
+        """Whether an interval needs votes that only choose the class."""
+        return any(self.limits(interval).chooses for interval in self.intervals)
 
     @property
     def questions(self) -> list[Question]:
         """What a sequential sampling is to find out."""
-        asked: list[Question] = [AtLeast(tuple(self.radius))] if self.radius else []
+        asked: list[Question] = [AtLeast(self.radii)] if self.radii else []
         return asked + ([] if self.within is None else [Within(self.within)])
 
     @property
@@ -122,12 +128,14 @@ class CertificationConfig:
     @property
     def certificates(self) -> Iterator[tuple[str, str]]:
         """Every bound with every interval."""
-        for interval in self.interval:
-            for bound in self.bound:
+        for interval in self.intervals:
+            for bound in self.bounds:
                 yield bound, interval
 
     def limits(self, interval: str) -> Interval:
-        """The interval of that name at this confidence."""
-        if interval == "sequential":
-            return Sequential(self.confidence, most=self.n)
-        return INTERVALS[interval](self.confidence)
+        """The interval of that spec at this confidence; of a sequential one votes are the most."""
+        written = specs.parse(interval, "interval", example="clopper-pearson")
+        make = specs.find(written, "interval", INTERVALS)
+        told = [self.confidence, *([self.votes] if make is Sequential else [])]
+        known = list(inspect.signature(make).parameters)[len(told) :]
+        return make(*told, **specs.arguments(written, "interval", make, known))

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from holdfast import metrics
 from holdfast.certify.after_noise import warn_of_what_follows_the_noise
 from holdfast.certify.config import CertificationConfig
-from holdfast.certify.intervals.interval import INTERVALS
 from holdfast.certify.result import Certification
 from holdfast.certify.sampling import Sampling, sample
 from holdfast.certify.sequential import Sequential, answered, sample_until
@@ -69,7 +68,7 @@ def certify(
 ) -> Certification:
     """Certified accuracy of the classifier that answers what ``model`` mostly says under noise.
 
-        result = certify(model, x, y, config=CertificationConfig(sigma=0.25, n=1000))
+        result = certify(model, x, y, config=CertificationConfig(sigma=0.25, votes=1000))
         print(result.summary())
 
     Args:
@@ -85,14 +84,14 @@ def certify(
         Rows and cells.
 
     Raises:
-        InputError, InputTypeError: if images, labels or a parameter are not what they must be, or n
-            draws cannot certify anything.
+        InputError, InputTypeError: if images, labels or a parameter are not what they must be, or
+            so many votes cannot certify anything.
         ModelError: if the model does not return finite logits (N, K).
         OutputError: if ``out`` cannot be written or holds another run.
 
     Example:
         >>> from holdfast.certify import CertificationConfig, certify
-        >>> config = CertificationConfig(sigma=0.1, n=200, bound=("renyi", "cohen"), radius=(0.05,))
+        >>> config = CertificationConfig(sigma=0.1, votes=200, bounds=("renyi", "cohen"))
         >>> result = certify(model, x, y, config=config)
         >>> sorted(result.rows["bound"].unique()), len(result.rows)  # a row for each certificate
         (['cohen', 'renyi'], 8)
@@ -154,7 +153,7 @@ def certify_data(
 
         def work(run: Run) -> None:
             rank, world = (group.global_rank, group.world_size) if group else (0, 1)
-            size = max(8, _VOTES_IN_A_CHUNK // config.n)
+            size = max(8, _VOTES_IN_A_CHUNK // config.votes)
             if config.sequential:
                 size = _IMAGES_IN_A_CHUNK
             chunks = dict(list(enumerate(data.batches(size)))[rank::world])
@@ -169,7 +168,7 @@ def certify_data(
 
             wanted = list(config.certificates)
             labels = [f"{bound}, {interval}" for bound, interval in wanted]
-            what = f"certify sigma {config.sigma:g}, n {config.n}"
+            what = f"certify sigma {config.sigma:g}, {config.votes} votes"
             run.fill(chunks, labels, compute, what, progress)
 
         def results(run: Run, rows: pd.DataFrame) -> dict[str, Any]:
@@ -185,15 +184,20 @@ def _sample(
     x = data.x(index).to(device_of(smoothed.model))
     rng = certificate_stream(config.seed, index.to(x.device))
     if config.sequential:
-        bounds = [named_bound(bound, config.family, smoothed.lipschitz) for bound in config.bound]
-        limits = Sequential(config.confidence, most=config.n)
+        bounds = [named_bound(bound, config.family, smoothed.lipschitz) for bound in config.bounds]
+        limits = Sequential(config.confidence, most=config.votes)
         settled = answered(config.questions, limits, bounds, config.sigma)
         return sample_until(
-            settled, smoothed.model, x, rng, n=config.n, n0=config.n0, batch_size=config.batch_size
+            settled,
+            smoothed.model,
+            x,
+            rng,
+            n=config.votes,
+            n0=config.selection_votes,
+            batch_size=config.batch_size,
         )
-    chooses = any(INTERVALS[interval].chooses for interval in config.interval)
-    n0 = config.n0 if chooses else 0
-    return sample(smoothed.model, x, rng, n=config.n, n0=n0, batch_size=config.batch_size)
+    n0 = config.selection_votes if config.chooses else 0
+    return sample(smoothed.model, x, rng, n=config.votes, n0=n0, batch_size=config.batch_size)
 
 
 def _rows(
@@ -241,19 +245,19 @@ def _cells(
     """The cells as ``holdfast certify --json`` prints them."""
     seconds = sum(run.chunks.seconds(cell) for cell, _ in enumerate(config.certificates))
     cells = []
-    for cell in metrics.certification_cells(rows, config.radius):
-        made = INTERVALS[cell["interval"]]
-        n0 = config.n0 if "choice" in rows else 0
+    for cell in metrics.certification_cells(rows, config.radii):
+        limits = config.limits(cell["interval"])
+        n0 = config.selection_votes if "choice" in rows else 0
         cells.append(
             {
                 "model": model,
                 "sigma": config.sigma,
                 "noise": config.noise,
                 "norm": config.norm,
-                "n": config.n,
+                "votes": config.votes,
                 "confidence": config.confidence,
-                "guaranteed": made.guaranteed,
-                "of_votes": made.of_votes,
+                "guaranteed": limits.guaranteed,
+                "of_votes": limits.of_votes,
                 **cell,
                 "forwards": cell["draws"] + cell["images"] * n0,
                 "seconds": round(seconds, 3),
@@ -263,7 +267,7 @@ def _cells(
 
 
 def _probe(model: nn.Module, data: Data, config: CertificationConfig) -> None:
-    """Check the model on a few images, and whether n draws can do anything, before any work."""
+    """Check the model on a few images, and whether the votes can do anything, before any work."""
     config.family.around(model, config.sigma, data.shape)  # which refuses what it cannot bound
     index = torch.arange(min(len(data), 8))
     x = data.x(index).to(device_of(model))
@@ -272,9 +276,10 @@ def _probe(model: nn.Module, data: Data, config: CertificationConfig) -> None:
         logits = try_model(model, x)
         check_logits(logits, len(x))
         check_classes(data.y, logits.shape[1])
-    for interval in config.interval:
-        check_draws(config.n, config.limits(interval), logits.shape[1])
-        if not INTERVALS[interval].guaranteed:
+    for interval in config.intervals:
+        limits = config.limits(interval)
+        check_draws(config.votes, limits, logits.shape[1])
+        if not limits.guaranteed:
             warnings.warn(
                 f"the limits of {interval} do not hold with the stated confidence, least of all "
                 "where nearly all votes agree: its radii are for comparison with published ones "

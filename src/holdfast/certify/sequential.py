@@ -222,7 +222,10 @@ class Within:
 
     def __post_init__(self) -> None:
         if not 0 < self.factor < 1:
-            raise InputError(f"the factor is {self.factor}, but must lie between 0 and 1.")
+            raise InputError(
+                f"the radius is to be known within {self.factor}, but that is a factor "
+                "between 0 and 1."
+            )
 
     def __call__(self, lower: Array, upper: Array) -> Settled:
         """Whether the proven radius is that fraction of any that is still possible."""
@@ -330,7 +333,9 @@ def looks(n: int) -> Iterator[tuple[int, int]]:
 
 def _chosen(sampling: Sampling) -> Counts:
     if sampling.choice is None:
-        raise InputError("a confidence sequence needs draws that choose the class: give n0.")
+        raise InputError(
+            "a confidence sequence needs draws that choose the class: give selection_votes."
+        )
     return sampling.choice.argmax(axis=1)
 
 

@@ -2,14 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from holdfast import specs
 from holdfast.certify.after_noise import warn_of_what_follows_the_noise
-from holdfast.certify.bounds.bound import BOUNDS, Bound, noise_of_bound, proven
+from holdfast.certify.bounds.bound import (
+    BOUNDS,
+    Bound,
+    noise_of_bound,
+    parameters_of_bound,
+    proven,
+)
 from holdfast.certify.intervals.clopper_pearson import ClopperPearson
 from holdfast.certify.intervals.interval import Interval, least_draws
 from holdfast.certify.sampling import Sampling, sample
@@ -43,7 +51,7 @@ class Certificates:
 
     Example:
         >>> from holdfast.certify import certify_images
-        >>> proven = certify_images(model, x, sigma=0.1, n=100, seed=0)
+        >>> proven = certify_images(model, x, sigma=0.1, votes=100, seed=0)
         >>> proven.prediction.shape, proven.radius.dtype, proven.counts.sum(axis=1)
         ((4,), dtype('float64'), array([100, 100, 100, 100]))
         >>> bool((proven.radius[proven.abstained] == 0).all())
@@ -72,12 +80,12 @@ def certify_images(
     x: Images,
     *,
     sigma: float,
-    n: int = 100,
+    votes: int = 100,
     confidence: float = 0.95,
     bound: str | Bound = "renyi",
     interval: Callable[[float], Interval] = ClopperPearson,
     until: Question | None = None,
-    n0: int = 100,
+    selection_votes: int = 100,
     noise: str = "gaussian",
     seed: int = 0,
     index: Tensor | None = None,
@@ -95,12 +103,13 @@ def certify_images(
         model: f, maps images to logits (N, K).
         x: (N, C, H, W) images in [0, 1].
         sigma: standard deviation σ > 0 of the noise, on the [0, 1] scale.
-        n: number of noisy copies of each image; the most of them with ``until``.
+        votes: noisy copies of each image that are counted; the most of them with ``until``.
         confidence: of each image's certificate, in (0, 1).
-        bound: "renyi", "cohen", "pixeldp", "laplace", or a function (p1, p2, sigma) -> radius.
+        bound: a spec, such as "renyi", "cohen", "pixeldp", "laplace", or a function
+            (p1, p2, sigma) -> radius.
         interval: makes the confidence limits.
         until: with the interval `Sequential`, draw for an image only until this is answered.
-        n0: draws that only choose the class, for an interval that needs them.
+        selection_votes: draws that only choose the class, for an interval that needs them.
         noise: "gaussian", "laplace"; or "first-layer", Gaussian behind the network's first layer,
             on whose output's scale sigma then is: radii are divided by the proven Lipschitz
             constant of what comes before the noise (SO section 4).
@@ -113,41 +122,56 @@ def certify_images(
 
     Raises:
         InputError: if images leave [0, 1], a parameter is out of range, the bound is about other
-            noise, or n draws cannot certify anything.
+            noise, or so many votes cannot certify anything.
         InputTypeError: if the images have the wrong type.
         ModelError: if the model does not return finite logits (N, K).
         UnknownNameError: if no bound has that name.
 
     Example:
         >>> from holdfast.certify import Sequential, Within, certify_images
-        >>> proven = certify_images(model, x, sigma=0.1, n=200, bound="cohen", seed=0)
+        >>> proven = certify_images(model, x, sigma=0.1, votes=200, bound="cohen", seed=0)
         >>> bool((proven.radius >= 0).all())
         True
         >>> stopped = certify_images(
-        ...     model, x, sigma=0.1, n=10_000, bound="cohen", interval=Sequential, until=Within(0.5)
+        ...     model,
+        ...     x,
+        ...     sigma=0.1,
+        ...     votes=10_000,
+        ...     bound="cohen",
+        ...     interval=Sequential,
+        ...     until=Within(0.5),
         ... )
         >>> bool((stopped.sampling.n < 10_000).any())  # some images need few draws
         True
     """
     check_images(x)
+    check_counts(votes=votes, selection_votes=selection_votes, batch_size=batch_size)
     family = named_noise(noise)
     smoothed = family.around(model, sigma, tuple(x.shape[1:]))
     classifier = Checked(smoothed.model)
-    limits = interval(confidence) if until is None else _anytime(interval(confidence), n)
+    limits = interval(confidence) if until is None else _anytime(interval(confidence), votes)
     radius_of = named_bound(bound, family, smoothed.lipschitz)
     index = torch.arange(len(x)) if index is None else index
     rng = certificate_stream(seed, index.to(x.device))
     warn_if_training(model)
     with eval_mode(model):
         if until is None or not isinstance(limits, Sequential):
-            first = n0 if limits.chooses else 0
-            sampling = sample(classifier, x, rng, n=n, n0=first, batch_size=batch_size)
+            first = selection_votes if limits.chooses else 0
+            sampling = sample(classifier, x, rng, n=votes, n0=first, batch_size=batch_size)
         else:
             settled = answered([until], limits, [radius_of], sigma)
-            sampling = sample_until(settled, classifier, x, rng, n=n, n0=n0, batch_size=batch_size)
+            sampling = sample_until(
+                settled,
+                classifier,
+                x,
+                rng,
+                n=votes,
+                n0=selection_votes,
+                batch_size=batch_size,
+            )
         if not family.first_layer:
             warn_of_what_follows_the_noise(model, x[:8], sigma)
-    check_draws(n, limits, sampling.classes)
+    check_draws(votes, limits, sampling.classes)
     return certificates(sampling, limits, radius_of, sigma)
 
 
@@ -195,11 +219,11 @@ def named_noise(noise: str) -> Noise:
 
 
 def named_bound(bound: str | Bound, noise: Noise, lipschitz: float = 1.0) -> Bound:
-    """The function of a bound's name, for noise behind a layer of that Lipschitz constant.
+    """The function that a bound's spec says, for noise behind a layer of that Lipschitz constant.
 
     Raises:
-        UnknownNameError: if there is none of that name.
-        InputError: if it is about other noise.
+        UnknownNameError: if there is no bound or parameter of that name.
+        InputError: if it is about other noise, or a parameter is wrong.
 
     Example:
         >>> from holdfast.certify import cohen_radius
@@ -212,16 +236,18 @@ def named_bound(bound: str | Bound, noise: Noise, lipschitz: float = 1.0) -> Bou
     return bound if lipschitz == 1 else _behind(bound, lipschitz)
 
 
-def _bound(name: str, noise: Noise) -> Bound:
-    laws = {each: NOISES[noise_of_bound(bound)].law for each, bound in BOUNDS.items()}
-    bound = BOUNDS[name]
-    if laws[name] is not noise.law:
+def _bound(text: str, noise: Noise) -> Bound:
+    written = specs.parse(text, "bound", example="cohen")
+    bound = specs.find(written, "bound", BOUNDS)
+    laws = {each: NOISES[noise_of_bound(other)].law for each, other in BOUNDS.items()}
+    if laws[written.name] is not noise.law:
         suitable = [each for each, law in laws.items() if law is noise.law]
         raise InputError(
-            f"the bound {name!r} is about {laws[name].__name__}, and the noise is "
+            f"the bound {written.name!r} is about {laws[written.name].__name__}, and the noise is "
             f"{noise.law.__name__}, for which there is {', '.join(suitable)}."
         )
-    return bound
+    given = specs.arguments(written, "bound", bound, parameters_of_bound(bound))
+    return partial(bound, **given) if given else bound
 
 
 def _behind(bound: Bound, lipschitz: float) -> Bound:
@@ -242,20 +268,34 @@ def _anytime(interval: Interval, most: int) -> Sequential:
     return replace(interval, most=most)
 
 
-def check_draws(n: int, interval: Interval, classes: int) -> None:
-    """Raise `InputError` if n draws cannot certify anything, however well they agree.
+def check_counts(**counts: int) -> None:
+    """Raise `InputError` unless there is at least one of each.
+
+    Example:
+        >>> from holdfast.certify.smoothing import check_counts
+        >>> check_counts(votes=0)
+        Traceback (most recent call last):
+        holdfast.errors.InputError: votes is 0, but must be at least 1.
+    """
+    for name, count in counts.items():
+        if count < 1:
+            raise InputError(f"{name} is {count}, but must be at least 1.")
+
+
+def check_draws(votes: int, interval: Interval, classes: int) -> None:
+    """Raise `InputError` if so many cannot certify anything, however well they agree.
 
     Example:
         >>> from holdfast.certify import ClopperPearson
         >>> from holdfast.certify.smoothing import check_draws
         >>> check_draws(5, ClopperPearson(0.95), classes=10)
         Traceback (most recent call last):
-        holdfast.errors.InputError: n is 5, but with 10 classes and confidence 0.95 ...
+        holdfast.errors.InputError: votes is 5, but with 10 classes and confidence 0.95 ...
     """
     least = least_draws(interval, classes)
-    if n < least:
+    if votes < least:
         raise InputError(
-            f"n is {n}, but with {classes} classes and confidence {interval.confidence:g} "
+            f"votes is {votes}, but with {classes} classes and confidence {interval.confidence:g} "
             f"{type(interval).__name__} cannot tell a class from the others by fewer than {least} "
-            f"draws, however well they agree: give n of at least {least}."
+            f"draws, however well they agree: give votes of at least {least}."
         )

@@ -9,7 +9,6 @@ import numpy as np
 from holdfast import data as datasets
 from holdfast.certify.bounds.bound import round_down
 from holdfast.certify.config import CertificationConfig
-from holdfast.certify.intervals.interval import INTERVALS
 from holdfast.certify.run import certify_data
 from holdfast.cli.common import percent, print_json, print_table
 from holdfast.cli.options import Number, Numbers, Words
@@ -69,9 +68,9 @@ def certify(
         selection_votes: Votes before those which only choose the class, for the intervals
             two-sample and sequential; there 100 by default.
         confidence: Confidence of each certificate.
-        bounds: How limits become a radius, names between commas: renyi, cohen, pixeldp; laplace.
+        bounds: How limits become a radius, specs between commas: renyi, cohen, pixeldp; laplace.
             The first is the one that the summary of a report shows.
-        intervals: How votes become limits, names between commas: clopper-pearson, two-sample,
+        intervals: How votes become limits, specs between commas: clopper-pearson, two-sample,
             hoeffding (of mean scores), sison-glaz and stn-2019 (for comparison only); or sequential
             alone, whose votes stop as soon as the answer is known.
         radii: Radii of interest between commas: certified accuracy is told there, and sequential
@@ -88,17 +87,17 @@ def certify(
     config = CertificationConfig(
         sigma=sigma,
         noise=noise,
-        n=votes,
-        **({} if selection_votes is None else {"n0": selection_votes}),
+        votes=votes,
+        **({} if selection_votes is None else {"selection_votes": selection_votes}),
         confidence=confidence,
-        bound=tuple(bounds),
-        interval=tuple(intervals),
-        radius=tuple(radii),
+        bounds=tuple(bounds),
+        intervals=tuple(intervals),
+        radii=tuple(radii),
         within=within,
         seed=seed,
         batch_size=batch_size,
     )
-    if selection_votes is not None and not any(INTERVALS[name].chooses for name in intervals):
+    if selection_votes is not None and not config.chooses:
         raise InputError(
             "--selection-votes choose the class for the intervals two-sample and sequential, and "
             f"--intervals is {intervals}: leave them out."
@@ -123,9 +122,9 @@ def certify(
 def _print(model: str, cells: Sequence[dict[str, Any]], config: CertificationConfig) -> None:
     """Certified accuracy over the radius: a table for each interval, a column for each bound."""
     farthest = max(cell["curve"][-1][0] for cell in cells)
-    radii = config.radius or np.unique(round_down(np.linspace(0, farthest, 9), decimals=3))
+    radii = config.radii or np.unique(round_down(np.linspace(0, farthest, 9), decimals=3))
     name = f"{config.norm} radius"
-    for interval in config.interval:
+    for interval in config.intervals:
         columns = [cell for cell in cells if cell["interval"] == interval]
         print_table(
             f"{model} with {config.noise} noise of {config.sigma:g}: certified accuracy, "
@@ -144,7 +143,8 @@ def _print(model: str, cells: Sequence[dict[str, Any]], config: CertificationCon
         )
     if config.sequential:
         votes = cells[0]["forwards"] / cells[0]["images"]
-        print(f"{votes:.0f} votes for an image on average, of at most {config.n0 + config.n}")
+        most = config.selection_votes + config.votes
+        print(f"{votes:.0f} votes for an image on average, of at most {most}")
 
 
 def _line(cells: Sequence[dict[str, Any]], value: Any) -> dict[str, str]:

@@ -112,7 +112,7 @@ def _measure(
     certify_data(
         network,
         test,
-        CertificationConfig(sigma=SIGMA, n=VOTES, batch_size=BATCH, seed=seed),
+        CertificationConfig(sigma=SIGMA, votes=VOTES, batch_size=BATCH, seed=seed),
         model,
         runs[-1],
         progress,

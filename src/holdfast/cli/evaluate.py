@@ -107,7 +107,7 @@ def evaluate(
         samples=10 if samples is None else samples,
         each=each,
         variants=tuple(variants),
-        keep=16 if keep_images is None else keep_images,
+        keep_images=16 if keep_images is None else keep_images,
     )
     family = named_noise(noise or "gaussian")
     if sigma is not None:

@@ -54,7 +54,7 @@ def convergence(
     if not epochs:
         raise InputError("there is no epoch; give at least one network by the number of its epoch.")
     search = DeepFool(threat=L2(math.inf)) if attack is None else attack
-    config = EvaluationConfig(seed=seed, batch_size=batch_size, keep=0)
+    config = EvaluationConfig(seed=seed, batch_size=batch_size, keep_images=0)
     lines = []
     for epoch in sorted(epochs):
         rows = evaluate(epochs[epoch], x, y, [search], config=config).rows

@@ -23,7 +23,7 @@ class EvaluationConfig:
             attack without a limit is always run so.
         variants: names of the variants to run of those that a model calls for (`adaptive`); all by
             default. Others are recorded as left out, since accuracies may then be too high.
-        keep: the first so many images are saved with their adversarial versions.
+        keep_images: the first so many images are saved with their adversarial versions.
 
     Example:
         >>> from torch import nn
@@ -43,11 +43,11 @@ class EvaluationConfig:
     samples: int = 10
     each: bool = False
     variants: tuple[str, ...] = ()
-    keep: int = 16
+    keep_images: int = 16
 
     def __post_init__(self) -> None:
         check_fields(self)
-        for name, least in (("batch_size", 1), ("votes", 1), ("samples", 1), ("keep", 0)):
+        for name, least in (("batch_size", 1), ("votes", 1), ("samples", 1), ("keep_images", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}, but must be at least {least}.")
 

@@ -169,7 +169,7 @@ def evaluate_data(
             _check_one_can_run(scorer, attacks, prediction)
             batches = dict(enumerate(data.batches(config.batch_size)))
             labels = [f"{name} {a.threat.name} {a.threat.eps:g}" for name, a in attacks]
-            chunks = _Chunks(run, scorer, attacks, config.keep)
+            chunks = _Chunks(run, scorer, attacks, config.keep_images)
             run.fill(batches, [CLEAN, *labels], chunks.compute, "evaluate", progress)
 
         def results(run: Run, rows: pd.DataFrame) -> dict[str, Any]:

@@ -23,7 +23,7 @@ _ELSEWHERE = {
     "each",
     "variants",
     "batch_size",
-    "keep",
+    "keep_images",
 }
 
 #: The size, and what follows from it.

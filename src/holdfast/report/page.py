@@ -169,7 +169,7 @@ def _certified(classifiers: list[Classifier], folder: Path) -> list[_Plot]:
             for classifier, proof in proofs
         ]
         if len(curves) > 1:
-            marks = sorted({r for _, proof in proofs for r in proof.settings.get("radius", ())})
+            marks = sorted({r for _, proof in proofs for r in proof.settings.get("radii", ())})
             figure = figures.certified_accuracy(norm, curves, marks)
             heading = f"{_NORMS[norm]}, certified accuracy of every smoothed classifier"
             notes = _of_stopped(run for _, run in proofs)
@@ -298,7 +298,7 @@ def _bounds(
         )
     if norm in {run.norm for run in classifier.proofs}:
         notes += _contradictions(classifier)
-    marks = sorted({r for run in classifier.certifications for r in run.settings.get("radius", ())})
+    marks = sorted({r for run in classifier.certifications for r in run.settings.get("radii", ())})
     figure = figures.floor_and_ceiling(norm, ceiling, floors, without, () if other else marks)
     return f"{_NORMS[norm]}, {classifier.title}", figure, notes
 

@@ -124,9 +124,9 @@ _IN_SETTINGS: Mapping[str, Mapping[str, Rule]] = {
         **_SETTINGS,
         "sigma": _DEVIATION,
         "norm?": _one_of(("l2", "l1")),
-        "n": _whole(1),
+        "votes": _whole(1),
         "confidence": _number("a number between 0 and 1", lambda value: 0 < value < 1),
-        "radius?": _list_of(_SIZE),
+        "radii?": _list_of(_SIZE),
     },
 }
 _IN_CELL: Mapping[str, Mapping[str, Rule]] = {

@@ -116,7 +116,7 @@ class CertifiedRun(RunFolder):
     @property
     def title(self) -> str:
         """What the certificates rest on."""
-        votes = f"{self.settings['n']} votes"
+        votes = f"{self.settings['votes']} votes"
         how = f"{self.bound}, {self.interval}" + ("" if self.of_votes else " (mean scores)")
         if self.interval == "sequential":
             votes = f"{self.rows['draws'].mean():.0f} votes on average"
@@ -321,7 +321,7 @@ def _classifiers(name: str, runs: list[RunFolder]) -> list[Classifier]:
                         ],
                         key=lambda part: (
                             not part.guaranteed,
-                            -part.settings["n"],
+                            -part.settings["votes"],
                             -part.settings["images"],
                         ),
                     )
@@ -437,9 +437,9 @@ def _read(path: Path) -> RunFolder:
     rows = read_rows(path)
     check_about(path, about)
     settings = about["settings"]
-    if about["kind"] == "certify" and {"bound", "interval"} <= settings.keys() - set(rows.columns):
-        # of versions that knew one of each
-        rows = rows.assign(bound=str(settings["bound"]), interval=str(settings["interval"]))
+    named = {"bounds", "intervals"} <= settings.keys() and not {"bound", "interval"} & {*rows}
+    if about["kind"] == "certify" and named:  # of versions that knew one of each
+        rows = rows.assign(bound=str(settings["bounds"]), interval=str(settings["intervals"]))
     check_rows(path, about, rows)
     return RunFolder(path, about, rows)
 

@@ -111,7 +111,7 @@ def floors(subjects: Sequence[Subject]) -> pd.DataFrame:
             for place, name in enumerate(("norm", "bound", "interval")):
                 table.insert(place, name, getattr(run, name))
             table.insert(0, "certificate", run.title)
-            table.insert(0, "votes", run.settings["n"])
+            table.insert(0, "votes", run.settings["votes"])
             table.insert(1, "confidence", run.settings["confidence"])
             table["times_confidence"] = table["robust_accuracy"] * run.settings["confidence"]
             parts.append((classifier, table))

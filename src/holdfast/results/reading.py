@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -22,9 +24,23 @@ CLEAN = "clean"
 #: Columns of names, in which neither "NA" is a missing value nor "1" a number.
 _TEXT = ("attack", "norm", "by", "bound", "interval")
 
+#: What settings were called until 0.2, by the kind of run; now as the command's options are.
+_SETTINGS_UNTIL_0_2: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "certify": {
+            "n": "votes",
+            "n0": "selection_votes",
+            "bound": "bounds",
+            "interval": "intervals",
+            "radius": "radii",
+        },
+        "evaluate": {"keep": "keep_images"},
+    }
+)
+
 
 def read_about(path: Path) -> dict[str, Any]:
-    """What run.json says.
+    """What run.json says; settings of earlier versions by the names that they have now.
 
     Raises:
         MissingFileError: if the folder holds no run.
@@ -57,6 +73,8 @@ def read_about(path: Path) -> dict[str, Any]:
         json.dumps(about, allow_nan=False, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise DamagedFileError(f"{path / ABOUT} is damaged or no JSON file: {error}.") from error
+    new = _SETTINGS_UNTIL_0_2.get(about["kind"], {})
+    about["settings"] = {new.get(name, name): value for name, value in about["settings"].items()}
     return about
 
 

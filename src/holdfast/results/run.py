@@ -15,7 +15,7 @@ from torch import Tensor
 from holdfast import lock
 from holdfast.environment import environment
 from holdfast.errors import HoldfastError, InputError, OutputError
-from holdfast.files import check_writable, create_json, read_json, write_json, write_table
+from holdfast.files import check_writable, create_json, write_json, write_table
 from holdfast.group import Group, first
 from holdfast.lock import Owner
 from holdfast.progress import Progress, silent
@@ -86,7 +86,7 @@ class Run:
         self._owner: Owner | None = None
         check_writable(path)
         if (path / ABOUT).exists():
-            self._check_same(read_json(path / ABOUT))
+            self._check_same(read_about(path))
         elif path.is_dir() and any(map(_is_foreign, path.iterdir())):
             raise OutputError(
                 f"{path} is not empty and holds no run of Holdfast; give a new folder by --out."

@@ -1,5 +1,6 @@
 """What all bounds share: pure functions (p1, p2, sigma) -> radius of floats, arrays or tensors."""
 
+import inspect
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeAlias
@@ -25,7 +26,7 @@ Bound: TypeAlias = Callable[..., Any]
 BOUNDS: Registry[Bound] = Registry("bound")
 
 
-def bound(*, noise: str = "gaussian") -> Callable[[Callable[[Array, Array, Array], Array]], Bound]:
+def bound(*, noise: str = "gaussian") -> Callable[[Callable[..., Array]], Bound]:
     """A bound from its formula for float64 arrays (N,) with p1 > p2.
 
         @BOUNDS.named("cohen")
@@ -34,7 +35,8 @@ def bound(*, noise: str = "gaussian") -> Callable[[Callable[[Array, Array, Array
 
     The bound takes floats, arrays and tensors, and returns their kind, in float64 whatever came in,
     so that no rounding up can enlarge a radius. p2 is cut to 1 - p1, which always is an upper
-    limit; the radius is 0 where p1 <= p2.
+    limit; the radius is 0 where p1 <= p2. What else the formula takes by name is a parameter of the
+    bound's spec.
 
     Args:
         noise: the law that the bound is about, "gaussian" or "laplace".
@@ -56,9 +58,15 @@ def noise_of_bound(bound: Bound) -> str:
     return str(vars(bound)["noise"])
 
 
-def _checked(formula: Callable[[Array, Array, Array], Array], noise: str) -> Bound:
+def parameters_of_bound(bound: Bound) -> list[str]:
+    """What can be written in a bound's spec."""
+    takes = inspect.signature(bound).parameters.values()
+    return [each.name for each in takes if each.kind is inspect.Parameter.KEYWORD_ONLY]
+
+
+def _checked(formula: Callable[..., Array], noise: str) -> Bound:
     @wraps(formula)
-    def radius_of(*arguments: float | Array | Tensor) -> float | Array | Tensor:
+    def radius_of(*arguments: float | Array | Tensor, **parameters: Any) -> float | Array | Tensor:
         tensors = [value for value in arguments if isinstance(value, Tensor)]
         arrays = [
             value.detach().cpu().numpy() if isinstance(value, Tensor) else value
@@ -73,7 +81,7 @@ def _checked(formula: Callable[[Array, Array, Array], Array], noise: str) -> Bou
         with np.errstate(
             divide="ignore"
         ):  # log 0 = -inf: a certain answer may have no finite radius
-            flat[apart] = formula(p1[apart], p2[apart], sigma[apart])
+            flat[apart] = formula(p1[apart], p2[apart], sigma[apart], **parameters)
         radius = flat.reshape(whole[0].shape)
         if tensors:
             return torch.from_numpy(radius).to(tensors[0].device)

@@ -48,7 +48,9 @@ class TwoSample:
     def __call__(self, sampling: Sampling) -> Limits:
         """The limits for every image."""
         if sampling.choice is None:
-            raise InputError("two-sample limits need draws that choose the class: give n0.")
+            raise InputError(
+                "two-sample limits need draws that choose the class: give selection_votes."
+            )
         top = sampling.choice.argmax(axis=1)
         votes = np.take_along_axis(sampling.counts, top[:, None], axis=1)[:, 0]
         p1 = lower_limit(votes, sampling.n, 1 - self.confidence)
