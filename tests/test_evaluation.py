@@ -79,6 +79,38 @@ class Company(Move):
 
 
 class TestRows:
+    def test_rank_counts_the_classes_that_are_preferred_to_the_label(self):
+        model, x, _ = example(40)
+        y = torch.arange(40) % 4
+        rows = evaluate(model, x, y, {"move": Move(threat=Linf(0.1), by=0.1)}).rows
+        with torch.no_grad():
+            logits = model(x).double().numpy()
+        own = logits[np.arange(40), y.numpy()]
+        clean = rows[rows["attack"] == "clean"]
+        assert (clean["rank"].to_numpy() == (logits > own[:, None]).sum(axis=1)).all()
+        assert set(clean["rank"]) == {0, 1, 2, 3}
+        assert ((rows["rank"] == 0) == (rows["prediction"] == rows["label"])).all()
+
+    def test_all_images_are_attacked_if_that_is_asked_for_and_none_gets_robust_by_it(self):
+        model, x, y = example()
+        y = torch.arange(30) % 4  # most are wrong, and some get right by moving
+        passes, attacked = [], []
+        found = {}
+        for attack_all in (False, True):
+            attack = Company(threat=Linf(0.5), by=0.3, passes=passes, attacked=attacked)
+            config = EvaluationConfig(attack_all=attack_all)
+            evaluate(model, x, y, {"c": attack}, config=config)
+            found[attack_all] = len(attacked) // x[0].numel()
+            moved = {"m": Move(threat=Linf(0.5), by=0.3)}
+            rows = evaluate(model, x, y, moved, config=config).rows
+            rows = rows[rows["attack"] == "m"]
+            wrong = rows["clean_prediction"] != rows["label"]
+            assert rows.loc[wrong, "fooled"].all()
+            got_right = (rows["prediction"] == rows["label"])[wrong]
+            assert got_right.any() == attack_all
+        right = int((model(x).argmax(dim=1) == y).sum())
+        assert found == {False: right, True: 30}
+
     def test_robust_accuracy_is_what_the_model_says_of_the_adversarial_images(self):
         model, x, y = example()
         attack = PGD(Linf(0.1), steps=10)

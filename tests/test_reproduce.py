@@ -219,6 +219,7 @@ def _with_rows(root: Path, step: Step, fooled: Sequence[bool]) -> Step:
             "index": range(len(fooled)),
             "label": 0,
             "clean_prediction": 0,
+            "rank": 0,
             "fooled": fooled,
         }
     )

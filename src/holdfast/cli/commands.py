@@ -120,7 +120,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
         "Attack": (
             *("attacks", "attack", "norm", "eps", "source", "samples", "each", "variants"),
-            "variant",
+            *("variant", "attack_all"),
         ),
         "Noise and votes": (
             *("sigma", "noise", "votes", "selection_votes", "confidence"),

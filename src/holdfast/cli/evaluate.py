@@ -41,6 +41,7 @@ def evaluate(
     samples: int | None = None,
     each: bool = False,
     variants: Words = Words(),
+    attack_all: bool = False,
     batch_size: int = 128,
     keep_images: int | None = None,
     seed: int = 0,
@@ -86,6 +87,8 @@ def evaluate(
             with a line of its own; otherwise each is run on what the others left.
         variants: Run only these of the variants that a defence calls for, between commas: plain,
             bpda, bpda-eot, r; the report says which were left out.
+        attack_all: Attack images too that the model gets wrong without; they count as fooled either
+            way.
         batch_size: Images attacked at once; on a GPU more are faster.
         keep_images: With --out: save the first so many images with their adversarial versions; 16
             by default.
@@ -107,6 +110,7 @@ def evaluate(
         samples=10 if samples is None else samples,
         each=each,
         variants=tuple(variants),
+        attack_all=attack_all,
         keep_images=16 if keep_images is None else keep_images,
     )
     family = named_noise(noise or "gaussian")

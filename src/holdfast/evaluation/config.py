@@ -23,6 +23,8 @@ class EvaluationConfig:
             attack without a limit is always run so.
         variants: names of the variants to run of those that a model calls for (`adaptive`); all by
             default. Others are recorded as left out, since accuracies may then be too high.
+        attack_all: attack images too that the model gets wrong without an attack, as EAT does; they
+            count as fooled either way, and ``prediction`` is what the model says after it.
         keep_images: the first so many images are saved with their adversarial versions.
 
     Example:
@@ -43,6 +45,7 @@ class EvaluationConfig:
     samples: int = 10
     each: bool = False
     variants: tuple[str, ...] = ()
+    attack_all: bool = False
     keep_images: int = 16
 
     def __post_init__(self) -> None:

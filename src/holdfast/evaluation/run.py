@@ -150,7 +150,9 @@ def evaluate_data(
         _warn(notes)
         attacks, left_out = _adapted(attacks, model, stochastic, config)
         votes, watch = config.votes if stochastic else 1, progress.watch
-        scorer = Scorer(model, data, config.seed, votes, config.batch_size, watch)
+        scorer = Scorer(
+            model, data, config.seed, votes, config.batch_size, config.attack_all, watch
+        )
         record = {
             "model": name,
             "data": data.name,

@@ -59,6 +59,7 @@ class Answer:
     loss: Tensor  # (N,) -log of the mean probability of the label
     votes_for_prediction: Tensor  # (N,)
     votes_for_label: Tensor  # (N,)
+    rank: Tensor  # (N,) classes that the model prefers to the label: 0 if it is right
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,7 @@ class Scorer:
         seed: of all randomness.
         votes: draws that decide a prediction; 1 for a deterministic model.
         batch_size: images in one forward pass of a vote.
+        attack_all: attack images too that the model gets wrong without.
         watch: told every step of every attack.
     """
 
@@ -160,6 +162,7 @@ class Scorer:
     seed: int
     votes: int
     batch_size: int
+    attack_all: bool = False
     watch: Callback = silent.watch
 
     def batch(self, index: Int[Tensor, " n"]) -> Batch:
@@ -181,9 +184,9 @@ class Scorer:
     ) -> Attacked:
         """Rows and adversarial images of ``attack`` on a batch.
 
-        Images that the model gets wrong without an attack are left alone and count as fooled. Where
-        an attack needs a gradient and none reaches the images, it is skipped: they stay as they
-        are, and it was blind.
+        Images that the model gets wrong without an attack are left alone, unless all are to be
+        attacked, and count as fooled either way. Where an attack needs a gradient and none reaches
+        the images, it is skipped: they stay as they are, and it was blind.
 
         Args:
             name: what the rows are labelled with.
@@ -193,31 +196,33 @@ class Scorer:
         """
         index, x, y = batch.index, batch.x, batch.y
         right = clean.to(y.device) == y
+        chosen = torch.ones_like(right) if self.attack_all else right
         x_adv = x.clone()
-        counted, sight = Counted(self.model, index.to(x.device)), _Sight(right, self.watch)
+        counted, sight = Counted(self.model, index.to(x.device)), _Sight(chosen, self.watch)
         broke = np.full(len(index), name, dtype=object)
         # NumPy takes a torch mask of one element for a number, so its arrays get masks of its own.
-        attacked = right.cpu().numpy()
+        attacked = chosen.cpu().numpy()
         skipped: Mapping[str, str] = {}
-        if right.any():
-            chosen = index[right.cpu()].to(x.device)
-            asked = (counted, x[right], y[right])
+        if chosen.any():
+            number = index[chosen.cpu()].to(x.device)
+            asked = (counted, x[chosen], y[chosen])
             with hearing_skips() as skipped, _noted_as_skipped(name, skipped, sight):
                 if isinstance(attack, Worst):
-                    broken = attack.run(*asked, seed=self.seed, index=chosen, callback=sight)
-                    x_adv[right] = broken.x_adv
+                    broken = attack.run(*asked, seed=self.seed, index=number, callback=sight)
+                    x_adv[chosen] = broken.x_adv
                     names = np.array([*broken.names, name], dtype=object)
                     broke[attacked] = names[broken.by.cpu().numpy()]
                 else:
-                    x_adv[right] = attack(*asked, seed=self.seed, index=chosen, callback=sight)
+                    x_adv[chosen] = attack(*asked, seed=self.seed, index=number, callback=sight)
         purpose = f"{name} {attack.threat!r}"
         answer = self._ask(x_adv, y, index, purpose)
         # An image that was left alone was scored before; fresh noise must not make it robust.
-        prediction = torch.where(right, answer.prediction, clean.to(y.device))
+        prediction = torch.where(chosen, answer.prediction, clean.to(y.device))
         answer = replace(answer, prediction=prediction)
         effort = Effort(counted.forwards, counted.backwards, sight.blind)
         rows = self._rows(index, y, clean, answer, x, x_adv, effort)
-        broke[~attacked] = CLEAN
+        rows["fooled"] |= ~right.cpu().numpy()
+        broke[~right.cpu().numpy()] = CLEAN
         rows["by"] = np.where(rows["fooled"], broke, _NOBODY)
         rows = _labelled(rows, name, attack.threat.name, attack.threat.eps)
         return Attacked(rows, x_adv, skipped)
@@ -254,7 +259,9 @@ class Scorer:
         check_classes(y, counts.shape[1])
         loss = -scores.gather(1, y[:, None])[:, 0].clamp(min=1e-300).log()
         most, prediction = counts.max(dim=1)
-        return Answer(prediction, loss, most, counts.gather(1, y[:, None])[:, 0])
+        liked = counts + scores / 2  # by votes, and where they are equal by probability
+        rank = (liked > liked.gather(1, y[:, None])).sum(dim=1)
+        return Answer(prediction, loss, most, counts.gather(1, y[:, None])[:, 0], rank)
 
     def _rows(
         self,
@@ -282,6 +289,7 @@ class Scorer:
             "votes": torch.full_like(y, self.votes),
             "votes_for_prediction": answer.votes_for_prediction,
             "votes_for_label": answer.votes_for_label,
+            "rank": answer.rank,
         }
         return pd.DataFrame({name: column.cpu().numpy() for name, column in columns.items()})
 

@@ -173,6 +173,7 @@ _IN_ROWS: Mapping[str, Mapping[str, Rule]] = {
         "blind": _FLAGS,
         "votes_for_prediction": _AMOUNTS,
         "votes_for_label": _AMOUNTS,
+        "rank?": _AMOUNTS,
     },
     "certify": {
         "bound": _TEXTS,

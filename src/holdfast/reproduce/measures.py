@@ -291,9 +291,22 @@ def accuracy(
 
 
 def error(
-    steps: Step | Sequence[Step], attack: str | None = None, eps: float | None = None
+    steps: Step | Sequence[Step],
+    attack: str | None = None,
+    eps: float | None = None,
+    *,
+    top: int = 1,
 ) -> Mean:
     """The fraction of all images that is wrong after an attack, as EAT counts.
+
+    Images that were wrong before count by what the model says after it, if ``attack_all`` had them
+    attacked too.
+
+    Args:
+        steps: evaluations, of a seed each.
+        attack: as typed; may be left out if there is one.
+        eps: its size; may be left out if there is one.
+        top: an answer is wrong if so many classes at least are preferred to the label.
 
     Example:
         >>> from holdfast.reproduce import error, evaluate, train
@@ -302,7 +315,7 @@ def error(
         >>> error(attacked, "pgd").steps == (attacked,)
         True
     """
-    return Mean(_several(steps), lambda rows: _attacked(rows, attack, eps)["fooled"])
+    return Mean(_several(steps), lambda rows: _attacked(rows, attack, eps)["rank"] >= top)
 
 
 def clean_accuracy(steps: Step | Sequence[Step]) -> Mean:
