@@ -19,6 +19,7 @@ from torch import Tensor
 from holdfast.counting import backwards_at_once
 from holdfast.errors import GradientError, InputError
 from holdfast.goals import logits_of
+from holdfast.parameters import at_least_one
 from holdfast.random import Stream, drawing_from
 from holdfast.tensors import expand, unit
 from holdfast.types import Gradient, Images, Labels, Logits, Model, Score, Slope, SlopeAt
@@ -108,8 +109,7 @@ class Average(Gradient):
     memory: int | None = None
 
     def __post_init__(self) -> None:
-        if self.samples < 1:
-            raise InputError(f"samples is {self.samples}, but a mean takes at least 1 sample.")
+        at_least_one(samples=self.samples)
         if isinstance(self.noise, tuple):
             if not (len(self.noise) == 2 and all(0 < sigma < math.inf for sigma in self.noise)):
                 raise InputError(

@@ -98,6 +98,40 @@ def check(name: str, value: object, annotation: Any, *, most: int | None = None)
 
 
 @functools.cache
+def at_least_one(**numbers: int | None) -> None:
+    """Raise if one of the numbers is below 1; None passes.
+
+    Raises:
+        InputError: if it is; the sentence has its name.
+
+    Example:
+        >>> from holdfast.parameters import at_least_one
+        >>> at_least_one(steps=40, restarts=0)
+        Traceback (most recent call last):
+        holdfast.errors.InputError: restarts is 0, but must be at least 1.
+    """
+    for name, number in numbers.items():
+        if number is not None and number < 1:
+            raise InputError(f"{name} is {number}, but must be at least 1.")
+
+
+def above_zero(**numbers: float) -> None:
+    """Raise if one of the numbers is not finite and above 0.
+
+    Raises:
+        InputError: if it is not; the sentence has its name.
+
+    Example:
+        >>> from holdfast.parameters import above_zero
+        >>> above_zero(step_size=0.0)
+        Traceback (most recent call last):
+        holdfast.errors.InputError: step_size is 0.0, but must be finite and above 0.
+    """
+    for name, number in numbers.items():
+        if not 0 < number < math.inf:
+            raise InputError(f"{name} is {number}, but must be finite and above 0.")
+
+
 def _hints(record: "type[DataclassInstance]") -> dict[str, Any]:
     return get_type_hints(record)
 

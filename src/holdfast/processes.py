@@ -18,6 +18,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from holdfast.errors import InputError
+from holdfast.parameters import at_least_one
 
 __all__ = ["Processes"]
 
@@ -45,9 +46,7 @@ class Processes:
     strategy: Literal["auto", "ddp"] = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("devices", "num_nodes"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}, but must be at least 1.")
+        at_least_one(devices=self.devices, num_nodes=self.num_nodes)
 
     def launch(
         self, accelerator: str, precision: Literal["32-true", "bf16-mixed", "16-mixed"]

@@ -29,6 +29,7 @@ from holdfast.evaluation import EvaluationConfig, evaluate_data
 from holdfast.files import write_table
 from holdfast.models.identity import identify
 from holdfast.models.purified import PURIFIED, Networks, read_purified, save_purified
+from holdfast.parameters import at_least_one
 from holdfast.progress import Progress, silent
 from holdfast.random import hash_seed
 from holdfast.results import Run, kept_or_temporary, read_about
@@ -91,13 +92,7 @@ class Search:
     finalist_images: int = 40
 
     def __post_init__(self) -> None:
-        if self.finalists < 1:
-            raise InputError(f"finalists is {self.finalists}, but one chain at least is chosen.")
-        if self.finalist_images < 1:
-            raise InputError(
-                f"finalist_images is {self.finalist_images}, but it takes one image at least to "
-                "choose by."
-            )
+        at_least_one(finalists=self.finalists, finalist_images=self.finalist_images)
         for name in ("steps", "alpha", "delta"):
             if not getattr(self, name):
                 raise InputError(f"there is no {name} to try; give at least one.")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from holdfast.errors import InputError
 from holdfast.goals import logits_of
+from holdfast.parameters import at_least_one
 from holdfast.random import (
     Stream,
     drawing_from,
@@ -79,8 +80,7 @@ def take_votes(
         >>> counts.shape, counts.sum(dim=1)  # (N, K)
         (torch.Size([4, 3]), tensor([20, 20, 20, 20]))
     """
-    if n < 1:
-        raise InputError(f"n is {n}, but a vote needs at least 1 draw.")
+    at_least_one(n=n)
     parts = []
     with kept_global_generators(x.device):
         for images in torch.arange(len(x), device=x.device).split(batch_size):

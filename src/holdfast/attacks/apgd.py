@@ -18,6 +18,7 @@ from holdfast.attacks.engine.step_sizes import Annealing, Best, Halving, Sparsif
 from holdfast.errors import InputError
 from holdfast.goals import cross_entropy, leave_toward_dlr
 from holdfast.gradients import autograd
+from holdfast.parameters import at_least_one
 from holdfast.random import Stream
 from holdfast.tensors import expand
 from holdfast.threat import L1
@@ -85,8 +86,7 @@ class AdaptiveAscent(Climb):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.steps < 1:
-            raise InputError(f"steps is {self.steps}, but an attack takes at least 1 step.")
+        at_least_one(steps=self.steps)
         if self.annealed and self.threat.p == 1:
             raise InputError("annealed steps are defined in linf and l2, but not in l1.")
 

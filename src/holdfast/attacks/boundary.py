@@ -18,6 +18,7 @@ from holdfast.attacks.engine.roles import EarlyStop
 from holdfast.attacks.engine.starts import Start
 from holdfast.errors import InputError
 from holdfast.goals import margin
+from holdfast.parameters import at_least_one
 from holdfast.random import Stream, drawing_from
 from holdfast.tensors import expand, norm, unit
 from holdfast.types import Callback, Flags, Goal, Images, Labels, Model, PerExample, Step, Threat
@@ -91,9 +92,7 @@ class Boundary(Attack):
             raise InputError(
                 f"the norm is {self.threat.name}, but the boundary attack is defined in l2."
             )
-        for name in ("queries", "draws"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}, but must be at least 1.")
+        at_least_one(queries=self.queries, draws=self.draws)
         for name, most in (("orthogonal_step", 1.0), ("source_step", 0.5)):
             if not 0 < getattr(self, name) <= most:
                 raise InputError(

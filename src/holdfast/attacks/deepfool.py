@@ -26,6 +26,7 @@ from holdfast.attacks.engine.roles import EarlyStop
 from holdfast.attacks.engine.segment_search import segment_search
 from holdfast.errors import InputError
 from holdfast.goals import logits_of
+from holdfast.parameters import at_least_one
 from holdfast.random import Stream, drawing_from
 from holdfast.tensors import expand, norm
 from holdfast.threat import dual
@@ -86,11 +87,9 @@ class DeepFool(Attack):
                 "DeepFool is for linf and l2: in l1 it would move a single pixel and be stopped by "
                 "the box; use FAB, which knows the box."
             )
-        if self.steps < 1 or self.classes < 1 or self.search < 0:
-            raise InputError(
-                f"steps, classes and search are {self.steps}, {self.classes} and {self.search}, "
-                "but must be at least 1, 1 and 0."
-            )
+        at_least_one(steps=self.steps, classes=self.classes)
+        if self.search < 0:
+            raise InputError(f"search is {self.search}, but must be at least 0.")
         if not 0 <= self.overshoot < math.inf:
             raise InputError(f"overshoot is {self.overshoot}, but is a number of at least 0.")
 

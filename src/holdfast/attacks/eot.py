@@ -6,8 +6,8 @@ from holdfast.attacks.engine.attack import Attack, follows_gradients
 from holdfast.attacks.engine.compose import Worst
 from holdfast.attacks.engine.roles import Role, rebuilt
 from holdfast.attacks.engine.transfer import On, spending
-from holdfast.errors import InputError
 from holdfast.gradients import Autograd, Average, UnitDraw
+from holdfast.parameters import at_least_one
 from holdfast.random import Stream
 from holdfast.types import Callback, Gradient, Images, Labels, Model, Threat
 from holdfast.votes import MeanScore
@@ -83,8 +83,7 @@ class OnMeanScore(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.samples < 1:
-            raise InputError(f"samples is {self.samples}, but a mean takes at least 1 sample.")
+        at_least_one(samples=self.samples)
 
     @property
     def threat(self) -> Threat:

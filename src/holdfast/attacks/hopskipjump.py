@@ -22,6 +22,7 @@ from holdfast.attacks.engine.roles import EarlyStop
 from holdfast.attacks.engine.starts import Start
 from holdfast.errors import InputError
 from holdfast.goals import margin
+from holdfast.parameters import at_least_one
 from holdfast.random import Stream, drawing_from
 from holdfast.tensors import expand, unit
 from holdfast.types import (
@@ -106,10 +107,7 @@ class HopSkipJump(Attack):
             raise InputError(
                 f"the norm is {self.threat.name}, but HopSkipJump is defined in l2 and linf."
             )
-        for name in ("queries", "draws", "evaluations"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name} is {value}, but must be at least 1.")
+        at_least_one(queries=self.queries, draws=self.draws, evaluations=self.evaluations)
 
     def perturb(
         self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None

@@ -16,6 +16,7 @@ from holdfast.attacks.engine.queries import query
 from holdfast.attacks.engine.roles import EarlyStop
 from holdfast.errors import InputError
 from holdfast.goals import margin
+from holdfast.parameters import at_least_one
 from holdfast.random import Stream, drawing_from
 from holdfast.tensors import planes, widest
 from holdfast.types import Callback, Goal, Images, Labels, Model, PerExample, Score, Step, Threat
@@ -70,8 +71,7 @@ class SaltAndPepper(Attack):
             raise InputError(
                 f"fraction is {self.fraction}, but a fraction of the pixels is in (0, 1]."
             )
-        if self.queries < 1:
-            raise InputError(f"queries is {self.queries}, but an attack asks at least 1 query.")
+        at_least_one(queries=self.queries)
 
     def perturb(
         self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None

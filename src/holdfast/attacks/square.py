@@ -25,6 +25,7 @@ from holdfast.attacks.engine.repeat import repeated
 from holdfast.attacks.engine.roles import EarlyStop, Votes
 from holdfast.errors import InputError
 from holdfast.goals import margin
+from holdfast.parameters import at_least_one
 from holdfast.random import Stream
 from holdfast.tensors import expand, planes, unit, widest
 from holdfast.types import Callback, Flags, Goal, Images, PerExample, Score, Step, Threat
@@ -70,8 +71,7 @@ class SquareSearch(Climb):
             raise InputError(
                 f"the threat's norm is {self.threat.name}, but squares are drawn in linf or l2."
             )
-        if self.queries < 1:
-            raise InputError(f"queries is {self.queries}, but an attack asks at least 1 query.")
+        at_least_one(queries=self.queries)
         if not 0 < self.p_init <= 1:
             raise InputError(
                 f"p_init is {self.p_init}, but a fraction of the image lies in (0, 1]."

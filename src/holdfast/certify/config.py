@@ -8,11 +8,11 @@ from typing import Any
 from holdfast import specs
 from holdfast.certify.intervals.interval import INTERVALS, Interval
 from holdfast.certify.sequential import AtLeast, Question, Sequential, Within
-from holdfast.certify.smoothing import check_counts, named_bound, named_noise
+from holdfast.certify.smoothing import named_bound, named_noise
 from holdfast.defenses import Noise
 from holdfast.defenses.noise import check_sigma
 from holdfast.errors import InputError
-from holdfast.parameters import check_fields
+from holdfast.parameters import at_least_one, check_fields
 
 __all__ = ["CertificationConfig"]
 
@@ -61,7 +61,7 @@ class CertificationConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        check_counts(
+        at_least_one(
             votes=self.votes, selection_votes=self.selection_votes, batch_size=self.batch_size
         )
         for name in ("bounds", "intervals"):

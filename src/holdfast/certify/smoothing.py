@@ -25,6 +25,7 @@ from holdfast.certify.sequential import Question, Sequential, answered, sample_u
 from holdfast.checks import Checked, check_images, warn_if_training
 from holdfast.defenses import NOISES, Noise
 from holdfast.errors import InputError, unknown
+from holdfast.parameters import at_least_one
 from holdfast.random import Stream
 from holdfast.statistics import Array, Counts
 from holdfast.tensors import eval_mode
@@ -145,7 +146,7 @@ def certify_images(
         True
     """
     check_images(x)
-    check_counts(votes=votes, selection_votes=selection_votes, batch_size=batch_size)
+    at_least_one(votes=votes, selection_votes=selection_votes, batch_size=batch_size)
     family = named_noise(noise)
     smoothed = family.around(model, sigma, tuple(x.shape[1:]))
     classifier = Checked(smoothed.model)
@@ -266,20 +267,6 @@ def _anytime(interval: Interval, most: int) -> Sequential:
             "only: to stop early give the interval Sequential."
         )
     return replace(interval, most=most)
-
-
-def check_counts(**counts: int) -> None:
-    """Raise `InputError` unless there is at least one of each.
-
-    Example:
-        >>> from holdfast.certify.smoothing import check_counts
-        >>> check_counts(votes=0)
-        Traceback (most recent call last):
-        holdfast.errors.InputError: votes is 0, but must be at least 1.
-    """
-    for name, count in counts.items():
-        if count < 1:
-            raise InputError(f"{name} is {count}, but must be at least 1.")
 
 
 def check_draws(votes: int, interval: Interval, classes: int) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from holdfast.data import Data
 from holdfast.errors import InputError
 from holdfast.models.identity import identify
+from holdfast.parameters import at_least_one
 from holdfast.progress import Progress, silent
 from holdfast.results import Part, Run, kept_or_temporary, read_images, read_rows
 from holdfast.tensors import device_of
@@ -105,8 +106,7 @@ def diagnose_data(
     """
     if not models:
         raise InputError("there is no model; give at least one by name.")
-    if batch_size < 1:
-        raise InputError(f"batch_size is {batch_size}, but must be at least 1.")
+    at_least_one(batch_size=batch_size)
     names = list(models)
     identities = [identify(model, data) for model in models.values()]
     record = {

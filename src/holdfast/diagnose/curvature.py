@@ -18,6 +18,7 @@ from holdfast.attacks.engine.attack import prepared
 from holdfast.errors import InputError
 from holdfast.goals import cross_entropy
 from holdfast.gradients import Average, autograd
+from holdfast.parameters import at_least_one
 from holdfast.random import Stream, drawing_from
 from holdfast.tensors import norm, unit, widest
 from holdfast.types import Goal, Images, Labels, Model, PerExample, Score
@@ -162,8 +163,7 @@ def leading_eigenvector(score: Score, x: Images, rng: Stream, *, iterations: int
         >>> bool((leading.residual < 1e-3).all())
         True
     """
-    if iterations < 1:
-        raise InputError(f"iterations is {iterations}, but at least 1 is needed.")
+    at_least_one(iterations=iterations)
     count, size, wide = len(x), x[0].numel(), widest(x.device)
     basis: list[Tensor] = []
     images: list[Tensor] = []

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from lightning_fabric import Fabric
 
 from holdfast.errors import InputError
-from holdfast.parameters import check_fields
+from holdfast.parameters import at_least_one, check_fields
 from holdfast.processes import Processes
 from holdfast.training.optimizers import Adam, OptimizerSpec
 from holdfast.training.rates import Cosine, Rate
@@ -60,9 +60,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        for name in ("epochs", "batch_size", "accumulate"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}, but must be at least 1.")
+        at_least_one(epochs=self.epochs, batch_size=self.batch_size, accumulate=self.accumulate)
         if not 0 < self.lr < float("inf"):
             raise InputError(f"lr is {self.lr}, but a learning rate is positive.")
         if not self.weight_decay >= 0:

@@ -8,7 +8,7 @@ questions are answered from the log alone, so a resumed run answers them as an u
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from holdfast.errors import InputError
+from holdfast.parameters import at_least_one
 
 __all__ = ["Selection"]
 
@@ -35,8 +35,7 @@ class Selection:
     patience: int | None = None
 
     def __post_init__(self) -> None:
-        if self.patience is not None and self.patience < 1:
-            raise InputError(f"patience is {self.patience}, but is at least 1 epoch.")
+        at_least_one(patience=self.patience)
 
     def best(self, log: Sequence[Mapping[str, float]]) -> int:
         """Number of the best epoch, from 1; 0 before the first."""

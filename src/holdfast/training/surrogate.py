@@ -18,6 +18,7 @@ from holdfast.errors import InputError
 from holdfast.goals import cross_entropy
 from holdfast.gradients import autograd
 from holdfast.models.registry import Architecture
+from holdfast.parameters import at_least_one
 from holdfast.progress import Progress, silent
 from holdfast.random import Stream
 from holdfast.tensors import device_of, eval_mode
@@ -131,8 +132,7 @@ def substitute(
         >>> queries
         8
     """
-    if rounds < 1:
-        raise InputError(f"rounds is {rounds}, but a substitute is trained at least once.")
+    at_least_one(rounds=rounds)
     x = x.detach()
     y = _ask(target, x, 0, schedule.seed, votes)
     for done in range(1, rounds + 1):

@@ -1,6 +1,5 @@
 """A ball that shrinks where its point fools and grows where it does not: what DDN and FMN share."""
 
-import math
 from abc import abstractmethod
 from dataclasses import dataclass, field
 
@@ -13,6 +12,7 @@ from holdfast.attacks.engine.roles import EarlyStop
 from holdfast.errors import InputError
 from holdfast.goals import cross_entropy
 from holdfast.gradients import autograd
+from holdfast.parameters import above_zero, at_least_one
 from holdfast.random import Stream, drawing_from
 from holdfast.tensors import norm
 from holdfast.types import (
@@ -92,10 +92,8 @@ class AdaptiveRadius(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.steps < 1:
-            raise InputError(f"steps is {self.steps}, but an attack takes at least 1 step.")
-        if not 0 < self.step_size < math.inf:
-            raise InputError(f"step_size is {self.step_size}, but must be above 0.")
+        at_least_one(steps=self.steps)
+        above_zero(step_size=self.step_size)
         if not 0 < self.gamma < 1:
             raise InputError(f"gamma is {self.gamma}, but must lie between 0 and 1.")
 

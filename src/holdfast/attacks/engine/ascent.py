@@ -21,6 +21,7 @@ from holdfast.attacks.engine.starts import Start, at_image
 from holdfast.errors import InputError
 from holdfast.goals import cross_entropy
 from holdfast.gradients import autograd
+from holdfast.parameters import at_least_one
 from holdfast.random import Stream
 from holdfast.types import Callback, Goal, Gradient, Images, Score, Step, Threat
 
@@ -64,8 +65,7 @@ class Ascent(Climb):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.steps < 1:
-            raise InputError(f"steps is {self.steps}, but an attack takes at least 1 step.")
+        at_least_one(steps=self.steps)
         if not 0 <= self.step_size < math.inf:
             raise InputError(
                 f"step_size is {self.step_size}, but must be a finite number of at least 0; in a "

@@ -17,6 +17,7 @@ from holdfast.attacks.skips import skip
 from holdfast.checks import warn_if_training
 from holdfast.errors import GradientError, InputError
 from holdfast.goals import margin
+from holdfast.parameters import at_least_one
 from holdfast.random import Stream, drawing_from
 from holdfast.threat import L1, L2, Linf
 from holdfast.types import Callback, Images, Labels, Model, Score, Threat
@@ -117,8 +118,7 @@ class Worst(Attack):
         super().__post_init__()
         if not self.attacks:
             raise InputError("there is no attack; a worst case is taken over at least one.")
-        if self.votes < 1:
-            raise InputError(f"votes is {self.votes}, but a vote needs at least 1 draw.")
+        at_least_one(votes=self.votes)
         threats = [attack.threat for attack in self.attacks]
         if any(threat != threats[0] for threat in threats):
             raise InputError(

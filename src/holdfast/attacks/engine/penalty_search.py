@@ -22,6 +22,7 @@ from holdfast.attacks.engine.roles import EarlyStop
 from holdfast.errors import InputError
 from holdfast.goals import margin
 from holdfast.gradients import autograd
+from holdfast.parameters import above_zero, at_least_one
 from holdfast.random import Stream, drawing_from
 from holdfast.tensors import expand, widest
 from holdfast.threat import finite
@@ -91,12 +92,8 @@ class PenaltySearch(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.steps < 1 or self.searches < 1:
-            raise InputError(
-                f"steps is {self.steps} and searches {self.searches}, but each is at least 1."
-            )
-        if not 0 < self.step_size < math.inf:
-            raise InputError(f"step_size is {self.step_size}, but must be above 0.")
+        at_least_one(steps=self.steps, searches=self.searches)
+        above_zero(step_size=self.step_size)
         if not 0 <= self.confidence < math.inf:
             raise InputError(f"confidence is {self.confidence}, but must be at least 0.")
 

@@ -10,8 +10,8 @@ from holdfast.attacks.engine.attack import Attack
 from holdfast.attacks.engine.climb import Climb
 from holdfast.attacks.engine.queries import query
 from holdfast.attacks.engine.roles import Votes
-from holdfast.errors import InputError
 from holdfast.goals import leave_toward_dlr, logits_of
+from holdfast.parameters import at_least_one
 from holdfast.random import Stream, drawing_from
 from holdfast.types import (
     Callback,
@@ -53,8 +53,7 @@ class Restarts(Climb):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.count < 1:
-            raise InputError(f"restarts is {self.count}, but an attack runs at least once.")
+        at_least_one(restarts=self.count)
 
     @property
     def threat(self) -> Threat:
@@ -121,10 +120,7 @@ class EachTarget(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.targets < 1:
-            raise InputError(f"targets is {self.targets}, but there is at least 1 target class.")
-        if self.restarts < 1:
-            raise InputError(f"restarts is {self.restarts}, but an attack runs at least once.")
+        at_least_one(targets=self.targets, restarts=self.restarts)
 
     @property
     def threat(self) -> Threat:

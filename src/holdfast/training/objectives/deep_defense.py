@@ -10,6 +10,7 @@ from torch.func import functional_call
 
 from holdfast.attacks import deepfool_perturbation
 from holdfast.errors import InputError
+from holdfast.parameters import at_least_one
 from holdfast.random import Stream
 from holdfast.tensors import eval_mode, norm
 from holdfast.threat import L2, Linf
@@ -94,10 +95,7 @@ class DeepDefense:
             raise InputError(f"c and d are {self.c} and {self.d}, but must be positive.")
         if self.p not in _NORMS:
             raise InputError(f"p is {self.p}, but DeepFool is for the norms 2 and infinity.")
-        if self.steps < 1 or self.classes < 1:
-            raise InputError(
-                f"steps and classes are {self.steps} and {self.classes}, but must be at least 1."
-            )
+        at_least_one(steps=self.steps, classes=self.classes)
         if not 0 <= self.overshoot < math.inf:
             raise InputError(f"overshoot is {self.overshoot}, but is a number of at least 0.")
 
