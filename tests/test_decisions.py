@@ -101,7 +101,7 @@ def test_stepping_past_the_boundary_asks_alone_and_stays_within_the_threat():
     for threat, ends in ((FREE, 0.50401), (L2(0.253), 0.503), (L2(0.251), 0.50001)):
         oracle = oracle_of(model, x0, y, threat)
         assert oracle.ask(torch.full_like(x0, 0.50001), torch.arange(3), rng).all()
-        result = past_the_boundary(oracle, x0, threat, rng)
+        result = past_the_boundary(oracle, rng)
         assert torch.allclose(result, torch.tensor(ends), atol=2e-5)
         assert (threat.distance(result, x0) <= threat.eps * (1 + 1e-6)).all()
 

@@ -12,6 +12,7 @@ from holdfast.errors import InputError, UnknownNameError
 from holdfast.gradients import Average
 from holdfast.tensors import norm
 from holdfast.threat import L1, L2
+from tests.budget import last_look
 from tests.digits import trained
 from tests.toys import Plateau, Saturated, images, two_class
 
@@ -110,7 +111,7 @@ def test_the_number_of_calls():
     every, few, wrong = (Counted(model, torch.arange(len(x))) for _ in range(3))
     attack = replace(SHORT, threat=L1(1.2))
     fooled = model(attack(every, x, y)).argmax(dim=1) != y
-    assert (every.forwards == 1 + 4 * 40).all()
+    assert last_look(every.forwards - (1 + 4 * 40), fooled)
     assert (every.backwards == 1 + 4 * 40).all()
     stopped = replace(attack, early_stop=True)(few, x, y)
     assert torch.equal(model(stopped).argmax(dim=1) != y, fooled)

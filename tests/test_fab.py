@@ -11,6 +11,7 @@ from holdfast.counting import Counted
 from holdfast.defenses import GaussianNoise
 from holdfast.errors import InputError
 from holdfast.threat import L1, L2, Linf
+from tests.budget import last_look
 from tests.digits import digits, digits_network
 from tests.toys import Plateau, Saturated, images, random_linear, small_network, two_class
 
@@ -40,11 +41,13 @@ def plane_of(norm):
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_the_plane_of_a_linear_model_is_found_to_five_digits(norm):
+def test_the_plane_of_a_linear_model_is_found_and_stepped_past(norm):
     model, x, best = plane_of(norm)
     y = torch.ones(5, dtype=torch.int64)
     distance = THREATS[norm].distance(FAB(THREATS[norm], steps=4)(model, x, y), x)
-    assert torch.allclose(distance.float(), best, rtol=2e-5)
+    past = distance / best - 1
+    assert (past > 4e-5).all()  # no rounding decides
+    assert (past < 1.2e-4).all()
     rough = THREATS[norm].distance(FAB(THREATS[norm], steps=1, search=0)(model, x, y), x)
     assert torch.allclose(rough.float(), 1.05 * best, rtol=1e-5)  # the extrapolation
 
@@ -66,7 +69,7 @@ def test_equal_to_adv_lib_without_the_search_and_closer_with_it(norm, adv_lib):
     ours = FAB(THREATS[norm], steps=11)(counted, x, y)
     assert (model(ours).argmax(dim=1) != y).all()
     distance = THREATS[norm].distance(ours, x)
-    assert (distance <= there).double().mean() > 0.8
+    assert (distance <= there * (1 + 1e-4)).double().mean() > 0.8  # there as near as rounding lets
     assert distance.mean() < there.mean()
     assert distance.median() < there.median()
     assert (counted.forwards + counted.backwards <= calls).all()
@@ -118,7 +121,7 @@ def test_calls(targets, backwards):
     FAB(L2(math.inf), steps=6, restarts=2, targets=targets, search=3)(counted, x, y)
     right = model(x).argmax(dim=1) == y
     runs = 2 * (targets or 1)
-    assert torch.equal(counted.forwards, torch.where(right, 1 + runs * 12 + 3, 1))
+    assert last_look(counted.forwards - torch.where(right, 1 + runs * 12 + 3, 1), right)
     assert torch.equal(counted.backwards, torch.where(right, 2 * 6 * backwards, 0))
 
 

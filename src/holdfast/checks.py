@@ -1,5 +1,6 @@
 """What the public boundary checks, once, before any work starts."""
 
+import copy
 import warnings
 
 import torch
@@ -180,20 +181,35 @@ class Checked(nn.Module):
     Args:
         model: the model.
         y: labels that the model must have classes for.
+        dtype: of the images. If given, one may also ask in float64, about images in it: a copy of
+            the model answers, and the model stays as it is.
     """
 
-    def __init__(self, model: nn.Module, y: Tensor | None = None) -> None:
+    def __init__(
+        self, model: nn.Module, y: Tensor | None = None, dtype: torch.dtype | None = None
+    ) -> None:
         super().__init__()
         self.model = model
         self._y = y
+        self._dtype = dtype
+        self._exact: list[nn.Module] = []  # no layer of this one: it declares nothing
         self._checked = False
 
     def forward(self, x: Tensor) -> Tensor:
         """The model's logits."""
+        if x.dtype == torch.float64 and self._dtype not in (None, torch.float64):
+            return self._in_float64(x)
         logits: Tensor = self.model(x)
         if not self._checked:
             check_logits(logits, len(x))
             if self._y is not None:
                 check_classes(self._y, logits.shape[1])
             self._checked = True
+        return logits
+
+    def _in_float64(self, x: Tensor) -> Tensor:
+        """What a copy of the model in float64 answers; raises where it cannot be one."""
+        if not self._exact:
+            self._exact.append(copy.deepcopy(self.model).double())
+        logits: Tensor = self._exact[0](x)
         return logits

@@ -1,8 +1,10 @@
 """Exact numbers of forward and backward passes, in images, for each example of a batch."""
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 import torch
 from jaxtyping import Int
@@ -70,6 +72,14 @@ class Counted(nn.Module):
         self._forwards = torch.zeros_like(index)
         self._backwards = torch.zeros_like(index)
         self._spread = [0, 0]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Counted":
+        """A copy of the model, whose passes count with this one's."""
+        twin = Counted(copy.deepcopy(self.model, memo), self._index)
+        twin.training = self.training
+        twin._forwards, twin._backwards = self._forwards, self._backwards
+        twin._spread = self._spread
+        return twin
 
     @property
     def forwards(self) -> Int[Tensor, " n"]:

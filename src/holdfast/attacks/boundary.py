@@ -129,7 +129,7 @@ class Boundary(Attack):
                 value = -self.threat.distance(nearer, clean)
                 callback(Step(step, position, nearer, value, None, reached))
             x[position] = torch.where(expand(reached, here), nearer, here)
-        return past_the_boundary(oracle, x0, self.threat, rng)
+        return past_the_boundary(oracle, rng)
 
 
 def _propose(

@@ -20,6 +20,7 @@ from holdfast import goals, losses
 from holdfast.attacks.engine.active import Active
 from holdfast.attacks.engine.attack import Attack
 from holdfast.attacks.engine.closest import Closest
+from holdfast.attacks.engine.confirmation import confirmed
 from holdfast.attacks.engine.hyperplane import Plane, across, nearest_plane, ranked_classes
 from holdfast.attacks.engine.names import ATTACKS
 from holdfast.attacks.engine.roles import EarlyStop
@@ -111,8 +112,9 @@ class DeepFool(Attack):
         )
         held.offer(walk.x, walk.reached)
         left = held.found & held.improvable(self.threat, self.early_stop)
+        score = goals.margin(model, x0, y)
         segment_search(
-            goals.margin(model, x0, y),
+            score,
             x0,
             held,
             (walk.margin_at_x0, walk.margin),
@@ -120,7 +122,7 @@ class DeepFool(Attack):
             steps=self.search,
             rng=rng.fold("search"),
         )
-        return held.within(self.threat)
+        return confirmed(model, score, held, self.threat, rng)
 
 
 class Walk(NamedTuple):

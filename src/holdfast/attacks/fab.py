@@ -20,6 +20,7 @@ from holdfast import losses
 from holdfast.attacks.engine.active import Active
 from holdfast.attacks.engine.attack import Attack
 from holdfast.attacks.engine.closest import Closest
+from holdfast.attacks.engine.confirmation import confirmed
 from holdfast.attacks.engine.hyperplane import (
     Plane,
     across,
@@ -143,7 +144,7 @@ class FAB(Attack):
         left = torch.nonzero(held.found & held.improvable(self.threat, self.early_stop))[:, 0]
         ends, stream = (below, above), rng.fold("search")
         segment_search(score, x0, held, ends, position=left, steps=self.search, rng=stream)
-        return held.within(self.threat)
+        return confirmed(model, score, held, self.threat, rng)
 
     def _towards(self, x: Images, x0: Images, plane: Plane) -> Images:
         """Extrapolated steps from ``x`` and from ``x0``, weighed by α (equations 8 and 9)."""

@@ -138,7 +138,7 @@ class HopSkipJump(Attack):
             stride = length * self.threat.steepest(normal)
             x[position], success = _stride(oracle, here, stride, position, stream)
             moved = position[success]
-        return past_the_boundary(oracle, x0, self.threat, rng)
+        return past_the_boundary(oracle, rng)
 
 
 def _radius(distance: PerExample, x: Images, step: int) -> PerExample:

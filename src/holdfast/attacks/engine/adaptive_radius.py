@@ -8,6 +8,7 @@ import torch
 from holdfast.attacks.engine.active import Active
 from holdfast.attacks.engine.attack import Attack
 from holdfast.attacks.engine.closest import Closest
+from holdfast.attacks.engine.confirmation import confirmed
 from holdfast.attacks.engine.roles import EarlyStop
 from holdfast.errors import InputError
 from holdfast.goals import cross_entropy
@@ -126,4 +127,4 @@ class AdaptiveRadius(Attack):
                 break
             at.nearest = closest.distance[at.position]
             at.x, at.radius = self.move(at, step)
-        return closest.within(self.threat)
+        return confirmed(model, score, closest, self.threat, rng)

@@ -185,7 +185,7 @@ def prepared(
         )
     rng = Stream.of(seed, index.to(x.device))
     with eval_mode(model), own_global_generator(seed, x.device), drawing_from(rng):
-        yield Checked(model, y), x.detach(), y, rng
+        yield Checked(model, y, x.dtype), x.detach(), y, rng
 
 
 def verify(x_adv: Tensor, x: Tensor, threat: Threat, name: str) -> None:

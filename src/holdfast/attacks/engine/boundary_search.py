@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from holdfast.attacks.engine import confirmation
 from holdfast.attacks.engine.closest import Closest
 from holdfast.attacks.engine.queries import query
 from holdfast.attacks.engine.starts import Start
@@ -20,11 +21,8 @@ from holdfast.types import Flags, Images, Positions, Score, Threat
 
 __all__ = ["Among", "uniform_noise"]
 
-#: How far past the boundary a result is moved, as fractions of its distance: the first that holds.
-_PAST = (1e-3, 4e-3, 1.6e-2)
-
-#: Queries that are kept for it once a point is held.
-KEPT = len(_PAST)
+#: Queries that are kept, once a point is held, for stepping past: alone and in float64.
+KEPT = 2 * len(confirmation.PAST)
 
 
 @dataclass(frozen=True, repr=False)
@@ -201,35 +199,16 @@ def to_boundary(
     x[position] = best
 
 
-def past_the_boundary(oracle: Oracle, x0: Images, threat: Threat, rng: Stream) -> Images:
-    """The closest points, moved so far past the boundary that rounding no longer decides.
+def past_the_boundary(oracle: Oracle, rng: Stream) -> Images:
+    """The closest points, stepped past the boundary; see `confirmation.past_the_boundary`.
 
-    A walk that closes in on the boundary keeps the points that rounding favours: they reach the
-    goal in the batch that they were found in, and not in another. Each is moved a thousandth of its
-    distance further from the clean image, or a little more, and there the model is asked again,
-    about that image alone. One that holds nowhere, or without a query left, stays where it is.
+    They lie as near to it as bisection comes, so each is moved, with the queries kept for it.
 
     Args:
         oracle: holds the points, and has kept `KEPT` queries for each.
-        x0: (N, C, H, W) clean images.
-        threat: is not left.
         rng: (N,) the model's own randomness.
     """
-    result = oracle.closest.image.clone()
-    away = result - x0
-    held = oracle.closest.found & (oracle.closest.distance > 0)
-    for attempt, fraction in enumerate(_PAST):
-        (position,) = torch.nonzero(held & (oracle.left > 0), as_tuple=True)
-        if not len(position):
-            break
-        clean = x0[position]
-        point = threat.project(clean + (1 + fraction) * away[position], clean)
-        stream = rng.take(position).fold("past", attempt)
-        alone = torch.arange(len(position), device=position.device).split(1)
-        reached = torch.cat([oracle.probe(point[i], position[i], stream.take(i)) for i in alone])
-        result[position[reached]] = point[reached]
-        held[position[reached]] = False
-    return result
+    return confirmation.past_the_boundary(oracle.probe, oracle.closest, rng, left=oracle.left)
 
 
 def _nearer(x: Tensor, x0: Tensor, fraction: Tensor, distance: Tensor, threat: Threat) -> Tensor:

@@ -41,7 +41,7 @@ class Closest:
     ) -> None:
         self.image = x0.clone()
         self.distance: PerExample = torch.full((len(x0),), torch.inf, device=x0.device)
-        self._x0, self._threat, self._measure = x0, threat, measure or threat.distance
+        self.x0, self.threat, self._measure = x0, threat, measure or threat.distance
         self._least = self.distance.clone()
 
     @property
@@ -73,19 +73,19 @@ class Closest:
             (M,) which of them are kept.
         """
         place = slice(None) if position is None else position
-        distance = self._threat.distance(x, self._x0[place]).to(self.distance)
-        least = self._measure(x, self._x0[place]).to(self.distance)
-        better = reached & _within(distance, self._threat) & (least < self._least[place])
+        distance = self.threat.distance(x, self.x0[place]).to(self.distance)
+        least = self._measure(x, self.x0[place]).to(self.distance)
+        better = reached & _within(distance, self.threat) & (least < self._least[place])
         self._least[place] = torch.where(better, least, self._least[place])
         self.distance[place] = torch.where(better, distance, self.distance[place])
         self.image[place] = torch.where(expand(better, x), x, self.image[place])
         return better
 
-    def within(self, threat: Threat) -> Images:
-        """The images held that also lie within ``threat``; the clean image elsewhere."""
-        limited = Closest(self._x0, threat)
+    def limited(self, threat: Threat) -> "Closest":
+        """Of the points held, those that also lie within ``threat``."""
+        limited = Closest(self.x0, threat)
         limited.offer(self.image, self.found)
-        return limited.image
+        return limited
 
 
 def _within(distance: PerExample, threat: Threat) -> Flags:

@@ -18,6 +18,7 @@ import torch
 from holdfast.attacks.engine.active import Active, Tree
 from holdfast.attacks.engine.attack import Attack
 from holdfast.attacks.engine.closest import Closest
+from holdfast.attacks.engine.confirmation import confirmed
 from holdfast.attacks.engine.roles import EarlyStop
 from holdfast.errors import InputError
 from holdfast.goals import margin
@@ -49,7 +50,8 @@ class PenaltySearch(Attack):
     """Minimise at several c, and keep the best point that succeeds.
 
     A new attack of the kind writes `begin`, `descend`, `distortion` and `first_c`. It costs at
-    most 1 + searches · steps gradients. An image that fools as it stands is returned as it is.
+    most 1 + searches · steps gradients, and the last look of `confirmation`. An image that fools as
+    it stands is returned as it is.
 
     Attributes:
         threat: the norm; points beyond its eps, which may be infinite, do not count.
@@ -154,7 +156,7 @@ class PenaltySearch(Attack):
             low = torch.where(success, low, c)
             between = torch.where(low > 0, (low * high).sqrt(), c / 10)
             c = torch.where(high.isinf(), 10 * low, between)
-        return closest.image
+        return confirmed(model, score, closest, self.threat, rng)
 
     def minimize(
         self, at: "Descent", closest: Closest, number: int, callback: Callback | None

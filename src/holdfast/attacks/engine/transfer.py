@@ -91,7 +91,7 @@ class On(Attack):
         here, there = x0.device, device_of(self.source)
         rng = replace(rng.fold("source"), index=rng.index.to(there), copy=rng.copy.to(there))
         watch = None if callback is None else _brought_to(here, callback)
-        source = Checked(self.source, y.to(there))
+        source = Checked(self.source, y.to(there), x0.dtype)
         seed = rng.key
         if self.dropout:  # the parts of a batch share the key, and would share their masks
             seed = rng.fold("dropout", int(rng.index[0])).key
