@@ -8,6 +8,7 @@ from rich.console import Console
 
 from holdfast import evaluate, progress
 from holdfast.attacks import PGD, EachTarget, On, Restarts, Worst
+from holdfast.certify import CertificationConfig, certify
 from holdfast.progress import Progress
 from holdfast.threat import Linf
 from holdfast.types import Step
@@ -102,8 +103,29 @@ def test_a_bar_in_80_columns(clock):
     assert second.startswith("  2 images robust, step 20 of a part")
 
 
+def test_certificates_show_their_votes_in_80_columns_and_in_a_log(clock, capsys):
+    stream = io.StringIO()
+    console = Console(file=stream, width=80, force_terminal=True, color_system=None)
+    bars = progress._bars(console)
+    bar, lines = progress._Bar(bars), progress._Lines()
+    for shown in (bar, lines):
+        shown.start("certify sigma 0.25, n 100000", 500)
+        shown.tell(lambda: "100 of 200 votes")
+    assert told(capsys) == []  # it has just begun
+    clock.now = 10.0
+    for shown in (bar, lines):
+        shown.tell(lambda: "800000 of 800800 votes")
+        shown.tell(lambda: pytest.fail("asked again at once"))
+    console.print(bars.get_renderable())
+    bar_line, note = stream.getvalue().splitlines()
+    assert len(bar_line) <= 80
+    assert note.rstrip() == "  800000 of 800800 votes"
+    assert told(capsys) == ["certify sigma 0.25, n 100000: 0/500, 10 s; 800000 of 800800 votes"]
+
+
 def test_quiet_says_nothing(capsys):
     with progress.showing(False) as shown:
+        shown.tell(lambda: pytest.fail("nobody listens"))
         shown.announce("one thread")
         shown.start("pgd", 10)
         shown.watch(step())
@@ -113,13 +135,16 @@ def test_quiet_says_nothing(capsys):
 
 class Watching(Progress):
     def __init__(self):
-        self.steps, self.pieces = [], 0
+        self.steps, self.notes, self.pieces = [], [], 0
 
     def advance(self, pieces=1, note=""):
         self.pieces += pieces
 
     def watch(self, step):
         self.steps.append((self.pieces, step.step, step.stage))
+
+    def tell(self, note):
+        self.notes.append((self.pieces, note()))
 
 
 def watched(attack, **options):
@@ -136,6 +161,27 @@ def test_it_moves_inside_a_batch():
     steps = watched(pgd())
     assert [number for _, number, _ in steps[-4:]] == [0, 1, 2, 3]
     assert {pieces for pieces, *_ in steps} == {8}  # the clean images; no attacked one was done
+
+
+@pytest.mark.parametrize("interval", ["clopper-pearson", "two-sample", "sequential"])
+def test_certification_moves_inside_a_chunk(interval):
+    x, network, heard = images(3, (1, 6, 6)), small_network(), Watching()
+    config = CertificationConfig(
+        sigma=0.1,
+        votes=200,
+        selection_votes=20,
+        intervals=(interval,),
+        radii=(0.05,),
+        batch_size=60,
+    )
+    made = certify(network, x, network(x).argmax(dim=1), config=config, progress=heard)
+    n0 = 20 if config.chooses else 0
+    assert {pieces for pieces, _ in heard.notes} == {0}  # no image was done
+    taken = [int(note.split()[0]) for _, note in heard.notes]
+    assert len(taken) >= 3
+    assert taken == sorted(taken)
+    assert {note.partition(" ")[2] for _, note in heard.notes} == {f"of {3 * (n0 + 200)} votes"}
+    assert taken[-1] == made.rows["draws"].sum() + 3 * n0
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console, RenderableType
@@ -50,6 +50,9 @@ class Progress:
     def watch(self, step: Step) -> None:
         """How an attack on the next pieces goes: a callback for it, which seldom looks."""
 
+    def tell(self, note: Callable[[], str]) -> None:
+        """How other work on the next pieces goes: ``note`` says it, and is seldom asked."""
+
     def say(self, text: str) -> None:
         """Tell something that stays."""
 
@@ -73,11 +76,17 @@ class _Shown(Progress):
         self._announced.append(text)
 
     def watch(self, step: Step) -> None:
-        if self._due():
+        def note() -> str:
             # A sum over the batch waits for a GPU, which is why it is not taken at every step.
             robust = int((~step.reached).sum())
             stage = f" of {step.stage}" if step.stage else ""
-            self._tell(f"{robust} images robust, step {step.step + 1}{stage}")
+            return f"{robust} images robust, step {step.step + 1}{stage}"
+
+        self.tell(note)
+
+    def tell(self, note: Callable[[], str]) -> None:
+        if self._due():
+            self._tell(note())
 
     def _due(self) -> bool:
         """Whether so much time has passed that it is worth looking again."""

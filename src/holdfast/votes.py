@@ -5,6 +5,7 @@ which PixelDP takes. The evaluator and the certificates share it, so the classif
 is the one that is certified.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -26,12 +27,17 @@ from holdfast.tensors import widest
 from holdfast.types import Images, Logits, Model
 
 __all__ = [
+    "Heard",
     "MeanScore",
     "Vote",
     "Votes",
     "take_votes",
     "take_votes_apart",
 ]
+
+
+#: Told after each forward pass how many votes it was.
+Heard = Callable[[int], None]
 
 
 class Votes(NamedTuple):
@@ -51,7 +57,14 @@ class Votes(NamedTuple):
 
 @torch.no_grad()
 def take_votes(
-    model: Model, x: Images, rng: Stream, *, n: int = 1, first: int = 0, batch_size: int = 128
+    model: Model,
+    x: Images,
+    rng: Stream,
+    *,
+    n: int = 1,
+    first: int = 0,
+    batch_size: int = 128,
+    heard: Heard | None = None,
 ) -> Votes:
     """Ask the model ``n`` times about every image.
 
@@ -63,6 +76,7 @@ def take_votes(
         n: number of votes, at least 1; 1 is all that a deterministic model needs.
         first: number of the first draw, to go on where earlier votes stopped.
         batch_size: images in one forward pass; of no consequence for the result.
+        heard: told about every forward pass.
 
     Returns:
         Hard votes and mean scores.
@@ -99,6 +113,8 @@ def take_votes(
                 soft = logits.softmax(dim=1, dtype=widest(x.device))
                 counts = counts + hard.unflatten(0, (count, -1)).sum(dim=0)
                 scores = scores + soft.unflatten(0, (count, -1)).sum(dim=0)
+                if heard is not None:
+                    heard(len(repeated))
             parts.append((counts, scores))
     return Votes(
         torch.cat([torch.as_tensor(counts) for counts, _ in parts]),

@@ -46,6 +46,7 @@ from holdfast.results import Part, Run, kept_or_temporary, read_about, read_rows
 from holdfast.tensors import device_of, eval_mode
 from holdfast.threads import suited_threads
 from holdfast.types import Images, Labels, Model
+from holdfast.votes import Heard
 
 __all__ = ["certify", "certify_data"]
 
@@ -161,7 +162,7 @@ def certify_data(
 
             def compute(_: int, index: Tensor, missing: Sequence[int]) -> Iterator[Part]:
                 """One sampling for all certificates."""
-                sampling = _sample(smoothed, data, index, config)
+                sampling = _sample(smoothed, data, index, config, progress)
                 for cell in missing:
                     rows = _rows(data, index, sampling, config, smoothed.lipschitz, *wanted[cell])
                     yield Part(cell, rows)
@@ -179,10 +180,16 @@ def certify_data(
 
 
 def _sample(
-    smoothed: SmoothedClassifier, data: Data, index: torch.Tensor, config: CertificationConfig
+    smoothed: SmoothedClassifier,
+    data: Data,
+    index: torch.Tensor,
+    config: CertificationConfig,
+    progress: Progress,
 ) -> Sampling:
     x = data.x(index).to(device_of(smoothed.model))
     rng = certificate_stream(config.seed, index.to(x.device))
+    n0 = config.selection_votes if config.chooses else 0
+    heard = _shown(progress, len(x) * (n0 + config.votes))
     if config.sequential:
         bounds = [named_bound(bound, config.family, smoothed.lipschitz) for bound in config.bounds]
         limits = Sequential(config.confidence, most=config.votes)
@@ -193,11 +200,25 @@ def _sample(
             x,
             rng,
             n=config.votes,
-            n0=config.selection_votes,
+            n0=n0,
             batch_size=config.batch_size,
+            heard=heard,
         )
-    n0 = config.selection_votes if config.chooses else 0
-    return sample(smoothed.model, x, rng, n=config.votes, n0=n0, batch_size=config.batch_size)
+    return sample(
+        smoothed.model, x, rng, n=config.votes, n0=n0, batch_size=config.batch_size, heard=heard
+    )
+
+
+def _shown(progress: Progress, most: int) -> Heard:
+    """Tells how many of a chunk's votes were taken; fewer than ``most`` where it stops early."""
+    taken = 0
+
+    def heard(votes: int) -> None:
+        nonlocal taken
+        taken += votes
+        progress.tell(lambda: f"{taken} of {most} votes")
+
+    return heard
 
 
 def _rows(

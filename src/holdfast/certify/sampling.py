@@ -7,7 +7,7 @@ import numpy as np
 from holdfast.random import Stream
 from holdfast.statistics import Array, Counts
 from holdfast.types import Images, Model
-from holdfast.votes import take_votes
+from holdfast.votes import Heard, take_votes
 
 __all__ = ["Sampling"]
 
@@ -52,7 +52,14 @@ class Sampling:
 
 
 def sample(
-    model: Model, x: Images, rng: Stream, *, n: int, n0: int = 0, batch_size: int = 128
+    model: Model,
+    x: Images,
+    rng: Stream,
+    *,
+    n: int,
+    n0: int = 0,
+    batch_size: int = 128,
+    heard: Heard | None = None,
 ) -> Sampling:
     """Ask a smoothed classifier n times about every image, in batches of images and draws.
 
@@ -63,6 +70,7 @@ def sample(
         n: draws that are counted, at least 1.
         n0: draws before those that only choose a class; 0 for none.
         batch_size: noisy images in one forward pass; of no consequence for the result.
+        heard: told about every forward pass.
 
     Example:
         >>> from torch import nn
@@ -74,12 +82,20 @@ def sample(
         >>> sampling.n, sampling.choice.sum(axis=1)
         (array([50, 50, 50, 50]), array([10, 10, 10, 10]))
     """
-    choice = choose(model, x, rng, n0=n0, batch_size=batch_size) if n0 else None
-    counts, scores = take_votes(model, x, rng, n=n, batch_size=batch_size)
+    choice = choose(model, x, rng, n0=n0, batch_size=batch_size, heard=heard) if n0 else None
+    counts, scores = take_votes(model, x, rng, n=n, batch_size=batch_size, heard=heard)
     return Sampling(counts.cpu().numpy(), scores.double().cpu().numpy(), choice)
 
 
-def choose(model: Model, x: Images, rng: Stream, *, n0: int, batch_size: int = 128) -> Counts:
+def choose(
+    model: Model,
+    x: Images,
+    rng: Stream,
+    *,
+    n0: int,
+    batch_size: int = 128,
+    heard: Heard | None = None,
+) -> Counts:
     """The (N, K) votes of n0 draws that are independent of those of `sample`.
 
     Example:
@@ -91,5 +107,5 @@ def choose(model: Model, x: Images, rng: Stream, *, n0: int, batch_size: int = 1
         >>> choose(noisy, x, Stream.of(0, torch.arange(4)), n0=10).sum(axis=1)
         array([10, 10, 10, 10])
     """
-    votes = take_votes(model, x, rng.fold("choose"), n=n0, batch_size=batch_size)
+    votes = take_votes(model, x, rng.fold("choose"), n=n0, batch_size=batch_size, heard=heard)
     return np.asarray(votes.counts.cpu())

@@ -22,7 +22,7 @@ from holdfast.errors import InputError
 from holdfast.random import Stream
 from holdfast.statistics import Array, Counts, check_confidence, lower_limit, upper_limit
 from holdfast.types import Images, Model
-from holdfast.votes import take_votes
+from holdfast.votes import Heard, take_votes
 
 __all__ = ["AtLeast", "Sequential", "Within"]
 
@@ -273,6 +273,7 @@ def sample_until(
     n: int,
     n0: int,
     batch_size: int = 128,
+    heard: Heard | None = None,
 ) -> Sampling:
     """Ask a smoothed classifier about every image until its question is settled, or n times.
 
@@ -286,6 +287,7 @@ def sample_until(
         n: most draws that are counted, at least 1.
         n0: draws before those that choose the class, at least 1.
         batch_size: noisy images in one forward pass; of no consequence for the result.
+        heard: told about every forward pass.
 
     Example:
         >>> import numpy as np
@@ -300,13 +302,19 @@ def sample_until(
         >>> sampling.n
         array([32, 32, 32, 32])
     """
-    choice = choose(model, x, rng, n0=n0, batch_size=batch_size)
+    choice = choose(model, x, rng, n0=n0, batch_size=batch_size, heard=heard)
     counts, sums = np.zeros_like(choice), np.zeros(choice.shape)
     going = np.arange(len(x))
     for first, last in looks(n):
         place = torch.from_numpy(going).to(x.device)
         votes = take_votes(
-            model, x[place], rng.take(place), n=last - first, first=first, batch_size=batch_size
+            model,
+            x[place],
+            rng.take(place),
+            n=last - first,
+            first=first,
+            batch_size=batch_size,
+            heard=heard,
         )
         counts[going] += votes.counts.cpu().numpy()
         sums[going] += votes.scores.double().cpu().numpy() * (last - first)
