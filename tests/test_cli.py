@@ -25,6 +25,7 @@ from holdfast.certify.bounds.bound import BOUNDS
 from holdfast.certify.intervals.interval import INTERVALS
 from holdfast.cli import registry, schedules
 from holdfast.cli.commands import COMMANDS, EXAMPLES, OPTIONS
+from holdfast.cli.diagnosing import Shared
 from holdfast.cli.main import read, run
 from holdfast.cli.options import Numbers, Words
 from holdfast.defenses import MALADE, NOISES, Binarise
@@ -661,6 +662,7 @@ UNUSED = [
     ("evaluate --votes 5", "--votes is about models that draw random numbers"),
     ("evaluate --samples 5", "--samples is about models that draw random numbers"),
     ("evaluate --each", "--each is about a defence"),
+    ("evaluate --variants bpda", "--variants is about a defence"),
     ("evaluate --keep-images 3", "--keep-images .* give --out"),
     ("evaluate --source mine:good --each --out run", "--each is about a defence"),
     ("evaluate --source mine:good --variants plain", "--variants"),
@@ -668,14 +670,21 @@ UNUSED = [
     ("evaluate --data-dir . --data images", "images is none that it is asked for"),
     ("certify --sigma 0.1 --selection-votes 5", "--selection-votes"),
     ("certify --sigma 0.1 --within 0.9", "sequential"),
+    ("certify --sigma 0.1 --data-dir .", "digits is none"),
     ("train --model small --val-norm l2 --out run", "--val-norm .* give --val-attack"),
     ("train --model small --val-eps 1 --out run", "--val-eps .* give --val-attack"),
     ("train --model small --eps 0.3 --out run", "--eps is about .* objective standard has none"),
     ("train --model small --norm l2 --out run", "--norm is about .* objective standard has none"),
+    ("train --model small --val-attack fgsm --val-eps 1 --out run", "no images are held out"),
+    ("train --from net.safetensors --normalize --out run", "leave out --model and --normalize"),
+    ("train --from net.safetensors --init keras --out run", "leave out --init with --from"),
+    ("train --from net.safetensors --model mlp --out run", "leave out --model and --normalize"),
+    ("train --model small --data-dir . --out run", "digits is none"),
     ("train --model small --patience 3 --out run", "--patience .* give --hold-out"),
     ("train --model small --best val_accuracy --out run", "unknown metric"),
     ("diagnose purification --out run --source mine:good --variant bpda", "--variant"),
     ("diagnose purification --out run --source mine:good --samples 3", "--samples"),
+    ("diagnose purification --out run --data-dir .", "digits is none"),
     ("diagnose curvature --out run --data-dir .", "digits is none"),
     ("diagnose perceptual --out run --data-dir .", "digits is none"),
     ("diagnose gradient-norm --out run --data-dir .", "digits is none"),
@@ -693,11 +702,21 @@ UNUSED = [
 ]
 
 
+UNUSED_BY_TUNE = [
+    (
+        "tune malade --classifier classifier --denoiser denoiser --sigma 0.3 --out run "
+        "--data-dir .",
+        "digits is none",
+    ),
+]
+
+
 @pytest.mark.parametrize(("line", "words"), UNUSED)
 def test_an_option_that_is_not_used_is_refused(place, capsys, line, words):
     (place / "images" / "a").mkdir(parents=True)
     Image.new("L", (8, 8)).save(place / "images" / "a" / "1.png")
-    model = [] if "--model" in line or "reproduce" in line else ["--model", "net.safetensors"]
+    without = any(word in line for word in ("--model", "--from", "reproduce"))
+    model = [] if without else ["--model", "net.safetensors"]
     assert code(*line.split(), *model) == 2
     said = capsys.readouterr().err
     assert re.search(words, said), said
@@ -705,11 +724,59 @@ def test_an_option_that_is_not_used_is_refused(place, capsys, line, words):
     assert not (place / "run").exists()
 
 
-def test_every_command_has_its_unused_options():
-    """But for those whose options are all used always."""
-    before = (line.partition(" --")[0] for line, _ in UNUSED)
-    tested = {"reproduce" if line.startswith("reproduce ") else line for line in before}
-    assert tested == set(COMMANDS) - {"demo", "list", "report", "tune malade"}
+#: Options that are used whatever else is chosen.
+ALWAYS_USED = {
+    "demo": "out seed quiet",
+    "list": "",
+    "train": "out images objective shift flip epochs batch_size accumulate optimizer schedule clip "
+    "ema hooks hold_out data from precision accelerator devices num_nodes strategy "
+    "checkpoint_seconds seed quiet",
+    "tune malade": "classifier denoiser out data images steps alpha delta sigma attack norm eps "
+    "finalists finalist_images votes samples batch_size seed accelerator json quiet",
+    "evaluate": "model data images attacks norm eps attack_all sigma source batch_size seed accelerator "
+    "out json quiet",
+    "certify": "model sigma data images noise votes confidence bounds intervals radii batch_size "
+    "seed accelerator devices out json quiet",
+    "diagnose purification": "model out data image attack source norm eps at seed accelerator "
+    "quiet",
+    "diagnose curvature": "xi sigma samples iterations",
+    "diagnose gradient-norm": "attacks norm eps",
+    "diagnose linearity": "single multi norm eps",
+    "diagnose perceptual": "attack norm eps",
+    "diagnose subspace": "norm eps orders",
+    "diagnose surface": "other eps points",
+    "reproduce": "what scale out dry_run json quiet",
+    "report": "runs out title quiet",
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_use_of_every_option_is_known(command):
+    """An option is always used, or there is a case above in which it is not, and is refused."""
+    options = {name.rstrip("_") for name in inspect.signature(COMMANDS[command].load()).parameters}
+    always = set(ALWAYS_USED[command].split())
+    if command.startswith("diagnose ") and command != "diagnose purification":
+        always |= {entry.name for entry in fields(Shared)} - {"data_dir"}
+    refused = {
+        name.replace("-", "_")
+        for line, _ in (*UNUSED, *UNUSED_BY_TUNE)
+        if line.startswith(f"{command} ")
+        for name in re.findall(r"--([a-z-]+)", line)
+    }
+    assert always <= options
+    assert options - always <= refused
+
+
+@pytest.mark.parametrize(("line", "words"), UNUSED_BY_TUNE)
+def test_tune_refuses_what_it_does_not_use(place, capsys, line, words):
+    for name, (network, architecture) in networks().items():
+        (place / name).mkdir()
+        save_model(place / name / "model.safetensors", network, architecture)
+        about = {"kind": "train", "complete": True, "settings": {}}
+        (place / name / "run.json").write_text(json.dumps(about))
+    assert code(*line.split()) == 2
+    assert re.search(words, capsys.readouterr().err)
+    assert not (place / "run").exists()
 
 
 @pytest.mark.parametrize(
@@ -724,6 +791,16 @@ def test_a_configuration_is_called_as_the_options_that_say_it(command, config):
     """So that what is wrong with a field is told by the word that was typed."""
     options = inspect.signature(COMMANDS[command].load()).parameters
     assert {entry.name for entry in fields(config)} <= set(options)
+
+
+def test_every_command_can_be_quiet():
+    """But the one whose output is all that it does."""
+    quiet = {
+        name
+        for name, command in COMMANDS.items()
+        if "quiet" in inspect.signature(command.load()).parameters
+    }
+    assert quiet == set(COMMANDS) - {"list"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -1037,8 +1114,9 @@ def test_the_smallest_perturbation_and_the_suite(place, capsys):
     (cell,) = json.loads(capsys.readouterr().out)["cells"]
     assert cell["eps"] is None
     assert cell["median_distance"] > 0
-    assert code("report", "free", "--out", "free-report") == 0
     capsys.readouterr()
+    assert code("report", "free", "--out", "free-report", "--quiet") == 0
+    assert capsys.readouterr().out == ""
     suite = ("--attacks", "worst-case(steps=4, targets=2, queries=20)", "--eps", "0.1")
     assert code(*EVALUATE, "--model", "net.safetensors", *suite) == 0
     assert "worst-case" in capsys.readouterr().out

@@ -36,6 +36,7 @@ def purification(
     samples: int | None = None,
     seed: int = 0,
     accelerator: str = "auto",
+    quiet: bool = False,
 ) -> None:
     """Show what MALADE's chain does to an attacked image, step by step.
 
@@ -64,6 +65,7 @@ def purification(
         samples: Draws that attacks average over, 10 by default.
         seed: Of all randomness.
         accelerator: auto, cpu, cuda, ... as Lightning Fabric names them.
+        quiet: Do not say where the figure is.
     """
     for option, given in (("--model", model), ("--eps", eps)):
         if not given:
@@ -103,7 +105,8 @@ def purification(
         attacks = dict.fromkeys(models, crafted)
     table, pictures = trace_purification(models, images, image, attacks, at, seed=seed, out=out)
     figures.save(_figure(table, pictures, images.classes), out / "traces")
-    print(f"figure: {out / 'traces.pdf'}")
+    if not quiet:
+        print(f"figure: {out / 'traces.pdf'}")
 
 
 def _variant(attack: Attack, model: Model, name: str, samples: int) -> Attack:

@@ -138,8 +138,7 @@ def evaluate(
         named = _on(crafted_on, str(source), named, samples=config.samples, votes=config.votes)
     sources = [] if crafted_on is None else [crafted_on]
     _check_draws([network, *sources], {"--votes": votes, "--samples": samples})
-    if each:
-        _check_each(network, named)
+    _check_variants(network, named, {"--each": each, "--variants": bool(variants)})
     with showing(not quiet) as progress:
         found = evaluate_data(network, pictures, named, config, model, out, progress)
     moved = _known(metrics.perturbation_sizes(found.rows))
@@ -250,14 +249,17 @@ def _check_draws(models: list[Model], options: Mapping[str, int | None]) -> None
             )
 
 
-def _check_each(model: Model, named: list[tuple[str, Attack]]) -> None:
-    """Refuse a line for each variant where every attack has one alone.
+def _check_variants(
+    model: Model, named: list[tuple[str, Attack]], options: Mapping[str, bool]
+) -> None:
+    """Refuse options about variants where every attack has one alone.
 
     Raises:
-        InputError: if so.
+        InputError: if one is given.
     """
-    if all(len(variants_of(attack, model)) == 1 for _, attack in named):
+    given = [option for option, is_given in options.items() if is_given]
+    if given and all(len(variants_of(attack, model)) == 1 for _, attack in named):
         raise InputError(
-            "--each is about a defence that calls for several variants of an attack, and each of "
-            "these attacks runs in one way alone: leave it out."
+            f"{given[0]} is about a defence that calls for several variants of an attack, and each "
+            "of these attacks runs in one way alone: leave it out."
         )

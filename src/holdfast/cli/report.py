@@ -6,7 +6,11 @@ from holdfast.report.page import build
 
 
 def report(
-    runs: list[Path], *, out: Path = Path("report"), title: str = "Robustness report"
+    runs: list[Path],
+    *,
+    out: Path = Path("report"),
+    title: str = "Robustness report",
+    quiet: bool = False,
 ) -> None:
     """Make one page of evaluations and certifications.
 
@@ -21,5 +25,8 @@ def report(
         runs: Folders written by holdfast evaluate, holdfast certify, and holdfast train.
         out: Folder for the report.
         title: Title of the page.
+        quiet: Do not say where the page is.
     """
-    print(f"report: {build(runs, out, title)}")
+    page = build(runs, out, title)
+    if not quiet:
+        print(f"report: {page}")
