@@ -733,8 +733,8 @@ ALWAYS_USED = {
     "checkpoint_seconds seed quiet",
     "tune malade": "classifier denoiser out data images steps alpha delta sigma attack norm eps "
     "finalists finalist_images votes samples batch_size seed accelerator json quiet",
-    "evaluate": "model data images attacks norm eps attack_all sigma source batch_size seed accelerator "
-    "out json quiet",
+    "evaluate": "model data images attacks norm eps attack_all sigma source batch_size seed "
+    "accelerator out json quiet",
     "certify": "model sigma data images noise votes confidence bounds intervals radii batch_size "
     "seed accelerator devices out json quiet",
     "diagnose purification": "model out data image attack source norm eps at seed accelerator "
