@@ -23,6 +23,7 @@ from holdfast.defenses import GaussianNoise
 from holdfast.errors import InputError
 from holdfast.random import Stream
 from holdfast.threat import L1, L2, Linf
+from tests import digits
 from tests.toys import Saturated, Wrapped, images, small_network, two_class
 
 BOTH = [Boundary, HopSkipJump]
@@ -224,6 +225,30 @@ def test_the_normal_of_a_plane_is_found():
     x_adv = HopSkipJump(FREE, queries=8000, evaluations=1000)(model, x0, y)
     cosine = nn.functional.cosine_similarity((x0 - x_adv).flatten(1), normal[None], dim=1)
     assert (cosine > 0.98).all()
+
+
+class Half(nn.Module):
+    """Computes in 8 bits about images of 24, as under autocast."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x):
+        with torch.autocast("cpu", torch.bfloat16):
+            return self.model(x)
+
+
+@pytest.mark.parametrize("norm", [L2, Linf])
+def test_probes_are_as_far_apart_as_8_bits_can_tell(norm):
+    model, x, y = digits.trained(16)
+    attack = HopSkipJump(norm(math.inf), queries=800)
+    median = []
+    for asked in (model, Half(model)):
+        x_adv = attack(asked, x, y)
+        assert (asked(x_adv).argmax(dim=1) != y).all()
+        median.append(attack.threat.distance(x_adv, x).median())
+    assert median[1] < 1.05 * median[0]
 
 
 @pytest.mark.parametrize("make", BOTH)

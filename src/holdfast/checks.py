@@ -194,6 +194,7 @@ class Checked(nn.Module):
         self._dtype = dtype
         self._exact: list[nn.Module] = []  # no layer of this one: it declares nothing
         self._checked = False
+        self.answered: torch.dtype | None = None  # the type of its first answer
 
     def forward(self, x: Tensor) -> Tensor:
         """The model's logits."""
@@ -204,7 +205,7 @@ class Checked(nn.Module):
             check_logits(logits, len(x))
             if self._y is not None:
                 check_classes(self._y, logits.shape[1])
-            self._checked = True
+            self._checked, self.answered = True, logits.dtype
         return logits
 
     def _in_float64(self, x: Tensor) -> Tensor:
@@ -213,3 +214,22 @@ class Checked(nn.Module):
             self._exact.append(copy.deepcopy(self.model).double())
         logits: Tensor = self._exact[0](x)
         return logits
+
+
+def rounding_of(model: nn.Module, x: Tensor) -> float:
+    """How coarsely a model computes about images: as their type rounds, or that of its answers.
+
+    Under autocast images have 24 bits and answers 8. What a model that is not `Checked`, or was not
+    asked yet, answers in is not known.
+
+    Example:
+        >>> from holdfast.checks import Checked, rounding_of
+        >>> checked = Checked(model)
+        >>> with torch.autocast("cpu", torch.bfloat16):
+        ...     checked(x).dtype
+        torch.bfloat16
+        >>> rounding_of(checked, x)
+        0.0078125
+    """
+    answered = model.answered if isinstance(model, Checked) else None
+    return max(torch.finfo(dtype).eps for dtype in (x.dtype, answered or x.dtype))

@@ -20,11 +20,12 @@ from holdfast.attacks.engine.boundary_search import (
 from holdfast.attacks.engine.names import ATTACKS
 from holdfast.attacks.engine.roles import EarlyStop
 from holdfast.attacks.engine.starts import Start
+from holdfast.checks import rounding_of
 from holdfast.errors import InputError
 from holdfast.goals import margin
 from holdfast.parameters import at_least_one
 from holdfast.random import Stream, drawing_from
-from holdfast.tensors import expand, unit
+from holdfast.tensors import expand, norm, unit
 from holdfast.types import (
     Callback,
     Flags,
@@ -133,7 +134,9 @@ class HopSkipJump(Attack):
                 callback(Step(step - 1, position, here, -distance, None, fooling))
             most = math.ceil(first * math.sqrt(step))  # B_t = B_0 √t
             probes = (oracle.left[position] - reserve).clamp(max=most)
-            normal = _normal(oracle, here, _radius(distance, here, step), probes, position, stream)
+            way = norm(here - x0[position], 2)
+            radius = _radius(distance, way, step, x0[0].numel(), rounding_of(model, x0))
+            normal = _normal(oracle, here, radius, probes, position, stream)
             length = expand(distance / math.sqrt(step), here)
             stride = length * self.threat.steepest(normal)
             x[position], success = _stride(oracle, here, stride, position, stream)
@@ -141,11 +144,15 @@ class HopSkipJump(Attack):
         return past_the_boundary(oracle, rng)
 
 
-def _radius(distance: PerExample, x: Images, step: int) -> PerExample:
-    """δ_t = D_t / d, and 0.1 at first; never so small that rounding moves the probes."""
-    size = x[0].numel()
+def _radius(
+    distance: PerExample, way: PerExample, step: int, size: int, rounding: float
+) -> PerExample:
+    """δ_t = D_t / d, and 0.1 at first; never so small that rounding decides where the probes lie.
+
+    But not beyond the clean image, at the length ``way`` in ℓ2, where 8 bits round so coarsely.
+    """
     radius = torch.full_like(distance, 0.1) if step == 1 else distance / size
-    return radius.clamp(min=16 * torch.finfo(x.dtype).eps * math.sqrt(size))
+    return torch.maximum(radius, way.clamp(max=16 * rounding * math.sqrt(size)))
 
 
 def _normal(
