@@ -145,7 +145,7 @@ class Attacked(NamedTuple):
 
 @dataclass(frozen=True)
 class Scorer:
-    """Judges attacks on one model and data set.
+    """Scores attacks on one model and data set.
 
     Attributes:
         model: in evaluation mode.

@@ -9,7 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from holdfast.report.diagnoses import _CYCLE, _STYLE
+from holdfast.report.diagnoses import STYLE
+from holdfast.report.figures import CYCLE
 
 __all__ = ["Compared", "compared"]
 
@@ -43,13 +44,13 @@ def compared(x: str, y: str, curves: Sequence[Compared], *, percent: bool) -> Fi
         >>> len(figure.axes)
         1
     """
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 3.8), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots()
         for place, curve in enumerate(curves):
-            colour = _CYCLE[place % len(_CYCLE)]
-            style = ("-", ":", "-.")[place // len(_CYCLE) % 3]
+            colour = CYCLE[place % len(CYCLE)]
+            style = ("-", ":", "-.")[place // len(CYCLE) % 3]
             if curve.measured:
                 at, value, low, high = zip(*curve.measured, strict=True)
                 axes.plot(at, value, style, color=colour, marker="o", label=curve.name)

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from holdfast.report.figures import BLUE, GREEN, ORANGE, PURPLE, RED, SKY
+from holdfast.report.figures import BLUE, CYCLE, DASHES, ORANGE, RED, settled
 
 __all__ = [
     "convergence",
@@ -32,10 +32,8 @@ __all__ = [
 Values = Float[np.ndarray, "_"]
 
 INK = "#6e7781"
-_CYCLE = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
-_DASHES = ("-", "--", ":", "-.")
 
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     **{f"{part}.facecolor": "none" for part in ("figure", "axes", "savefig")},
     **dict.fromkeys(
         ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK
@@ -68,7 +66,7 @@ def linearity(models: Sequence[tuple[str, Values, Values]]) -> Figure:
         >>> len(linearity([("natural", ratios, cosines)]).axes)
         2
     """
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, (left, right) = _panels(2, share_y=True)
         for place, (label, ratio, cosine) in enumerate(models):
             _distribution(left, ratio, label, place)
@@ -78,7 +76,7 @@ def linearity(models: Sequence[tuple[str, Values, Values]]) -> Figure:
         left.set_xlim(0, 1)
         left.set_ylabel("fraction of images up to there")
         _legend(figure, left)
-        return _settled(figure)
+        return settled(figure)
 
 
 def surface(
@@ -105,7 +103,7 @@ def surface(
         >>> surface(along, along, loss, fooled=loss > 0.05, title="natural").axes[0].get_title()
         'natural'
     """
-    with mpl.rc_context({**_STYLE, "axes.grid": False}):
+    with mpl.rc_context({**STYLE, "axes.grid": False}):
         figure = Figure(figsize=(4.6, 3.7), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots()
@@ -118,7 +116,7 @@ def surface(
             _legend(figure, axes)
         axes.plot(0, 0, "o", color="white", markeredgecolor="black")
         axes.set(xlabel="ε₁, along g", ylabel="ε₂, along g⊥", title=title, aspect="equal")
-        return _settled(figure)
+        return settled(figure)
 
 
 def surface_3d(
@@ -143,7 +141,7 @@ def surface_3d(
     first, second = np.meshgrid(along, across, indexing="ij")
     low = min(float(loss.min()) for _, loss in losses)
     high = max(float(loss.max()) for _, loss in losses)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(4.2 * len(losses), 3.8), layout="constrained")
         FigureCanvasAgg(figure)
         for place, (title, loss) in enumerate(losses, start=1):
@@ -159,7 +157,7 @@ def surface_3d(
                 axis.set_pane_color((0, 0, 0, 0))
                 axis.line.set_color(INK)
             axes.set_box_aspect(None, zoom=0.85)
-        return _settled(figure)
+        return settled(figure)
 
 
 def directions(models: Sequence[tuple[str, Values]]) -> Figure:
@@ -175,7 +173,7 @@ def directions(models: Sequence[tuple[str, Values]]) -> Figure:
         >>> figure.axes[0].get_xlabel()
         'number k of orthogonal directions'
     """
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, (axes,) = _panels(1)
         most = max(len(fractions) for _, fractions in models)
         for place, (label, fractions) in enumerate(models):
@@ -186,7 +184,7 @@ def directions(models: Sequence[tuple[str, Values]]) -> Figure:
         axes.set_ylabel("images with at least k")
         _percent(axes)
         _legend(figure, axes)
-        return _settled(figure)
+        return settled(figure)
 
 
 def discrepancies(sources: Sequence[tuple[str, float]], low: float) -> Figure:
@@ -203,7 +201,7 @@ def discrepancies(sources: Sequence[tuple[str, float]], low: float) -> Figure:
         ['fgsm', 'pgd']
     """
     names, values = zip(*sources, strict=True)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(4.6, 1.6 + 0.3 * len(names)), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots()
@@ -214,7 +212,7 @@ def discrepancies(sources: Sequence[tuple[str, float]], low: float) -> Figure:
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
         _legend(figure, axes)
-        return _settled(figure)
+        return settled(figure)
 
 
 def gradient_norms(attacks: Sequence[tuple[str, Float[np.ndarray, "steps n"]]]) -> Figure:
@@ -230,7 +228,7 @@ def gradient_norms(attacks: Sequence[tuple[str, Float[np.ndarray, "steps n"]]]) 
         >>> figure.axes[0].lines[0].get_ydata()
         array([2. , 0.2])
     """
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, (axes,) = _panels(1)
         for place, (label, norms) in enumerate(attacks):
             axes.plot(norms.mean(axis=1), label=label, **_line(place))
@@ -239,7 +237,7 @@ def gradient_norms(attacks: Sequence[tuple[str, Float[np.ndarray, "steps n"]]]) 
         axes.set(xlabel="iteration", ylabel="mean ‖∇L‖₂ over images")
         axes.set_xlim(left=0)
         _legend(figure, axes)
-        return _settled(figure)
+        return settled(figure)
 
 
 def cosines(gradients: Sequence[tuple[str, Values]], chance: float) -> Figure:
@@ -259,7 +257,7 @@ def cosines(gradients: Sequence[tuple[str, Values]], chance: float) -> Figure:
         >>> [text.get_text() for text in figure.axes[0].get_yticklabels()]
         ['gradient']
     """
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(4.6, 1.5 + 0.35 * len(gradients)), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots()
@@ -276,7 +274,7 @@ def cosines(gradients: Sequence[tuple[str, Values]], chance: float) -> Figure:
         axes.set_ylim(len(gradients) - 0.5, -0.5)
         axes.grid(axis="y", visible=False)
         _legend(figure, axes)
-        return _settled(figure)
+        return settled(figure)
 
 
 def convergence(methods: Sequence[tuple[str, pd.DataFrame]]) -> Figure:
@@ -292,7 +290,7 @@ def convergence(methods: Sequence[tuple[str, pd.DataFrame]]) -> Figure:
         >>> [axes.get_ylabel() for axes in convergence([("deep defense", table)]).axes]
         ['accuracy', 'ρ₂']
     """
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, (left, right) = _panels(2)
         for axes, column, title in ((left, "accuracy", "accuracy"), (right, "rho2", "ρ₂")):
             for place, (label, table) in enumerate(methods):
@@ -302,7 +300,7 @@ def convergence(methods: Sequence[tuple[str, pd.DataFrame]]) -> Figure:
         left.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
         right.set_ylim(bottom=0)
         _legend(figure, left)
-        return _settled(figure)
+        return settled(figure)
 
 
 def similarities(models: Sequence[tuple[str, Values]]) -> Figure:
@@ -317,14 +315,14 @@ def similarities(models: Sequence[tuple[str, Values]]) -> Figure:
         >>> similarities([("natural", np.array([0.97, 0.99]))]).axes[0].get_xlabel()
         'PASS'
     """
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, (axes,) = _panels(1)
         for place, (label, scores) in enumerate(models):
             _distribution(axes, scores, label, place)
         axes.set(xlabel="PASS", ylabel="fraction of images up to there")
         axes.set_xlim(right=1)
         _legend(figure, axes)
-        return _settled(figure)
+        return settled(figure)
 
 
 def _panels(count: int, *, share_y: bool = False) -> tuple[Figure, Sequence[Axes]]:
@@ -348,18 +346,11 @@ def _percent(axes: Axes) -> None:
 
 
 def _line(place: int) -> dict[str, Any]:
-    again, colour = divmod(place, len(_CYCLE))
-    return {"color": _CYCLE[colour], "linestyle": _DASHES[again % len(_DASHES)]}
+    again, colour = divmod(place, len(CYCLE))
+    return {"color": CYCLE[colour], "linestyle": DASHES[again % len(DASHES)]}
 
 
 def _legend(figure: Figure, axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if handles:
         figure.legend(handles, labels, loc="outside lower left", ncols=1, fontsize=8)
-
-
-def _settled(figure: Figure) -> Figure:
-    """Lay the figure out now, once, rather than again for each format that it is saved in."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
-    return figure

@@ -53,9 +53,9 @@ COLOURS = {
     SKY: "sky",
     GREY: "grey",
 }
-_CYCLE = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
+CYCLE = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
 _MARKERS = "osD^vP"
-_DASHES = ("-", "--", ":", "-.")
+DASHES = ("-", "--", ":", "-.")
 _LABEL = 66  # letters of a legend's line
 
 _STYLE: dict[Any, Any] = {
@@ -128,7 +128,7 @@ def floor_and_ceiling(
             _with_intervals(axes, ceiling, ORANGE, "o", "worst case over all attacks (ceiling)")
         for place, (label, floor) in enumerate(floors):
             again, colour = divmod(place, 4)
-            _floor(axes, floor, (BLUE, SKY, GREEN, PURPLE)[colour], label, _DASHES[again % 4])
+            _floor(axes, floor, (BLUE, SKY, GREEN, PURPLE)[colour], label, DASHES[again % 4])
         _mark(axes, marks)
         return _finished(figure, axes)
 
@@ -156,8 +156,8 @@ def certified_accuracy(
         figure, axes = _figure(norm)
         axes.set_ylabel("certified accuracy")
         for place, (label, curve) in enumerate(curves):
-            rounds, colour = divmod(place, len(_CYCLE))
-            _floor(axes, curve, _CYCLE[colour], label, _DASHES[rounds % len(_DASHES)])
+            rounds, colour = divmod(place, len(CYCLE))
+            _floor(axes, curve, CYCLE[colour], label, DASHES[rounds % len(DASHES)])
         _mark(axes, marks)
         return _finished(figure, axes)
 
@@ -185,10 +185,10 @@ def bounds(panels: Sequence[tuple[str, pd.DataFrame]]) -> Figure:
             axes.set_title(title, fontsize=10)
             axes.set_xlabel("p₁, lower limit of the leading class")
             for place, name in enumerate(column for column in table if column != "p1"):
-                axes.plot(table["p1"], table[name], color=_CYCLE[place], label=_shown(name))
+                axes.plot(table["p1"], table[name], color=CYCLE[place], label=_shown(name))
         figure.axes[0].set_ylabel("certified ℓ2 radius / σ")
         figure.axes[0].legend()
-        return _settled(figure)
+        return settled(figure)
 
 
 def accuracy_by_attack(norm: str, cells: pd.DataFrame) -> Figure:
@@ -210,9 +210,9 @@ def accuracy_by_attack(norm: str, cells: pd.DataFrame) -> Figure:
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(norm)
         for place, (attack, part) in enumerate(cells.groupby("attack", sort=False)):
-            style = place % len(_CYCLE)
+            style = place % len(CYCLE)
             _with_intervals(
-                axes, part.sort_values("eps"), _CYCLE[style], _MARKERS[style], str(attack)
+                axes, part.sort_values("eps"), CYCLE[style], _MARKERS[style], str(attack)
             )
         return _finished(figure, axes)
 
@@ -399,10 +399,10 @@ def _finished(figure: Figure, axes: Axes) -> Figure:
     lines = sum(1 + label.count("\n") for label in labels)
     figure.set_figheight(figure.get_figheight() + 0.17 * max(0, lines - 4))
     figure.legend(handles, labels, loc="outside lower left", ncols=1, fontsize=8)
-    return _settled(figure)
+    return settled(figure)
 
 
-def _settled(figure: Figure) -> Figure:
+def settled(figure: Figure) -> Figure:
     """Lay the figure out now, once, rather than again for each format that it is saved in."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
