@@ -261,6 +261,7 @@ DIAGNOSES: dict[str, Callable[[nn.Module, Tensor, Tensor], Any]] = {
         cross_entropy(model, x, y), x, Stream.of(0, torch.arange(len(x)))
     ),
     "linearity": lambda model, x, y: diagnose.linearity(model, x, y, attacks.FGSM(Linf(0.1)), _PGD),
+    "margins": lambda model, x, y: diagnose.margins(model, x, y, mean=torch.full(x.shape[1:], 0.5)),
     "loss_surface": lambda model, x, y: diagnose.loss_surface(
         model, x, y, torch.ones_like(x), -torch.ones_like(x), 0.1, points=3
     ),

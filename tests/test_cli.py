@@ -677,6 +677,7 @@ UNUSED = [
     ("train --model small --norm l2 --out run", "--norm is about .* objective standard has none"),
     ("train --model small --val-attack fgsm --val-eps 1 --out run", "no images are held out"),
     ("train --from net.safetensors --normalize --out run", "leave out --model and --normalize"),
+    ("train --from net.safetensors --centre --out run", "leave out --centre"),
     ("train --from net.safetensors --init keras --out run", "leave out --init with --from"),
     ("train --from net.safetensors --model mlp --out run", "leave out --model and --normalize"),
     ("train --model small --data-dir . --out run", "digits is none"),
@@ -687,6 +688,8 @@ UNUSED = [
     ("diagnose purification --out run --data-dir .", "digits is none"),
     ("diagnose curvature --out run --data-dir .", "digits is none"),
     ("diagnose perceptual --out run --data-dir .", "digits is none"),
+    ("diagnose margin --out run --data-dir .", "digits is none"),
+    ("diagnose convergence --out run --data-dir .", "digits is none"),
     ("diagnose gradient-norm --out run --data-dir .", "digits is none"),
     ("diagnose linearity --out run --data-dir .", "digits is none"),
     ("diagnose subspace --out run --data-dir .", "digits is none"),
@@ -730,7 +733,7 @@ ALWAYS_USED = {
     "list": "",
     "train": "out images objective shift flip epochs batch_size accumulate optimizer schedule clip "
     "ema hooks hold_out data from precision accelerator devices num_nodes strategy "
-    "checkpoint_seconds seed quiet",
+    "checkpoint_seconds keep_epochs seed quiet",
     "tune malade": "classifier denoiser out data images steps alpha delta sigma attack norm eps "
     "finalists finalist_images votes samples batch_size seed accelerator json quiet",
     "evaluate": "model data images attacks norm eps attack_all sigma source batch_size seed "
@@ -739,9 +742,11 @@ ALWAYS_USED = {
     "seed accelerator devices out json quiet",
     "diagnose purification": "model out data image attack source norm eps at seed accelerator "
     "quiet",
+    "diagnose convergence": "steps overshoot",
     "diagnose curvature": "xi sigma samples iterations",
     "diagnose gradient-norm": "attacks norm eps",
     "diagnose linearity": "single multi norm eps",
+    "diagnose margin": "steps overshoot box",
     "diagnose perceptual": "attack norm eps",
     "diagnose subspace": "norm eps orders",
     "diagnose surface": "other eps points",

@@ -9,7 +9,7 @@ from torch import nn
 from holdfast import data
 from holdfast.attacks import FGSM, DeepFool
 from holdfast.errors import InputError
-from holdfast.models import Architecture
+from holdfast.models import Architecture, Centred
 from holdfast.random import Stream
 from holdfast.tensors import norm
 from holdfast.threat import L2, Linf
@@ -23,7 +23,7 @@ from holdfast.training import (
     Total,
     fit,
 )
-from tests.toys import Linear, Saturated, images, random_linear, smooth
+from tests.toys import Linear, Saturated, Wrapped, images, random_linear, smooth
 
 
 def streams(count):
@@ -309,6 +309,22 @@ def test_a_black_image_is_in_neither_sum():
     _, others = objective(model, x[kept], y[kept], streams(3).take(kept))
     assert finite(loss, model)
     assert torch.allclose(logs["regularizer"], others["regularizer"] * 2 / 3)
+
+
+def test_behind_a_centred_layer_the_length_is_that_of_the_centred_image():
+    """The same function of the image that names no mean has the same Δ, over ‖x‖."""
+    inner, y = random_linear(3, 36), torch.tensor([1])
+    x, mean = images(1), 0.3 * images(2)[1]
+    centred, unnamed = (
+        nn.Sequential(Centred(mean), inner),
+        Wrapped(lambda x: inner(255 * (x - mean))),
+    )
+    rho, over_x = (
+        float(DeepDefense(c=2.0)(model, x, y, streams(1))[1]["rho"].detach())
+        for model in (centred, unnamed)
+    )
+    assert rho == pytest.approx(over_x * float(norm(x, 2) / norm(x - mean, 2)), rel=1e-5)
+    assert rho != pytest.approx(over_x, rel=1e-2)
 
 
 def test_the_exponent_stops_where_an_image_is_nearly_black():

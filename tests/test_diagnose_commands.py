@@ -13,20 +13,23 @@ from holdfast.data import Data
 from holdfast.diagnose import (
     Diagnosis,
     adversarial_directions,
+    convergence,
     diagnose_data,
     gradient_norms,
     linearity,
     loss_surface,
+    margins,
     perceptual_similarity,
     second_order_cosines,
     signed_directions,
 )
 from holdfast.errors import InputError, OutputError
-from holdfast.models import Architecture
+from holdfast.models import Architecture, mean_image
 from holdfast.models.checkpoint import save_model
 from holdfast.models.loading import load
 from holdfast.results import read_images, read_rows
 from holdfast.threat import L2, Linf
+from holdfast.training import save_epoch
 from tests.toys import images, small_network
 
 IMAGES = 12
@@ -83,6 +86,7 @@ LINES = {
     "subspace": f"subspace {MODEL} --orders 1,4",
     "curvature": f"curvature {MODEL} --samples 2 --iterations 4",
     "perceptual": f"perceptual {MODEL}",
+    "margin": f"margin {MODEL}",
 }
 
 
@@ -156,6 +160,29 @@ def test_pass_is_that_of_the_images_that_fool(place, capsys):
     assert cell["pass"] == pytest.approx(float(score.mean()), abs=1e-4)
 
 
+def test_margins_are_those_of_the_library_relative_to_the_training_sets_mean(place, capsys):
+    (cell,) = said(capsys, f"margin {MODEL} --steps 2 --overshoot 0.1")
+    x, y, index = digits()
+    mean = mean_image(datasets.load("digits", "train"))
+    found = margins(load("one.safetensors"), x, y, mean=mean, steps=2, overshoot=0.1, index=index)
+    assert cell["accuracy"] == pytest.approx(float(found.right.float().mean()))
+    assert cell["rho2"] == pytest.approx(float(found.relative.mean()), rel=1e-5)
+    assert cell["l2"] == pytest.approx(float(found.l2.mean()), rel=1e-5)
+
+
+def test_convergence_is_that_of_the_epochs_that_a_run_kept(place, networks, capsys):
+    made, trained = networks
+    for epoch, network in enumerate(trained):
+        save_epoch(place / "run", epoch, network, made)
+    cells = said(capsys, "convergence --model run --out curves")
+    x, y, _ = digits()
+    mean = mean_image(datasets.load("digits", "train"))
+    table = convergence(dict(enumerate(trained)), x, y, mean=mean, batch_size=5)
+    assert [cell["rho2"] for cell in cells] == pytest.approx(table["rho2"].tolist(), rel=1e-5)
+    assert [cell["accuracy"] for cell in cells] == pytest.approx(table["accuracy"].tolist())
+    assert (place / "curves" / "convergence.svg").stat().st_size
+
+
 @pytest.mark.parametrize("figure", LINES)
 def test_a_folder_holds_rows_and_figures_and_is_read_again(place, capsys, figure):
     if figure == "perceptual":
@@ -190,6 +217,8 @@ def test_a_folder_holds_rows_and_figures_and_is_read_again(place, capsys, figure
         (f"curvature {MODEL} --iterations 0", "iterations is 0"),
         (f"perceptual {MODEL} --attack nothing", "unknown attack"),
         (f"subspace {MODEL} --batch-size 0", "batch_size is 0"),
+        (f"margin {MODEL} --steps 0", "steps"),
+        ("convergence --model one.safetensors", "--keep-epochs"),
     ],
 )
 def test_bad_input_is_refused_before_there_is_a_folder(place, capsys, line, words):

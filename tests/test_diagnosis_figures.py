@@ -25,6 +25,7 @@ FIGURES = {
     "gradient_norms": lambda: diagnoses.gradient_norms([("PGD", NORMS)]),
     "cosines": lambda: diagnoses.cosines([("m = 1", rng.random(50)), ("m = 10", np.ones(2))], 0.06),
     "convergence": lambda: diagnoses.convergence([("Clean", TABLE), ("Deep Defense", TABLE)]),
+    "margins": lambda: diagnoses.margins([("a", rng.random(9)), ("b", np.full(9, np.nan))]),
     "similarities": lambda: diagnoses.similarities([("a", rng.random(9))]),
 }
 

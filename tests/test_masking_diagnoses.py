@@ -15,6 +15,7 @@ from holdfast.diagnose import (
     gradient_norms,
     linearity,
     loss_surface,
+    margins,
     predictions,
     signed_directions,
 )
@@ -255,12 +256,49 @@ def test_a_network_with_undeclared_dropout_is_attacked_as_without_a_look():
 # Convergence
 
 
+def test_the_margin_of_a_plane_is_exact_on_both_of_its_sides_and_beyond_the_box():
+    x, y = images(6), torch.zeros(6, dtype=torch.int64)
+    normal, mean = torch.ones(36) / 6, images(1)[0] / 2
+    for offset in (2.5, 3.0, 7.0):  # within the images, and out of reach of the box, whose end is 6
+        found = margins(two_class(normal, offset), x, y, mean=mean)
+        distance = x.flatten(1) @ normal - offset
+        assert torch.equal(found.right, distance < 0)
+        assert found.crossed.all()
+        assert torch.allclose(found.l2, 1.02 * distance.abs(), rtol=1e-3)  # 2 % beyond
+        assert torch.allclose(found.relative, found.l2 / (x - mean).flatten(1).norm(dim=1))
+    boxed = margins(two_class(normal, 7.0), x, y, box=True)
+    assert not boxed.crossed.any()
+    assert (boxed.l2 <= (1 - x).flatten(1).norm(dim=1) * (1 + 1e-5)).all()
+    assert torch.allclose(boxed.relative, boxed.l2 / x.flatten(1).norm(dim=1))
+
+
+def test_no_more_steps_are_counted_than_are_allowed_whether_or_not_they_cross():
+    """The steps to where a parabola crosses 0 are Newton's, halving the way from 1 to 0.1."""
+
+    def parabola(x):
+        f = (x.flatten(1)[:, 0] - 0.1).square() - 1e-6
+        return torch.stack([f, torch.zeros_like(f)], dim=1)
+
+    x, y = torch.full((1, 1, 1, 1), 0.9), torch.tensor([0])
+    first = margins(Wrapped(parabola), x, y, steps=1, overshoot=0.0)
+    assert not first.crossed.any()
+    assert float(first.l2) == pytest.approx(0.4, rel=1e-3)
+    assert margins(Wrapped(parabola), x, y, steps=20).crossed.all()
+
+
+def test_an_image_that_is_the_mean_has_no_relative_margin():
+    x, y = images(2), torch.zeros(2, dtype=torch.int64)
+    found = margins(two_class(torch.ones(36) / 6, 2.0), x, y, mean=x[0])
+    assert found.relative.isnan().tolist() == [True, False]
+
+
 def test_convergence_on_planes_that_move_away():
     """DeepFool's distance to a plane is exact, so ρ₂ is known."""
     x, y = images(6, margin=0.3), torch.zeros(6, dtype=torch.int64)
     normal = torch.ones(36) / 6
     offsets = {0: 3.5, 1: 4.0, 2: 4.5}
-    table = convergence({k: two_class(normal, offsets[k]) for k in (2, 0, 1)}, x, y)
+    networks = {k: two_class(normal, offsets[k]) for k in (2, 0, 1)}
+    table = convergence(networks, x, y, batch_size=4)
     assert isinstance(table, pd.DataFrame)
     assert table["epoch"].tolist() == [0, 1, 2]
     assert table["accuracy"].tolist() == [1.0, 1.0, 1.0]
@@ -268,7 +306,8 @@ def test_convergence_on_planes_that_move_away():
         distance = offsets[line.epoch] - x.flatten(1) @ normal
         expected = float((distance / x.flatten(1).norm(dim=1)).mean())
         assert line.rho2 == pytest.approx(expected, rel=0.03)  # DeepFool goes 2 % beyond
-    missed = convergence({0: two_class(normal, 0.0)}, x, y)
-    assert missed[["accuracy", "rho2"]].to_numpy().tolist() == [[0.0, 0.0]]
+    wrong = convergence({0: two_class(normal, 0.0)}, x, y)
+    assert wrong["accuracy"].tolist() == [0.0]
+    assert wrong["rho2"].item() > 0  # the way back to the boundary counts too
     with pytest.raises(InputError, match="at least one"):
         convergence({}, x, y)

@@ -7,6 +7,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from holdfast import models
+from holdfast.data import Data
 from holdfast.errors import (
     DamagedFileError,
     InputError,
@@ -14,7 +15,7 @@ from holdfast.errors import (
     ModelError,
     UnknownNameError,
 )
-from holdfast.models import ARCHITECTURES, Architecture, Normalize
+from holdfast.models import ARCHITECTURES, Architecture, Normalize, centre_of, mean_image
 from holdfast.models.checkpoint import save_model
 from holdfast.models.loading import load
 from holdfast.tensors import fingerprint
@@ -143,6 +144,35 @@ def test_how_weights_were_drawn_is_kept_and_an_older_file_says_nothing(tmp_path)
     assert Architecture.from_dict(older) == architecture()
     with pytest.raises(UnknownNameError, match="did you mean 'keras'"):
         Architecture.from_dict({**older, "init": "kerras"})
+
+
+def test_gaussian_weights_are_small_and_biases_nothing():
+    layers = weighted(architecture("lenet", MNIST, init="gaussian").build(seed=3))
+    assert len(layers) == 4
+    for layer in layers:
+        assert float(layer.weight.detach().std()) == pytest.approx(0.01, rel=0.05)
+        assert not layer.bias.any()
+
+
+def test_a_centred_network_sees_255_times_what_an_image_has_above_the_mean():
+    made = architecture("mlp", MNIST, centred=True)
+    assert Architecture.from_dict(made.to_dict()) == made
+    older = {name: value for name, value in made.to_dict().items() if name != "centred"}
+    assert Architecture.from_dict(older) == architecture("mlp", MNIST)
+    x, mean = torch.rand(3, *MNIST), torch.rand(MNIST)
+    network, plain = made.build(1, mean_image=mean), architecture("mlp", MNIST).build(1)
+    assert torch.allclose(network(x), plain(255 * (x - mean)), rtol=1e-4)
+    assert torch.equal(centre_of(network), mean)
+    assert centre_of(plain) is None
+    assert set(dict(network.named_parameters())) == {f"1.{k}" for k, _ in plain.named_parameters()}
+    with pytest.raises(InputError, match="not both"):
+        architecture("mlp", MNIST, centred=True, normalized=True)
+
+
+def test_the_mean_image_is_over_all_images_of_a_set():
+    x = torch.rand(1500, 1, 2, 2)  # more than are read at once
+    data = Data.of(x, torch.zeros(1500, dtype=torch.int64))
+    assert torch.allclose(mean_image(data), x.mean(dim=0), atol=1e-6)
 
 
 def test_initial_weights_come_from_the_seed():

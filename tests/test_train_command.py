@@ -3,12 +3,18 @@
 import re
 
 import pytest
+import torch
 import yaml
 from PIL import Image
 
+from holdfast import data as datasets
 from holdfast.cli.main import run
+from holdfast.errors import MissingFileError
 from holdfast.files import read_json
-from holdfast.training import start_from
+from holdfast.models import Architecture, centre_of, mean_image
+from holdfast.models.checkpoint import load_model
+from holdfast.tensors import fingerprint
+from holdfast.training import kept_epochs, start_from
 
 RECIPE = """
 model: mlp
@@ -88,6 +94,37 @@ def test_initial_weights_are_recorded_and_not_drawn_over_trained_ones(place, cap
     assert code(f"{line} --from other --init keras --out again") == 2
     assert "holds weights already" in capsys.readouterr().err
     assert not (place / "again").exists()
+
+
+def test_a_centred_network_holds_the_mean_of_its_training_images(place, capsys):
+    line = "train --images 100 --epochs 1 --quiet --accelerator cpu"
+    assert code(f"{line} --model mlp --centre --init gaussian --out run") == 0
+    network, made = start_from(place / "run")
+    assert made.centred
+    assert torch.equal(centre_of(network), mean_image(datasets.load("digits", "train", limit=100)))
+    assert code(f"{line} --from run --out tuned") == 0
+    tuned, made = start_from(place / "tuned")
+    assert made.centred
+    assert torch.equal(centre_of(tuned), centre_of(network))
+    assert code(f"{line} --model mlp --out other") == 0
+    assert code(f"{line} --from other --centre --out again") == 2
+    assert "takes off no mean image" in capsys.readouterr().err
+    assert not (place / "again").exists()
+
+
+def test_the_network_of_every_epoch_is_kept_if_asked_for(place, capsys):
+    line = "train --model mlp --images 100 --quiet --accelerator cpu --schedule constant"
+    assert code(f"{line} --epochs 2 --keep-epochs --out run") == 0
+    assert code(f"{line} --epochs 1 --out one") == 0
+    epochs = {k: fingerprint(load_model(file)) for k, file in kept_epochs(place / "run").items()}
+    began = Architecture(name="mlp", shape=(1, 8, 8), classes=10).build(seed=0)
+    after = [fingerprint(load_model(place / run / "model.safetensors")) for run in ("one", "run")]
+    assert list(epochs.values()) == [fingerprint(began), *after]
+    assert list(epochs) == [0, 1, 2]
+    with pytest.raises(MissingFileError, match="--keep-epochs"):
+        kept_epochs(place / "one")
+    assert code(f"{line} --epochs 1 --keep-epochs --out one") == 2  # which kept none
+    assert "keep_epochs" in capsys.readouterr().err
 
 
 def test_a_printed_configuration_is_a_recipe(place, capsys):

@@ -61,6 +61,11 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "Show what MALADE's chain does to an attacked image, step by step.",
             _SHOW,
         ),
+        "diagnose convergence": Command(
+            "holdfast.cli.diagnoses:convergence",
+            "Follow accuracy and rho_2 over the epochs of trainings.",
+            _SHOW,
+        ),
         "diagnose curvature": Command(
             "holdfast.cli.diagnoses:curvature",
             "Measure how near the second-order attack comes to the Hessian's leading eigenvector.",
@@ -74,6 +79,11 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "diagnose linearity": Command(
             "holdfast.cli.diagnoses:linearity",
             "Compare one step of an attack with many: where they differ, the gradient is masked.",
+            _SHOW,
+        ),
+        "diagnose margin": Command(
+            "holdfast.cli.diagnoses:margin",
+            "Measure how far images are from the boundary, as Deep Defense's authors do.",
             _SHOW,
         ),
         "diagnose perceptual": Command(
@@ -108,7 +118,8 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
 OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "Model": (
-            *("model", "from", "classifier", "denoiser", "normalize", "accelerator", "precision"),
+            *("model", "from", "classifier", "denoiser", "normalize", "centre", "accelerator"),
+            "precision",
         ),
         "Images": ("data", "data_dir", "images", "image", "batch_size"),
         "Training": (
@@ -128,7 +139,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
         "Run": (
             *("scale", "dry_run", "out", "pages", "title", "keep_images", "seed"),
-            *("checkpoint_seconds", "devices", "num_nodes"),
+            *("checkpoint_seconds", "keep_epochs", "devices", "num_nodes"),
             *("strategy", "json", "quiet"),
         ),
     }

@@ -2,15 +2,18 @@
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from holdfast import data as datasets
 from holdfast.attacks import Attack
 from holdfast.cli import registry
-from holdfast.cli.diagnosing import Shown, command
+from holdfast.cli.diagnosing import Shared, Shown, command
 from holdfast.cli.options import Counts, Number, Words
 from holdfast.diagnose import (
     Diagnosis,
@@ -18,6 +21,7 @@ from holdfast.diagnose import (
     fraction_with_at_least,
     gradient_norms,
     loss_surface,
+    margins,
     perceptual_similarity,
     predictions,
     second_order_cosines,
@@ -26,9 +30,10 @@ from holdfast.diagnose import (
 from holdfast.diagnose import linearity as linearity_of
 from holdfast.diagnose.by_image import Found
 from holdfast.errors import InputError
-from holdfast.models import loading
+from holdfast.models import Centred, loading, mean_image
 from holdfast.report import diagnoses as figures
 from holdfast.tensors import fingerprint
+from holdfast.training import kept_epochs
 from holdfast.types import Images, Labels, Model
 
 
@@ -403,6 +408,100 @@ def perceptual(
         return {"perceptual": figures.similarities(models)}
 
     return Shown(Diagnosis("perceptual similarity", {"attack": repr(made)}, look, summary), drawn)
+
+
+@command()
+def margin(*, steps: int = 5, overshoot: float = 0.02, box: bool = False, _told: Shared) -> Shown:
+    """Measure how far images are from the boundary, as Deep Defense's authors do.
+
+    Their rho_2: DeepFool without a box, of few steps, from the class that is predicted, also for
+    misclassified images; relative to the image less the mean image of the training set (DD,
+    equation 7). As an attack, in the box and relative to the image, DeepFool is measured by
+    holdfast evaluate.
+
+    Example:
+        holdfast diagnose margin --model runs/natural,runs/deep-defense --out runs/margins
+
+    Args:
+        steps: Of DeepFool; whether it has crossed the boundary by then does not matter.
+        overshoot: By how much more than to the boundary it moves, as a fraction.
+        box: Cut its iterates by [0, 1].
+    """
+    diagnosis = _margins("margin", _told, steps=steps, overshoot=overshoot, box=box)
+
+    def drawn(found: Mapping[str, Found]) -> dict[str, Figure]:
+        return {"margin": figures.margins([(name, of["relative"]) for name, of in found.items()])}
+
+    return Shown(diagnosis, drawn)
+
+
+def _epochs(models: Words) -> Words:
+    """The networks that runs have kept, for the runs."""
+    return Words(str(file) for run in models for file in kept_epochs(Path(run)).values())
+
+
+@command(expand=_epochs)
+def convergence(*, steps: int = 5, overshoot: float = 0.02, _told: Shared) -> Shown:
+    """Follow accuracy and rho_2 over the epochs of trainings.
+
+    Of runs that were trained with --keep-epochs true; epoch 0 is where a training began. The
+    measure is that of holdfast diagnose margin (DD, figures 2 and 8).
+
+    Example:
+        holdfast diagnose convergence --model runs/clean,runs/deep-defense --out runs/curves
+
+    Args:
+        steps: Of DeepFool.
+        overshoot: By how much more than to the boundary it moves, as a fraction.
+    """
+    diagnosis = _margins("convergence", _told, steps=steps, overshoot=overshoot, box=False)
+
+    def drawn(found: Mapping[str, Found]) -> dict[str, Figure]:
+        runs: dict[str, list[dict[str, float]]] = {}
+        for name, of in found.items():
+            file = Path(name)
+            runs.setdefault(str(file.parents[1]), []).append(
+                {"epoch": int(file.stem), **diagnosis.summary(of)}
+            )
+        return {"convergence": figures.convergence([(k, pd.DataFrame(v)) for k, v in runs.items()])}
+
+    return Shown(diagnosis, drawn)
+
+
+def _margins(name: str, told: Shared, *, steps: int, overshoot: float, box: bool) -> Diagnosis:
+    mean = mean_image(datasets.load(told.data, "train", data_dir=told.data_dir))
+
+    def look(
+        model: Model, x: Images, y: Labels, *, seed: int, index: Tensor
+    ) -> Mapping[str, Tensor]:
+        found = margins(
+            model,
+            x,
+            y,
+            mean=mean,
+            steps=steps,
+            overshoot=overshoot,
+            box=box,
+            seed=seed,
+            index=index,
+        )
+        return {**found._asdict(), "right": found.right.int(), "crossed": found.crossed.int()}
+
+    def summary(found: Found) -> dict[str, float]:
+        return {
+            "accuracy": _mean(found["right"]),
+            "rho2": _mean(found["relative"]),
+            "l2": _mean(found["l2"]),
+            "crossed": _mean(found["crossed"]),
+        }
+
+    settings = {
+        "steps": steps,
+        "overshoot": overshoot,
+        "box": box,
+        "mean": fingerprint(Centred(mean)),
+    }
+    return Diagnosis(name, settings, look, summary)
 
 
 def _mean(values: np.ndarray) -> float:

@@ -6,7 +6,7 @@ makes the command of it, and gives it the options that all of them have.
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,15 +61,25 @@ class Shared:
     quiet: bool = False
 
 
-def command(**defaults: Any) -> Callable[[Callable[..., Shown]], Callable[..., None]]:
+def _as_given(models: Words) -> Words:
+    return models
+
+
+def command(
+    expand: Callable[[Words], Words] = _as_given, **defaults: Any
+) -> Callable[[Callable[..., Shown]], Callable[..., None]]:
     """Make a command of a function that says what to look at.
 
+    A function that takes ``_told`` is given the shared options too.
+
     Args:
+        expand: makes of the models that are given those that are looked at.
         **defaults: of shared options, where another suits.
     """
 
     def around(function: Callable[..., Shown]) -> Callable[..., None]:
-        own = inspect.signature(function).parameters
+        takes = inspect.signature(function).parameters
+        own = {name: parameter for name, parameter in takes.items() if name != "_told"}
         shared = {
             name: parameter.replace(
                 kind=inspect.Parameter.KEYWORD_ONLY,
@@ -81,7 +91,8 @@ def command(**defaults: Any) -> Callable[[Callable[..., Shown]], Callable[..., N
         def run(**options: Any) -> None:
             told = Shared(**{name: options.pop(name) for name in shared})
             _check(told)
-            _diagnose(function(**options), told)
+            shown = function(**options, **({"_told": told} if "_told" in takes else {}))
+            _diagnose(shown, replace(told, model=expand(told.model)))
 
         run.__doc__ = _documented(function)
         run.__signature__ = inspect.Signature([*own.values(), *shared.values()])  # type: ignore[attr-defined]

@@ -53,6 +53,7 @@ def train(
     best: str | None = None,
     patience: int | None = None,
     normalize: bool = False,
+    centre: bool = False,
     init: Initial | None = None,
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true",
     accelerator: str = "auto",
@@ -60,6 +61,7 @@ def train(
     num_nodes: int = 1,
     strategy: Literal["auto", "ddp"] = "auto",
     checkpoint_seconds: float = 60.0,
+    keep_epochs: bool = False,
     seed: int = 0,
     quiet: bool = False,
 ) -> None:
@@ -112,8 +114,10 @@ def train(
             kept; with --patience the one of the best val_robust_accuracy.
         patience: Stop after so many epochs without a better one; never by default.
         normalize: Make normalisation by the training set's mean and deviation the first layer.
-        init: How the initial weights are drawn: keras, Glorot's uniform draw (He's normal one in D)
-            with zero biases; by default as the architecture says.
+        centre: Make 255 (x - the training set's mean image) the first layer, as for Deep Defense.
+        init: How the initial weights are drawn, with zero biases: keras, Glorot's uniform draw
+            (He's normal one in D), or gaussian, N(0, 0.01²), for --centre; by default as the
+            architecture says.
         precision: 32-true; bf16-mixed, which is faster where the hardware has it; or 16-mixed.
         accelerator: auto, cpu, cuda, ... as Lightning Fabric names them.
         devices: Devices on each node, each with a process of its own; torchrun's number of
@@ -121,6 +125,7 @@ def train(
         num_nodes: Nodes; start the command on each, as torchrun or Slurm does.
         strategy: How Lightning Fabric connects processes: auto or ddp.
         checkpoint_seconds: Time between checkpoints; there is one after every epoch as well.
+        keep_epochs: Keep the network after each epoch as well, for holdfast diagnose convergence.
         seed: Of the initial weights, the order of the data and all noise.
         quiet: Show no progress.
     """
@@ -162,7 +167,7 @@ def train(
         larger = best.endswith("accuracy")
         selection = Selection(metric=best, larger=larger, patience=patience)
     pictures = datasets.load(data, "train", data_dir=data_dir, limit=images)
-    start, architecture = _network(model, from_, pictures, normalize, init)
+    start, architecture = _network(model, from_, pictures, normalize, centre, init)
     fabric = plan.launch()
     goal = registry.objective(objective, pictures, fabric.device, norm=norm, eps=eps)
     _check_kind(objective, goal, architecture)
@@ -182,13 +187,19 @@ def train(
             attack=attack,
             selection=selection,
             hooks=after_steps,
+            keep_epochs=keep_epochs,
             fabric=fabric,
         )
         progress.say(f"trained network: {out}")
 
 
 def _network(
-    model: str | None, start: Path | None, images: Data, normalize: bool, init: Initial | None
+    model: str | None,
+    start: Path | None,
+    images: Data,
+    normalize: bool,
+    centre: bool,
+    init: Initial | None,
 ) -> tuple[nn.Module | None, Architecture]:
     """What to train: a network with weights, or only its architecture."""
     if start is not None:
@@ -203,6 +214,11 @@ def _network(
                 f"{start} holds weights already, but --init {init} draws fresh ones; leave out "
                 "--init with --from."
             )
+        if centre and not architecture.centred:
+            raise InputError(
+                f"{start} holds a network that takes off no mean image; leave out --centre with "
+                "--from."
+            )
         return network, architecture
     if model is None:
         raise InputError("train needs --model, an architecture, or --from, a trained network.")
@@ -213,6 +229,7 @@ def _network(
         classes=len(images.classes),
         normalized=normalize,
         init=init,
+        centred=centre,
     )
 
 

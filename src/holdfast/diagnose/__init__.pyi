@@ -7,6 +7,8 @@ from .discrepancy import discrepancy as discrepancy
 from .discrepancy import predictions as predictions
 from .gradient_norm import gradient_norms as gradient_norms
 from .hadamard import regular_hadamard as regular_hadamard
+from .margin import Margins as Margins
+from .margin import margins as margins
 from .perceptual import perceptual_similarity as perceptual_similarity
 from .purification import purification as purification
 from .run import Traces as Traces
@@ -19,6 +21,7 @@ from .surface import signed_directions as signed_directions
 
 __all__ = [
     "Diagnosis",
+    "Margins",
     "Traces",
     "adversarial_directions",
     "convergence",
@@ -29,6 +32,7 @@ __all__ = [
     "leading_eigenvector",
     "linearity",
     "loss_surface",
+    "margins",
     "perceptual_similarity",
     "predictions",
     "purification",

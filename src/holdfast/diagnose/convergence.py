@@ -1,16 +1,14 @@
 """Accuracy and ρ₂ after each epoch of a training (DD figures 2 and 8)."""
 
-import math
 from collections.abc import Mapping
 
 import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from holdfast.attacks import Attack, DeepFool
+from holdfast.diagnose.margin import margins
 from holdfast.errors import InputError
-from holdfast.evaluation import EvaluationConfig, evaluate
-from holdfast.metrics import rho
-from holdfast.results import CLEAN
-from holdfast.threat import L2
 from holdfast.types import Images, Labels, Model
 
 __all__ = ["convergence"]
@@ -21,7 +19,8 @@ def convergence(
     x: Images,
     y: Labels,
     *,
-    attack: Attack | None = None,
+    mean: Float[Tensor, "c h w"] | None = None,
+    steps: int = 5,
     seed: int = 0,
     batch_size: int = 128,
 ) -> pd.DataFrame:
@@ -32,14 +31,13 @@ def convergence(
             mapping that loads on access keeps one network in memory at a time.
         x: (N, ...) test images in [0, 1].
         y: (N,) true classes.
-        attack: looks for the smallest perturbation in ℓ2; DeepFool, as in the paper, if none is
-            given.
+        mean: of the training images, for ρ₂; 0 if none is given.
+        steps: of DeepFool; see `margins`, whose mean ρ₂ is.
         seed: of all randomness.
         batch_size: images at once.
 
     Returns:
-        epoch, accuracy, rho2, in the order of the epochs; `holdfast.metrics.rho` says how ρ₂
-        counts misclassified images.
+        epoch, accuracy, rho2, in the order of the epochs.
 
     Raises:
         InputError: if there is no epoch.
@@ -53,12 +51,20 @@ def convergence(
     """
     if not epochs:
         raise InputError("there is no epoch; give at least one network by the number of its epoch.")
-    search = DeepFool(threat=L2(math.inf)) if attack is None else attack
-    config = EvaluationConfig(seed=seed, batch_size=batch_size, keep_images=0)
     lines = []
     for epoch in sorted(epochs):
-        rows = evaluate(epochs[epoch], x, y, [search], config=config).rows
-        rows = rows[rows["attack"] != CLEAN]
-        right = rows["clean_prediction"] == rows["label"]
-        lines.append({"epoch": epoch, "accuracy": float(right.mean()), "rho2": rho(rows)})
+        found = [
+            margins(epochs[epoch], x[part], y[part], mean=mean, steps=steps, seed=seed, index=part)
+            for part in torch.arange(len(x)).split(batch_size)
+        ]
+        right, relative = (
+            torch.cat([getattr(of, name) for of in found]) for name in ("right", "relative")
+        )
+        lines.append(
+            {
+                "epoch": epoch,
+                "accuracy": float(right.float().mean()),
+                "rho2": float(relative.nanmean()),
+            }
+        )
     return pd.DataFrame(lines)

@@ -1,5 +1,6 @@
 """Networks: the papers' architectures by name, and models from checkpoints and callables."""
 
+from holdfast.models.centred import Centred, centre_of, mean_image
 from holdfast.models.deep_defense import MLP, NIN, ConvNet, LeNet
 from holdfast.models.eat import A, B, Bstar, C, D
 from holdfast.models.ensemble import Ensemble
@@ -21,6 +22,7 @@ __all__ = [
     "B",
     "Bstar",
     "C",
+    "Centred",
     "ConvNet",
     "D",
     "Ensemble",
@@ -31,4 +33,6 @@ __all__ = [
     "MaladeDAE",
     "Normalize",
     "Small",
+    "centre_of",
+    "mean_image",
 ]

@@ -4,7 +4,7 @@ from typing import Literal, TypeVar
 
 from torch import nn
 
-__all__ = ["he_normal", "keras"]
+__all__ = ["gaussian", "he_normal", "keras"]
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -27,6 +27,28 @@ def he_normal(network: Network, mode: Literal["fan_in", "fan_out"] = "fan_in") -
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode=mode, nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    return network
+
+
+def gaussian(network: Network, std: float = 0.01) -> Network:
+    """Draw all weights of a network from N(0, std²), and set biases to 0; return it.
+
+    So MatConvNet's examples for MNIST begin, which trained the networks that Deep Defense's authors
+    fine-tune. It suits images of 0 to 255 (`holdfast.models.Centred`); on [0, 1] nothing would
+    come through three layers of it.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast.models.initial import gaussian
+        >>> layer = gaussian(nn.Sequential(nn.Linear(100, 50)))[0]
+        >>> round(float(layer.weight.detach().std()), 3), bool(layer.bias.any())
+        (0.01, False)
+    """
+    for layer in network.modules():
+        if isinstance(layer, _WEIGHTED):
+            nn.init.normal_(layer.weight, std=std)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
     return network

@@ -6,13 +6,14 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from holdfast.errors import InputError, unknown
+from holdfast.models.centred import Centred
 from holdfast.models.deep_defense import MLP, NIN, ConvNet, LeNet
 from holdfast.models.eat import A, B, Bstar, C, D
 from holdfast.models.external.names import IMAGENET, LibraryModel
-from holdfast.models.initial import keras
+from holdfast.models.initial import gaussian, keras
 from holdfast.models.layers import in_front, layers_and_network
 from holdfast.models.madry import MadryCIFAR, MadryMNIST
 from holdfast.models.malade import MaladeCNN, MaladeDAE
@@ -49,7 +50,7 @@ DENOISERS: Mapping[str, Callable[[Shape], nn.Module]] = MappingProxyType({"malad
 #: Whose hidden layers the authors' code draws by He's rule, where Keras' own is Glorot's.
 _HE_NORMAL = frozenset({"D"})
 
-Initial = Literal["keras"]
+Initial = Literal["keras", "gaussian"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +65,11 @@ class Architecture:
         classes: number K of classes; of the data, without consequence for a denoiser.
         normalized: whether a `Normalize` layer comes first, behind those of the name.
         init: how fresh weights are drawn: None, as the architecture says, which mostly is
-            PyTorch's way; or "keras": Glorot's uniform draw, He's normal one in the hidden layers
-            of D, zero biases, as in EAT's code for MNIST (`holdfast.models.initial.keras`).
+            PyTorch's way; "keras": Glorot's uniform draw, He's normal one in the hidden layers
+            of D, zero biases, as in EAT's code for MNIST (`holdfast.models.initial.keras`); or
+            "gaussian": N(0, 0.01²), zero biases, as Deep Defense's networks for MNIST begin
+            (`holdfast.models.initial.gaussian`).
+        centred: whether a `Centred` layer comes first, behind those of the name.
 
     Example:
         >>> from holdfast.models import Architecture
@@ -81,13 +85,19 @@ class Architecture:
     classes: int
     normalized: bool = False
     init: str | None = None
+    centred: bool = False
 
     def __post_init__(self) -> None:
         if self.init is not None and self.init not in get_args(Initial):
             raise unknown("initial weights", self.init, get_args(Initial))
-        if self.denoises and self.normalized:
+        if self.denoises and (self.normalized or self.centred):
             raise InputError(
                 f"{self.name} is a denoiser, which makes images of images; it is not normalised."
+            )
+        if self.normalized and self.centred:
+            raise InputError(
+                "a network is normalised by the mean and deviation of each channel, or centred by "
+                "the mean image, but not both; leave out one of them."
             )
         layers, network = layers_and_network(self.name)
         if layers and network in DENOISERS:
@@ -113,7 +123,12 @@ class Architecture:
         return self.name in DENOISERS
 
     def build(
-        self, seed: int = 0, mean: Sequence[float] | None = None, std: Sequence[float] | None = None
+        self,
+        seed: int = 0,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        *,
+        mean_image: Tensor | None = None,
     ) -> nn.Module:
         """The network with fresh weights drawn from ``seed``, in training mode.
 
@@ -121,6 +136,7 @@ class Architecture:
             seed: of the initial weights.
             mean: of each channel, for a normalised network; 0 if the weights will be loaded.
             std: of each channel; 1 if the weights will be loaded.
+            mean_image: (C, H, W), for a centred network; 0 if the weights will be loaded.
 
         Raises:
             InputError: if images of this shape do not fit.
@@ -131,10 +147,15 @@ class Architecture:
             network = self._fresh(name)
             if self.init == "keras":
                 keras(network, hidden="he" if name in _HE_NORMAL else "glorot")
+            elif self.init == "gaussian":
+                gaussian(network)
         if self.normalized:
             channels = self.shape[0]
             first = Normalize(mean or [0.0] * channels, std or [1.0] * channels)
             network = nn.Sequential(first, network)
+        if self.centred:
+            image = torch.zeros(self.shape) if mean_image is None else mean_image
+            network = nn.Sequential(Centred(image), network)
         return in_front(layers, network)
 
     def _fresh(self, name: str) -> nn.Module:
@@ -161,6 +182,7 @@ class Architecture:
             channels, height, width = (int(side) for side in entries["shape"])
             name, classes = str(entries["name"]), int(entries["classes"])
             normalized = bool(entries["normalized"])
+            centred = bool(entries.get("centred", False))
             init = None if entries.get("init") is None else str(entries["init"])
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{entries!r} does not describe an architecture.") from error
@@ -170,6 +192,7 @@ class Architecture:
             classes=classes,
             normalized=normalized,
             init=init,
+            centred=centred,
         )
         architecture.check_loadable()
         return architecture

@@ -24,6 +24,7 @@ __all__ = [
     "discrepancies",
     "gradient_norms",
     "linearity",
+    "margins",
     "similarities",
     "surface",
     "surface_3d",
@@ -315,12 +316,34 @@ def similarities(models: Sequence[tuple[str, Values]]) -> Figure:
         >>> similarities([("natural", np.array([0.97, 0.99]))]).axes[0].get_xlabel()
         'PASS'
     """
+    figure = _distributions(models, "PASS")
+    figure.axes[0].set_xlim(right=1)
+    return figure
+
+
+def margins(models: Sequence[tuple[str, Values]]) -> Figure:
+    """Relative distances to the boundary of several models (DD equation 7).
+
+    Args:
+        models: (label, distance of every image).
+
+    Example:
+        >>> import numpy as np
+        >>> from holdfast.report.diagnoses import margins
+        >>> margins([("natural", np.array([0.1, 0.2]))]).axes[0].get_xlabel()
+        'distance to the boundary, ‖Δ‖ / ‖x - mean‖'
+    """
+    figure = _distributions(models, "distance to the boundary, ‖Δ‖ / ‖x - mean‖")
+    figure.axes[0].set_xlim(left=0)
+    return figure
+
+
+def _distributions(models: Sequence[tuple[str, Values]], what: str) -> Figure:
     with mpl.rc_context(STYLE):
         figure, (axes,) = _panels(1)
         for place, (label, scores) in enumerate(models):
             _distribution(axes, scores, label, place)
-        axes.set(xlabel="PASS", ylabel="fraction of images up to there")
-        axes.set_xlim(right=1)
+        axes.set(xlabel=what, ylabel="fraction of images up to there")
         _legend(figure, axes)
         return settled(figure)
 

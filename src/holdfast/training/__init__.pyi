@@ -1,5 +1,7 @@
 from holdfast.processes import Processes as Processes
 from .augmented import Augmented as Augmented
+from .epochs import kept_epochs as kept_epochs
+from .epochs import save_epoch as save_epoch
 from .frozen import Frozen as Frozen
 from .gradient_cache import CachedFGSM as CachedFGSM
 from .gradient_cache import GradientCache as GradientCache
@@ -96,7 +98,9 @@ __all__ = [
     "fit",
     "half_normal",
     "hold_out",
+    "kept_epochs",
     "precompute",
+    "save_epoch",
     "start_from",
     "substitute",
     "tightness",

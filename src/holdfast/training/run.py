@@ -12,6 +12,7 @@ from torch import nn
 from holdfast.attacks import Attack
 from holdfast.data import Data
 from holdfast.errors import InputError
+from holdfast.models.centred import mean_image
 from holdfast.models.checkpoint import MODEL, load_model, save_model
 from holdfast.models.registry import Architecture
 from holdfast.progress import Progress, silent
@@ -43,6 +44,7 @@ def train_data(
     attack: Attack | None = None,
     selection: Selection | None = None,
     hooks: Sequence[Hook] = (),
+    keep_epochs: bool = False,
     fabric: Fabric | None = None,
 ) -> nn.Module:
     """Train a network, or load it from the run folder ``out`` if that is finished.
@@ -62,6 +64,7 @@ def train_data(
         attack: for their robust accuracy.
         selection: which epoch's weights to keep, and when to stop.
         hooks: called after every step.
+        keep_epochs: keep the network after each epoch too, in the folder ``epochs``.
         fabric: the processes, if they are started already.
 
     Returns:
@@ -91,6 +94,7 @@ def train_data(
         "model": architecture.name,
         "normalized": architecture.normalized,
         "init": architecture.init,
+        "centred": architecture.centred or None,  # None as in runs of before there was this
         "from": None if start is None else fingerprint(start),
         "data": data.name,
         "data_fingerprint": data.fingerprint(),
@@ -101,13 +105,16 @@ def train_data(
         "attack": None if attack is None else repr(attack),
         "selection": None if selection is None else repr(selection),
         "hooks": [repr(hook) for hook in hooks],
+        "keep_epochs": keep_epochs or None,
     }
     validation = None
     if held_out:
         data, held = hold_out(data, held_out, schedule.seed)
         validation = Validation(data=held, attack=attack)
     if start is None:
-        network = architecture.build(schedule.seed, *_statistics(architecture, data))
+        image = mean_image(data) if architecture.centred else None
+        statistics = _statistics(architecture, data)
+        network = architecture.build(schedule.seed, *statistics, mean_image=image)
     else:
         network = copy.deepcopy(start)
     fabric = fabric or schedule.launch()
@@ -126,6 +133,7 @@ def train_data(
             validation=validation,
             selection=selection,
             hooks=hooks,
+            keep_epochs=keep_epochs,
             checkpoint_seconds=checkpoint_seconds,
             before_writing=run.check,
             progress=progress,

@@ -28,6 +28,7 @@ from holdfast.random import Stream, hash_seed, seed_global_generators
 from holdfast.training.batches import Batches, Load
 from holdfast.training.clock import Clock
 from holdfast.training.ema import EMA
+from holdfast.training.epochs import save_epoch
 from holdfast.training.hooks import Hook
 from holdfast.training.journal import Terms, not_finite
 from holdfast.training.schedule import Schedule
@@ -59,6 +60,7 @@ def fit(
     validation: Validation | None = None,
     selection: Selection | None = None,
     hooks: Sequence[Hook] = (),
+    keep_epochs: bool = False,
     checkpoint_seconds: float = 60.0,
     before_writing: Callable[[], object] = lambda: None,
     progress: Progress = silent,
@@ -78,6 +80,7 @@ def fit(
         validation: what to measure after every epoch.
         selection: which epoch's weights to keep, and when to stop.
         hooks: called after every step.
+        keep_epochs: keep the network after each epoch too (`holdfast.training.kept_epochs`).
         checkpoint_seconds: time between checkpoints; there is one after every epoch as well.
         before_writing: called before each of them; raises if ``out`` may not be written to.
         progress: told about every batch.
@@ -118,7 +121,9 @@ def fit(
     )
     if (out / CHECKPOINT).exists():
         load_state(out / CHECKPOINT, state)
-    keeper = _Keeper(fabric, state, architecture, out, checkpoint_seconds, before_writing)
+    keeper = _Keeper(
+        fabric, state, architecture, out, checkpoint_seconds, before_writing, keep_epochs
+    )
     stepper = _Stepper(fabric, state, objective, schedule, hooks)
     batches = Batches(data, schedule.batch_size, schedule.accumulate, schedule.seed, fabric)
     journal, total = state.journal, batches.steps * schedule.epochs
@@ -128,6 +133,8 @@ def fit(
         progress = silent
     progress.start(f"train {architecture.name}", total, journal.step)
     note = ""
+    if journal.step == 0:
+        keeper.keep_epoch()  # where training begins
     with keeper, torch.random.fork_rng(), repeatable(), batches.loads(journal.step) as loads:
         while journal.step < total and not (selection and selection.exhausted(journal.log)):
             epoch, place = divmod(journal.step, batches.steps)
@@ -234,9 +241,11 @@ class _Keeper:
         out: Path,
         seconds: float,
         before_writing: Callable[[], object],
+        keep_epochs: bool,
     ) -> None:
         self._fabric, self._state, self._architecture = fabric, state, architecture
         self._out, self._seconds, self._before_writing = out, seconds, before_writing
+        self._keep_epochs = keep_epochs
         self._saved = time.monotonic()
         self._step: int | None = state.journal.step or None  # of the last checkpoint
         self._board: TensorBoardLogger | None = None
@@ -275,10 +284,18 @@ class _Keeper:
     def close(self) -> None:
         """Write what the end of an epoch brings."""
         journal = self._state.journal
+        self.keep_epoch()  # before the checkpoint, behind which training never goes back
         if self._board is not None:
             self._board.log_metrics({**journal.log[-1], **journal.speed[-1]}, len(journal.log))
             self._save()
             self._write_tables()
+
+    def keep_epoch(self) -> None:
+        """Keep the network of the epoch that has ended, if all are to be kept."""
+        if self._keep_epochs and self._fabric.is_global_zero:
+            self._before_writing()
+            epoch = len(self._state.journal.log)
+            save_epoch(self._out, epoch, self._state.chosen, self._architecture)
 
     def finish(self) -> None:
         """Write the rest."""

@@ -10,6 +10,7 @@ from torch.func import functional_call
 
 from holdfast.attacks import deepfool_perturbation
 from holdfast.errors import InputError
+from holdfast.models.centred import centre_of
 from holdfast.parameters import at_least_one
 from holdfast.random import Stream
 from holdfast.tensors import eval_mode, norm
@@ -35,6 +36,9 @@ class DeepDefense:
     the weights: the gradients that it is made of keep their graph, so that autograd's double
     backward takes the place of the paper's "reverse network". The perturbation and the parting into
     T and F are those of the model in evaluation mode.
+
+    x_k is what the network is given: behind a `Centred` layer ‖x_k‖ is that of the image less the
+    mean image, as in the authors' code; the layer's factor of 255 cancels.
 
     Both sums of equation 3 run over the same images, so λ weighs a mean against a mean: divided by
     the batch size, as here, λ = 15 means the same for every batch. (The authors' code does so.)
@@ -105,7 +109,8 @@ class DeepDefense:
         """The loss of one batch; see `holdfast.types.Objective`."""
         loss, logs = self.base(model, x, y, rng)
         length, wrong = self._perturbation(model, x, y, rng.fold("deepfool"))
-        size = norm(x, self.p)
+        centre = centre_of(model)
+        size = norm(x if centre is None else x - centre, self.p)
         ratio = length / torch.where(size > 0, size, 1)
         exponent = torch.where(wrong, self.d * ratio, -self.c * ratio)
         penalty = exponent.clamp(max=_LARGEST_EXPONENT).exp()  # equation 6

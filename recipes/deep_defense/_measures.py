@@ -1,0 +1,163 @@
+"""Deep Defense's measures (section 4.1 and the supplement), read off rows.
+
+ρ₂ has two. The authors' code: DeepFool without a box, at most five steps, from the predicted class
+also for misclassified images, over ‖x - mean image‖ (`holdfast diagnose margin`). As an attack:
+in the box, until it succeeds, 0 for misclassified images, over ‖x‖ (`holdfast evaluate`).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from holdfast.reproduce import Computed, Mean, Measured, Scale, Step, diagnose, evaluate
+from holdfast.results import CLEAN, read_rows
+
+from ._networks import Network, data
+
+_NORMAL = 1.959964  # 97.5 % quantile
+
+
+def test_images(scale: Scale, network: Network) -> int:
+    """How many test images."""
+    cpu = {"MLP": 10_000, "LeNet": 2_000}.get(network.name, 500)
+    return scale(f"test images, {network.name}", quick=200, cpu=cpu, paper=10_000)
+
+
+def sizes(scale: Scale) -> list[float]:
+    """Sizes of FGS, close enough to go in a straight line from one to the next."""
+    step, count = scale("steps of FGS' sizes", quick=(0.04, 15), cpu=(0.02, 25), paper=(0.01, 60))
+    return [round(step * (place + 1), 4) for place in range(count)]
+
+
+def fgs(net: Step, network: Network, scale: Scale) -> Step:
+    """FGS from the true label, in the box, at all sizes."""
+    return evaluate(
+        f"{net.name}-fgs",
+        model=net,
+        attacks="fgsm",
+        norm="linf",
+        eps=sizes(scale),
+        data=data(network, scale),
+        images=test_images(scale, network),
+        keep_images=0,
+    )
+
+
+def deepfool(net: Step, network: Network, scale: Scale) -> Step:
+    """DeepFool as an attack, without a limit."""
+    return evaluate(
+        f"{net.name}-deepfool",
+        model=net,
+        attacks="deepfool",
+        norm="l2",
+        eps=math.inf,
+        data=data(network, scale),
+        images=test_images(scale, network),
+        keep_images=0,
+    )
+
+
+def margin(net: Step, network: Network, scale: Scale) -> Step:
+    """DeepFool as the authors measure."""
+    return diagnose(
+        "margin",
+        f"{net.name}-margin",
+        model=net,
+        data=data(network, scale),
+        images=test_images(scale, network),
+    )
+
+
+def accuracy(margins: Step) -> Mean:
+    """On the clean images."""
+    return Mean((margins,), lambda rows: rows.set_index("index")["right"])
+
+
+def rho(margins: Step) -> Mean:
+    """ρ₂ of the authors' code."""
+    return Mean((margins,), lambda rows: rows.set_index("index")["relative"])
+
+
+def rho_as_attack(attacked: Step) -> Mean:
+    """ρ₂ of DeepFool as an attack."""
+
+    def relative(rows: pd.DataFrame) -> "pd.Series[float]":
+        part = rows[rows["attack"] != CLEAN].set_index("index")
+        return part["l2"] / part["x_l2"]
+
+    return Mean((attacked,), relative)
+
+
+def times(one: Mean, reference: Mean) -> Computed:
+    """How many times larger the one mean is."""
+
+    def ratio(rows: pd.DataFrame, of_reference: pd.DataFrame) -> float:
+        return float(one.of(rows).mean() / reference.of(of_reference).mean())
+
+    return Computed((*one.steps, *reference.steps), ratio)
+
+
+def _right(rows: pd.DataFrame) -> pd.DataFrame:
+    """Whether each image (line) is right at each size (column), 0 first."""
+    attacked = rows[rows["attack"] != CLEAN].pivot(index="index", columns="eps", values="fooled")
+    clean = rows[rows["attack"] == CLEAN].set_index("index")["fooled"]
+    return 1.0 - pd.concat([clean.rename(0.0), attacked], axis=1).astype(float)
+
+
+def halving(rows: pd.DataFrame) -> float:
+    """ε_ref: the smallest size at which half of the images are wrong; NaN if none is."""
+    right = _right(rows).mean()
+    below = np.flatnonzero(right.to_numpy() <= 0.5)
+    if not len(below):
+        return math.nan
+    last = max(int(below[0]), 1)
+    (a, b), (high, low) = right.index[last - 1 : last + 1], right.iloc[last - 1 : last + 1]
+    return float(a + (b - a) * (high - 0.5) / (high - low)) if high > low else float(b)
+
+
+@dataclass(frozen=True)
+class AtReference:
+    """Accuracy under FGS at a fraction of ε_ref, that of Deep Defense's network (section 4.1).
+
+    Between two sizes that were run it goes in a straight line.
+
+    Args:
+        of: FGS at all sizes on a network.
+        reference: the same on Deep Defense's network.
+        fraction: of ε_ref.
+    """
+
+    of: Step
+    reference: Step
+    fraction: float
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """See `holdfast.reproduce.Measure`."""
+        return (self.of, self.reference)
+
+    def read(self, root: Path) -> Measured:
+        """See `holdfast.reproduce.Measure`."""
+        size = self.fraction * halving(read_rows(root / self.reference.folder))
+        right = _right(read_rows(root / self.of.folder))
+        if math.isnan(size):
+            return Measured(math.nan, math.nan, math.nan, len(right), 1)
+        place = int(np.clip(np.searchsorted(right.columns, size), 1, right.shape[1] - 1))
+        a, b = right.columns[place - 1 : place + 1]
+        share = min((size - a) / (b - a), 1.0)
+        each = (1 - share) * right[a] + share * right[b]
+        value = float(each.mean())
+        half = _NORMAL * float(each.std()) / math.sqrt(len(each))
+        return Measured(value, value - half, value + half, len(each), 1)
+
+
+def at_reference(of: Step, reference: Step) -> Sequence[tuple[str, AtReference]]:
+    """Table 1's last three columns."""
+    return [
+        (f"at {fraction:g} ε_ref", AtReference(of, reference, fraction))
+        for fraction in (0.2, 0.5, 1.0)
+    ]
