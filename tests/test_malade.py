@@ -79,6 +79,26 @@ class TestTheChain:
             end = malade(steps=300, alpha=alpha, delta=math.sqrt(2 * alpha))(x)
         assert float(end.var()) == pytest.approx(WIDTH**2 + SIGMA**2, rel=0.1)
 
+    def test_annealed_alpha_and_delta_squared_fall_together_to_what_is_left(self):
+        """The last of 5 steps has a sixteenth of both: 1, 1/2, 1/4, 1/8, 1/16 on the way."""
+        alpha, delta, start, count = 0.02, 0.05, 0.1, 4000
+        x = torch.full((count, 1, 2, 2), start, dtype=torch.float64)
+        with drawing_from(stream(count)):
+            end = malade(steps=5, alpha=alpha, delta=delta, anneal=1 / 16)(x).flatten()
+        mean, variance = start, 0.0
+        for left in (1, 1 / 2, 1 / 4, 1 / 8, 1 / 16):
+            a = left * alpha / (WIDTH**2 + SIGMA**2)
+            mean, variance = mean + a * (MEAN - mean), (1 - a) ** 2 * variance + left * delta**2
+        assert abs(float(end.mean()) - mean) < 4 * math.sqrt(variance / len(end))
+        assert abs(float(end.var()) / variance - 1) < 4 * math.sqrt(2 / len(end))
+
+    def test_one_step_has_nothing_to_anneal(self):
+        ends = []
+        for anneal in (1.0, 0.1):
+            with drawing_from(stream(3)):
+                ends.append(malade(steps=1, anneal=anneal)(images(3)))
+        assert torch.equal(*ends)
+
     def test_without_noise_it_is_a_deterministic_map(self):
         layer, x = malade(delta=0.0), images(3).double()
         a = 0.02 / (WIDTH**2 + SIGMA**2)
@@ -202,12 +222,21 @@ class TestWhatItSays:
         denoiser = nn.Conv2d(1, 1, 3, padding=1)
         prints = {
             fingerprint(malade(denoiser, **other))
-            for other in ({}, {"steps": 5}, {"alpha": 0.03}, {"delta": 0.06}, {"sigma": 0.4})
+            for other in (
+                {},
+                {"steps": 5},
+                {"alpha": 0.03},
+                {"delta": 0.06},
+                {"sigma": 0.4},
+                {"anneal": 0.5},
+                {"anneal": 0.4},
+            )
         }
-        assert len(prints) == 5
-        copy = malade(denoiser, steps=9, alpha=1.0)
-        copy.load_state_dict(malade(denoiser).state_dict())
-        assert repr(copy) == repr(malade(denoiser))
+        assert len(prints) == 7
+        for settings in ({}, {"anneal": 0.5}):
+            copy = malade(denoiser, steps=9, alpha=1.0, anneal=0.9)
+            copy.load_state_dict(malade(denoiser, **settings).state_dict())
+            assert repr(copy) == repr(malade(denoiser, **settings))
         assert "alpha=0.02" in repr(copy)
 
     def test_a_trace_is_the_chain_that_a_forward_pass_runs(self):
@@ -228,6 +257,8 @@ class TestWhatItSays:
             ({"alpha": math.nan}, "alpha is nan"),
             ({"sigma": -1.0}, "sigma is -1.0"),
             ({"delta": -0.1}, "delta is -0.1"),
+            ({"anneal": 0.0}, "anneal is 0.0"),
+            ({"anneal": 1.5}, "anneal is 1.5"),
         ],
     )
     def test_bad_numbers(self, wrong, named):

@@ -25,6 +25,9 @@ __all__ = ["MALADE", "ChainTrace", "trace_chain"]
 class MALADE(nn.Module):
     """x_{t+1} = x_t + α (r(x_t) - x_t) / σ² + κ_t, κ_t ~ N(0, δ² I), for T steps; no rejection.
 
+    Annealed, α and δ² fall together, geometrically, from those of the first step to ``anneal``
+    times as much at the last one, so that the noise stays in proportion to the drift.
+
     In front of a classifier f it makes ``nn.Sequential(MALADE(...), f)``. Each forward pass runs
     one chain for each image; many chains with a majority vote are many votes, as of every
     stochastic model: `holdfast.votes.take_votes`, ``votes`` of an evaluation. The images of the
@@ -42,6 +45,8 @@ class MALADE(nn.Module):
         delta: standard deviation δ >= 0 of the noise of each step; with 0 nothing is random.
         sigma: standard deviation σ > 0 of the noise that r was trained to remove; σ² = 0.15 for
             the paper's MNIST, 0.01 for CIFAR-10 and TinyImageNet.
+        anneal: what α and δ² of the last step are of the first one's, in (0, 1]; with 1 they stay.
+            The paper says that annealing them does best, and not how (B.2.2).
         checkpointing: keep little memory for the backward pass, at the price of one more forward
             pass; of no consequence for the result.
 
@@ -77,6 +82,7 @@ class MALADE(nn.Module):
         alpha: float,
         delta: float,
         sigma: float,
+        anneal: float = 1.0,
         checkpointing: bool = True,
     ) -> None:
         super().__init__()
@@ -87,8 +93,14 @@ class MALADE(nn.Module):
                 raise InputError(f"{name} is {value}, but must be a positive number.")
         if not (math.isfinite(delta) and delta >= 0):
             raise InputError(f"delta is {delta}, but a standard deviation is at least 0.")
+        if not 0 < anneal <= 1:
+            raise InputError(
+                f"anneal is {anneal}, but what is left of alpha and delta² at the last step is a "
+                "fraction in (0, 1]; with 1 they stay as they are."
+            )
         self.denoiser = denoiser
         self.steps, self.alpha, self.delta, self.sigma = steps, alpha, delta, sigma
+        self.anneal = anneal
         self.checkpointing = checkpointing
 
     @property
@@ -118,9 +130,10 @@ class MALADE(nn.Module):
             # On the way back each step's activations are there alone, the last one's first: kept,
             # they cost no more, and whoever measures what a pass keeps sees how much that will be.
             again = self.checkpointing and step + 1 < self.steps
-            x = self._drifted(x, again)
+            left = self._left(step)
+            x = self._drifted(x, left * self.alpha, again)
             if self.delta:  # drawn outside of what is computed again, so that it stays the same
-                x = x + self.delta * layer_noise(x)
+                x = x + math.sqrt(left) * self.delta * layer_noise(x)
             yield x
 
     def forward(self, x: Float[Tensor, "n *image"]) -> Float[Tensor, "n *image"]:
@@ -129,11 +142,15 @@ class MALADE(nn.Module):
             x = purified
         return x
 
-    def _drifted(self, x: Tensor, again: bool) -> Tensor:
+    def _left(self, step: int) -> float:
+        """What is left of α and δ² at a step, from 1 at the first to ``anneal`` at the last."""
+        return self.anneal ** (step / max(self.steps - 1, 1))
+
+    def _drifted(self, x: Tensor, alpha: float, again: bool) -> Tensor:
         """One step without its noise; ``again``: to be computed again on the way back."""
 
         def drift(x: Tensor) -> Tensor:
-            return x + self.alpha * self.score(x)
+            return x + alpha * self.score(x)
 
         if not (again and torch.is_grad_enabled()):
             return drift(x)
@@ -142,17 +159,20 @@ class MALADE(nn.Module):
 
     def get_extra_state(self) -> Tensor:
         """Its numbers, so that the fingerprints of two models with other numbers differ."""
-        numbers = (self.steps, self.alpha, self.delta, self.sigma)
+        numbers = [self.steps, self.alpha, self.delta, self.sigma]
+        if self.anneal != 1:  # a chain that is not annealed stays the one that it was before
+            numbers.append(self.anneal)
         return torch.tensor(numbers, dtype=torch.float64)
 
     def set_extra_state(self, state: Tensor) -> None:
         """From what `get_extra_state` gave."""
-        steps, self.alpha, self.delta, self.sigma = state.tolist()
-        self.steps = int(steps)
+        steps, self.alpha, self.delta, self.sigma, *more = state.tolist()
+        self.steps, self.anneal = int(steps), more[0] if more else 1.0
 
     def extra_repr(self) -> str:
         """Shown within the model's repr."""
-        return f"steps={self.steps}, alpha={self.alpha}, delta={self.delta}, sigma={self.sigma}"
+        numbers = f"steps={self.steps}, alpha={self.alpha}, delta={self.delta}, sigma={self.sigma}"
+        return numbers if self.anneal == 1 else f"{numbers}, anneal={self.anneal}"
 
 
 class ChainTrace(NamedTuple):

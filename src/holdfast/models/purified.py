@@ -47,7 +47,8 @@ def save_purified(path: Path, layer: MALADE, networks: Networks) -> None:
         for name, (network, _) in networks.items()
         for key, tensor in network.state_dict().items()
     }
-    numbers = {name: getattr(layer, name) for name in ("steps", "alpha", "delta", "sigma")}
+    names = ("steps", "alpha", "delta", "sigma", "anneal")
+    numbers = {name: getattr(layer, name) for name in names}
     about = {name: architecture.to_dict() for name, (_, architecture) in networks.items()}
     write_tensors(path, tensors, {**about, "malade": numbers})
 
