@@ -33,6 +33,7 @@ from holdfast.training import (
     Stability,
     SupervisedDenoising,
     against_prediction,
+    equal_classes,
     fit,
 )
 from tests.cases import DENOISERS, OBJECTIVES, WITH_NETWORK
@@ -498,6 +499,27 @@ def test_denoising_by_hand():
         assert repr(variant) == repr(objective)[:-1] + f", weight={weight!r})"
 
 
+def test_images_of_a_rare_class_count_more_in_both_terms():
+    """Four images of class 0 and one of class 1: a quarter of the weight each, and equal sums."""
+    y = torch.tensor([0, 0, 1, 0, 0])
+    x, weights = images(5, (1, 2, 2)), equal_classes(y)
+    assert weights == pytest.approx((5 / 8, 5 / 2))
+    classifier = Linear(torch.randn(3, 4, generator=torch.Generator().manual_seed(0)))
+    denoised = 0.8 * (x + 0.4 * streams(5).fold("noise").normal((1, 2, 2))) + 0.1
+    squares = ((denoised - x) ** 2).flatten(1).sum(dim=1)
+    log_p = classifier(denoised).log_softmax(dim=1)[torch.arange(5), y]
+    each = squares - 2 * 0.16 * log_p
+    objective = SupervisedDenoising(
+        sigma=0.4, classifier=Frozen(classifier, "c"), class_weights=weights
+    )
+    loss, _ = objective(Shrink(), x, y, streams(5))
+    equal = (each[y == 0].mean() + each[y == 1].mean()) / 2
+    assert loss.item() == pytest.approx(equal.item(), rel=1e-5)
+    assert "class_weights=(0.625, 2.5)" in repr(objective)
+    with pytest.raises(InputError, match="class 2"):
+        objective(Shrink(), x, y + 1, streams(5))
+
+
 def test_the_supervised_denoiser_moves_towards_the_right_class():
     """Its residual adds σ² ∇ log p(y | x) (equation 12); equation 1's sign would take it off.
 
@@ -568,6 +590,10 @@ def test_a_frozen_model_lets_the_gradient_through_to_the_image():
         lambda: Denoising(sigma=-1),
         lambda: SupervisedDenoising(sigma=math.inf, classifier=Frozen(Two(), "c")),
         lambda: SupervisedDenoising(sigma=1.0, classifier=Frozen(Two(), "c"), weight=0.0),
+        lambda: SupervisedDenoising(
+            sigma=1.0, classifier=Frozen(Two(), "c"), class_weights=(1.0, 0.0)
+        ),
+        lambda: equal_classes([0, 2]),
         lambda: Distillation(teacher=Frozen(Two(), "t"), temperature=0),
         lambda: Distillation(teacher=Frozen(Two(), "t"), weight=2),
     ],

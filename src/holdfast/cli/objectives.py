@@ -34,6 +34,7 @@ from holdfast.training import (
     Total,
     adversarial_training_1,
     against_prediction,
+    equal_classes,
 )
 from holdfast.training.objectives.names import OBJECTIVES
 from holdfast.training.randomized import SizeDistribution
@@ -195,10 +196,17 @@ def sdae(
     sigma: float,
     classifier: str,
     weight: float | Literal["mean"] = 1.0,
+    balanced: bool = False,
+    data: Data,
     device: torch.device,
 ) -> SupervisedDenoising:
     """Autoencoder that removes noise and keeps the class, classifier='run' (MALADE eq. 11)."""
-    return SupervisedDenoising(sigma=sigma, classifier=_frozen(classifier, device), weight=weight)
+    return SupervisedDenoising(
+        sigma=sigma,
+        classifier=_frozen(classifier, device),
+        weight=weight,
+        class_weights=equal_classes(data.y) if balanced else None,
+    )
 
 
 @OBJECTIVES.named("distillation")

@@ -13,6 +13,7 @@ from .objectives.augmentation import NoiseAugmentation as NoiseAugmentation
 from .objectives.deep_defense import DeepDefense as DeepDefense
 from .objectives.denoising import Denoising as Denoising
 from .objectives.denoising import SupervisedDenoising as SupervisedDenoising
+from .objectives.denoising import equal_classes as equal_classes
 from .objectives.distillation import Distillation as Distillation
 from .objectives.ensemble import EnsembleAdversarial as EnsembleAdversarial
 from .objectives.logit_pairing import LogitPairing as LogitPairing
@@ -95,6 +96,7 @@ __all__ = [
     "adversarial_training_1",
     "against_prediction",
     "distill",
+    "equal_classes",
     "fit",
     "half_normal",
     "hold_out",

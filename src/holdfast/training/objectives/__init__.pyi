@@ -5,6 +5,7 @@ from .augmentation import NoiseAugmentation as NoiseAugmentation
 from .deep_defense import DeepDefense as DeepDefense
 from .denoising import Denoising as Denoising
 from .denoising import SupervisedDenoising as SupervisedDenoising
+from .denoising import equal_classes as equal_classes
 from .distillation import Distillation as Distillation
 from .ensemble import EnsembleAdversarial as EnsembleAdversarial
 from .logit_pairing import LogitPairing as LogitPairing
@@ -30,4 +31,5 @@ __all__ = [
     "TRADES",
     "Total",
     "against_prediction",
+    "equal_classes",
 ]

@@ -4,20 +4,21 @@ The network that these train is no classifier: it maps images to images.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
-from torch.nn import functional
 
+from holdfast import losses
 from holdfast.errors import InputError
 from holdfast.random import Stream
 from holdfast.training.frozen import Frozen
 from holdfast.training.objectives.names import OBJECTIVES
 from holdfast.types import Images, Labels, Model
 
-__all__ = ["Denoising", "SupervisedDenoising"]
+__all__ = ["Denoising", "SupervisedDenoising", "equal_classes"]
 
 
 @OBJECTIVES.named("dae")
@@ -58,13 +59,17 @@ class Denoising:
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
         """The loss of one batch; see `holdfast.types.Objective`."""
         del y
-        loss = _squared_error(_denoised(model, x, self.sigma, rng), x)
+        loss = _squared_errors(_denoised(model, x, self.sigma, rng), x).mean()
         return loss, {"loss": loss}
 
 
 @dataclass(frozen=True, kw_only=True)
 class SupervisedDenoising:
     """SDAE: ‖r(x + ν) - x‖² + w · 2σ² · CE(classifier(r(x + ν)), y), ν ~ N(0, σ² I), w = 1.
+
+    The residual is then σ² times the score of p(x, y), of p(x | y) only where all classes are
+    equally frequent. Where they are not, every image counts as its class says (`equal_classes`), as
+    the paper asks after theorem 1.
 
     Equation 11 prints - 2σ² J. There J is the log-likelihood, as equation 14 shows, and not the
     cross-entropy that equation 1 calls J: the cross-entropy, which is - J, is added.
@@ -78,12 +83,13 @@ class SupervisedDenoising:
             w = 1, with which the cross-entropy of an MNIST image, beside 784 squares, weighs next
             to nothing. Any other w is a variant and not the paper's: it breaks theorem 1, since the
             residual over σ² is then no longer the score of p(x, y), but that of p(x) · p(y | x)^w.
+        class_weights: how much an image of each class counts, positive; all the same by default.
 
     Raises:
-        InputError: if sigma or the weight is not positive.
+        InputError: if sigma or a weight is not positive; at a batch, if a label has no weight.
 
     Reference:
-        MALADE equations 11 and 14.
+        MALADE equations 11 and 14, and what follows theorem 1.
 
     Example:
         >>> from torch import nn
@@ -99,6 +105,7 @@ class SupervisedDenoising:
     sigma: float
     classifier: Frozen
     weight: float | Literal["mean"] = 1.0
+    class_weights: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         _check_sigma(self.sigma)
@@ -109,9 +116,16 @@ class SupervisedDenoising:
                 f"weight is {self.weight!r}, but the cross-entropy needs a positive weight, or "
                 "'mean' for the number of an image's values."
             )
+        if self.class_weights is not None and not all(w > 0 for w in self.class_weights):
+            raise InputError(
+                f"class_weights are {self.class_weights}, but an image of any class counts for "
+                "something: give positive numbers."
+            )
 
     def __repr__(self) -> str:
         weight = "" if self.weight == 1 else f", weight={self.weight!r}"
+        if self.class_weights is not None:
+            weight += f", class_weights={self.class_weights}"
         return f"SupervisedDenoising(sigma={self.sigma}, classifier={self.classifier}{weight})"
 
     def __call__(
@@ -119,9 +133,10 @@ class SupervisedDenoising:
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
         """The loss of one batch; see `holdfast.types.Objective`."""
         denoised = _denoised(model, x, self.sigma, rng)
-        error = _squared_error(denoised, x)
+        counts = self._counts(y)
+        error = (counts * _squared_errors(denoised, x)).mean()
         logits = self.classifier(denoised)
-        cross_entropy = functional.cross_entropy(logits, y)
+        cross_entropy = (counts * losses.cross_entropy(logits, y)).mean()
         weight = x[0].numel() if self.weight == "mean" else self.weight
         loss = error + weight * 2 * self.sigma**2 * cross_entropy  # equation 11, with - J = CE
         return loss, {
@@ -130,6 +145,45 @@ class SupervisedDenoising:
             "cross_entropy": cross_entropy,
             "denoised_accuracy": (logits.argmax(dim=1) == y).float().mean(),
         }
+
+    def _counts(self, y: Labels) -> Tensor | float:
+        """How much each image counts."""
+        if self.class_weights is None:
+            return 1.0
+        if int(y.max()) >= len(self.class_weights):
+            raise InputError(
+                f"there are {len(self.class_weights)} class_weights, but an image of class "
+                f"{int(y.max())}; give one for each class."
+            )
+        return torch.tensor(self.class_weights, device=y.device)[y]
+
+
+def equal_classes(y: Labels | Sequence[int]) -> tuple[float, ...]:
+    """Weights by which all classes count equally, N / (K n_k), as MALADE asks after theorem 1.
+
+    Args:
+        y: (N,) labels of the training set, each class among them.
+
+    Returns:
+        (K,) weights, 1 on average over the images.
+
+    Raises:
+        InputError: if a class below the largest has no image.
+
+    Example:
+        >>> from holdfast.training import equal_classes
+        >>> equal_classes([0, 0, 0, 1])
+        (0.6666666666666666, 2.0)
+    """
+    frequency = torch.as_tensor(y).cpu().bincount()
+    missing = (frequency == 0).nonzero().flatten().tolist()
+    if missing:
+        raise InputError(
+            f"there is no image of class {missing[0]}, so no weight makes it count; train on "
+            "images of all classes."
+        )
+    equal = frequency.sum().double() / (len(frequency) * frequency)
+    return tuple(equal.tolist())
 
 
 def _denoised(model: Model, x: Images, sigma: float, rng: Stream) -> Images:
@@ -147,8 +201,8 @@ def _denoised(model: Model, x: Images, sigma: float, rng: Stream) -> Images:
     return denoised
 
 
-def _squared_error(denoised: Images, x: Images) -> Tensor:
-    return (denoised - x).flatten(1).square().sum(dim=1).mean()
+def _squared_errors(denoised: Images, x: Images) -> Tensor:
+    return (denoised - x).flatten(1).square().sum(dim=1)
 
 
 def _check_sigma(sigma: float) -> None:
