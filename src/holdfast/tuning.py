@@ -1,15 +1,17 @@
 """Tune: choose a defence's numbers on held-out training images, never on the test set.
 
 The numbers of MALADE's chain are what decides whether it helps, and the test set must not choose
-them (MALADE B.2.2). A search into a run folder: first every chain of a grid, against images crafted
-once on the bare classifier, which is cheap; then the best few, against the attack with every
-variant that the whole defence calls for, which is what counts. Each trial is an evaluation with a
-folder of its own, so a killed search goes on where it stopped.
+them (MALADE B.2.2). A search into a run folder: first every chain of a grid meets the attack on
+itself, by BPDA and by the gradient through the chain, one draw a step and few images; then the best
+few meet every variant that the whole defence calls for, on more. What images crafted on the bare
+classifier leave is measured too, and decides nothing but ties: long and noisy chains lose there and
+win under attack. Each trial is an evaluation with a folder of its own, so a killed search goes on
+where it stopped.
 """
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
 from pathlib import Path
@@ -55,6 +57,7 @@ class Chain:
     alpha: float
     delta: float
     sigma: float
+    anneal: float = 1.0
 
     def of(self, networks: Networks) -> nn.Sequential:
         """The chain in front of its classifier."""
@@ -71,9 +74,11 @@ class Search:
         alpha: step sizes α.
         delta: standard deviations δ of the noise of each step.
         sigma: σ that the denoiser was trained with.
-        finalists: how many of the best also meet the adaptive attack, at least 1.
-        finalist_images: how many of the images the adaptive attack takes on, at least 1; it costs
-            a hundred times and more what all else does.
+        anneal: what is left of α and δ² at the last step.
+        first_images: how many of the images every chain is attacked on, at least 1.
+        finalists: how many of the best meet all variants of the attack, at least 1.
+        finalist_images: how many of the images they meet them on, at least 1; averages of 30 draws
+            cost ten times and more what the first attack does.
 
     Raises:
         InputError: if a number is out of range, or there are none.
@@ -88,12 +93,18 @@ class Search:
     alpha: tuple[float, ...]
     delta: tuple[float, ...]
     sigma: float
+    anneal: tuple[float, ...] = (1.0,)
+    first_images: int = 20
     finalists: int = 3
     finalist_images: int = 40
 
     def __post_init__(self) -> None:
-        at_least_one(finalists=self.finalists, finalist_images=self.finalist_images)
-        for name in ("steps", "alpha", "delta"):
+        at_least_one(
+            first_images=self.first_images,
+            finalists=self.finalists,
+            finalist_images=self.finalist_images,
+        )
+        for name in ("steps", "alpha", "delta", "anneal"):
             if not getattr(self, name):
                 raise InputError(f"there is no {name} to try; give at least one.")
         for chain in self.chains():  # a wrong number is told before any work
@@ -102,8 +113,10 @@ class Search:
     def chains(self) -> list[Chain]:
         """All combinations, the shortest first."""
         return [
-            Chain(steps=steps, alpha=alpha, delta=delta, sigma=self.sigma)
-            for steps, alpha, delta in product(self.steps, self.alpha, self.delta)
+            Chain(steps=steps, alpha=alpha, delta=delta, sigma=self.sigma, anneal=anneal)
+            for steps, alpha, delta, anneal in product(
+                self.steps, self.alpha, self.delta, self.anneal
+            )
         ]
 
 
@@ -113,8 +126,10 @@ class Tuned(NamedTuple):
     Attributes:
         model: the purified classifier, in evaluation mode, on the CPU.
         best: the chosen chain, as one of the trials.
-        trials: the numbers of every chain and its fractions of images that are right without
-            attack, under what was crafted on the bare classifier and, of finalists, under attack.
+        trials: the numbers of every chain and its fractions of images that are right: without
+            attack, ``clean_accuracy``; under what was crafted on the bare classifier,
+            ``transfer_accuracy``; under the first attack on the chain, ``first_accuracy``; and, of
+            finalists, under all variants of it, ``robust_accuracy``.
 
     Example:
         >>> from holdfast.tuning import Tuned
@@ -137,19 +152,20 @@ def tune_malade(
     out: str | Path | None = None,
     progress: Progress = silent,
 ) -> Tuned:
-    """Choose steps, α and δ of a `MALADE` in front of a classifier.
+    """Choose steps, α, δ and how they are annealed of a `MALADE` in front of a classifier.
 
     The finalist with the largest fraction of images that are right without attack and under it; of
-    equal ones, that with the larger fraction of them under what was crafted on the bare classifier,
-    then without attack, then the shorter one.
+    equal ones, that with the larger fraction under the first attack, then under what was crafted on
+    the bare classifier, then without attack, then the shorter one.
 
     Args:
         networks: "denoiser" and "classifier" with their architectures, on the device that is to do
             the work.
         data: images to choose by; part of a training set, never the test set.
         search: which chains.
-        attack: crafted on the bare classifier for all chains, without early stopping, and adapted
-            to the whole for the finalists.
+        attack: on each chain, by BPDA and through the chain with one draw a step; crafted once on
+            the bare classifier for all chains, without early stopping; and for the finalists with
+            all variants that the whole calls for.
         config: votes (1 is one chain for each prediction), draws, seed.
         sources: where each network comes from, for the record.
         out: folder to keep the run in, which a model can then be loaded from; interrupted, the same
@@ -230,19 +246,17 @@ def _search(
     classifier = networks["classifier"][0]
 
     def trial(
-        chain: Chain, data: Data, attack: Attack, folder: Path, progress: Progress
-    ) -> tuple[float, ...]:
-        """Fraction of images that are right under attack, and without."""
-        found = evaluate_data(
-            chain.of(networks),
-            data,
-            [("attack", attack)],
-            config,
-            record["model"],
-            folder,
-            progress,
-        )
-        return found.cells[0]["robust_accuracy"], found.cells[0]["clean_accuracy"]
+        stage: str, number: int, data: Data, attack: Attack, config: EvaluationConfig = config
+    ) -> Mapping[str, Any]:
+        """What a chain leaves of some images under an attack."""
+        whole = chains[number].of(networks)
+        folder, told = out / stage / f"{number:04d}", progress if stage == "finalists" else silent
+        with warnings.catch_warnings():  # the variants that the first attack leaves out
+            warnings.filterwarnings("ignore", message=".* they were left out on request")
+            found = evaluate_data(
+                whole, data, [("attack", attack)], config, record["model"], folder, told
+            )
+        return found.cells[0]
 
     # An image that rests where it has just fooled the classifier is nothing to any chain.
     examples = precompute(
@@ -256,33 +270,42 @@ def _search(
     )
     crafted = On(classifier, examples, name="the classifier alone")
     chains = search.chains()
+    few, more = _spread(data, search.first_images), _spread(data, search.finalist_images)
+    quick = replace(config, variants=("plain", "bpda"), samples=1)
+    trials: list[dict[str, Any]] = []
     progress.start("chains", len(chains))
-    first = []
     for number, chain in enumerate(chains):
-        first.append(trial(chain, data, crafted, out / "trials" / f"{number:04d}", silent))
-        progress.advance(note=f"{first[-1][0]:.3f}")
-    few = _spread(data, search.finalist_images)
-    ranked = _ranked(chains, first)[: search.finalists]
-    adaptive = {
-        number: trial(chains[number], few, attack, out / "finalists" / f"{number:04d}", progress)[0]
-        for number in ranked
+        shown = trial("transfer", number, data, crafted)
+        first = trial("first", number, few, attack, quick)["robust_accuracy"]
+        trials.append(
+            {
+                **asdict(chain),
+                "clean_accuracy": shown["clean_accuracy"],
+                "transfer_accuracy": shown["robust_accuracy"],
+                "first_accuracy": first,
+                "robust_accuracy": None,
+            }
+        )
+        progress.advance(note=f"{first:.3f}")
+    ranked = sorted(range(len(chains)), key=lambda number: _rank(trials[number]))
+    for number in ranked[: search.finalists]:
+        trials[number]["robust_accuracy"] = trial("finalists", number, more, attack)[
+            "robust_accuracy"
+        ]
+    met = ranked[: search.finalists]
+    best = max(met, key=lambda number: trials[number]["robust_accuracy"])  # of equal ones the first
+    return {
+        "best": trials[best],
+        "trials": trials,
+        "first_images": len(few),
+        "finalist_images": len(more),
     }
-    best = max(ranked, key=adaptive.__getitem__)  # of equal ones, the first
-    trials = [
-        {
-            **asdict(chain),
-            "clean_accuracy": clean,
-            "transfer_accuracy": robust,
-            "robust_accuracy": adaptive.get(number),
-        }
-        for number, (chain, (robust, clean)) in enumerate(zip(chains, first, strict=True))
-    ]
-    return {"best": trials[best], "trials": trials, "finalist_images": len(few)}
 
 
-def _ranked(chains: Sequence[Chain], accuracies: Sequence[tuple[float, ...]]) -> list[int]:
-    """Places of the chains, the best first."""
-    return sorted(range(len(chains)), key=lambda i: (*(-a for a in accuracies[i]), chains[i].steps))
+def _rank(trial: Mapping[str, Any]) -> tuple[float, ...]:
+    """The smaller, the better the chain, as far as the first stage tells."""
+    told = ("first_accuracy", "transfer_accuracy", "clean_accuracy")
+    return (*(-trial[name] for name in told), trial["steps"])
 
 
 def _spread(data: Data, count: int) -> Data:

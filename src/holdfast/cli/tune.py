@@ -25,13 +25,15 @@ def malade(
     data: str = "digits",
     data_dir: Path | None = None,
     images: int = 200,
-    steps: Counts = Counts((1, 5, 10, 25)),
+    steps: Counts = Counts((10, 25, 40)),
     alpha: Numbers = Numbers(),
     delta: Numbers = Numbers(),
+    anneal: Numbers = Numbers((1.0,)),
     sigma: Number | None = None,
     attack: str = "pgd(steps=20)",
     norm: str = "linf",
     eps: Number = Number(0.1),
+    first_images: int = 20,
     finalists: int = 3,
     finalist_images: int = 40,
     votes: int = 1,
@@ -44,11 +46,11 @@ def malade(
 ) -> None:
     r"""Choose the chain of MALADE (or MALA) on training images held out from both networks.
 
-    Every chain meets images crafted on the bare classifier; the best few then meet the attack with
-    all variants that the whole defence calls for, on fewer images, which still is nearly all of the
-    work: about five minutes on one core for a finalist of 25 steps, with networks of MNIST's size
-    and the defaults. The folder can be given as a --model. Run the same command again after an
-    interruption and it goes on where it stopped.
+    Every chain is attacked by BPDA and by the gradient through it, on a few images; the best few
+    then meet all variants that the whole defence calls for, on more images: about five minutes on
+    one core for a finalist of 25 steps, with networks of MNIST's size and the defaults. The folder
+    can be given as a --model. Run the same command again after an interruption and it goes on where
+    it stopped.
 
     Example:
         holdfast tune malade --data mnist --classifier runs/cnn --denoiser runs/sdae --eps 0.3 \
@@ -65,18 +67,22 @@ def malade(
         images: Number of training images to choose by; as far as there are such, images that
             neither network was trained on (--images and --hold-out of train).
         steps: Lengths of the chain to try, between commas.
-        alpha: Step sizes to try; by default 0.05, 0.1, 0.2 and 0.5 times sigma squared.
-        delta: Standard deviations of a step's noise to try; by default 0.03, 0.1 and 0.3 times
+        alpha: Step sizes to try; by default 0.25, 0.5 and 1 times sigma squared.
+        delta: Standard deviations of a step's noise to try; by default 0.1, 0.3 and 0.5 times
             sigma.
+        anneal: What the last step's alpha and squared delta are to be of the first one's, fractions
+            to try; by default 1, so that they stay.
         sigma: Noise that the denoiser was trained to remove; by default what its run says.
         attack: Attack to choose by, as of evaluate.
         norm: Norm of the attacker's ball: linf, l2 or l1.
         eps: Size of the ball, on the [0, 1] scale.
-        finalists: How many chains meet the adaptive attack.
-        finalist_images: How many of the images it takes on, evenly spaced; its cost grows with
-            their number, with the attack's steps and the chain's.
+        first_images: How many of the images every chain is attacked on, evenly spaced.
+        finalists: How many chains meet all variants of the attack.
+        finalist_images: How many of the images they meet them on; the cost grows with their number,
+            with the attack's steps and the chain's.
         votes: Chains for each prediction: one, or more with a majority vote.
-        samples: Draws that adaptive attacks average over; BPDA with averages takes 30 at least.
+        samples: Draws that the variants average over; BPDA with averages takes 30 at least, and the
+            first attack one.
         batch_size: Images at once.
         seed: Of all randomness.
         accelerator: auto, cpu, cuda, ... as Lightning Fabric names them.
@@ -91,9 +97,11 @@ def malade(
         raise InputError(f"{denoiser} does not say the noise of its training; give it by --sigma.")
     search = Search(
         steps=steps,
-        alpha=alpha or tuple(fraction * noise**2 for fraction in (0.05, 0.1, 0.2, 0.5)),
-        delta=delta or tuple(fraction * noise for fraction in (0.03, 0.1, 0.3)),
+        alpha=alpha or tuple(fraction * noise**2 for fraction in (0.25, 0.5, 1.0)),
+        delta=delta or tuple(fraction * noise for fraction in (0.1, 0.3, 0.5)),
         sigma=noise,
+        anneal=anneal,
+        first_images=first_images,
         finalists=finalists,
         finalist_images=finalist_images,
     )
@@ -126,16 +134,19 @@ def _print(out: Path, about: dict[str, Any]) -> None:
     met = [trial for trial in about["trials"] if trial["robust_accuracy"] is not None]
     met.sort(key=lambda trial: trial != about["best"])
     print_table(
-        f"{out}, on {about['settings']['images']} training images, {about['finalist_images']} of "
-        "them for the adaptive attack; the first line was chosen",
+        f"{out}, on {about['settings']['images']} training images, {about['first_images']} of them "
+        f"for the first attack and {about['finalist_images']} for all variants; the first line was "
+        "chosen",
         [
             {
                 "steps": trial["steps"],
                 "alpha": trial["alpha"],
                 "delta": trial["delta"],
+                "anneal": trial["anneal"],
                 "no attack": percent(trial["clean_accuracy"]),
                 "crafted on the classifier": percent(trial["transfer_accuracy"]),
-                "adaptive attack": percent(trial["robust_accuracy"]),
+                "first attack": percent(trial["first_accuracy"]),
+                "all variants": percent(trial["robust_accuracy"]),
             }
             for trial in met
         ],
