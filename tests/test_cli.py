@@ -665,7 +665,8 @@ UNUSED = [
     ("evaluate --variants bpda", "--variants is about a defence"),
     ("evaluate --keep-images 3", "--keep-images .* give --out"),
     ("evaluate --source mine:good --each --out run", "--each is about a defence"),
-    ("evaluate --source mine:good --variants plain", "--variants"),
+    ("evaluate --source mine:good --variants plain", "--variants is about a defence"),
+    ("evaluate --penalties 0.1,1", "--penalties weighs what a purifier"),
     ("evaluate --data-dir . --data digits", "digits is none that it is asked for"),
     ("evaluate --data-dir . --data images", "images is none that it is asked for"),
     ("certify --sigma 0.1 --selection-votes 5", "--selection-votes"),
@@ -1013,7 +1014,7 @@ def test_objectives_with_other_networks(place):
         "ensemble(eps=0.3, sources=['net.safetensors', 'mine:good'], draw=uniform)",
         "ensemble(eps=0.3, sources='net.safetensors', cache='cache', goal=least_likely)",
         "sdae(sigma=0.3, classifier='net.safetensors')",
-        "sdae(sigma=0.3, classifier='net.safetensors', weight='mean')",
+        "sdae(sigma=0.3, classifier='net.safetensors', weight='mean', balanced=True)",
         "distillation(teacher='net.safetensors', temperature=3)",
         "adv-train-1(reference='net.safetensors', cache='examples')",
     ):
@@ -1095,8 +1096,10 @@ def test_a_purified_source_is_attacked_by_all_that_it_calls_for(place, capsys):
     cells = json.loads(capsys.readouterr().out)["cells"]
     variants = ["pgd, bpda", "pgd, bpda-eot", "pgd", "pgd, r"]
     assert [cell["attack"].replace("(steps=2)", "") for cell in cells] == variants
-    assert code(*target, *crafted, "--variants", "bpda") == 2
-    assert "--source" in capsys.readouterr().err
+    assert code(*target, *crafted, "--variants", "bpda,r", "--penalties", "0.1,10") == 0
+    cells = json.loads(capsys.readouterr().out)["cells"]
+    variants = ["pgd, bpda", "pgd, r(0.1)", "pgd, r(10.0)"]
+    assert [cell["attack"].replace("(steps=2)", "") for cell in cells] == variants
     itself = (
         *EVALUATE,
         "--model",

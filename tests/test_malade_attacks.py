@@ -148,6 +148,27 @@ class TestVariantsByRequest:
             (cell,) = self.evaluated(("r",), each=True).cells
         assert cell["attack"] == "pgd, r"
 
+    def test_r_at_several_weights(self):
+        """Each a variant and a line of its own; "r" means all, with its weight one of them."""
+        model, x = masked(), images(6)
+        y = small_network()(x).argmax(dim=1)
+
+        def lines(*only, penalties=(0.1, 10.0)):
+            config = EvaluationConfig(
+                votes=5, samples=1, each=True, variants=only, penalties=penalties
+            )
+            with pytest.warns(UserWarning, match="left out"):
+                found = evaluate(model, x, y, {"pgd": PGD(Linf(0.2), steps=2)}, config=config)
+            return [cell["attack"] for cell in found.cells]
+
+        assert lines("r") == ["pgd, r(0.1)", "pgd, r(10.0)"]
+        assert lines("r(10.0)", "bpda") == ["pgd, bpda", "pgd, r(10.0)"]
+        assert lines("r", penalties=(1.0,)) == ["pgd, r"]
+
+    def test_one_penalty_of_1_is_recorded_as_before_there_were_several(self):
+        assert "penalties" not in EvaluationConfig().record()
+        assert EvaluationConfig(penalties=(0.1, 1.0)).record()["penalties"] == [0.1, 1.0]
+
     def test_all_of_them_leave_nothing_to_say(self):
         (cell,) = self.evaluated(("plain", "bpda", "bpda-eot", "r")).cells  # warnings are errors
         assert len(cell["broken_by"]) == 4

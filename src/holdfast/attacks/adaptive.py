@@ -28,6 +28,9 @@ __all__ = ["VARIANTS", "Variant", "adapted", "adaptive", "chosen", "combined", "
 #: What `adaptive` calls its variants; those for the second purifier and further ones are r-2, ...
 VARIANTS = ("plain", "bpda", "bpda-eot", "r")
 
+#: The same, with the number of a purifier and a weight of its error: "r-2(0.1)".
+_R = re.compile(r"(?P<name>r|r-\d+)(\(.+\))?")
+
 #: Draws of BPDAwEOT, at which MALADE's authors found it to converge (appendix B.1.2, figure 6b).
 EOT_DRAWS = 30
 
@@ -154,6 +157,7 @@ def variants_of(
     *,
     samples: int = 10,
     votes: int = 100,
+    weights: Sequence[float] = (1.0,),
     stochastic: bool | None = None,
 ) -> list[Variant]:
     """Every variant that a model calls for (`adaptive`), of every part of a cascade.
@@ -174,7 +178,7 @@ def variants_of(
         Variant(part, name, made)
         for part, one in parts
         for name, made in adaptive(
-            one, model, samples=samples, votes=votes, stochastic=stochastic
+            one, model, samples=samples, votes=votes, weights=weights, stochastic=stochastic
         ).items()
     ]
 
@@ -182,8 +186,8 @@ def variants_of(
 def chosen(variants: Sequence[Variant], only: Collection[str]) -> list[Variant]:
     """Those of an attack's variants that are named in ``only``; all if it is empty.
 
-    An attack with a single variant, such as one without gradients, keeps it whatever its name, and
-    so does a part of a cascade.
+    "r" names R at every weight that it runs at, "r(0.1)" at one. An attack with a single variant,
+    such as one without gradients, keeps it whatever its name, and so does a part of a cascade.
 
     Raises:
         InputError: if it has several, and none of them is named.
@@ -199,12 +203,15 @@ def chosen(variants: Sequence[Variant], only: Collection[str]) -> list[Variant]:
         ['bpda']
     """
     for name in only:
-        if not (name in VARIANTS or re.fullmatch(r"r-\d+", name)):
+        if not (name in VARIANTS or _R.fullmatch(name)):
             raise unknown("variant", name, VARIANTS)
+    wanted = set(only)
     found: list[Variant] = []
     for part in dict.fromkeys(variant.part for variant in variants):
         mine = [variant for variant in variants if variant.part == part]
-        kept = [variant for variant in mine if variant.name in only]
+        kept = [
+            variant for variant in mine if {variant.name, _without_weight(variant.name)} & wanted
+        ]
         if only and not kept and len(mine) > 1:
             raise InputError(
                 f"of the variants {', '.join(only)} the model calls for none; choose among "
@@ -212,6 +219,12 @@ def chosen(variants: Sequence[Variant], only: Collection[str]) -> list[Variant]:
             )
         found += kept or mine
     return found
+
+
+def _without_weight(name: str) -> str:
+    """The name of a variant of R without its weight; any other as it is."""
+    found = _R.fullmatch(name)
+    return found["name"] if found else name
 
 
 def combined(
@@ -256,6 +269,7 @@ def adapted(
     *,
     samples: int = 10,
     votes: int = 100,
+    weights: Sequence[float] = (1.0,),
     stochastic: bool | None = None,
     only: Collection[str] = (),
 ) -> Attack:
@@ -269,6 +283,7 @@ def adapted(
         model: the target.
         samples: draws for a gradient on a stochastic model.
         votes: a cascade's draws of a stochastic model to decide by, but `DECIDING_VOTES` at least.
+        weights: of the reconstruction error in R; see `adaptive`.
         stochastic: whether the model draws random numbers; what its layers declare by default.
         only: no other variants than these (`chosen`); all by default.
 
@@ -283,5 +298,7 @@ def adapted(
     """
     if stochastic is None:
         stochastic = is_stochastic(model)
-    variants = variants_of(attack, model, samples=samples, votes=votes, stochastic=stochastic)
+    variants = variants_of(
+        attack, model, samples=samples, votes=votes, weights=weights, stochastic=stochastic
+    )
     return combined(attack, chosen(variants, only), votes=votes, stochastic=stochastic)

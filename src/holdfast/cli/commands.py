@@ -131,7 +131,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
         "Attack": (
             *("attacks", "attack", "norm", "eps", "source", "samples", "each", "variants"),
-            *("variant", "attack_all"),
+            *("penalties", "variant", "attack_all"),
         ),
         "Noise and votes": (
             *("sigma", "noise", "votes", "selection_votes", "confidence"),

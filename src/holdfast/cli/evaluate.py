@@ -11,12 +11,12 @@ import torch
 from holdfast import data as datasets
 from holdfast import metrics
 from holdfast.attacks import Attack, On, variants_of
-from holdfast.attacks.adaptive import adaptive
+from holdfast.attacks.adaptive import chosen
 from holdfast.certify.smoothing import named_noise
 from holdfast.cli import registry
 from holdfast.cli.common import device, percent, print_json, print_table
 from holdfast.cli.options import Number, Numbers, Words
-from holdfast.declarations import is_stochastic
+from holdfast.declarations import is_stochastic, purifiers
 from holdfast.defenses.noise import check_sigma
 from holdfast.errors import InputError
 from holdfast.evaluation import EvaluationConfig, evaluate_data
@@ -41,6 +41,7 @@ def evaluate(
     samples: int | None = None,
     each: bool = False,
     variants: Words = Words(),
+    penalties: Numbers | None = None,
     attack_all: bool = False,
     batch_size: int = 128,
     keep_images: int | None = None,
@@ -86,7 +87,10 @@ def evaluate(
         each: Run every variant of an attack that a defence calls for (BPDA, R, ...) on every image,
             with a line of its own; otherwise each is run on what the others left.
         variants: Run only these of the variants that a defence calls for, between commas: plain,
-            bpda, bpda-eot, r; the report says which were left out.
+            bpda, bpda-eot, r; the report says which were left out. With --source, of those that the
+            source calls for.
+        penalties: Weights of the purifier's reconstruction error in r, between commas, each a
+            variant of its own, such as 0.1,1,10; 1 by default.
         attack_all: Attack images too that the model gets wrong without; they count as fooled either
             way.
         batch_size: Images attacked at once; on a GPU more are faster.
@@ -108,6 +112,7 @@ def evaluate(
         batch_size=batch_size,
         votes=100 if votes is None else votes,
         samples=10 if samples is None else samples,
+        penalties=(1.0,) if penalties is None else tuple(penalties),
         each=each,
         variants=tuple(variants),
         attack_all=attack_all,
@@ -122,23 +127,25 @@ def evaluate(
         raise InputError(
             "--keep-images says what a run's folder keeps: give --out, or leave it out."
         )
-    if source and variants:
-        raise InputError(
-            "--variants chooses among what the attacked model calls for, and an attack crafted on "
-            "another (--source) has a line for each variant; leave out one of them."
-        )
     pictures = datasets.load(data, data_dir=data_dir, limit=images)
     network = loading.load(model)
     if sigma is not None:
         network = family.around(network, sigma, pictures.shape).model
     network = network.to(device(accelerator))
-    crafted_on = None
+    typed, crafted_on = named, None
     if source:
         crafted_on = _sources(source, device(accelerator))
-        named = _on(crafted_on, str(source), named, samples=config.samples, votes=config.votes)
+        named = _on(crafted_on, str(source), named, config)
     sources = [] if crafted_on is None else [crafted_on]
     _check_draws([network, *sources], {"--votes": votes, "--samples": samples})
-    _check_variants(network, named, {"--each": each, "--variants": bool(variants)})
+    attacked = network if crafted_on is None else crafted_on
+    _check_variants(network, named, {"--each": each})
+    _check_variants(attacked, typed, {"--variants": bool(variants)})
+    if penalties is not None and not purifiers(attacked):
+        raise InputError(
+            "--penalties weighs what a purifier changes of an image (R), and what is attacked has "
+            "no layer that purifies: leave it out."
+        )
     with showing(not quiet) as progress:
         found = evaluate_data(network, pictures, named, config, model, out, progress)
     moved = _known(metrics.perturbation_sizes(found.rows))
@@ -225,14 +232,22 @@ def _sources(source: Words, where: torch.device) -> Model:
 
 
 def _on(
-    model: Model, source: str, named: list[tuple[str, Attack]], *, samples: int, votes: int
+    model: Model, source: str, named: list[tuple[str, Attack]], config: EvaluationConfig
 ) -> list[tuple[str, Attack]]:
     """The attacks crafted on another model, each as that model calls for."""
-    return [
-        (name if variant == "plain" else f"{name}, {variant}", On(model, made, name=source))
-        for name, attack in named
-        for variant, made in adaptive(attack, model, samples=samples, votes=votes).items()
-    ]
+    made: list[tuple[str, Attack]] = []
+    for name, attack in named:
+        called = variants_of(
+            attack,
+            model,
+            samples=config.samples,
+            votes=config.votes,
+            weights=config.penalties,
+        )
+        for one in chosen(called, config.variants):
+            title = name if one.title == "plain" else f"{name}, {one.title}"
+            made.append((title, On(model, one.attack, name=source)))
+    return made
 
 
 def _check_draws(models: list[Model], options: Mapping[str, int | None]) -> None:

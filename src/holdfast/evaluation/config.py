@@ -21,6 +21,8 @@ class EvaluationConfig:
         each: give every variant of an attack that the model calls for a line of its own, and run it
             on every image; otherwise they are one attack, each run on what the others left. An
             attack without a limit is always run so.
+        penalties: weights of the purifier's reconstruction error in R, each a variant of its own
+            (`adaptive`); which is strongest hangs on the purifier.
         variants: names of the variants to run of those that a model calls for (`adaptive`); all by
             default. Others are recorded as left out, since accuracies may then be too high.
         attack_all: attack images too that the model gets wrong without an attack, as EAT does; they
@@ -43,6 +45,7 @@ class EvaluationConfig:
     batch_size: int = 128
     votes: int = 100
     samples: int = 10
+    penalties: tuple[float, ...] = (1.0,)
     each: bool = False
     variants: tuple[str, ...] = ()
     attack_all: bool = False
@@ -55,5 +58,7 @@ class EvaluationConfig:
                 raise InputError(f"{name} is {getattr(self, name)}, but must be at least {least}.")
 
     def record(self) -> dict[str, Any]:
-        """As a run's record holds it."""
-        return {**asdict(self), "variants": list(self.variants)}
+        """As a run's record holds it; one penalty of 1 is recorded as before there were any."""
+        record = {**asdict(self), "variants": list(self.variants)}
+        del record["penalties"]
+        return record if self.penalties == (1.0,) else {**record, "penalties": [*self.penalties]}

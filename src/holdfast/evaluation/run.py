@@ -322,11 +322,17 @@ def _adapted(
         The attacks, and the variants of any of them that the model calls for and ``config`` leaves
         out.
     """
-    draws = {"samples": config.samples, "votes": config.votes}
     made: list[tuple[str, Attack]] = []
     left_out: dict[str, None] = {}
     for name, attack in attacks:
-        called = variants_of(attack, model, **draws, stochastic=stochastic)
+        called = variants_of(
+            attack,
+            model,
+            samples=config.samples,
+            votes=config.votes,
+            weights=config.penalties,
+            stochastic=stochastic,
+        )
         kept = chosen(called, config.variants)
         left_out |= dict.fromkeys(one.title for one in called if one not in kept)
         # Without a limit there is no worst case within it, so every variant has a line of its own,
