@@ -65,6 +65,16 @@ def test_the_scale_of_the_logits_plays_no_part(scale):
     assert torch.allclose(FREE.distance(scaled, x), FREE.distance(SHORT(model, x, y), x), rtol=0.03)
 
 
+def test_a_given_first_c_is_where_all_images_begin():
+    """As MALADE's 100 and 0.01 (B.1.3, B.1.4); with one search it is the only one."""
+    model, x, y = trained()
+    weak, strong = (replace(SHORT, searches=1, c=c)(model, x, y) for c in (1e-6, 100.0))
+    assert torch.equal(weak, x)
+    assert (model(strong).argmax(dim=1) != y).all()
+    with pytest.raises(InputError, match="c is 0.0"):
+        replace(SHORT, c=0.0)
+
+
 def test_confidence_is_kept_and_paid_for():
     model, x, y = trained()
     near, far = (replace(SHORT, confidence=kappa)(model, x, y) for kappa in (0.0, 3.0))

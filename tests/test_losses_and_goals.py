@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -53,6 +55,18 @@ def test_losses_rise_as_the_attacker_gains(situation):
         assert (loss(worse, y) >= loss(logits, y)).all()
     for loss in (losses.towards_cross_entropy, losses.towards_margin):
         assert (loss(closer, y, target) >= loss(logits, y, target)).all()
+
+
+def test_a_clipped_cross_entropy_is_deaf_where_the_model_is_sure():
+    """As MALADE's networks, which end in a softmax, would hear it in Keras."""
+    logits = torch.tensor([[40.0, 0.0], [2.0, 0.0], [0.0, 40.0]], dtype=torch.float64)
+    logits.requires_grad_()
+    y = torch.tensor([0, 0, 0])
+    loss = losses.clipped_cross_entropy(logits, y)
+    usual = losses.cross_entropy(logits, y)[1]
+    assert loss.tolist() == pytest.approx([1e-7, usual.item(), -math.log(1e-7)])
+    (grad,) = torch.autograd.grad(loss.sum(), logits)
+    assert grad.any(dim=1).tolist() == [False, True, False]
 
 
 @given(logits_and_labels(), st.sampled_from([-1e3, 7.0]))

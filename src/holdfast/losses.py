@@ -12,6 +12,7 @@ from holdfast.types import Labels, Logits, PerExample
 
 __all__ = [
     "best_other",
+    "clipped_cross_entropy",
     "cross_entropy",
     "dlr",
     "kl_divergence",
@@ -40,6 +41,30 @@ def cross_entropy(logits: Logits, y: Labels) -> PerExample:
         tensor([0.6931])
     """
     return functional.cross_entropy(logits, y, reduction="none")
+
+
+def clipped_cross_entropy(logits: Logits, y: Labels, *, least: float = 1e-7) -> PerExample:
+    """-log of softmax(z)_y cut to [least, 1 - least], as Keras takes it of a network's softmax.
+
+    Where the model is surer than that, the gradient is exactly 0: an attack that ascends it stands
+    still on the very images that it should move. For comparison with papers whose networks end in a
+    softmax (MALADE, table 5), never to judge a defence by.
+
+    Args:
+        logits: (N, K).
+        y: (N,) labels, integer.
+        least: the smallest probability.
+
+    Returns:
+        (N,), between -log(1 - least) and -log(least).
+
+    Example:
+        >>> from holdfast.losses import clipped_cross_entropy
+        >>> clipped_cross_entropy(torch.tensor([[0.0, 90.0]]), torch.tensor([0]))  # 90 unclipped
+        tensor([16.1181])
+    """
+    probability = of_class(logits.softmax(dim=1), y)
+    return -probability.clamp(least, 1 - least).log()
 
 
 def margin(logits: Logits, y: Labels) -> PerExample:

@@ -36,6 +36,7 @@ class CarliniWagner(PenaltySearch):
         steps: Adam's steps at each c, at least 1; 10,000 in the paper.
         searches: how many values of c are tried, at least 1.
         step_size: Adam's step in w, above 0.
+        c: the first c of all images; by default each has its own, see below.
         confidence: κ >= 0, how far above 0 the value must come, in the units of the goal's loss.
         goal: its value must be above 0 exactly where it is reached, as that of `goals.margin` or
             ``goals.toward(target, losses.towards_margin)``.

@@ -71,6 +71,7 @@ class EAD(PenaltySearch):
         searches: how many values of c are tried, at least 1.
         step_size: α of the first iteration, above 0; it falls as √(1 - step / steps).
         beta: weight β >= 0 of the ℓ1 norm; the larger, the fewer pixels change.
+        c: the first c of all images; by default each has its own, see below.
         confidence: κ >= 0, how far above 0 the value must come, in the units of the goal's loss.
         rule: which of the fooling points is returned, `least_l1` or `least_elastic_net`; the
             distance that counts against the threat's eps is ℓ1 with either.

@@ -28,6 +28,7 @@ NORMS: Mapping[str, Callable[[float], Threat]] = MappingProxyType(
 GOALS: Mapping[str, Goal] = MappingProxyType(
     {
         "cross_entropy": goals.cross_entropy,
+        "clipped_cross_entropy": goals.clipped_cross_entropy,
         "margin": goals.margin,
         "dlr": goals.dlr,
         "least_likely": goals.toward_least_likely,

@@ -20,7 +20,14 @@ from holdfast.goals.targeted import (
     toward,
     toward_least_likely,
 )
-from holdfast.goals.untargeted import AgainstPrediction, Untargeted, cross_entropy, dlr, margin
+from holdfast.goals.untargeted import (
+    AgainstPrediction,
+    Untargeted,
+    clipped_cross_entropy,
+    cross_entropy,
+    dlr,
+    margin,
+)
 
 __all__ = [
     "AgainstPrediction",
@@ -35,6 +42,7 @@ __all__ = [
     "TargetedLoss",
     "Toward",
     "Untargeted",
+    "clipped_cross_entropy",
     "cross_entropy",
     "dlr",
     "kl_from_clean",

@@ -10,7 +10,14 @@ from holdfast import losses
 from holdfast.goals.logits import logits_of
 from holdfast.types import Goal, Images, Labels, Loss, Model, Positions, Score, Scored, TargetedGoal
 
-__all__ = ["AgainstPrediction", "Untargeted", "cross_entropy", "dlr", "margin"]
+__all__ = [
+    "AgainstPrediction",
+    "Untargeted",
+    "clipped_cross_entropy",
+    "cross_entropy",
+    "dlr",
+    "margin",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +91,7 @@ class AgainstPrediction(Goal):
             return self.goal(model, x0, logits_of(model, x0).argmax(dim=1), *target)
 
 
+clipped_cross_entropy = Untargeted(losses.clipped_cross_entropy)
 cross_entropy = Untargeted(losses.cross_entropy)
 margin = Untargeted(losses.margin)
 dlr = Untargeted(losses.dlr)

@@ -58,6 +58,7 @@ class PenaltySearch(Attack):
         steps: iterations at each c, at least 1.
         searches: how many values of c are tried, at least 1.
         step_size: of the minimiser, above 0.
+        c: the first c of all images, above 0; by default each has its own, that of `first_c`.
         confidence: κ >= 0, how far above 0 the value must come, in the units of the goal's loss.
         goal: its value must be above 0 exactly where it is reached, as that of `goals.margin` or
             ``goals.toward(target, losses.towards_margin)``.
@@ -86,6 +87,7 @@ class PenaltySearch(Attack):
     steps: int = 100
     searches: int = 9
     step_size: float = 0.01
+    c: float | None = None
     confidence: float = 0.0
     goal: Goal = margin
     gradient: Gradient = autograd
@@ -95,7 +97,7 @@ class PenaltySearch(Attack):
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least_one(steps=self.steps, searches=self.searches)
-        above_zero(step_size=self.step_size)
+        above_zero(step_size=self.step_size, c=1.0 if self.c is None else self.c)
         if not 0 <= self.confidence < math.inf:
             raise InputError(f"confidence is {self.confidence}, but must be at least 0.")
 
@@ -142,8 +144,11 @@ class PenaltySearch(Attack):
         first = self.gradient(score)(x0, rng.fold("first"), 0.0)
         closest.offer(x0, first.reached)
         wide = widest(x0.device)  # squares of gradients under- and overflow float32
-        c = self.first_c(Slope(first.value.to(wide), first.grad.to(wide), first.reached))
-        c = torch.where((c > 0) & c.isfinite(), c, 1)
+        if self.c is None:
+            c = self.first_c(Slope(first.value.to(wide), first.grad.to(wide), first.reached))
+            c = torch.where((c > 0) & c.isfinite(), c, 1)
+        else:
+            c = torch.full_like(first.value.to(wide), self.c)
         low, high = torch.zeros_like(c), torch.full_like(c, torch.inf)
         for number in range(self.searches):
             least, streams = torch.full_like(c, torch.inf), rng.fold("search", number)
