@@ -71,7 +71,7 @@ def test_a_given_first_c_is_where_all_images_begin():
     weak, strong = (replace(SHORT, searches=1, c=c)(model, x, y) for c in (1e-6, 100.0))
     assert torch.equal(weak, x)
     assert (model(strong).argmax(dim=1) != y).all()
-    with pytest.raises(InputError, match="c is 0.0"):
+    with pytest.raises(InputError, match=r"c is 0\.0"):
         replace(SHORT, c=0.0)
 
 

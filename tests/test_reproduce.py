@@ -14,7 +14,9 @@ from holdfast.reproduce import (
     Cell,
     Claim,
     Mean,
+    Pictures,
     Recipe,
+    Recorded,
     Result,
     Scale,
     Step,
@@ -30,6 +32,7 @@ from holdfast.reproduce import (
     recipe,
     spec,
     train,
+    tune,
 )
 from holdfast.reproduce.claims import judge
 from holdfast.reproduce.measures import difference
@@ -322,3 +325,30 @@ def test_a_mean_of_anything_else_has_the_normal_interval(tmp_path: Path) -> None
     _finish(tmp_path / step.folder, pd.DataFrame({"x": rng.normal(size=1000)}))
     found = Mean((step,), lambda rows: rows["x"]).read(tmp_path)
     assert found.high - found.low == pytest.approx(2 * 1.96 / np.sqrt(1000), rel=0.1)
+
+
+def test_a_search_is_named_by_its_defence_and_read_by_what_it_chose(tmp_path: Path) -> None:
+    cnn, dae = _net(0), train("dae", model="malade-dae", objective="dae(sigma=0.3)")
+    chain = tune("malade", "chain", classifier=cnn, denoiser=dae)
+    assert chain.needs == (cnn, dae)
+    read(chain.arguments(tmp_path, None))
+    _finish(tmp_path / chain.folder)
+    file = tmp_path / chain.folder / "run.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"best": {"steps": 25}}))
+    assert Recorded((chain,), "steps").read(tmp_path).value == 25
+
+
+def test_pictures_of_one_name_from_several_steps_are_kept_apart(tmp_path: Path) -> None:
+    steps = [_net(0), _net(1)]
+    for step in steps:
+        _finish(tmp_path / step.folder)
+        (tmp_path / step.folder / "traces.svg").write_text(step.folder)
+    pictures = [
+        Pictures(f"({name})", step, ["traces"], name=f"{name}-")
+        for name, step in zip("ab", steps, strict=True)
+    ]
+    one = Recipe("p", "i", "t", "a", {}, lambda scale: Result(pictures))
+    outcome = reproduce(steps, tmp_path, lambda arguments: None)
+    write_item(one, Scale("quick"), outcome, tmp_path, tmp_path / "pages")
+    for name, step in zip("ab", steps, strict=True):
+        assert (tmp_path / "pages" / "p" / "i" / f"{name}-traces.svg").read_text() == step.folder

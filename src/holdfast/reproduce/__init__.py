@@ -1,9 +1,9 @@
 """Reproduction: every table and figure of the papers by one command, its claims judged.
 
 A recipe is a short file under ``recipes/PAPER/``: a function of a `Scale` that says which runs it
-needs (`train`, `evaluate`, `certify`, `diagnose`), which numbers it reads off them, and what the
-paper printed beside each. `reproduce` runs what is missing, and `page` writes the table or figure,
-the differences, the intervals, and what became of the paper's claims.
+needs (`train`, `tune`, `evaluate`, `certify`, `diagnose`), which numbers it reads off them, and
+what the paper printed beside each. `reproduce` runs what is missing, and `page` writes the table or
+figure, the differences, the intervals, and what became of the paper's claims.
 """
 
 from holdfast.reproduce.claims import Claim, Verdict, at_least, at_most, less, more
@@ -25,7 +25,17 @@ from holdfast.reproduce.recipes import Recipe, papers, recipe
 from holdfast.reproduce.results import Cell, Curves, Line, Pictures, Result, Table
 from holdfast.reproduce.run import Outcome, reproduce
 from holdfast.reproduce.scale import Scale
-from holdfast.reproduce.steps import Spec, Step, Value, certify, diagnose, evaluate, spec, train
+from holdfast.reproduce.steps import (
+    Spec,
+    Step,
+    Value,
+    certify,
+    diagnose,
+    evaluate,
+    spec,
+    train,
+    tune,
+)
 
 __all__ = [
     "Cell",
@@ -66,4 +76,5 @@ __all__ = [
     "reproduce",
     "spec",
     "train",
+    "tune",
 ]

@@ -135,7 +135,7 @@ def difference(first: Mean, second: Mean, root: Path) -> Measured:
 
 @dataclass(frozen=True)
 class Recorded:
-    """A number that the steps recorded in run.json, such as a diagnosis's.
+    """A number that the steps recorded in run.json, such as a diagnosis's, or a search's best.
 
     Args:
         steps: finished, with a seed each.
@@ -161,7 +161,8 @@ class Recorded:
 
     def _of(self, folder: Path) -> float:
         about = read_about(folder)
-        cells: Sequence[Mapping[str, Any]] = about.get("cells") or [about.get("last_epoch", {})]
+        one = about.get("best", about.get("last_epoch", {}))
+        cells: Sequence[Mapping[str, Any]] = about.get("cells") or [one]
         found = [c[self.name] for c in cells if all(c.get(k) == v for k, v in self.where)]
         if len(found) != 1:
             raise MissingFileError(

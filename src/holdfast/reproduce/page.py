@@ -168,8 +168,9 @@ def _pictures(part: Pictures, folder: Path, root: Path, outcome: Outcome) -> lis
         drawn = root / part.step.folder / f"{name}.svg"
         if not drawn.exists():
             raise MissingFileError(f"{drawn} is not there; correct the recipe.")
-        shutil.copyfile(drawn, folder / drawn.name)
-        lines += [f"![{part.title}]({drawn.name})", ""]
+        shown = f"{part.name}{drawn.name}"
+        shutil.copyfile(drawn, folder / shown)
+        lines += [f"![{part.title}]({shown})", ""]
     return lines
 
 

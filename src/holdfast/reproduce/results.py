@@ -114,6 +114,8 @@ class Pictures:
         title: what the paper calls it.
         step: usually a diagnosis.
         files: their names without ending; the SVG is taken.
+        name: what their names begin with on the page, if a recipe has files of one name from
+            several steps.
 
     Example:
         >>> from holdfast.reproduce import Pictures, diagnose, train
@@ -125,6 +127,7 @@ class Pictures:
     title: str
     step: Step
     files: Sequence[str]
+    name: str = ""
 
 
 Part: TypeAlias = Table | Curves | Pictures

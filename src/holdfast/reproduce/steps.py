@@ -72,7 +72,7 @@ class Step:
     def label(self) -> str:
         """What it is, in a word or two: the model, and what is done to it."""
         options = dict(self.options)
-        model = options.get("model", options.get("from_", ""))
+        model = options.get("model", options.get("from_", options.get("classifier", "")))
         of = model.label if isinstance(model, Step) else _text(model, lambda step: step.label)
         done = options.get("objective", options.get("attacks", ""))
         named = re.split(r"[(,]", _text(done, lambda step: step.label))[0]
@@ -160,6 +160,19 @@ def evaluate(name: str, **options: Value | None) -> Step:
         True
     """
     return _step("evaluate", name, options)
+
+
+def tune(defence: str, name: str, **options: Value | None) -> Step:
+    """A defence whose numbers are searched for: ``holdfast tune DEFENCE`` with these options.
+
+    Example:
+        >>> from holdfast.reproduce import train, tune
+        >>> cnn = train("cnn", model="small", epochs=1)
+        >>> dae = train("dae", model="malade-dae", objective="dae(sigma=0.3)", epochs=1)
+        >>> tune("malade", "chain", classifier=cnn, denoiser=dae).command
+        'tune malade'
+    """
+    return _step(f"tune {defence}", name, options)
 
 
 def certify(name: str, **options: Value | None) -> Step:
