@@ -8,6 +8,7 @@ figure, the differences, the intervals, and what became of the paper's claims.
 
 from holdfast.reproduce.claims import Claim, Verdict, at_least, at_most, less, more
 from holdfast.reproduce.measures import (
+    Average,
     Computed,
     Largest,
     Mean,
@@ -18,6 +19,7 @@ from holdfast.reproduce.measures import (
     accuracy,
     certified,
     clean_accuracy,
+    clean_error,
     error,
     perturbation,
 )
@@ -38,6 +40,7 @@ from holdfast.reproduce.steps import (
 )
 
 __all__ = [
+    "Average",
     "Cell",
     "Claim",
     "Computed",
@@ -65,6 +68,7 @@ __all__ = [
     "certified",
     "certify",
     "clean_accuracy",
+    "clean_error",
     "diagnose",
     "error",
     "evaluate",

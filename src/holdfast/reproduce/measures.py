@@ -98,6 +98,38 @@ class Mean:
         return _measured(self.by_image(root), is_fraction=True)
 
 
+@dataclass(frozen=True)
+class Average:
+    """The mean of several measures of the same images and seeds, such as over all attacks.
+
+    Args:
+        of: the measures.
+
+    Example:
+        >>> from holdfast.reproduce import Average, error, evaluate, train
+        >>> net = train("net", model="small", epochs=1)
+        >>> attacked = evaluate("e", model=net, attacks=["fgsm", "pgd"], eps=0.1)
+        >>> len(Average((error(attacked, "fgsm"), error(attacked, "pgd"))).of)
+        2
+    """
+
+    of: tuple[Mean, ...]
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """See `Measure`."""
+        return tuple(step for measure in self.of for step in measure.steps)
+
+    def by_image(self, root: Path) -> list["pd.Series[float]"]:
+        """The mean at each image, of each seed."""
+        every = [measure.by_image(root) for measure in self.of]
+        return [sum(of_seed[1:], of_seed[0]) / len(of_seed) for of_seed in zip(*every, strict=True)]
+
+    def read(self, root: Path) -> Measured:
+        """See `Measure`."""
+        return _measured(self.by_image(root), is_fraction=False)
+
+
 def _measured(parts: Sequence["pd.Series[float]"], *, is_fraction: bool) -> Measured:
     means = np.array([part.mean() for part in parts])
     images = len(parts[0])
@@ -119,7 +151,7 @@ def _over_seeds(values: "np.ndarray[Any, np.dtype[np.float64]]") -> tuple[float,
     return float(values.mean()) - half, float(values.mean()) + half
 
 
-def difference(first: Mean, second: Mean, root: Path) -> Measured:
+def difference(first: Mean | Average, second: Mean | Average, root: Path) -> Measured:
     """How much larger the first is than the second, image by image.
 
     Raises:
@@ -335,6 +367,19 @@ def clean_accuracy(steps: Step | Sequence[Step]) -> Mean:
         return ~part["fooled"]
 
     return Mean(_several(steps), right)
+
+
+def clean_error(steps: Step | Sequence[Step]) -> Mean:
+    """The fraction of the images that is wrong as they are, of an evaluation.
+
+    Example:
+        >>> from holdfast.reproduce import clean_error, evaluate, train
+        >>> attacked = evaluate("e", model=train("net", model="small"), attacks="pgd")
+        >>> clean_error(attacked).steps == (attacked,)
+        True
+    """
+    right = clean_accuracy(steps)
+    return Mean(right.steps, lambda rows: 1.0 - right.of(rows).astype(float))
 
 
 def perturbation(
