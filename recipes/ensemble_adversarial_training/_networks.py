@@ -13,7 +13,7 @@ ARCHITECTURES = ("A", "B", "Bstar", "C", "D")
 SHOWN = {"Bstar": "B*"}
 
 #: Which others an ensemble of three is taught by (C.2: {A, C, D} or {B, C, D}).
-THREE = {"A": "BCD", "B": "ACD", "C": "ACD", "D": "ACD"}
+THREE = {"A": "BCD", "B": "ACD", "Bstar": "ACD", "C": "ACD", "D": "ACD"}
 
 #: At the cpu scale, epochs of plain and of adversarial training: C and D, which are cheap, have as
 #: many as in the paper, 6 and 12 (C.2); A costs four times as much as C.
