@@ -66,6 +66,10 @@ def test_the_objective_gets_the_images_that_were_moved():
     assert torch.equal(Augmented(objective=objective).moved(x, stream(6)), x)
 
 
-def test_a_negative_shift_is_refused():
+def test_a_shift_leaves_something_of_the_image():
     with pytest.raises(InputError, match="shift is -1"):
         Augmented(objective=Standard(), shift=-1)
+    x = images(2, (1, 5, 4))
+    Augmented(objective=Standard(), shift=3).moved(x, stream(2))
+    with pytest.raises(InputError, match="shift is 4, but images of 5 x 4"):
+        Augmented(objective=Standard(), shift=4).moved(x, stream(2))

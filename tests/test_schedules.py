@@ -109,7 +109,10 @@ def test_a_factor_is_between_0_and_1(rate, fraction):
         lambda: Schedule(epochs=1, ema=1.0),
         lambda: Schedule(epochs=1, lr=math.inf),
         lambda: Schedule(epochs=1, weight_decay=math.nan),
+        lambda: Schedule(epochs=1, weight_decay=math.inf),
+        lambda: Schedule(epochs=1, clip=math.inf),
         lambda: Processes(devices=0),
+        lambda: Processes(devices=10**9),
         lambda: Processes(num_nodes=0),
         lambda: Selection(patience=0),
         lambda: schedules.rate("step"),
@@ -137,6 +140,13 @@ def test_optimizers_of_the_command_line(spec, kind, lr, weight_decay):
     found = schedules.optimizer(spec)
     assert found == (kind, lr, weight_decay)
     assert type(found.kind) is type(kind)
+
+
+@pytest.mark.parametrize("kind", [Adam, AdamW])
+def test_a_decay_may_be_a_whole_number(kind):
+    for betas in ({"beta1": 0}, {"beta2": 0}):
+        built = kind(**betas).build([torch.nn.Parameter(torch.ones(1))], 0.1, 0.0)
+        assert 0.0 in built.defaults["betas"]
 
 
 def test_rmsprop_by_hand():

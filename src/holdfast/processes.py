@@ -18,9 +18,12 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from holdfast.errors import InputError
-from holdfast.parameters import at_least_one
+from holdfast.parameters import at_least_one, check_fields
 
 __all__ = ["Processes"]
+
+#: Processes on a node, and nodes: each further one is started, so a slip must not fill a machine.
+_MOST = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +34,8 @@ class Processes:
     Fabric starts the script again, once for each further device.
 
     Attributes:
-        devices: processes on each node, one for each device, at least 1.
-        num_nodes: nodes, at least 1.
+        devices: processes on each node, one for each device, from 1 to 1024.
+        num_nodes: nodes, from 1 to 1024.
         strategy: Fabric's: "auto", or "ddp" also for a single process.
 
     Example:
@@ -46,7 +49,11 @@ class Processes:
     strategy: Literal["auto", "ddp"] = "auto"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         at_least_one(devices=self.devices, num_nodes=self.num_nodes)
+        for name in ("devices", "num_nodes"):
+            if getattr(self, name) > _MOST:
+                raise InputError(f"{name} is {getattr(self, name)}, but must be at most {_MOST}.")
 
     def launch(
         self, accelerator: str, precision: Literal["32-true", "bf16-mixed", "16-mixed"]

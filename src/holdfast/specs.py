@@ -105,7 +105,10 @@ def number(text: str) -> float:
     """
     if not re.fullmatch(rf"\s*{_NUMBER}(/{_NUMBER})?\s*", text):
         raise ValueError(f"{text!r} is no number")
-    return float(_number(text.strip()))
+    try:
+        return float(_number(text.strip()))
+    except (ValueError, ZeroDivisionError, OverflowError):  # thousands of digits, or x/0
+        raise ValueError(f"{text!r} is no number that can be held") from None
 
 
 def split(text: str, mark: str = ",") -> list[str]:

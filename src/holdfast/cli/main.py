@@ -1,5 +1,6 @@
 """The ``holdfast`` command: finds the command, runs it, and turns errors into exit codes."""
 
+import errno
 import sys
 import textwrap
 import warnings
@@ -42,6 +43,10 @@ def run(arguments: Sequence[str]) -> int:
             return SYSTEM_ERROR
         return CONTRADICTED if isinstance(error, ContradictionError) else USER_ERROR
     except OSError as error:  # a full disk, say; what was finished before is on it
+        if error.errno == errno.ENAMETOOLONG:  # whichever option it was given by
+            start = str(error.filename)[:57]
+            print(f"holdfast: {start!r}... is too long to name a file.", file=sys.stderr)
+            return USER_ERROR
         print(f"holdfast: {error}", file=sys.stderr)
         return SYSTEM_ERROR
     except KeyboardInterrupt:

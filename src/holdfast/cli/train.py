@@ -43,8 +43,8 @@ def train(
     accumulate: int = 1,
     optimizer: str = "adam",
     schedule: str = "cosine",
-    clip: float | None = None,
-    ema: float | None = None,
+    clip: Number | None = None,
+    ema: Number | None = None,
     hooks: Words = Words(),
     hold_out: int = 0,
     val_attack: str | None = None,
@@ -60,7 +60,7 @@ def train(
     devices: int = 1,
     num_nodes: int = 1,
     strategy: Literal["auto", "ddp"] = "auto",
-    checkpoint_seconds: float = 60.0,
+    checkpoint_seconds: Number = Number(60),
     keep_epochs: bool = False,
     seed: int = 0,
     quiet: bool = False,
@@ -154,7 +154,8 @@ def train(
         size = eps if val_eps is None else val_eps
         if size is None:
             raise InputError("--val-attack needs --val-eps.")
-        attack = registry.attack(val_attack, registry.threat(val_norm or norm or "linf", size))
+        met = next(given for given in (val_norm, norm, "linf") if given is not None)
+        attack = registry.attack(val_attack, registry.threat(met, size))
     if best is None and patience is not None:
         if attack is None or not hold_out:
             raise InputError(

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from holdfast.errors import InputError
+from holdfast.parameters import check_fields
 from holdfast.random import Stream
 from holdfast.tensors import expand
 from holdfast.types import Images, Labels, Model, Objective
@@ -28,7 +29,8 @@ class Augmented:
         flip: whether left and right change places with probability 1/2.
 
     Raises:
-        InputError: if the shift is negative.
+        InputError: if the shift is negative; at the first batch, if it is no less than the images'
+            sides.
 
     Reference:
         He et al., "Deep residual learning for image recognition", CVPR 2016, section 4.2.
@@ -47,6 +49,7 @@ class Augmented:
     flip: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.shift < 0:
             raise InputError(f"shift is {self.shift}, but is a number of pixels of at least 0.")
 
@@ -61,6 +64,11 @@ class Augmented:
         if self.flip:
             x = torch.where(expand(rng.fold("flip").uniform(()) < 0.5, x), x.flip(-1), x)
         if self.shift:
+            if self.shift >= min(x.shape[-2:]):
+                raise InputError(
+                    f"shift is {self.shift}, but images of {x.shape[-2]} x {x.shape[-1]} pixels "
+                    "could be moved out of sight: give fewer pixels than they are wide and high."
+                )
             corner = (rng.fold("shift").uniform((2,)) * (2 * self.shift + 1)).long()
             rows = corner[:, :1] + torch.arange(x.shape[-2], device=x.device)
             columns = corner[:, 1:] + torch.arange(x.shape[-1], device=x.device)

@@ -106,6 +106,11 @@ class Adam:
         _check_share("beta1", self.beta1)
         _check_share("beta2", self.beta2)
 
+    @property
+    def _betas(self) -> tuple[float, float]:
+        """Both of one type, as torch wants them: 0 is a whole number."""
+        return float(self.beta1), float(self.beta2)
+
     def build(
         self, parameters: Iterable[nn.Parameter], lr: float, weight_decay: float
     ) -> optim.Optimizer:
@@ -113,7 +118,7 @@ class Adam:
         return optim.Adam(
             parameters,
             lr=lr,
-            betas=(self.beta1, self.beta2),
+            betas=self._betas,
             weight_decay=weight_decay,
             foreach=_ALL_AT_ONCE,
         )
@@ -138,7 +143,7 @@ class AdamW(Adam):
         return optim.AdamW(
             parameters,
             lr=lr,
-            betas=(self.beta1, self.beta2),
+            betas=self._betas,
             weight_decay=weight_decay,
             foreach=_ALL_AT_ONCE,
         )

@@ -88,6 +88,8 @@ def train_data(
         >>> network(x).shape, network.training
         (torch.Size([4, 3]), False)
     """
+    if not checkpoint_seconds >= 0:
+        raise InputError(f"checkpoint_seconds is {checkpoint_seconds}, but must be at least 0.")
     architecture.check_loadable()
     _check_fits(architecture, data, start, held_out, attack)
     record = {

@@ -1,5 +1,6 @@
 """How to train, whatever the objective."""
 
+import math
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -61,12 +62,17 @@ class Schedule:
     def __post_init__(self) -> None:
         check_fields(self)
         at_least_one(epochs=self.epochs, batch_size=self.batch_size, accumulate=self.accumulate)
-        if not 0 < self.lr < float("inf"):
-            raise InputError(f"lr is {self.lr}, but a learning rate is positive.")
-        if not self.weight_decay >= 0:
-            raise InputError(f"weight_decay is {self.weight_decay}, but cannot be negative.")
-        if self.clip is not None and not self.clip > 0:
-            raise InputError(f"clip is {self.clip}, but the gradient's largest norm is positive.")
+        if not 0 < self.lr < math.inf:
+            raise InputError(f"lr is {self.lr}, but a learning rate is positive and finite.")
+        if not 0 <= self.weight_decay < math.inf:
+            raise InputError(
+                f"weight_decay is {self.weight_decay}, but must be a finite number of at least 0."
+            )
+        if self.clip is not None and not 0 < self.clip < math.inf:
+            raise InputError(
+                f"clip is {self.clip}, but the gradient's largest norm is positive and finite; "
+                "for no limit leave it out."
+            )
         if self.ema is not None and not 0 < self.ema < 1:
             raise InputError(f"ema is {self.ema}, but a decay lies between 0 and 1.")
 
