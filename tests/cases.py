@@ -129,7 +129,10 @@ ATTACKS = [
     ),
     AttackCase("FMN", lambda t: attacks.FMN(t, steps=60), deterministic=True, within=0.02),
     AttackCase(
-        "Boundary", lambda t: attacks.Boundary(t, queries=400, draws=20), norms=("l2",), within=0.2
+        "Boundary",
+        lambda t: attacks.Boundary(t, queries=400, draws=20),
+        norms=("linf", "l2"),
+        within=0.2,
     ),
     AttackCase(
         "HopSkipJump",

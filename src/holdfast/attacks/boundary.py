@@ -1,5 +1,6 @@
 """The boundary attack: a random walk along the decision boundary, towards the clean image."""
 
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -44,8 +45,11 @@ class Boundary(Attack):
     boundary by a thousandth of its distance, `past_the_boundary`. An image for which no start
     reaches the goal is returned unchanged.
 
+    In ℓ∞ the sphere is the surface of a cube. A step along it takes a share δ of the entries to +D
+    or -D, and one towards the image cuts what stands out of the smaller cube.
+
     Attributes:
-        threat: ℓ2; the largest distance that counts is its ``eps``.
+        threat: ℓ2 or ℓ∞; the largest distance that counts is its ``eps``.
         queries: budget of forward passes for each image, at least 1, with those for the start.
         goal: only whether it is reached is used, so its loss plays no part. A targeted goal needs
             a ``start`` that finds its class, such as `Among`.
@@ -62,9 +66,9 @@ class Boundary(Attack):
         Brendel, Rauber and Bethge, "Decision-based adversarial attacks: reliable attacks against
         black-box machine learning models", ICLR 2018, algorithm 1 and section 2.3. Differs from the
         paper in that the start is brought to the boundary by bisection, that the result is moved
-        past it, and that δ and ε move a little with every decision, by stochastic approximation of
-        the wanted rates: windows of past decisions take a thousand queries to fill before anything
-        adapts.
+        past it, that δ and ε move a little with every decision, by stochastic approximation of
+        the wanted rates (windows of past decisions take a thousand queries to fill before anything
+        adapts), and in ℓ∞, which the paper does not have.
 
     Example:
         >>> from holdfast import L2
@@ -88,9 +92,9 @@ class Boundary(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.threat.name != "l2":
+        if self.threat.name not in ("l2", "linf"):
             raise InputError(
-                f"the norm is {self.threat.name}, but the boundary attack is defined in l2."
+                f"the norm is {self.threat.name}, but the boundary attack is for l2 and linf."
             )
         at_least_one(queries=self.queries, draws=self.draws)
         for name, most in (("orthogonal_step", 1.0), ("source_step", 0.5)):
@@ -111,20 +115,27 @@ class Boundary(Attack):
         to_boundary(oracle, x, x0, position, self.threat, rng.fold("search"))
         orthogonal = torch.full(x.shape[:1], self.orthogonal_step, device=x.device)
         source = torch.full_like(orthogonal, self.source_step)
+        euclidean = self.threat.p == 2
+        propose = _on_sphere if euclidean else _on_cube
+        # On a cube one pixel is the shortest step. Near a corner few of them lead on, so that ε
+        # would fall to 0; below a pixel's share of the distance it gains nothing.
+        least = 0.0 if euclidean else 0.1 / x[0].numel()
         for step in range(self.queries):
             walking = found & oracle.open & (source > _CONVERGED)
             (position,) = torch.nonzero(walking, as_tuple=True)
             if not len(position):
                 break
             here, clean, stream = x[position], x0[position], rng.fold("step", step).take(position)
-            sphere, nearer = _propose(
+            sphere, nearer = propose(
                 here, clean, orthogonal[position], source[position], stream.fold("noise")
             )
             if step % _CHECK_EVERY == 0:
                 reached = oracle.ask(sphere, position, stream.fold("sphere"))
-                orthogonal[position] = _adapt(orthogonal[position], reached, 1.0, 0.5, most=1.0)
+                orthogonal[position] = _adapt(
+                    orthogonal[position], reached, 1.0, 0.5, least=0.0, most=1.0
+                )
             reached = oracle.ask(nearer, position, stream.fold("nearer"))
-            source[position] = _adapt(source[position], reached, 0.2, 0.3, most=0.5)
+            source[position] = _adapt(source[position], reached, 0.2, 0.3, least=least, most=0.5)
             if callback is not None:
                 value = -self.threat.distance(nearer, clean)
                 callback(Step(step, position, nearer, value, None, reached))
@@ -132,7 +143,7 @@ class Boundary(Attack):
         return past_the_boundary(oracle, rng)
 
 
-def _propose(
+def _on_sphere(
     x: Images, x0: Images, orthogonal: PerExample, source: PerExample, rng: Stream
 ) -> tuple[Images, Images]:
     """A random point at the distance of ``x`` from ``x0``, and the same point nearer to ``x0``.
@@ -153,8 +164,22 @@ def _propose(
     return sphere, (x0 + length * unit(away, 2)).clamp(0, 1)
 
 
+def _on_cube(
+    x: Images, x0: Images, orthogonal: PerExample, source: PerExample, rng: Stream
+) -> tuple[Images, Images]:
+    """As `_on_sphere`, in ℓ∞: a share δ of the entries, at least one, goes to ±D at random."""
+    distance = expand(norm(x - x0, math.inf), x)
+    order = rng.fold("order").uniform(x.shape[1:], x.dtype)
+    first = expand(order.flatten(1).amin(dim=1), x)
+    chosen = order <= torch.maximum(expand(orthogonal, x).to(x), first)
+    side = torch.where(rng.fold("side").uniform(x.shape[1:], x.dtype) < 0.5, -1, 1)
+    sphere = torch.where(chosen, x0 + side * distance, x).clamp(0, 1)
+    radius = (1 - expand(source, x).to(x)) * distance
+    return sphere, torch.clamp(sphere, x0 - radius, x0 + radius).clamp(0, 1)
+
+
 def _adapt(
-    step: PerExample, reached: Flags, gain: float, wanted: float, *, most: float
+    step: PerExample, reached: Flags, gain: float, wanted: float, *, least: float, most: float
 ) -> PerExample:
     """Lengthen a step that succeeds more often than ``wanted``, shorten one that does not."""
-    return (step * torch.exp(gain * (reached.to(step) - wanted))).clamp(max=most)
+    return (step * torch.exp(gain * (reached.to(step) - wanted))).clamp(least, most)
