@@ -19,10 +19,12 @@ from holdfast.reproduce import (
     Recorded,
     Result,
     Scale,
+    Scaled,
     Step,
     Table,
     Verdict,
     accuracy,
+    accuracy_within,
     at_least,
     certify,
     evaluate,
@@ -249,6 +251,30 @@ def test_the_interval_of_a_mean_over_seeds_is_students_and_of_one_network_the_im
     half = 4.302653 * 0.1 / np.sqrt(3)  # t with 2 degrees of freedom, deviation 0.1
     assert (found.low, found.high) == pytest.approx((0.8 - half, 0.8 + half))
     assert found.seeds == 3
+
+
+def test_a_scaled_measure_is_scaled_with_its_interval(tmp_path: Path) -> None:
+    one = accuracy(_evaluated(tmp_path, 0, [True] * 20 + [False] * 80))
+    plain, scaled = one.read(tmp_path), Scaled(one, 0.95).read(tmp_path)
+    assert scaled[:3] == pytest.approx([0.95 * part for part in plain[:3]])
+    assert scaled[3:] == plain[3:]
+
+
+def test_one_run_without_a_limit_answers_for_every_size(tmp_path: Path) -> None:
+    rows = pd.DataFrame(
+        {
+            "attack": "ddn",
+            "norm": "l2",
+            "eps": np.inf,
+            "index": range(4),
+            "fooled": [True, True, True, False],
+            "l2": [0.0, 0.4, 0.9, 0.2],  # the last moved, and fooled nobody
+        }
+    )
+    step = evaluate("e", model=_net(), attacks="ddn")
+    _finish(tmp_path / step.folder, rows)
+    left = {size: accuracy_within(step, size, "l2").read(tmp_path).value for size in (0.3, 0.4, 1)}
+    assert left == {0.3: 0.75, 0.4: 0.5, 1: 0.25}
 
 
 def test_students_interval_covers_the_mean_in_95_percent() -> None:

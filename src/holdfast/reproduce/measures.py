@@ -279,6 +279,32 @@ class Smallest:
         return min((measure.read(root) for measure in self.of), key=lambda found: found.value)
 
 
+@dataclass(frozen=True)
+class Scaled:
+    """A measure times a number, such as a certified accuracy times its confidence (STN 4).
+
+    Example:
+        >>> from holdfast.reproduce import Scaled, certified, certify, train
+        >>> proven = certify("c", model=train("stn", model="small"), sigma=0.3, votes=100)
+        >>> Scaled(certified(proven, 0.5), 0.95).steps == (proven,)
+        True
+    """
+
+    of: Measure
+    by: float
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """See `Measure`."""
+        return self.of.steps
+
+    def read(self, root: Path) -> Measured:
+        """See `Measure`."""
+        found = self.of.read(root)
+        value, low, high = (self.by * part for part in found[:3])
+        return Measured(value, low, high, found.images, found.seeds)
+
+
 def _several(steps: Step | Sequence[Step]) -> tuple[Step, ...]:
     return (steps,) if isinstance(steps, Step) else tuple(steps)
 
@@ -321,6 +347,35 @@ def accuracy(
         True
     """
     return Mean(_several(steps), lambda rows: ~_attacked(rows, attack, eps)["fooled"])
+
+
+def accuracy_within(
+    steps: Step | Sequence[Step], size: float, norm: str, attack: str | None = None
+) -> Mean:
+    """Robust accuracy at a size, of an attack that looks for the smallest perturbation.
+
+    It runs once without a limit, and one run answers for all sizes: an image falls at a size if
+    what was found for it is no larger.
+
+    Args:
+        steps: evaluations, of a seed each, with ``eps`` infinite.
+        size: of the ball.
+        norm: "linf", "l2", "l1" or "l0".
+        attack: as typed; may be left out if there is one.
+
+    Example:
+        >>> from holdfast.reproduce import accuracy_within, evaluate, train
+        >>> net = train("net", model="small", epochs=1)
+        >>> nearest = evaluate("e", model=net, attacks=["ddn"], norm="l2", eps=float("inf"))
+        >>> accuracy_within(nearest, 0.5, "l2").steps == (nearest,)
+        True
+    """
+
+    def left(rows: pd.DataFrame) -> "pd.Series[float]":
+        part = _attacked(rows, attack, math.inf)
+        return ~(part["fooled"] & (part[norm] <= size))
+
+    return Mean(_several(steps), left)
 
 
 def error(
