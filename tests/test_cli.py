@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from markupsafe import escape
 from PIL import Image
 from torch import nn
 
@@ -62,7 +63,11 @@ def place(tmp_path, monkeypatch):
         "        self.eval()\n"
         "    def forward(self, x):\n"
         "        return self.output(x.flatten(1) @ self.weight.T)\n"
+        "class Masked(Net):\n"
+        "    def forward(self, x):\n"
+        "        return super().forward((4 * x).round() / 4)\n"
         "def good(): return Net(lambda z: z)\n"
+        "def masked(): return Masked(lambda z: z.softmax(1))\n"
         "def training(): return Net(lambda z: z).train()\n"
         "def flat(): return Net(lambda z: z.sum(1))\n"
         "def nan(): return Net(lambda z: z * float('nan'))\n"
@@ -182,6 +187,24 @@ class TestJson:
         assert code(*command, "--out", "run") == 0  # of the finished run
         assert f"{line['rho_2']:.3g}" in capsys.readouterr().out
 
+    def test_evaluate_tells_what_its_numbers_rest_on(self, place, capsys):
+        """On standard error, in the object, in run.json and on the page."""
+        attack = "pgd(steps=2, random_start=False)"
+        command = ("evaluate", "--images", "20", "--quiet", "--model", "mine:masked")
+        for _ in range(2):  # then of the finished run
+            assert code(*command, "--attacks", attack, "--out", "run", "--json") == 0
+            captured = capsys.readouterr()
+            told = json.loads(captured.out)["warnings"]
+            assert told[0].startswith("the model's outputs look like probabilities")
+            assert re.match(r"pgd.* linf 0.1: for \d+ of 20 images the gradient was exact", told[1])
+            assert len(told) == 2
+            heard = [line for line in captured.err.splitlines() if "warning: " in line]
+            assert heard == [f"holdfast: warning: {note}" for note in told]
+            assert json.loads(Path("run/run.json").read_text())["warnings"] == told
+        assert code("report", "run", "--out", "page") == 0
+        page = Path("page/report.html").read_text().split("<details>")[0]
+        assert all(page.count(escape(note)) == 1 for note in told)
+
     def test_progress_goes_to_standard_error(self, place):
         """As a user runs it: a process of its own."""
         done = subprocess.run(
@@ -295,6 +318,21 @@ BAD = [
     ("train --model small --out run --objective pgd(eps=True)", "eps is True"),
     ("train --model small --out run --objective pgd(eps=0.1,norm=[])", "norm is \\[\\]"),
     ("train --model small --out run --seed 99999999999999999999", "64 bits"),
+    (f"train --model small --out run --checkpoint-seconds {'9' * 400}", "can be held"),
+    ("train --model small --out run --checkpoint-seconds=1/0", "can be held"),
+    ("train --model small --out run --checkpoint-seconds=-1", "checkpoint_seconds is -1"),
+    ("train --model small --out run --optimizer adam(weight_decay=inf)", "weight_decay is inf"),
+    ("train --model small --out run --clip inf", "clip is inf"),
+    ("train --model small --out run --images 20 --shift 8", "images of 8 x 8 pixels"),
+    (f"train --model small --out run --shift {'9' * 400}", "shift is 9+"),
+    ("train --model small --out run --devices 1000000000", "at most 1024"),
+    (f"train --model small --out run --devices {'9' * 400}", "devices is 9+"),
+    (f"train --model small --out run --data {'x' * 5000}", "too long to name a file"),
+    (f"train --out run --from {'x' * 5000}", "too long to name a file"),
+    (f"evaluate --model {'x' * 5000}", "too long to name a file|there is no model"),
+    (f"evaluate --model mine:good --out {'x' * 5000}", "too long to name a file"),
+    ("certify --model mine:good --sigma 1/0", "can be held"),
+    ("certify --model mine:good --sigma 0.1 --confidence 1/0", "can be held"),
     ("train --model small --optimizer sdg --out run", "unknown optimizer 'sdg'"),
     ("report nowhere", "holds no run"),
     ("report images", "holds no run"),

@@ -402,6 +402,9 @@ class TestWhatIsNotOneThingStaysApart:
         attack("fgsm", [("fgsm", FGSM(Linf(0.1)))], count=7)
         quantised = nn.Sequential(Binarise(0.5), model)
         attack("quantised", [("pgd", pgd)], network=quantised, called="net binarised at 0.5")
+        darker = nn.Sequential(Wrapped(torch.square), model)
+        attack("darker", [("pgd", pgd)], network=darker, called="net, darker")
+        attack("changed", [("pgd", pgd)], network=darker)
         return root
 
     def names(self, made, *runs):
@@ -434,9 +437,31 @@ class TestWhatIsNotOneThingStaysApart:
     def test_two_sizes_are_one_curve(self, made):
         assert self.names(made, "zero", "larger") == ["pgd", "pgd"]
 
-    def test_equal_weights_behind_another_layer(self, made):
-        subjects = read_subjects([made / "zero", made / "quantised"])
-        assert [subject.name for subject in subjects] == ["net", "net binarised at 0.5"]
+    @pytest.mark.parametrize(
+        ("other", "name"), [("quantised", "net binarised at 0.5"), ("darker", "net, darker")]
+    )
+    def test_equal_weights_behind_another_layer(self, made, other, name):
+        subjects = read_subjects([made / "zero", made / other])
+        assert [subject.name for subject in subjects] == ["net", name]
+
+    def test_equal_weights_that_answer_otherwise_under_one_name(self, made):
+        runs = [made / "zero", made / "changed", made / "larger"]
+        subjects = read_subjects(runs)
+        names = [f"net (answers as in {run})" for run in runs[:2]]
+        assert [subject.name for subject in subjects] == names
+        assert [len(subject.runs) for subject in subjects] == [2, 1]
+
+    def test_equal_weights_of_another_source_under_one_name(self, made, tmp_path):
+        for name, source in (("zero", "a"), ("one", "b"), ("larger", "a"), ("fewer", None)):
+            shutil.copytree(made / name, tmp_path / name)
+            about = read_json(tmp_path / name / "run.json")
+            about["settings"]["model_source"] = source
+            write_json(tmp_path / name / "run.json", about)
+        subjects = read_subjects(sorted(tmp_path.iterdir()))
+        assert [len(subject.runs) for subject in subjects] == [
+            3,
+            1,
+        ]  # no source known: with the first
 
     def test_the_strongest_attack_is_one_attack_on_the_images_that_all_met(self, made):
         (subject,) = read_subjects([made / "zero", made / "fgsm", made / "larger"])
@@ -542,25 +567,27 @@ def test_folders_without_the_norms_of_images_are_read(without_limit, tmp_path):
     assert table["mean_l2"].notna().all()
 
 
-def test_the_gap_is_over_the_images_that_both_sides_have(tmp_path):
-    """The certificates are of 12 images, the attacks of 5: the first 5 alone are compared."""
+@pytest.mark.parametrize(("met", "certified"), [(5, 12), (12, 5)])
+def test_the_gap_is_over_the_images_that_both_sides_have(tmp_path, met, certified):
+    """One side is of 12 images, the other of 5: the first 5 alone are compared."""
     x, model = images(12), small_network()
-    y = model(x).argmax(dim=1)
-    base = "net"
-    noisy = nn.Sequential(GaussianNoise(0.1), model)
-    attacks, few = [("fgsm", FGSM(L2(0.1)))], Data.of(x[:5], y[:5])
-    evaluate_data(
-        noisy, few, attacks, EvaluationConfig(votes=20, samples=2), base, tmp_path / "attack"
-    )
-    certify_data(model, Data.of(x, y), CertificationConfig(sigma=0.1), base, tmp_path / "proof")
+    base, data = "net", Data.of(x, model(x).argmax(dim=1))
+    some = {count: Data.of(data.x(torch.arange(count)), data.y[:count]) for count in (5, 12)}
+    noisy, attacks = nn.Sequential(GaussianNoise(0.1), model), [("fgsm", FGSM(L2(0.1)))]
+    few = EvaluationConfig(votes=20, samples=2)
+    evaluate_data(noisy, some[met], attacks, few, base, tmp_path / "attack")
+    certify_data(model, some[certified], CertificationConfig(sigma=0.1), base, tmp_path / "proof")
     radius = lambda rows: (rows["index"] < 3) * 1.0  # noqa: E731
     _rewrite(tmp_path / "proof", lambda rows: rows.assign(prediction=rows["label"], radius=radius))
-    robust = {"fooled": False, "prediction": 0}
-    _rewrite(tmp_path / "attack", lambda rows: rows.assign(**robust))
+    fooled = lambda rows: rows["index"] >= 5  # noqa: E731
+    _rewrite(tmp_path / "attack", lambda rows: rows.assign(prediction=0, fooled=fooled))
     subjects = read_subjects([tmp_path / "attack", tmp_path / "proof"])
     ((cell,),) = (line.cells for line in summary(subjects, "l2").lines)
-    assert (cell.shown["n"], cell.proven["n"], cell.gap.n) == (5, 12, 5)
-    assert (cell.shown["robust_accuracy"], cell.proven["robust_accuracy"]) == (1, 3 / 12)
+    assert (cell.shown["n"], cell.proven["n"], cell.gap.n) == (met, certified, 5)
+    assert (cell.shown["robust_accuracy"], cell.proven["robust_accuracy"]) == (
+        5 / met,
+        3 / certified,
+    )
     assert cell.gap.fraction == pytest.approx(2 / 5)
     html = build([tmp_path / "attack", tmp_path / "proof"], tmp_path / "report").read_text()
     assert "gap 40.0 %, 5 images" in html
@@ -721,6 +748,29 @@ def test_certificates_of_runs_whose_cells_do_not_say_what_they_are_good_for(plai
         assert (run.guaranteed, run.of_votes) == limits
 
 
+def test_the_page_says_once_what_a_run_warned_of(tmp_path):
+    x, network = images(12), small_network()
+    masked = Wrapped(lambda x: network((4 * x).round() / 4).softmax(dim=1))
+    data, pgd = Data.of(x, masked(x).argmax(dim=1)), PGD(Linf(0.1), steps=2, random_start=False)
+    runs = [tmp_path / "zero", tmp_path / "one"]
+    for seed, run in enumerate(runs):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            evaluate_data(masked, data, [("pgd", pgd)], EvaluationConfig(seed=seed), out=run)
+        about = read_json(run / "run.json")
+        assert [note[:8] for note in about["warnings"]] == ["the mode", "pgd linf"]
+        about["warnings"].append(f"<script>alert({seed})</script>")
+        write_json(run / "run.json", about)
+    html = build(runs, tmp_path / "report").read_text()
+    page = " ".join(page_of(tmp_path / "report" / "report.html").text).split("Settings")[0]
+    for seed, run in enumerate(runs):
+        assert page.count(f"pgd (seed {seed}) linf 0.1: for 12 of 12 images the gradient") == 1
+        assert page.count(f"{run}: the model's outputs look like probabilities") == 1
+        assert page.count(f"{run}: <script>alert({seed})</script>") == 1
+    assert "pgd linf" not in page
+    assert "<script" not in html
+
+
 def test_an_attack_that_was_skipped_is_shown(tmp_path):
     x = images(4)
     network = nn.Sequential(Wrapped(lambda x: x.detach()), small_network()).eval()
@@ -732,3 +782,4 @@ def test_an_attack_that_was_skipped_is_shown(tmp_path):
     assert found.cells[0]["robust_accuracy"] is None
     html = build([tmp_path / "run"], tmp_path / "report").read_text()
     assert "cut off at every step" in html
+    assert "pgd linf 0.1: skipped pgd: no gradient reaches" in html.split("<details>")[0]

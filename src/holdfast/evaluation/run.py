@@ -170,7 +170,7 @@ def evaluate_data(
         def work(run: Run) -> None:
             _check_one_can_run(scorer, attacks, prediction)
             batches = dict(enumerate(data.batches(config.batch_size)))
-            labels = [f"{name} {a.threat.name} {a.threat.eps:g}" for name, a in attacks]
+            labels = [metrics.title(name, a.threat.name, a.threat.eps) for name, a in attacks]
             chunks = _Chunks(run, scorer, attacks, config.keep_images)
             run.fill(batches, [CLEAN, *labels], chunks.compute, "evaluate", progress)
 

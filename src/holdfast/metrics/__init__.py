@@ -18,7 +18,7 @@ from holdfast.metrics.certificates import (
     overclaimed,
 )
 from holdfast.metrics.masking import blind_attacks, misleading
-from holdfast.metrics.notes import left_out, skipped
+from holdfast.metrics.notes import left_out, skipped, title
 from holdfast.metrics.relative import (
     FRACTIONS,
     accuracies_at,
@@ -53,5 +53,6 @@ __all__ = [
     "relative_lengths",
     "rho",
     "skipped",
+    "title",
     "worst_case",
 ]

@@ -7,6 +7,7 @@ import pandas as pd
 from scipy.stats import binom
 
 from holdfast.metrics.accuracy import CELL
+from holdfast.metrics.notes import title
 
 __all__ = ["blind_attacks", "misleading"]
 
@@ -34,7 +35,7 @@ def blind_attacks(rows: pd.DataFrame) -> list[str]:
         blind = part["blind"] & ~part["fooled"]
         if blind.any():
             notes.append(
-                f"{attack} {norm} {eps:g}: for {blind.sum()} of {len(part)} images the gradient "
+                f"{title(attack, norm, eps)}: for {blind.sum()} of {len(part)} images the gradient "
                 "was exactly 0, not finite or cut off at every step, so the attack could not move: "
                 "this is no robustness; if the softmax saturates, try goal=margin, and if a layer "
                 "has no slope, give it a surrogate backward pass (BPDA)."
@@ -86,7 +87,7 @@ def _led_nowhere(attacked: pd.DataFrame, clean: "pd.Series[float]") -> Iterator[
                 continue
             how = f", and lowered the loss of {fell}" if downhill else ""
             yield (
-                f"{attack} {norm} {eps:g}: left {len(left)} of the {len(part)} images that were "
+                f"{title(attack, norm, eps)}: left {len(left)} of the {len(part)} images that were "
                 f"right before{how}: this is robustness only if the gradient leads uphill, and not "
                 "if it is random, flipped or shattered; see what a larger size does, and an attack "
                 "without gradients (square)."
@@ -107,7 +108,7 @@ def _beaten(attacked: pd.DataFrame, late: Collection[str]) -> Iterator[str]:
             fewer = int((best[both] & ~fooled[both]).sum())
             if more > fewer and binom.sf(more - 1, more + fewer, 0.5) < _CHANCE:
                 yield (
-                    f"{attack} {norm} {eps:g}: without gradients of the model it fooled {more} "
+                    f"{title(attack, norm, eps)}: without gradients of the model it fooled {more} "
                     "images that every attack with gradients left, and these fooled "
                     f"{fewer} that it left: the gradients mislead (masking), or the attacks that "
                     "follow them are too weak."
@@ -120,7 +121,7 @@ def _broke_late(rows: pd.DataFrame, late: Collection[str]) -> Iterator[str]:
         broke = part["fooled"] & part["by"].isin(late)
         if len(part) >= _ENOUGH and broke.mean() > 1 - _NEARLY_ALL:
             yield (
-                f"{attack} {norm} {eps:g}: {', '.join(part.loc[broke, 'by'].unique())} broke "
+                f"{title(attack, norm, eps)}: {', '.join(part.loc[broke, 'by'].unique())} broke "
                 f"{broke.sum()} of {len(part)} images without gradients, after every attack with "
                 "gradients had left them: the gradients mislead (masking), or the attacks that "
                 "follow them are too weak."

@@ -4,7 +4,18 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["left_out", "skipped"]
+__all__ = ["left_out", "skipped", "title"]
+
+
+def title(attack: str, norm: str, eps: float) -> str:
+    """How sentences name an attack at a size.
+
+    Example:
+        >>> from holdfast.metrics import title
+        >>> title("pgd", "linf", 0.1)
+        'pgd linf 0.1'
+    """
+    return f"{attack} {norm} {eps:g}"
 
 
 def skipped(cells: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -20,7 +31,7 @@ def skipped(cells: Iterable[Mapping[str, Any]]) -> list[str]:
     for cell in cells:
         eps = math.inf if cell["eps"] is None else cell["eps"]  # JSON knows no infinity
         notes += [
-            f"{cell['attack']} {cell['norm']} {eps:g}: skipped {', '.join(names)}: {reason}"
+            f"{title(cell['attack'], cell['norm'], eps)}: skipped {', '.join(names)}: {reason}"
             for reason, names in _by_reason(cell.get("skipped", {})).items()
         ]
     return notes

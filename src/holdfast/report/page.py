@@ -18,7 +18,13 @@ from holdfast.errors import ContradictionError, OutputError
 from holdfast.files import check_writable, read_json, write_json, write_table, write_text
 from holdfast.report import figures, tables
 from holdfast.report.gallery import Gallery, galleries, to_png
-from holdfast.report.subjects import CertifiedRun, Classifier, Subject, read_subjects
+from holdfast.report.subjects import (
+    CertifiedRun,
+    Classifier,
+    RunFolder,
+    Subject,
+    read_subjects,
+)
 
 __all__ = ["build"]
 
@@ -87,6 +93,7 @@ class _Section:
     """What the page shows of one network."""
 
     name: str
+    warnings: list[str]
     bounds: list[_Plot]
     by_attack: list[_Plot]
     strongest: list[tuple[str, tables.Strongest]]
@@ -197,6 +204,13 @@ def _of_left_out(classifier: Classifier, norm: str) -> list[str]:
     ]
 
 
+def _warnings(runs: Iterable[RunFolder], plots: Iterable[_Plot]) -> list[str]:
+    """What the runs of a network warned of, without what is said beside a plot."""
+    said = {note for plot in plots for note in plot.notes}
+    every = [(f"{run.path}: {note}", note) for run in runs for note in run.warnings]
+    return list(dict.fromkeys(text for text, note in every if not said & {text, note}))
+
+
 def _tags(subjects: Sequence[Subject]) -> list[str]:
     """How files name each network: short, of letters and digits, and no two alike."""
     tags: list[str] = []
@@ -250,7 +264,9 @@ def _section(
             before = [other.norm for other in pictures[id(classifier)][:place]]
             again = f"-{before.count(gallery.norm) + 1}" if gallery.norm in before else ""
             figures.save(figures.gallery(gallery), folder / f"gallery-{tag}-{gallery.norm}{again}")
-    return _Section(subject.name, bounds, by_attack, strongest, shown_pictures)
+    runs = [run for run in subject.runs if run is not subject.training]
+    warnings = _warnings(runs, by_attack)
+    return _Section(subject.name, warnings, bounds, by_attack, strongest, shown_pictures)
 
 
 def _bounds(

@@ -101,18 +101,33 @@ _COUNTS = Rule(
     lambda value: isinstance(value, dict) and all(map(_whole(0).holds, value.values())),
 )
 
+_MEASURED = Rule(
+    "numbers as values, and within what they are equal",
+    lambda value: (
+        isinstance(value, dict)
+        and _list_of(_number("a number", math.isfinite)).holds(value.get("values"))
+        and _SIZE.holds(value.get("within"))
+    ),
+)
+
 #: By kind of run: what stands in run.json, in its settings, and in each of its cells and rows. A
 #: name with a question mark may be missing, in runs of earlier versions.
 _SETTINGS: Mapping[str, Rule] = {
     "model": _TEXT,
     "model_fingerprint": _TEXT,
+    "model_answers?": _or_null(_MEASURED),
+    "model_source?": _or_null(_TEXT),
     "data": _TEXT,
     "data_fingerprint": _TEXT,
     "images": _whole(1),
     "shape": _list_of(_whole(1), least=1),
     "noise?": _one_of(tuple(TITLES)),
 }
-_IN_ABOUT: Mapping[str, Rule] = {"classes": _list_of(_TEXT), "cells": _list_of(_OBJECT, least=1)}
+_IN_ABOUT: Mapping[str, Rule] = {
+    "classes": _list_of(_TEXT),
+    "cells": _list_of(_OBJECT, least=1),
+    "warnings?": _list_of(_TEXT),
+}
 _IN_SETTINGS: Mapping[str, Mapping[str, Rule]] = {
     "evaluate": {
         **_SETTINGS,

@@ -18,7 +18,7 @@ from holdfast.data import NAMES
 from holdfast.errors import InputError
 from holdfast.report.distinct import differences, recipe
 from holdfast.report.schema import PROVEN, TITLES, Limits, check_about, check_rows, limits_of
-from holdfast.results import CLEAN, read_about, read_rows
+from holdfast.results import CLEAN, read_about, read_rows, same
 
 __all__ = ["read_subjects"]
 
@@ -60,6 +60,16 @@ class RunFolder:
             {**cell, "attack": self.names.get(cell["attack"], cell["attack"])}
             for cell in self.about["cells"]
         ]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What an evaluation or certification warned of, each attack by its name here."""
+        titles = {
+            metrics.title(attack, norm, eps): metrics.title(self.names[attack], norm, eps)
+            for attack, norm, eps in map(key_of, self.about["cells"] if self.names else ())
+            if attack in self.names
+        }
+        return [_retitled(note, titles) for note in self.about.get("warnings", ())]
 
     @property
     def attacked(self) -> pd.DataFrame:
@@ -229,13 +239,21 @@ class Subject:
         return found
 
 
+def _retitled(note: str, titles: Mapping[str, str]) -> str:
+    """A note about a cell, under the cell's new title; any other as it is."""
+    for before, now in titles.items():
+        if note.startswith(f"{before}: "):
+            return now + note.removeprefix(before)
+    return note
+
+
 def key_of(cell: Mapping[str, Any]) -> Key:
     """Which attack a cell of run.json is about; JSON has no infinity."""
     return cell["attack"], cell["norm"], math.inf if cell["eps"] is None else float(cell["eps"])
 
 
 def read_subjects(paths: Sequence[Path]) -> list[Subject]:
-    """Group runs by the network that they met: one of that name, with those weights.
+    """Group runs by the network that they met: one of that name, weights, source and answers.
 
     Weights alone do not tell: a network and the same one behind a layer that quantises have equal
     ones.
@@ -267,21 +285,51 @@ def read_subjects(paths: Sequence[Path]) -> list[Subject]:
             f"the runs are about different data sets ({', '.join(sorted(names))}); make a report "
             "of each."
         )
-    by_network: dict[tuple[str, str], list[RunFolder]] = {}
+    networks: list[list[RunFolder]] = []
     for run in runs:
-        model = _path_of(run.settings["model"])
-        by_network.setdefault((model, run.settings["model_fingerprint"]), []).append(run)
+        for group in networks:
+            if all(_same_network(run, other) for other in group):
+                group.append(run)
+                break
+        else:
+            networks.append([run])
     subjects: list[Subject] = []
-    for (model, fingerprint), group in by_network.items():
+    for group in networks:
         _check_images(group)
-        name = _short(model)
-        if [_short(other) for other, _ in by_network].count(name) > 1:
-            name = model
-        if [other for other, _ in by_network].count(model) > 1:
-            name = f"{name} ({fingerprint[:6]})"
+        name = _name(group, networks)
         made = (training for training in trainings if _met(training, group))
         subjects.append(Subject(name, _classifiers(name, group), next(made, None)))
     return subjects
+
+
+def _same_network(one: RunFolder, other: RunFolder) -> bool:
+    """Whether two runs met one network, as far as they recorded of it what can be compared."""
+    mine, theirs = one.settings, other.settings
+    if (_model(one), mine["model_fingerprint"]) != (_model(other), theirs["model_fingerprint"]):
+        return False
+    if len({settings.get("model_source") for settings in (mine, theirs)} - {None}) > 1:
+        return False
+    # A certification asks the network itself, an evaluation what noise makes of it.
+    asked = [
+        (run.settings["data_fingerprint"], run.noise if run.about["kind"] == "evaluate" else None)
+        for run in (one, other)
+    ]
+    answers = [settings.get("model_answers") for settings in (mine, theirs)]
+    return asked[0] != asked[1] or None in answers or same(*answers)
+
+
+def _name(group: Sequence[RunFolder], networks: Sequence[Sequence[RunFolder]]) -> str:
+    """What to call a network: the end of its name, and what tells it from others of that name."""
+    first, every = group[0], [runs[0] for runs in networks]
+    model, weights = _model(first), first.settings["model_fingerprint"]
+    namesakes = [run.settings["model_fingerprint"] for run in every if _model(run) == model]
+    alike = [run for run in every if _short(_model(run)) == _short(model)]
+    name = _short(model) if len(alike) == 1 else model
+    if len(set(namesakes)) > 1:
+        name = f"{name} ({weights[:6]})"
+    if namesakes.count(weights) > 1:
+        name = f"{name} (answers as in {first.path})"
+    return name
 
 
 def _check_met(trainings: Sequence[RunFolder], runs: Sequence[RunFolder]) -> None:
@@ -453,9 +501,9 @@ def _check_inside(path: Path) -> None:
             )
 
 
-def _path_of(model: str) -> str:
-    """A model's name, whether its folder was named or the file in it."""
-    plain = model.replace("/model.safetensors", "")
+def _model(run: RunFolder) -> str:
+    """The name of the model that a run met, whether its folder was named or the file in it."""
+    plain = str(run.settings["model"]).replace("/model.safetensors", "")
     return plain if ":" in plain else os.path.normpath(plain)
 
 

@@ -21,6 +21,7 @@ from holdfast.results.reading import (
     read_rows,
 )
 from holdfast.results.run import Part, Run, kept_or_temporary
+from holdfast.results.sameness import same
 
 __all__ = [
     "ABOUT",
@@ -33,4 +34,5 @@ __all__ = [
     "read_about",
     "read_images",
     "read_rows",
+    "same",
 ]

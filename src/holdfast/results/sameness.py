@@ -56,7 +56,7 @@ def check_same(
     before = about.get("settings", {})
     for key in dict.fromkeys([*before, *settings]):
         was, now = before.get(key), settings.get(key)
-        if _same(was, now):
+        if same(was, now):
             continue
         holder = lock.owner(path)
         if holder is not None and holder != owner and not holder.dead:
@@ -78,12 +78,24 @@ def _identity(key: str) -> tuple[str, str] | None:
     return next((told for name, told in _IDENTITY.items() if key.endswith(name)), None)
 
 
-def _same(was: Any, now: Any) -> bool:
-    """Whether two settings are equal; measured numbers may differ by what rounding does."""
+def same(was: Any, now: Any) -> bool:
+    """Whether two settings are equal; measured numbers may differ by what rounding does.
+
+    Example:
+        >>> from holdfast.results import same
+        >>> same({"values": [1.0], "within": 0.1}, {"values": [1.05], "within": 0.1})
+        True
+    """
     if isinstance(was, Mapping) and isinstance(now, Mapping) and "within" in now:
-        pairs = zip(was.get("values", []), now["values"], strict=False)
-        near = all(abs(old - new) <= now["within"] for old, new in pairs)
-        return near and len(was.get("values", [])) == len(now["values"])
+        before, after = was.get("values"), now["values"]
+        return (
+            isinstance(before, list)
+            and len(before) == len(after)
+            and all(isinstance(value, float) for value in before)  # a file may hold anything
+            and all(
+                abs(old - new) <= now["within"] for old, new in zip(before, after, strict=True)
+            )
+        )
     if isinstance(was, list) and isinstance(now, list):
-        return len(was) == len(now) and all(map(_same, was, now))
+        return len(was) == len(now) and all(map(same, was, now))
     return bool(was == now)
