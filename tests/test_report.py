@@ -359,6 +359,14 @@ def test_links_out_of_a_run_are_refused(runs, tmp_path, name):
         build([tmp_path / "run"], tmp_path / "report")
 
 
+def test_a_link_to_itself_is_no_run(runs, tmp_path):
+    shutil.copytree(runs["one-linf"], tmp_path / "run")
+    (tmp_path / "run" / "rows.csv").unlink()
+    (tmp_path / "run" / "rows.csv").symlink_to("rows.csv")
+    with pytest.raises(MissingFileError, match="holds no rows"):
+        build([tmp_path / "run"], tmp_path / "report")
+
+
 def test_bad_input(runs, tmp_path):
     with pytest.raises(MissingFileError, match="holds no run"):
         build([tmp_path], tmp_path / "report")

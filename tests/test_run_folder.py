@@ -545,3 +545,60 @@ class TestResumeOr:
         checkpoint.write_text("of a process that was killed after its last step")
         run(lambda run, rows: {})
         assert not checkpoint.exists()
+
+
+class TestDamage:
+    """What a run left behind may have been changed since; that is told in a sentence."""
+
+    def change(self, path, **changes):
+        write_json(path, {**read_json(path), **changes})
+
+    @pytest.mark.parametrize(
+        "changes", [{"cells": "x"}, {"cells": [{}]}, {"warnings": 1}, {"rows_sha256": None}]
+    )
+    def test_a_finished_run_that_says_something_else(self, tmp_path, changes):
+        network, found = small_network(), Data.of(images(4), torch.arange(4) % 3)
+        evaluated(network, found, tmp_path)
+        self.change(tmp_path / "run.json", **changes)
+        with pytest.raises(DamagedFileError, match=r"run\.json is not what the run wrote"):
+            evaluated(network, found, tmp_path)
+
+    def test_settings_of_another_form(self, tmp_path):
+        network, found = small_network(), Data.of(images(4), torch.arange(4) % 3)
+        evaluated(network, found, tmp_path)
+        settings = read_json(tmp_path / "run.json")["settings"]
+        for values in (None, "x", [], [[]], ["x"] * 32, [10**400] * 32, [{}] * 32):
+            answers = {**settings["model_answers"], "values": values}
+            self.change(tmp_path / "run.json", settings={**settings, "model_answers": answers})
+            with pytest.raises(OutputError, match="answers otherwise"):
+                evaluated(network, found, tmp_path)
+        self.change(tmp_path / "run.json", settings="x")
+        with pytest.raises(DamagedFileError, match="settings must be an object"):
+            evaluated(network, found, tmp_path)
+
+    @pytest.mark.parametrize(
+        "changes",
+        [{"seconds": 10**400}, {"seconds": "x"}, {"skipped": 1}, {"skipped": {"a": []}}],
+    )
+    def test_a_chunk_that_does_not_say_how_long_it_took(self, tmp_path, changes):
+        class Stopped(Progress):
+            def advance(self, count, note=""):
+                if note:
+                    raise KeyboardInterrupt
+
+        network, found = small_network(), Data.of(images(4), torch.arange(4) % 3)
+        with pytest.raises(KeyboardInterrupt):
+            evaluated(network, found, tmp_path, Stopped())
+        (chunk,) = (tmp_path / "rows").glob("0000.*.json")
+        self.change(chunk, **changes)
+        with pytest.warns(UserWarning, match="chunk 0 of cell 0 is computed again"):
+            found_again = evaluated(network, found, tmp_path)
+        pd.testing.assert_frame_equal(found_again.rows, evaluated(network, found, None).rows)
+
+    def test_a_folder_where_a_file_belongs(self, tmp_path):
+        network, found = small_network(), Data.of(images(4), torch.arange(4) % 3)
+        evaluated(network, found, tmp_path)
+        (tmp_path / "rows.csv").unlink()
+        (tmp_path / "rows.csv").mkdir()
+        with pytest.raises(DamagedFileError, match=r"rows\.csv is a folder"):
+            evaluated(network, found, tmp_path)

@@ -23,6 +23,7 @@ from holdfast.errors import (
 )
 
 __all__ = [
+    "check_file",
     "check_regular",
     "check_writable",
     "create_file",
@@ -214,6 +215,22 @@ def check_regular(path: Path) -> None:
             f"{path} is a pipe, a device or a socket, but a file is needed; save what it gives to "
             "a file, and give that."
         )
+
+
+def check_file(path: Path) -> None:
+    """The same also for a folder where a file belongs.
+
+    Raises:
+        DamagedFileError: if ``path`` is anything but a file or nothing at all.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast.files import check_file
+        >>> check_file(Path("nothing"))
+    """
+    check_regular(path)
+    if os.path.isdir(path):
+        raise DamagedFileError(f"{path} is a folder, but a file is needed; put its copy back.")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -494,7 +494,9 @@ def _read(path: Path) -> RunFolder:
 
 def _check_inside(path: Path) -> None:
     for entry in path.rglob("*"):
-        if entry.is_symlink() and not entry.resolve().is_relative_to(path.resolve()):
+        # realpath, unlike resolve, also ends where links lead round in a circle.
+        leads_to = Path(os.path.realpath(entry))
+        if entry.is_symlink() and not leads_to.is_relative_to(os.path.realpath(path)):
             raise InputError(
                 f"{entry} is a link that leads out of the run's folder, where a report reads "
                 "nothing; put a copy of what it leads to in its place."

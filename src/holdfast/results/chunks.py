@@ -1,5 +1,6 @@
 """The finished chunks of a run that is not complete yet: one file for each, of each cell."""
 
+import math
 import shutil
 import warnings
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ import pandas as pd
 from torch import Tensor
 
 from holdfast.errors import DamagedFileError, MissingFileError
-from holdfast.files import check_regular, read_json, write_json, write_tensors, write_text
+from holdfast.files import check_file, read_json, write_json, write_tensors, write_text
 from holdfast.results.reading import CHUNKS, IMAGES, ROWS, digest, read_csv
 
 
@@ -36,9 +37,10 @@ class Chunks:
         if (self.folder / ROWS).exists() or not path.exists():
             return (self.folder / ROWS).exists()
         try:
-            check_regular(path)
-            whole = read_json(path.with_suffix(".json"))["sha256"] == digest(path.read_bytes())
-        except (MissingFileError, DamagedFileError, KeyError):
+            check_file(path)
+            about = read_json(path.with_suffix(".json"))
+            whole = about.get("sha256") == digest(path.read_bytes()) and _is_timed(about)
+        except (MissingFileError, DamagedFileError):
             whole = False
         if not whole:
             warnings.warn(
@@ -109,3 +111,14 @@ class Chunks:
 
     def _file(self, cell: int, chunk: int) -> Path:
         return self.folder / CHUNKS / f"{cell:04d}.{chunk:05d}.csv"
+
+
+def _is_timed(about: Mapping[str, Any]) -> bool:
+    """Whether the record of a chunk says how long it took, and what could not run."""
+    seconds, skipped = about.get("seconds"), about.get("skipped", {})
+    return (
+        isinstance(seconds, float)
+        and 0 <= seconds < math.inf
+        and isinstance(skipped, dict)
+        and all(isinstance(reason, str) for reason in skipped.values())
+    )

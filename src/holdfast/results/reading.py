@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from holdfast.errors import DamagedFileError, MissingFileError
-from holdfast.files import check_regular, read_json, read_tensors
+from holdfast.files import check_file, read_json, read_tensors
 
 __all__ = ["ABOUT", "CLEAN", "IMAGES", "ROWS", "read_about", "read_images", "read_rows"]
 
@@ -95,7 +95,8 @@ def read_rows(path: Path) -> pd.DataFrame:
         {'clean': 4, 'fgsm': 4}
     """
     whole = path / ROWS
-    check_regular(whole)
+    if whole.exists():
+        check_file(whole)
     written = read_about(path).get("rows_sha256") if whole.exists() else None
     if written is not None and digest(whole.read_bytes()) != written:
         raise DamagedFileError(
@@ -135,9 +136,29 @@ def read_images(path: Path, cell: int) -> dict[str, Tensor]:
         ) from error
 
 
+def check_written(path: Path) -> None:
+    """See that the run.json of a finished run is what was written; earlier versions cannot tell.
+
+    Raises:
+        DamagedFileError: if it is not.
+    """
+    about = read_about(path)
+    written = about.pop("sha256", None)
+    if written is not None and written != digest_of(about):
+        raise DamagedFileError(
+            f"{path / ABOUT} is not what the run wrote: put its copy back, or repeat the run with "
+            "another --out."
+        )
+
+
+def digest_of(about: Mapping[str, Any]) -> str:
+    """Of what a run.json says, without its digest."""
+    return digest(json.dumps(about, sort_keys=True).encode())
+
+
 def read_csv(path: Path) -> pd.DataFrame:
     """One file of rows, every number as it was written."""
-    check_regular(path)
+    check_file(path)
     try:
         return pd.read_csv(path, converters=dict.fromkeys(_TEXT, str))
     except (OSError, ValueError) as error:

@@ -20,7 +20,15 @@ from holdfast.group import Group, first
 from holdfast.lock import Owner
 from holdfast.progress import Progress, silent
 from holdfast.results.chunks import Chunks
-from holdfast.results.reading import ABOUT, ROWS, digest, read_about, read_rows
+from holdfast.results.reading import (
+    ABOUT,
+    ROWS,
+    check_written,
+    digest,
+    digest_of,
+    read_about,
+    read_rows,
+)
 from holdfast.results.sameness import FORMAT, check_same, compared
 
 __all__ = ["Part", "Run", "kept_or_temporary"]
@@ -134,6 +142,7 @@ class Run:
                 unfinished = stack.enter_context(run.writing(checkpoint or "**/*.csv"))
                 if unfinished:
                     return None
+                check_written(path)
                 if checkpoint is not None:  # of a process that was killed after its last step
                     (path / checkpoint).unlink(missing_ok=True)
                 return run.told_complete()
@@ -288,7 +297,7 @@ class Run:
         if rows.exists():
             results["rows_sha256"] = digest(rows.read_bytes())
         about = {**read_about(self.path), **results, "complete": True, "finished": _now()}
-        write_json(self.path / ABOUT, about)
+        write_json(self.path / ABOUT, {**about, "sha256": digest_of(about)})
 
     def merge(self) -> pd.DataFrame:
         """Join all chunks into rows.csv, in the order of cells and examples."""

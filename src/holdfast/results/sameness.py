@@ -92,9 +92,7 @@ def same(was: Any, now: Any) -> bool:
             isinstance(before, list)
             and len(before) == len(after)
             and all(isinstance(value, float) for value in before)  # a file may hold anything
-            and all(
-                abs(old - new) <= now["within"] for old, new in zip(before, after, strict=True)
-            )
+            and all(abs(old - new) <= now["within"] for old, new in zip(before, after, strict=True))
         )
     if isinstance(was, list) and isinstance(now, list):
         return len(was) == len(now) and all(map(same, was, now))
