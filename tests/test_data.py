@@ -149,6 +149,19 @@ def test_folders_with_splits(tmp_path):
     assert len(data.load(str(tmp_path), "test")) == 2
 
 
+def test_a_folder_is_named_by_where_it_lies_in_the_data_folder(tmp_path, monkeypatch):
+    folder(tmp_path / "bees" / "train", count=4)
+    folder(tmp_path / "bees" / "test", count=2)
+    found = data.load("bees", data_dir=tmp_path)
+    assert (found.name, len(found)) == ("bees", 4)
+    assert found.fingerprint() == data.load(str(tmp_path / "bees")).fingerprint()
+    monkeypatch.setenv("HOLDFAST_DATA", str(tmp_path))
+    assert len(data.load("bees", "train")) == 8
+    (tmp_path / "MNIST" / "raw").mkdir(parents=True)
+    with pytest.raises(UnknownNameError, match="did you mean 'mnist'"):
+        data.load("MNIST", data_dir=tmp_path)
+
+
 def test_a_limit_takes_all_classes_of_a_folder_and_the_first_images_of_a_set(tmp_path):
     root = folder(tmp_path, classes=[f"c{k}" for k in range(5)], count=7)
     found = data.load(str(root), limit=10)

@@ -2,8 +2,8 @@
 
 ``digits`` comes with scikit-learn and needs no file. The others are looked for where ``data_dir``
 or the environment variable HOLDFAST_DATA says, and downloaded by torchvision if they are missing.
-Any other name is the path of an image folder: one folder for each class, or ``train`` and ``test``
-(or ``val``) folders of those.
+Any other name is that of an image folder there, or the path of one: one folder for each class, or
+``train`` and ``test`` (or ``val``) folders of those.
 """
 
 import hashlib
@@ -145,10 +145,10 @@ def load(
     """Load a data set.
 
     Args:
-        name: a key of ``NAMES``, or the path of an image folder.
+        name: a key of ``NAMES``, or an image folder: its path, or its name in ``data_dir``.
         split: "train" or "test".
-        data_dir: where torchvision's files lie or go to; else HOLDFAST_DATA; else
-            ``~/.cache/holdfast``.
+        data_dir: where torchvision's files lie or go to, and image folders that are named; else
+            HOLDFAST_DATA; else ``~/.cache/holdfast``.
         limit: keep this many images: the first ones, or, of a folder, which is sorted by class,
             evenly spaced ones, so that all classes are there.
 
@@ -179,8 +179,8 @@ def load(
         data = _digits(split)
     elif name in _TORCHVISION:
         data = _from_torchvision(name, split, _directory(data_dir))
-    elif Path(name).is_dir():
-        data = _folder(Path(name), split)
+    elif folder := _folder_named(name, data_dir):
+        data = replace(_folder(folder, split), name=name)
         if limit is not None and limit < len(data):
             return data.take(torch.arange(limit) * len(data) // limit)
     elif os.sep in name or name.startswith("."):
@@ -188,6 +188,16 @@ def load(
     else:
         raise unknown("data set", name, NAMES)
     return data if limit is None else data.take(torch.arange(min(limit, len(data))))
+
+
+def _folder_named(name: str, data_dir: str | Path | None) -> Path | None:
+    """The folder of images that a path, or a name in ``data_dir``, means; None if there is none."""
+    if Path(name).is_dir():
+        return Path(name)
+    beside = _directory(data_dir) / name
+    # "MNIST", a folder of torchvision's, is a slip of "mnist" and no folder of images.
+    named = name.lower() not in _TORCHVISION and Path(name).name == name
+    return beside if named and beside.is_dir() else None
 
 
 def _directory(data_dir: str | Path | None) -> Path:

@@ -58,7 +58,7 @@ def certify(
             layers in front if wanted, "binarise(threshold=0.5) | runs/net".
         sigma: Standard deviation of the noise, on the [0, 1] scale.
         data: Data set by name (`holdfast list`), or the path of an image folder.
-        data_dir: Folder with the files of named data sets; else HOLDFAST_DATA.
+        data_dir: Folder of named data sets and image folders; else HOLDFAST_DATA.
         images: Number of test images, the first ones or, of a folder, evenly spaced ones.
         noise: gaussian, which certifies in l2, or laplace, in l1, both on the image; or
             first-layer, Gaussian behind the network's first layer, a convolution or linear one:

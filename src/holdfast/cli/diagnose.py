@@ -53,7 +53,7 @@ def purification(
             "binarise | runs/malade"; several between commas are compared.
         out: Folder for the run.
         data: Data set by name (`holdfast list`), or the path of an image folder.
-        data_dir: Folder with the files of named data sets; else HOLDFAST_DATA.
+        data_dir: Folder of named data sets and image folders; else HOLDFAST_DATA.
         image: Number of the test image, from 0.
         attack: Attack on it, as of evaluate.
         variant: How it is run: plain (through the chain), bpda, bpda-eot, the default, or r.

@@ -39,7 +39,7 @@ class Shared:
         model: Folder of a training run, a model.safetensors file, or package.module:callable; with
             layers in front if wanted, "binarise | runs/net"; several between commas are compared.
         data: Data set by name (`holdfast list`), or the path of an image folder.
-        data_dir: Folder with the files of named data sets; else HOLDFAST_DATA.
+        data_dir: Folder of named data sets and image folders; else HOLDFAST_DATA.
         images: Number of test images, the first ones or, of a folder, evenly spaced ones.
         batch_size: Images at once; on a GPU more are faster.
         seed: Of all randomness.

@@ -67,7 +67,7 @@ def evaluate(
             library's pretrained model such as "torchvision/resnet18(weights='DEFAULT')"; with
             layers in front if wanted, "binarise(threshold=0.5) | runs/net".
         data: Data set by name (`holdfast list`), or the path of an image folder.
-        data_dir: Folder with the files of named data sets; else HOLDFAST_DATA.
+        data_dir: Folder of named data sets and image folders; else HOLDFAST_DATA.
         images: Number of test images, the first ones or, of a folder, evenly spaced ones.
         attacks: Names between commas (`holdfast list`), with parameters if wanted, such as
             pgd,"second-order(sigma=0.15, samples=20)", also with another gradient,

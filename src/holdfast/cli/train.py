@@ -83,7 +83,7 @@ def train(
             with layers in front if wanted, "binarise(threshold=0.5) | A". Not needed with --from.
         from_: Finished run folder, or model.safetensors file, whose network is trained on.
         data: Data set by name (`holdfast list`), or the path of an image folder.
-        data_dir: Folder with the files of named data sets; else HOLDFAST_DATA.
+        data_dir: Folder of named data sets and image folders; else HOLDFAST_DATA.
         images: Train on this many images only; all by default.
         objective: What to minimise (`holdfast list`), with parameters if wanted, such as
             "trades(steps=10, step_size=0.1, beta=6)" or "stability(sigma=0.3, gamma=1)".

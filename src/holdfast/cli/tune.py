@@ -63,7 +63,7 @@ def malade(
         out: Folder for the run, which then holds the purified classifier.
         data: Data set by name (`holdfast list`), or the path of an image folder; its training
             images are used, never the test set.
-        data_dir: Folder with the files of named data sets; else HOLDFAST_DATA.
+        data_dir: Folder of named data sets and image folders; else HOLDFAST_DATA.
         images: Number of training images to choose by; as far as there are such, images that
             neither network was trained on (--images and --hold-out of train).
         steps: Lengths of the chain to try, between commas.
