@@ -277,6 +277,7 @@ DIAGNOSES: dict[str, Callable[[nn.Module, Tensor, Tensor], Any]] = {
 NOT_DIAGNOSES = {
     "diagnose_data",  # of any diagnosis: tests/test_diagnose_commands.py
     "discrepancy",  # of predictions
+    "live_filters",  # of networks with ReLUs: tests/test_diagnose_commands.py
     "perceptual_similarity",
     "purification",  # of chains: tests/test_diagnose.py
     "regular_hadamard",

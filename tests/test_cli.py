@@ -726,6 +726,7 @@ UNUSED = [
     ("diagnose purification --out run --source mine:good --samples 3", "--samples"),
     ("diagnose purification --out run --data-dir .", "digits is none"),
     ("diagnose curvature --out run --data-dir .", "digits is none"),
+    ("diagnose filters --out run --data-dir .", "digits is none"),
     ("diagnose perceptual --out run --data-dir .", "digits is none"),
     ("diagnose margin --out run --data-dir .", "digits is none"),
     ("diagnose convergence --out run --data-dir .", "digits is none"),

@@ -1,5 +1,6 @@
 """``holdfast diagnose``, image by image: the library's numbers, figures, a folder to go on."""
 
+import copy
 import json
 import math
 
@@ -17,13 +18,14 @@ from holdfast.diagnose import (
     diagnose_data,
     gradient_norms,
     linearity,
+    live_filters,
     loss_surface,
     margins,
     perceptual_similarity,
     second_order_cosines,
     signed_directions,
 )
-from holdfast.errors import InputError, OutputError
+from holdfast.errors import InputError, ModelError, OutputError
 from holdfast.models import Architecture, mean_image
 from holdfast.models.checkpoint import save_model
 from holdfast.models.loading import load
@@ -181,6 +183,31 @@ def test_convergence_is_that_of_the_epochs_that_a_run_kept(place, networks, caps
     assert [cell["rho2"] for cell in cells] == pytest.approx(table["rho2"].tolist(), rel=1e-5)
     assert [cell["accuracy"] for cell in cells] == pytest.approx(table["accuracy"].tolist())
     assert (place / "curves" / "convergence.svg").stat().st_size
+
+
+def test_a_filter_lives_if_it_fires_anywhere_on_any_image(place, networks, capsys):
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 3, 1), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(12, 2)
+    )
+    with torch.no_grad():
+        network[0].weight[:, 0, 0, 0] = torch.tensor([1.0, -1.0, 1.0])
+        network[0].bias[:] = torch.tensor([0.0, 0.0, -0.9])
+    x = torch.full((3, 1, 2, 2), 0.5)
+    x[2, 0, 1, 1] = 1.0
+    fires = live_filters(network, x)["1"]
+    assert fires.tolist() == [[True, False, False]] * 2 + [[True, False, True]]
+    assert not network[1]._forward_hooks
+    with pytest.raises(ModelError, match="no ReLU behind a convolution"):
+        live_filters(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2)), x)
+    made, (hurt, _) = networks
+    hurt = copy.deepcopy(hurt)
+    with torch.no_grad():
+        hurt[0].bias[:3] = -100
+    save_model(place / "hurt.safetensors", hurt, made)
+    (cell,) = said(capsys, "filters --model hurt.safetensors")
+    assert cell["filters"] == 8 + 32
+    assert cell["layer 1: dead"] == pytest.approx(3 / 8)
+    assert cell["dead"] == pytest.approx((3 + 32 * cell["layer 3: dead"]) / 40)
 
 
 @pytest.mark.parametrize("figure", LINES)

@@ -71,6 +71,11 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "Measure how near the second-order attack comes to the Hessian's leading eigenvector.",
             _SHOW,
         ),
+        "diagnose filters": Command(
+            "holdfast.cli.diagnoses:filters",
+            "Count the filters that give 0 on every image: a network of few is none to judge by.",
+            _SHOW,
+        ),
         "diagnose gradient-norm": Command(
             "holdfast.cli.diagnoses:gradient_norm",
             "Follow the norm of the exact gradient over the iterations of attacks.",

@@ -20,6 +20,7 @@ from holdfast.diagnose import (
     adversarial_directions,
     fraction_with_at_least,
     gradient_norms,
+    live_filters,
     loss_surface,
     margins,
     perceptual_similarity,
@@ -357,6 +358,37 @@ def curvature(
         "iterations": iterations,
     }
     return Shown(Diagnosis("curvature", settings, look, summary), drawn)
+
+
+@command()
+def filters() -> Shown:
+    """Count the filters that give 0 on every image: a network of few is none to judge by.
+
+    A filter is a channel of what a ReLU makes of a convolution. Too large a rate kills them before
+    they learn, above all against a strong training attack, and what is left may still be accurate.
+
+    Example:
+        holdfast diagnose filters --model runs/net --data mnist --images 500
+    """
+
+    def look(
+        model: Model, x: Images, y: Labels, *, seed: int, index: Tensor
+    ) -> Mapping[str, Tensor]:
+        del y  # nothing hangs on it
+        found = live_filters(model, x, seed=seed, index=index)
+        return {f"layer {name}": alive for name, alive in found.items()}
+
+    def summary(found: Found) -> dict[str, float]:
+        alive = {name: of.any(axis=0) for name, of in found.items() if name.startswith("layer ")}
+        every = np.concatenate(list(alive.values()))
+        return {
+            "filters": float(every.size),
+            "dead": float((~every).mean()),
+            "dead_in_worst_layer": max(float((~of).mean()) for of in alive.values()),
+            **{f"{name}: dead": float((~of).mean()) for name, of in alive.items()},
+        }
+
+    return Shown(Diagnosis("live filters", {}, look, summary), lambda _: {})
 
 
 @command()

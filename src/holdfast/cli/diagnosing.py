@@ -104,7 +104,8 @@ def command(
 def _documented(function: Callable[..., Shown]) -> str:
     """The help of a function's own options, and of those that all diagnoses have."""
     _, _, shared = (inspect.getdoc(Shared) or "").partition("Args:\n")
-    return f"{inspect.getdoc(function)}\n{shared}"
+    own = inspect.getdoc(function) or ""
+    return f"{own}\n{shared}" if "Args:\n" in own else f"{own}\n\nArgs:\n{shared}"
 
 
 def _check(told: Shared) -> None:

@@ -7,6 +7,7 @@ from .discrepancy import discrepancy as discrepancy
 from .discrepancy import predictions as predictions
 from .gradient_norm import gradient_norms as gradient_norms
 from .hadamard import regular_hadamard as regular_hadamard
+from .live_filters import live_filters as live_filters
 from .margin import Margins as Margins
 from .margin import margins as margins
 from .perceptual import perceptual_similarity as perceptual_similarity
@@ -31,6 +32,7 @@ __all__ = [
     "gradient_norms",
     "leading_eigenvector",
     "linearity",
+    "live_filters",
     "loss_surface",
     "margins",
     "perceptual_similarity",
