@@ -1,18 +1,26 @@
 """Recipes: what they name is there, what they run runs, and what they say follows from the rows."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from holdfast.cli.main import read, run
 from holdfast.errors import InputError, UnknownNameError
+from holdfast.files import write_tensors
+from holdfast.report.gallery import gallery_of
 from holdfast.reproduce import (
     Cell,
     Claim,
+    Computed,
+    Curves,
+    Gallery,
+    Line,
     Mean,
     Pictures,
     Recipe,
@@ -27,7 +35,9 @@ from holdfast.reproduce import (
     accuracy_within,
     at_least,
     certify,
+    diagnose,
     evaluate,
+    gradient_norm,
     less,
     more,
     papers,
@@ -43,6 +53,7 @@ from holdfast.reproduce.recipes import chosen
 from holdfast.reproduce.run import reproduce, state
 from holdfast.reproduce.scale import SCALES
 from holdfast.reproduce.steps import in_order
+from holdfast.results import read_rows
 
 RECIPES = [one for paper in papers() for one in paper.recipes]
 
@@ -378,3 +389,51 @@ def test_pictures_of_one_name_from_several_steps_are_kept_apart(tmp_path: Path) 
     write_item(one, Scale("quick"), outcome, tmp_path, tmp_path / "pages")
     for name, step in zip("ab", steps, strict=True):
         assert (tmp_path / "pages" / "p" / "i" / f"{name}-traces.svg").read_text() == step.folder
+
+
+def test_a_figure_of_a_page_needs_no_style_sheet_and_its_axis_may_be_logarithmic(
+    tmp_path: Path,
+) -> None:
+    points = [(x, Computed((), lambda x=x: 10.0**x)) for x in (0, 1, 2)]
+    figure = Curves("F", "x", "y", [Line("one", points)], unit="number", scale="log")
+    made = Recipe("p", "figure-1", "Title", "", {}, lambda scale: Result([figure]))
+    write_item(made, Scale("quick"), reproduce([], tmp_path, _refuse), tmp_path, tmp_path / "pages")
+    svg = (tmp_path / "pages/p/figure-1/figure.svg").read_text()
+    assert "var(--" not in svg
+    assert "mathdefault" not in svg
+    heights = [float(y) for y in re.findall(r'<use [^>]* y="([\d.]+)" style="fill: #0072b2', svg)]
+    assert heights[0] - heights[1] == pytest.approx(heights[1] - heights[2], rel=1e-3)
+
+
+def test_a_gallery_shows_what_was_kept_and_fooled(tmp_path: Path) -> None:
+    net = train("net", model="small", epochs=1, images=64)
+    attacked = evaluate("e", model=net, attacks=["fgsm", "pgd"], eps=[0.1, 0.6], images=4)
+    steps = in_order([attacked])
+    done = reproduce(steps, tmp_path, _typed)
+    parts = [Gallery("G", attacked, "pgd", 0.6)]
+    made = Recipe("p", "figure-7", "Title", "", {}, lambda scale: Result(parts))
+    write_item(made, Scale("quick"), done, tmp_path, tmp_path / "pages")
+    rows = read_rows(tmp_path / attacked.folder)
+    fooled = rows[(rows["attack"] == "pgd") & np.isclose(rows["eps"], 0.6) & rows["fooled"]]
+    right = fooled[fooled["clean_prediction"] == fooled["label"]]
+    assert len(right) > 0
+    assert len(gallery_of(tmp_path / attacked.folder, "pgd", 0.6).examples) == len(right)
+    assert "gallery.svg" in (tmp_path / "pages/p/figure-7/README.md").read_text()
+    with pytest.raises(InputError, match="no one attack mim"):
+        gallery_of(tmp_path / attacked.folder, "mim", 0.6)
+
+
+def _typed(arguments: Sequence[str]) -> None:
+    assert run([*arguments, "--quiet"]) == 0
+
+
+def test_norms_along_an_attack_are_read_off_what_was_kept(tmp_path: Path) -> None:
+    spec_ = "pgd(steps=2, early_stop=False)"
+    traced = diagnose("gradient-norm", "t", model=_net(), attacks=[spec_], eps=0.1)
+    norms = np.array([[1.0, 2.0, 6.0], [3.0, 4.0, 8.0]])
+    _finish(tmp_path / traced.folder)
+    kept = tmp_path / traced.folder / "images"
+    kept.mkdir()
+    write_tensors(kept / "0000.0000.safetensors", {spec_: torch.from_numpy(norms)}, {})
+    assert gradient_norm(traced, spec_, 1).read(tmp_path).value == pytest.approx(3.0)
+    assert gradient_norm(traced, spec_).read(tmp_path).value == pytest.approx(4.0)

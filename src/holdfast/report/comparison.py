@@ -7,7 +7,7 @@ from typing import NamedTuple
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 
 from holdfast.report.diagnoses import STYLE
 from holdfast.report.figures import CYCLE
@@ -34,7 +34,9 @@ class Compared(NamedTuple):
     printed: Sequence[tuple[float, float]]
 
 
-def compared(x: str, y: str, curves: Sequence[Compared], *, percent: bool) -> Figure:
+def compared(
+    x: str, y: str, curves: Sequence[Compared], *, percent: bool, log: bool = False
+) -> Figure:
     """Measured curves with their intervals, and the paper's dashed in the same colour.
 
     Example:
@@ -63,6 +65,9 @@ def compared(x: str, y: str, curves: Sequence[Compared], *, percent: bool) -> Fi
                 )
         axes.set_xlabel(x)
         axes.set_ylabel(y)
+        if log:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         if percent:
             axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
         figure.legend(loc="outside right upper")

@@ -26,6 +26,7 @@ __all__ = [
     "certified_accuracy",
     "floor_and_ceiling",
     "save",
+    "standalone_svg",
     "strips",
     "to_svg",
 ]
@@ -303,6 +304,21 @@ def _picture(axes: Axes, image: Pixels, left: float, top: float, caption: str) -
     axes.text(left + width / 2, top - 0.05, caption, fontsize=7, ha="center")
 
 
+def standalone_svg(figure: Figure) -> str:
+    """SVG that is shown by itself, such as in a Markdown page.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> from holdfast.report.figures import standalone_svg
+        >>> "var(--" in standalone_svg(Figure(figsize=(1, 1)))
+        False
+    """
+    buffer = io.StringIO()
+    with mpl.rc_context(_STYLE):
+        figure.savefig(buffer, format="svg", facecolor="auto", metadata={"Date": None})
+    return buffer.getvalue()
+
+
 def to_svg(figure: Figure) -> str:
     """SVG for the page, its colours turned into style sheet variables.
 
@@ -312,10 +328,7 @@ def to_svg(figure: Figure) -> str:
         >>> to_svg(Figure(figsize=(1, 1)))[:4]
         '<svg'
     """
-    buffer = io.StringIO()
-    with mpl.rc_context(_STYLE):
-        figure.savefig(buffer, format="svg", facecolor="auto", metadata={"Date": None})
-    svg = buffer.getvalue()
+    svg = standalone_svg(figure)
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<[^>]*>", lambda tag: _restyled(tag[0]), svg)  # and leave all text alone
     return re.sub(

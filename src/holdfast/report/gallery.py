@@ -5,6 +5,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,9 +14,9 @@ from PIL import Image
 from torch import Tensor
 
 from holdfast import metrics
-from holdfast.errors import DamagedFileError
+from holdfast.errors import DamagedFileError, InputError
 from holdfast.report.subjects import Classifier, RunFolder
-from holdfast.results import IMAGES, read_images
+from holdfast.results import IMAGES, read_about, read_images, read_rows
 
 _AT_MOST = 8
 
@@ -71,8 +72,7 @@ def galleries(classifier: Classifier) -> list[Gallery]:
     """For each norm, images fooled by the strongest attack at a size where it fooled about half."""
     found = []
     for run in classifier.evaluations:
-        cells = metrics.cells(run.attacked)
-        cells["number"] = range(1, len(cells) + 1)
+        cells = _numbered(run)
         half = (cells["robust_accuracy"] - cells["clean_accuracy"] / 2).abs()
         eps = cells.loc[half.idxmin(), "eps"]
         cell = cells[cells["eps"] == eps].sort_values("robust_accuracy", kind="stable").iloc[0]
@@ -82,11 +82,44 @@ def galleries(classifier: Classifier) -> list[Gallery]:
     return found
 
 
+def gallery_of(folder: Path, attack: str, eps: float) -> Gallery:
+    """Images that one attack of an evaluation fooled, of those that the run kept.
+
+    Raises:
+        InputError: if the run has no such attack.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast import Linf, evaluate
+        >>> from holdfast.attacks import FGSM
+        >>> from holdfast.report.gallery import gallery_of
+        >>> result = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.3))}, out="run")
+        >>> shown = gallery_of(Path("run"), "fgsm", 0.3)
+        >>> shown.norm, len(shown.examples) <= len(x)
+        ('linf', True)
+    """
+    run = RunFolder(folder, read_about(folder), read_rows(folder))
+    cells = _numbered(run)
+    found = cells[(cells["attack"] == attack) & np.isclose(cells["eps"], eps)]
+    if len(found) != 1:
+        known = cells[["attack", "eps"]].to_dict(orient="records")
+        raise InputError(f"{folder} has no one attack {attack} at eps {eps:g}, but {known}.")
+    cell = found.iloc[0]
+    return Gallery(cell["attack"], cell["norm"], float(cell["eps"]), _examples(run, cell))
+
+
 def to_png(image: Pixels) -> str:
     """A data URI, so that the page needs no other file."""
     buffer = io.BytesIO()
     Image.fromarray((image * 255).round().astype(np.uint8)).save(buffer, format="PNG")
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _numbered(run: RunFolder) -> pd.DataFrame:
+    """The cells of a run's attacks, with the numbers by which their images are kept."""
+    cells = metrics.cells(run.attacked)
+    cells["number"] = range(1, len(cells) + 1)
+    return cells
 
 
 def _examples(run: RunFolder, cell: "pd.Series[object]") -> list[Example]:

@@ -23,10 +23,11 @@ from holdfast.reproduce.measures import (
     clean_accuracy,
     clean_error,
     error,
+    gradient_norm,
     perturbation,
 )
 from holdfast.reproduce.recipes import Recipe, papers, recipe
-from holdfast.reproduce.results import Cell, Curves, Line, Pictures, Result, Table
+from holdfast.reproduce.results import Cell, Curves, Gallery, Line, Pictures, Result, Table
 from holdfast.reproduce.run import Outcome, reproduce
 from holdfast.reproduce.scale import Scale
 from holdfast.reproduce.steps import (
@@ -47,6 +48,7 @@ __all__ = [
     "Claim",
     "Computed",
     "Curves",
+    "Gallery",
     "Largest",
     "Line",
     "Mean",
@@ -76,6 +78,7 @@ __all__ = [
     "diagnose",
     "error",
     "evaluate",
+    "gradient_norm",
     "less",
     "more",
     "papers",

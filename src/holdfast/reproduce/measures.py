@@ -18,7 +18,7 @@ from scipy.stats import t as student
 
 from holdfast.errors import InputError, MissingFileError
 from holdfast.reproduce.steps import Step
-from holdfast.results import CLEAN, read_about, read_rows
+from holdfast.results import CLEAN, read_about, read_images, read_rows
 from holdfast.statistics import proportion_interval
 
 _NORMAL = 1.959964  # 97.5 % quantile
@@ -75,7 +75,8 @@ class Mean:
 
     Args:
         steps: finished evaluations, certifications or diagnoses.
-        of: a number for each image, indexed by the image, made of a step's rows.
+        of: a number for each image, indexed by the image, made of a step's table.
+        table: reads it from the step's folder; its rows, if nothing else is said.
 
     Example:
         >>> from holdfast.reproduce import Mean, evaluate, train
@@ -88,10 +89,11 @@ class Mean:
 
     steps: tuple[Step, ...]
     of: Callable[[pd.DataFrame], "pd.Series[float]"]
+    table: Callable[[Path], pd.DataFrame] = read_rows
 
     def by_image(self, root: Path) -> list["pd.Series[float]"]:
         """The number of each image, of each step."""
-        return [self.of(read_rows(root / step.folder)).astype(float) for step in self.steps]
+        return [self.of(self.table(root / step.folder)).astype(float) for step in self.steps]
 
     def read(self, root: Path) -> Measured:
         """See `Measure`."""
@@ -458,6 +460,32 @@ def perturbation(
         return part[norm] / part[f"x_{norm}"] if relative else part[norm]
 
     return Mean(_several(steps), moved)
+
+
+def gradient_norm(steps: Step | Sequence[Step], attack: str, iteration: int | None = None) -> Mean:
+    """Mean norm of the exact gradient along an attack, from ``diagnose gradient-norm``.
+
+    Args:
+        steps: diagnoses of one network each, of a seed each.
+        attack: as typed.
+        iteration: from 0, the image itself; the mean over all of them if none is named.
+
+    Example:
+        >>> from holdfast.reproduce import diagnose, gradient_norm, train
+        >>> net = train("net", model="small", epochs=1)
+        >>> pgd = "pgd(early_stop=False)"
+        >>> traced = diagnose("gradient-norm", "t", model=net, attacks=[pgd], eps=0.1)
+        >>> gradient_norm(traced, pgd, iteration=0).steps == (traced,)
+        True
+    """
+
+    def table(folder: Path) -> pd.DataFrame:
+        return pd.DataFrame(read_images(folder, 0)[attack].numpy())
+
+    def norms(of: pd.DataFrame) -> "pd.Series[float]":
+        return of.mean(axis=1) if iteration is None else of[iteration]
+
+    return Mean(_several(steps), norms, table)
 
 
 def certified(

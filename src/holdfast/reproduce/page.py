@@ -16,15 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from holdfast import __version__
 from holdfast.errors import MissingFileError
 from holdfast.files import replace_file, write_table, write_text
-from holdfast.report import comparison, figures
+from holdfast.report import comparison, figures, gallery
 from holdfast.reproduce.claims import Evidence, Verdict, judge
 from holdfast.reproduce.measures import Measured
 from holdfast.reproduce.recipes import Paper, Recipe
-from holdfast.reproduce.results import Curves, Part, Pictures, Result, Table, cells_of
+from holdfast.reproduce.results import Curves, Gallery, Part, Pictures, Result, Table, cells_of
 from holdfast.reproduce.run import Outcome
 from holdfast.reproduce.scale import Scale
 from holdfast.results import read_about
@@ -144,18 +145,20 @@ def _command(recipe: Recipe, scale: Scale) -> list[str]:
 
 def _part(part: Part, folder: Path, root: Path, outcome: Outcome) -> list[str]:
     lines = [f"## {part.title}", ""]
-    if isinstance(part, Pictures):
-        return [*lines, *_pictures(part, folder, root, outcome)]
+    match part:
+        case Pictures():
+            return [*lines, *_pictures(part, folder, root, outcome)]
+        case Gallery():
+            return [*lines, *_gallery(part, folder, root, outcome)]
     found = numbers(part, root, outcome.done)
     write_table(folder / f"{part.name}.csv", found)
     percent = part.unit == "percent"
     if isinstance(part, Curves):
         curves = list(_curves(part, found))
-        figure = comparison.compared(part.x, part.y, curves, percent=percent)
-        replace_file(
-            folder / f"{part.name}.svg",
-            lambda temporary: temporary.write_text(figures.to_svg(figure), encoding="utf-8"),
+        figure = comparison.compared(
+            part.x, part.y, curves, percent=percent, log=part.scale == "log"
         )
+        _draw(figure, folder / f"{part.name}.svg")
         lines += [f"![{part.title}]({part.name}.svg)", ""]
     return [*lines, *_table(part, found, percent=percent), ""]
 
@@ -172,6 +175,21 @@ def _pictures(part: Pictures, folder: Path, root: Path, outcome: Outcome) -> lis
         shutil.copyfile(drawn, folder / shown)
         lines += [f"![{part.title}]({shown})", ""]
     return lines
+
+
+def _gallery(part: Gallery, folder: Path, root: Path, outcome: Outcome) -> list[str]:
+    if part.step.folder not in outcome.done:
+        return ["Not run.", ""]
+    shown = gallery.gallery_of(root / part.step.folder, part.attack, part.eps)
+    if not shown.examples:
+        return ["The attack fooled the network with none of the images that were kept.", ""]
+    _draw(figures.gallery(shown), folder / f"{part.name}.svg")
+    return [f"![{part.title}]({part.name}.svg)", ""]
+
+
+def _draw(figure: Figure, path: Path) -> None:
+    svg = figures.standalone_svg(figure)
+    replace_file(path, lambda temporary: temporary.write_text(svg, encoding="utf-8"))
 
 
 def _curves(part: Curves, found: pd.DataFrame) -> Iterator[comparison.Compared]:

@@ -87,6 +87,7 @@ class Curves:
         y: what is on the vertical axis.
         lines: the curves.
         unit: see `Table`.
+        scale: of the vertical axis.
         name: of its files, if a recipe has several.
 
     Example:
@@ -103,6 +104,7 @@ class Curves:
     y: str
     lines: Sequence[Line]
     unit: Literal["percent", "number"] = "percent"
+    scale: Literal["linear", "log"] = "linear"
     name: str = "figure"
 
 
@@ -130,7 +132,33 @@ class Pictures:
     name: str = ""
 
 
-Part: TypeAlias = Table | Curves | Pictures
+@dataclass(frozen=True)
+class Gallery:
+    """Images that an attack fooled a network with, of those that its evaluation kept.
+
+    Attributes:
+        title: what the paper calls it.
+        step: the evaluation.
+        attack: as typed.
+        eps: its size.
+        name: of its file, if a recipe has several.
+
+    Example:
+        >>> from holdfast.reproduce import Gallery, evaluate, train
+        >>> net = train("net", model="small", epochs=1)
+        >>> attacked = evaluate("e", model=net, attacks=["fgsm", "pgd"], eps=0.1)
+        >>> Gallery("Figure 7", attacked, "pgd", eps=0.1).name
+        'gallery'
+    """
+
+    title: str
+    step: Step
+    attack: str
+    eps: float
+    name: str = "gallery"
+
+
+Part: TypeAlias = Table | Curves | Pictures | Gallery
 
 
 @dataclass(frozen=True)
@@ -171,7 +199,7 @@ class Result:
 
 def steps_of(part: Part) -> Iterator[Step]:
     """What a table or figure is read from."""
-    if isinstance(part, Pictures):
+    if isinstance(part, Pictures | Gallery):
         yield part.step
     else:
         for _, _, cell in cells_of(part):
