@@ -3,7 +3,7 @@
     python benchmarks/second_order.py map --model runs/pgd --data mnist --images 200 --eps 2 \
         --sigma 0.05,0.1,0.15,0.2,0.25,0.3,rule --draws 1,4,10 --steps 10,40 --out runs/so-map
     python benchmarks/second_order.py traces --model runs/plain,runs/pgd --data mnist --images 100 \
-        --eps 2 --out docs/results/second-order.svg
+        --eps 2 --out traces.svg
 
 ``map`` prints the accuracy that S-O leaves for every choice, in ℓ2 with steps of 2.5 ε / steps
 from the image, "rule" being the default of `holdfast.attacks.SecondOrder` and 0.3:0.05 a σ that

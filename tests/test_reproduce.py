@@ -48,8 +48,8 @@ from holdfast.reproduce import (
 )
 from holdfast.reproduce.claims import judge
 from holdfast.reproduce.measures import difference
-from holdfast.reproduce.page import write_item
-from holdfast.reproduce.recipes import chosen
+from holdfast.reproduce.page import write_item, write_paper
+from holdfast.reproduce.recipes import Paper, chosen
 from holdfast.reproduce.run import reproduce, state
 from holdfast.reproduce.scale import SCALES
 from holdfast.reproduce.steps import in_order
@@ -352,6 +352,15 @@ def test_the_page_has_the_number_the_interval_and_the_papers_and_says_what_is_mi
     assert np.isnan(numbers.loc["y", "measured"])
 
 
+def test_the_page_of_a_paper_names_the_pages_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "noise.md").write_text("# What the noise does\n\nMuch.\n")
+    for _ in range(2):  # its own page is none of them
+        page = write_paper(Paper("p", "P", "", ()), [], "cpu", tmp_path).read_text()
+        assert "- [What the noise does](noise.md)" in page
+        assert page.count(".md)") == 1
+
+
 def _refuse(arguments: Sequence[str]) -> None:
     raise InputError("no.")
 
@@ -406,8 +415,8 @@ def test_a_figure_of_a_page_needs_no_style_sheet_and_its_axis_may_be_logarithmic
 
 
 def test_a_gallery_shows_what_was_kept_and_fooled(tmp_path: Path) -> None:
-    net = train("net", model="small", epochs=1, images=64)
-    attacked = evaluate("e", model=net, attacks=["fgsm", "pgd"], eps=[0.1, 0.6], images=4)
+    net = train("net", model="small", epochs=4, images=600)
+    attacked = evaluate("e", model=net, attacks=["fgsm", "pgd"], eps=[0.1, 0.6], images=6)
     steps = in_order([attacked])
     done = reproduce(steps, tmp_path, _typed)
     parts = [Gallery("G", attacked, "pgd", 0.6)]

@@ -33,7 +33,8 @@ class SecondOrder(Preset):
     geometrically from 0.3 to 0.05 over the steps, so that the attack finds its way at large σ and
     finishes at small; in small ℓ2 balls it begins lower. On adversarially trained networks it was
     as strong as the best fixed σ or stronger, on plain ones within 2 points of it
-    (docs/results/second-order.md). The paper's attack is ``sigma=0.15``, or another number.
+    (docs/results/second-order-attack-and-certifiable-robustness/sigma.md). The paper's attack is
+    ``sigma=0.15``, or another number.
 
     Attributes:
         threat: the ball of size ε; ℓ2 in the paper's section 3, ℓ∞ in its appendix F.

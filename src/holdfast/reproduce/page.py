@@ -110,7 +110,7 @@ def write_item(recipe: Recipe, scale: Scale, outcome: Outcome, root: Path, out: 
 
 
 def write_paper(paper: Paper, made: Sequence[Made], scale: str, out: Path) -> Path:
-    """Write the page of a paper: its claims with their verdicts, and its items."""
+    """Write the page of a paper: its claims with their verdicts, its items, and pages beside it."""
     lines = [f"# {paper.title}", "", paper.about, ""]
     lines += [f"`holdfast reproduce {paper.name} --scale {scale}`", ""]
     lines += ["| the paper says | where | here | evidence |", "|---|---|---|---|"]
@@ -128,8 +128,16 @@ def write_paper(paper: Paper, made: Sequence[Made], scale: str, out: Path) -> Pa
         told = f"{count} of {len(one.evidence)} hold" if one.evidence else "-"
         lines.append(f"| {link} | {_escaped(one.recipe.title)} | {told} |")
     page = out / paper.name / "README.md"
+    beside = [file for file in sorted(page.parent.glob("*.md")) if file != page]
+    if beside:
+        lines += ["", "Found besides:", ""]
+        lines += [f"- [{_title(file)}]({file.name})" for file in beside]
     write_text(page, _joined(lines))
     return page
+
+
+def _title(page: Path) -> str:
+    return page.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
 
 
 def _joined(lines: Sequence[str]) -> str:
