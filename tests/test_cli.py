@@ -784,6 +784,7 @@ ALWAYS_USED = {
     "quiet",
     "diagnose convergence": "steps overshoot",
     "diagnose curvature": "xi sigma samples iterations",
+    "diagnose filters": "",
     "diagnose gradient-norm": "attacks norm eps",
     "diagnose linearity": "single multi norm eps",
     "diagnose margin": "steps overshoot box",

@@ -22,7 +22,7 @@ def recipe(scale: Scale) -> Result:
     del scale  # nothing to reduce
     figures, checks = [], []
     for name, (others, words) in CASES.items():
-        p1 = np.linspace(1 / (1 + others), 0.999, 25)
+        p1 = np.linspace(1 / (1 + others), 0.999, 13)
         p2 = (1 - p1) / others
         curves = {
             "Rényi (SO)": renyi_radius(p1, p2, 1.0),

@@ -28,6 +28,10 @@ class SecondOrder(Preset):
     mean over d the Hessian's part cancels, and what the paper derives (appendix A) is the single
     draw of equation 3, `SecondOrderUnitDraw`. σ belongs to the attack, not to the defence.
 
+    On a classifier that adds noise itself both are there, and their variances add. What the paper
+    runs on such a one (sections 3 and 6.2, "S-O is equivalent to EOT") is the mean over the
+    defence's noise alone: that is `PGD` as `adaptive` runs it there.
+
     What S-O finds hangs on σ, which the paper does not name: noise too small leaves the gradient
     flat, noise too large blurs the boundary. The default is our own rule, `falling_sigma`: σ falls
     geometrically from 0.3 to 0.05 over the steps, so that the attack finds its way at large σ and
