@@ -7,11 +7,8 @@ them; nothing here is crafted on one network and tried on another.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
-import pandas as pd
-
-from holdfast.reproduce import Mean, Scale, Step, Value, evaluate, train
+from holdfast.reproduce import Scale, Step, Value, evaluate, train
 
 #: Noise on MNIST, in training and at test time, and the stability term's weight (appendix H).
 SIGMA, GAMMA = 0.2, 1.0
@@ -181,16 +178,6 @@ def attacked(
             **options,
         },
     )
-
-
-def within(steps: Sequence[Step], attack: str, size: float) -> Mean:
-    """What an attack without a limit leaves right at a size: where its nearest image is farther."""
-
-    def left(rows: pd.DataFrame) -> "pd.Series[Any]":
-        part = rows[rows["attack"] == attack].set_index("index").sort_index()
-        return ~(part["fooled"] & (part["l2"] <= size))
-
-    return Mean(tuple(steps), left)
 
 
 def cifar(scale: Scale) -> dict[str, Value | None]:

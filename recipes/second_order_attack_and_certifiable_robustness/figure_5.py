@@ -4,7 +4,7 @@ Both on Madry's network. C&W looks for the nearest image that fools; at each siz
 farther than that. With S-O's gradient, an average over noise, it is C&W of the second kind.
 """
 
-from holdfast.reproduce import Claim, Curves, Line, Result, Scale, accuracy, less
+from holdfast.reproduce import Claim, Curves, Line, Result, Scale, accuracy, accuracy_within, less
 
 from . import _networks as so
 
@@ -23,10 +23,10 @@ def recipe(scale: Scale) -> Result:
     lines = [
         Line("S-O", [(r, accuracy(s_o, so.S_O, r)) for r in so.sizes(scale)]),
         Line("S-O, σ = 0.15", [(r, accuracy(s_o, so.FIXED, r)) for r in so.sizes(scale)]),
-        Line("C&W", [(r, so.within(nearest, plain, r)) for r in so.sizes(scale)]),
+        Line("C&W", [(r, accuracy_within(nearest, r, "l2", plain)) for r in so.sizes(scale)]),
         Line(
             "C&W with a gradient averaged over noise",
-            [(r, so.within(nearest, averaged, r)) for r in so.sizes(scale)],
+            [(r, accuracy_within(nearest, r, "l2", averaged)) for r in so.sizes(scale)],
         ),
     ]
     size = so.large(scale)
@@ -46,7 +46,7 @@ def recipe(scale: Scale) -> Result:
                 [
                     less(
                         accuracy(s_o, attack, size),
-                        so.within(nearest, plain, size),
+                        accuracy_within(nearest, size, "l2", plain),
                         f"{words} leaves less at {size:g}",
                     )
                     for attack, words in ((so.S_O, "S-O"), (so.FIXED, "S-O with σ = 0.15"))

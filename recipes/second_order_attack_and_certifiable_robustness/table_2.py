@@ -15,6 +15,7 @@ from holdfast.reproduce import (
     Step,
     Table,
     accuracy,
+    accuracy_within,
     at_least,
     less,
     more,
@@ -65,10 +66,10 @@ def _measures(
 ) -> Mapping[str, Mean]:
     return {
         "FGSM": accuracy(inside, "fgsm", size),
-        "DeepFool": so.within(nearest, "deepfool", size),
+        "DeepFool": accuracy_within(nearest, size, "l2", "deepfool"),
         "PGD": accuracy(settings, so.PGD, size),
         "PGD, 10 restarts": accuracy(settings, so.PGD_RESTARTED, size),
-        "Boundary": so.within(nearest, _boundary(scale), size),
+        "Boundary": accuracy_within(nearest, size, "l2", _boundary(scale)),
         "S-O": accuracy(settings, so.FIXED, size),
         "S-O, σ falling": accuracy(settings, so.S_O, size),
         "S-O, equation 3": accuracy(inside, "second-order-unit-draw(xi=2.8)", size),
