@@ -774,8 +774,9 @@ ALWAYS_USED = {
     "train": "out images objective shift flip epochs batch_size accumulate optimizer schedule clip "
     "ema hooks hold_out data from precision accelerator devices num_nodes strategy "
     "checkpoint_seconds keep_epochs seed quiet",
-    "tune malade": "classifier denoiser out data images steps alpha delta anneal sigma attack norm eps "
-    "first_images finalists finalist_images votes samples batch_size seed accelerator json quiet",
+    "tune malade": "classifier denoiser out data images steps alpha delta anneal sigma attack norm "
+    "eps first_images finalists finalist_images votes samples batch_size seed accelerator json "
+    "quiet",
     "evaluate": "model data images attacks norm eps attack_all sigma source batch_size seed "
     "accelerator out json quiet",
     "certify": "model sigma data images noise votes confidence bounds intervals radii batch_size "

@@ -78,8 +78,8 @@ def _cells(name: str, row: Mapping[str, Measure]) -> dict[str, Cell]:
 
 
 _CONTROL = (
-    "no chain is involved, so the difference is Madry's or the attack's. Images that spend all of 0.4 "
-    "are beyond what Madry was trained for; the last row is of an attack that may not spend it."
+    "no chain is involved, so the difference is Madry's or the attack's. Images that spend all of "
+    "0.4 are beyond what Madry was trained for; the last row is of an attack that may not spend it."
 )
 
 
