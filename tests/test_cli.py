@@ -68,6 +68,10 @@ def place(tmp_path, monkeypatch):
         "        return super().forward((4 * x).round() / 4)\n"
         "def good(): return Net(lambda z: z)\n"
         "def masked(): return Masked(lambda z: z.softmax(1))\n"
+        "class Clipped(Net):\n"
+        "    def forward(self, x):\n"
+        "        return super().forward(x.clamp(0, 1))\n"
+        "def unready(): return Clipped(lambda z: z.softmax(1)).train()\n"
         "def training(): return Net(lambda z: z).train()\n"
         "def flat(): return Net(lambda z: z.sum(1))\n"
         "def nan(): return Net(lambda z: z * float('nan'))\n"
@@ -198,6 +202,29 @@ class TestJson:
             assert told[0].startswith("the model's outputs look like probabilities")
             assert re.match(r"pgd.* linf 0.1: for \d+ of 20 images the gradient was exact", told[1])
             assert len(told) == 2
+            heard = [line for line in captured.err.splitlines() if "warning: " in line]
+            assert heard == [f"holdfast: warning: {note}" for note in told]
+            assert json.loads(Path("run/run.json").read_text())["warnings"] == told
+        assert code("report", "run", "--out", "page") == 0
+        page = Path("page/report.html").read_text().split("<details>")[0]
+        assert all(page.count(escape(note)) == 1 for note in told)
+
+    def test_certify_tells_what_its_numbers_rest_on(self, place, capsys):
+        """On standard error, in the object, in run.json and on the page."""
+        command = (*CERTIFY, "--model", "mine:unready", "--sigma", "0.1", "--json", "--out", "run")
+        command = (*command, "--intervals", "clopper-pearson,sison-glaz")
+        starts = (
+            "the model is in training mode",
+            "the model's outputs look like probabilities",
+            "the limits of sison-glaz do not hold",
+            "the model clips its images",
+        )
+        for _ in range(2):  # then of the finished run
+            assert code(*command) == 0
+            captured = capsys.readouterr()
+            told = json.loads(captured.out)["warnings"]
+            assert len(told) == len(starts)
+            assert all(map(str.startswith, told, starts))
             heard = [line for line in captured.err.splitlines() if "warning: " in line]
             assert heard == [f"holdfast: warning: {note}" for note in told]
             assert json.loads(Path("run/run.json").read_text())["warnings"] == told

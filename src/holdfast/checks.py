@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -159,19 +160,29 @@ def training_notes(model: nn.Module) -> list[str]:
 
 def warn_if_training(model: nn.Module) -> None:
     """Warn about layers left in training mode."""
-    for note in training_notes(model):
-        warnings.warn(note, stacklevel=3)
+    warn_of(training_notes(model), stacklevel=4)
 
 
-def probability_notes(output: Tensor) -> list[str]:
-    """A sentence if a model's output looks like probabilities, where logits are expected."""
+def warn_of(notes: Iterable[str], stacklevel: int = 3) -> None:
+    """Warn of each note, as of the line that called the caller."""
+    for note in notes:
+        warnings.warn(note, stacklevel=stacklevel)
+
+
+def probability_notes(output: Tensor, why: str) -> list[str]:
+    """A sentence if a model's output looks like probabilities, where logits are expected.
+
+    Args:
+        output: of the model, for a few images.
+        why: what goes wrong then.
+    """
     total = output.double().sum(dim=1)
     if not ((output >= 0).all() and torch.allclose(total, torch.ones_like(total), atol=1e-3)):
         return []
     return [
         "the model's outputs look like probabilities (none is negative and each row sums to 1), "
-        "where logits are expected: the cross-entropy takes their softmax again and its gradient "
-        "fades, which masks weakness; return the logits, or the logarithm of the probabilities."
+        f"where logits are expected: {why}; return the logits, or the logarithm of the "
+        "probabilities."
     ]
 
 

@@ -1,6 +1,5 @@
 """What the noise meets first: layers in front of a network that change what it means."""
 
-import warnings
 from collections.abc import Callable
 
 import torch
@@ -12,8 +11,8 @@ from holdfast.types import Images, Model
 
 
 @torch.no_grad()
-def warn_of_what_follows_the_noise(model: Model, x: Images, sigma: float) -> None:
-    """Warn if the model normalises or clips its input, which comes after the noise.
+def notes_on_what_follows_the_noise(model: Model, x: Images, sigma: float) -> list[str]:
+    """A sentence for each way in which the model changes its input after the noise.
 
     The certificate holds all the same, since it is about whatever the model makes of noisy images;
     but a network that was trained on other noise than it meets here votes worse than it could.
@@ -24,25 +23,21 @@ def warn_of_what_follows_the_noise(model: Model, x: Images, sigma: float) -> Non
         sigma: of the noise.
 
     Example:
-        >>> import warnings
         >>> from torch import nn
-        >>> from holdfast.certify.after_noise import warn_of_what_follows_the_noise
+        >>> from holdfast.certify.after_noise import notes_on_what_follows_the_noise
         >>> from holdfast.models import Normalize
         >>> normalized = nn.Sequential(Normalize([0.5], [0.2]), model)
-        >>> with warnings.catch_warnings(record=True) as heard:
-        ...     warnings.simplefilter("always")
-        ...     warn_of_what_follows_the_noise(normalized, x, 0.25)
-        >>> print(heard[0].message)
+        >>> print(*notes_on_what_follows_the_noise(normalized, x, 0.25))
         the model normalizes its images after the noise: sigma 0.25 and the radius are ...
     """
+    notes = []
     std = _normalization(model)
     if std is not None:
-        warnings.warn(
+        notes.append(
             f"the model normalizes its images after the noise: sigma {sigma:g} and the radius are "
             f"on the [0, 1] scale, and behind a std of {std:.3g} the network meets noise of "
             f"{sigma / std:.3g}; that is right if it was trained with noise before the "
-            "normalization, and otherwise sigma should be the training noise times std.",
-            stacklevel=3,
+            "normalization, and otherwise sigma should be the training noise times std."
         )
     own = Stream.of(0, torch.arange(len(x), device=x.device)).fold("what follows the noise")
     # Wide enough to leave the box with nearly every pixel, whatever sigma is.
@@ -56,21 +51,20 @@ def warn_of_what_follows_the_noise(model: Model, x: Images, sigma: float) -> Non
         return before.shape == after.shape and torch.allclose(before, after, rtol=1e-4, atol=1e-5)
 
     if same(lambda image: -image):  # it looks at nothing, or at too little to tell
-        return
+        return notes
     if same(lambda image: image.clamp(0, 1)):
-        warnings.warn(
+        notes.append(
             "the model clips its images to [0, 1] after the noise: the certificate holds, but a "
             "network that was trained on unclipped noise meets other images here, and votes worse; "
-            "let the noise be the last thing before the network.",
-            stacklevel=3,
+            "let the noise be the last thing before the network."
         )
     elif same(lambda image: 3 * image + 0.5):
-        warnings.warn(
+        notes.append(
             "the model standardizes each image by its own mean and deviation after the noise: the "
             "certificate holds, but the network meets less noise than sigma says; give mean and "
-            "std of the whole data set instead, holdfast.models.Normalize.",
-            stacklevel=3,
+            "std of the whole data set instead, holdfast.models.Normalize."
         )
+    return notes
 
 
 def _normalization(model: nn.Module) -> float | None:

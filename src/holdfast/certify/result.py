@@ -1,6 +1,6 @@
 """What a certification found."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from holdfast.metrics import accuracy_at
 from holdfast.summary import Result, Summary, percent
@@ -20,6 +20,7 @@ class Certification(Result):
             them: the ``accuracy`` of the smoothed classifier and the fraction that it ``abstained``
             from, certified accuracy over the radius as the corners of its ``curve``, and the same
             ``at`` the radii of interest.
+        warnings: all that must be known to read the numbers, such as limits that do not hold.
 
     Example:
         >>> from holdfast.certify import CertificationConfig, certify
@@ -27,6 +28,8 @@ class Certification(Result):
         >>> result.cells[0]["bound"], bool((result.rows["radius"] >= 0).all())
         ('renyi', True)
     """
+
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def _summary(self) -> Summary:
@@ -48,7 +51,7 @@ class Certification(Result):
             }
             for cell in self.cells
         ]
-        return Summary(title, lines)
+        return Summary(title, lines, self.warnings)
 
     def _some_radii(self) -> list[float]:
         """Evenly spaced up to the largest certified one."""

@@ -4,7 +4,6 @@ One sampling of votes and scores serves all bounds and intervals. Its counts and
 in the rows, so that whoever prefers another bound can have it without the model.
 """
 
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from holdfast import metrics
-from holdfast.certify.after_noise import warn_of_what_follows_the_noise
+from holdfast.certify.after_noise import notes_on_what_follows_the_noise
 from holdfast.certify.config import CertificationConfig
 from holdfast.certify.result import Certification
 from holdfast.certify.sampling import Sampling, sample
@@ -33,8 +32,10 @@ from holdfast.checks import (
     check_images,
     check_labels,
     check_logits,
+    probability_notes,
+    training_notes,
     try_model,
-    warn_if_training,
+    warn_of,
 )
 from holdfast.data import Data
 from holdfast.defenses.smoothed import SmoothedClassifier
@@ -55,6 +56,11 @@ _IMAGES_IN_A_CHUNK = 128  # where each image stops by itself
 
 #: Mean scores of so many leading classes are kept for each image.
 _SCORES_KEPT = 5
+
+#: What is wrong with probabilities where their softmax is taken.
+_NEAR = (
+    "votes are the same, but mean scores are of their softmax, lie close together and certify less"
+)
 
 
 def certify(
@@ -134,13 +140,15 @@ def certify_data(
     """
     if group is not None and group.world_size > 1 and out is None:
         raise InputError("several processes share one run folder: say by out where it is.")
-    warn_if_training(model)
+    notes = training_notes(model)
     with (
         eval_mode(model),
         suited_threads(data.shape, model, progress=progress),
         kept_or_temporary(out) as folder,
     ):
-        first(group, lambda: _probe(model, data, config))
+        notes += first(group, lambda: _probe(model, data, config))
+        if group is None or group.is_global_zero:
+            warn_of(notes)
         record = {
             "model": name,
             "data": data.name,
@@ -173,10 +181,11 @@ def certify_data(
             run.fill(chunks, labels, compute, what, progress)
 
         def results(run: Run, rows: pd.DataFrame) -> dict[str, Any]:
-            return {"classes": list(data.classes), "cells": _cells(rows, config, name, run)}
+            cells = _cells(rows, config, name, run)
+            return {"classes": list(data.classes), "cells": cells, "warnings": notes}
 
         Run.resume_or(folder, "certify", record, work, results, group=group, progress=progress)
-        return Certification(read_rows(folder), read_about(folder)["cells"])
+        return Certification(read_rows(folder), read_about(folder)["cells"], notes)
 
 
 def _sample(
@@ -287,8 +296,12 @@ def _cells(
     return cells
 
 
-def _probe(model: nn.Module, data: Data, config: CertificationConfig) -> None:
-    """Check the model on a few images, and whether the votes can do anything, before any work."""
+def _probe(model: nn.Module, data: Data, config: CertificationConfig) -> list[str]:
+    """Check the model on a few images, and whether the votes can do anything, before any work.
+
+    Returns:
+        What must be known to read the certificates.
+    """
     config.family.around(model, config.sigma, data.shape)  # which refuses what it cannot bound
     index = torch.arange(min(len(data), 8))
     x = data.x(index).to(device_of(model))
@@ -297,15 +310,16 @@ def _probe(model: nn.Module, data: Data, config: CertificationConfig) -> None:
         logits = try_model(model, x)
         check_logits(logits, len(x))
         check_classes(data.y, logits.shape[1])
+    notes = probability_notes(logits, _NEAR)
     for interval in config.intervals:
         limits = config.limits(interval)
         check_draws(config.votes, limits, logits.shape[1])
         if not limits.guaranteed:
-            warnings.warn(
+            notes.append(
                 f"the limits of {interval} do not hold with the stated confidence, least of all "
                 "where nearly all votes agree: its radii are for comparison with published ones "
-                "and prove nothing.",
-                stacklevel=3,
+                "and prove nothing."
             )
     if not config.family.first_layer:
-        warn_of_what_follows_the_noise(model, x, config.sigma)
+        notes += notes_on_what_follows_the_noise(model, x, config.sigma)
+    return notes

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from holdfast import specs
-from holdfast.certify.after_noise import warn_of_what_follows_the_noise
+from holdfast.certify.after_noise import notes_on_what_follows_the_noise
 from holdfast.certify.bounds.bound import (
     BOUNDS,
     Bound,
@@ -22,7 +22,7 @@ from holdfast.certify.intervals.clopper_pearson import ClopperPearson
 from holdfast.certify.intervals.interval import Interval, least_draws
 from holdfast.certify.sampling import Sampling, sample
 from holdfast.certify.sequential import Question, Sequential, answered, sample_until
-from holdfast.checks import Checked, check_images, warn_if_training
+from holdfast.checks import Checked, check_images, warn_if_training, warn_of
 from holdfast.defenses import NOISES, Noise
 from holdfast.errors import InputError, unknown
 from holdfast.parameters import at_least_one
@@ -171,7 +171,7 @@ def certify_images(
                 batch_size=batch_size,
             )
         if not family.first_layer:
-            warn_of_what_follows_the_noise(model, x[:8], sigma)
+            warn_of(notes_on_what_follows_the_noise(model, x[:8], sigma))
     check_draws(votes, limits, sampling.classes)
     return certificates(sampling, limits, radius_of, sigma)
 

@@ -110,13 +110,13 @@ def certify(
     network = network.to(fabric.device)
     loud = not quiet and fabric.is_global_zero
     with showing(loud) as progress:
-        cells = certify_data(network, pictures, config, model, out, progress, fabric).cells
+        found = certify_data(network, pictures, config, model, out, progress, fabric)
     if not fabric.is_global_zero:
         return
     if json:
-        print_json({"cells": cells})
+        print_json({"cells": found.cells, "warnings": found.warnings})
     else:
-        _print(model, cells, config)
+        _print(model, found.cells, config)
 
 
 def _print(model: str, cells: Sequence[dict[str, Any]], config: CertificationConfig) -> None:

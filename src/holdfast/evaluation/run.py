@@ -7,8 +7,7 @@ one that is not differentiable or cleans its images also through a surrogate gra
 """
 
 import math
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from holdfast.checks import (
     probability_notes,
     training_notes,
     try_model,
+    warn_of,
 )
 from holdfast.data import Data
 from holdfast.declarations import is_stochastic
@@ -47,6 +47,9 @@ from holdfast.threads import suited_threads
 from holdfast.types import Images, Labels, Model, Step
 
 __all__ = ["evaluate", "evaluate_data"]
+
+#: What is wrong with probabilities where an attack wants logits.
+_FADES = "the cross-entropy takes their softmax again and its gradient fades, which masks weakness"
 
 #: Attacks with the names that they are reported by.
 Named = Sequence[tuple[str, Attack]]
@@ -147,7 +150,7 @@ def evaluate_data(
         with own_global_generator(config.seed, device_of(model)):
             stochastic, seen, prediction = _probe(model, data, config)
         notes += seen
-        _warn(notes)
+        warn_of(notes)
         attacks, left_out = _adapted(attacks, model, stochastic, config)
         votes, watch = config.votes if stochastic else 1, progress.watch
         scorer = Scorer(
@@ -186,7 +189,7 @@ def evaluate_data(
 
         Run.resume_or(folder, "evaluate", record, work, results, progress=progress)
         rows, about = read_rows(folder), read_about(folder)
-    _warn(note for note in about["warnings"] if note not in notes)
+    warn_of(note for note in about["warnings"] if note not in notes)
     return Evaluation(rows, about["cells"], about["warnings"])
 
 
@@ -198,11 +201,6 @@ def _check_names(attacks: Named) -> None:
             check_name(each)
     if len({(name, attack.threat) for name, attack in attacks}) < len(attacks):
         raise InputError("two attacks have the same name and size; give each its own name.")
-
-
-def _warn(notes: Iterable[str]) -> None:
-    for note in notes:
-        warnings.warn(note, stacklevel=3)
 
 
 @dataclass(frozen=True)
@@ -369,7 +367,7 @@ def _probe(model: Model, data: Data, config: EvaluationConfig) -> tuple[bool, li
         first = try_model(model, x)
         check_logits(first, len(x))
         check_classes(data.y, first.shape[1])
-        notes, prediction = probability_notes(first), first.argmax(dim=1)
+        notes, prediction = probability_notes(first, _FADES), first.argmax(dim=1)
         if is_stochastic(model):
             return True, notes, prediction
         if torch.equal(first, try_model(model, x)):
