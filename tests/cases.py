@@ -192,6 +192,7 @@ OBJECTIVES: dict[str, Objective] = {
     "AdvTrainII": training.AdvTrainII(Linf(0.1)),
     "TRADES": training.TRADES(threat=Linf(0.1), steps=3),
     "LogitPairing": training.LogitPairing(attack=_PGD),
+    "IBP": training.IBP(Linf(0.01)),
     "Stability": training.Stability(sigma=0.3),
     "NoiseAugmentation": training.NoiseAugmentation(sigma=0.3),
     "DeepDefense": training.DeepDefense(weight=0.1, d=1.0, steps=2),
@@ -277,6 +278,7 @@ DIAGNOSES: dict[str, Callable[[nn.Module, Tensor, Tensor], Any]] = {
 NOT_DIAGNOSES = {
     "diagnose_data",  # of any diagnosis: tests/test_diagnose_commands.py
     "discrepancy",  # of predictions
+    "interval_bounds",  # of networks that draw nothing: tests/test_interval_bounds.py
     "live_filters",  # of networks with ReLUs: tests/test_diagnose_commands.py
     "perceptual_similarity",
     "purification",  # of chains: tests/test_diagnose.py

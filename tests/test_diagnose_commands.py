@@ -82,6 +82,7 @@ def digits(count=IMAGES):
 
 MODEL = "--model one.safetensors"
 LINES = {
+    "ibp": f"ibp {MODEL} --eps 0.001,0.1",
     "linearity": f"linearity {MODEL} --eps 0.1",
     "gradient-norm": f"gradient-norm {MODEL} --attacks pgd(early_stop=False,steps=3)",
     "surface-0-0": f"surface {MODEL} --other two.safetensors --points 3",

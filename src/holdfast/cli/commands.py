@@ -81,6 +81,11 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "Follow the norm of the exact gradient over the iterations of attacks.",
             _SHOW,
         ),
+        "diagnose ibp": Command(
+            "holdfast.cli.diagnoses:ibp",
+            "Certify a network without noise, by interval bound propagation.",
+            _SHOW,
+        ),
         "diagnose linearity": Command(
             "holdfast.cli.diagnoses:linearity",
             "Compare one step of an attack with many: where they differ, the gradient is masked.",

@@ -14,12 +14,13 @@ from holdfast import data as datasets
 from holdfast.attacks import Attack
 from holdfast.cli import registry
 from holdfast.cli.diagnosing import Shared, Shown, command
-from holdfast.cli.options import Counts, Number, Words
+from holdfast.cli.options import Counts, Number, Numbers, Words
 from holdfast.diagnose import (
     Diagnosis,
     adversarial_directions,
     fraction_with_at_least,
     gradient_norms,
+    interval_bounds,
     live_filters,
     loss_surface,
     margins,
@@ -33,6 +34,7 @@ from holdfast.diagnose.by_image import Found
 from holdfast.errors import InputError
 from holdfast.models import Centred, loading, mean_image
 from holdfast.report import diagnoses as figures
+from holdfast.report.comparison import Compared, compared
 from holdfast.tensors import fingerprint
 from holdfast.training import kept_epochs
 from holdfast.types import Images, Labels, Model
@@ -90,6 +92,56 @@ def linearity(
 
     settings = {"single": repr(one), "multi": repr(many)}
     return Shown(Diagnosis("linearity", settings, look, summary), drawn)
+
+
+@command()
+def ibp(*, norm: str = "linf", eps: Numbers = Numbers((0.1,))) -> Shown:
+    """Certify a network without noise, by interval bound propagation.
+
+    An image is certified at a size if the bounds of all other logits stay below that of its label
+    over the whole ball: no attack of that size can change the answer. Networks that were not
+    trained for it, as --objective ibp does, are certified at tiny sizes alone.
+
+    Example:
+        holdfast diagnose ibp --model runs/ibp --data mnist --eps 0.1,0.2,0.3
+
+    Args:
+        norm: Norm of the ball: linf or l2.
+        eps: Sizes of the ball between commas, on the [0, 1] scale.
+    """
+    threats = {size: registry.threat(norm, size) for size in eps}
+    if not threats:
+        raise InputError("--eps is empty; give at least one size, or several between commas.")
+
+    def look(
+        model: Model, x: Images, y: Labels, *, seed: int, index: Tensor
+    ) -> Mapping[str, Tensor]:
+        del seed, index  # nothing is drawn
+        found = {size: interval_bounds(model, x, y, threat) for size, threat in threats.items()}
+        return {
+            "right": next(iter(found.values())).right,
+            **{f"margin_{size:g}": of.margin for size, of in found.items()},
+            **{f"certified_{size:g}": of.certified for size, of in found.items()},
+        }
+
+    def summary(found: Found) -> dict[str, float]:
+        proven = {f"certified_{size:g}": _mean(found[f"certified_{size:g}"]) for size in threats}
+        return {"accuracy": _mean(found["right"]), **proven}
+
+    def drawn(found: Mapping[str, Found]) -> dict[str, Figure]:
+        curves = [
+            Compared(
+                name,
+                [(size, of[f"certified_{size:g}"].mean(), math.nan, math.nan) for size in threats],
+                printed=[],
+            )
+            for name, of in found.items()
+        ]
+        where = f"size of the ball, {norm}"
+        return {"ibp": compared(where, "certified accuracy", curves, percent=True)}
+
+    settings = {"norm": norm, "eps": list(threats)}
+    return Shown(Diagnosis("ibp", settings, look, summary), drawn)
 
 
 @command()

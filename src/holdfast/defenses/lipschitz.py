@@ -137,7 +137,7 @@ def parted(network: nn.Module) -> tuple[nn.Sequential, nn.Sequential]:
         >>> bool((after(before(x)) == model(x)).all())
         True
     """
-    layers = _flat(network)
+    layers = flat(network)
     for place, layer in enumerate(layers):
         if isinstance(layer, nn.Conv2d | nn.Linear):
             return nn.Sequential(*layers[: place + 1]), nn.Sequential(*layers[place + 1 :])
@@ -176,7 +176,15 @@ def _check_plain(layers: list[nn.Module]) -> None:
             )
 
 
-def _flat(network: nn.Module) -> list[nn.Module]:
+def flat(network: nn.Module) -> list[nn.Module]:
+    """The layers of an `nn.Sequential`, and of those in it; any other module is one layer.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast.defenses.lipschitz import flat
+        >>> flat(nn.Sequential(nn.Flatten(), nn.Sequential(nn.Identity(), nn.ReLU())))
+        [Flatten(start_dim=1, end_dim=-1), Identity(), ReLU()]
+    """
     if type(network) is not nn.Sequential:  # a class of its own may have a forward of its own
         return [network]
-    return [layer for part in network for layer in _flat(part)]
+    return [layer for part in network for layer in flat(part)]

@@ -7,6 +7,8 @@ from .discrepancy import discrepancy as discrepancy
 from .discrepancy import predictions as predictions
 from .gradient_norm import gradient_norms as gradient_norms
 from .hadamard import regular_hadamard as regular_hadamard
+from .interval_bounds import IntervalBounds as IntervalBounds
+from .interval_bounds import interval_bounds as interval_bounds
 from .live_filters import live_filters as live_filters
 from .margin import Margins as Margins
 from .margin import margins as margins
@@ -22,6 +24,7 @@ from .surface import signed_directions as signed_directions
 
 __all__ = [
     "Diagnosis",
+    "IntervalBounds",
     "Margins",
     "Traces",
     "adversarial_directions",
@@ -30,6 +33,7 @@ __all__ = [
     "discrepancy",
     "fraction_with_at_least",
     "gradient_norms",
+    "interval_bounds",
     "leading_eigenvector",
     "linearity",
     "live_filters",

@@ -16,6 +16,7 @@ from .objectives.denoising import SupervisedDenoising as SupervisedDenoising
 from .objectives.denoising import equal_classes as equal_classes
 from .objectives.distillation import Distillation as Distillation
 from .objectives.ensemble import EnsembleAdversarial as EnsembleAdversarial
+from .objectives.ibp import IBP as IBP
 from .objectives.logit_pairing import LogitPairing as LogitPairing
 from .objectives.names import OBJECTIVES as OBJECTIVES
 from .objectives.stability import Stability as Stability
@@ -26,6 +27,8 @@ from .optimizers import Adam as Adam
 from .optimizers import AdamW as AdamW
 from .optimizers import RMSProp as RMSProp
 from .optimizers import SGD as SGD
+from .paced import Paced as Paced
+from .paced import paced as paced
 from .parseval import Parseval as Parseval
 from .parseval import tightness as tightness
 from .precomputed import Precomputed as Precomputed
@@ -70,12 +73,14 @@ __all__ = [
     "Frozen",
     "GradientCache",
     "Hook",
+    "IBP",
     "LogitPairing",
     "MultiStep",
     "NoiseAugmentation",
     "OBJECTIVES",
     "OneAtRandom",
     "OneCycle",
+    "Paced",
     "Parseval",
     "Precomputed",
     "Processes",
@@ -101,6 +106,7 @@ __all__ = [
     "half_normal",
     "hold_out",
     "kept_epochs",
+    "paced",
     "precompute",
     "save_epoch",
     "start_from",

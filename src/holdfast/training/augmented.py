@@ -1,7 +1,7 @@
 """Images shifted and mirrored at random before any objective sees them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from holdfast.errors import InputError
 from holdfast.parameters import check_fields
 from holdfast.random import Stream
 from holdfast.tensors import expand
+from holdfast.training.paced import paced
 from holdfast.types import Images, Labels, Model, Objective
 
 __all__ = ["Augmented"]
@@ -58,6 +59,10 @@ class Augmented:
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
         """The loss of one batch; see `holdfast.types.Objective`."""
         return self.objective(model, self.moved(x, rng.fold("augment")), y, rng)
+
+    def during(self, progress: float) -> Objective:
+        """With what the objective is on the way; see `holdfast.training.Paced`."""
+        return replace(self, objective=paced(self.objective, progress))
 
     def moved(self, x: Images, rng: Stream) -> Images:
         """(N, C, H, W) the images that the objective gets."""

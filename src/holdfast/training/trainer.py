@@ -31,6 +31,7 @@ from holdfast.training.ema import EMA
 from holdfast.training.epochs import save_epoch
 from holdfast.training.hooks import Hook
 from holdfast.training.journal import Terms, not_finite
+from holdfast.training.paced import paced
 from holdfast.training.schedule import Schedule
 from holdfast.training.selection import Selection
 from holdfast.training.state import CHECKPOINT, State, load_state, save_state
@@ -140,7 +141,7 @@ def fit(
             epoch, place = divmod(journal.step, batches.steps)
             rate = schedule.lr * schedule.rate(journal.step / batches.steps, schedule.epochs)
             load = next(loads)
-            stepper.step(load, rate)
+            stepper.step(load, rate, journal.step / total)
             journal.step += 1
             clock.count(load.examples)
             ends = place + 1 == batches.steps
@@ -188,13 +189,14 @@ class _Stepper:
         self._one = torch.zeros(1, dtype=torch.int64, device=fabric.device)
         self.terms = Terms(fabric)
 
-    def step(self, load: Load, lr: float) -> None:
+    def step(self, load: Load, lr: float, progress: float) -> None:
         """One step of the optimiser, and what comes after it."""
         fabric, schedule = self._fabric, self._schedule
         network, step = self._state.network, self._state.journal.step
         for group in self._state.optimizer.param_groups:
             group["lr"] = lr
         self.terms.begin(step, load.examples)
+        objective = paced(self._objective, progress)
         for part, x, y in load.parts:
             seed_global_generators(  # for dropout
                 hash_seed(schedule.seed, "step", step) ^ part.number, fabric.device
@@ -203,7 +205,7 @@ class _Stepper:
             # Its key is the step's in every process and part; its draws are the examples'.
             rng = Stream.of(schedule.seed, part.examples.to(x.device)).fold("train", step)
             with in_precision(network, fabric):
-                loss, logs = self._objective(network, x, y, rng)
+                loss, logs = objective(network, x, y, rng)
             fabric.backward(loss * part.weight)
             self.terms.add(step, logs, part.weight)
         gather_gradients(fabric, network)

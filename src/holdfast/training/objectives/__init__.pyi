@@ -8,6 +8,7 @@ from .denoising import SupervisedDenoising as SupervisedDenoising
 from .denoising import equal_classes as equal_classes
 from .distillation import Distillation as Distillation
 from .ensemble import EnsembleAdversarial as EnsembleAdversarial
+from .ibp import IBP as IBP
 from .logit_pairing import LogitPairing as LogitPairing
 from .names import OBJECTIVES as OBJECTIVES
 from .stability import Stability as Stability
@@ -22,6 +23,7 @@ __all__ = [
     "Denoising",
     "Distillation",
     "EnsembleAdversarial",
+    "IBP",
     "LogitPairing",
     "NoiseAugmentation",
     "OBJECTIVES",

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from holdfast.errors import InputError
 from holdfast.random import Stream
+from holdfast.training.paced import paced
 from holdfast.types import Images, Labels, Model, Objective
 
 __all__ = ["Total"]
@@ -53,3 +54,7 @@ class Total:
             logs = {**terms, **logs}
         total = torch.stack(losses).sum()
         return total, {**logs, "loss": total}
+
+    def during(self, progress: float) -> Objective:
+        """The sum of what each is on the way; see `holdfast.training.Paced`."""
+        return Total(tuple(paced(objective, progress) for objective in self.objectives))
