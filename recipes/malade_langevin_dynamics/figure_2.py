@@ -1,7 +1,8 @@
 """Figure 2: a six attacked on the bare CNN, and what 1, 10 and 25 steps make of it.
 
-MALADE's chain above MALA's; both draw the same noise. Beside each picture are the probabilities of
-the true class and of the likeliest other one. It is an example: figure 5 counts.
+MALADE's chain, then MALA's; both meet the same attacked image and draw the same noise. Above each
+picture are the probabilities of the true class and of the likeliest other one. It is an example:
+figure 5 counts.
 """
 
 from holdfast.reproduce import Pictures, Result, Scale, diagnose
@@ -12,12 +13,16 @@ MINUTES = {"quick": 0.1, "cpu": 3, "paper": 3}  # without the networks; cpu and 
 
 
 def recipe(scale: Scale) -> Result:
-    chains = [malade.traced(scale), malade.traced(scale, malade.DAE)]
+    return Result([_strip(kind, scale) for kind in (malade.SDAE, malade.DAE)])
+
+
+def _strip(kind: str, scale: Scale) -> Pictures:
+    chain = malade.traced(scale, kind)
     step = diagnose(
         "purification",
-        "a six",
+        chain.name,
         data=malade.mnist(scale),
-        model=[one.step for one in chains],
+        model=chain.step,
         source=malade.cnn(scale).step,
         image=scale("test image, a six", quick=6, cpu=11, paper=11),
         attack=malade.pgd(scale),
@@ -25,4 +30,4 @@ def recipe(scale: Scale) -> Result:
         at=(1, 10, 25),
         seed=0,
     )
-    return Result([Pictures("MALADE, then MALA", step, ["traces"])])
+    return Pictures(chain.name, step, ["traces"], name=f"{chain.name.lower()}-")
