@@ -27,7 +27,7 @@ from holdfast.reproduce.measures import (
     perturbation,
 )
 from holdfast.reproduce.recipes import Recipe, papers, recipe
-from holdfast.reproduce.results import Cell, Curves, Gallery, Line, Pictures, Result, Table
+from holdfast.reproduce.results import Cell, Curves, Gallery, Line, Pictures, Plane, Result, Table
 from holdfast.reproduce.run import Outcome, reproduce
 from holdfast.reproduce.scale import Scale
 from holdfast.reproduce.steps import (
@@ -56,6 +56,7 @@ __all__ = [
     "Measured",
     "Outcome",
     "Pictures",
+    "Plane",
     "Recipe",
     "Recorded",
     "Result",
