@@ -4,6 +4,8 @@ Both on Madry's network. C&W looks for the nearest image that fools; at each siz
 farther than that. With S-O's gradient, an average over noise, it is C&W of the second kind.
 """
 
+import math
+
 from holdfast.reproduce import Claim, Curves, Line, Result, Scale, accuracy, accuracy_within, less
 
 from . import _networks as so
@@ -17,7 +19,8 @@ def recipe(scale: Scale) -> Result:
     averaged = f"carlini-wagner(steps={steps}, gradient=average(samples=10, noise=0.15))"
     networks = [so.madry(scale, seed) for seed in so.seeds(scale)]
     nearest = [
-        so.attacked("c&w", network, [plain, averaged], scale, eps=["inf"]) for network in networks
+        so.attacked("c&w", network, [plain, averaged], scale, eps=[math.inf])
+        for network in networks
     ]
     s_o = [so.on_madry(scale, seed) for seed in so.seeds(scale)]
     lines = [

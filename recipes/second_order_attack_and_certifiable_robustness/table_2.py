@@ -4,6 +4,7 @@ The paper sets its S-O attack beside what Schott et al. (2018) printed of others
 meet one network.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 from holdfast.reproduce import (
@@ -33,7 +34,7 @@ def recipe(scale: Scale) -> Result:
     networks = [so.madry(scale, seed) for seed in so.seeds(scale)]
     inside = [so.attacked("inside", net, ["fgsm", so.UNIT], scale, eps=[size]) for net in networks]
     nearest = [
-        so.attacked("nearest", net, ["deepfool", _boundary(scale)], scale, eps=["inf"])
+        so.attacked("nearest", net, ["deepfool", _boundary(scale)], scale, eps=[math.inf])
         for net in networks
     ]
     settings = [so.on_madry(scale, seed) for seed in so.seeds(scale)]
