@@ -55,7 +55,8 @@ def architecture(name: str, scale: Scale) -> str:
     return scale(f"network {name}", quick="D" if name == "D" else "small", cpu=name, paper=name)
 
 
-def _shared(name: str, scale: Scale) -> dict[str, Value | None]:
+def shared(name: str, scale: Scale) -> dict[str, Value | None]:
+    """Settings of every training."""
     return {
         "data": data(scale),
         "batch_size": 64,  # the authors' code
@@ -74,7 +75,7 @@ def plain(name: str, scale: Scale, seed: int = 0) -> Step:
         model=architecture(name, scale),
         epochs=scale(f"epochs of {name}", quick=4, cpu=CPU_EPOCHS[name][0], paper=6),
         seed=seed,
-        **_shared(name, scale),
+        **shared(name, scale),
     )
 
 
@@ -88,7 +89,7 @@ def adversarial(name: str, scale: Scale, seed: int = 0) -> Step:
         objective=f"fgsm(eps={eps(scale)}, replace=False, attack_in_eval=False)",
         epochs=_adversarial_epochs(name, scale),
         seed=seed,
-        **_shared(name, scale),
+        **shared(name, scale),
     )
 
 
@@ -107,7 +108,7 @@ def ensemble(name: str, scale: Scale, seed: int = 0, *, three: bool = False) -> 
         ),
         epochs=_adversarial_epochs(name, scale),
         seed=seed,
-        **_shared(name, scale),
+        **shared(name, scale),
     )
 
 

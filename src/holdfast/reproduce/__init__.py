@@ -14,6 +14,7 @@ from holdfast.reproduce.measures import (
     Mean,
     Measure,
     Measured,
+    OfImages,
     Recorded,
     Scaled,
     Smallest,
@@ -27,7 +28,7 @@ from holdfast.reproduce.measures import (
     perturbation,
 )
 from holdfast.reproduce.recipes import Recipe, papers, recipe
-from holdfast.reproduce.results import Cell, Curves, Gallery, Line, Pictures, Plane, Result, Table
+from holdfast.reproduce.results import Cell, Curves, Gallery, Line, Pictures, Result, Table
 from holdfast.reproduce.run import Outcome, reproduce
 from holdfast.reproduce.scale import Scale
 from holdfast.reproduce.steps import (
@@ -54,9 +55,9 @@ __all__ = [
     "Mean",
     "Measure",
     "Measured",
+    "OfImages",
     "Outcome",
     "Pictures",
-    "Plane",
     "Recipe",
     "Recorded",
     "Result",

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 import pandas as pd
 from scipy.stats import t as student
+from torch import Tensor
 
 from holdfast.errors import InputError, MissingFileError
 from holdfast.reproduce.steps import Step
@@ -165,6 +166,43 @@ def difference(first: Mean | Average, second: Mean | Average, root: Path) -> Mea
     ):
         raise InputError("a difference is over the same images and seeds, and these are not.")
     return _measured([a - b for a, b in zip(left, right, strict=True)], is_fraction=False)
+
+
+@dataclass(frozen=True)
+class OfImages:
+    """A mean over the images that an evaluation kept.
+
+    Args:
+        step: a finished evaluation, with ``keep_images``.
+        of: a number for each image, made of the images (N, C, H, W) as they are and as attacked.
+        attack: which attack's, by its place among those of the step.
+
+    Example:
+        >>> from holdfast.reproduce import OfImages, evaluate, train
+        >>> net = train("net", model="small", epochs=1)
+        >>> attacked = evaluate("e", model=net, attacks="pgd", eps=0.1, keep_images=100)
+        >>> grey = OfImages(attacked, lambda x, x_adv: (x > 0.2).double().flatten(1).mean(dim=1))
+        >>> grey.steps == (attacked,)
+        True
+    """
+
+    step: Step
+    of: Callable[[Tensor, Tensor], Tensor]
+    attack: int = 0
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """See `Measure`."""
+        return (self.step,)
+
+    def read(self, root: Path) -> Measured:
+        """See `Measure`."""
+        # Cell 0 of an evaluation is of the images as they are.
+        kept = read_images(root / self.step.folder, self.attack + 1)
+        values = self.of(kept["x"], kept["x_adv"]).double()
+        return _measured(
+            [pd.Series(values.numpy(), index=kept["index"].numpy())], is_fraction=False
+        )
 
 
 @dataclass(frozen=True)

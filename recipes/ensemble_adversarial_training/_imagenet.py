@@ -1,0 +1,86 @@
+"""EAT's ImageNet networks by the names that libraries know them by, and what stands for them.
+
+At the smaller scales each is a network of MNIST of the same role: C, tanh and pooled, stands for
+Inception v3, since FGSM training masks its gradient most, as Step-LL training does with v3; D
+stands for Inception-ResNet v2; B for Inception v4.
+"""
+
+from collections.abc import Mapping
+
+from holdfast.reproduce import Cell, Scale, Step, Table, Value, error, evaluate
+
+from . import _networks as eat
+
+TARGETS = ("v4", "v3", "v3_adv", "IRv2", "IRv2_adv")
+
+#: IRv2_adv, v3_adv-ens3 and v3_adv-ens4 were never given to timm or torchvision.
+_PUBLISHED = {
+    "v4": "timm/inception_v4(weights='tf_in1k')",
+    "v3": "timm/inception_v3(weights='tf_in1k')",
+    "v3_adv": "timm/inception_v3(weights='tf_adv_in1k')",
+    "IRv2": "timm/inception_resnet_v2(weights='tf_in1k')",
+    "IRv2_adv-ens": "timm/inception_resnet_v2(weights='tf_ens_adv_in1k')",
+}
+MISSING = "its weights were not published where timm or torchvision has them."
+
+
+def network(name: str, scale: Scale) -> Value | None:
+    """The network of a name; None if it cannot be had."""
+    chosen = scale("networks", quick="of digits", cpu="of MNIST", paper="of ImageNet")
+    if chosen == "of ImageNet":
+        return _PUBLISHED.get(name)
+    made: dict[str, Step] = {
+        "v4": eat.plain("B", scale),
+        "v3": eat.plain("C", scale),
+        "v3_adv": eat.adversarial("C", scale),
+        "v3_adv-ens3": eat.ensemble("C", scale, three=True),
+        "IRv2": eat.plain("D", scale),
+        "IRv2_adv": eat.adversarial("D", scale),
+        "IRv2_adv-ens": eat.ensemble("D", scale, three=True),
+    }
+    return made.get(name)
+
+
+def eps(scale: Scale) -> float:
+    """The size of all attacks."""
+    # 16/256 on ImageNet, as printed; 0.3 on MNIST (C.2).
+    return scale("ε", quick=0.15, cpu=0.3, paper=16 / 256)
+
+
+def images(scale: Scale) -> str:
+    """The images, as large as the networks take them."""
+    return scale("images of", quick="digits", cpu="mnist", paper="imagenet(resize=342, crop=299)")
+
+
+def attacked(
+    name: str, model: Value, attacks: list[str], scale: Scale, source: Value | None = None
+) -> Step:
+    """A network under single-step attacks, its own or a source's."""
+    return evaluate(
+        name,
+        model=model,
+        source=None if source == model else source,
+        attacks=attacks,
+        eps=eps(scale),
+        data=images(scale),
+        images=scale("test images", quick=100, cpu=10_000, paper=10_000),
+        attack_all=True,  # as the authors count: also what is wrong before
+    )
+
+
+def transfer(
+    title: str, attack: str, printed: Mapping[str, tuple[float, ...]], scale: Scale, *, top: int
+) -> Table:
+    """Errors of every target under an attack crafted on every source."""
+    sources = {name: network(name, scale) for name in TARGETS}
+    rows: dict[str, dict[str, Cell]] = {}
+    for target, errors in printed.items():
+        model = sources[target]
+        rows[target] = {}
+        for (name, source), paper in zip(sources.items(), errors, strict=True):
+            made = None
+            if model is not None and source is not None:
+                step = attacked(f"{target} from {name}", model, [attack], scale, source)
+                made = error(step, top=top)
+            rows[target][name] = Cell(made, paper / 100, why="" if made else MISSING)
+    return Table(title, rows, name=f"top-{top}")
