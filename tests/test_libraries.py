@@ -26,7 +26,7 @@ from holdfast.models import Architecture
 from holdfast.models.checkpoint import save_model, weights_of
 from holdfast.models.loading import load
 from holdfast.tensors import fingerprint
-from holdfast.training import Schedule, Standard, train_data
+from holdfast.training import Schedule, Standard, start_from, train_data
 from tests.toys import images
 
 SQUEEZENET = "torchvision/squeezenet1_1"
@@ -174,6 +174,14 @@ class TestPretrained:
         network = made(SQUEEZENET, (3, 64, 64), 1000, normalized=True).build().eval()
         network.load_state_dict(model.state_dict())
         assert torch.allclose(network(x), model(x), atol=1e-5)
+
+    def test_fine_tuning_begins_with_them(self, squeezenet):
+        network, architecture = start_from(Path(PRETRAINED))
+        assert architecture == made(SQUEEZENET, (3, 224, 224), 1000, normalized=True)
+        x = images(2, (3, 224, 224))
+        assert torch.allclose(network(x), load(PRETRAINED)(x), atol=1e-5)
+        with pytest.raises(MissingFileError, match="finished"):
+            start_from(Path(SQUEEZENET))  # which has no weights
 
     def test_inception_keeps_its_own_normalisation(self, cache, monkeypatch):
         """It turns ImageNet's mean and deviation into 0.5 and 0.5; here that is one layer."""

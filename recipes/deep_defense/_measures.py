@@ -35,14 +35,19 @@ def sizes(scale: Scale) -> list[float]:
 
 def fgs(net: Step, network: Network, scale: Scale) -> Step:
     """FGS from the true label, in the box, at all sizes."""
+    return fgs_of(net, sizes(scale), data(network, scale), test_images(scale, network))
+
+
+def fgs_of(net: Step | str, eps: Sequence[float], images: str, count: int) -> Step:
+    """The same of any network on any images."""
     return evaluate(
-        f"{net.name}-fgs",
+        f"{_named(net)}-fgs",
         model=net,
         attacks="fgsm",
         norm="linf",
-        eps=sizes(scale),
-        data=data(network, scale),
-        images=test_images(scale, network),
+        eps=list(eps),
+        data=images,
+        images=count,
         keep_images=0,
     )
 
@@ -63,13 +68,16 @@ def deepfool(net: Step, network: Network, scale: Scale) -> Step:
 
 def margin(net: Step, network: Network, scale: Scale) -> Step:
     """DeepFool as the authors measure."""
-    return diagnose(
-        "margin",
-        f"{net.name}-margin",
-        model=net,
-        data=data(network, scale),
-        images=test_images(scale, network),
-    )
+    return margin_of(net, data(network, scale), test_images(scale, network))
+
+
+def margin_of(net: Step | str, images: str, count: int) -> Step:
+    """The same of any network on any images."""
+    return diagnose("margin", f"{_named(net)}-margin", model=net, data=images, images=count)
+
+
+def _named(net: Step | str) -> str:
+    return net if isinstance(net, str) else net.name
 
 
 def accuracy(margins: Step) -> Mean:

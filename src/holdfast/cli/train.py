@@ -81,7 +81,8 @@ def train(
         out: Folder for the run.
         model: Architecture; `holdfast list` shows them, torchvision/NAME and timm/NAME work too;
             with layers in front if wanted, "binarise(threshold=0.5) | A". Not needed with --from.
-        from_: Finished run folder, or model.safetensors file, whose network is trained on.
+        from_: Finished run folder, or model.safetensors file, whose network is trained on; or a
+            library's published one, "torchvision/alexnet(weights='DEFAULT')".
         data: Data set by name (`holdfast list`), or the path of an image folder.
         data_dir: Folder of named data sets and image folders; else HOLDFAST_DATA.
         images: Train on this many images only; all by default.

@@ -1,12 +1,14 @@
-"""Where fine-tuning begins: the network of a finished run, and the architecture that it says."""
+"""Where fine-tuning begins: a network of a run or of a library, and its architecture."""
 
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from holdfast.errors import MissingFileError
 from holdfast.files import check_regular, read_tensors
 from holdfast.models.checkpoint import MODEL, load_model
+from holdfast.models.external.names import LibraryModel
 from holdfast.models.registry import Architecture
 
 __all__ = ["start_from"]
@@ -16,11 +18,14 @@ def start_from(path: Path) -> tuple[nn.Module, Architecture]:
     """A trained network and its architecture.
 
     Args:
-        path: the folder of a training run, or a model.safetensors file.
+        path: the folder of a training run, or a model.safetensors file; or what names a library's
+            published network, torchvision/alexnet(weights='DEFAULT').
 
     Raises:
-        MissingFileError: if there is no such file, or the run is not finished.
+        MissingFileError: if there is no such file, or the run is not finished, or the library's
+            weights cannot be downloaded.
         DamagedFileError: if it is damaged, or its weights do not fit its architecture.
+        InputError, UnknownNameError: if the library has no such model or weights.
 
     Example:
         >>> from pathlib import Path
@@ -33,6 +38,9 @@ def start_from(path: Path) -> tuple[nn.Module, Architecture]:
         >>> architecture.name
         'small'
     """
+    model = None if path.exists() else LibraryModel.read(str(path))
+    if model is not None and model.weights is not None:
+        return _published(model, model.weights)
     file = path / MODEL if path.is_dir() else path
     check_regular(file)
     if not file.is_file():
@@ -42,3 +50,20 @@ def start_from(path: Path) -> tuple[nn.Module, Architecture]:
         )
     network = load_model(file)
     return network, Architecture.from_dict(read_tensors(file)[1]["architecture"])
+
+
+def _published(model: LibraryModel, weights: str) -> tuple[nn.Module, Architecture]:
+    """A library's network as an architecture, behind the normalisation that it was trained with."""
+    published = model.load(weights)
+    with torch.no_grad():
+        classes = published(torch.zeros(1, *published.expects)).shape[1]
+    given = ", ".join(f"{key}={value!r}" for key, value in model.parameters.items())
+    architecture = Architecture(
+        name=f"{model.library}/{model.name}" + (f"({given})" if given else ""),
+        shape=published.expects,
+        classes=classes,
+        normalized=True,
+    )
+    network = architecture.build()
+    network.load_state_dict(published.state_dict())
+    return network.eval(), architecture
