@@ -1,9 +1,9 @@
 """Certified accuracy of several votes in one figure (STN Fig. 1), each by a bound of its own.
 
-    python benchmarks/certified_figure.py docs/results/certified \
+    python benchmarks/certified_figure.py runs/certified \
         "stability, σ = 0.4=runs/stability-0.4" "noise only, PixelDP=runs/noise-0.4:pixeldp"
 
-writes docs/results/certified.svg and .pdf. A curve is LABEL=RUN, LABEL=RUN:BOUND or
+writes runs/certified.svg and .pdf. A curve is LABEL=RUN, LABEL=RUN:BOUND or
 LABEL=RUN:BOUND:INTERVAL, of a folder of `holdfast certify`; by default Rényi's bound on
 Clopper-Pearson limits.
 """

@@ -76,6 +76,13 @@ def _table(scale: Scale, proven: dict[str, Step]) -> Table:
             column: Cell(None, paper=value, why="printed")
             for column, value in zip(columns, printed, strict=True)
         }
+    ours = rows["intervals without noise, trained here"] = {}
+    for images in stn.BOTH:
+        size = stn.radius(images, scale)
+        step = stn.without_noise(images, scale, (size,))
+        why = "bounds propagated through the network (Gowal et al. 2018), not Wong et al.'s method"
+        ours[f"{images.name}, certified"] = Cell(stn.proven_without_noise(step, size), why=why)
+        ours[f"{images.name}, natural"] = Cell(_right(step))
     for interval in stn.INTERVALS:
         for by, words in ((CONFIDENCE, ", × 0.95"), (1.0, "")):
             row = rows[f"STN, {_named(interval)}{words}"] = {}
@@ -102,6 +109,10 @@ def natural(step: Step) -> Mean:
         return most == part["label"]
 
     return Mean((step,), right)
+
+
+def _right(step: Step) -> Mean:
+    return Mean((step,), lambda rows: rows.set_index("index")["right"])
 
 
 def _named(interval: str) -> str:
