@@ -362,6 +362,15 @@ def test_the_page_of_a_paper_names_the_pages_beside_it(tmp_path: Path) -> None:
         assert page.count(".md)") == 1
 
 
+def test_the_points_of_curves_that_begin_apart_stand_in_order(tmp_path: Path) -> None:
+    one, two = (accuracy(_evaluated(tmp_path, seed, [True] * 20 + [False] * 80)) for seed in (0, 1))
+    curves = Curves("T", "x", "y", [Line("a", [(0.5, one)]), Line("b", [(0.1, two), (0.5, two)])])
+    made = Recipe("p", "figure-1", "Title", "", {}, lambda scale: Result([curves]))
+    outcome = reproduce([*one.steps, *two.steps], tmp_path, _refuse)
+    write_item(made, Scale("quick"), outcome, tmp_path, tmp_path / "pages")
+    assert "| x | 0.1 | 0.5 |" in (tmp_path / "pages/p/figure-1/README.md").read_text()
+
+
 def _refuse(arguments: Sequence[str]) -> None:
     raise InputError("no.")
 

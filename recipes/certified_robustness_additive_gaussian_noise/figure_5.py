@@ -8,6 +8,7 @@ from holdfast.reproduce import (
     Claim,
     Curves,
     Line,
+    Mean,
     Result,
     Scale,
     Scaled,
@@ -62,7 +63,7 @@ def recipe(scale: Scale) -> Result:
     )
 
 
-def _at(step: Step, radius: float, bound: str):
+def _at(step: Step, radius: float, bound: str) -> Mean:
     return certified(step, radius, bound, "clopper-pearson")
 
 

@@ -212,6 +212,8 @@ def _curves(part: Curves, found: pd.DataFrame) -> Iterator[comparison.Compared]:
 def _table(part: Table | Curves, found: pd.DataFrame, *, percent: bool) -> list[str]:
     """Measured [interval] (the paper's), a line for each row."""
     columns = list(dict.fromkeys(found["column"]))
+    if isinstance(part, Curves):  # of which some may begin later than others
+        columns.sort(key=float)
     lines = [
         f"| {'' if isinstance(part, Table) else part.x} | {' | '.join(map(_escaped, columns))} |",
         f"|---{'|---:' * len(columns)}|",
