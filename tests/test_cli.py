@@ -91,6 +91,20 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture
+def bounded():
+    """A test that would go on for ever fails; one that ends has all the time it needs."""
+
+    def forever(*_):
+        pytest.fail("it goes on for ever")
+
+    before = signal.signal(signal.SIGALRM, forever)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
 def code(*arguments):
     try:
         return run([str(argument) for argument in arguments])
@@ -369,6 +383,7 @@ BAD = [
 ]
 
 
+@pytest.mark.usefixtures("bounded")
 @pytest.mark.parametrize(("line", "words"), BAD, ids=[line or "nothing" for line, _ in BAD])
 def test_bad_input_is_one_sentence_and_changes_no_file(place, capsys, line, words):
     (place / "file.txt").write_text("mine")
@@ -524,6 +539,7 @@ def test_a_configuration_may_name_its_parts(place):
         "report rows",
     ],
 )
+@pytest.mark.usefixtures("bounded")
 def test_a_pipe_is_refused(place, capsys, line):
     """Reading one would wait for ever."""
     for folder in ("net", "pictures/one", "files/MNIST/raw", "begun", "rows"):
@@ -535,15 +551,7 @@ def test_a_pipe_is_refused(place, capsys, line):
     ):
         os.mkfifo(place / name)
 
-    def waited(*_):
-        pytest.fail("a pipe is read")
-
-    signal.signal(signal.SIGALRM, waited)
-    signal.alarm(60)
-    try:
-        assert code(*line.split()) == 2
-    finally:
-        signal.alarm(0)
+    assert code(*line.split()) == 2
     said = capsys.readouterr().err
     assert "is a pipe, a device or a socket" in said
     assert said.count("\n") == 1

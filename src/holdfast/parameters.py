@@ -82,7 +82,7 @@ def check(name: str, value: object, annotation: Any, *, most: int | None = None)
         InputError: if it is NaN, or a whole number larger than ``most`` or of more than 64 bits.
     """
     parts = value if isinstance(value, tuple | list) else (value,)
-    if any(isinstance(part, float) and math.isnan(part) for part in parts):
+    if any(isinstance(part, float | np.floating) and math.isnan(part) for part in parts):
         raise InputError(f"{name} is nan, but must be a number.")
     if not _fits(value, annotation):
         raise InputTypeError(f"{name} is {_brief(value)}, but must be {_told(annotation)}.")
@@ -97,7 +97,6 @@ def check(name: str, value: object, annotation: Any, *, most: int | None = None)
         raise InputError(f"{name} is {_brief(value)}, but must be a whole number of 64 bits.")
 
 
-@functools.cache
 def at_least_one(**numbers: int | None) -> None:
     """Raise if one of the numbers is below 1; None passes.
 
@@ -132,6 +131,7 @@ def above_zero(**numbers: float) -> None:
             raise InputError(f"{name} is {number}, but must be finite and above 0.")
 
 
+@functools.cache
 def _hints(record: "type[DataclassInstance]") -> dict[str, Any]:
     return get_type_hints(record)
 
