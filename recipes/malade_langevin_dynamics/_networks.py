@@ -31,6 +31,9 @@ SIGMA_PHOTOGRAPHS = 0.1
 #: as a mean over the pixels, a guess at what was run: see the page of figure 5.
 SDAE, DAE, MEAN = "sDAE", "DAE", "sDAE (mean)"
 
+#: Sizes of figures 3 to 5; the text names 0.3, 0.4 and beyond.
+LINF = (0.1, 0.2, 0.3, 0.4, 0.5)
+
 #: Draws of BPDAwEOT (B.1.2).
 EOT = 30
 
@@ -119,13 +122,20 @@ def madry(scale: Scale) -> Classifier:
     return Classifier("Madry", step)
 
 
-def denoiser(kind: str, scale: Scale) -> Step:
-    """Table 6 trained as a DAE or, with the CNN frozen behind it, as a sDAE (B.2.1)."""
+def denoiser(kind: str, scale: Scale, *, balanced: bool = False) -> Step:
+    """Table 6 trained as a DAE or, with the CNN frozen behind it, as a sDAE (B.2.1).
+
+    Args:
+        kind: `SDAE`, `DAE` or `MEAN`.
+        scale: at which.
+        balanced: whether a sDAE's classes count equally, as the paper asks after theorem 1.
+    """
     classifier = cnn(scale).step
+    weights = ", balanced=True" if balanced else ""
     objectives: dict[str, str | Spec] = {
         DAE: f"dae(sigma={SIGMA})",
-        SDAE: spec(f"sdae(sigma={SIGMA}, classifier='{{0}}')", classifier),
-        MEAN: spec(f"sdae(sigma={SIGMA}, classifier='{{0}}', weight='mean')", classifier),
+        SDAE: spec(f"sdae(sigma={SIGMA}, classifier='{{0}}'{weights})", classifier),
+        MEAN: spec(f"sdae(sigma={SIGMA}, classifier='{{0}}', weight='mean'{weights})", classifier),
     }
     return train(
         kind,
@@ -181,22 +191,30 @@ def search(scale: Scale, sigma: float = SIGMA) -> dict[str, Value | None]:
     }
 
 
-def traced(scale: Scale, kind: str = SDAE) -> Classifier:
-    """The CNN behind a chain of 25 steps as in figure 2, whose other numbers the paper hides."""
+def fixed(
+    scale: Scale,
+    kind: str = SDAE,
+    *,
+    steps: int = 25,
+    anneal: float = 1.0,
+    balanced: bool = False,
+) -> Classifier:
+    """The CNN behind a chain as long as figure 2's, whose other numbers the paper does not give."""
     # α = σ²/2 and δ = 0.3 σ are in the middle of what the search tries, whatever it chooses.
     behind, names = cnn(scale), {SDAE: "MALADE", DAE: "MALA"}
     step = tune(
         "malade",
-        f"{behind.name}-{names[kind]}-25",
+        f"{behind.name}-{names[kind]}-{steps}",
         data=mnist(scale),
         classifier=behind.step,
-        denoiser=denoiser(kind, scale),
+        denoiser=denoiser(kind, scale, balanced=balanced),
         eps=linf(scale, 0.3),
         seed=0,
         images=10,
-        steps=(25,),
+        steps=(steps,),
         alpha=(round(SIGMA**2 / 2, 6),),
         delta=(round(3 * SIGMA / 10, 6),),
+        anneal=None if anneal == 1 else (anneal,),
         attack="fgsm",  # with one chain there is nothing to choose
         first_images=1,
         finalists=1,
@@ -215,7 +233,7 @@ def traces(images: Sequence[int], scale: Scale, variant: str) -> list[Pictures]:
                 "purification",
                 f"image {image}",
                 data=mnist(scale),
-                model=traced(scale).step,
+                model=fixed(scale).step,
                 image=image,
                 attack=pgd(scale),
                 variant=variant,
@@ -234,7 +252,7 @@ def traces(images: Sequence[int], scale: Scale, variant: str) -> list[Pictures]:
 def pgd(scale: Scale, name: str = "pgd", steps: int | None = None, **more: Value) -> str:
     """PGD, or another by its name, as in B.1.1: 1000 steps of 0.01 from the image itself."""
     if steps is None:
-        steps = scale("attack's steps", quick=5, cpu=20, paper=1_000)
+        steps = scale("attack's steps", quick=4, cpu=20, paper=1_000)
     size = scale("attack's step size", quick=0.05, cpu=0.04, paper=0.01)
     given = {"steps": steps, "step_size": size, "random_start": False, **more}
     if name == "mim":
@@ -244,7 +262,7 @@ def pgd(scale: Scale, name: str = "pgd", steps: int | None = None, **more: Value
 
 def test_images(scale: Scale) -> int:
     """How many of the 10,000."""
-    return scale("test images", quick=30, cpu=100, paper=10_000)
+    return scale("test images", quick=20, cpu=100, paper=10_000)
 
 
 def attacked(
@@ -304,6 +322,16 @@ def adapted(of: Classifier, sizes: Sequence[float], scale: Scale) -> dict[str, A
     if not of.purified:
         return {"PGD": Attacked(step, attack)}
     return {name: Attacked(step, f"{attack}, {variant}") for name, variant in ADAPTED.items()}
+
+
+def over_sizes(
+    of: Classifier, scale: Scale, source: Classifier | None = None
+) -> list[tuple[float, Measure]]:
+    """What PGD leaves over the ℓ∞ sizes of figures 3 to 5, through a chain with one draw a step."""
+    shown = scale("ℓ∞ sizes", quick=LINF[::2], cpu=LINF, paper=LINF)
+    sizes = [linf(scale, size) for size in shown]
+    step = attacked(of, [pgd(scale)], sizes, scale, variants=("plain",), source=source)
+    return [(x, accuracy(step, eps=eps)) for x, eps in zip(shown, sizes, strict=True)]
 
 
 def _precision(scale: Scale) -> str:

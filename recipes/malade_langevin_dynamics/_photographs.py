@@ -128,8 +128,8 @@ def _purified(
 
 def _rows(one: malade.Classifier, of: Photographs, scale: Scale) -> dict[str, Measure]:
     steps = scale("attack's steps", quick=4, cpu=20, paper=100)  # the tables' caption
-    queries = scale("queries", quick=30, cpu=200, paper=10_000)  # T
-    images = scale("test images", quick=30, cpu=100, paper=10_000)
+    queries = scale("queries", quick=20, cpu=200, paper=10_000)  # T
+    images = scale("test images", quick=20, cpu=100, paper=10_000)
     white = malade.attacked(
         one,
         [f"pgd(steps={steps})"],

@@ -17,7 +17,7 @@ def recipe(scale: Scale) -> Result:
 
 
 def _strip(kind: str, scale: Scale) -> Pictures:
-    chain = malade.traced(scale, kind)
+    chain = malade.fixed(scale, kind)
     step = diagnose(
         "purification",
         chain.name,

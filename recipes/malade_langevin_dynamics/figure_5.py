@@ -5,13 +5,11 @@ the pixels, by which the cross-entropy weighs 784 times as much. The attack of t
 through the chain; a second figure has what was crafted on the bare CNN.
 """
 
-from holdfast.reproduce import Claim, Curves, Line, Measure, Result, Scale, accuracy, more
+from holdfast.reproduce import Claim, Curves, Line, Result, Scale, more
 
 from . import _networks as malade
 
 MINUTES = {"quick": 0.3, "cpu": 90, "paper": 1500}  # cpu and paper: estimated
-
-SIZES = (0.1, 0.2, 0.3, 0.4)
 
 
 def recipe(scale: Scale) -> Result:
@@ -19,8 +17,8 @@ def recipe(scale: Scale) -> Result:
     kinds = {
         kind: malade.purified(cnn, scale, kind) for kind in (malade.SDAE, malade.MEAN, malade.DAE)
     }
-    white = {one.name: _points(one, scale) for one in (cnn, *kinds.values())}
-    black = {one.name: _points(one, scale, source=cnn) for one in kinds.values()}
+    white = {one.name: malade.over_sizes(one, scale) for one in (cnn, *kinds.values())}
+    black = {one.name: malade.over_sizes(one, scale, source=cnn) for one in kinds.values()}
     parts = [
         Curves(title, "ε", "accuracy", [Line(*one) for one in of.items()], name=name)
         for title, of, name in (
@@ -41,8 +39,8 @@ def recipe(scale: Scale) -> Result:
                 f"MALADE significantly outperforms MALA over all ε ({name}).",
                 "section 4.4",
                 [
-                    more(dict(white[of])[size], dict(white[mala])[size], f"at {size}")
-                    for size in (0.2, 0.3, 0.4)
+                    more(left, of_mala, f"at {size}")
+                    for (size, left), (_, of_mala) in zip(white[of], white[mala], strict=True)
                 ],
                 why=why,
             )
@@ -56,13 +54,3 @@ def recipe(scale: Scale) -> Result:
             )
         ],
     )
-
-
-def _points(
-    of: malade.Classifier, scale: Scale, source: malade.Classifier | None = None
-) -> list[tuple[float, Measure]]:
-    sizes = [malade.linf(scale, size) for size in SIZES]
-    step = malade.attacked(
-        of, [malade.pgd(scale)], sizes, scale, variants=("plain",), source=source
-    )
-    return [(shown, accuracy(step, eps=eps)) for shown, eps in zip(SIZES, sizes, strict=True)]

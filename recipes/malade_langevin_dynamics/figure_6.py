@@ -13,10 +13,10 @@ MINUTES = {"quick": 0.3, "cpu": 60, "paper": 1500}  # cpu and paper: estimated
 def recipe(scale: Scale) -> Result:
     of = malade.purified(malade.cnn(scale), scale)
     iterations = scale(
-        "iterations", quick=(2, 5, 10), cpu=(5, 10, 20, 50, 100), paper=(10, 50, 100, 500, 1000)
+        "iterations", quick=(2, 4), cpu=(5, 10, 20, 50, 100), paper=(10, 50, 100, 500, 1000)
     )
     draws = scale("draws of EOT", quick=(1, 4), cpu=(1, 3, 10, 30), paper=(1, 3, 10, 30, 100))
-    images = scale("test images", quick=40, cpu=50, paper=10_000)
+    images = scale("test images", quick=20, cpu=50, paper=10_000)
     eps = (malade.linf(scale, 0.3),)
 
     def left(attack: str, variant: str) -> Measure:
