@@ -90,7 +90,7 @@ INTERNAL = (
     "holdfast.parameters",
     "holdfast.report.distinct",
     "holdfast.report.gallery",
-    "holdfast.report.schema",
+    "holdfast.results.schema",
 )
 
 

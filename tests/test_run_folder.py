@@ -563,6 +563,30 @@ class TestDamage:
         with pytest.raises(DamagedFileError, match=r"run\.json is not what the run wrote"):
             evaluated(network, found, tmp_path)
 
+    def test_one_of_an_earlier_version_is_checked_where_it_is_read(self, tmp_path):
+        """It has no digest; what it need not say is not asked for."""
+        network, found = small_network(), Data.of(images(4), torch.arange(4) % 3)
+        evaluated(network, found, tmp_path)
+        about = read_json(tmp_path / "run.json")
+        for name in ("sha256", "rows_sha256", "warnings"):
+            del about[name]
+        write_json(tmp_path / "run.json", about)
+        evaluated(network, found, tmp_path)
+        for name, value in (("cells", None), ("cells", "x"), ("cells", [{}]), ("warnings", 1)):
+            write_json(tmp_path / "run.json", {**about, name: value})
+            with pytest.raises(DamagedFileError, match=rf"run\.json is not .*: {name}"):
+                evaluated(network, found, tmp_path)
+        write_json(tmp_path / "run.json", about)
+        (tmp_path / "rows.csv").write_text("index\n1\n")
+        with pytest.raises(DamagedFileError, match=r"rows\.csv is not .* attack is missing"):
+            evaluated(network, found, tmp_path)
+
+    def test_a_folder_in_the_place_of_a_file(self, tmp_path):
+        (tmp_path / "a.json").mkdir()
+        with pytest.raises(OutputError, match=r"a\.json is a folder"):
+            write_json(tmp_path / "a.json", {})
+        assert {path.name for path in tmp_path.iterdir()} == {"a.json"}
+
     def test_settings_of_another_form(self, tmp_path):
         network, found = small_network(), Data.of(images(4), torch.arange(4) % 3)
         evaluated(network, found, tmp_path)

@@ -91,6 +91,11 @@ def _written(path: Path, write: Callable[[Path], object]) -> Iterator[Path]:
         write(temporary)
         yield temporary
     except (OSError, SafetensorError) as error:
+        if path.is_dir():
+            raise OutputError(
+                f"{path} is a folder, and a file is to be written there; take it away, and run the "
+                "same command again."
+            ) from error
         if not no_room(error):
             raise
         raise DiskFullError(

@@ -189,8 +189,9 @@ def evaluate_data(
 
         Run.resume_or(folder, "evaluate", record, work, results, progress=progress)
         rows, about = read_rows(folder), read_about(folder)
-    warn_of(note for note in about["warnings"] if note not in notes)
-    return Evaluation(rows, about["cells"], about["warnings"])
+    told = about.get("warnings", notes)  # a run of an earlier version may not say
+    warn_of(note for note in told if note not in notes)
+    return Evaluation(rows, about["cells"], told)
 
 
 def _check_names(attacks: Named) -> None:

@@ -17,8 +17,8 @@ from holdfast import metrics
 from holdfast.data import NAMES
 from holdfast.errors import InputError
 from holdfast.report.distinct import differences, recipe
-from holdfast.report.schema import PROVEN, TITLES, Limits, check_about, check_rows, limits_of
 from holdfast.results import CLEAN, read_about, read_rows, same
+from holdfast.results.schema import PROVEN, TITLES, Limits, check_about, check_rows, limits_of
 
 __all__ = ["read_subjects"]
 

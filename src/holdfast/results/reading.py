@@ -136,21 +136,6 @@ def read_images(path: Path, cell: int) -> dict[str, Tensor]:
         ) from error
 
 
-def check_written(path: Path) -> None:
-    """See that the run.json of a finished run is what was written; earlier versions cannot tell.
-
-    Raises:
-        DamagedFileError: if it is not.
-    """
-    about = read_about(path)
-    written = about.pop("sha256", None)
-    if written is not None and written != digest_of(about):
-        raise DamagedFileError(
-            f"{path / ABOUT} is not what the run wrote: put its copy back, or repeat the run with "
-            "another --out."
-        )
-
-
 def digest_of(about: Mapping[str, Any]) -> str:
     """Of what a run.json says, without its digest."""
     return digest(json.dumps(about, sort_keys=True).encode())

@@ -23,13 +23,13 @@ from holdfast.results.chunks import Chunks
 from holdfast.results.reading import (
     ABOUT,
     ROWS,
-    check_written,
     digest,
     digest_of,
     read_about,
     read_rows,
 )
 from holdfast.results.sameness import FORMAT, check_same, compared
+from holdfast.results.schema import check_finished
 
 __all__ = ["Part", "Run", "kept_or_temporary"]
 
@@ -142,7 +142,7 @@ class Run:
                 unfinished = stack.enter_context(run.writing(checkpoint or "**/*.csv"))
                 if unfinished:
                     return None
-                check_written(path)
+                check_finished(path)
                 if checkpoint is not None:  # of a process that was killed after its last step
                     (path / checkpoint).unlink(missing_ok=True)
                 return run.told_complete()

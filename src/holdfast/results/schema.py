@@ -1,4 +1,4 @@
-"""What a finished run must say for a report to be made of it, checked before anything is written.
+"""What a finished run must say for whatever reads it, checked before anything else is done.
 
 A run.json or rows.csv that fell short of this was changed by hand, damaged, or not written by
 Holdfast; it is one sentence, which names the place, what stands there and what must.
@@ -12,9 +12,8 @@ from typing import Any, NamedTuple, TypeGuard
 import numpy as np
 import pandas as pd
 
-from holdfast import metrics
 from holdfast.errors import DamagedFileError
-from holdfast.results import ABOUT, CLEAN, ROWS
+from holdfast.results.reading import ABOUT, CLEAN, ROWS, digest_of, read_about, read_rows
 
 #: How tables name a classifier under noise of each family.
 TITLES: Mapping[str, str] = {
@@ -201,6 +200,26 @@ _IN_ROWS: Mapping[str, Mapping[str, Rule]] = {
 }
 
 
+def check_finished(path: Path) -> None:
+    """See that the run.json of a finished run is what was written.
+
+    Earlier versions wrote no digest; of theirs, what stands there is checked, where it is read.
+
+    Raises:
+        DamagedFileError: if it is not.
+    """
+    about = read_about(path)
+    written = about.pop("sha256", None)
+    if written is None and about["kind"] in _IN_CELL:
+        check_about(path, about)
+        check_rows(path, about, read_rows(path))
+    if written is not None and written != digest_of(about):
+        raise DamagedFileError(
+            f"{path / ABOUT} is not what the run wrote: put its copy back, or repeat the run with "
+            "another --out."
+        )
+
+
 def check_about(path: Path, about: Mapping[str, Any]) -> None:
     """Check the run.json of an evaluation or certification.
 
@@ -244,7 +263,7 @@ def check_rows(path: Path, about: Mapping[str, Any], rows: pd.DataFrame) -> None
             raise _damaged(file, f"the column {name} is missing")
         if not rule.holds(rows[name]):
             raise _damaged(file, f"the column {name} must hold {rule.words}, and does not")
-    images, cell = about["settings"]["images"], metrics.CELL
+    images, cell = about["settings"]["images"], ["attack", "norm", "eps"]
     if kind == "certify":
         cell = ["bound", "interval"]
         if "sequential" in set(rows["interval"]):
