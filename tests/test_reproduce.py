@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 import torch
 
 from holdfast.cli.main import read, run
+from holdfast.cli.passes import passes
 from holdfast.errors import InputError, UnknownNameError
 from holdfast.files import write_tensors
 from holdfast.report.gallery import gallery_of
@@ -69,7 +72,12 @@ def test_every_step_of_every_recipe_is_a_command_that_can_be_typed(
 ) -> None:
     result = one.build(Scale(scale))
     assert result.parts
+    seen = set()
     for step in result.steps:
+        kind = (step.command, *(name for name, _ in step.options))
+        if kind in seen:  # a step differs from another by its numbers alone
+            continue
+        seen.add(kind)
         read(step.arguments(tmp_path, Path("data")))  # raises for an option that does not exist
 
 
@@ -287,6 +295,39 @@ def test_one_run_without_a_limit_answers_for_every_size(tmp_path: Path) -> None:
     _finish(tmp_path / step.folder, rows)
     left = {size: accuracy_within(step, size, "l2").read(tmp_path).value for size in (0.3, 0.4, 1)}
     assert left == {0.3: 0.75, 0.4: 0.5, 1: 0.25}
+
+
+def test_passes_told_beforehand_are_the_most_that_are_made(tmp_path: Path) -> None:
+    net, attacked = tmp_path / "net", tmp_path / "attacked"
+    training = ["train", "--model", "small", "--epochs", "1", "--images", "64", "--quiet", "--out"]
+    assert run([*training, str(net)]) == 0
+    told = ["evaluate", "--model", str(net), "--images", "20", "--eps", "0.01,0.3", "--quiet"]
+    told += ["--attacks", "fgsm,pgd(steps=7),apgd(steps=10),deepfool", "--out", str(attacked)]
+    assert run(told) == 0
+    cells = json.loads((attacked / "run.json").read_text())["cells"]
+    made = sum(cell["forwards"] + cell["backwards"] for cell in cells)
+    _, options = read(told)
+    most = passes("evaluate", options)
+    assert most is not None
+    assert 0 < made <= most
+    options["attacks"], options["eps"] = ("fgsm",), (0.01,)
+    assert passes("evaluate", options) == 20 * 2
+    _, options = read([*training, str(net)])
+    assert passes("train", options) == 64 * 2
+    options["objective"] = "pgd(eps=0.1, steps=3)"
+    assert passes("train", options) == 64 * (3 * 2 + 2)
+    options["objective"] = "distillation(teacher='not-there-yet')"
+    assert passes("train", options) is None
+
+
+def test_recipes_are_installed_with_the_package(tmp_path: Path) -> None:
+    build = [sys.executable, "setup.py", "-q", "build", "--build-base", str(tmp_path / "b")]
+    made = tmp_path / "made"
+    root = Path(__file__).parents[1]
+    subprocess.run([*build, "--build-lib", str(made)], cwd=root, check=True, capture_output=True)
+    here = {path.relative_to(root) for path in (root / "recipes").rglob("*.py")}
+    there = {path.relative_to(made / "holdfast") for path in (made / "holdfast").rglob("*.py")}
+    assert here <= there
 
 
 def test_students_interval_covers_the_mean_in_95_percent() -> None:

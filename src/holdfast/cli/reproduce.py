@@ -9,6 +9,7 @@ from typing import Any
 from holdfast import data as datasets
 from holdfast.cli.common import print_json, print_table
 from holdfast.cli.main import read
+from holdfast.cli.passes import passes
 from holdfast.errors import InputError
 from holdfast.progress import showing
 from holdfast.reproduce.page import Made, write_item, write_paper
@@ -47,7 +48,8 @@ def reproduce(
         data_dir: Folder with the files of named data sets; else HOLDFAST_DATA.
         out: Folder for the run folders, and for the pages.
         pages: Folder for the pages, if another.
-        dry_run: Only show the steps, and which are there already.
+        dry_run: Only show the steps: which are there already, how many passes of single images the
+            others take at most, and how many minutes all of them take.
         json: Print one JSON object and nothing else.
         quiet: Show no progress.
     """
@@ -106,19 +108,30 @@ def _plan(
     *,
     json: bool,
 ) -> None:
-    lines = [
-        {"step": f"{step.command} {step.name}", "state": state(step, root), "folder": step.folder}
-        for step in steps
-    ]
     commands = [step.arguments(root, data_dir) for step in steps]
-    for command in commands:
-        read(command)  # so that a recipe with a wrong option is told of now
+    lines: list[dict[str, Any]] = []
+    for step, command in zip(steps, commands, strict=True):
+        _, options = read(command)  # so that a recipe with a wrong option is told of now
+        there = state(step, root)
+        lines.append(
+            {
+                "step": f"{step.command} {step.name}",
+                "state": there,
+                "passes": 0 if there == "complete" else passes(step.command, options),
+                "folder": step.folder,
+            }
+        )
     minutes = sum(one.minutes.get(scale, 0.0) for one in recipes)
     if json:
         told = [{**line, "command": command} for line, command in zip(lines, commands, strict=True)]
         print_json({"steps": told, "minutes": minutes})
         return
-    print_table(f"{len(steps)} steps, about {minutes:g} minutes if all are missing", lines)
+    title = f"{len(steps)} steps, about {minutes:g} minutes if all are missing"
+    print_table(title, [{**line, "passes": _thousands(line["passes"])} for line in lines])
+
+
+def _thousands(passes: int | None) -> str:
+    return "?" if passes is None else f"{passes / 1e3:,.0f} k"
 
 
 def _tell(made: Sequence[Made], outcome: Outcome, out: Path, *, json: bool) -> None:

@@ -1,0 +1,93 @@
+"""About how many passes a command will take, before it is run.
+
+Each attack and objective is tried on one image of a linear model that nothing fools, so that a
+number is the most that it can be on a network without layers that call for adaptive variants.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.cli import registry
+from holdfast.counting import Counted
+from holdfast.data import Data
+from holdfast.errors import HoldfastError
+from holdfast.random import Stream
+
+#: Images to train on and to test on, of the data sets that have so many always.
+_SIZES = {"digits": (1297, 500), "mnist": (60_000, 10_000), "cifar10": (50_000, 10_000)}
+
+
+def passes(command: str, options: Mapping[str, Any]) -> int | None:
+    """Forward and backward passes of single images, at most; None if it cannot be told.
+
+    Args:
+        command: as typed after ``holdfast``.
+        options: as read from the rest.
+    """
+    training, testing = _SIZES.get(str(options.get("data")), (None, None))
+    try:
+        if command == "train":
+            images = options["images"] or training
+            each = _of_objective(options["objective"], options["norm"], options["eps"])
+            return None if images is None else options["epochs"] * images * each
+        images = options.get("images") or testing
+        if images is None:
+            return None
+        if command == "evaluate":
+            each = sum(
+                _of_attack(attack, options["norm"], size)
+                for attack in options["attacks"]
+                for size in options["eps"]
+            )
+            return int(images * each)
+        return images * options["votes"] if command == "certify" else None
+    except HoldfastError:  # such as a network that is yet to be trained
+        return None
+
+
+class _Firm(nn.Module):
+    """A linear model that answers 0, whatever is done to an image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+        with torch.no_grad():
+            self.layer.weight.mul_(1e-3)
+            self.layer.bias.copy_(10.0 * (torch.arange(10) == 0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.layer(x.flatten(1))
+        return logits
+
+
+@cache
+def _of_attack(spec: str, norm: str, eps: float) -> int:
+    x, y, index = _example()
+    model = Counted(_Firm().eval(), index)
+    registry.attack(spec, registry.threat(norm, eps))(model, x, y, seed=0, index=index)
+    return _sum(model)
+
+
+@cache
+def _of_objective(spec: str, norm: str | None, eps: float | None) -> int:
+    x, y, index = _example()
+    model = Counted(_Firm().train(), index)
+    objective = registry.objective(spec, Data.of(x, y), torch.device("cpu"), norm=norm, eps=eps)
+    loss, _ = objective(model, x, y, Stream.of(0, index))
+    loss.backward()
+    return _sum(model)
+
+
+def _example() -> tuple[Tensor, Tensor, Tensor]:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        x = torch.rand(1, 1, 8, 8)
+    return x, torch.zeros(1, dtype=torch.long), torch.arange(1)
+
+
+def _sum(model: Counted) -> int:
+    return int(model.forwards.sum() + model.backwards.sum())
