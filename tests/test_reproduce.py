@@ -100,31 +100,28 @@ def test_a_scale_changes_sizes_and_never_the_steps_or_the_printed_numbers(one: R
     assert printed <= all_printed
 
 
-@pytest.fixture(scope="session")
-def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder for all recipes, which share their steps."""
-    return tmp_path_factory.mktemp("reproduced")
-
-
-@pytest.mark.parametrize("one", RECIPES, ids=_names)
-def test_every_recipe_runs_at_the_quick_scale_and_safe_claims_hold(
-    one: Recipe, reproduced: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("paper", papers(), ids=lambda paper: paper.name)
+def test_every_recipe_of_a_paper_runs_at_the_quick_scale_and_safe_claims_hold(
+    paper: Paper, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = run(
-        ["reproduce", one.name, "--scale", "quick", "--out", str(reproduced), "--json", "--quiet"]
+        ["reproduce", paper.name, "--scale", "quick", "--out", str(tmp_path), "--json", "--quiet"]
     )
     out, err = capsys.readouterr()
     assert code == 0, err
     told = json.loads(out)
     assert told["failed"] == {}
-    verdicts = {claim["claim"]: claim["verdict"] for claim in told["claims"]}
-    for claim in one.build(Scale("quick")).claims:
-        assert verdicts[claim.sentence] != Verdict.NOT_RUN
-        if claim.safe:
-            assert verdicts[claim.sentence] == Verdict.HOLDS, claim.sentence
-    page = (reproduced / one.name / "README.md").read_text()
-    for link in page.split("](")[1:]:
-        assert (reproduced / one.name / link.split(")")[0]).exists()
+    verdicts = {(claim["item"], claim["claim"]): claim["verdict"] for claim in told["claims"]}
+    for one in paper.recipes:
+        for claim in one.build(Scale("quick")).claims:
+            verdict = verdicts[one.item, claim.sentence]
+            assert verdict != Verdict.NOT_RUN, claim.sentence
+            if claim.safe:
+                assert verdict == Verdict.HOLDS, claim.sentence
+    for page in (paper.name, *(one.name for one in paper.recipes)):
+        folder = tmp_path / page
+        for link in (folder / "README.md").read_text().split("](")[1:]:
+            assert (folder / link.split(")")[0]).exists(), link
 
 
 def test_names_are_found_whatever_the_dash_and_the_nearest_is_named() -> None:
