@@ -64,7 +64,7 @@ def large(scale: Scale) -> float:
 
 def test_images(scale: Scale) -> int:
     """How many; the paper does not say, and its tables have steps of half a percent."""
-    return scale("test images", quick=60, cpu=200, paper=10_000)
+    return scale("test images", quick=40, cpu=200, paper=10_000)
 
 
 def natural(scale: Scale, seed: int = 0) -> Step:
@@ -95,7 +95,7 @@ def madry(scale: Scale, seed: int = 0, norm: str = "linf") -> Step:
         objective=attack,
         norm=norm,
         eps=eps,
-        epochs=scale("epochs, adversarial", quick=15, cpu=10, paper=84),  # 100,000 steps of 50
+        epochs=scale("epochs, adversarial", quick=10, cpu=10, paper=84),  # 100,000 steps of 50
         seed=seed,
     )
 
@@ -160,7 +160,7 @@ def on_stn_behind(scale: Scale, seed: int) -> Step:
 
 def votes(scale: Scale) -> int:
     """For a prediction under noise; n of Algorithm 1, which the paper leaves open."""
-    return scale("votes of a prediction", quick=20, cpu=50, paper=100)
+    return scale("votes of a prediction", quick=10, cpu=50, paper=100)
 
 
 def attacked(
@@ -200,7 +200,7 @@ def on_cifar(scale: Scale, name: str, objective: str, **attack: Value | None) ->
         model=scale("network, CIFAR-10", quick="small", cpu="small", paper="madry-cifar10"),
         objective=objective,
         batch_size=128,  # cifar10_challenge, like the rest
-        epochs=scale("epochs, CIFAR-10", quick=10, cpu=15, paper=205),  # 80,000 steps
+        epochs=scale("epochs, CIFAR-10", quick=8, cpu=15, paper=205),  # 80,000 steps
         optimizer=scale(
             "optimizer, CIFAR-10",
             quick="adam",
@@ -219,7 +219,7 @@ def on_cifar(scale: Scale, name: str, objective: str, **attack: Value | None) ->
 
 def _plain_epochs(scale: Scale) -> int:
     # As many as with PGD in mnist_challenge: "we remove the adversarial training part" (H).
-    return scale("epochs, without attack", quick=15, cpu=3, paper=84)
+    return scale("epochs, without attack", quick=10, cpu=3, paper=84)
 
 
 def _mnist(scale: Scale) -> dict[str, Value | None]:
