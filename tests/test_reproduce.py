@@ -26,6 +26,7 @@ from holdfast.reproduce import (
     Line,
     Mean,
     Pictures,
+    Plane,
     Recipe,
     Recorded,
     Result,
@@ -51,7 +52,7 @@ from holdfast.reproduce import (
 )
 from holdfast.reproduce.claims import judge
 from holdfast.reproduce.measures import difference
-from holdfast.reproduce.page import write_item, write_paper
+from holdfast.reproduce.page import _points, numbers, write_item, write_paper
 from holdfast.reproduce.recipes import Paper, chosen
 from holdfast.reproduce.run import reproduce, state
 from holdfast.reproduce.scale import SCALES
@@ -407,6 +408,33 @@ def test_the_points_of_curves_that_begin_apart_stand_in_order(tmp_path: Path) ->
     outcome = reproduce([*one.steps, *two.steps], tmp_path, _refuse)
     write_item(made, Scale("quick"), outcome, tmp_path, tmp_path / "pages")
     assert "| x | 0.1 | 0.5 |" in (tmp_path / "pages/p/figure-1/README.md").read_text()
+
+
+def test_a_plane_draws_each_point_at_its_two_numbers_and_leaves_out_what_is_missing(
+    tmp_path: Path,
+) -> None:
+    weak, strong = (_evaluated(tmp_path, n, [True] * (9 * n) + [False] * 11) for n in (1, 2))
+    gone = evaluate("gone", model=_net(3), attacks="fgsm")
+    points = {
+        name: (accuracy(first), accuracy(second))
+        for name, (first, second) in {
+            "one": (weak, strong),
+            "two": (strong, weak),
+            "none": (gone, weak),
+        }.items()
+    }
+    part = Plane("P", x="here", y="there", lines={"line": points})
+    assert set(Result([part]).steps) >= {weak, strong, gone}
+    found = numbers(part, tmp_path, frozenset({weak.folder, strong.folder}))
+    (line,) = _points(part, found)
+    drawn = [number for point in line.measured for number in point[:2]]
+    assert drawn == pytest.approx([11 / 20, 11 / 29, 11 / 29, 11 / 20])
+    made = Recipe("p", "figure-1", "Title", "", {}, lambda scale: Result([part]))
+    outcome = reproduce([weak, strong, gone], tmp_path, _refuse)
+    write_item(made, Scale("quick"), outcome, tmp_path, tmp_path / "pages")
+    page = (tmp_path / "pages/p/figure-1/README.md").read_text()
+    assert "|  | one: here | one: there | two: here | two: there | none: here |" in page
+    assert (tmp_path / "pages/p/figure-1/plane.svg").stat().st_size
 
 
 def _refuse(arguments: Sequence[str]) -> None:

@@ -24,12 +24,12 @@ _NORMAL = 1.959964  # 97.5 % quantile
 def test_images(scale: Scale, network: Network) -> int:
     """How many test images."""
     cpu = {"MLP": 10_000, "LeNet": 2_000}.get(network.name, 500)
-    return scale(f"test images, {network.name}", quick=200, cpu=cpu, paper=10_000)
+    return scale(f"test images, {network.name}", quick=100, cpu=cpu, paper=10_000)
 
 
 def sizes(scale: Scale) -> list[float]:
     """Sizes of FGS, close enough to go in a straight line from one to the next."""
-    step, count = scale("steps of FGS' sizes", quick=(0.04, 15), cpu=(0.02, 25), paper=(0.01, 60))
+    step, count = scale("steps of FGS' sizes", quick=(0.08, 7), cpu=(0.02, 25), paper=(0.01, 60))
     return [round(step * (place + 1), 4) for place in range(count)]
 
 
@@ -169,3 +169,28 @@ def at_reference(of: Step, reference: Step) -> Sequence[tuple[str, AtReference]]
         (f"at {fraction:g} ε_ref", AtReference(of, reference, fraction))
         for fraction in (0.2, 0.5, 1.0)
     ]
+
+
+def both(margins: Step) -> tuple[Mean, Mean]:
+    """A point of figures 3, 4 and 6: accuracy and ρ₂."""
+    return accuracy(margins), rho(margins)
+
+
+def length(margins: Step) -> Mean:
+    """‖Δ‖₂ of the authors' DeepFool (supplement, equation 1), on the [0, 1] scale."""
+    return Mean((margins,), lambda rows: rows.set_index("index")["l2"])
+
+
+def rho_inf(attacked: Step) -> Computed:
+    """ρ∞ of FGS, at the size that fools half of the images (supplement, equation 2)."""
+
+    def relative(rows: pd.DataFrame) -> float:
+        clean = rows[rows["attack"] == CLEAN]
+        return halving(rows) * float((1 / clean["x_linf"]).mean())
+
+    return Computed((attacked,), relative)
+
+
+def alike(scored: Step) -> Mean:
+    """PASS of the images that DeepFool fools the network with."""
+    return Mean((scored,), lambda rows: rows[rows["fooled"] == 1].set_index("index")["score"])

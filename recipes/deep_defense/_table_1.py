@@ -18,13 +18,15 @@ METHODS: Mapping[str, Callable[[dd.Network, Scale], Step]] = {
 }
 
 
-def table(network: dd.Network, printed: Printed, scale: Scale, claims: str = "") -> Result:
+def table(network: dd.Network, printed: Printed, scale: Scale) -> Result:
     """The rows of one network, and what the paper says of them."""
     nets = {method: make(network, scale) for method, make in METHODS.items()}
-    unit = {
-        "Reference, [0, 1]": dd.reference(network, scale, dd.UNIT),
-        "Ours, [0, 1]": dd.deep_defense(network, scale, dd.UNIT),
-    }
+    unit = {}
+    if network.conditioning is dd.AUTHORS:
+        unit = {
+            "Reference, [0, 1]": dd.reference(network, scale, dd.UNIT),
+            "Ours, [0, 1]": dd.deep_defense(network, scale, dd.UNIT),
+        }
     margins = {k: measured.margin(net, network, scale) for k, net in {**nets, **unit}.items()}
     fgs = {k: measured.fgs(net, network, scale) for k, net in {**nets, **unit}.items()}
     rho = {k: measured.rho(step) for k, step in margins.items()}
@@ -99,13 +101,19 @@ def table(network: dd.Network, printed: Printed, scale: Scale, claims: str = "")
             "The authors' measure of ρ₂: DeepFool without a box, at most five steps, from the "
             "predicted class also for misclassified images, over ‖x - mean image‖. As an attack: "
             "in the box, until it succeeds, 0 for misclassified images, over ‖x‖.",
-            "Rows without [0, 1] are of the authors' conditioning: images of 0 to 255 less the "
-            "mean image, initial weights from N(0, 0.01²), their learning rates. Rows [0, 1] have "
-            "torch's initial weights, and rates that suit such images.",
+            CONDITIONING[network.data],
             "Here weight decay takes biases too; the authors' code spares them.",
         ],
     )
 
+
+CONDITIONING = {
+    "mnist": "Rows without [0, 1] are of the authors' conditioning: images of 0 to 255 less the "
+    "mean image, initial weights from N(0, 0.01²), their learning rates. Rows [0, 1] have torch's "
+    "initial weights, and rates that suit such images.",
+    "cifar10": "The authors' images are those of MatConvNet's example, normalised by image and "
+    "whitened; here they are normalised by channel, so that the learning rates are ours.",
+}
 
 WHY_RHO = ""
 WHY_TIMES = ""

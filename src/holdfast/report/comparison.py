@@ -7,7 +7,7 @@ from typing import NamedTuple
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
 from holdfast.report.diagnoses import STYLE
 from holdfast.report.figures import CYCLE
@@ -64,6 +64,7 @@ def compared(
                     at, value, "--", color=colour, marker="x", label=f"{curve.name}, the paper"
                 )
         axes.set_xlabel(x)
+        axes.xaxis.set_major_locator(MaxNLocator(6))  # numbers of four digits do not touch
         axes.set_ylabel(y)
         if log:
             axes.set_yscale("log")

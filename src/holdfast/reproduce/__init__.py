@@ -28,7 +28,7 @@ from holdfast.reproduce.measures import (
     perturbation,
 )
 from holdfast.reproduce.recipes import Recipe, papers, recipe
-from holdfast.reproduce.results import Cell, Curves, Gallery, Line, Pictures, Result, Table
+from holdfast.reproduce.results import Cell, Curves, Gallery, Line, Pictures, Plane, Result, Table
 from holdfast.reproduce.run import Outcome, reproduce
 from holdfast.reproduce.scale import Scale
 from holdfast.reproduce.steps import (
@@ -58,6 +58,7 @@ __all__ = [
     "OfImages",
     "Outcome",
     "Pictures",
+    "Plane",
     "Recipe",
     "Recorded",
     "Result",

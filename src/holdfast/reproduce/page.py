@@ -25,7 +25,16 @@ from holdfast.report import comparison, figures, gallery
 from holdfast.reproduce.claims import Evidence, Verdict, judge
 from holdfast.reproduce.measures import Measured
 from holdfast.reproduce.recipes import Paper, Recipe
-from holdfast.reproduce.results import Curves, Gallery, Part, Pictures, Result, Table, cells_of
+from holdfast.reproduce.results import (
+    Curves,
+    Gallery,
+    Part,
+    Pictures,
+    Plane,
+    Result,
+    Table,
+    cells_of,
+)
 from holdfast.reproduce.run import Outcome
 from holdfast.reproduce.scale import Scale
 from holdfast.results import read_about
@@ -48,7 +57,7 @@ class Made:
     outcome: Outcome
 
 
-def numbers(part: Table | Curves, root: Path, done: frozenset[str]) -> pd.DataFrame:
+def numbers(part: Table | Curves | Plane, root: Path, done: frozenset[str]) -> pd.DataFrame:
     """Every number of a table or figure, a line each.
 
     Args:
@@ -161,11 +170,10 @@ def _part(part: Part, folder: Path, root: Path, outcome: Outcome) -> list[str]:
     found = numbers(part, root, outcome.done)
     write_table(folder / f"{part.name}.csv", found)
     percent = part.unit == "percent"
-    if isinstance(part, Curves):
-        curves = list(_curves(part, found))
-        figure = comparison.compared(
-            part.x, part.y, curves, percent=percent, log=part.scale == "log"
-        )
+    if isinstance(part, Curves | Plane):
+        curves = list(_curves(part, found) if isinstance(part, Curves) else _points(part, found))
+        log = isinstance(part, Curves) and part.scale == "log"
+        figure = comparison.compared(part.x, part.y, curves, percent=percent, log=log)
         _draw(figure, folder / f"{part.name}.svg")
         lines += [f"![{part.title}]({part.name}.svg)", ""]
     return [*lines, *_table(part, found, percent=percent), ""]
@@ -209,13 +217,22 @@ def _curves(part: Curves, found: pd.DataFrame) -> Iterator[comparison.Compared]:
         )
 
 
-def _table(part: Table | Curves, found: pd.DataFrame, *, percent: bool) -> list[str]:
+def _points(part: Plane, found: pd.DataFrame) -> Iterator[comparison.Compared]:
+    """A point for each two numbers of a line that are both there; the table has their intervals."""
+    for line, points in part.lines.items():
+        here = found[found["row"] == line].set_index("column")["measured"]
+        both = [[float(here[f"{at}: {axis}"]) for axis in (part.x, part.y)] for at in points]
+        known = [(x, y, math.nan, math.nan) for x, y in both if not math.isnan(x + y)]
+        yield comparison.Compared(line, known, [])
+
+
+def _table(part: Table | Curves | Plane, found: pd.DataFrame, *, percent: bool) -> list[str]:
     """Measured [interval] (the paper's), a line for each row."""
     columns = list(dict.fromkeys(found["column"]))
     if isinstance(part, Curves):  # of which some may begin later than others
         columns.sort(key=float)
     lines = [
-        f"| {'' if isinstance(part, Table) else part.x} | {' | '.join(map(_escaped, columns))} |",
+        f"| {part.x if isinstance(part, Curves) else ''} | {' | '.join(map(_escaped, columns))} |",
         f"|---{'|---:' * len(columns)}|",
     ]
     for row in dict.fromkeys(found["row"]):

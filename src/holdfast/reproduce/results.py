@@ -109,6 +109,38 @@ class Curves:
 
 
 @dataclass(frozen=True)
+class Plane:
+    """A figure of points with two measures each, such as robustness against accuracy.
+
+    Attributes:
+        title: what the paper calls it.
+        x: what is on the horizontal axis.
+        y: what is on the vertical axis.
+        lines: name of a line -> what a point is of -> (x, y), in their order.
+        name: of its files, if a recipe has several.
+
+    Example:
+        >>> from holdfast.reproduce import Plane, accuracy, clean_accuracy, evaluate, train
+        >>> net = train("net", model="small", epochs=1)
+        >>> attacked = evaluate("e", model=net, attacks=["fgsm", "pgd"], eps=0.1)
+        >>> point = (clean_accuracy(attacked), accuracy(attacked, "pgd"))
+        >>> Plane("Figure 3", x="clean", y="robust", lines={"plain": {"ε = 0.1": point}}).name
+        'plane'
+    """
+
+    title: str
+    x: str
+    y: str
+    lines: Mapping[str, Mapping[str, tuple[Measure, Measure]]]
+    name: str = "plane"
+
+    @property
+    def unit(self) -> Literal["number"]:
+        """Both measures are shown as they are."""
+        return "number"
+
+
+@dataclass(frozen=True)
 class Pictures:
     """Figures that a step has drawn in its folder.
 
@@ -158,7 +190,7 @@ class Gallery:
     name: str = "gallery"
 
 
-Part: TypeAlias = Table | Curves | Pictures | Gallery
+Part: TypeAlias = Table | Curves | Plane | Pictures | Gallery
 
 
 @dataclass(frozen=True)
@@ -207,12 +239,20 @@ def steps_of(part: Part) -> Iterator[Step]:
                 yield from cell.measure.steps
 
 
-def cells_of(part: Table | Curves) -> Iterator[tuple[str, str, Cell]]:
-    """Row, column and cell of a table; line, place and point of a figure."""
+def cells_of(part: Table | Curves | Plane) -> Iterator[tuple[str, str, Cell]]:
+    """Row, column and cell of a table; line, place and point of a figure.
+
+    A point of a plane has two, what it is of and the names of the axes.
+    """
     if isinstance(part, Table):
         for row, cells in part.rows.items():
             for column, cell in cells.items():
                 yield row, column, cell
+    elif isinstance(part, Plane):
+        for name, points in part.lines.items():
+            for point, measures in points.items():
+                for axis, found in zip((part.x, part.y), measures, strict=True):
+                    yield name, f"{point}: {axis}", Cell(found)
     else:
         for line in part.lines:
             printed = {f"{x:g}": y for x, y in line.paper}
