@@ -1,9 +1,9 @@
-"""The networks of SO's experiments and what is run on them, shared by its tables and figures.
+"""The networks of SO's experiments on MNIST and what is run on them, shared by tables and figures.
 
-Architectures and training are those of MadryLab's mnist_challenge and cifar10_challenge; the
-paper's own defence trains the same network by stability training in place of PGD, and adds noise at
-test time (section 6, appendix H). Every network of a row has the same seed, as the paper compares
-them; nothing here is crafted on one network and tried on another.
+Architecture and training are those of MadryLab's mnist_challenge; the paper's own defence trains
+the same network by stability training in place of PGD, and adds noise at test time (section 6,
+appendix H). Every network of a row has the same seed, as the paper compares them; nothing here is
+crafted on one network and tried on another.
 
 Minutes beyond quick are estimated: from 0.45 ms a gradient of Madry's MNIST network in bfloat16 and
 0.9 in float32, measured on one core, and from 1.5 ms a batch of 50 on a GPU, which is a guess. What
@@ -19,8 +19,6 @@ SIGMA, GAMMA = 0.2, 1.0
 #: Noise behind the first layer, which the paper mentions (section 4) and does not name; on the
 #: scale of that layer's output, which is larger than the image's.
 FIRST_LAYER_SIGMA = 0.5
-#: Noise on CIFAR-10, in training and at test time (appendix H).
-CIFAR_TRAIN, CIFAR_TEST = "100/255", "50/255"
 
 #: Equation 2, from a random start, as Madry et al. begin; the paper names neither steps nor start.
 PGD = "pgd"
@@ -37,7 +35,7 @@ UNIT = "second-order-unit-draw(xi=2.8)"
 
 
 def data(scale: Scale) -> str:
-    """The images of all but figure 3 and the right of figure 1."""
+    """The images; those of CIFAR-10 are in _cifar.py."""
     return scale("data", quick="digits", cpu="mnist", paper="mnist")
 
 
@@ -184,36 +182,6 @@ def attacked(
             "attacks": attacks,
             **options,
         },
-    )
-
-
-def cifar(scale: Scale) -> dict[str, Value | None]:
-    """Images of CIFAR-10; at the cpu scale the subset that comes as an image folder."""
-    return {"data": scale("data", quick="digits", cpu="cifar10-jpeg", paper="cifar10")}
-
-
-def on_cifar(scale: Scale, name: str, objective: str, **attack: Value | None) -> Step:
-    """A network of figure 3: cifar10_challenge's training with another objective."""
-    return train(
-        f"cifar-{name}",
-        **cifar(scale),
-        model=scale("network, CIFAR-10", quick="small", cpu="small", paper="madry-cifar10"),
-        objective=objective,
-        batch_size=128,  # cifar10_challenge, like the rest
-        epochs=scale("epochs, CIFAR-10", quick=8, cpu=15, paper=205),  # 80,000 steps
-        optimizer=scale(
-            "optimizer, CIFAR-10",
-            quick="adam",
-            cpu="adam",
-            paper="sgd(lr=0.1, weight_decay=0.0002)",
-        ),
-        schedule=scale(
-            "schedule, CIFAR-10", quick="cosine", cpu="cosine", paper="multi-step(at=[102, 154])"
-        ),
-        shift=scale("shift", quick=0, cpu=4, paper=4),
-        flip=scale("flip", quick=False, cpu=True, paper=True),
-        seed=0,
-        **attack,
     )
 
 

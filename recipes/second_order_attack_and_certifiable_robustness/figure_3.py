@@ -1,38 +1,22 @@
 """Figure 3: CIFAR-10, accuracy under S-O in ℓ2 and in ℓ∞.
 
-Settings 3, 4 and 5 of table 1 on CIFAR-10, and PixelDP, which trains with noise alone. The paper
-takes PixelDP's numbers from Lecuyer et al.; here it is the network of STN without its second term.
+Settings 3, 4 and 5 of table 1 on CIFAR-10, and PixelDP. The paper takes PixelDP's numbers from
+Lecuyer et al.; here it is STN's network, trained on noisy images alone.
 """
 
-from holdfast.reproduce import Claim, Curves, Line, Result, Scale, Step, accuracy, evaluate, more
+from holdfast.reproduce import Claim, Curves, Line, Result, Scale, accuracy, more
 
+from . import _cifar as cifar
 from . import _networks as so
 
 MINUTES = {"quick": 0.4, "cpu": 30, "paper": 1500}  # cpu and paper: from _networks
 
-NOISY = ("STN", "PixelDP")
+NORMS = {"l2": "ℓ2", "linf": "ℓ∞"}
 
 
 def recipe(scale: Scale) -> Result:
-    networks = {
-        "natural": so.on_cifar(scale, "natural", "standard"),
-        "Madry": so.on_cifar(
-            scale,
-            "madry",
-            "pgd(steps=7, step_size=2/255)",  # cifar10_challenge
-            norm="linf",
-            eps="8/255",
-        ),
-        "STN": so.on_cifar(scale, "stn", f"stability(sigma={so.CIFAR_TRAIN}, gamma={so.GAMMA})"),
-        "PixelDP": so.on_cifar(scale, "pixeldp", f"noise(sigma={so.CIFAR_TRAIN})"),
-    }
-    l2 = scale("ℓ2 sizes", quick=(0.3, 0.6), cpu=(0.25, 0.5, 1.0), paper=(0.25, 0.5, 1.0))
-    linf = scale(
-        "ℓ∞ sizes", quick=(0.05, 0.1), cpu=(0.015, 0.031, 0.062), paper=(0.015, 0.031, 0.062)
-    )
     found = {
-        norm: {name: _attacked(name, net, norm, eps, scale) for name, net in networks.items()}
-        for norm, eps in (("l2", l2), ("linf", linf))
+        norm: {name: cifar.attacked(name, norm, scale) for name in cifar.NAMES} for norm in NORMS
     }
     figures = [
         Curves(
@@ -40,12 +24,15 @@ def recipe(scale: Scale) -> Result:
             x=f"{title} size of the attack",
             y="accuracy",
             lines=[
-                Line(name, [(size, accuracy(step, so.S_O, size)) for size in eps])
+                Line(
+                    name,
+                    [(size, accuracy(step, so.S_O, size)) for size in cifar.sizes(norm, scale)],
+                )
                 for name, step in found[norm].items()
             ],
             name=norm,
         )
-        for norm, title, eps in (("l2", "ℓ2", l2), ("linf", "ℓ∞", linf))
+        for norm, title in NORMS.items()
     ]
     claims = [
         Claim(
@@ -60,18 +47,20 @@ def recipe(scale: Scale) -> Result:
                 )
                 for other in ("Madry", "PixelDP")
             ],
-            why="The paper's PixelDP is Lecuyer et al.'s network and number; here it is the same "
-            "network as STN's, so that what differs is the stability term alone.",
+            why="The paper's PixelDP is Lecuyer et al.'s network and number; here the two are one "
+            "network with the same noise, and differ in the objective alone.",
         )
-        for norm, title, size in (("l2", "ℓ2", l2[1]), ("linf", "ℓ∞", linf[1]))
+        for norm, title in NORMS.items()
+        for size in [cifar.sizes(norm, scale)[1]]
     ]
+    l2 = cifar.sizes("l2", scale)[1]
     lead = Claim(
         "S-O leaves less of Madry's model than PGD, as on MNIST.",
         "section 7",
         [
             more(
-                accuracy(found["l2"]["Madry"], so.PGD, l2[1]),
-                accuracy(found["l2"]["Madry"], so.S_O, l2[1]),
+                accuracy(found["l2"]["Madry"], so.PGD, l2),
+                accuracy(found["l2"]["Madry"], so.S_O, l2),
                 "5 points less in ℓ2",
                 by=0.05,
             )
@@ -80,18 +69,3 @@ def recipe(scale: Scale) -> Result:
         "over noise tells nothing that the gradient does not.",
     )
     return Result(figures, [*claims, lead])
-
-
-def _attacked(name: str, network: Step, norm: str, eps: tuple[float, ...], scale: Scale) -> Step:
-    noisy = name in NOISY
-    return evaluate(
-        f"{name}-{norm}",
-        model=network,
-        **so.cifar(scale),
-        images=so.test_images(scale),
-        norm=norm,
-        eps=eps,
-        attacks=[so.PGD, so.S_O] if (name, norm) == ("Madry", "l2") else [so.S_O],
-        sigma=so.CIFAR_TEST if noisy else None,
-        votes=so.votes(scale) if noisy else None,
-    )
