@@ -26,7 +26,7 @@ from holdfast.certify.bounds.bound import BOUNDS
 from holdfast.certify.intervals.interval import INTERVALS
 from holdfast.cli import registry, schedules
 from holdfast.cli.commands import COMMANDS, EXAMPLES, OPTIONS
-from holdfast.cli.diagnosing import Shared
+from holdfast.cli.diagnose.command import Shared
 from holdfast.cli.main import read, run
 from holdfast.cli.options import Numbers, Words
 from holdfast.defenses import MALADE, NOISES, Binarise

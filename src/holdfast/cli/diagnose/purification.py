@@ -15,7 +15,8 @@ from holdfast.diagnose import trace_purification
 from holdfast.diagnose.purification import CLEAN
 from holdfast.errors import InputError, unknown
 from holdfast.models import loading
-from holdfast.report import figures
+from holdfast.report import pictures as drawing
+from holdfast.report import style
 from holdfast.report.gallery import to_pixels
 from holdfast.types import Model
 
@@ -104,7 +105,7 @@ def purification(
         }
         attacks = dict.fromkeys(models, crafted)
     table, pictures = trace_purification(models, images, image, attacks, at, seed=seed, out=out)
-    figures.save(_figure(table, pictures, images.classes), out / "traces")
+    style.save(_figure(table, pictures, images.classes), out / "traces")
     if not quiet:
         print(f"figure: {out / 'traces.pdf'}")
 
@@ -125,7 +126,7 @@ def _figure(table: pd.DataFrame, pictures: Tensor, classes: tuple[str, ...]) -> 
             for line in part.itertuples()
         ]
         shown = [to_pixels(pictures[place]) for place in part.index]
-        strips.append(figures.Strip(f"{model}, {attack}" if several else attack, shown, captions))
+        strips.append(drawing.Strip(f"{model}, {attack}" if several else attack, shown, captions))
     names = {CLEAN: "image", 0: "attacked", 1: "1 step"}
     heads = [names.get(step, f"{step} steps") for step in part["step"]]
-    return figures.strips(heads, strips)
+    return drawing.strips(heads, strips)

@@ -1,15 +1,17 @@
-"""What the diagnoses of `holdfast.cli.diagnoses` share: options, the run, and what is shown of it.
+"""What the diagnoses, image by image, share: options, the run, and what is shown of it.
 
 A diagnosis is written as a function of its own options that returns what to look at; `command`
 makes the command of it, and gives it the options that all of them have.
 """
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from holdfast import data as datasets
@@ -20,7 +22,7 @@ from holdfast.diagnose.by_image import Found, summarised
 from holdfast.errors import InputError
 from holdfast.models import loading
 from holdfast.progress import showing
-from holdfast.report import figures
+from holdfast.report import style
 from holdfast.types import Model
 
 
@@ -130,10 +132,16 @@ def _diagnose(shown: Shown, told: Shared) -> None:
     cells = [{"model": name, **summarised(shown.diagnosis, of)} for name, of in found.items()]
     drawn = shown.figures(found) if told.out is not None else {}
     for name, figure in drawn.items():
-        figures.save(figure, Path(str(told.out)) / name)
+        style.save(figure, Path(str(told.out)) / name)
     if told.json:
         print_json({"cells": cells})
         return
     print_table(shown.diagnosis.name, cells)
     for name in drawn:
         print(f"figure: {Path(str(told.out)) / name}.pdf")
+
+
+def mean_known(values: np.ndarray) -> float:
+    """The mean of what is known; NaN where nothing is."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else math.nan

@@ -1,0 +1,1 @@
+"""``holdfast diagnose``: one file for each diagnosis."""
