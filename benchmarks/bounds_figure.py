@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from holdfast.certify import cohen_radius, pixeldp_radius, renyi_radius
-from holdfast.report import figures
+from holdfast.report import figures, style
 
 
 def main(path: Path) -> None:
@@ -30,7 +30,7 @@ def main(path: Path) -> None:
             }
         )
         panels.append((title, table))
-    figures.save(figures.bounds(panels), path)
+    style.save(figures.bounds(panels), path)
 
 
 if __name__ == "__main__":

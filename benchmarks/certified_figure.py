@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from holdfast.report import figures, tables
+from holdfast.report import figures, style, tables
 from holdfast.report.subjects import read_subjects
 
 
@@ -34,7 +34,7 @@ def curve(spec: str) -> tuple[str, pd.DataFrame]:
 
 
 def main(path: Path, curves: list[str]) -> None:
-    figures.save(figures.certified_accuracy("l2", [curve(spec) for spec in curves]), path)
+    style.save(figures.certified_accuracy("l2", [curve(spec) for spec in curves]), path)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ from holdfast.certify.intervals.interval import Interval
 from holdfast.certify.sequential import looks
 from holdfast.certify.smoothing import named_bound, named_noise
 from holdfast.metrics import certified
-from holdfast.report.subjects import CertifiedRun, read_subjects
+from holdfast.report.folders import CertifiedRun
+from holdfast.report.subjects import read_subjects
 from holdfast.specs import split
 
 PROBABILITIES = (0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9995, 0.9999)

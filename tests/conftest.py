@@ -18,13 +18,13 @@ with install_import_hook("holdfast", "tests.shapes.checked"):
         if not module.name.startswith(("holdfast.__main__", "holdfast.cli")):
             importlib.import_module(module.name)
 
-from holdfast.report import figures
+from holdfast.report import style
 
 settings.register_profile("holdfast", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("holdfast")
 # To embed the glyphs that a figure uses as a whole font takes half of a report's time, and no test
 # reads it: here they are drawn one by one.
-figures._STYLE = {**figures._STYLE, "pdf.fonttype": 3}
+style.STYLE = {**style.STYLE, "pdf.fonttype": 3}
 
 torch.set_printoptions(threshold=8, edgeitems=2)
 

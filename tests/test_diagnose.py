@@ -21,7 +21,7 @@ from holdfast.files import read_json, read_tensors
 from holdfast.models import Architecture
 from holdfast.models.checkpoint import save_model
 from holdfast.models.purified import PURIFIED, save_purified
-from holdfast.report import figures
+from holdfast.report import pictures
 from holdfast.threat import Linf
 from tests.cases import DIAGNOSES, NOT_DIAGNOSES
 from tests.test_tuning import networks
@@ -135,9 +135,9 @@ def test_a_run_with_a_folder_and_without_one(tmp_path):
 
 def test_a_strip_shows_every_picture_with_its_caption():
     grey, colour = torch.rand(5, 4).numpy(), torch.rand(5, 4, 3).numpy()
-    shown = [figures.Strip("one", [grey, grey + 2], ["a", "b"])]
-    shown.append(figures.Strip("two", [colour, colour], ["c", "d"]))
-    figure = figures.strips(["first", "second"], shown)
+    shown = [pictures.Strip("one", [grey, grey + 2], ["a", "b"])]
+    shown.append(pictures.Strip("two", [colour, colour], ["c", "d"]))
+    figure = pictures.strips(["first", "second"], shown)
     (axes,) = figure.axes
     assert len(axes.images) == 4
     assert {text.get_text() for text in axes.texts} == {"first", "second", "one", "two", *"abcd"}

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.colors import to_rgba
 
 from holdfast.report import diagnoses
-from holdfast.report.figures import save, to_svg
+from holdfast.report.style import save, to_svg
 
 rng = np.random.default_rng(0)
 GRID = np.linspace(-0.3, 0.3, 7)

@@ -32,7 +32,7 @@ from holdfast.errors import (
 )
 from holdfast.evaluation import EvaluationConfig, evaluate, evaluate_data
 from holdfast.files import read_json, read_tensors, write_json, write_tensors
-from holdfast.report import figures
+from holdfast.report import figures, pictures, style
 from holdfast.report.figures import floor_and_ceiling
 from holdfast.report.gallery import Example, Gallery
 from holdfast.report.page import build
@@ -611,11 +611,11 @@ def test_labels_are_text(name):
     table = pd.DataFrame({"attack": name, "eps": [0.0, 1.0], "robust_accuracy": 0.5})
     table = table.assign(low=0.4, high=0.6)
     for figure, times in (
-        (figures.gallery(Gallery("pgd", "linf", 0.1, [example])), 2),
+        (pictures.gallery(Gallery("pgd", "linf", 0.1, [example])), 2),
         (figures.accuracy_by_attack("linf", table), 1),
     ):
         page = Page()
-        page.feed(figures.to_svg(figure))
+        page.feed(style.to_svg(figure))
         assert sum(name in text for text in page.text) == times
         figure.savefig(io.BytesIO(), format="pdf")
 

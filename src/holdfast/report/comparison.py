@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
 from holdfast.report.diagnoses import STYLE
-from holdfast.report.figures import CYCLE
+from holdfast.report.style import CYCLE
 
 __all__ = ["Compared", "compared"]
 

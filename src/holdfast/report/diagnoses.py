@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from holdfast.report.figures import BLUE, CYCLE, DASHES, ORANGE, RED, settled
+from holdfast.report.style import BLUE, CYCLE, DASHES, ORANGE, RED, settled
 
 __all__ = [
     "convergence",

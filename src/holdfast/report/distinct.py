@@ -4,7 +4,10 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
+
+from holdfast.report.folders import CertifiedRun, RunFolder
 
 #: Settings which say what was attacked or certified, by which runs are grouped before, and those
 #: that are of no consequence for the result. Whatever else differs keeps two runs apart.
@@ -29,6 +32,49 @@ _ELSEWHERE = {
 #: The size, and what follows from it.
 _OF_SIZE = re.compile(r"\w+\(eps=[^()]*\)|step_size=[^,)]*")
 _CRAFTED = re.compile(r"\bOn\(.*\bname=(['\"])(.*?)\1, (?:weights|early_stop)=")
+
+
+def attacks_apart(runs: Sequence[RunFolder]) -> list[RunFolder]:
+    """The evaluations of a classifier, each attack under a name that is one thing's.
+
+    Runs of an attack that rest on the same settings are one curve, at all sizes of both; where they
+    meet at one size they are nevertheless two results, told apart by their folders.
+    """
+    renamed: list[dict[str, str]] = [{} for _ in runs]
+    for attack in dict.fromkeys(cell["attack"] for run in runs for cell in run.cells):
+        places = [place for place, run in enumerate(runs) if _sizes(run, attack)]
+        recipes = [recipe(runs[place].settings, attack) for place in places]
+        told = differences(recipes)
+        for mine, place in enumerate(places):
+            sizes = _sizes(runs[place], attack)
+            if any(
+                told[other] == told[mine] and sizes & _sizes(runs[there], attack)
+                for other, there in enumerate(places)
+                if there != place
+            ):
+                recipes[mine]["run"] = str(runs[place].path)
+        for place, apart in zip(places, differences(recipes), strict=True):
+            if apart:
+                renamed[place][attack] = f"{attack} ({apart})"
+    return [
+        replace(run, names=names, rows=run.rows.assign(attack=run.rows["attack"].replace(names)))
+        for run, names in zip(runs, renamed, strict=True)
+    ]
+
+
+def certificates_apart(parts: Sequence[CertifiedRun]) -> list[CertifiedRun]:
+    """The certificates of a classifier, those that rest on as much told apart."""
+    found = list(parts)
+    for title in dict.fromkeys(part.title for part in parts):
+        places = [place for place, part in enumerate(parts) if part.title == title]
+        recipes = [recipe(parts[place].settings) for place in places]
+        told = differences(recipes)
+        for place, one, apart in zip(places, recipes, told, strict=True):
+            if told.count(apart) > 1:
+                one["run"] = str(parts[place].path)
+        for place, apart in zip(places, differences(recipes), strict=True):
+            found[place] = replace(parts[place], apart=apart)
+    return found
 
 
 def recipe(settings: Mapping[str, Any], attack: str | None = None) -> dict[str, Any]:
@@ -75,3 +121,8 @@ def _words(name: str, value: Any) -> str:
         return f"{value} images"
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return f"{name.replace('_', ' ')} {text or 'none'}"
+
+
+def _sizes(run: RunFolder, attack: str) -> set[tuple[str, float | None]]:
+    """At which an attack was run."""
+    return {(cell["norm"], cell["eps"]) for cell in run.cells if cell["attack"] == attack}

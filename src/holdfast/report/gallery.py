@@ -15,7 +15,8 @@ from torch import Tensor
 
 from holdfast import metrics
 from holdfast.errors import DamagedFileError, InputError
-from holdfast.report.subjects import Classifier, RunFolder
+from holdfast.report.folders import RunFolder
+from holdfast.report.subjects import Classifier
 from holdfast.results import IMAGES, read_about, read_images, read_rows
 
 _AT_MOST = 8

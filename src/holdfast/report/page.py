@@ -16,15 +16,11 @@ import holdfast
 from holdfast import metrics
 from holdfast.errors import ContradictionError, OutputError
 from holdfast.files import check_writable, read_json, write_json, write_table, write_text
-from holdfast.report import figures, tables
+from holdfast.report import figures, style, tables
+from holdfast.report.folders import CertifiedRun, RunFolder
 from holdfast.report.gallery import Gallery, galleries, to_png
-from holdfast.report.subjects import (
-    CertifiedRun,
-    Classifier,
-    RunFolder,
-    Subject,
-    read_subjects,
-)
+from holdfast.report.pictures import gallery as drawn
+from holdfast.report.subjects import Classifier, Subject, read_subjects
 
 __all__ = ["build"]
 
@@ -263,7 +259,7 @@ def _section(
             shown_pictures.append((classifier.title, gallery))
             before = [other.norm for other in pictures[id(classifier)][:place]]
             again = f"-{before.count(gallery.norm) + 1}" if gallery.norm in before else ""
-            figures.save(figures.gallery(gallery), folder / f"gallery-{tag}-{gallery.norm}{again}")
+            style.save(drawn(gallery), folder / f"gallery-{tag}-{gallery.norm}{again}")
     runs = [run for run in subject.runs if run is not subject.training]
     warnings = _warnings(runs, by_attack)
     return _Section(subject.name, warnings, bounds, by_attack, strongest, shown_pictures)
@@ -321,8 +317,8 @@ def _bounds(
 
 def _kept(plot: tuple[str, Figure, list[str]], path: Path) -> _Plot:
     title, figure, notes = plot
-    figures.save(figure, path)
-    return _Plot(title, Markup(figures.to_svg(figure)), notes)
+    style.save(figure, path)
+    return _Plot(title, Markup(style.to_svg(figure)), notes)
 
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:

@@ -1,141 +1,21 @@
-"""What a report is about: networks, the classifiers made of them, and their runs.
+"""What a report is about: networks, the classifiers made of them, and their runs."""
 
-Runs may be a stranger's, so what they say is shown but never followed: nothing is read outside the
-folders that the report was given.
-"""
-
-import math
 import os.path
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from holdfast import metrics
 from holdfast.data import NAMES
 from holdfast.errors import InputError
-from holdfast.report.distinct import differences, recipe
-from holdfast.results import CLEAN, read_about, read_rows, same
-from holdfast.results.schema import PROVEN, TITLES, Limits, check_about, check_rows, limits_of
+from holdfast.report.distinct import attacks_apart, certificates_apart
+from holdfast.report.folders import TRAINING, CertifiedRun, RunFolder, certificates, read_folder
+from holdfast.results import CLEAN, same
+from holdfast.results.schema import TITLES
 
 __all__ = ["read_subjects"]
-
-#: Commands that make a network.
-_TRAINING = ("train", "tune")
-
-
-#: Attack, norm and size, which is infinite for no limit.
-Key = tuple[str, str, float]
-
-
-@dataclass(frozen=True)
-class RunFolder:
-    """One finished run.
-
-    Attributes:
-        path: its folder.
-        about: its run.json.
-        rows: its rows; none for a training run.
-        names: its attacks that go by another name here, so that each name is one thing; the rows
-            have the new ones.
-    """
-
-    path: Path
-    about: dict[str, Any]
-    rows: pd.DataFrame = field(default_factory=pd.DataFrame)
-    names: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The settings as typed."""
-        settings: dict[str, Any] = self.about["settings"]
-        return settings
-
-    @property
-    def cells(self) -> list[dict[str, Any]]:
-        """Its cells, each attack by its name here."""
-        return [
-            {**cell, "attack": self.names.get(cell["attack"], cell["attack"])}
-            for cell in self.about["cells"]
-        ]
-
-    @property
-    def warnings(self) -> list[str]:
-        """What an evaluation or certification warned of, each attack by its name here."""
-        titles = {
-            metrics.title(attack, norm, eps): metrics.title(self.names[attack], norm, eps)
-            for attack, norm, eps in map(key_of, self.about["cells"] if self.names else ())
-            if attack in self.names
-        }
-        return [_retitled(note, titles) for note in self.about.get("warnings", ())]
-
-    @property
-    def attacked(self) -> pd.DataFrame:
-        """Rows of all attacks of an evaluation."""
-        return self.rows[self.rows["attack"] != CLEAN]
-
-    @property
-    def broken_by(self) -> dict[Key, dict[str, int]]:
-        """What each part of each cascade broke, of what the parts before it had left."""
-        parts = {key_of(cell): list(cell.get("broken_by", ())) for cell in self.cells}
-        return {
-            key: metrics.broken_by(rows, parts[key])
-            for key, rows in self.attacked.groupby(metrics.CELL, sort=False)
-        }
-
-    @property
-    def noise(self) -> tuple[str, float] | None:
-        """Family and deviation of the noise in front of the network; None without noise."""
-        sigma = self.settings["sigma"]
-        return None if sigma is None else (self.settings.get("noise", "gaussian"), sigma)
-
-
-@dataclass(frozen=True)
-class CertifiedRun(RunFolder):
-    """The certificates of one bound with one interval, out of a finished run.
-
-    Attributes:
-        bound: its name.
-        interval: its name.
-        limits: what its limits are good for.
-        apart: in what it differs from others that rest on as much; "" if there are none.
-    """
-
-    bound: str = ""
-    interval: str = ""
-    limits: Limits = PROVEN
-    apart: str = ""
-
-    @property
-    def norm(self) -> str:
-        """In which the radii are: "l2" or "l1"."""
-        return str(self.settings.get("norm", "l2"))
-
-    @property
-    def guaranteed(self) -> bool:
-        """Whether its limits hold with the stated confidence."""
-        return self.limits.guaranteed
-
-    @property
-    def of_votes(self) -> bool:
-        """Whether they are about the majority vote, which evaluations attack, not mean scores."""
-        return self.limits.of_votes
-
-    @property
-    def title(self) -> str:
-        """What the certificates rest on."""
-        votes = f"{self.settings['votes']} votes"
-        how = f"{self.bound}, {self.interval}" + ("" if self.of_votes else " (mean scores)")
-        if self.interval == "sequential":
-            votes = f"{self.rows['draws'].mean():.0f} votes on average"
-        elif not self.guaranteed:
-            how += " (does not hold)"
-        return (
-            f"{how}, {votes}, {100 * self.settings['confidence']:g} %, "
-            f"{self.settings['images']} images" + (f", {self.apart}" if self.apart else "")
-        )
 
 
 @dataclass(frozen=True)
@@ -239,19 +119,6 @@ class Subject:
         return found
 
 
-def _retitled(note: str, titles: Mapping[str, str]) -> str:
-    """A note about a cell, under the cell's new title; any other as it is."""
-    for before, now in titles.items():
-        if note.startswith(f"{before}: "):
-            return now + note.removeprefix(before)
-    return note
-
-
-def key_of(cell: Mapping[str, Any]) -> Key:
-    """Which attack a cell of run.json is about; JSON has no infinity."""
-    return cell["attack"], cell["norm"], math.inf if cell["eps"] is None else float(cell["eps"])
-
-
 def read_subjects(paths: Sequence[Path]) -> list[Subject]:
     """Group runs by the network that they met: one of that name, weights, source and answers.
 
@@ -275,9 +142,9 @@ def read_subjects(paths: Sequence[Path]) -> list[Subject]:
         >>> len(subject.classifiers)
         1
     """
-    given = [_read(path) for path in {path.resolve(): path for path in paths}.values()]
-    trainings = [run for run in given if run.about["kind"] in _TRAINING]
-    runs = [run for run in given if run.about["kind"] not in _TRAINING]
+    given = [read_folder(path) for path in {path.resolve(): path for path in paths}.values()]
+    trainings = [run for run in given if run.about["kind"] in TRAINING]
+    runs = [run for run in given if run.about["kind"] not in TRAINING]
     _check_met(trainings, runs)
     names = {run.settings["data"] for run in runs}
     if len(names) > 1:
@@ -358,14 +225,14 @@ def _classifiers(name: str, runs: list[RunFolder]) -> list[Classifier]:
             Classifier(
                 name,
                 noise,
-                _attacks_apart([run for run in mine if run.about["kind"] == "evaluate"]),
-                _certificates_apart(
+                attacks_apart([run for run in mine if run.about["kind"] == "evaluate"]),
+                certificates_apart(
                     sorted(
                         [
                             part
                             for run in mine
                             if run.about["kind"] == "certify"
-                            for part in _parts(run)
+                            for part in certificates(run)
                         ],
                         key=lambda part: (
                             not part.guaranteed,
@@ -376,54 +243,6 @@ def _classifiers(name: str, runs: list[RunFolder]) -> list[Classifier]:
                 ),
             )
         )
-    return found
-
-
-def _attacks_apart(runs: Sequence[RunFolder]) -> list[RunFolder]:
-    """The evaluations of a classifier, each attack under a name that is one thing's.
-
-    Runs of an attack that rest on the same settings are one curve, at all sizes of both; where they
-    meet at one size they are nevertheless two results, told apart by their folders.
-    """
-    renamed: list[dict[str, str]] = [{} for _ in runs]
-    for attack in dict.fromkeys(cell["attack"] for run in runs for cell in run.cells):
-        places = [place for place, run in enumerate(runs) if _sizes(run, attack)]
-        recipes = [recipe(runs[place].settings, attack) for place in places]
-        told = differences(recipes)
-        for mine, place in enumerate(places):
-            sizes = _sizes(runs[place], attack)
-            if any(
-                told[other] == told[mine] and sizes & _sizes(runs[there], attack)
-                for other, there in enumerate(places)
-                if there != place
-            ):
-                recipes[mine]["run"] = str(runs[place].path)
-        for place, apart in zip(places, differences(recipes), strict=True):
-            if apart:
-                renamed[place][attack] = f"{attack} ({apart})"
-    return [
-        replace(run, names=names, rows=run.rows.assign(attack=run.rows["attack"].replace(names)))
-        for run, names in zip(runs, renamed, strict=True)
-    ]
-
-
-def _sizes(run: RunFolder, attack: str) -> set[tuple[str, float | None]]:
-    """At which an attack was run."""
-    return {(cell["norm"], cell["eps"]) for cell in run.cells if cell["attack"] == attack}
-
-
-def _certificates_apart(parts: Sequence[CertifiedRun]) -> list[CertifiedRun]:
-    """The certificates of a classifier, those that rest on as much told apart."""
-    found = list(parts)
-    for title in dict.fromkeys(part.title for part in parts):
-        places = [place for place, part in enumerate(parts) if part.title == title]
-        recipes = [recipe(parts[place].settings) for place in places]
-        told = differences(recipes)
-        for place, one, apart in zip(places, recipes, told, strict=True):
-            if told.count(apart) > 1:
-                one["run"] = str(parts[place].path)
-        for place, apart in zip(places, differences(recipes), strict=True):
-            found[place] = replace(parts[place], apart=apart)
     return found
 
 
@@ -450,56 +269,6 @@ def _check_images(runs: Sequence[RunFolder]) -> None:
                 f"{run.path} ({mine['images']} images) and {most.path} ({theirs['images']} images) "
                 f"are about different images of {mine['data']}, so their numbers cannot stand "
                 "beside each other: make a report of each, or run both on the same images."
-            )
-
-
-def _parts(run: RunFolder) -> list[CertifiedRun]:
-    """The certificates of a run, apart by bound and interval."""
-    return [
-        CertifiedRun(
-            run.path,
-            run.about,
-            rows.reset_index(drop=True),
-            bound=str(bound),
-            interval=str(interval),
-            limits=limits_of(run.about, str(bound), str(interval)) or PROVEN,
-        )
-        for (bound, interval), rows in run.rows.groupby(["bound", "interval"], sort=False)
-    ]
-
-
-def _read(path: Path) -> RunFolder:
-    _check_inside(path)
-    about = read_about(path)
-    if about["kind"] not in ("evaluate", "certify", *_TRAINING):
-        raise InputError(
-            f"{path} is a run of holdfast {about['kind']}; a report shows evaluations and "
-            "certifications, and how their networks were trained."
-        )
-    if not about["complete"]:
-        raise InputError(
-            f"{path} is not finished; run its holdfast {about['kind']} command again to finish it."
-        )
-    if about["kind"] in _TRAINING:
-        return RunFolder(path, about)
-    rows = read_rows(path)
-    check_about(path, about)
-    settings = about["settings"]
-    named = {"bounds", "intervals"} <= settings.keys() and not {"bound", "interval"} & {*rows}
-    if about["kind"] == "certify" and named:  # of versions that knew one of each
-        rows = rows.assign(bound=str(settings["bounds"]), interval=str(settings["intervals"]))
-    check_rows(path, about, rows)
-    return RunFolder(path, about, rows)
-
-
-def _check_inside(path: Path) -> None:
-    for entry in path.rglob("*"):
-        # realpath, unlike resolve, also ends where links lead round in a circle.
-        leads_to = Path(os.path.realpath(entry))
-        if entry.is_symlink() and not leads_to.is_relative_to(os.path.realpath(path)):
-            raise InputError(
-                f"{entry} is a link that leads out of the run's folder, where a report reads "
-                "nothing; put a copy of what it leads to in its place."
             )
 
 

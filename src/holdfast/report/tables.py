@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from holdfast import metrics
-from holdfast.report.subjects import CertifiedRun, Classifier, Subject
+from holdfast.report.folders import CertifiedRun
+from holdfast.report.subjects import Classifier, Subject
 from holdfast.statistics import Array
 
 __all__ = ["attacks", "ceilings", "floors", "perturbations", "summary"]

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from holdfast import __version__
 from holdfast.errors import MissingFileError
 from holdfast.files import replace_file, write_table, write_text
-from holdfast.report import comparison, figures, gallery
+from holdfast.report import comparison, gallery, pictures, style
 from holdfast.reproduce.claims import Evidence, Verdict, judge
 from holdfast.reproduce.measures import Measured
 from holdfast.reproduce.recipes import Paper, Recipe
@@ -199,12 +199,12 @@ def _gallery(part: Gallery, folder: Path, root: Path, outcome: Outcome) -> list[
     shown = gallery.gallery_of(root / part.step.folder, part.attack, part.eps)
     if not shown.examples:
         return ["The attack fooled the network with none of the images that were kept.", ""]
-    _draw(figures.gallery(shown), folder / f"{part.name}.svg")
+    _draw(pictures.gallery(shown), folder / f"{part.name}.svg")
     return [f"![{part.title}]({part.name}.svg)", ""]
 
 
 def _draw(figure: Figure, path: Path) -> None:
-    svg = figures.standalone_svg(figure)
+    svg = style.standalone_svg(figure)
     replace_file(path, lambda temporary: temporary.write_text(svg, encoding="utf-8"))
 
 
