@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,22 @@ def type_from_the_page(checkout):
         before = cases.read_text()
         end = re.search(rf"^{table}\b.*?^(?=[\]}}]$)", before, re.DOTALL | re.MULTILINE).end()
         cases.write_text(f"{before[:end]}{case.removesuffix(',')},\n{before[end:]}")
+
+
+def test_the_picture_of_the_rooms_shows_the_contract():
+    """Row by row; of the two lowest rows, what a reader meets."""
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    layers = [set(re.findall(r"\w+", row)) for row in contract["contracts"][0]["layers"]]
+    picture = (ROOT / "docs" / "rooms.svg").read_text()
+    rows: dict[str, set[str]] = {}
+    for height, names in re.findall(r'y="(\d+)" class="name">([^<]*)<', picture):
+        rows.setdefault(height, set()).update(re.findall(r"\w+", names.replace(".py", "")))
+    *high, resources, vocabulary = rows.values()
+    assert high == layers[:-2]
+    assert resources <= layers[-2]
+    assert vocabulary <= layers[-1]
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    assert all(re.search(rf"^\| `{name}\b", page, re.MULTILINE) for name in set().union(*high))
 
 
 def test_what_the_page_on_adding_adds_takes_one_file_and_one_case(tmp_path):
