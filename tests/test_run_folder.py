@@ -23,7 +23,7 @@ from torch import nn
 from holdfast import data, digests, evaluate, files, lock
 from holdfast.attacks import FGSM
 from holdfast.certify import CertificationConfig, certify_data
-from holdfast.cli.main import SYSTEM_ERROR, run
+from holdfast.cli.main import run
 from holdfast.data import Data
 from holdfast.errors import DamagedFileError, InputError, OutputError
 from holdfast.evaluation import EvaluationConfig, evaluate_data
@@ -75,6 +75,8 @@ class TestLock:
                 Run(folder, "k", {"a": 2})
             holder.kill()
             holder.wait()
+            with pytest.raises(OutputError, match="a = 1, and now it is 2"):  # not: in use
+                Run(folder, "k", {"a": 2})
             with Run(folder, "k", {"a": 1}).writing() as unfinished:  # of a dead one it is free
                 assert unfinished
                 assert lock.owner(folder).process == os.getpid()
@@ -134,6 +136,26 @@ class TestLock:
                 racer.join()
             assert sum(taken) == 1
 
+    def test_while_one_looks_at_a_lock_and_replaces_it_no_other_does(self, tmp_path, monkeypatch):
+        fcntl = pytest.importorskip("fcntl")
+        dead = replace(lock.Owner.me(), started="another boot 17")
+        write_json(tmp_path / lock.LOCK, asdict(dead))
+        kept_out = []
+
+        def tried(path, content):
+            handle = os.open(path.parent, os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                kept_out.append(path.exists())
+            finally:
+                os.close(handle)
+            create_json(path, content)
+
+        monkeypatch.setattr(lock, "create_json", tried)
+        with lock.held(tmp_path):
+            assert kept_out == [False]  # between the removal of one and the making of the other
+
     def test_each_write_looks_whether_the_folder_is_still_this_runs(self, tmp_path):
         run = Run(tmp_path, "k", {"a": 1})
         rows = data_frame()
@@ -162,6 +184,8 @@ class TestLock:
             assert first.chunks.has(0, 0)
         with pytest.raises(OutputError, match="no longer held"):
             second.chunks.write(0, 1, data_frame(), 0.0)
+        with pytest.raises(OutputError, match="no longer held"):
+            Run(tmp_path, "k", {"a": 1}).join()
 
     def test_a_file_is_created_once(self, tmp_path, monkeypatch):
         create_json(tmp_path / "a.json", {"a": 1})
@@ -458,7 +482,7 @@ class TestFullDisk:
                 "folder": "tempfile.TemporaryDirectory",
             }[where]
             monkeypatch.setattr(target, full)
-        assert run([*command.split(), "run"]) == SYSTEM_ERROR
+        assert run([*command.split(), "run"]) == 1  # the system's, as the manual says
         assert "No space left" in capsys.readouterr().err
         # TensorBoard's would write on, to a folder that may be gone, and by a path that may mean
         # another one by then.
