@@ -23,6 +23,7 @@ from holdfast.reproduce import (
     Computed,
     Curves,
     Gallery,
+    Largest,
     Line,
     Mean,
     Pictures,
@@ -32,6 +33,7 @@ from holdfast.reproduce import (
     Result,
     Scale,
     Scaled,
+    Smallest,
     Step,
     Table,
     Verdict,
@@ -276,6 +278,18 @@ def test_a_scaled_measure_is_scaled_with_its_interval(tmp_path: Path) -> None:
     plain, scaled = one.read(tmp_path), Scaled(one, 0.95).read(tmp_path)
     assert scaled[:3] == pytest.approx([0.95 * part for part in plain[:3]])
     assert scaled[3:] == plain[3:]
+
+
+def test_of_several_measures_the_largest_and_the_smallest(tmp_path: Path) -> None:
+    of = tuple(
+        accuracy(_evaluated(tmp_path, seed, [fooled, False, False]))
+        for seed, fooled in enumerate((True, False))
+    )
+    less, more = (one.read(tmp_path) for one in of)
+    assert less.value < more.value
+    assert Smallest(of).read(tmp_path) == Smallest(of[::-1]).read(tmp_path) == less
+    assert Largest(of).read(tmp_path) == Largest(of[::-1]).read(tmp_path) == more
+    assert Largest(of).steps == tuple(step for one in of for step in one.steps)
 
 
 def test_one_run_without_a_limit_answers_for_every_size(tmp_path: Path) -> None:

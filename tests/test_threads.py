@@ -8,18 +8,20 @@ import os
 import pytest
 import torch
 from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from holdfast import evaluate
 from holdfast.attacks import FGSM, On
 from holdfast.certify.config import CertificationConfig
 from holdfast.certify.run import certify_data
+from holdfast.certify.smoothing import certify_images
 from holdfast.data import Data
 from holdfast.models import Architecture
 from holdfast.progress import Progress
 from holdfast.results import read_about
 from holdfast.threads import SMALL, multiply_adds, suited_threads
 from holdfast.threat import Linf
-from holdfast.training import Schedule, Standard, train_data
+from holdfast.training import Schedule, Standard, distill, fit, substitute, train_data
 from holdfast.training.precomputed import precompute
 from tests.toys import images, small_network
 
@@ -139,6 +141,42 @@ def test_every_run_records_its_number(threads, tmp_path, work):
     network = small_network()
     work(Data.of(x, network(x).argmax(dim=1)), network, tmp_path / "run")
     assert read_about(tmp_path / "run")["hardware"]["threads"] == 1
+    assert threads[-1] == 8
+
+
+MLP = Architecture(name="mlp", shape=SHAPE, classes=4)
+ONE_EPOCH = Schedule(epochs=1, batch_size=4, accelerator="cpu")
+
+
+def fitted(network, x, out):
+    del network
+    data = Data.of(x, torch.arange(len(x)) % 4)
+    fit(MLP.build(), data, Standard(), ONE_EPOCH, architecture=MLP, out=out)
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        fitted,
+        lambda network, x, out: certify_images(network, x, sigma=0.1, votes=50),
+        lambda network, x, out: distill(network, x, MLP, ONE_EPOCH),
+        lambda network, x, out: substitute(network, x, MLP, ONE_EPOCH, rounds=2),
+    ],
+    ids=["fit", "certify_images", "distill", "substitute"],
+)
+def test_whatever_loops_over_batches_by_itself_does_so(threads, tmp_path, work):
+    asked = []
+
+    def look(_, inputs):
+        if len(inputs[0]) > 1:  # not the one image by which a network's size is found
+            asked.append(threads[-1])
+
+    hook = register_module_forward_pre_hook(look)
+    try:
+        work(small_network(), images(8, SHAPE), tmp_path)
+    finally:
+        hook.remove()
+    assert set(asked) == {1}
     assert threads[-1] == 8
 
 

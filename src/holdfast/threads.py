@@ -6,6 +6,10 @@ through a network of 2 million multiply-adds an image then takes four times as l
 as with one, and through one of 100,000 more than ten times. The larger the network, the less it is;
 at 10 million there is little left to gain.
 
+Whatever loops over batches by itself chooses so, by command or by call: `evaluate`, `certify` and
+`certify_images`, training and its surrogates, precomputing, tuning, the diagnoses. An attack that
+is called on a batch, and a training loop of one's own, run on the threads that their caller has.
+
 The choice follows from the network and the shape of its images alone, never from a timing, since
 how a sum is rounded may depend on the number of threads: the same run must round alike each time.
 """

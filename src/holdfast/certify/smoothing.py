@@ -29,6 +29,7 @@ from holdfast.parameters import at_least_one
 from holdfast.random import Stream
 from holdfast.statistics import Array, Counts
 from holdfast.tensors import eval_mode
+from holdfast.threads import suited_threads
 from holdfast.types import Images, Model
 
 __all__ = ["ABSTAIN", "Certificates", "certificates", "certify_images"]
@@ -155,7 +156,7 @@ def certify_images(
     index = torch.arange(len(x)) if index is None else index
     rng = certificate_stream(seed, index.to(x.device))
     warn_if_training(model)
-    with eval_mode(model):
+    with eval_mode(model), suited_threads(tuple(x.shape[1:]), model):
         if until is None or not isinstance(limits, Sequential):
             first = selection_votes if limits.chooses else 0
             sampling = sample(classifier, x, rng, n=votes, n0=first, batch_size=batch_size)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -270,7 +270,25 @@ class Computed:
 
 
 @dataclass(frozen=True)
-class Largest:
+class _Chosen:
+    """One of several measures, by its value; its interval, too, which the choice flatters."""
+
+    of: tuple[Measure, ...]
+
+    sign: ClassVar[int]  # of the values, of which the largest is chosen
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """See `Measure`."""
+        return tuple(step for measure in self.of for step in measure.steps)
+
+    def read(self, root: Path) -> Measured:
+        """See `Measure`."""
+        found = (measure.read(root) for measure in self.of)
+        return max(found, key=lambda one: self.sign * one.value)
+
+
+class Largest(_Chosen):
     """The largest of several measures, such as the error under the best attack of several.
 
     Example:
@@ -282,41 +300,22 @@ class Largest:
         2
     """
 
-    of: tuple[Measure, ...]
-
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """See `Measure`."""
-        return tuple(step for measure in self.of for step in measure.steps)
-
-    def read(self, root: Path) -> Measured:
-        """See `Measure`; the interval is the chosen one's, which the choice makes optimistic."""
-        return max((measure.read(root) for measure in self.of), key=lambda found: found.value)
+    sign = 1
 
 
-@dataclass(frozen=True)
-class Smallest:
-    """The smallest of several measures.
+class Smallest(_Chosen):
+    """The smallest of several measures, such as the accuracy under the best attack of several.
 
     Example:
-        >>> from holdfast.reproduce import Smallest, error, evaluate, train
+        >>> from holdfast.reproduce import Smallest, accuracy, evaluate, train
         >>> net = train("net", model="small", epochs=1)
         >>> attacked = evaluate("e", model=net, attacks=["fgsm", "pgd"], eps=0.1)
-        >>> worst = Smallest((error(attacked, "fgsm"), error(attacked, "pgd")))
+        >>> worst = Smallest((accuracy(attacked, "fgsm"), accuracy(attacked, "pgd")))
         >>> len(worst.of)
         2
     """
 
-    of: tuple[Measure, ...]
-
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """See `Measure`."""
-        return tuple(step for measure in self.of for step in measure.steps)
-
-    def read(self, root: Path) -> Measured:
-        """See `Measure`."""
-        return min((measure.read(root) for measure in self.of), key=lambda found: found.value)
+    sign = -1
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ to the gradient; it applies to all parameters.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 from torch import nn, optim
 
@@ -83,7 +83,32 @@ class SGD:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Adam:
+class _OfMoments:
+    """What `Adam` and `AdamW` share: all but what weight decay does."""
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+
+    kind: ClassVar[Callable[..., optim.Optimizer]]
+
+    def __post_init__(self) -> None:
+        _check_share("beta1", self.beta1)
+        _check_share("beta2", self.beta2)
+
+    def build(
+        self, parameters: Iterable[nn.Parameter], lr: float, weight_decay: float
+    ) -> optim.Optimizer:
+        """See `OptimizerSpec`."""
+        return self.kind(
+            parameters,
+            lr=lr,
+            betas=(float(self.beta1), float(self.beta2)),  # torch wants one type; 0 is an int
+            weight_decay=weight_decay,
+            foreach=_ALL_AT_ONCE,
+        )
+
+
+class Adam(_OfMoments):
     """Steps along the mean of the gradient over the root of the mean of its square.
 
     Attributes:
@@ -99,33 +124,15 @@ class Adam:
         (0.5, 0.999)
     """
 
-    beta1: float = 0.9
-    beta2: float = 0.999
-
-    def __post_init__(self) -> None:
-        _check_share("beta1", self.beta1)
-        _check_share("beta2", self.beta2)
-
-    @property
-    def _betas(self) -> tuple[float, float]:
-        """Both of one type, as torch wants them: 0 is a whole number."""
-        return float(self.beta1), float(self.beta2)
-
-    def build(
-        self, parameters: Iterable[nn.Parameter], lr: float, weight_decay: float
-    ) -> optim.Optimizer:
-        """See `OptimizerSpec`."""
-        return optim.Adam(
-            parameters,
-            lr=lr,
-            betas=self._betas,
-            weight_decay=weight_decay,
-            foreach=_ALL_AT_ONCE,
-        )
+    kind = optim.Adam
 
 
-class AdamW(Adam):
+class AdamW(_OfMoments):
     """Adam whose weight decay shrinks the weights themselves.
+
+    Attributes:
+        beta1: decay of the gradient's mean, in [0, 1).
+        beta2: decay of its square's mean, in [0, 1).
 
     Reference:
         Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019.
@@ -136,17 +143,7 @@ class AdamW(Adam):
         0.01
     """
 
-    def build(
-        self, parameters: Iterable[nn.Parameter], lr: float, weight_decay: float
-    ) -> optim.Optimizer:
-        """See `OptimizerSpec`."""
-        return optim.AdamW(
-            parameters,
-            lr=lr,
-            betas=self._betas,
-            weight_decay=weight_decay,
-            foreach=_ALL_AT_ONCE,
-        )
+    kind = optim.AdamW
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ from holdfast.parameters import at_least_one
 from holdfast.progress import Progress, silent
 from holdfast.random import Stream
 from holdfast.tensors import device_of, eval_mode
+from holdfast.threads import suited_threads
 from holdfast.training.objectives.standard import Standard
 from holdfast.training.run import train_data
 from holdfast.training.schedule import Schedule
@@ -150,7 +151,7 @@ def _ask(target: Model, x: Images, first: int, seed: int, votes: int) -> Labels:
     warn_if_training(target)
     x = x.to(device_of(target))
     index = torch.arange(first, first + len(x), device=x.device)
-    with eval_mode(target):
+    with eval_mode(target), suited_threads(tuple(x.shape[1:]), target):
         counts = take_votes(target, x, Stream.of(seed, index).fold("queries"), n=votes).counts
     return counts.argmax(dim=1)
 
@@ -169,10 +170,12 @@ def _train(
 def _augment(model: Model, x: Images, y: Labels, step: float, batch_size: int) -> Images:
     """One new image for each: the substitute's answer moved along ỹ's own gradient."""
     parts = []
-    for index in torch.arange(len(x)).split(batch_size):
-        batch, labels = x[index].float().to(device_of(model)), y[index]
-        slope = autograd(cross_entropy(model, batch, labels))
-        # The logarithm of F_ỹ is -cross-entropy: its gradient has the sign of the Jacobian's row.
-        grad = slope(batch, Stream.of(0, index.to(batch.device))).grad
-        parts.append((batch - step * grad.sign()).clamp(0, 1).to(x))
+    with suited_threads(tuple(x.shape[1:]), model):
+        for index in torch.arange(len(x)).split(batch_size):
+            batch, labels = x[index].float().to(device_of(model)), y[index]
+            slope = autograd(cross_entropy(model, batch, labels))
+            # The logarithm of F_ỹ is -cross-entropy: its gradient has the sign of the Jacobian's
+            # row.
+            grad = slope(batch, Stream.of(0, index.to(batch.device))).grad
+            parts.append((batch - step * grad.sign()).clamp(0, 1).to(x))
     return torch.cat(parts)

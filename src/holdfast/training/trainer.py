@@ -25,6 +25,7 @@ from holdfast.models.registry import Architecture
 from holdfast.processes import gather_gradients, in_precision, repeatable
 from holdfast.progress import Progress, silent
 from holdfast.random import Stream, hash_seed, seed_global_generators
+from holdfast.threads import suited_threads
 from holdfast.training.batches import Batches, Load
 from holdfast.training.clock import Clock
 from holdfast.training.ema import EMA
@@ -136,7 +137,13 @@ def fit(
     note = ""
     if journal.step == 0:
         keeper.keep_epoch()  # where training begins
-    with keeper, torch.random.fork_rng(), repeatable(), batches.loads(journal.step) as loads:
+    with (
+        suited_threads(data.shape, network, progress=progress),
+        keeper,
+        torch.random.fork_rng(),
+        repeatable(),
+        batches.loads(journal.step) as loads,
+    ):
         while journal.step < total and not (selection and selection.exhausted(journal.log)):
             epoch, place = divmod(journal.step, batches.steps)
             rate = schedule.lr * schedule.rate(journal.step / batches.steps, schedule.epochs)
