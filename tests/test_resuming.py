@@ -8,17 +8,18 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from lightning_fabric.plugins.precision import MixedPrecision
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from holdfast import data, files
-from holdfast.errors import DamagedFileError
+from holdfast.errors import DamagedFileError, DiskFullError
 from holdfast.files import read_json, read_tensors
 from holdfast.models import Architecture
 from holdfast.models.checkpoint import MODEL
 from holdfast.training import SGD, Adam, RMSProp, Schedule, Standard, fit, train_data
 from holdfast.training import trainer as trainer_file
-from holdfast.training.state import CHECKPOINT
+from holdfast.training.state import CHECKPOINT, State, load_state, save_state
 from tests.cases import OBJECTIVES
 
 SMALL = Architecture(name="mlp", shape=(1, 8, 8), classes=10)
@@ -155,7 +156,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch, error):
 
     monkeypatch.setattr(files, "save_file", full)
     arguments = {"architecture": SMALL, "out": out, "checkpoint_seconds": 0.0}
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(DiskFullError, match="No space left"):
         fit(broken, digits(), Standard(), schedule, **arguments)
     assert (out / CHECKPOINT).read_bytes() == kept[1]
     assert not list(out.glob(".*.tmp"))
@@ -184,3 +185,18 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
     leftover.write_bytes(b"half")
     fit(SMALL.build(0), digits(), Standard(), Schedule(epochs=1), architecture=SMALL, out=tmp_path)
     assert not leftover.exists()
+
+
+def test_the_scaler_of_16_bits_and_the_best_weights_go_on(tmp_path):
+    def begun(scale):
+        network = SMALL.build(0)
+        scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        optimizer = Adam().build(network.parameters(), 0.1, 0.0)
+        return State(network, optimizer, MixedPrecision("16-mixed", "cpu", scaler), None)
+
+    saved, loaded = begun(8.0), begun(2.0)
+    saved.best = {"weight": torch.ones(2)}
+    save_state(tmp_path / CHECKPOINT, saved, SMALL)
+    load_state(tmp_path / CHECKPOINT, loaded)
+    assert loaded.precision.state_dict()["scale"] == 8.0
+    assert torch.equal(loaded.best["weight"], torch.ones(2))
