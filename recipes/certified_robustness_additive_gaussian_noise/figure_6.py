@@ -10,7 +10,7 @@ from holdfast.reproduce import Result, Scale
 from . import _attacks
 from . import _networks as stn
 
-MINUTES = {"quick": 0.5, "cpu": 90, "paper": 200}
+MINUTES = {"quick": 0.5, "cpu": 50, "paper": 240}
 
 
 def recipe(scale: Scale) -> Result:
