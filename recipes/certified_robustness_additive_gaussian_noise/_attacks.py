@@ -79,4 +79,6 @@ def _claim(images: stn.Images, norm: str, lines: Sequence[Line]) -> Claim:
                 left, inside.points[-1][1], f"it leaves more than the one from inside, at {eps:.2g}"
             )
         ],
+        why="It ends at the boundary, where the votes are divided, and fresh noise decides again "
+        "there: an attack that stops at the nearest image that fools is a weak one on a vote.",
     )
