@@ -742,6 +742,10 @@ UNUSED = [
     ("evaluate --penalties 0.1,1", "--penalties weighs what a purifier"),
     ("evaluate --data-dir . --data digits", "digits is none that it is asked for"),
     ("evaluate --data-dir . --data images", "images is none that it is asked for"),
+    ("evaluate --data-dir . --data imagenet", "ImageNet is not in ."),
+    ("evaluate --data-dir . --data imagenet(crop=299)", "crop is 299, but must be at most resize"),
+    ("evaluate --data-dir . --data tiny-imagenet", "TinyImageNet is not in ."),
+    ("evaluate --data folder(path=images,side=3)", "data set folder has no parameter side"),
     ("certify --sigma 0.1 --selection-votes 5", "--selection-votes"),
     ("certify --sigma 0.1 --within 0.9", "sequential"),
     ("certify --sigma 0.1 --data-dir .", "digits is none"),
@@ -917,7 +921,7 @@ def test_list_names_everything(capsys, monkeypatch):
         *({*ARCHITECTURES, *IMAGENET}, LAYERS, DENOISERS, registry.OBJECTIVES),
         *(registry.DIVERGENCES, registry.SIZE_DISTRIBUTIONS),
         *(schedules.OPTIMIZERS, schedules.SCHEDULES, registry.HOOKS),
-        *(holdfast.data.NAMES, NOISES, BOUNDS, INTERVALS),
+        *(holdfast.data.DATASETS, NOISES, BOUNDS, INTERVALS),
     )
     assert listed == [set(kind) for kind in kinds]
 

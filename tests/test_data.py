@@ -1,14 +1,18 @@
 import gzip
+import hashlib
 import inspect
+import shutil
 import struct
+import threading
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torchvision import datasets
+from torchvision import datasets, models, transforms
 
 from holdfast import data
+from holdfast.data.reading import Reading
 from holdfast.errors import (
     DamagedFileError,
     InputError,
@@ -16,6 +20,7 @@ from holdfast.errors import (
     MissingFileError,
     UnknownNameError,
 )
+from holdfast.models import Normalize
 
 
 def folder(root, classes=("ape", "bee"), count=3, mode="L", size=(5, 4)):
@@ -217,3 +222,284 @@ def test_fingerprints_tell_data_apart():
     }
     assert len(prints) == 4
     assert data.load("digits").fingerprint() == data.load("digits").fingerprint()
+
+
+SIZES = ((40, 31), (33, 64), (29, 30), (80, 29))
+MODES = {"L": ".png", "RGB": ".JPEG", "RGBA": ".png", "P": ".png", "1": ".png", "CMYK": ".jpg"}
+
+
+def photographs(root, classes=("ape", "bee"), places=("",)):
+    """Images of mixed sizes and modes in one folder for each class; returns their paths."""
+    generator = np.random.default_rng(2)
+    files = []
+    for name in classes:
+        for place in places:
+            (root / name / place).mkdir(parents=True, exist_ok=True)
+            for i, (mode, ending) in enumerate(MODES.items()):
+                width, height = SIZES[i % len(SIZES)]
+                pixels = generator.integers(0, 256, (height, width, 4), dtype=np.uint8)
+                file = root / name / place / f"{name}_{i}{ending}"
+                Image.fromarray(pixels).convert("RGB").convert(mode).save(file)
+                files.append(file)
+    return files
+
+
+def by_torchvision(file, resize, crop, interpolation="bilinear"):
+    with Image.open(file) as image:
+        return transforms.Compose(
+            [
+                transforms.Resize(resize, transforms.InterpolationMode(interpolation)),
+                transforms.CenterCrop(crop),
+                transforms.ToTensor(),
+            ]
+        )(image.convert("RGB"))
+
+
+@pytest.mark.parametrize(
+    ("resize", "crop", "interpolation"),
+    [(28, 24, "bilinear"), (28, 28, "bicubic"), (50, 33, "bicubic"), (9, 8, "bilinear")],
+)
+def test_images_of_mixed_sizes_are_those_of_torchvisions_transforms(
+    tmp_path, resize, crop, interpolation
+):
+    files = photographs(tmp_path)
+    sizes = f"resize={resize}, crop={crop}, interpolation={interpolation}, channels=3"
+    found = data.load(f"folder(path={tmp_path}, {sizes})")
+    assert found.shape == (3, crop, crop)
+    assert found.y.tolist() == [0] * len(MODES) + [1] * len(MODES)
+    x = found.x(torch.arange(len(found)))
+    expected = [by_torchvision(file, resize, crop, interpolation) for file in files]
+    assert torch.equal(x, torch.stack(expected))
+
+
+def test_with_the_models_normalisation_an_image_is_what_the_weights_were_trained_on(tmp_path):
+    files = photographs(tmp_path, ["ape"])
+    published = models.Inception_V3_Weights.DEFAULT.transforms()
+    found = data.load(f"folder(path={tmp_path}, resize=342, crop=299, channels=3)")
+    x = Normalize(published.mean, published.std)(found.x(torch.arange(2)))
+    for image, file in zip(x, files, strict=False):
+        assert torch.allclose(image, published(Image.open(file).convert("RGB")), atol=1e-6)
+
+
+def test_grey_images_among_colour_ones_get_three_channels_and_colour_is_never_lost(tmp_path):
+    root = folder(tmp_path / "ape", ["colour"], mode="RGB").parent
+    folder(root, ["grey"])
+    x = data.load(str(root)).x(torch.tensor([0, 3]))
+    grey = torch.from_numpy(np.asarray(Image.open(root / "grey" / "0.png")) / 255).float()
+    assert torch.equal(x[1], grey.expand(3, -1, -1))
+    (root / "ape").rename(root / "lemur")  # now the first image is grey
+    with pytest.raises(InputError, match=r"\(3, 4, 5\), but .*channels=3"):
+        data.load(str(root)).x(torch.arange(6))
+    assert data.load(f"folder(path={root}, channels=3)").x(torch.arange(6)).shape[1] == 3
+    one = data.load(f"folder(path={root}, channels=1)").x(torch.arange(6))
+    assert torch.equal(one[0, 0], grey)
+
+
+def test_sixteen_bits_are_kept_through_resizing_and_stay_in_the_box(tmp_path):
+    (tmp_path / "one").mkdir()
+    deep = np.random.default_rng(3).choice([0, 30001, 65535], (20, 31)).astype(np.uint16)
+    Image.fromarray(deep).save(tmp_path / "one" / "deep.png")
+    sizes = "resize=40, crop=40, interpolation=bicubic, channels=3"
+    x = data.load(f"folder(path={tmp_path}, {sizes})").x(torch.tensor([0]))
+    assert x.shape == (1, 3, 40, 40)
+    assert x.min() == 0
+    assert x.max() == 1
+    assert ((x * 255) % 1 > 0.01).any()  # finer than eight bits
+
+
+def test_sizes_that_do_not_fit_are_refused(tmp_path):
+    photographs(tmp_path)
+    for sizes, message in (
+        ("resize=20, crop=21", "crop is 21, but must be at most resize, 20"),
+        ("resize=0", "resize is 0"),
+        ("crop=-1", "crop is -1"),
+        ("resize=1000000", "at most 4096"),
+        ("interpolation=bicubic, crop=8", "give resize"),
+        ("crop=30, channels=3", r"ape_1.JPEG has 33×64|ape_2.png has 29×30"),
+        ("resize=20, channels=3", r"resize=256, crop=224"),
+        ("resize=20, crop=20, interpolation=nearest", "interpolation .* must be 'bilinear'"),
+        ("resize=20, crop=20, channels=2", "channels is 2"),
+        ("resize=1.5", "resize is 1.5, but must be a whole number"),
+        ("size=20", "has no parameter size"),
+    ):
+        with pytest.raises((InputError, InputTypeError, UnknownNameError), match=message):
+            data.load(f"folder(path={tmp_path}, {sizes})").x(torch.arange(3))
+    with pytest.raises(InputError, match="needs path"):
+        data.load("folder(crop=3)")
+    with pytest.raises(MissingFileError, match="no image folder nowhere"):
+        data.load("folder(path=nowhere, crop=3)", data_dir=tmp_path)
+    with pytest.raises(InputError, match="none that it is asked for"):
+        data.load(f"folder(path={tmp_path}, crop=3)", data_dir=tmp_path)
+    with pytest.raises(UnknownNameError, match="did you mean 'imagenet'"):
+        data.load("imagnet(resize=342, crop=299)")
+    with pytest.raises(UnknownNameError, match="digits has no parameter crop"):
+        data.load("digits(crop=3)")
+
+
+def test_a_folder_whose_name_looks_like_a_spec_is_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder(tmp_path / "images (copy)")
+    assert len(data.load("images (copy)")) == 6
+    assert len(data.load("folder(path='images (copy)', resize=4, crop=4)")) == 6
+
+
+def test_what_is_read_otherwise_is_other_data(tmp_path):
+    photographs(tmp_path)
+    specs = ["resize=20, crop=20", "resize=21, crop=20", "resize=20, crop=19", "crop=20"]
+    specs += ["resize=20, crop=20, interpolation=bicubic"]
+    prints = {data.load(f"folder(path={tmp_path}, {spec})").fingerprint() for spec in specs}
+    assert len(prints) == len(specs)
+    same = folder(tmp_path / "same")
+    plain = data.load(str(same)).fingerprint()
+    assert data.load(f"folder(path={same})").fingerprint() == plain
+    # As of a folder in 0.2, so that its runs go on.
+    content = hashlib.sha256(np.array([0, 0, 0, 1, 1, 1]).tobytes())
+    for file in sorted(same.glob("*/*.png")):
+        content.update(hashlib.sha256(file.read_bytes()).hexdigest().encode())
+    assert plain == content.hexdigest()[:16]
+
+
+def imagenet(root, part="val", count=1000):
+    names = [f"n{k:08d}" for k in range(count)][::-1]  # not in the order of their numbers
+    first = photographs(root / part, names[:2])[1]
+    for name in names[2:]:
+        (root / part / name).mkdir()
+        shutil.copy(first, root / part / name / "one.JPEG")
+    return root
+
+
+def test_imagenet_is_read_in_the_order_of_the_networks_outputs(tmp_path):
+    imagenet(tmp_path / "imagenet")
+    found = data.load("imagenet", data_dir=tmp_path)
+    assert found.shape == (3, 224, 224)
+    assert found.classes == tuple(sorted(found.classes))
+    assert len(found.classes) == 1000
+    files = len(MODES)
+    assert found.y.tolist() == [*range(998), *[998] * files, *[999] * files]
+    expected = by_torchvision(tmp_path / "imagenet/val/n00000999/n00000999_0.png", 256, 224)
+    x = found.x(torch.tensor([998 + files, 0]))
+    assert torch.equal(x[0], expected)
+    for place in (tmp_path / "imagenet", tmp_path):
+        small = data.load("imagenet(resize=16, crop=12)", data_dir=place, limit=100)
+        assert small.shape == (3, 12, 12)
+        assert len(small.y.unique()) > 98
+    (tmp_path / "imagenet").rename(tmp_path / "ILSVRC2012")
+    assert len(data.load("imagenet", data_dir=tmp_path)) == len(found)
+    with pytest.raises(MissingFileError, match=r"train images would be in .*imagenet/train"):
+        data.load("imagenet", "train", data_dir=tmp_path)
+    # Classes keep their numbers though some have no image here.
+    shutil.rmtree(tmp_path / "ILSVRC2012/val/n00000000")
+    (tmp_path / "ILSVRC2012/val/n00000000").mkdir()
+    assert data.load("imagenet", data_dir=tmp_path).y.min() == 1
+
+
+def test_what_is_not_the_whole_of_imagenet_is_not_taken_for_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOLDFAST_DATA", str(tmp_path / "nowhere"))
+    with pytest.raises(MissingFileError, match=r"nowhere.*image-net\.org.*HOLDFAST_DATA"):
+        data.load("imagenet")
+    imagenet(tmp_path, count=10)
+    with pytest.raises(InputError, match=r"10 folders, but ImageNet's 1000 .*folder\(path"):
+        data.load("imagenet", data_dir=tmp_path)
+    with pytest.raises(InputError, match="crop is 299, but must be at most resize, 256"):
+        data.load("imagenet(crop=299)", data_dir=tmp_path)
+    for name in range(1000):
+        (tmp_path / "train" / f"n{name:08d}").mkdir(parents=True)
+    with pytest.raises(InputError, match="hold no image"):
+        data.load("imagenet", "train", data_dir=tmp_path)
+
+
+def tiny_imagenet(root):
+    """Three classes, in no order, in the archive's layout."""
+    names = ["n03", "n01", "n02"]
+    photographs(root / "train", names, ["images"])
+    for name in names:
+        (root / "train" / name / f"{name}_boxes.txt").write_text("n03_0.JPEG\t0\t0\t62\t63\n")
+    (root / "val" / "images").mkdir(parents=True)
+    lines = []
+    for i, name in enumerate(["n02", "n03", "n02", "n01"]):
+        file = root / "train" / name / "images" / f"{name}_1.JPEG"
+        shutil.copy(file, root / "val" / "images" / f"val_{i}.JPEG")
+        lines.append(f"val_{i}.JPEG\t{name}\t0\t32\t44\t62\n")
+    (root / "val" / "val_annotations.txt").write_text("".join(lines))
+    (root / "wnids.txt").write_text("\n".join(names) + "\n")
+    return root
+
+
+def test_tiny_imagenet_in_the_layout_of_its_archive(tmp_path):
+    root = tiny_imagenet(tmp_path / "tiny-imagenet-200")
+    train = data.load("tiny-imagenet(resize=16, crop=16)", "train", data_dir=tmp_path)
+    assert train.classes == ("n01", "n02", "n03")
+    assert train.y.tolist() == [k for k in range(3) for _ in MODES]
+    test = data.load("tiny-imagenet", data_dir=root)
+    assert test.shape == (3, 64, 33)
+    assert test.y.tolist() == [0, 1, 1, 2]
+    image = np.asarray(Image.open(root / "val/images/val_1.JPEG")).transpose(2, 0, 1)
+    x = test.x(torch.tensor([3]))
+    assert np.array_equal(x[0].numpy(), image.astype(np.float32) / 255)
+
+
+def test_what_tiny_imagenet_lacks_is_said(tmp_path):
+    with pytest.raises(MissingFileError, match=r"wnids\.txt .*tiny-imagenet-200\.zip"):
+        data.load("tiny-imagenet", data_dir=tmp_path)
+    root = tiny_imagenet(tmp_path / "tiny-imagenet")
+    annotations = root / "val" / "val_annotations.txt"
+    whole = annotations.read_text()
+    for text in (whole + "val_9.JPEG\tn99\t0\n", "val_0.JPEG n01", "", "\n"):
+        annotations.write_text(text)
+        with pytest.raises(DamagedFileError, match=r"val_annotations\.txt.*unpack"):
+            data.load("tiny-imagenet", data_dir=tmp_path)
+    annotations.write_text(whole + "val_9.JPEG\tn03\t0\n")  # no such image
+    with pytest.raises(DamagedFileError, match=r"val_9\.JPEG"):
+        data.load("tiny-imagenet", data_dir=tmp_path).x(torch.tensor([4]))
+    shutil.rmtree(root / "train" / "n02")
+    with pytest.raises(DamagedFileError, match=r"classes n02.*unpack"):
+        data.load("tiny-imagenet", "train", data_dir=tmp_path)
+
+
+def test_an_image_is_decoded_when_its_batch_is_asked_for_and_not_kept(tmp_path, monkeypatch):
+    files = photographs(tmp_path)
+    opened = []
+    pixels = Reading.pixels
+    monkeypatch.setattr(
+        Reading, "pixels", lambda self, path: opened.append(str(path)) or pixels(self, path)
+    )
+    found = data.load(f"folder(path={tmp_path}, resize=20, crop=20, channels=3)")
+    assert opened == [str(files[0])]  # for the shape
+    found.fingerprint()
+    opened.clear()
+    for index in ([3, 5], [3]):
+        found.take(torch.tensor([0, 1, 2, 3, 4, 5])).x(torch.tensor(index))
+    assert opened == [str(files[i]) for i in (3, 5, 3)]
+
+
+def test_a_batch_is_the_same_whoever_decodes_it(tmp_path, monkeypatch):
+    photographs(tmp_path, [f"c{k}" for k in range(4)])
+    found = data.load(f"folder(path={tmp_path}, resize=20, crop=20, channels=3)")
+    index = torch.randperm(len(found), generator=torch.Generator().manual_seed(0))
+    alone = torch.cat([found.x(index[i : i + 1]) for i in range(len(index))])
+    who = set()
+    pixels = Reading.pixels
+
+    def watched(self, path):
+        who.add(threading.get_ident())
+        return pixels(self, path)
+
+    monkeypatch.setattr(Reading, "pixels", watched)
+    for threads in (1, 4):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        who.clear()
+        assert torch.equal(found.x(index), alone)
+        assert (who == {threading.get_ident()}) == (threads == 1)
+    (tmp_path / "c2" / "c2_1.JPEG").write_bytes(b"no image")
+    with pytest.raises(DamagedFileError, match="c2_1"):
+        found.x(index)
+
+
+def test_a_pass_over_all_images_holds_few_large_ones_at_once(tmp_path):
+    photographs(tmp_path, [f"c{k}" for k in range(20)])
+    large = data.load(f"folder(path={tmp_path}, resize=256, crop=224, channels=3)")
+    sizes = [len(index) for index in large.all_batches()]
+    assert sum(sizes) == len(large) == 120
+    assert max(sizes) * 3 * 224 * 224 <= 2**24
+    small = data.load("digits")
+    assert [len(index) for index in small.all_batches()] == [500]

@@ -57,7 +57,8 @@ def certify(
             library's pretrained model such as "torchvision/resnet18(weights='DEFAULT')"; with
             layers in front if wanted, "binarise(threshold=0.5) | runs/net".
         sigma: Standard deviation of the noise, on the [0, 1] scale.
-        data: Data set by name (`holdfast list`), or the path of an image folder.
+        data: Data set (`holdfast list`), with parameters if wanted, such as
+            "imagenet(resize=342, crop=299)", or the path of an image folder.
         data_dir: Folder of named data sets and image folders; else HOLDFAST_DATA.
         images: Number of test images, the first ones or, of a folder, evenly spaced ones.
         noise: gaussian, which certifies in l2, or laplace, in l1, both on the image; or

@@ -66,7 +66,8 @@ def evaluate(
         model: Folder of a training run, a model.safetensors file, package.module:callable, or a
             library's pretrained model such as "torchvision/resnet18(weights='DEFAULT')"; with
             layers in front if wanted, "binarise(threshold=0.5) | runs/net".
-        data: Data set by name (`holdfast list`), or the path of an image folder.
+        data: Data set (`holdfast list`), with parameters if wanted, such as
+            "imagenet(resize=342, crop=299)", or the path of an image folder.
         data_dir: Folder of named data sets and image folders; else HOLDFAST_DATA.
         images: Number of test images, the first ones or, of a folder, evenly spaced ones.
         attacks: Names between commas (`holdfast list`), with parameters if wanted, such as

@@ -51,7 +51,10 @@ def list_names() -> None:
     print_table("--optimizer", _described(schedules.OPTIMIZERS))
     print_table("--schedule", _described(schedules.SCHEDULES))
     print_table("--hooks", _described(registry.HOOKS))
-    print_table("--data", [{"name": n, "what": w} for n, w in data.NAMES.items()])
+    print_table(
+        "--data; the path of an image folder works too, whose images are all of one size",
+        _described(data.DATASETS),
+    )
     print_table("--noise", _described({name: noise.layer for name, noise in NOISES.items()}))
     print_table("--bounds", _described(BOUNDS))
     print_table("--intervals", _described(INTERVALS))

@@ -83,7 +83,8 @@ def train(
             with layers in front if wanted, "binarise(threshold=0.5) | A". Not needed with --from.
         from_: Finished run folder, or model.safetensors file, whose network is trained on; or a
             library's published one, "torchvision/alexnet(weights='DEFAULT')".
-        data: Data set by name (`holdfast list`), or the path of an image folder.
+        data: Data set (`holdfast list`), with parameters if wanted, such as
+            "imagenet(resize=342, crop=299)", or the path of an image folder.
         data_dir: Folder of named data sets and image folders; else HOLDFAST_DATA.
         images: Train on this many images only; all by default.
         objective: What to minimise (`holdfast list`), with parameters if wanted, such as

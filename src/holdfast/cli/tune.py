@@ -61,8 +61,8 @@ def malade(
         denoiser: Folder of the training run of the denoiser: objective sdae for MALADE, dae for
             MALA.
         out: Folder for the run, which then holds the purified classifier.
-        data: Data set by name (`holdfast list`), or the path of an image folder; its training
-            images are used, never the test set.
+        data: Data set (`holdfast list`), with parameters if wanted, or the path of an image folder;
+            its training images are used, never the test set.
         data_dir: Folder of named data sets and image folders; else HOLDFAST_DATA.
         images: Number of training images to choose by; as far as there are such, images that
             neither network was trained on (--images and --hold-out of train).

@@ -53,7 +53,7 @@ def mean_image(data: Data) -> Float[Tensor, "c h w"]:
         True
     """
     total = torch.zeros(data.shape, dtype=torch.float64)
-    for index in data.batches(1024):
+    for index in data.all_batches():
         total += data.x(index).double().sum(dim=0)
     return (total / len(data)).float()
 

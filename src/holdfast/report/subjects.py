@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from holdfast import metrics
-from holdfast.data import NAMES
+from holdfast.data import UNSORTED
 from holdfast.errors import InputError
 from holdfast.report.distinct import attacks_apart, certificates_apart
 from holdfast.report.folders import TRAINING, CertifiedRun, RunFolder, certificates, read_folder
@@ -257,8 +257,8 @@ def _check_images(runs: Sequence[RunFolder]) -> None:
     for run in runs:
         mine, theirs = run.settings, most.settings
         fewer = mine["images"] < theirs["images"]
-        # A limit takes the first images of a data set, but of a folder evenly spaced ones.
-        first = mine["data"] in (*NAMES, "tensors")
+        # A limit takes the first images of a data set, but of image files evenly spaced ones.
+        first = mine["data"] in (*UNSORTED, "tensors")
         # Other versions hash other parts of the images, which leaves the labels to tell.
         unlike = run.about.get("format") != most.about.get("format")
         same = mine["shape"] == theirs["shape"] and (

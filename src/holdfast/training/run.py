@@ -204,7 +204,7 @@ def _statistics(
         return None, None
     count = 0
     total = square = torch.zeros(data.shape[0], dtype=torch.float64)
-    for index in data.batches(1024):
+    for index in data.all_batches():
         x = data.x(index).double()
         count += x[:, 0].numel()
         total = total + x.sum(dim=(0, 2, 3))

@@ -40,7 +40,8 @@ class Shared:
     Args:
         model: Folder of a training run, a model.safetensors file, or package.module:callable; with
             layers in front if wanted, "binarise | runs/net"; several between commas are compared.
-        data: Data set by name (`holdfast list`), or the path of an image folder.
+        data: Data set (`holdfast list`), with parameters if wanted, such as
+            "imagenet(resize=342, crop=299)", or the path of an image folder.
         data_dir: Folder of named data sets and image folders; else HOLDFAST_DATA.
         images: Number of test images, the first ones or, of a folder, evenly spaced ones.
         batch_size: Images at once; on a GPU more are faster.

@@ -53,7 +53,8 @@ def purification(
         model: Folder of a run of holdfast tune malade, with layers in front if wanted,
             "binarise | runs/malade"; several between commas are compared.
         out: Folder for the run.
-        data: Data set by name (`holdfast list`), or the path of an image folder.
+        data: Data set (`holdfast list`), with parameters if wanted, such as
+            "imagenet(resize=342, crop=299)", or the path of an image folder.
         data_dir: Folder of named data sets and image folders; else HOLDFAST_DATA.
         image: Number of the test image, from 0.
         attack: Attack on it, as of evaluate.

@@ -1,0 +1,25 @@
+"""The digits that come with scikit-learn."""
+
+from pathlib import Path
+
+import torch
+
+from holdfast.data.labelled import Data
+from holdfast.data.names import DATASETS, Split, refuse
+
+#: Of the 1,797 digits, in the order in which scikit-learn gives them, the last 500 are the test
+#: set; in that order one writer's digits follow another's, so most test writers are new.
+DIGITS_TEST = 500
+
+
+@DATASETS.named("digits")
+def digits(split: Split, data_dir: str | Path | None) -> Data:
+    """1,797 handwritten digits of 8×8 pixels; comes with scikit-learn, no download."""
+    from sklearn.datasets import load_digits  # a second of import that other data need not pay
+
+    refuse(data_dir, "digits")
+    bunch = load_digits()
+    part = slice(-DIGITS_TEST, None) if split == "test" else slice(None, -DIGITS_TEST)
+    images = torch.from_numpy(bunch.images[part]).float().unsqueeze(1) / 16
+    names = tuple(str(name) for name in bunch.target_names)
+    return Data.in_memory("digits", names, images, torch.from_numpy(bunch.target[part]))

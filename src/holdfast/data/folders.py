@@ -1,0 +1,92 @@
+"""Folders of images: one folder for each class, or ``train`` and ``test`` (or ``val``) of those."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from holdfast.data.files import of_files
+from holdfast.data.labelled import Data
+from holdfast.data.names import DATASETS, Split, directory, refuse
+from holdfast.data.reading import Interpolation, Reading
+from holdfast.errors import InputError, MissingFileError
+from holdfast.types import Labels
+
+
+@DATASETS.named("folder")
+def image_folder(
+    split: Split,
+    data_dir: str | Path | None,
+    path: str,
+    resize: int | None = None,
+    crop: int | None = None,
+    interpolation: Interpolation = "bilinear",
+    channels: Literal[1, 3] | None = None,
+) -> Data:
+    """Images of any sizes, one folder a class, as in folder(path=photos, resize=256, crop=224)."""
+    reading = Reading(resize, crop, interpolation, channels)
+    root = folder_named(path, data_dir)
+    if root is None:
+        raise MissingFileError(
+            f"there is no image folder {path}, here or in {directory(data_dir)}; give its path, or "
+            "say by --data-dir or HOLDFAST_DATA where it lies."
+        )
+    return images_in(root, split, reading)
+
+
+def folder_named(name: str, data_dir: str | Path | None) -> Path | None:
+    """The folder of images that a path, or a name in ``data_dir``, means; None if there is none.
+
+    Raises:
+        InputError: if ``data_dir`` is given though it is a path.
+    """
+    if Path(name).is_dir():
+        refuse(data_dir, name)
+        return Path(name)
+    beside = directory(data_dir) / name
+    # "MNIST", a folder of torchvision's, is a slip of "mnist" and no folder of images.
+    named = name.lower() not in DATASETS and Path(name).name == name
+    return beside if named and beside.is_dir() else None
+
+
+def images_in(root: Path, split: Split, reading: Reading) -> Data:
+    """The images of a folder, or of the part of it for ``split``.
+
+    Raises:
+        InputError: if it is no image folder, or a class has no image.
+    """
+    parts = [root / "train"] if split == "train" else [root / "test", root / "val"]
+    top = next((part for part in parts if part.is_dir()), root)
+    classes = class_folders(top)
+    try:
+        files, y = sorted_by_class(top, classes)
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{top} is no image folder: it needs one folder for each class, with images inside."
+        ) from error
+    return of_files(top, classes, files, y, reading)
+
+
+def class_folders(top: Path) -> list[str]:
+    """The names of the folders within one, sorted: in this order are the classes numbered."""
+    return sorted(entry.name for entry in top.iterdir() if entry.is_dir())
+
+
+def sorted_by_class(
+    top: Path, classes: Sequence[str], *, allow_empty: bool = False
+) -> tuple[list[str], Labels]:
+    """Image files anywhere within the folders of ``classes``, and their labels.
+
+    Raises:
+        FileNotFoundError: if there is none at all, or none in a class and that is not allowed.
+    """
+    from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
+
+    numbers = {name: number for number, name in enumerate(classes)}
+    if not numbers:
+        raise FileNotFoundError(f"no folder in {top}")
+    found = make_dataset(top, numbers, IMG_EXTENSIONS, allow_empty=allow_empty)
+    if not found:
+        raise FileNotFoundError(f"no image in {top}")
+    return [path for path, _ in found], torch.tensor([label for _, label in found])

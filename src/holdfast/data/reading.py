@@ -1,0 +1,110 @@
+"""How an image is read from its file: decoded, resized, cropped.
+
+Resizing and cropping are torchvision's, as the transforms of pretrained weights do them before they
+normalise; to normalise is the model's affair, and happens there once.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from holdfast.errors import DamagedFileError, InputError
+from holdfast.files import check_regular
+from holdfast.parameters import at_least_one
+
+Interpolation: TypeAlias = Literal["bilinear", "bicubic"]
+
+#: The longest side that is taken, so that a slip of the pen does not fill the memory.
+_LONGEST = 4096
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How an image is read.
+
+    Attributes:
+        resize: pixels of the shorter side, antialiased; None leaves the size.
+        crop: pixels of each side of the square that is cut out of the centre; None for no cut.
+        interpolation: of resizing.
+        channels: 1 makes colour images grey, 3 gives grey ones three equal channels; None leaves
+            grey images grey, and makes all others three channels.
+    """
+
+    resize: int | None = None
+    crop: int | None = None
+    interpolation: Interpolation = "bilinear"
+    channels: Literal[1, 3] | None = None
+
+    def __post_init__(self) -> None:
+        """Raise `InputError` if sides are no sizes, or do not fit together."""
+        at_least_one(resize=self.resize, crop=self.crop)
+        for name, side in (("resize", self.resize), ("crop", self.crop)):
+            if side is not None and side > _LONGEST:
+                raise InputError(f"{name} is {side}, but must be at most {_LONGEST} pixels.")
+        if self.resize is None and self.interpolation != "bilinear":
+            raise InputError(
+                f"interpolation={self.interpolation} is about resizing: give resize, or leave it "
+                "out."
+            )
+        if self.resize is not None and self.crop is not None and self.crop > self.resize:
+            raise InputError(
+                f"crop is {self.crop}, but must be at most resize, {self.resize}, the shorter side "
+                "that it is cut from; give a larger resize, as in resize=342, crop=299."
+            )
+
+    def __str__(self) -> str:
+        """What is done to an image, to tell data apart; nothing for one that is only decoded."""
+        said = [f"resize={self.resize} {self.interpolation}"] if self.resize else []
+        said += [f"crop={self.crop}"] if self.crop else []
+        said += [f"channels={self.channels}"] if self.channels else []
+        return ", ".join(said)
+
+    def pixels(self, path: str | Path) -> Float[Tensor, "c h w"]:
+        """One image, in [0, 1].
+
+        Raises:
+            DamagedFileError: if the file is damaged or no image.
+            InputError: if the image is smaller than what is to be cut out of it.
+        """
+        check_regular(Path(path))
+        try:
+            with Image.open(path) as file:
+                image, white = self._decoded(file)
+        except (UnidentifiedImageError, OSError, SyntaxError) as error:
+            raise DamagedFileError(f"{path} is damaged or no image: {error}.") from error
+        array = np.array(self._fitted(image, path), dtype=np.float32) / white
+        pixels = torch.from_numpy(array)
+        if pixels.dim() == 3:
+            return pixels.permute(2, 0, 1)
+        return pixels.clamp(0, 1).expand(self.channels or 1, -1, -1)
+
+    def _decoded(self, file: Image.Image) -> tuple[Image.Image, int]:
+        """The image, and what white is in it."""
+        if file.mode.startswith("I;16"):
+            return Image.fromarray(np.array(file, dtype=np.float32)), 65535
+        grey = file.mode in ("1", "L") if self.channels is None else self.channels == 1
+        return file.convert("L" if grey else "RGB"), 255
+
+    def _fitted(self, image: Image.Image, path: str | Path) -> Image.Image:
+        if self.resize is self.crop is None:
+            return image
+        from torchvision.transforms import InterpolationMode, functional
+
+        if self.resize is not None:
+            image = functional.resize(
+                image, self.resize, InterpolationMode(self.interpolation), antialias=True
+            )
+        if self.crop is None:
+            return image
+        if min(image.size) < self.crop:
+            raise InputError(
+                f"{path} has {image.width}×{image.height} pixels, less than crop={self.crop}: give "
+                "resize too, the shorter side before the cut."
+            )
+        return functional.center_crop(image, self.crop)
