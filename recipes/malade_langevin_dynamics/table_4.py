@@ -1,8 +1,7 @@
 """Table 4: TinyImageNet, four classifiers under PGD and two black box attacks.
 
 The baseline is adversarial logit pairing. At the paper's scale the images are looked for in the
-folder tiny-imagenet-200 of --data-dir, with train and val sorted into a folder for each class; at
-smaller ones they are others.
+folder tiny-imagenet-200 of --data-dir, as its archive unpacks; at smaller ones they are others.
 """
 
 from holdfast.reproduce import Result, Scale
@@ -24,7 +23,7 @@ def recipe(scale: Scale) -> Result:
     steps = scale("steps of ALP's training attack", quick=3, cpu=3, paper=10)
     table, claims = photographs.results(
         photographs.Photographs(
-            data=scale("data", quick="digits", cpu="cifar10-jpeg", paper="tiny-imagenet-200"),
+            data=scale("data", quick="digits", cpu="cifar10-jpeg", paper="tiny-imagenet"),
             # Ours: the text refers to its authors' network and says nothing of it.
             architecture=scale("network", quick="small", cpu="small", paper="torchvision/resnet50"),
             baseline="ALP",
