@@ -29,7 +29,9 @@ def test_images(scale: Scale, network: Network) -> int:
 
 def sizes(scale: Scale) -> list[float]:
     """Sizes of FGS, close enough to go in a straight line from one to the next."""
-    step, count = scale("steps of FGS' sizes", quick=(0.08, 7), cpu=(0.02, 25), paper=(0.01, 60))
+    step, count = scale(
+        "FGS' sizes, step and number", quick=(0.08, 7), cpu=(0.02, 25), paper=(0.01, 60)
+    )
     return [round(step * (place + 1), 4) for place in range(count)]
 
 
@@ -100,13 +102,31 @@ def rho_as_attack(attacked: Step) -> Mean:
     return Mean((attacked,), relative)
 
 
-def times(one: Mean, reference: Mean) -> Computed:
-    """How many times larger the one mean is."""
+@dataclass(frozen=True)
+class Times:
+    """How many times larger one mean is than another, over the same images.
 
-    def ratio(rows: pd.DataFrame, of_reference: pd.DataFrame) -> float:
-        return float(one.of(rows).mean() / reference.of(of_reference).mean())
+    Its interval is the delta method's: that of the mean of a - r b, over the mean of b.
 
-    return Computed((*one.steps, *reference.steps), ratio)
+    Args:
+        one: mean a, of one network.
+        reference: mean b, of one network.
+    """
+
+    one: Mean
+    reference: Mean
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """See `holdfast.reproduce.Measure`."""
+        return (*self.one.steps, *self.reference.steps)
+
+    def read(self, root: Path) -> Measured:
+        """See `holdfast.reproduce.Measure`."""
+        (a,), (b,) = self.one.by_image(root), self.reference.by_image(root)
+        ratio = float(a.mean() / b.mean())
+        half = _NORMAL * float((a - ratio * b).std()) / math.sqrt(len(a)) / float(b.mean())
+        return Measured(ratio, ratio - half, ratio + half, len(a), 1)
 
 
 def _right(rows: pd.DataFrame) -> pd.DataFrame:

@@ -6,7 +6,7 @@ supplement's table 3 are for such images, and its ‖x‖ is theirs. On [0, 1], 
 Holdfast, the rates have to be others; the rows "[0, 1]" show that it makes a difference.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -69,6 +69,16 @@ LENET = Network("LeNet", "lenet", "mnist", 5, 1e-4, 25.0)
 CONVNET = Network("ConvNet", "convnet", "cifar10", 50, 3e-4, 25.0)
 NIN = Network("NIN", "nin", "cifar10", 50, 3e-4, 70.0)
 NETWORKS = (MLP, LENET, CONVNET, NIN)
+
+
+def several(
+    scale: Scale, *, quick: Sequence[Network], cpu: Sequence[Network], paper: Sequence[Network]
+) -> list[Network]:
+    """Those of a figure that a scale has time for, by their names on the page."""
+    by_name = {network.name: network for network in NETWORKS}
+    names = [tuple(network.name for network in of) for of in (quick, cpu, paper)]
+    chosen = scale("networks", quick=names[0], cpu=names[1], paper=names[2])
+    return [by_name[name] for name in chosen]
 
 
 def data(network: Network, scale: Scale) -> str:
@@ -160,7 +170,7 @@ def deep_defense(
 
     The digits' distances are three times as large as MNIST's, and their c is a third.
     """
-    share = scale("c, as a share of the paper's", quick=1 / 3, cpu=1.0, paper=1.0)
+    share = scale("c, as a share of the paper's", quick=0.3, cpu=1.0, paper=1.0)
     given = {
         "weight": weight,
         "c": (network.c if c is None else c) * share,

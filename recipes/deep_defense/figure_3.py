@@ -8,7 +8,7 @@ from holdfast.reproduce import Claim, Plane, Result, Scale, more
 from . import _measures as measured
 from . import _networks as dd
 
-MINUTES = {"quick": 0.1, "cpu": 60, "paper": 90}
+MINUTES = {"quick": 0.1, "cpu": 60, "paper": 90}  # cpu, paper: estimated
 
 
 def recipe(scale: Scale) -> Result:

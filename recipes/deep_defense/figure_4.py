@@ -9,7 +9,7 @@ from holdfast.reproduce import Claim, Plane, Result, Scale, more
 from . import _measures as measured
 from . import _networks as dd
 
-MINUTES = {"quick": 0.1, "cpu": 60, "paper": 60}
+MINUTES = {"quick": 0.1, "cpu": 60, "paper": 60}  # cpu, paper: estimated
 
 #: The modules behind the layer that centres the image; the digits' network has three layers.
 LENET = {"conv1": "1.0", "conv2": "1.2", "fc1": "1.5", "fc2": "1.7"}

@@ -9,12 +9,12 @@ from . import _measures as measured
 from . import _networks as dd
 from ._table_1 import METHODS
 
-MINUTES = {"quick": 0.1, "cpu": 60, "paper": 90}
+MINUTES = {"quick": 0.1, "cpu": 60, "paper": 90}  # cpu, paper: estimated
 
 
 def recipe(scale: Scale) -> Result:
     parts, claims = [], []
-    for network in scale("networks", quick=(dd.MLP,), cpu=(dd.MLP, dd.LENET), paper=dd.NETWORKS):
+    for network in dd.several(scale, quick=(dd.MLP,), cpu=(dd.MLP, dd.LENET), paper=dd.NETWORKS):
         fgs = {
             name: measured.fgs(make(network, scale), network, scale)
             for name, make in METHODS.items()

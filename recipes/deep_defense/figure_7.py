@@ -13,15 +13,15 @@ from . import _measures as measured
 from . import _networks as dd
 from ._table_1 import METHODS
 
-MINUTES = {"quick": 0.1, "cpu": 5, "paper": 1}
+MINUTES = {"quick": 0.1, "cpu": 5, "paper": 1}  # cpu, paper: estimated
 
 SHOWN = 8
 
 
 def recipe(scale: Scale) -> Result:
     parts, rows, claims = [], {}, []
-    for network in scale(
-        "networks", quick=(dd.MLP,), cpu=(dd.MLP, dd.LENET), paper=(dd.MLP, dd.LENET)
+    for network in dd.several(
+        scale, quick=(dd.MLP,), cpu=(dd.MLP, dd.LENET), paper=(dd.MLP, dd.LENET)
     ):
         rho = {}
         for name, make in METHODS.items():

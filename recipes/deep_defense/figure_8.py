@@ -8,13 +8,13 @@ from holdfast.reproduce import Claim, Result, Scale, more
 from . import _convergence as over
 from . import _networks as dd
 
-MINUTES = {"quick": 0.1, "cpu": 60, "paper": 60}
+MINUTES = {"quick": 0.1, "cpu": 60, "paper": 60}  # cpu, paper: estimated
 
 
 def recipe(scale: Scale) -> Result:
     parts, claims = [], []
-    for network in scale(
-        "networks", quick=(dd.CONVNET,), cpu=(dd.CONVNET,), paper=(dd.CONVNET, dd.NIN)
+    for network in dd.several(
+        scale, quick=(dd.CONVNET,), cpu=(dd.CONVNET,), paper=(dd.CONVNET, dd.NIN)
     ):
         steps = over.followed(network, scale)
         parts += over.curves(network, steps, scale)

@@ -45,7 +45,7 @@ def recipe(scale: Scale) -> Result:
             Claim(
                 f"{name}: roughly 1.5 times the robustness to DeepFool.",
                 "section 4.3",
-                [at_least(measured.times(rho["Ours"], rho["Reference"]), 1.45, "1.45 times")],
+                [at_least(measured.Times(rho["Ours"], rho["Reference"]), 1.45, "1.45 times")],
             ),
             Claim(
                 f"{name}: accuracy slightly increases.",
@@ -71,7 +71,9 @@ def _images(scale: Scale) -> tuple[str, int]:
 
 
 def _sizes(scale: Scale) -> list[float]:
-    step, count = scale("steps of FGS' sizes", quick=(0.08, 7), cpu=(0.02, 20), paper=(1e-4, 40))
+    step, count = scale(
+        "FGS' sizes, step and number", quick=(0.08, 7), cpu=(0.02, 20), paper=(1e-4, 40)
+    )
     return [round(step * (place + 1), 5) for place in range(count)]
 
 

@@ -24,7 +24,7 @@ from . import _measures as measured
 from . import _networks as dd
 from ._table_1 import METHODS
 
-MINUTES = {"quick": 0.4, "cpu": 60, "paper": 300}
+MINUTES = {"quick": 0.4, "cpu": 60, "paper": 300}  # cpu, paper: estimated
 
 
 def recipe(scale: Scale) -> Result:
@@ -32,7 +32,7 @@ def recipe(scale: Scale) -> Result:
     attack = scale(
         "C&W", quick="carlini-wagner(steps=50)", cpu="carlini-wagner", paper="carlini-wagner"
     )
-    for network in scale("networks", quick=(dd.MLP,), cpu=(dd.MLP, dd.LENET), paper=dd.NETWORKS):
+    for network in dd.several(scale, quick=(dd.MLP,), cpu=(dd.MLP, dd.LENET), paper=dd.NETWORKS):
         images = scale("test images of C&W, PGD and PASS", quick=30, cpu=300, paper=10_000)
         common = {"data": dd.data(network, scale), "images": images}
         found = {}
