@@ -783,6 +783,12 @@ class TestResume:
         assert len(asked) == chunks - 1
         pd.testing.assert_frame_equal(broken.rows, whole.rows)
 
+    def test_where_images_changed_it_is_said_of_them_and_not_of_the_model(self, tmp_path):
+        model, x, y = example()
+        evaluate(model, x, y, {"pgd": PGD(Linf(0.1), steps=2)}, out=tmp_path / "run")
+        with pytest.raises(OutputError, match="a run of other images or labels"):
+            evaluate(model, 1 - x, y, {"pgd": PGD(Linf(0.1), steps=2)}, out=tmp_path / "run")
+
     def test_a_finished_run_is_read_not_run(self, tmp_path, monkeypatch):
         first = self.run(tmp_path / "run")
         monkeypatch.setattr(Scorer, "attack_rows", None)
