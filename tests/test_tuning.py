@@ -214,6 +214,14 @@ class TestWhatIsHeldOut:
         assert len(unseen(train, {"c": self.settings(train, name="mnist")}, 500, 0)) == 500
         assert not recwarn.list
 
+    def test_evenly_spaced_ones_of_a_folder_are_known_too(self, recwarn):
+        train = datasets.load("digits", "train", limit=100)
+        spaced = torch.arange(80) * 100 // 80
+        chosen = unseen(train, {"a": self.settings(train.take(spaced))}, 20, 0)
+        left = [place for place in range(100) if place not in spaced.tolist()]
+        assert chosen.fingerprint() == train.take(torch.tensor(left)).fingerprint()
+        assert not recwarn.list
+
     def test_too_few_are_told(self):
         train = datasets.load("digits", "train", limit=50)
         short = train.take(torch.arange(40))
