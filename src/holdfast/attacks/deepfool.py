@@ -202,7 +202,8 @@ def deepfool_perturbation(
     total = torch.zeros_like(x0, dtype=torch.promote_types(x0.dtype, torch.float32))
     last, stopped = x0.clone(), torch.zeros(len(x0), dtype=torch.bool, device=x0.device)
     margin_at_x0 = margin = torch.zeros(len(x0), device=x0.device)
-    at = _Iterates(x0, y, total, rng)
+    # Which images are wrong, and the classes to look at, the first pass will tell.
+    at = _Iterates(x0, y, total, rng, wrong=stopped, others=y[:, None])
     for step in range(steps + 1):
         x = at.x0 + (1 + overshoot) * at.total
         if box:  # what the box cuts off is not carried on: the next step begins where the image is
@@ -262,8 +263,8 @@ class _Iterates(Active):
     y: Labels
     total: Images  # Σ r
     rng: Stream
-    wrong: Flags = field(init=False)  # misclassified, and on the way to the label
-    others: Int[Tensor, "n c"] = field(init=False)  # classes to look at
+    wrong: Flags  # misclassified, and on the way to the label
+    others: Int[Tensor, "n c"]  # classes to look at
 
 
 def _shortest(plane: Plane, least: PerExample, threat: Threat) -> Images:

@@ -15,7 +15,7 @@ is remembered of it. What has fallen is dropped from all of them by one call:
     at.keep(~reached)
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, fields, is_dataclass
 from typing import Any, TypeAlias
 
 import torch
@@ -30,7 +30,6 @@ __all__ = ["Active"]
 Tree: TypeAlias = Any
 
 
-@dataclass(eq=False)
 class Active:
     """Derive from it as a dataclass, with a field for everything that has a row for each example.
 
@@ -50,7 +49,7 @@ class Active:
         tensor([1., 0., 0., 1.])
     """
 
-    position: Positions = field(init=False)
+    position: Positions
 
     def __post_init__(self) -> None:
         first = next(part for part in self._parts() if isinstance(part, Tensor))
@@ -63,7 +62,8 @@ class Active:
         """Drop all examples but those of ``mask`` (M,)."""
         (index,) = torch.nonzero(mask, as_tuple=True)
         if len(index) < len(mask):
-            for entry in fields(self):
+            self.position = take(self.position, index)
+            for entry in self._entries():
                 setattr(self, entry.name, take(getattr(self, entry.name), index))
 
     def scatter(self, result: Tensor, rows: Tensor) -> None:
@@ -71,7 +71,10 @@ class Active:
         result[self.position] = rows
 
     def _parts(self) -> list[Tree]:
-        return [getattr(self, entry.name) for entry in fields(self) if entry.init]
+        return [getattr(self, entry.name) for entry in self._entries()]
+
+    def _entries(self) -> "tuple[Field[Any], ...]":
+        return fields(self) if is_dataclass(self) else ()
 
 
 def take(tree: Tree, index: Positions) -> Tree:
