@@ -16,8 +16,18 @@ from holdfast import data, files
 from holdfast.errors import DamagedFileError, DiskFullError
 from holdfast.files import read_json, read_tensors
 from holdfast.models import Architecture
-from holdfast.models.checkpoint import MODEL
-from holdfast.training import SGD, Adam, RMSProp, Schedule, Standard, fit, train_data
+from holdfast.models.checkpoint import MODEL, load_model
+from holdfast.tensors import fingerprint
+from holdfast.training import (
+    SGD,
+    Adam,
+    RMSProp,
+    Schedule,
+    Standard,
+    fit,
+    kept_epochs,
+    train_data,
+)
 from holdfast.training import trainer as trainer_file
 from holdfast.training.state import CHECKPOINT, State, load_state, save_state
 from tests.cases import OBJECTIVES
@@ -91,6 +101,37 @@ def test_every_optimiser_goes_on_where_it_stopped(tmp_path, optimizer):
         torch.equal(expected, found)
         for expected, found in zip(whole.parameters(), resumed.parameters(), strict=True)
     )
+
+
+@pytest.mark.parametrize("stop", [0, 2, 3])  # at once, and in the second of two epochs
+def test_every_epoch_is_kept_of_a_training_that_was_interrupted(tmp_path, stop):
+    schedule = Schedule(epochs=2, batch_size=128)
+
+    def halting(network, rng, step):
+        if step == stop:
+            raise StopHereError
+        return {}
+
+    def train(folder, hooks=()):
+        fit(
+            SMALL.build(0),
+            digits(),
+            Standard(),
+            schedule,
+            architecture=SMALL,
+            out=tmp_path / folder,
+            hooks=hooks,
+            keep_epochs=True,
+        )
+
+    train("whole")
+    with pytest.raises(StopHereError):
+        train("out", [halting])
+    train("out")
+    whole, resumed = (kept_epochs(tmp_path / folder) for folder in ("whole", "out"))
+    assert list(whole) == list(resumed) == [0, 1, 2]
+    for epoch in whole:
+        assert fingerprint(load_model(whole[epoch])) == fingerprint(load_model(resumed[epoch]))
 
 
 def test_killed_at_random_moments(tmp_path):
