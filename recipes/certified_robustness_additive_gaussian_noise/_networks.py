@@ -203,7 +203,7 @@ def _train(
     name: str, images: Images, scale: Scale, objective: str, seed: int, norm: str | None = None
 ) -> Step:
     return train(
-        name,
+        f"{images.name}-{name}",
         data=data(images, scale),
         images=images.choose(scale, "training images", quick=None, cpu=20_000, paper=None),
         model=images.choose(
