@@ -330,6 +330,15 @@ def test_in_linf_the_walk_ends_no_farther_than_hopskipjump_for_as_many_queries()
     assert walked <= jumped + 0.05
 
 
+def test_in_linf_the_walk_goes_on_near_a_corner_of_the_cube_until_its_budget_is_spent():
+    """Few steps lead on there; if ε fell with every one that does not, the walk would end."""
+    model, x, y = trained()
+    x, y = x[:3], y[:3]
+    counted = Counted(model, torch.arange(3))
+    Boundary(Linf(math.inf), queries=2000)(counted, x, y)
+    assert (counted.forwards > 2000 - KEPT).all()
+
+
 def test_in_linf_a_step_stays_on_the_cube_and_ends_nearer():
     x0, rng = images(5), Stream.of(0, torch.arange(5))
     x = x0 + 0.3 * torch.sign(torch.randn(x0.shape, generator=torch.Generator().manual_seed(0)))
