@@ -6,7 +6,8 @@ makes the command of it, and gives it the options that all of them have.
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -131,7 +132,8 @@ def _diagnose(shown: Shown, told: Shared) -> None:
             progress=progress,
         )
     cells = [{"model": name, **summarised(shown.diagnosis, of)} for name, of in found.items()]
-    drawn = shown.figures(found) if told.out is not None else {}
+    named = dict(zip(short_names(found), found.values(), strict=True))
+    drawn = shown.figures(named) if told.out is not None else {}
     for name, figure in drawn.items():
         style.save(figure, Path(str(told.out)) / name)
     if told.json:
@@ -140,6 +142,25 @@ def _diagnose(shown: Shown, told: Shared) -> None:
     print_table(shown.diagnosis.name, cells)
     for name in drawn:
         print(f"figure: {Path(str(told.out)) / name}.pdf")
+
+
+def short_names(names: Iterable[str]) -> list[str]:
+    """Names without the folder that all models are in, for figures that others are to see.
+
+    Example:
+        >>> from holdfast.cli.diagnose.command import short_names
+        >>> short_names(["/home/me/runs/plain", "binarise | /home/me/runs/robust"])
+        ['plain', 'binarise | robust']
+        >>> short_names(["/home/me/runs/net/epochs/1.safetensors"])
+        ['net/epochs/1.safetensors']
+    """
+    whole = list(names)
+    paths = [Path(name.rpartition(" | ")[2]) for name in whole]
+    runs = [path.parents[1] if path.parent.name == "epochs" else path for path in paths]
+    if len({run.is_absolute() for run in runs}) > 1:
+        return whole
+    common = os.path.commonpath([run.parent for run in runs])
+    return [name.replace(f"{common}/", "") for name in whole] if common else whole
 
 
 def mean_known(values: np.ndarray) -> float:
