@@ -90,7 +90,8 @@ def worst_case(
     What the model declares about itself (`holdfast.declarations`) adds attacks to the suite: on a
     stochastic model gradients are averaged (EOT) and votes decide; where a layer is not
     differentiable or cleans images, every part also runs with a surrogate gradient (BPDA), and
-    with a penalty on the reconstruction error (R).
+    with a penalty on the reconstruction error (R). Parts that need a gradient where none reaches
+    the images are skipped with a warning, and Square goes on.
 
     Args:
         model: maps (N, C, H, W) in [0, 1] to logits (N, K).
@@ -109,9 +110,6 @@ def worst_case(
 
     Raises:
         InputError, InputTypeError, ModelError: as every attack.
-
-    Parts that need a gradient where none reaches the images are skipped with a warning, and Square
-    goes on.
 
     Example:
         >>> from holdfast import Linf

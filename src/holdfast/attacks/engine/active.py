@@ -15,7 +15,7 @@ is remembered of it. What has fallen is dropped from all of them by one call:
     at.keep(~reached)
 """
 
-from dataclasses import Field, fields, is_dataclass
+from dataclasses import Field, fields
 from typing import Any, TypeAlias
 
 import torch
@@ -73,8 +73,8 @@ class Active:
     def _parts(self) -> list[Tree]:
         return [getattr(self, entry.name) for entry in self._entries()]
 
-    def _entries(self) -> "tuple[Field[Any], ...]":
-        return fields(self) if is_dataclass(self) else ()
+    def _entries(self) -> tuple[Field[Any], ...]:
+        return fields(self)  # type: ignore[arg-type]  # what derives from it is a dataclass
 
 
 def take(tree: Tree, index: Positions) -> Tree:

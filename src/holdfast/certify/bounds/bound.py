@@ -78,9 +78,8 @@ def _checked(formula: Callable[..., Array], noise: str) -> Bound:
         p2 = np.minimum(p2, 1 - p1)
         apart = p1 > p2
         flat = np.zeros(p1.shape)
-        with np.errstate(
-            divide="ignore"
-        ):  # log 0 = -inf: a certain answer may have no finite radius
+        # log 0 = -inf: a certain answer may have no finite radius.
+        with np.errstate(divide="ignore"):
             flat[apart] = formula(p1[apart], p2[apart], sigma[apart], **parameters)
         radius = flat.reshape(whole[0].shape)
         if tensors:
