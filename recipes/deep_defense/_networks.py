@@ -83,7 +83,8 @@ def several(
 
 def data(network: Network, scale: Scale) -> str:
     """The images; CIFAR-10's at the cpu scale are a subset."""
-    return scale(f"data, {network.data}", quick="digits", cpu=network.data, paper=network.data)
+    cpu = "cifar10-jpeg" if network.data == "cifar10" else network.data
+    return scale(f"data, {network.data}", quick="digits", cpu=cpu, paper=network.data)
 
 
 def reference(network: Network, scale: Scale, conditioning: Conditioning | None = None) -> Step:

@@ -17,7 +17,8 @@ MLP = {"fc1": "1.1", "fc2": "1.3"}
 
 
 def recipe(scale: Scale) -> Result:
-    layers = scale("layers", quick=MLP, cpu=LENET, paper=LENET)
+    names = scale("layers", quick=tuple(MLP), cpu=tuple(LENET), paper=tuple(LENET))
+    layers = MLP if names == tuple(MLP) else LENET
     cs = scale("c", quick=(25.0,), cpu=(5.0, 25.0), paper=(5.0, 15.0, 25.0, 35.0, 45.0))
     margins = {
         (layer, c): measured.margin(
