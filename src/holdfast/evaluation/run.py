@@ -21,35 +21,20 @@ from holdfast.attacks import Attack, On, Worst
 from holdfast.attacks.adaptive import Variant, chosen, combined, variants_of
 from holdfast.attacks.engine.attack import follows_gradients
 from holdfast.attacks.skips import hearing_skips
-from holdfast.checks import (
-    check_classes,
-    check_images,
-    check_labels,
-    check_logits,
-    probability_notes,
-    training_notes,
-    try_model,
-    warn_of,
-)
+from holdfast.checks import check_images, check_labels, training_notes, warn_of
 from holdfast.data import Data
-from holdfast.declarations import is_stochastic
-from holdfast.defenses.smoothed import noise_of
 from holdfast.errors import GradientError, InputError
 from holdfast.evaluation.config import EvaluationConfig
+from holdfast.evaluation.probe import probe
 from holdfast.evaluation.result import Evaluation
 from holdfast.evaluation.scoring import Scorer, check_name
-from holdfast.models.identity import identify
 from holdfast.progress import Progress, silent
-from holdfast.random import own_global_generator
 from holdfast.results import CLEAN, Part, Run, kept_or_temporary, read_about, read_rows
-from holdfast.tensors import device_of, eval_mode
+from holdfast.tensors import eval_mode
 from holdfast.threads import suited_threads
 from holdfast.types import Images, Labels, Model, Step
 
 __all__ = ["evaluate", "evaluate_data"]
-
-#: What is wrong with probabilities where an attack wants logits.
-_FADES = "the cross-entropy takes their softmax again and its gradient fades, which masks weakness"
 
 #: Attacks with the names that they are reported by.
 Named = Sequence[tuple[str, Attack]]
@@ -147,31 +132,28 @@ def evaluate_data(
         suited_threads(data.shape, model, *sources, progress=progress),
         kept_or_temporary(out) as folder,
     ):
-        with own_global_generator(config.seed, device_of(model)):
-            stochastic, seen, prediction = _probe(model, data, config)
-        notes += seen
+        probed = probe(model, data, seed=config.seed, batch_size=config.batch_size)
+        notes += probed.notes
         warn_of(notes)
-        attacks, left_out = _adapted(attacks, model, stochastic, config)
-        votes, watch = config.votes if stochastic else 1, progress.watch
+        attacks, left_out = _adapted(attacks, model, probed.stochastic, config)
+        votes, watch = config.votes if probed.stochastic else 1, progress.watch
         scorer = Scorer(
             model, data, config.seed, votes, config.batch_size, config.attack_all, watch
         )
         record = {
             "model": name,
             "data": data.name,
-            **identify(model, data),
+            **probed.record,
             "data_fingerprint": data.fingerprint(),
             "images": len(data),
             "shape": list(data.shape),
-            "stochastic": stochastic,
-            **_noise_in(model),
             "attacks": [{"name": name, "attack": repr(attack)} for name, attack in attacks],
             **config.record(),
             "left_out": left_out,
         }
 
         def work(run: Run) -> None:
-            _check_one_can_run(scorer, attacks, prediction)
+            _check_one_can_run(scorer, attacks, probed.prediction)
             batches = dict(enumerate(data.batches(config.batch_size)))
             labels = [metrics.title(name, a.threat.name, a.threat.eps) for name, a in attacks]
             chunks = _Chunks(run, scorer, attacks, config.keep_images)
@@ -347,35 +329,3 @@ def _adapted(
 def _lines(name: str, variants: Sequence[Variant], several: bool) -> Iterator[tuple[str, Attack]]:
     for variant in variants:
         yield f"{name}, {variant.title}" if several else name, variant.attack
-
-
-def _noise_in(model: Model) -> dict[str, Any]:
-    """The noise of a model, as its record names it."""
-    noise = noise_of(model)
-    return {"sigma": None} if noise is None else {"noise": noise[0], "sigma": noise[1]}
-
-
-def _probe(model: Model, data: Data, config: EvaluationConfig) -> tuple[bool, list[str], Labels]:
-    """Check the model on the first batch, before any work.
-
-    Returns:
-        Whether it is stochastic, what must be said of it, and its predictions.
-    """
-    index = next(data.batches(config.batch_size))
-    x = data.x(index).to(device_of(model))
-    check_images(x)
-    with torch.no_grad():
-        first = try_model(model, x)
-        check_logits(first, len(x))
-        check_classes(data.y, first.shape[1])
-        notes, prediction = probability_notes(first, _FADES), first.argmax(dim=1)
-        if is_stochastic(model):
-            return True, notes, prediction
-        if torch.equal(first, try_model(model, x)):
-            return False, notes, prediction
-    notes.append(
-        "the model answers the same images differently each time though no layer declares that it "
-        "does: it is treated as stochastic, with averaged gradients and votes; set "
-        "stochastic = True on the layer that draws, to say so."
-    )
-    return True, notes, prediction

@@ -17,6 +17,8 @@ CELL = ["attack", "norm", "eps"]
 def cells(rows: pd.DataFrame) -> pd.DataFrame:
     """One line for each attack and size: how many examples it left robust.
 
+    Rows of the images as they are, which have no norm, are left out.
+
     ``robust_accuracy`` is the fraction of all n examples that are classified rightly after the
     attack, with its 95 % Clopper-Pearson interval ``low``, ``high``. ``median_distance`` is over
     the examples that the attack fooled, in the attack's norm; missing if there are none.
@@ -25,12 +27,13 @@ def cells(rows: pd.DataFrame) -> pd.DataFrame:
         >>> from holdfast import Linf, evaluate, metrics
         >>> from holdfast.attacks import PGD
         >>> rows = evaluate(model, x, y, {"pgd": PGD(Linf(0.3), steps=5)}).rows
-        >>> table = metrics.cells(rows[rows["attack"] != "clean"])
+        >>> table = metrics.cells(rows)
         >>> table[["attack", "eps", "robust_accuracy"]].to_numpy().tolist()
         [['pgd', 0.3, 0.0]]
     """
     found = []
-    for (attack, norm, eps), part in rows.groupby(CELL, sort=False):
+    attacked = rows[rows["norm"] != "none"]
+    for (attack, norm, eps), part in attacked.groupby(CELL, sort=False):
         right_before = part["clean_prediction"] == part["label"]
         broken = part.loc[part["fooled"] & right_before, norm]
         found.append(
