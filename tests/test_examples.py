@@ -89,6 +89,7 @@ INTERNAL = (
     "holdfast.models.external",
     "holdfast.parameters",
     "holdfast.report.distinct",
+    "holdfast.report.folders",
     "holdfast.report.gallery",
     "holdfast.results.schema",
 )
