@@ -5,9 +5,9 @@ attacks, crafted on networks held out, as the organisers did over the submitted 
 """
 
 from holdfast.reproduce import (
-    Average,
     Cell,
     Claim,
+    MeanOver,
     Result,
     Scale,
     Table,
@@ -37,7 +37,7 @@ def recipe(scale: Scale) -> Result:
             for on in [eat.attacker(source, scale)]
             for attack in eat.ITERATIVE
         )
-        scores[name] = Average(black)
+        scores[name] = MeanOver(black)
         clean, score = printed or (None, None)
         rows[name] = {
             "clean": Cell(clean_accuracy(white), clean),

@@ -7,11 +7,11 @@ attackers are neither the targets nor the static sources, but networks of seeds 
 from collections.abc import Callable
 
 from holdfast.reproduce import (
-    Average,
     Cell,
     Claim,
     Largest,
     Mean,
+    MeanOver,
     Result,
     Scale,
     Step,
@@ -74,7 +74,7 @@ def _trainings(name: str, scale: Scale) -> dict[str, Callable[[int], Step]]:
     }
 
 
-def _row(name: str, targets: list[Step], scale: Scale) -> tuple[dict[str, Cell], Average]:
+def _row(name: str, targets: list[Step], scale: Scale) -> tuple[dict[str, Cell], MeanOver]:
     clean, fgsm, most, mean = (value / 100 for value in PAPER[name])
     white = [eat.single(name, target, scale) for target in targets]
     black: list[Mean] = []
@@ -84,7 +84,7 @@ def _row(name: str, targets: list[Step], scale: Scale) -> tuple[dict[str, Cell],
             eat.iterative(f"{name} from {source}", target, scale, crafted_on) for target in targets
         ]
         black += [error(steps, attack) for attack in eat.ITERATIVE]
-    average = Average(tuple(black))
+    average = MeanOver(tuple(black))
     return {
         "clean": Cell(clean_error(white), clean),
         "FGSM": Cell(error(white, "fgsm"), fgsm),

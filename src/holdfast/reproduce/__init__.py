@@ -8,10 +8,10 @@ figure, the differences, the intervals, and what became of the paper's claims.
 
 from holdfast.reproduce.claims import Claim, Verdict, at_least, at_most, less, more
 from holdfast.reproduce.measures import (
-    Average,
     Computed,
     Largest,
     Mean,
+    MeanOver,
     Measure,
     Measured,
     OfImages,
@@ -44,7 +44,6 @@ from holdfast.reproduce.steps import (
 )
 
 __all__ = [
-    "Average",
     "Cell",
     "Claim",
     "Computed",
@@ -53,6 +52,7 @@ __all__ = [
     "Largest",
     "Line",
     "Mean",
+    "MeanOver",
     "Measure",
     "Measured",
     "OfImages",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from holdfast.reproduce.measures import Average, Mean, Measure, Measured, difference
+from holdfast.reproduce.measures import Mean, MeanOver, Measure, Measured, difference
 from holdfast.reproduce.steps import Step
 
 
@@ -50,7 +50,7 @@ class Check:
 
     def difference(self, root: Path) -> Measured:
         """The larger less the smaller, on the same images where both are over images."""
-        if isinstance(self.larger, Mean | Average) and isinstance(self.smaller, Mean | Average):
+        if isinstance(self.larger, Mean | MeanOver) and isinstance(self.smaller, Mean | MeanOver):
             left, right = self.larger.by_image(root), self.smaller.by_image(root)
             if [list(part.index) for part in left] == [list(part.index) for part in right]:
                 return difference(self.larger, self.smaller, root)

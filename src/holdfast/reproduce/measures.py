@@ -102,17 +102,17 @@ class Mean:
 
 
 @dataclass(frozen=True)
-class Average:
+class MeanOver:
     """The mean of several measures of the same images and seeds, such as over all attacks.
 
     Args:
         of: the measures.
 
     Example:
-        >>> from holdfast.reproduce import Average, error, evaluate, train
+        >>> from holdfast.reproduce import MeanOver, error, evaluate, train
         >>> net = train("net", model="small", epochs=1)
         >>> attacked = evaluate("e", model=net, attacks=["fgsm", "pgd"], eps=0.1)
-        >>> len(Average((error(attacked, "fgsm"), error(attacked, "pgd"))).of)
+        >>> len(MeanOver((error(attacked, "fgsm"), error(attacked, "pgd"))).of)
         2
     """
 
@@ -154,7 +154,7 @@ def _over_seeds(values: "np.ndarray[Any, np.dtype[np.float64]]") -> tuple[float,
     return float(values.mean()) - half, float(values.mean()) + half
 
 
-def difference(first: Mean | Average, second: Mean | Average, root: Path) -> Measured:
+def difference(first: Mean | MeanOver, second: Mean | MeanOver, root: Path) -> Measured:
     """How much larger the first is than the second, image by image.
 
     Raises:
