@@ -18,6 +18,8 @@ from holdfast.reproduce.measures import (
     Recorded,
     Scaled,
     Smallest,
+)
+from holdfast.reproduce.readings import (
     accuracy,
     accuracy_within,
     certified,
