@@ -412,6 +412,7 @@ class TestWhatIsNotOneThingStaysApart:
         attack("quantised", [("pgd", pgd)], network=quantised, called="net binarised at 0.5")
         darker = nn.Sequential(Wrapped(torch.square), model)
         attack("darker", [("pgd", pgd)], network=darker, called="net, darker")
+        attack("few darker", [("pgd", pgd)], network=darker, called="net, darker", count=5)
         attack("changed", [("pgd", pgd)], network=darker)
         return root
 
@@ -451,6 +452,11 @@ class TestWhatIsNotOneThingStaysApart:
     def test_equal_weights_behind_another_layer(self, made, other, name):
         subjects = read_subjects([made / "zero", made / other])
         assert [subject.name for subject in subjects] == ["net", name]
+
+    def test_equal_weights_under_another_name_whose_answers_cannot_be_compared(self, made):
+        """They are to other images."""
+        subjects = read_subjects([made / "zero", made / "few darker"])
+        assert [subject.name for subject in subjects] == ["net", "net, darker"]
 
     def test_equal_weights_that_answer_otherwise_under_one_name(self, made):
         runs = [made / "zero", made / "changed", made / "larger"]
