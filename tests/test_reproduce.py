@@ -330,6 +330,19 @@ def test_passes_told_beforehand_are_the_most_that_are_made(tmp_path: Path) -> No
     assert passes("train", options) == 64 * (3 * 2 + 2)
     options["objective"] = "distillation(teacher='not-there-yet')"
     assert passes("train", options) is None
+    options["objective"] = f"distillation(teacher='{net}')"  # one that is there is asked too
+    assert passes("train", options) == 64 * 2
+
+
+def test_passes_with_a_network_that_is_there_are_of_images_of_its_own_shape(tmp_path: Path) -> None:
+    net = tmp_path / "net"
+    training = ["train", "--model", "mlp", "--epochs", "1", "--images", "64", "--quiet", "--out"]
+    assert run([*training, str(net)]) == 0
+    _, options = read([*training, str(tmp_path / "taught")])
+    options["objective"] = f"distillation(teacher='{net}')"
+    assert passes("train", options) == 64 * 2
+    options["data"] = "mnist"  # of which this network can make nothing
+    assert passes("train", options) is None
 
 
 def test_recipes_are_installed_with_the_package(tmp_path: Path) -> None:

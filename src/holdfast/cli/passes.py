@@ -4,6 +4,7 @@ Each attack and objective is tried on one image of a linear model that nothing f
 number is the most that it can be on a network without layers that call for adaptive variants.
 """
 
+import math
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -17,8 +18,15 @@ from holdfast.data import Data
 from holdfast.errors import HoldfastError
 from holdfast.random import Stream
 
-#: Images to train on and to test on, of the data sets that have so many always.
-_SIZES = {"digits": (1297, 500), "mnist": (60_000, 10_000), "cifar10": (50_000, 10_000)}
+#: Images to train on and to test on, of the data sets that have so many always, and their shape.
+_SIZES = {
+    "digits": (1297, 500, (1, 8, 8)),
+    "mnist": (60_000, 10_000, (1, 28, 28)),
+    "cifar10": (50_000, 10_000, (3, 32, 32)),
+}
+
+#: Of the images that attacks are tried on, whose passes do not hang on it.
+_SHAPE = (1, 8, 8)
 
 
 def passes(command: str, options: Mapping[str, Any]) -> int | None:
@@ -28,11 +36,11 @@ def passes(command: str, options: Mapping[str, Any]) -> int | None:
         command: as typed after ``holdfast``.
         options: as read from the rest.
     """
-    training, testing = _SIZES.get(str(options.get("data")), (None, None))
+    training, testing, shape = _SIZES.get(str(options.get("data")), (None, None, (3, 32, 32)))
     try:
         if command == "train":
             images = options["images"] or training
-            each = _of_objective(options["objective"], options["norm"], options["eps"])
+            each = _of_objective(options["objective"], options["norm"], options["eps"], shape)
             return None if images is None else options["epochs"] * images * each
         images = options.get("images") or testing
         if images is None:
@@ -47,14 +55,16 @@ def passes(command: str, options: Mapping[str, Any]) -> int | None:
         return images * options["votes"] if command == "certify" else None
     except HoldfastError:  # such as a network that is yet to be trained
         return None
+    except RuntimeError:  # torch's, of a network there is for images of another shape
+        return None
 
 
 class _Firm(nn.Module):
     """A linear model that answers 0, whatever is done to an image."""
 
-    def __init__(self) -> None:
+    def __init__(self, shape: tuple[int, ...] = _SHAPE) -> None:
         super().__init__()
-        self.layer = nn.Linear(64, 10)
+        self.layer = nn.Linear(math.prod(shape), 10)
         with torch.no_grad():
             self.layer.weight.mul_(1e-3)
             self.layer.bias.copy_(10.0 * (torch.arange(10) == 0))
@@ -73,19 +83,19 @@ def _of_attack(spec: str, norm: str, eps: float) -> int:
 
 
 @cache
-def _of_objective(spec: str, norm: str | None, eps: float | None) -> int:
-    x, y, index = _example()
-    model = Counted(_Firm().train(), index)
+def _of_objective(spec: str, norm: str | None, eps: float | None, shape: tuple[int, ...]) -> int:
+    x, y, index = _example(shape)  # a teacher or static source that is there already is asked too
+    model = Counted(_Firm(shape).train(), index)
     objective = registry.objective(spec, Data.of(x, y), torch.device("cpu"), norm=norm, eps=eps)
     loss, _ = objective(model, x, y, Stream.of(0, index))
     loss.backward()
     return _sum(model)
 
 
-def _example() -> tuple[Tensor, Tensor, Tensor]:
+def _example(shape: tuple[int, ...] = _SHAPE) -> tuple[Tensor, Tensor, Tensor]:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        x = torch.rand(1, 1, 8, 8)
+        x = torch.rand(1, *shape)
     return x, torch.zeros(1, dtype=torch.long), torch.arange(1)
 
 
