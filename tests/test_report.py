@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import nn
 
+import holdfast
 from holdfast import metrics
 from holdfast.attacks import FGSM, FMN, PGD, On, Square, Worst
 from holdfast.certify.config import CertificationConfig
@@ -32,11 +33,11 @@ from holdfast.errors import (
 )
 from holdfast.evaluation import EvaluationConfig, evaluate, evaluate_data
 from holdfast.files import read_json, read_tensors, write_json, write_tensors
-from holdfast.report import figures, pictures, style
+from holdfast.report import figures, pictures, style, tables
 from holdfast.report.figures import floor_and_ceiling
 from holdfast.report.gallery import Example, Gallery
 from holdfast.report.page import build
-from holdfast.report.subjects import read_subjects
+from holdfast.report.subjects import mixed, read_subjects
 from holdfast.report.tables import floor, strongest_attacks, summary
 from holdfast.threat import L2, Linf
 from tests.toys import Wrapped, images, small_network
@@ -605,6 +606,60 @@ def test_the_gap_is_over_the_images_that_both_sides_have(tmp_path, met, certifie
     assert cell.gap.fraction == pytest.approx(2 / 5)
     html = build([tmp_path / "attack", tmp_path / "proof"], tmp_path / "report").read_text()
     assert "gap 40.0 %, 5 images" in html
+
+
+def test_a_certificate_in_another_norm_is_shown_in_its_own(runs, tmp_path):
+    """Over so many pixels an ℓ2 certificate says nothing in ℓ∞: that is not proven 0 %."""
+    subjects = read_subjects([runs["one-linf"], runs["one-cert"]])
+    assert tables.norms_of(subjects) == ["linf", "l2"]
+    cells = [cell for line in summary(subjects, "linf").lines for cell in line.cells]
+    assert [cell.proven for cell in cells if cell.implied_by is None] == [None] * len(cells)
+    own = summary(subjects, "l2")
+    (line,) = (line for line in own.lines if line.classifier.proof)
+    assert own.sizes
+    assert line.cells[0].proven["robust_accuracy"] > 0
+    assert all(cell.implied_by is None for cell in line.cells)
+    html = build([runs["one-linf"], runs["one-cert"]], tmp_path / "report").read_text()
+    assert "proven 0.0 %" not in html.split("Shown and proven in ℓ2")[0]
+
+
+def test_what_a_certificate_implies_in_another_norm_is_said_to_be_implied(runs, tmp_path):
+    shutil.copytree(runs["one-cert"], tmp_path / "cert")
+    _rewrite(tmp_path / "cert", lambda rows: rows.assign(prediction=rows["label"], radius=9.0))
+    subjects = read_subjects([runs["one-linf"], tmp_path / "cert"])
+    (line,) = (line for line in summary(subjects, "linf").lines if line.classifier.proof)
+    assert [(cell.proven["robust_accuracy"], cell.implied_by) for cell in line.cells] == [
+        (1.0, "l2")
+    ] * 2
+
+
+def test_models_on_other_images_and_runs_of_other_versions_are_told_of(runs, tmp_path):
+    shutil.copytree(runs["one-linf"], tmp_path / "same")
+    about = read_json(tmp_path / "same" / "run.json")
+    about["settings"] |= {"model": "nets/three", "model_fingerprint": "0"}
+    write_json(tmp_path / "same" / "run.json", about)
+    same = read_subjects([runs["one-linf"], tmp_path / "same"])
+    assert (len(same), mixed(same)) == (2, [])
+    x, model = images(5, (3, 6, 6)), small_network((3, 6, 6), seed=1)
+    few, fgsm = Data.of(x, model(x).argmax(dim=1)), [("fgsm", FGSM(Linf(0.02)))]
+    evaluate_data(model, few, fgsm, EvaluationConfig(), "nets/two", tmp_path / "few")
+    (note,) = mixed(read_subjects([runs["one-linf"], tmp_path / "few"]))
+    assert "different images" in note
+    assert "one: 12; two: 5" in note
+    for name in ("old", "new"):
+        shutil.copytree(runs["one-linf"], tmp_path / name)
+    about = read_json(tmp_path / "old" / "run.json")
+    about["versions"]["holdfast"] = "0.1.0"
+    write_json(tmp_path / "old" / "run.json", about)
+    subjects = read_subjects([tmp_path / "old", tmp_path / "new"])
+    (note,) = mixed(subjects)
+    assert f"0.1.0: {tmp_path / 'old'}" in note
+    names = set(subjects[0].classifiers[0].attacked["attack"])
+    assert names == {
+        f"{attack} (holdfast {version})"
+        for attack in ("fgsm", "pgd")
+        for version in ("0.1.0", holdfast.__version__)
+    }
 
 
 NAMES = ("$0_to_$1", "</svg><b>&amp;", "_hidden", "#14171a", r"$\frac{$", "[/red]")

@@ -7,6 +7,7 @@ from holdfast.metrics.accuracy import (
     cells,
     from_zero,
     met_by_all,
+    round_sizes,
     worst_case,
 )
 from holdfast.metrics.certificates import (
@@ -52,6 +53,7 @@ __all__ = [
     "reference_size",
     "relative_lengths",
     "rho",
+    "round_sizes",
     "skipped",
     "title",
     "worst_case",

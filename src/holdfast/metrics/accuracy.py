@@ -8,7 +8,15 @@ import pandas as pd
 
 from holdfast.statistics import Array, proportion_interval
 
-__all__ = ["at_finite_sizes", "broken_by", "cells", "from_zero", "met_by_all", "worst_case"]
+__all__ = [
+    "at_finite_sizes",
+    "broken_by",
+    "cells",
+    "from_zero",
+    "met_by_all",
+    "round_sizes",
+    "worst_case",
+]
 
 #: What tells the rows of one attack at one size from others.
 CELL = ["attack", "norm", "eps"]
@@ -93,7 +101,7 @@ def at_finite_sizes(rows: pd.DataFrame) -> pd.DataFrame:
         others = limited[limited["norm"] == norm]
         sizes = others["eps"].unique()
         if not len(sizes):
-            sizes = _round_sizes(part.loc[part["fooled"], norm])
+            sizes = round_sizes(part.loc[part["fooled"], norm])
         for attack, mine in part.groupby("attack", sort=False):
             # Where the attack was also run with a limit, that is what it does there.
             for size in np.setdiff1d(sizes, others.loc[others["attack"] == attack, "eps"]):
@@ -102,8 +110,15 @@ def at_finite_sizes(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _round_sizes(distances: "pd.Series[float]") -> Array:
-    """About ten multiples of 1, 2 or 5 times a power of ten, up to nearly the largest distance."""
+def round_sizes(distances: "pd.Series[float]") -> Array:
+    """About ten multiples of 1, 2 or 5 times a power of ten, up to nearly the largest distance.
+
+    Example:
+        >>> import pandas as pd
+        >>> from holdfast.metrics import round_sizes
+        >>> round_sizes(pd.Series([0.1, 0.7, 0.9])).tolist()
+        [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+    """
     largest = float(distances.quantile(0.95)) if len(distances) else 0.0
     if largest == 0.0:
         return np.array([1.0])  # nothing was fooled, or nothing had to be moved: a flat curve

@@ -43,7 +43,7 @@ def attacks_apart(runs: Sequence[RunFolder]) -> list[RunFolder]:
     renamed: list[dict[str, str]] = [{} for _ in runs]
     for attack in dict.fromkeys(cell["attack"] for run in runs for cell in run.cells):
         places = [place for place, run in enumerate(runs) if _sizes(run, attack)]
-        recipes = [recipe(runs[place].settings, attack) for place in places]
+        recipes = [recipe(runs[place], attack) for place in places]
         told = differences(recipes)
         for mine, place in enumerate(places):
             sizes = _sizes(runs[place], attack)
@@ -67,7 +67,7 @@ def certificates_apart(parts: Sequence[CertifiedRun]) -> list[CertifiedRun]:
     found = list(parts)
     for title in dict.fromkeys(part.title for part in parts):
         places = [place for place, part in enumerate(parts) if part.title == title]
-        recipes = [recipe(parts[place].settings) for place in places]
+        recipes = [recipe(parts[place]) for place in places]
         told = differences(recipes)
         for place, one, apart in zip(places, recipes, told, strict=True):
             if told.count(apart) > 1:
@@ -77,14 +77,16 @@ def certificates_apart(parts: Sequence[CertifiedRun]) -> list[CertifiedRun]:
     return found
 
 
-def recipe(settings: Mapping[str, Any], attack: str | None = None) -> dict[str, Any]:
+def recipe(run: RunFolder, attack: str | None = None) -> dict[str, Any]:
     """All that a result rests on, beside the classifier and the size.
 
     Args:
-        settings: of the run.
+        run: that found it; another version of Holdfast may find something else by the same name.
         attack: for an evaluation, the name of one of its attacks.
     """
+    settings = run.settings
     found = {name: value for name, value in settings.items() if name not in _ELSEWHERE}
+    found["holdfast"] = run.version
     if attack is not None:
         whole = [one["attack"] for one in settings["attacks"] if one["name"] == attack]
         crafted = [match[2] for match in map(_CRAFTED.search, whole) if match]

@@ -49,6 +49,13 @@ class RunFolder:
         return settings
 
     @property
+    def version(self) -> str | None:
+        """Of the Holdfast that made it; None if it does not say."""
+        versions = self.about.get("versions")
+        version = versions.get("holdfast") if isinstance(versions, dict) else None
+        return version if isinstance(version, str) else None
+
+    @property
     def cells(self) -> list[dict[str, Any]]:
         """Its cells, each attack by its name here."""
         return [

@@ -20,7 +20,7 @@ from holdfast.report import figures, style, tables
 from holdfast.report.folders import CertifiedRun, RunFolder
 from holdfast.report.gallery import Gallery, galleries, to_png
 from holdfast.report.pictures import gallery as drawn
-from holdfast.report.subjects import Classifier, Subject, read_subjects
+from holdfast.report.subjects import Classifier, Subject, mixed, read_subjects
 
 __all__ = ["build"]
 
@@ -99,7 +99,6 @@ class _Section:
 def _page(
     subjects: Sequence[Subject], pictures: Mapping[int, list[Gallery]], folder: Path, title: str
 ) -> str:
-    norms = list(dict.fromkeys(tables.ceilings(subjects).get("norm", pd.Series(dtype=str))))
     environment = Environment(
         loader=PackageLoader("holdfast.report", "."),
         undefined=StrictUndefined,
@@ -118,7 +117,8 @@ def _page(
         classifiers=[_line(c) for c in tables.classifiers(subjects)],
         certified=_certified(list(tables.classifiers(subjects)), folder),
         perturbations=_perturbations(subjects),
-        summaries=[(norm, tables.summary(subjects, norm)) for norm in norms],
+        summaries=[(norm, tables.summary(subjects, norm)) for norm in tables.norms_of(subjects)],
+        mixed=mixed(subjects),
         sections=[
             _section(subject, tag, pictures, folder)
             for subject, tag in zip(subjects, _tags(subjects), strict=True)

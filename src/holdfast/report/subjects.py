@@ -15,7 +15,7 @@ from holdfast.report.folders import TRAINING, CertifiedRun, RunFolder, certifica
 from holdfast.results import CLEAN, same
 from holdfast.results.schema import TITLES
 
-__all__ = ["read_subjects"]
+__all__ = ["mixed", "read_subjects"]
 
 
 @dataclass(frozen=True)
@@ -167,6 +167,47 @@ def read_subjects(paths: Sequence[Path]) -> list[Subject]:
         made = (training for training in trainings if _met(training, group))
         subjects.append(Subject(name, _classifiers(name, group), next(made, None)))
     return subjects
+
+
+def mixed(subjects: Sequence[Subject]) -> list[str]:
+    """A sentence for each thing in which runs differ that stand beside each other on one page.
+
+    Runs of one network on other images are refused by `read_subjects`; networks that met other
+    images are each shown, and it is said.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast import Linf, evaluate
+        >>> from holdfast.attacks import FGSM
+        >>> from holdfast.report.subjects import mixed, read_subjects
+        >>> result = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.3))}, out="run")
+        >>> mixed(read_subjects([Path("run")]))
+        []
+    """
+    notes = []
+    met: dict[str, list[str]] = {}
+    for subject in subjects:
+        runs = [run.settings for run in subject.runs if run is not subject.training]
+        most = max(runs, key=lambda settings: int(settings["images"]))
+        met.setdefault(most["data_fingerprint"], []).append(f"{subject.name}: {most['images']}")
+    if len(met) > 1:
+        notes.append(
+            "The models met different images of the data set "
+            f"({'; '.join(', '.join(names) for names in met.values())}), so their numbers differ "
+            "by the choice of images too."
+        )
+    versions: dict[str, list[str]] = {}
+    for subject in subjects:
+        for run in subject.runs:
+            if run is not subject.training:
+                versions.setdefault(run.version or "unknown", []).append(str(run.path))
+    if len(versions) > 1:
+        listed = "; ".join(f"{version}: {', '.join(paths)}" for version, paths in versions.items())
+        notes.append(
+            f"The runs were made by different versions of Holdfast ({listed}); attacks and "
+            "certificates of different versions are kept apart."
+        )
+    return notes
 
 
 def _same_network(one: RunFolder, other: RunFolder) -> bool:

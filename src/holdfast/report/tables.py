@@ -188,11 +188,16 @@ class Gap(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """What is known of a classifier at one size: table rows, or None where nothing is."""
+    """What is known of a classifier at one size: table rows, or None where nothing is.
+
+    A certificate in another norm says something here too, if little: ``implied_by`` is that norm.
+    Where it says nothing, nothing is proven here, which is not the same as that 0 % are robust.
+    """
 
     shown: "pd.Series[float] | None"
     proven: "pd.Series[float] | None"
     gap: Gap | None
+    implied_by: str | None = None
 
 
 class Line(NamedTuple):
@@ -203,7 +208,7 @@ class Line(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """Shown and proven side by side."""
+    """Shown and proven side by side, at a few sizes of one norm."""
 
     sizes: list[float]
     lines: list[Line]
@@ -211,6 +216,8 @@ class Summary(NamedTuple):
 
 def summary(subjects: Sequence[Subject], norm: str) -> Summary:
     """Shown and proven at a few sizes of one norm, for all classifiers.
+
+    The sizes are those of the attacks or, where no attack was run in this norm, about ten radii.
 
     Example:
         >>> from pathlib import Path
@@ -230,6 +237,7 @@ def summary(subjects: Sequence[Subject], norm: str) -> Summary:
     }
     shown = {place: _worst_by_size(rows) for place, rows in attacked.items()}
     every = sorted({eps for table in shown.values() for eps in table.index if eps > 0})
+    every = every or _radii(subjects, norm)
     places = np.linspace(0, len(every) - 1, min(len(every), _COLUMNS)).round().astype(int)
     sizes = [every[place] for place in places]
     lines = []
@@ -237,16 +245,38 @@ def summary(subjects: Sequence[Subject], norm: str) -> Summary:
         table = shown.get(place, pd.DataFrame())
         run = classifier.proof
         gaps = gap(attacked[place], run, norm) if run and len(table) else {}
-        cells = [
-            Cell(
-                table.loc[size] if size in table.index else None,
-                floor(run, norm, [size]).iloc[0] if run else None,
-                gaps.get(size),
-            )
-            for size in sizes
-        ]
+        cells = []
+        for size in sizes:
+            at = table.loc[size] if size in table.index else None
+            proven = floor(run, norm, [size]).iloc[0] if run else None
+            implied_by = run.norm if run and run.norm != norm else None
+            if implied_by and proven is not None and not proven["robust_accuracy"]:
+                cells.append(Cell(at, None, None))
+            else:
+                cells.append(Cell(at, proven, gaps.get(size), implied_by))
         lines.append(Line(classifier, cells))
     return Summary(sizes, lines)
+
+
+def norms_of(subjects: Sequence[Subject]) -> list[str]:
+    """The norms that anything is known in: those of the attacks, then those of the certificates."""
+    attacked = [
+        norm
+        for classifier in classifiers(subjects)
+        for run in classifier.evaluations
+        for norm in run.attacked["norm"].unique()
+    ]
+    proven = [run.norm for c in classifiers(subjects) for run in c.certifications if run.guaranteed]
+    return list(dict.fromkeys([*attacked, *proven]))
+
+
+def _radii(subjects: Sequence[Subject], norm: str) -> list[float]:
+    """Radii to show certificates at: those that were asked for or, without any, round ones."""
+    proofs = [c.proof for c in classifiers(subjects) if c.proof and c.proof.norm == norm]
+    asked = sorted({float(r) for run in proofs for r in run.settings.get("radii", ())} - {0.0})
+    if asked or not proofs:
+        return asked
+    return list(metrics.round_sizes(pd.concat([run.rows["radius"] for run in proofs])))
 
 
 def gap(attacked: pd.DataFrame, run: CertifiedRun, norm: str) -> dict[float, Gap]:
