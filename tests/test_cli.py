@@ -31,7 +31,7 @@ from holdfast.cli.main import read, run
 from holdfast.cli.options import Numbers, Words
 from holdfast.defenses import MALADE, NOISES, Binarise
 from holdfast.errors import HoldfastError, InputError, UnknownNameError
-from holdfast.gradients import Average, Evolution, UnitDraw
+from holdfast.gradients import Average, Evolution, FiniteDifferences, UnitDraw
 from holdfast.models import ARCHITECTURES, DENOISERS, Architecture, Normalize
 from holdfast.models.checkpoint import save_model
 from holdfast.models.external.names import IMAGENET
@@ -39,7 +39,7 @@ from holdfast.models.layers import LAYERS
 from holdfast.models.loading import load
 from holdfast.models.purified import PURIFIED, save_purified
 from holdfast.threat import L2, Linf
-from holdfast.training import TRADES, Adversarial, DeepDefense, Stability, Standard, Total
+from holdfast.training import TRADES, Adversarial, DeepDefense, OneByOne, Stability, Standard, Total
 from holdfast.training.randomized import half_normal
 from tests.cases import ATTACKS
 from tests.test_tuning import networks
@@ -1018,6 +1018,8 @@ def test_the_gradient_of_an_attack_is_written_with_its_parameters():
     written = registry.attack("r+fgsm(gradient=evolution(samples=50, sigma=0.01))", Linf(0.3))
     evolution = Evolution(samples=50, sigma=0.01)
     assert written == holdfast.attacks.RFGSM(Linf(0.3), gradient=evolution)
+    written = registry.attack("r+fgsm(gradient=finite_differences(h=0.02))", Linf(0.3))
+    assert written.gradient == FiniteDifferences(h=0.02)
     for name, make in (("pgd", holdfast.attacks.PGD), ("fgsm", holdfast.attacks.FGSM)):
         falling = registry.attack(f"{name}(gradient=average(samples=2, noise=(0.3, 1/20)))", L2(1))
         assert falling == make(L2(1), gradient=Average(samples=2, noise=(0.3, 0.05)))
@@ -1065,6 +1067,12 @@ def test_objectives_by_name():
     assert drawn.attack.distribution is half_normal
     assert drawn.attack.threat == Linf(0.2)
     assert drawn.replace
+    for spec in ("fgsm", "r+fgsm", "pgd"):
+        each = objective(f"{spec}(eps=0.2, draw=half_normal, draw_each=True)").attack
+        assert isinstance(each, OneByOne)
+        assert each.attack.distribution is half_normal
+    with pytest.raises(InputError, match="draw=half_normal"):
+        objective("fgsm(eps=0.2, draw_each=True)")
     assert objective("adv-train-2(eps=0.1, alpha=0.25)").weight == 0.75
     assert objective("alp(eps=0.1, weight=2)").weight == 2
     assert objective("deep-defense(weight=5, p=inf, layer='fc')") == DeepDefense(
@@ -1103,6 +1111,10 @@ def test_objectives_with_other_networks(place):
         made = objective(spec)
         assert weights in repr(made)
         assert " at 0x" not in repr(made)
+    spec = "ensemble(eps=0.3, sources='net.safetensors', draw=half_normal, draw_each=True)"
+    own, static = objective(spec).attack.attacks
+    assert isinstance(own, OneByOne)
+    assert isinstance(static.attack, OneByOne)
     ensemble = objective("ensemble(eps=0.3, sources=['net.safetensors', 'mine:good'])")
     assert len(ensemble.attack.attacks) == 3
     assert ensemble.replace

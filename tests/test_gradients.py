@@ -5,12 +5,19 @@ from scipy import integrate, stats
 from torch import nn
 
 from holdfast import goals
-from holdfast.attacks import NES, PGD
+from holdfast.attacks import NES, PGD, RFGSM
 from holdfast.counting import Counted
 from holdfast.defenses import GaussianNoise
 from holdfast.errors import GradientError, InputError
 from holdfast.goals import cross_entropy
-from holdfast.gradients import Average, Evolution, Forward, UnitDraw, autograd
+from holdfast.gradients import (
+    Average,
+    Evolution,
+    FiniteDifferences,
+    Forward,
+    UnitDraw,
+    autograd,
+)
 from holdfast.random import Stream, drawing_from, layer_uniform
 from holdfast.threat import Linf
 from holdfast.types import Scored
@@ -233,6 +240,33 @@ def test_a_pair_of_evolution_meets_the_same_noise_of_the_model():
     assert torch.allclose(slope.grad[0], normal, atol=0.25)
 
 
+@pytest.mark.parametrize("memory", [None, 1])
+def test_finite_differences_are_exact_on_a_quadratic_in_two_passes_a_pixel(memory):
+    score, x = quadratic(), torch.rand(4, 3)
+    slope = FiniteDifferences(h=0.1, memory=memory)(score)(x, streams(4))
+    exact = autograd(score)(x, streams(4))
+    assert torch.allclose(slope.grad, exact.grad, atol=1e-5)
+    assert torch.equal(slope.value, exact.value)
+    assert torch.equal(slope.reached, exact.reached)
+    model, images_ = small_network(), images(5)
+    counted = Counted(model, torch.arange(5))
+    y = torch.zeros(5, dtype=torch.int64)
+    found = FiniteDifferences(memory=memory)(goals.margin(counted, images_, y))(images_, streams(5))
+    truth = autograd(goals.margin(model, images_, y))(images_, streams(5)).grad
+    assert torch.allclose(found.grad, truth, atol=1e-3)
+    assert counted.forwards.tolist() == [2 * images_[0].numel() + 1] * 5
+    assert counted.backwards.tolist() == [0] * 5
+
+
+def test_r_fgsm_by_finite_differences_finds_what_the_gradient_finds_where_none_passes():
+    network, x = small_network(), images(12)
+    y = network(x).argmax(dim=1)
+    blocked = Wrapped(lambda x: network(x.detach()))
+    by_scores = RFGSM(Linf(0.3), gradient=FiniteDifferences())(blocked, x, y, seed=3)
+    exact = RFGSM(Linf(0.3))(network, x, y, seed=3)  # and the same random step
+    assert (by_scores == exact).float().mean() > 0.99
+
+
 def test_pgd_with_evolution_breaks_a_model_that_has_no_gradient():
     network, x = small_network(), images(20)
     model = Wrapped(lambda x: network((x > 0.5).to(x.dtype)))
@@ -287,6 +321,12 @@ def test_parameters_are_checked(wrong):
 def test_parameters_of_evolution_are_checked(wrong):
     with pytest.raises(InputError):
         Evolution(**{"samples": 4, "sigma": 0.1, **wrong})
+
+
+@pytest.mark.parametrize("h", [0.0, -0.1, float("inf"), float("nan")])
+def test_finite_differences_need_a_positive_distance(h):
+    with pytest.raises(InputError, match="positive distance"):
+        FiniteDifferences(h=h)
 
 
 @pytest.mark.parametrize("create_graph", [False, True])

@@ -28,7 +28,9 @@ FOR_MNIST = {
     "B": (64 * 64 + 64) + (128 * 64 * 36 + 128) + (128 * 128 * 25 + 128) + (128 * 10 + 10),
     "Bstar": (64 * 64 + 64) + (128 * 64 * 36 + 128) + (128 * 128 * 25 + 128) + (128 * 10 + 10),
     "C": (128 * 9 + 128) + (64 * 128 * 9 + 64) + (64 * 5 * 5 * 128 + 128) + (128 * 10 + 10),
+    "Ccode": (128 * 9 + 128) + (64 * 128 * 9 + 64) + (64 * 24 * 24 * 128 + 128) + (128 * 10 + 10),
     "D": (784 * 300 + 300) + 3 * (300 * 300 + 300) + (300 * 10 + 10),
+    "Dcode": (784 * 300 + 300) + 3 * (300 * 300 + 300) + (300 * 10 + 10),
     "madry-mnist": (32 * 25 + 32) + (64 * 32 * 25 + 64) + (7 * 7 * 64 * 1024 + 1024) + 10250,
     "mlp": (784 * 500 + 500) + (500 * 150 + 150) + (150 * 10 + 10),
     "lenet": (20 * 25 + 20) + (50 * 20 * 25 + 50) + (4 * 4 * 50 * 500 + 500) + (500 * 10 + 10),
@@ -95,6 +97,34 @@ def test_b_has_input_dropout_and_bstar_has_not():
     assert torch.equal(b(x), bstar(x))
 
 
+def test_c_and_d_of_the_code_differ_from_the_tables_in_activation_pooling_and_dropout():
+    def of(kind, network):
+        return [layer for layer in network.modules() if isinstance(layer, kind)]
+
+    assert of(nn.Tanh, models.C())
+    assert not of((nn.Tanh, nn.MaxPool2d), models.Ccode())
+    rates = [[layer.p for layer in of(nn.Dropout, n)] for n in (models.Ccode(), models.Dcode())]
+    assert rates == [[0.25, 0.5], [0.5] * 4]
+    assert [layer.p for layer in of(nn.Dropout, models.D())] == [0.5]
+    d, dcode = models.D().eval(), models.Dcode().eval()
+    dcode.load_state_dict(dict(zip(dcode.state_dict(), d.state_dict().values(), strict=True)))
+    x = torch.rand(2, 1, 28, 28)
+    assert torch.equal(d(x), dcode(x))
+
+
+def test_input_dropout_stands_before_any_architecture_and_b_is_it_before_bstar():
+    written = Architecture(name="dropout | Bstar", shape=MNIST, classes=10).build(seed=3)
+    b = Architecture(name="B", shape=MNIST, classes=10).build(seed=3)
+    assert all(map(torch.equal, written.state_dict().values(), b.state_dict().values()))
+    x = torch.ones(1, *MNIST)
+    dropped = written[0](x)
+    assert 0.1 < (dropped == 0).float().mean() < 0.3
+    assert torch.equal(dropped[dropped > 0], torch.full_like(dropped[dropped > 0], 1 / 0.8))
+    assert torch.equal(written.eval()[0](x), x)
+    with pytest.raises(InputError, match="rate is 1"):
+        models.InputDropout(1.0)
+
+
 def test_other_shapes_and_classes():
     network = Architecture(name="C", shape=(3, 32, 32), classes=7).build()
     assert network(torch.rand(2, 3, 32, 32)).shape == (2, 7)
@@ -108,7 +138,8 @@ def weighted(network):
 
 @pytest.mark.parametrize(
     ("name", "shape"),
-    [(name, shape) for name, shape, _ in PARAMETERS if name != "D"] + [("malade-dae", MNIST)],
+    [(name, shape) for name, shape, _ in PARAMETERS if name not in ("D", "Dcode")]
+    + [("malade-dae", MNIST)],
 )
 def test_keras_draws_glorots_uniform_weights_and_no_bias(name, shape):
     """The largest of thousands of draws from U(-a, a) lies just below a, their deviation a / √3."""
@@ -123,8 +154,9 @@ def test_keras_draws_glorots_uniform_weights_and_no_bias(name, shape):
         assert layer.bias is None or not layer.bias.any()
 
 
-def test_keras_draws_the_hidden_layers_of_d_by_he_and_the_last_by_glorot():
-    *hidden, last = weighted(architecture("D", MNIST, init="keras").build())
+@pytest.mark.parametrize("name", ["D", "Dcode", "dropout | D"])
+def test_keras_draws_the_hidden_layers_of_d_by_he_and_the_last_by_glorot(name):
+    *hidden, last = weighted(architecture(name, MNIST, init="keras").build())
     for layer in hidden:
         deviation = (2 / layer.in_features) ** 0.5
         assert float(layer.weight.detach().std()) == pytest.approx(deviation, rel=0.02)

@@ -22,6 +22,7 @@ from holdfast.training import (
     EnsembleAdversarial,
     GradientCache,
     OneAtRandom,
+    OneByOne,
     Schedule,
     against_prediction,
     fit,
@@ -117,6 +118,26 @@ def test_the_size_is_drawn_for_each_batch_and_the_steps_shrink_with_it():
     assert attack.threat == Linf(0.3)
     assert scaled(RFGSM(Linf(0.4), alpha=0.1), 0.5) == RFGSM(Linf(0.2), alpha=0.05)
     assert scaled(PGD(L2(1), restarts=2), 0.5) == PGD(L2(0.5), restarts=2)
+
+
+def test_one_by_one_every_example_has_a_size_of_its_own_and_whoever_is_beside_it_the_same():
+    attack = OneByOne(attack=AtRandomSize(attack=FGSM_3))
+    model, x = small_network(), images(60, margin=0.3)
+    y = torch.zeros(60, dtype=torch.long)
+    moved = attack.perturb(model, x, y, streams(60)) - x
+    sizes = moved.abs().flatten(1).amax(dim=1)
+    assert torch.allclose(moved, sizes[:, None, None, None] * moved.sign(), atol=1e-6)
+    assert len(set(sizes.tolist())) == 60
+    assert sizes.mean().item() == pytest.approx(0.15, abs=4 * 0.3 / math.sqrt(12 * 60))
+    assert sizes.max() <= 0.3
+    some = torch.tensor([41, 7, 30])
+    again = attack.perturb(model, x[some], y[some], streams(60).take(some)) - x[some]
+    assert torch.allclose(again, moved[some], atol=1e-6)
+    assert attack.threat == Linf(0.3)
+    assert scaled(attack, 0.5).threat == Linf(0.15)
+    seen = []
+    attack(model, x[:3], y[:3], callback=lambda step: seen.append(step.position.tolist()))
+    assert seen == [[0], [1], [2]]
 
 
 @pytest.mark.parametrize(

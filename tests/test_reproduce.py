@@ -324,6 +324,8 @@ def test_passes_told_beforehand_are_the_most_that_are_made(tmp_path: Path) -> No
     assert 0 < made <= most
     options["attacks"], options["eps"] = ("fgsm",), (0.01,)
     assert passes("evaluate", options) == 20 * 2
+    options["attacks"], options["data"] = ("fgsm(gradient=finite_differences)",), "mnist"
+    assert passes("evaluate", options) == 20 * (2 * 28 * 28 + 1)
     _, options = read([*training, str(net)])
     assert passes("train", options) == 64 * 2
     options["objective"] = "pgd(eps=0.1, steps=3)"

@@ -45,7 +45,7 @@ def list_names() -> None:
         [{"name": name} for name in registry.DIVERGENCES],
     )
     print_table(
-        "draw of eps for each batch, as in fgsm(eps=0.3, draw=uniform)",
+        "draw of eps for each batch, as in fgsm(eps=0.3, draw=uniform), or image: draw_each=True",
         [{"name": name} for name in registry.SIZE_DISTRIBUTIONS],
     )
     print_table("--optimizer", _described(schedules.OPTIMIZERS))

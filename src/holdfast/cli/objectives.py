@@ -29,6 +29,7 @@ from holdfast.training import (
     Frozen,
     GradientCache,
     LogitPairing,
+    OneByOne,
     Standard,
     SupervisedDenoising,
     Total,
@@ -49,10 +50,11 @@ def fgsm(
     replace: bool = False,
     goal: Goal = goals.cross_entropy,
     draw: SizeDistribution | None = None,
+    draw_each: bool = False,
     attack_in_eval: bool = True,
 ) -> Adversarial:
     """Half clean, half FGSM examples against the predicted class (EAT C.2)."""
-    attack = against_prediction(_sized(FGSM(threat, goal=goal), draw))
+    attack = against_prediction(_sized(FGSM(threat, goal=goal), draw, draw_each))
     return Adversarial(attack=attack, weight=weight, replace=replace, attack_in_eval=attack_in_eval)
 
 
@@ -65,10 +67,11 @@ def r_fgsm(
     replace: bool = False,
     goal: Goal = goals.cross_entropy,
     draw: SizeDistribution | None = None,
+    draw_each: bool = False,
     attack_in_eval: bool = True,
 ) -> Adversarial:
     """R+FGSM examples only, against the predicted class (EAT 4.1)."""
-    attack = against_prediction(_sized(RFGSM(threat, alpha=alpha, goal=goal), draw))
+    attack = against_prediction(_sized(RFGSM(threat, alpha=alpha, goal=goal), draw, draw_each))
     return Adversarial(attack=attack, weight=weight, replace=replace, attack_in_eval=attack_in_eval)
 
 
@@ -81,10 +84,13 @@ def pgd(
     weight: float = 1.0,
     replace: bool = False,
     draw: SizeDistribution | None = None,
+    draw_each: bool = False,
     attack_in_eval: bool = True,
 ) -> Adversarial:
     """PGD examples only (Madry et al. 2018)."""
-    attack = _sized(PGD(threat, steps=steps, step_size=step_size, early_stop=False), draw)
+    attack = _sized(
+        PGD(threat, steps=steps, step_size=step_size, early_stop=False), draw, draw_each
+    )
     return Adversarial(attack=attack, weight=weight, replace=replace, attack_in_eval=attack_in_eval)
 
 
@@ -98,13 +104,14 @@ def ensemble(
     replace: bool = True,
     goal: Goal = goals.cross_entropy,
     draw: SizeDistribution | None = None,
+    draw_each: bool = False,
     attack_in_eval: bool = True,
     sources_dropout: bool = False,
     data: Data,
     device: torch.device,
 ) -> Adversarial:
     """Half single-step examples from the model or a trained one, sources=['run', ...] (EAT 3.4)."""
-    single = _sized(FGSM(threat, goal=goal), draw)
+    single = _sized(FGSM(threat, goal=goal), draw, draw_each)
     static: list[Attack] = []
     if sources_dropout and cache is not None:
         raise InputError(
@@ -117,7 +124,7 @@ def ensemble(
             static.append(On(model, single, name=name, dropout=sources_dropout))
         else:
             gradients = GradientCache(model, data, Path(cache), name=name, goal=goal)
-            static.append(_sized(CachedFGSM(threat=threat, cache=gradients), draw))
+            static.append(_sized(CachedFGSM(threat=threat, cache=gradients), draw, draw_each))
     return EnsembleAdversarial(
         single, static, weight=weight, replace=replace, attack_in_eval=attack_in_eval
     )
@@ -217,8 +224,16 @@ def distillation(
     return Distillation(teacher=_frozen(teacher, device), temperature=temperature, weight=weight)
 
 
-def _sized(attack: Attack, draw: SizeDistribution | None) -> Attack:
-    return attack if draw is None else AtRandomSize(attack=attack, distribution=draw)
+def _sized(attack: Attack, draw: SizeDistribution | None, draw_each: bool) -> Attack:
+    if draw is None:
+        if draw_each:
+            raise InputError(
+                "draw_each=True is about a random eps, and there is none: give the distribution "
+                "too, draw=half_normal, or leave it out."
+            )
+        return attack
+    sized = AtRandomSize(attack=attack, distribution=draw)
+    return OneByOne(attack=sized) if draw_each else sized
 
 
 def _names(sources: Sequence[str]) -> list[str]:

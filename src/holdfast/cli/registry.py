@@ -42,6 +42,7 @@ GRADIENTS: Mapping[str, Gradient | Callable[..., Gradient]] = MappingProxyType(
         "average": gradients.Average,
         "unit_draw": gradients.UnitDraw,
         "evolution": gradients.Evolution,
+        "finite_differences": gradients.FiniteDifferences,
     }
 )
 

@@ -2,7 +2,8 @@
 
 from holdfast.models.centred import Centred, centre_of, mean_image
 from holdfast.models.deep_defense import MLP, NIN, ConvNet, LeNet
-from holdfast.models.eat import A, B, Bstar, C, D
+from holdfast.models.dropout import InputDropout
+from holdfast.models.eat import A, B, Bstar, C, Ccode, D, Dcode
 from holdfast.models.ensemble import Ensemble
 from holdfast.models.madry import MadryCIFAR, MadryMNIST
 from holdfast.models.malade import MaladeCNN, MaladeDAE
@@ -22,10 +23,13 @@ __all__ = [
     "B",
     "Bstar",
     "C",
+    "Ccode",
     "Centred",
     "ConvNet",
     "D",
+    "Dcode",
     "Ensemble",
+    "InputDropout",
     "LeNet",
     "MadryCIFAR",
     "MadryMNIST",

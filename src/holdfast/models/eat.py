@@ -2,6 +2,8 @@
 
 The table gives no strides and no padding. Convolutions here have stride 1 and no padding, but for
 B and B*, where the authors' public code is followed: strides 2, 2, 1 and half padding in the first.
+
+That code (ftramer/ensemble-adv-training) departs from the table in C and D: `Ccode` and `Dcode`.
 """
 
 import math
@@ -11,7 +13,7 @@ from torch import nn
 
 from holdfast.models.shape import Shape, flattened
 
-__all__ = ["A", "B", "Bstar", "C", "D"]
+__all__ = ["A", "B", "Bstar", "C", "Ccode", "D", "Dcode"]
 
 
 def A(shape: Shape = (1, 28, 28), classes: int = 10) -> nn.Sequential:
@@ -22,21 +24,7 @@ def A(shape: Shape = (1, 28, 28), classes: int = 10) -> nn.Sequential:
         >>> A((1, 28, 28), classes=10)(torch.rand(2, 1, 28, 28)).shape
         torch.Size([2, 10])
     """
-    convolutions = nn.Sequential(
-        nn.Conv2d(shape[0], 64, 5),
-        nn.ReLU(),
-        nn.Conv2d(64, 64, 5),
-        nn.ReLU(),
-        nn.Dropout(0.25),
-        nn.Flatten(),
-    )
-    return nn.Sequential(
-        *convolutions,
-        nn.Linear(flattened(convolutions, shape), 128),
-        nn.ReLU(),
-        nn.Dropout(0.5),
-        nn.Linear(128, classes),
-    )
+    return _dropped_out(shape, classes, filters=(64, 64), kernel=5)
 
 
 def B(shape: Shape = (1, 28, 28), classes: int = 10) -> nn.Sequential:
@@ -97,6 +85,17 @@ def C(shape: Shape = (1, 28, 28), classes: int = 10) -> nn.Sequential:
     )
 
 
+def Ccode(shape: Shape = (1, 28, 28), classes: int = 10) -> nn.Sequential:
+    """C as in EAT's code: convolutions 128-3×3 and 64-3×3 with ReLU, no pooling, dropout as in A.
+
+    Example:
+        >>> from holdfast.models import Ccode
+        >>> Ccode((1, 28, 28), classes=10)(torch.rand(2, 1, 28, 28)).shape
+        torch.Size([2, 10])
+    """
+    return _dropped_out(shape, classes, filters=(128, 64), kernel=3)
+
+
 def D(shape: Shape = (1, 28, 28), classes: int = 10) -> nn.Sequential:
     """EAT table 5, column D: four fully connected layers of 300, dropout 0.5 after the last.
 
@@ -105,8 +104,46 @@ def D(shape: Shape = (1, 28, 28), classes: int = 10) -> nn.Sequential:
         >>> D((1, 28, 28), classes=10)(torch.rand(2, 1, 28, 28)).shape
         torch.Size([2, 10])
     """
+    return nn.Sequential(*_hidden(shape), nn.Dropout(0.5), nn.Linear(300, classes))
+
+
+def Dcode(shape: Shape = (1, 28, 28), classes: int = 10) -> nn.Sequential:
+    """D as in EAT's code: four fully connected layers of 300, dropout 0.5 after each.
+
+    Example:
+        >>> from holdfast.models import Dcode
+        >>> Dcode((1, 28, 28), classes=10)(torch.rand(2, 1, 28, 28)).shape
+        torch.Size([2, 10])
+    """
+    return nn.Sequential(*_hidden(shape, dropout=True), nn.Linear(300, classes))
+
+
+def _dropped_out(
+    shape: Shape, classes: int, *, filters: tuple[int, int], kernel: int
+) -> nn.Sequential:
+    """Two convolutions, dropout 0.25, FC 128, dropout 0.5."""
+    convolutions = nn.Sequential(
+        nn.Conv2d(shape[0], filters[0], kernel),
+        nn.ReLU(),
+        nn.Conv2d(filters[0], filters[1], kernel),
+        nn.ReLU(),
+        nn.Dropout(0.25),
+        nn.Flatten(),
+    )
+    return nn.Sequential(
+        *convolutions,
+        nn.Linear(flattened(convolutions, shape), 128),
+        nn.ReLU(),
+        nn.Dropout(0.5),
+        nn.Linear(128, classes),
+    )
+
+
+def _hidden(shape: Shape, *, dropout: bool = False) -> list[nn.Module]:
+    """Four fully connected layers of 300 with ReLU, each with dropout 0.5 if wanted."""
     widths = [math.prod(shape), 300, 300, 300, 300]
-    hidden = [
-        layer for wide, narrow in pairwise(widths) for layer in (nn.Linear(wide, narrow), nn.ReLU())
-    ]
-    return nn.Sequential(nn.Flatten(), *hidden, nn.Dropout(0.5), nn.Linear(300, classes))
+    layers: list[nn.Module] = [nn.Flatten()]
+    for wide, narrow in pairwise(widths):
+        layers += [nn.Linear(wide, narrow), nn.ReLU()]
+        layers += [nn.Dropout(0.5)] if dropout else []
+    return layers

@@ -6,7 +6,8 @@ model or an architecture to train, is for whoever reads the rest of the spec.
 
 from torch import nn
 
-import holdfast.models.normalize  # noqa: F401  which enters itself
+import holdfast.models.dropout  # which enters itself, as the next does
+import holdfast.models.normalize  # noqa: F401
 from holdfast import specs
 from holdfast.defenses import LAYERS
 
@@ -45,6 +46,8 @@ def in_front(layers: list[nn.Module], network: nn.Module) -> nn.Module:
     """
     if not layers:
         return network
+    for layer in layers:
+        layer.train(network.training)
     whole = nn.Sequential(*layers, network)
     whole.training = network.training
     return whole

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from holdfast.errors import InputError, unknown
 from holdfast.models.centred import Centred
 from holdfast.models.deep_defense import MLP, NIN, ConvNet, LeNet
-from holdfast.models.eat import A, B, Bstar, C, D
+from holdfast.models.eat import A, B, Bstar, C, Ccode, D, Dcode
 from holdfast.models.external.names import IMAGENET, LibraryModel
 from holdfast.models.initial import gaussian, keras
 from holdfast.models.layers import in_front, layers_and_network
@@ -31,7 +31,9 @@ ARCHITECTURES: Mapping[str, Callable[[Shape, int], nn.Module]] = MappingProxyTyp
         "B": B,
         "Bstar": Bstar,
         "C": C,
+        "Ccode": Ccode,
         "D": D,
+        "Dcode": Dcode,
         "madry-mnist": MadryMNIST,
         "madry-cifar10": MadryCIFAR,
         "stn-cifar10": STNCIFAR,
@@ -48,7 +50,7 @@ ARCHITECTURES: Mapping[str, Callable[[Shape, int], nn.Module]] = MappingProxyTyp
 DENOISERS: Mapping[str, Callable[[Shape], nn.Module]] = MappingProxyType({"malade-dae": MaladeDAE})
 
 #: Whose hidden layers the authors' code draws by He's rule, where Keras' own is Glorot's.
-_HE_NORMAL = frozenset({"D"})
+_HE_NORMAL = frozenset({"D", "Dcode"})
 
 Initial = Literal["keras", "gaussian"]
 

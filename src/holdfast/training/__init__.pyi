@@ -36,6 +36,7 @@ from .precomputed import adversarial_training_1 as adversarial_training_1
 from .precomputed import precompute as precompute
 from .randomized import AtRandomSize as AtRandomSize
 from .randomized import OneAtRandom as OneAtRandom
+from .randomized import OneByOne as OneByOne
 from .randomized import half_normal as half_normal
 from .randomized import uniform as uniform
 from .rates import Constant as Constant
@@ -79,6 +80,7 @@ __all__ = [
     "NoiseAugmentation",
     "OBJECTIVES",
     "OneAtRandom",
+    "OneByOne",
     "OneCycle",
     "Paced",
     "Parseval",

@@ -2,7 +2,7 @@
 
 The draw is one for all examples, a function of the stream's key alone. In training the key is made
 of (seed, step), so that every process of a distributed run draws the same, and so does a resumed
-one.
+one. `OneByOne` makes it one for each example.
 """
 
 import math
@@ -10,13 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 
+import torch
+
 from holdfast.attacks import Attack, On, RandomStep
 from holdfast.attacks.engine.roles import Role, rebuilt
 from holdfast.errors import InputError
 from holdfast.random import Stream, hash_seed
-from holdfast.types import Callback, Images, Labels, Model, Threat
+from holdfast.types import Callback, Images, Labels, Model, Positions, Threat
 
-__all__ = ["AtRandomSize", "OneAtRandom", "half_normal", "uniform"]
+__all__ = ["AtRandomSize", "OneAtRandom", "OneByOne", "half_normal", "uniform"]
 
 #: A uniform draw from [0, 1) -> the fraction of ε that this batch gets, in [0, 1].
 SizeDistribution = Callable[[float], float]
@@ -69,7 +71,7 @@ half_normal = _HalfNormal()
 class AtRandomSize(Attack):
     """An attack whose ε is drawn for every batch; its steps shrink in proportion.
 
-    Kurakin et al. draw ε for each example; here a batch shares it.
+    Kurakin et al. draw ε for each example, which takes `OneByOne` around this.
 
     Attributes:
         attack: at its largest size ε_max.
@@ -161,6 +163,51 @@ class OneAtRandom(Attack):
         return self.attacks[self.chosen(rng)].perturb(model, x0, y, rng, callback)
 
 
+@dataclass(frozen=True, kw_only=True)
+class OneByOne(Attack):
+    """Each example by itself: what an attack draws for a batch is drawn for every example anew.
+
+    Kurakin et al., and EAT on ImageNet, draw ε for each example; `AtRandomSize` alone draws one for
+    a batch, whose examples it can then attack together. Nothing else changes, for no attack lets an
+    example know of another. But it costs a pass for each, and a network in training mode takes the
+    statistics of batch normalisation from one image at a time.
+
+    Attributes:
+        attack: what to run on each.
+
+    Reference:
+        Kurakin et al., "Adversarial machine learning at scale", ICLR 2017, section 3.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import FGSM
+        >>> from holdfast.training import AtRandomSize, OneByOne
+        >>> attack = OneByOne(AtRandomSize(FGSM(Linf(0.1))))
+        >>> moved = (attack(model, x, y, seed=0) - x).flatten(1).abs().amax(dim=1)
+        >>> len(set(moved.tolist()))
+        4
+    """
+
+    attack: Attack = field(kw_only=False)
+
+    @property
+    def threat(self) -> Threat:
+        """That of the attack."""
+        return self.attack.threat
+
+    def perturb(
+        self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
+    ) -> Images:
+        """Attack one after another; see `Attack.perturb`."""
+        found = []
+        for place, index in enumerate(rng.index.tolist()):
+            here = torch.tensor([place], device=x0.device)
+            own = rng.take(here).fold("example", index)
+            watch = None if callback is None else _at(here, callback)
+            found.append(self.attack.perturb(model, x0[here], y[here], own, watch))
+        return torch.cat(found) if found else x0.clone()
+
+
 def scaled(attack: Attack, factor: float) -> Attack:
     """The attack with its ball and its steps ``factor`` times as large.
 
@@ -183,6 +230,11 @@ def scaled(attack: Attack, factor: float) -> Attack:
             ),
         },
     )
+
+
+def _at(position: Positions, callback: Callback) -> Callback:
+    """A callback that is told the place in the whole batch."""
+    return lambda step: callback(step._replace(position=position))
 
 
 def _one_draw(rng: Stream, purpose: str) -> float:
