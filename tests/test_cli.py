@@ -673,6 +673,16 @@ def test_what_was_spelled_otherwise_is_refused_with_its_new_spelling(place, caps
 BINARISED = "binarise(threshold=0.5) | {}"
 
 
+def test_a_long_attack_leaves_room_for_what_it_left_robust(place, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    attack = "r+fgsm(gradient=average(samples=2, noise=0.1), alpha=0.01, goal=cross_entropy)"
+    assert code("evaluate", "--model", "net.safetensors", "--images", "5", "--attacks", attack) == 0
+    said = capsys.readouterr().out
+    assert "…" not in said
+    assert all(word in said for word in ("accuracy", "seconds"))
+    assert re.search(r"\d\.\d %", said.partition("──")[2])
+
+
 def test_layers_stand_in_front_of_any_model(place, capsys):
     """What is attacked, certified and recorded is the whole."""
     net = BINARISED.format("net.safetensors")

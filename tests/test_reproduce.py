@@ -26,6 +26,7 @@ from holdfast.reproduce import (
     Largest,
     Line,
     Mean,
+    MeanOver,
     Pictures,
     Plane,
     Recipe,
@@ -155,6 +156,27 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(
     assert not out.exists()
 
 
+def test_the_list_is_a_table_for_each_paper_and_whole_at_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(["reproduce", "list"]) == 0
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= 80
+    assert "…" not in said
+    for paper in papers():
+        table = said[said.index(f"{paper.name}/") :]
+        for one in paper.recipes:
+            pattern = (
+                re.escape(one.item)
+                + r" .*"
+                + r" +".join(re.escape(f"{minutes:g}") for minutes in one.minutes.values())
+            )
+            assert re.search(pattern, table), one.name
+            first = (one.title.partition(": ")[2] or one.title).split()[0]
+            assert first in table
+
+
 def test_data_that_is_not_there_is_told_before_the_first_step(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -269,8 +291,30 @@ def test_the_interval_of_a_mean_over_seeds_is_students_and_of_one_network_the_im
     ]
     found = accuracy(three).read(tmp_path)
     half = 4.302653 * 0.1 / np.sqrt(3)  # t with 2 degrees of freedom, deviation 0.1
-    assert (found.low, found.high) == pytest.approx((0.8 - half, 0.8 + half))
+    assert 0.8 + half > 1
+    assert (found.low, found.high) == pytest.approx((0.8 - half, 1.0))
     assert found.seeds == 3
+
+
+def test_the_interval_of_a_fraction_over_seeds_ends_at_0_and_1_and_that_of_a_length_does_not(
+    tmp_path: Path,
+) -> None:
+    high, low = (
+        [
+            _evaluated(tmp_path, 3 * of + seed, [True] * n + [False] * (50 - n))
+            for seed, n in enumerate(counts)
+        ]
+        for of, counts in enumerate(((0, 0, 9), (50, 50, 41)))
+    )
+    near_1, near_0 = (accuracy(steps).read(tmp_path) for steps in (high, low))
+    assert near_1.high == 1.0
+    assert near_0.low == 0.0
+    assert near_1.low == pytest.approx(1 - near_0.high)
+    mean = MeanOver((accuracy(high), accuracy(high)))
+    assert mean.read(tmp_path)[:3] == pytest.approx(near_1[:3])
+    undeclared = Mean(tuple(high), accuracy(high).of)  # such as a length, or a cosine
+    assert undeclared.read(tmp_path).high > 1.0
+    assert difference(accuracy(low), accuracy(high), tmp_path).low < -1.0
 
 
 def test_a_scaled_measure_is_scaled_with_its_interval(tmp_path: Path) -> None:

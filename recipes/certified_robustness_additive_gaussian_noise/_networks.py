@@ -180,7 +180,8 @@ def without_noise(images: Images, scale: Scale, sizes: Sequence[float]) -> list[
 
 def proven_without_noise(steps: Sequence[Step], size: float) -> Mean:
     """Certified accuracy of them at one of their sizes."""
-    return Mean(tuple(steps), lambda rows: rows.set_index("index")[f"certified_{size:g}"])
+    column = f"certified_{size:g}"
+    return Mean(tuple(steps), lambda rows: rows.set_index("index")[column], fraction=True)
 
 
 def _adversarial(images: Images, scale: Scale) -> tuple[float, int, float]:

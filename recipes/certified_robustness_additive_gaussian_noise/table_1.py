@@ -111,11 +111,11 @@ def natural(steps: list[Step]) -> Mean:
         most = part["votes"].str.split(":").str[0].astype(int)  # class:votes, from the most
         return most == part["label"]
 
-    return Mean(tuple(steps), right)
+    return Mean(tuple(steps), right, fraction=True)
 
 
 def _right(steps: list[Step]) -> Mean:
-    return Mean(tuple(steps), lambda rows: rows.set_index("index")["right"])
+    return Mean(tuple(steps), lambda rows: rows.set_index("index")["right"], fraction=True)
 
 
 def _named(interval: str) -> str:

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import pandas as pd
+
 from holdfast.reproduce import Curves, Line, Mean, Scale, Step, diagnose
 
 from . import _networks as dd
@@ -33,7 +35,11 @@ def followed(network: dd.Network, scale: Scale) -> dict[str, Step]:
 
 def at(step: Step, epoch: int, column: str) -> Mean:
     """Accuracy (``right``) or ρ₂ (``relative``) after an epoch."""
-    return Mean((step,), lambda rows: rows[rows["cell"] == epoch].set_index("index")[column])
+
+    def of(rows: pd.DataFrame) -> "pd.Series[float]":
+        return rows[rows["cell"] == epoch].set_index("index")[column]
+
+    return Mean((step,), of, fraction=column == "right")
 
 
 def curves(network: dd.Network, steps: dict[str, Step], scale: Scale) -> Sequence[Curves]:

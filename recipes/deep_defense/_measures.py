@@ -84,7 +84,7 @@ def _named(net: Step | str) -> str:
 
 def accuracy(margins: Step) -> Mean:
     """On the clean images."""
-    return Mean((margins,), lambda rows: rows.set_index("index")["right"])
+    return Mean((margins,), lambda rows: rows.set_index("index")["right"], fraction=True)
 
 
 def rho(margins: Step) -> Mean:

@@ -104,7 +104,7 @@ def _at_least(step: Step, k: int) -> Mean:
         right = rows[rows["right"] == 1].set_index("index").sort_index()
         return right["directions"] >= k
 
-    return Mean((step,), reached)
+    return Mean((step,), reached, fraction=True)
 
 
 def _of_those_with_any(step: Step, k: int) -> Mean:
@@ -114,4 +114,4 @@ def _of_those_with_any(step: Step, k: int) -> Mean:
         some = rows[rows["directions"] >= 1].set_index("index").sort_index()
         return some["directions"] >= k
 
-    return Mean((step,), reached)
+    return Mean((step,), reached, fraction=True)

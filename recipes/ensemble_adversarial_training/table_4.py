@@ -90,4 +90,4 @@ def _clean(step: Step, top: int) -> Mean:
         part = rows[rows["attack"] == "clean"].set_index("index").sort_index()
         return part["rank"] >= top
 
-    return Mean((step,), wrong)
+    return Mean((step,), wrong, fraction=True)

@@ -37,15 +37,16 @@ def print_json(content: Mapping[str, Any]) -> None:
 def print_table(title: str, rows: list[dict[str, Any]]) -> None:
     """Rows as a table in the terminal."""
     # Names of models, attacks and classes are text: rich would read [/] in them as markup.
-    table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD)
+    console, table = Console(), Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD)
     for place, (name, value) in enumerate(rows[0].items()):
         side: JustifyMethod = "left" if isinstance(value, str) else "right"
-        table.add_column(
-            Text(name), justify=side, no_wrap=place == 0
-        )  # the name of the line stays whole
+        # What a line is called stays whole, unless it left no room for what is said of it.
+        longest = max(len(_show(row[name])) for row in rows)
+        whole = place == 0 and longest <= console.width // 2
+        table.add_column(Text(name), justify=side, no_wrap=whole, overflow="fold")
     for row in rows:
         table.add_row(*(Text(_show(value)) for value in row.values()))
-    Console().print(table)
+    console.print(table)
 
 
 def percent(fraction: float) -> str:

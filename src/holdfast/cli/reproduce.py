@@ -84,19 +84,24 @@ def _run(arguments: Sequence[str]) -> None:
 
 
 def _list(*, json: bool) -> None:
-    lines: list[dict[str, Any]] = [
-        {
-            "item": one.name,
-            "what": one.title,
-            **{f"{scale}, minutes": minutes for scale, minutes in one.minutes.items()},
-        }
-        for paper in papers()
-        for one in paper.recipes
-    ]
     if json:
-        print_json({"recipes": lines})
-    else:
-        print_table("holdfast reproduce", lines)
+        recipes = [
+            {
+                "item": one.name,
+                "what": one.title,
+                **{f"{scale}, minutes": minutes for scale, minutes in one.minutes.items()},
+            }
+            for paper in papers()
+            for one in paper.recipes
+        ]
+        print_json({"recipes": recipes})
+        return
+    for paper in papers():
+        lines: list[dict[str, Any]] = [
+            {"item": one.item, "what": one.title.partition(": ")[2] or one.title, **one.minutes}
+            for one in paper.recipes
+        ]
+        print_table(f"{paper.name}/...\n{paper.title}; minutes at each scale", lines)
 
 
 def _plan(

@@ -2,7 +2,7 @@
 
 A number over several seeds is the mean of theirs, with Student's interval over the seeds; over one
 network, the interval is over the images: Clopper and Pearson's for a fraction of them, otherwise
-the normal one.
+the normal one. What is said to be a fraction stays within [0, 1], with both ends of its interval.
 """
 
 import json
@@ -78,6 +78,7 @@ class Mean:
         steps: finished evaluations, certifications or diagnoses.
         of: a number for each image, indexed by the image, made of a step's table.
         table: reads it from the step's folder; its rows, if nothing else is said.
+        fraction: whether the number is 0 or 1 for each image, so that the mean is a fraction.
 
     Example:
         >>> from holdfast.reproduce import Mean, evaluate, train
@@ -91,6 +92,7 @@ class Mean:
     steps: tuple[Step, ...]
     of: Callable[[pd.DataFrame], "pd.Series[float]"]
     table: Callable[[Path], pd.DataFrame] = read_rows
+    fraction: bool = False
 
     def by_image(self, root: Path) -> list["pd.Series[float]"]:
         """The number of each image, of each step."""
@@ -98,7 +100,7 @@ class Mean:
 
     def read(self, root: Path) -> Measured:
         """See `Measure`."""
-        return _measured(self.by_image(root), is_fraction=True)
+        return _measured(self.by_image(root), counted=self.fraction, fraction=self.fraction)
 
 
 @dataclass(frozen=True)
@@ -130,20 +132,26 @@ class MeanOver:
 
     def read(self, root: Path) -> Measured:
         """See `Measure`."""
-        return _measured(self.by_image(root), is_fraction=False)
+        fraction = all(measure.fraction for measure in self.of)
+        return _measured(self.by_image(root), fraction=fraction)
 
 
-def _measured(parts: Sequence["pd.Series[float]"], *, is_fraction: bool) -> Measured:
+def _measured(
+    parts: Sequence["pd.Series[float]"], *, counted: bool = False, fraction: bool = False
+) -> Measured:
+    """The mean over seeds and images of numbers that are 0 or 1, or lie in [0, 1], or anywhere."""
     means = np.array([part.mean() for part in parts])
     images = len(parts[0])
     if len(parts) > 1:
         low, high = _over_seeds(means)
-    elif is_fraction and parts[0].isin([0.0, 1.0]).all():
+    elif counted:
         limits = proportion_interval(int(parts[0].sum()), images)
         low, high = float(limits[0]), float(limits[1])
     else:
         half = _NORMAL * float(parts[0].std()) / math.sqrt(images)
         low, high = means[0] - half, means[0] + half
+    if fraction:
+        low, high = max(low, 0.0), min(high, 1.0)
     return Measured(float(means.mean()), low, high, images, len(parts))
 
 
@@ -165,7 +173,7 @@ def difference(first: Mean | MeanOver, second: Mean | MeanOver, root: Path) -> M
         not one.index.equals(other.index) for one, other in zip(left, right, strict=True)
     ):
         raise InputError("a difference is over the same images and seeds, and these are not.")
-    return _measured([a - b for a, b in zip(left, right, strict=True)], is_fraction=False)
+    return _measured([a - b for a, b in zip(left, right, strict=True)])
 
 
 @dataclass(frozen=True)
@@ -200,9 +208,7 @@ class OfImages:
         # Cell 0 of an evaluation is of the images as they are.
         kept = read_images(root / self.step.folder, self.attack + 1)
         values = self.of(kept["x"], kept["x_adv"]).double()
-        return _measured(
-            [pd.Series(values.numpy(), index=kept["index"].numpy())], is_fraction=False
-        )
+        return _measured([pd.Series(values.numpy(), index=kept["index"].numpy())])
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ Each is a mean over images of what a run's rows say of them.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,10 @@ from holdfast.results import CLEAN, read_images
 
 def _several(steps: Step | Sequence[Step]) -> tuple[Step, ...]:
     return (steps,) if isinstance(steps, Step) else tuple(steps)
+
+
+def _fraction(steps: tuple[Step, ...], of: Callable[[pd.DataFrame], "pd.Series[float]"]) -> Mean:
+    return Mean(steps, of, fraction=True)
 
 
 def _attacked(rows: pd.DataFrame, attack: str | None, eps: float | None) -> pd.DataFrame:
@@ -57,7 +61,7 @@ def accuracy(
         >>> accuracy(attacked, "pgd").steps == (attacked,)
         True
     """
-    return Mean(_several(steps), lambda rows: ~_attacked(rows, attack, eps)["fooled"])
+    return _fraction(_several(steps), lambda rows: ~_attacked(rows, attack, eps)["fooled"])
 
 
 def accuracy_within(
@@ -86,7 +90,7 @@ def accuracy_within(
         part = _attacked(rows, attack, math.inf)
         return ~(part["fooled"] & (part[norm] <= size))
 
-    return Mean(_several(steps), left)
+    return _fraction(_several(steps), left)
 
 
 def error(
@@ -114,7 +118,7 @@ def error(
         >>> error(attacked, "pgd").steps == (attacked,)
         True
     """
-    return Mean(_several(steps), lambda rows: _attacked(rows, attack, eps)["rank"] >= top)
+    return _fraction(_several(steps), lambda rows: _attacked(rows, attack, eps)["rank"] >= top)
 
 
 def clean_accuracy(steps: Step | Sequence[Step]) -> Mean:
@@ -132,7 +136,7 @@ def clean_accuracy(steps: Step | Sequence[Step]) -> Mean:
         part = rows[rows["attack"] == CLEAN].set_index("index").sort_index()
         return ~part["fooled"]
 
-    return Mean(_several(steps), right)
+    return _fraction(_several(steps), right)
 
 
 def clean_error(steps: Step | Sequence[Step]) -> Mean:
@@ -145,7 +149,7 @@ def clean_error(steps: Step | Sequence[Step]) -> Mean:
         True
     """
     right = clean_accuracy(steps)
-    return Mean(right.steps, lambda rows: 1.0 - right.of(rows).astype(float))
+    return _fraction(right.steps, lambda rows: 1.0 - right.of(rows).astype(float))
 
 
 def perturbation(
@@ -231,4 +235,4 @@ def certified(
         right = (part["prediction"] == part["label"]) & ~part["abstained"]
         return right & (part["radius"] >= radius)
 
-    return Mean(_several(steps), proven)
+    return _fraction(_several(steps), proven)
