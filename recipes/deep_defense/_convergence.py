@@ -1,6 +1,7 @@
 """Accuracy and ρ₂ over the epochs, by all methods: what figures 2 and 8 share."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import pandas as pd
 
@@ -42,6 +43,13 @@ def at(step: Step, epoch: int, column: str) -> Mean:
     return Mean((step,), of, fraction=column == "right")
 
 
+#: What is drawn, its column, its unit and its file.
+DRAWN: Sequence[tuple[str, str, Literal["percent", "number"], str]] = (
+    ("accuracy", "right", "percent", "accuracy"),
+    ("ρ₂", "relative", "number", "rho2"),
+)
+
+
 def curves(network: dd.Network, steps: dict[str, Step], scale: Scale) -> Sequence[Curves]:
     """The two figures of a network."""
     epochs = range(dd.epochs(network, scale) + 1)
@@ -57,8 +65,5 @@ def curves(network: dd.Network, steps: dict[str, Step], scale: Scale) -> Sequenc
             unit=unit,
             name=f"{network.model}-{file}",
         )
-        for what, column, unit, file in (
-            ("accuracy", "right", "percent", "accuracy"),
-            ("ρ₂", "relative", "number", "rho2"),
-        )
+        for what, column, unit, file in DRAWN
     ]

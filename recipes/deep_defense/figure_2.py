@@ -3,7 +3,7 @@
 Epoch 0 is the reference. ρ₂ is measured as the authors' code does; of LeNet on fewer images.
 """
 
-from holdfast.reproduce import Claim, Result, Scale, more
+from holdfast.reproduce import Claim, Curves, Result, Scale, more
 
 from . import _convergence as over
 from . import _networks as dd
@@ -12,7 +12,8 @@ MINUTES = {"quick": 0.1, "cpu": 30, "paper": 5}  # cpu, paper: estimated
 
 
 def recipe(scale: Scale) -> Result:
-    parts, claims = [], []
+    parts: list[Curves] = []
+    claims = []
     for network in dd.several(
         scale, quick=(dd.MLP,), cpu=(dd.MLP, dd.LENET), paper=(dd.MLP, dd.LENET)
     ):

@@ -14,11 +14,14 @@ MINUTES = {"quick": 0.3, "cpu": 60, "paper": 600}  # cpu, paper: estimated
 
 
 def recipe(scale: Scale) -> Result:
-    parts, claims = [], []
+    parts: list[Curves | Plane] = []
+    claims: list[Claim] = []
     cs = scale("c", quick=(25.0,), cpu=(15.0, 25.0, 35.0), paper=(5.0, 15.0, 25.0, 35.0, 45.0))
     for network in dd.several(scale, quick=(dd.MLP,), cpu=(dd.MLP,), paper=dd.NETWORKS):
         # The paper does not say which it tried; the larger ones would cost accuracy.
-        sizes = (0.05, 0.1, 0.2) if network.data == "mnist" else (0.005, 0.01, 0.02)
+        sizes: tuple[float, ...] = (
+            (0.05, 0.1, 0.2) if network.data == "mnist" else (0.005, 0.01, 0.02)
+        )
         sizes = scale(f"ε, {network.name}", quick=(0.1,), cpu=sizes, paper=sizes)
         own, factor = network.c, network.c / dd.MLP.c
         nets = {

@@ -3,7 +3,7 @@
 Of the supplement. Epoch 0 is the reference. ρ₂ is measured as the authors' code does.
 """
 
-from holdfast.reproduce import Claim, Result, Scale, more
+from holdfast.reproduce import Claim, Curves, Result, Scale, more
 
 from . import _convergence as over
 from . import _networks as dd
@@ -12,7 +12,8 @@ MINUTES = {"quick": 0.1, "cpu": 60, "paper": 60}  # cpu, paper: estimated
 
 
 def recipe(scale: Scale) -> Result:
-    parts, claims = [], []
+    parts: list[Curves] = []
+    claims = []
     for network in dd.several(
         scale, quick=(dd.CONVNET,), cpu=(dd.CONVNET,), paper=(dd.CONVNET, dd.NIN)
     ):

@@ -9,9 +9,11 @@ import math
 from holdfast.reproduce import (
     Cell,
     Claim,
+    Measure,
     Result,
     Scale,
     Table,
+    Value,
     accuracy,
     diagnose,
     evaluate,
@@ -34,8 +36,8 @@ def recipe(scale: Scale) -> Result:
     )
     for network in dd.several(scale, quick=(dd.MLP,), cpu=(dd.MLP, dd.LENET), paper=dd.NETWORKS):
         images = scale("test images of C&W, PGD and PASS", quick=30, cpu=300, paper=10_000)
-        common = {"data": dd.data(network, scale), "images": images}
-        found = {}
+        common: dict[str, Value | None] = {"data": dd.data(network, scale), "images": images}
+        found: dict[str, dict[str, Measure]] = {}
         for name, make in METHODS.items():
             net = make(network, scale)
             margin = measured.margin(net, network, scale)

@@ -11,6 +11,7 @@ NOTES = ["The second direction is the signed gradient of a network trained indep
 def pictures(name: str, scale: Scale, *, first: int) -> list[Pictures]:
     """The surfaces around the first images."""
     model: Value | None
+    other: Value | None
     if name == "A_adv":  # at the cpu scale A is costly, and C masks as it does
         of = scale("network", quick="C", cpu="C", paper="A")
         model, other = eat.adversarial(of, scale), eat.attacker("B", scale)

@@ -17,6 +17,7 @@ from holdfast.reproduce import (
     Result,
     Scale,
     Table,
+    Value,
     accuracy,
     at_least,
     at_most,
@@ -40,16 +41,15 @@ FLIPPED_ATTACKED = "spatial+i-fgsm(flips=5)"  # and 5 pixels
 def recipe(scale: Scale) -> Result:
     plain = eat.plain("C", scale)
     rounded = spec("binarise | {0}", plain)  # 0.5, the middle
-    shared = {
+    images = scale("test images", quick=100, cpu=1_000, paper=10_000)
+    shared: dict[str, Value | None] = {
         "eps": eat.eps(scale),
         "data": eat.data(scale),
-        "images": scale("test images", quick=100, cpu=1_000, paper=10_000),
+        "images": images,
         "attack_all": True,
     }
     without = evaluate("C", model=plain, attacks=[I_FGSM], **shared)
-    kept = evaluate(
-        "C, its images", model=plain, attacks=[I_FGSM], keep_images=shared["images"], **shared
-    )
+    kept = evaluate("C, its images", model=plain, attacks=[I_FGSM], keep_images=images, **shared)
     bare = evaluate("C, binarised", model=rounded, source=plain, attacks=[I_FGSM], **shared)
     honest = evaluate(
         "C, binarised, BPDA",

@@ -4,7 +4,22 @@ Table 3, which says what each was trained with, has no results. The paper's blac
 Step-LL, R+Step-LL, FGSM, I-FGSM and PGD on three networks held out and on all of them together.
 """
 
-from holdfast.reproduce import Cell, Claim, Largest, Mean, Result, Scale, Step, Table, error, less
+import pandas as pd
+
+from holdfast.reproduce import (
+    Cell,
+    Claim,
+    Largest,
+    Mean,
+    Measure,
+    Result,
+    Scale,
+    Step,
+    Table,
+    Value,
+    error,
+    less,
+)
 
 from . import _imagenet as imagenet
 from . import _networks as eat
@@ -60,7 +75,11 @@ def recipe(scale: Scale) -> Result:
                 for of, source in zip(held_out, sources, strict=True)
                 for attack in BLACK
             )
-            measures = (_clean(white, top), error(white, "step-ll", top=top), Largest(errors))
+            measures: tuple[Measure, ...] = (
+                _clean(white, top),
+                error(white, "step-ll", top=top),
+                Largest(errors),
+            )
             rows[name] = {c: Cell(m, p) for c, m, p in zip(columns, measures, papers, strict=True)}
             if top == 1:
                 largest[name] = Largest(errors)
@@ -81,12 +100,12 @@ def recipe(scale: Scale) -> Result:
     return Result(tables, claims)
 
 
-def _black(name: str, model: object, source: object, scale: Scale) -> Step:
+def _black(name: str, model: Value, source: Value | None, scale: Scale) -> Step:
     return imagenet.attacked(name, model, list(BLACK), scale, source)
 
 
 def _clean(step: Step, top: int) -> Mean:
-    def wrong(rows):
+    def wrong(rows: pd.DataFrame) -> "pd.Series[float]":
         part = rows[rows["attack"] == "clean"].set_index("index").sort_index()
         return part["rank"] >= top
 

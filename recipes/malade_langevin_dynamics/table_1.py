@@ -108,7 +108,7 @@ def _column(of: malade.Classifier, scale: Scale) -> Column:
         for name, found in adapted.items()
         if name != "R+PGD"  # the paper has it at 0.3 alone
     }
-    rows |= _l2(of, scale) | _unlimited(of, scale)
+    rows |= {**_l2(of, scale), **_unlimited(of, scale)}
     for setting in ("ℓ∞ 0.3", "ℓ∞ 0.4", "ℓ2 4"):
         rows[f"{setting}: worst case"] = _worst(rows, setting)
     black = tuple(rows[f"no limit: {name}"] for name in ("salt and pepper", "Boundary"))

@@ -5,6 +5,7 @@ with PGD on a clipped cross-entropy, whose images rest where they have just fool
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 from holdfast.reproduce import (
     Cell,
@@ -56,7 +57,7 @@ def recipe(scale: Scale) -> Result:
 
 
 def _left(
-    source: malade.Classifier, target: malade.Classifier, scale: Scale, **more: str
+    source: malade.Classifier, target: malade.Classifier, scale: Scale, **more: Any
 ) -> Measure:
     step = malade.attacked(
         target,
