@@ -128,6 +128,22 @@ def test_every_recipe_of_a_paper_runs_at_the_quick_scale_and_safe_claims_hold(
             assert (folder / link.split(")")[0]).exists(), link
 
 
+def test_photographs_are_resized_as_the_library_of_their_network_says() -> None:
+    timm = pytest.importorskip("timm")
+    seen = set()
+    for item in ("table-1", "table-4", "figure-2"):
+        for step in recipe(f"ensemble-adversarial-training/{item}").build(Scale("paper")).steps:
+            options = dict(step.options)
+            named = re.fullmatch(r"timm/(\w+)\(weights='(\w+)'\)", str(options["model"]))
+            assert named, step.name
+            about = timm.get_pretrained_cfg(".".join(named.groups()))
+            side = about.input_size[-1]
+            shape = f"resize={int(side / about.crop_pct)}, crop={side}"
+            assert options["data"] == f"imagenet({shape}, interpolation={about.interpolation})"
+            seen.add(named[1])
+    assert seen == {"inception_v3", "inception_v4", "inception_resnet_v2"}
+
+
 def test_names_are_found_whatever_the_dash_and_the_nearest_is_named() -> None:
     one = RECIPES[0]
     assert recipe(one.name.replace("-", "_")) == one

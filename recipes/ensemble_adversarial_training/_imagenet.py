@@ -21,6 +21,8 @@ _PUBLISHED = {
     "IRv2": "timm/inception_resnet_v2(weights='tf_in1k')",
     "IRv2_adv-ens": "timm/inception_resnet_v2(weights='tf_ens_adv_in1k')",
 }
+#: Shorter sides that timm brings their images to, by bicubic interpolation, to cut out 299 each way.
+_RESIZED = {"v4": 341, "v3": 341, "v3_adv": 341, "IRv2": 333, "IRv2_adv-ens": 333}
 MISSING = "its weights were not published where timm or torchvision has them."
 
 
@@ -47,22 +49,32 @@ def eps(scale: Scale) -> float:
     return scale("ε", quick=0.15, cpu=0.3, paper=16 / 256)
 
 
-def images(scale: Scale) -> str:
-    """The images, as large as the networks take them."""
-    return scale("images of", quick="digits", cpu="mnist", paper="imagenet(resize=342, crop=299)")
+def images(name: str, scale: Scale) -> str:
+    """The images, as the network of a name takes them: in a transfer, the target."""
+    return scale(
+        "images of",
+        quick="digits",
+        cpu="mnist",
+        paper=f"imagenet(resize={_RESIZED.get(name, 341)}, crop=299, interpolation=bicubic)",
+    )
 
 
 def attacked(
-    name: str, model: Value, attacks: list[str], scale: Scale, source: Value | None = None
+    target: str,
+    model: Value,
+    attacks: list[str],
+    scale: Scale,
+    source: tuple[str, Value] | None = None,
 ) -> Step:
-    """A network under single-step attacks, its own or a source's."""
+    """A network under attacks on itself, or on a source with its name."""
+    name, crafted_on = source or (target, model)
     return evaluate(
-        name,
+        target if crafted_on == model else f"{target} from {name}",
         model=model,
-        source=None if source == model else source,
+        source=None if crafted_on == model else crafted_on,
         attacks=attacks,
         eps=eps(scale),
-        data=images(scale),
+        data=images(target, scale),
         images=scale("test images", quick=100, cpu=10_000, paper=10_000),
         attack_all=True,  # as the authors count: also what is wrong before
     )
@@ -80,7 +92,7 @@ def transfer(
         for (name, source), paper in zip(sources.items(), errors, strict=True):
             made = None
             if model is not None and source is not None:
-                step = attacked(f"{target} from {name}", model, [attack], scale, source)
+                step = attacked(target, model, [attack], scale, (name, source))
                 made = error(step, top=top)
             rows[target][name] = Cell(made, paper / 100, why="" if made else MISSING)
     return Table(title, rows, name=f"top-{top}")

@@ -18,7 +18,7 @@ def pictures(name: str, scale: Scale, *, first: int) -> list[Pictures]:
         data, size = eat.data(scale), eat.eps(scale)
     else:
         model, other = imagenet.network(name, scale), imagenet.network("v4", scale)
-        data, size = imagenet.images(scale), imagenet.eps(scale)
+        data, size = imagenet.images(name, scale), imagenet.eps(scale)
     assert model is not None
     assert other is not None
     step = diagnose(

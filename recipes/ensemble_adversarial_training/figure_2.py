@@ -49,7 +49,7 @@ def recipe(scale: Scale) -> Result:
                 model=model,
                 eps=size,
                 orders=",".join(map(str, orders)),
-                data=imagenet.images(scale),
+                data=imagenet.images(name, scale),
                 # 500 that are classified rightly; of so many nearly all are on MNIST.
                 images=scale("images", quick=60, cpu=500, paper=650),
             )

@@ -52,10 +52,9 @@ def recipe(scale: Scale) -> Result:
     # Held out: on ImageNet the plain v4, which no published network was trained with; on MNIST
     # B and A, as attackers of their own seed.
     held_out = scale("held-out networks", quick=("A", "D"), cpu=("A", "B"), paper=("v4",))
-    sources = [
-        imagenet.network("v4", scale) if name == "v4" else eat.attacker(name, scale)
-        for name in held_out
-    ]
+    v4 = imagenet.network("v4", scale)
+    assert v4 is not None
+    sources = [v4 if name == "v4" else eat.attacker(name, scale) for name in held_out]
     tables, largest = [], {}
     for top, printed in ((1, TOP_1), (5, TOP_5)):
         rows: dict[str, dict[str, Cell]] = {}
@@ -71,7 +70,7 @@ def recipe(scale: Scale) -> Result:
                 continue
             white = imagenet.attacked(name, model, ["step-ll"], scale)
             errors = tuple(
-                error(_black(f"{name} from {of}", model, source, scale), attack, top=top)
+                error(_black(name, model, (of, source), scale), attack, top=top)
                 for of, source in zip(held_out, sources, strict=True)
                 for attack in BLACK
             )
@@ -100,7 +99,7 @@ def recipe(scale: Scale) -> Result:
     return Result(tables, claims)
 
 
-def _black(name: str, model: Value, source: Value | None, scale: Scale) -> Step:
+def _black(name: str, model: Value, source: tuple[str, Value], scale: Scale) -> Step:
     return imagenet.attacked(name, model, list(BLACK), scale, source)
 
 
