@@ -21,7 +21,7 @@ _PUBLISHED = {
     "IRv2": "timm/inception_resnet_v2(weights='tf_in1k')",
     "IRv2_adv-ens": "timm/inception_resnet_v2(weights='tf_ens_adv_in1k')",
 }
-#: Shorter sides that timm brings their images to, by bicubic interpolation, to cut out 299 each way.
+#: Shorter sides that timm brings images to, by bicubic interpolation, to cut out 299 each way.
 _RESIZED = {"v4": 341, "v3": 341, "v3_adv": 341, "IRv2": 333, "IRv2_adv-ens": 333}
 MISSING = "its weights were not published where timm or torchvision has them."
 
