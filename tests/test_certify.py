@@ -137,7 +137,7 @@ class TestCertify:
 
     def test_too_few_votes_are_told_how_many_would_do(self):
         with pytest.raises(InputError, match=r"4 classes .* at least 7\."):
-            certify_images(small_network(), images(4), sigma=0.1, votes=6)
+            certify_images(small_network(), images(4), sigma=0.1, votes=6, interval=ClopperPearson)
         assert not certify_images(small_network(), images(4), sigma=1e-6, votes=7).abstained.any()
 
     def test_classes_that_are_never_seen_are_no_obstacle(self):

@@ -56,6 +56,6 @@ def test_the_demo_covers_what_it_promises(first):
             assert set(rows["attack"]) == {"clean", "fgsm", "r+fgsm", "pgd", "second-order"}
             assert set(rows["norm"]) == {"none", norm}
         about = read_json(first / "certificates" / network / "run.json")
-        assert about["cells"][0]["bound"] == "renyi"
+        assert about["cells"][0]["bound"] == "cohen"
     assert (first / "report" / "report.html").exists()
     assert (first / "report" / "tables" / "attacks.csv").exists()

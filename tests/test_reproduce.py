@@ -224,6 +224,20 @@ def test_steps_come_once_and_after_what_they_need() -> None:
     assert [step.folder for step in order] == [s.folder for s in (source, fed, net, last)]
 
 
+def test_a_certificate_is_the_papers_unless_a_recipe_names_another(tmp_path: Path) -> None:
+    """What certify advises by itself may change: neither the step's meaning nor its folder does."""
+    silent, named = (
+        certify("floor", model="net", sigma=0.3, votes=100, bounds=bounds)
+        for bounds in (None, "cohen")
+    )
+    _, options = read(silent.arguments(tmp_path, None))
+    assert (options["bounds"], options["intervals"]) == (("renyi",), ("clopper-pearson",))
+    _, options = read(named.arguments(tmp_path, None))
+    assert (options["bounds"], options["intervals"]) == (("cohen",), ("clopper-pearson",))
+    assert silent.folder == "certify-net-c2e5d2d725"
+    assert "bounds" not in dict(silent.options)
+
+
 def test_what_fails_stops_what_needs_it_and_nothing_else(tmp_path: Path) -> None:
     broken, sound = _net(0), _net(1)
     steps = in_order(

@@ -30,9 +30,10 @@ class CertificationConfig:
         selection_votes: votes before those which only choose the class, for the intervals that
             need them.
         confidence: of each certificate, in (0, 1).
-        bounds: specs, such as "renyi", "cohen", "pixeldp"; "laplace" for Laplace noise.
-        intervals: specs, such as "clopper-pearson", "two-sample", "hoeffding", "sison-glaz",
-            "stn-2019"; or "sequential" alone.
+        bounds: specs, such as "cohen", the tight one, or the papers' "renyi", "pixeldp"; "laplace"
+            for Laplace noise.
+        intervals: specs, such as "two-sample", which gives the largest radii of those that hold,
+            "clopper-pearson", "hoeffding", "sison-glaz", "stn-2019"; or "sequential" alone.
         radii: of interest; a sequential sampling stops as soon as it is known which of them
             are certified.
         within: a sequential sampling stops as soon as the certified radius is known up to this
@@ -44,7 +45,7 @@ class CertificationConfig:
         >>> from holdfast.certify import CertificationConfig
         >>> config = CertificationConfig(sigma=0.25, votes=1000, bounds=("renyi", "cohen"))
         >>> list(config.certificates), config.norm
-        ([('renyi', 'clopper-pearson'), ('cohen', 'clopper-pearson')], 'l2')
+        ([('renyi', 'two-sample'), ('cohen', 'two-sample')], 'l2')
     """
 
     sigma: float
@@ -52,8 +53,8 @@ class CertificationConfig:
     votes: int = 100
     selection_votes: int = 100
     confidence: float = 0.95
-    bounds: tuple[str, ...] = ("renyi",)
-    intervals: tuple[str, ...] = ("clopper-pearson",)
+    bounds: tuple[str, ...] = ("cohen",)
+    intervals: tuple[str, ...] = ("two-sample",)
     radii: tuple[float, ...] = ()
     within: float | None = None
     seed: int = 0

@@ -26,7 +26,7 @@ class Certification(Result):
         >>> from holdfast.certify import CertificationConfig, certify
         >>> result = certify(model, x, y, config=CertificationConfig(sigma=0.1))
         >>> result.cells[0]["bound"], bool((result.rows["radius"] >= 0).all())
-        ('renyi', True)
+        ('cohen', True)
     """
 
     warnings: list[str] = field(default_factory=list)

@@ -18,8 +18,8 @@ from holdfast.certify.bounds.bound import (
     parameters_of_bound,
     proven,
 )
-from holdfast.certify.intervals.clopper_pearson import ClopperPearson
 from holdfast.certify.intervals.interval import Interval, least_draws
+from holdfast.certify.intervals.two_sample import TwoSample
 from holdfast.certify.sampling import Sampling, sample
 from holdfast.certify.sequential import Question, Sequential, answered, sample_until
 from holdfast.checks import Checked, check_images, warn_if_training, warn_of
@@ -84,8 +84,8 @@ def certify_images(
     sigma: float,
     votes: int = 100,
     confidence: float = 0.95,
-    bound: str | Bound = "renyi",
-    interval: Callable[[float], Interval] = ClopperPearson,
+    bound: str | Bound = "cohen",
+    interval: Callable[[float], Interval] = TwoSample,
     until: Question | None = None,
     selection_votes: int = 100,
     noise: str = "gaussian",
@@ -107,7 +107,7 @@ def certify_images(
         sigma: standard deviation σ > 0 of the noise, on the [0, 1] scale.
         votes: noisy copies of each image that are counted; the most of them with ``until``.
         confidence: of each image's certificate, in (0, 1).
-        bound: a spec, such as "renyi", "cohen", "pixeldp", "laplace", or a function
+        bound: a spec, such as "cohen", "renyi", "pixeldp", "laplace", or a function
             (p1, p2, sigma) -> radius.
         interval: makes the confidence limits.
         until: with the interval `Sequential`, draw for an image only until this is answered.

@@ -30,8 +30,8 @@ def certify(
     votes: int = 100,
     selection_votes: int | None = None,
     confidence: Number = Number(0.95),
-    bounds: Words = Words(("renyi",)),
-    intervals: Words = Words(("clopper-pearson",)),
+    bounds: Words = Words(("cohen",)),
+    intervals: Words = Words(("two-sample",)),
     radii: Numbers = Numbers(()),
     within: Number | None = None,
     batch_size: int = 128,
@@ -53,8 +53,9 @@ def certify(
             --bounds cohen,renyi --intervals sequential --radii 0.25,0.5 --out runs/early
 
     Args:
-        model: Folder of a training run, a model.safetensors file, package.module:callable, or a
-            library's pretrained model such as "torchvision/resnet18(weights='DEFAULT')"; with
+        model: Folder of a training run, a model.safetensors file, package.module:callable, a
+            library's pretrained model such as "torchvision/resnet18(weights='DEFAULT')", or an
+            architecture with a file of weights, "torchvision/resnet18(weights=net.pth)"; with
             layers in front if wanted, "binarise(threshold=0.5) | runs/net".
         sigma: Standard deviation of the noise, on the [0, 1] scale.
         data: Data set (`holdfast list`), with parameters if wanted, such as
@@ -69,11 +70,13 @@ def certify(
         selection_votes: Votes before those which only choose the class, for the intervals
             two-sample and sequential; there 100 by default.
         confidence: Confidence of each certificate.
-        bounds: How limits become a radius, specs between commas: renyi, cohen, pixeldp; laplace.
-            The first is the one that the summary of a report shows.
-        intervals: How votes become limits, specs between commas: clopper-pearson, two-sample,
-            hoeffding (of mean scores), sison-glaz and stn-2019 (for comparison only); or sequential
-            alone, whose votes stop as soon as the answer is known.
+        bounds: How limits become a radius, specs between commas: cohen, which is tight, or the
+            papers' renyi, pixeldp; laplace. The first is the one that the summary of a report
+            shows.
+        intervals: How votes become limits, specs between commas: two-sample, which certifies most
+            of those that hold, clopper-pearson, hoeffding (of mean scores), sison-glaz and stn-2019
+            (for comparison only); or sequential alone, whose votes stop as soon as the answer is
+            known.
         radii: Radii of interest between commas: certified accuracy is told there, and sequential
             votes stop as soon as it is known which of them are certified.
         within: Sequential votes stop as soon as the radius is known up to this factor, such as 0.9.
@@ -106,7 +109,7 @@ def certify(
     if devices > 1 and out is None:
         raise InputError("several processes share one run folder: say by --out where it is.")
     pictures = datasets.load(data, data_dir=data_dir, limit=images)
-    network = loading.load(model)
+    network = loading.load(model, pictures.shape)
     fabric = Processes(devices=devices).launch(accelerator, "32-true")
     network = network.to(fabric.device)
     loud = not quiet and fabric.is_global_zero

@@ -12,6 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from holdfast import specs
+from holdfast.certify.config import CertificationConfig
+from holdfast.certify.intervals.interval import INTERVALS
 from holdfast.cli import registry
 from holdfast.counting import Counted
 from holdfast.data import Data
@@ -49,7 +52,7 @@ def passes(command: str, options: Mapping[str, Any]) -> int | None:
                 for size in options["eps"]
             )
             return int(images * each)
-        return images * options["votes"] if command == "certify" else None
+        return images * _of_certificate(options) if command == "certify" else None
     except HoldfastError:  # such as a network that is yet to be trained
         return None
     except RuntimeError:  # torch's, of a network there is for images of another shape
@@ -69,6 +72,16 @@ class _Firm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.layer(x.flatten(1))
         return logits
+
+
+def _of_certificate(options: Mapping[str, Any]) -> int:
+    """Votes of an image, and those that only choose its class."""
+    chooses = any(
+        specs.find(specs.parse(one, "interval"), "interval", INTERVALS).chooses
+        for one in options["intervals"]
+    )
+    first = CertificationConfig.selection_votes
+    return options["votes"] + (options["selection_votes"] or first if chooses else 0)
 
 
 @cache

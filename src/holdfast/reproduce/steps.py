@@ -5,12 +5,19 @@ Two recipes that need the same network name the same folder, so that nothing is 
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 _WORD = re.compile(r"[\w.]+")
+
+#: Options by which a command says what the papers say, where a recipe leaves them out: what it
+#: advises by itself is not theirs. They are the same in all recipes, and so no part of a folder's
+#: name.
+_OF_THE_PAPERS: Mapping[str, Mapping[str, str]] = {
+    "certify": {"bounds": "renyi", "intervals": "clopper-pearson"}
+}
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,9 @@ class Step:
     def arguments(self, root: Path, data_dir: Path | None) -> list[str]:
         """What to type after ``holdfast`` so that the step is done in its folder under ``root``."""
         words = self._words(lambda step: str(root / step.folder))
+        for name, value in _OF_THE_PAPERS.get(self.command, {}).items():
+            if name not in dict(self.options):
+                words += [f"--{name}", value]
         if data_dir is not None and "data" in dict(self.options):
             words += ["--data-dir", str(data_dir)]
         return [*self.command.split(), *words, "--out", str(root / self.folder)]
