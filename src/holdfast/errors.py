@@ -23,6 +23,7 @@ __all__ = [
     "OutputError",
     "RoleError",
     "UnknownNameError",
+    "WorseError",
     "nearest",
     "no_room",
     "unknown",
@@ -80,6 +81,10 @@ class DamagedFileError(HoldfastError, ValueError):
 
 class ContradictionError(HoldfastError, RuntimeError):
     """An attack has disproved what was certified."""
+
+
+class WorseError(HoldfastError, RuntimeError):
+    """A model is worse than another by more than is allowed."""
 
 
 class OutputError(HoldfastError, OSError):

@@ -1,5 +1,6 @@
 """A result, and the same at a glance: a table and what must be known to read it."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-__all__ = ["Result", "Summary", "percent"]
+__all__ = ["Result", "Summary", "percent", "size"]
 
 
 @dataclass(frozen=True)
@@ -106,3 +107,20 @@ def percent(fraction: float) -> str:
         '45.6 %'
     """
     return f"{100 * fraction:.1f} %"
+
+
+def size(eps: float | None) -> str:
+    """The size of a ball as people write it: 8/255, 0.3, no limit.
+
+    Example:
+        >>> from holdfast.summary import size
+        >>> size(8 / 255), size(0.3), size(None)
+        ('8/255', '0.3', 'no limit')
+    """
+    if eps is None or math.isinf(eps):
+        return "no limit"
+    levels = round(255 * eps)
+    short = f"{eps:.4g}"
+    if float(short) != eps and abs(levels - 255 * eps) < 1e-9 and levels:
+        return f"{levels}/255"
+    return short

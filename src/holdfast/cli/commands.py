@@ -56,6 +56,11 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "Certify a smoothed classifier, by votes over noise (Algorithm 1).",
             _MEASURE,
         ),
+        "compare": Command(
+            "holdfast.cli.compare:compare",
+            "Compare two evaluations of the same images, image by image.",
+            _MEASURE,
+        ),
         "diagnose purification": Command(
             "holdfast.cli.diagnose.purification:purification",
             "Show what MALADE's chain does to an attacked image, step by step.",
@@ -148,7 +153,8 @@ OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             *("bounds", "intervals", "radii", "within"),
         ),
         "Run": (
-            *("scale", "dry_run", "out", "pages", "title", "keep_images", "seed"),
+            *("scale", "dry_run", "fail_if_worse", "junit", "out", "pages", "title"),
+            *("keep_images", "seed"),
             *("checkpoint_seconds", "keep_epochs", "devices", "num_nodes"),
             *("strategy", "json", "quiet"),
         ),

@@ -14,6 +14,7 @@ from holdfast.errors import (
     DiskFullError,
     HoldfastError,
     InputError,
+    WorseError,
     unknown,
 )
 
@@ -25,7 +26,8 @@ _HELP = ("-h", "--help")
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit.
 
-    0 done, 1 the system, 2 the user's input, 3 a certificate contradicted, 130 interrupted.
+    0 done, 1 the system, 2 the user's input, 3 a certificate contradicted or a model worse than
+    --fail-if-worse allows, 130 interrupted.
     """
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
@@ -41,7 +43,7 @@ def run(arguments: Sequence[str]) -> int:
         print(f"holdfast: {' '.join(str(error).split())}", file=sys.stderr)
         if isinstance(error, DiskFullError):
             return SYSTEM_ERROR
-        return CONTRADICTED if isinstance(error, ContradictionError) else USER_ERROR
+        return CONTRADICTED if isinstance(error, ContradictionError | WorseError) else USER_ERROR
     except OSError as error:  # a full disk, say; what was finished before is on it
         if error.errno == errno.ENAMETOOLONG:  # whichever option it was given by
             start = str(error.filename)[:57]

@@ -20,6 +20,7 @@ from holdfast.metrics.certificates import (
 )
 from holdfast.metrics.masking import blind_attacks, misleading
 from holdfast.metrics.notes import left_out, skipped, title
+from holdfast.metrics.paired import Paired, paired
 from holdfast.metrics.relative import (
     FRACTIONS,
     accuracies_at,
@@ -33,6 +34,7 @@ from holdfast.metrics.relative import (
 __all__ = [
     "CELL",
     "FRACTIONS",
+    "Paired",
     "accuracies_at",
     "accuracy_at",
     "at_finite_sizes",
@@ -49,6 +51,7 @@ __all__ = [
     "met_by_all",
     "misleading",
     "overclaimed",
+    "paired",
     "perturbation_sizes",
     "reference_size",
     "relative_lengths",

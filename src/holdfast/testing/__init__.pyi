@@ -1,0 +1,3 @@
+from .robust import assert_robust
+
+__all__ = ["assert_robust"]

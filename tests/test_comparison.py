@@ -1,0 +1,263 @@
+"""Two runs on the same images, and robustness as a test that passes or fails."""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from math import comb
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from holdfast import EvaluationConfig, Linf, evaluate
+from holdfast.attacks import FGSM, FMN, PGD
+from holdfast.cli.main import run
+from holdfast.errors import InputError, WorseError
+from holdfast.evaluation import compare
+from holdfast.goals import toward_least_likely
+from holdfast.metrics import paired
+from holdfast.results import read_rows
+from holdfast.statistics import proportion_interval
+from holdfast.testing import assert_robust
+from tests.toys import images, small_network
+
+N = 24
+
+
+def code(*arguments):
+    try:
+        return run([str(argument) for argument in arguments])
+    except SystemExit as stop:
+        return stop.code
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Evaluations of two networks under two attacks each, on the same images."""
+    out = tmp_path_factory.mktemp("runs")
+    x = images(N)
+    models = {name: small_network(seed=seed) for seed, name in enumerate(("a", "b"))}
+    y = models["a"](x).argmax(dim=1)
+    y[::4] = models["b"](x).argmax(dim=1)[::4]
+    attacks = {"fgsm": FGSM(Linf(0.02)), "pgd": PGD(Linf(0.02), steps=3)}
+    for name, model in models.items():
+        evaluate(model, x, y, attacks, out=out / name, name=name)
+        evaluate(model, x, y, {"fmn": FMN(Linf(float("inf")), steps=5)}, out=out / f"{name}-fmn")
+    evaluate(models["a"], x[:-1], y[:-1], attacks, out=out / "fewer")
+    evaluate(models["a"], 1 - x, y, attacks, out=out / "others")
+    evaluate(models["a"], x, y, {"other": FGSM(Linf(0.02))}, out=out / "other-attack")
+    return out
+
+
+class TestPaired:
+    def test_the_interval_holds_with_its_confidence(self):
+        """By exact sums over all outcomes of twelve images, for many true shares."""
+        n, confidence = 12, 0.8
+        covers = {}
+        for lost, won in itertools.product(range(n + 1), repeat=2):
+            if lost + won <= n:
+                place = np.arange(n)
+                first, second = place >= won, (place >= lost + won) | (place < won)
+                found = paired(first, second, confidence)
+                assert (found.only_first, found.only_second) == (lost, won)
+                covers[lost, won] = (found.low, found.high)
+        for p, q in itertools.product((0.01, 0.1, 0.3, 0.5), repeat=2):
+            held = sum(
+                comb(n, a) * comb(n - a, b) * p**a * q**b * max(1 - p - q, 0.0) ** (n - a - b)
+                for (a, b), (low, high) in covers.items()
+                if low <= q - p <= high
+            )
+            assert held >= confidence
+
+    def test_pairs_tell_what_two_intervals_do_not(self):
+        first, second = np.arange(200) < 100, np.arange(200) < 112
+        found = paired(first, second)
+        low, high = proportion_interval(np.array([100, 112]), np.array([200, 200]))
+        assert high[0] > low[1]  # of the two accuracies: they overlap
+        assert found.low > 0
+        assert found.p_value < 0.001
+        turned = paired(second, first)
+        assert turned.low == pytest.approx(-found.high)
+        assert turned.high == pytest.approx(-found.low)
+
+    def test_agreement_on_few_images_proves_little(self):
+        few, many = (paired(np.ones(n, bool), np.ones(n, bool)) for n in (10, 1000))
+        assert few.high > 0.3
+        assert 0 < many.high < 0.01
+        with pytest.raises(InputError, match="same images"):
+            paired(np.ones(3, bool), np.ones(4, bool))
+
+
+class TestCompare:
+    def test_each_line_is_the_rows_own_difference(self, folder):
+        found = compare(folder / "a", folder / "b")
+        titles = [line.title for line in found.lines]
+        assert titles == ["clean", "fgsm linf 0.02", "pgd linf 0.02", "worst case linf 0.02"]
+        right = {}
+        for name in ("a", "b"):
+            rows = read_rows(folder / name)
+            by = {
+                what: ~part.sort_values("index")["fooled"] for what, part in rows.groupby("attack")
+            }
+            by = {what: part.to_numpy() for what, part in by.items()}
+            right[name] = [by["clean"], by["fgsm"], by["pgd"], by["fgsm"] & by["pgd"]]
+        for line, one, other in zip(found.lines, right["a"], right["b"], strict=True):
+            assert line.found.first == one.mean()
+            assert line.found.second == other.mean()
+            assert list(line.fell) == np.flatnonzero(one & ~other).tolist()
+            assert list(line.held) == np.flatnonzero(other & ~one).tolist()
+        assert found.lines[0].fell
+        assert found.notes == []
+
+    def test_a_minimal_attack_is_compared_at_sizes(self, folder):
+        found = compare(folder / "a-fmn", folder / "b-fmn")
+        assert len(found.lines) > 3
+        assert all(np.isfinite(line.eps) for line in found.lines)
+
+    @pytest.mark.parametrize(
+        ("other", "words"),
+        [
+            ("fewer", "not the same images"),
+            ("others", "not the same images"),
+            ("other-attack", "nothing in common"),
+            ("nowhere", "holds no run"),
+        ],
+    )
+    def test_what_cannot_be_compared_is_refused(self, folder, capsys, other, words):
+        assert code("compare", folder / "a", folder / other) == 2
+        assert words in " ".join(capsys.readouterr().err.split())
+
+    def test_attacks_of_one_name_and_other_settings_are_told(self, folder, tmp_path):
+        x = images(N)
+        model = small_network(seed=0)
+        y = model(x).argmax(dim=1)
+        for name, steps in (("one", 2), ("two", 4)):
+            config = EvaluationConfig(seed=steps)
+            attack = {"pgd": PGD(Linf(0.02), steps=steps)}
+            evaluate(model, x, y, attack, config=config, out=tmp_path / name)
+        notes = compare(tmp_path / "one", tmp_path / "two").notes
+        assert any("steps=2" in note and "steps=4" in note for note in notes)
+        assert any("seeds, 2 and 4" in note for note in notes)
+
+    def test_an_unfinished_run_is_refused(self, folder, tmp_path):
+        (tmp_path / "cut").mkdir()
+        about = json.loads((folder / "a" / "run.json").read_text())
+        (tmp_path / "cut" / "run.json").write_text(json.dumps(about | {"complete": False}))
+        with pytest.raises(InputError, match="not finished"):
+            compare(folder / "a", tmp_path / "cut")
+
+    def test_worse_counts_on_these_images_and_by_more_than_is_allowed(self, folder):
+        found = compare(folder / "a", folder / "b")
+        drop = max(-line.found.difference for line in found.lines)
+        assert drop > 0
+        assert not found.worse(drop)
+        assert found.worse(drop - 0.5 / N)
+        with pytest.raises(WorseError, match="percentage points"):
+            found.check(0.0)
+        compare(folder / "a", folder / "a").check(0.0)
+
+
+class TestCommand:
+    def test_the_exit_code_is_for_continuous_integration(self, folder, tmp_path, capsys):
+        both = (folder / "a", folder / "b")
+        assert code("compare", *both) == 0
+        shown = capsys.readouterr().out
+        assert "fgsm linf 0.02" in shown
+        assert "difference" in shown
+        assert code("compare", *both, "--fail-if-worse", "100", "--quiet") == 0
+        assert code("compare", *both, "--fail-if-worse", "1", "--quiet", "--json") == 3
+        captured = capsys.readouterr()
+        assert len(json.loads(captured.out)["lines"]) == 4
+        assert captured.err.count("\n") == 1
+        assert code("compare", *both, "--fail-if-worse", "-1") == 2
+        assert code("compare", both[0]) == 2
+        assert "two are compared" in capsys.readouterr().err
+
+    def test_junit_has_a_test_for_each_line(self, folder, tmp_path):
+        path = tmp_path / "junit.xml"
+        both = (folder / "a", folder / "b")
+        for by in (0.0, 100.0):
+            code("compare", *both, "--fail-if-worse", by, "--junit", path, "--quiet")
+            suite = ElementTree.parse(path).getroot()
+            worse = {line.title for line in compare(*both).worse(by / 100)}
+            assert {case.get("name") for case in suite if len(case)} == worse
+            assert suite.get("failures") == str(len(worse))
+            assert suite.get("tests") == str(len(suite)) == "4"
+
+
+class TestAssertRobust:
+    @pytest.fixture
+    def given(self):
+        model, x = small_network(seed=0), images(12)
+        return model, x, model(x).argmax(dim=1)
+
+    def test_it_says_how_much_how_sure_and_which_images(self, given):
+        model, x, y = given
+        attack = PGD(Linf(0.05), steps=5)
+        found = evaluate(model, x, y, [attack])
+        robust = found.cells[0]["robust_accuracy"]
+        assert 0 < robust < 1
+        passed = assert_robust(model, (x, y), Linf(0.05), at_least=robust, attacks=attack)
+        assert passed.rows["fooled"].equals(found.rows["fooled"])
+        with pytest.raises(AssertionError) as failed:
+            assert_robust(model, (x, y), Linf(0.05), at_least=robust + 0.01, attacks=[attack])
+        told = str(failed.value)
+        fell = found.rows.query("attack != 'clean' and fooled")["index"]
+        assert f"{100 * robust:.1f} % of 12 images" in told
+        assert f"{100 * found.cells[0]['low']:.1f} %" in told
+        assert f"images {', '.join(map(str, fell))} fell" in told
+        with pytest.raises(AssertionError, match="the lower limit of"):
+            assert_robust(model, (x, y), Linf(0.05), at_least=robust, attacks=[attack], surely=True)
+
+    def test_an_image_is_robust_only_against_all_attacks(self, given):
+        model, x, y = given
+        attacks = {"least": FGSM(Linf(0.05), goal=toward_least_likely), "pgd": PGD(Linf(0.05))}
+        rows = evaluate(model, x, y, attacks).rows.query("attack != 'clean'")
+        alone = rows.groupby("attack")["fooled"].mean()
+        together = 1 - rows.groupby("index")["fooled"].any().mean()
+        assert together < 1 - alone["least"]
+        assert_robust(model, (x, y), Linf(0.05), at_least=together, attacks=attacks)
+        with pytest.raises(AssertionError, match="to pgd"):
+            assert_robust(model, (x, y), Linf(0.05), at_least=together + 0.01, attacks=attacks)
+
+    def test_what_is_wrong_is_no_failed_test(self, given):
+        model, x, y = given
+        with pytest.raises(InputError, match="fraction"):
+            assert_robust(model, (x, y), Linf(0.05), at_least=45.0)
+        with pytest.raises(InputError, match="not within"):
+            assert_robust(model, (x, y), Linf(0.05), at_least=0.4, attacks=PGD(Linf(0.1)))
+
+    def test_pytest_finds_the_fixture_and_starts_without_torch(self, tmp_path):
+        (tmp_path / "test_mine.py").write_text(
+            "import sys\n"
+            "def test_light():\n"
+            "    assert 'torch' not in sys.modules\n"
+            "def test_robust(assert_robust):\n"
+            "    import torch, holdfast\n"
+            "    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3))\n"
+            "    x = torch.rand(3, 1, 2, 2)\n"
+            "    y = model(x).argmax(1)\n"
+            "    attack = holdfast.attacks.FGSM(holdfast.Linf(0.0))\n"
+            "    assert_robust(model.eval(), (x, y), holdfast.Linf(0.0), at_least=1.0,\n"
+            "                  attacks=attack)\n"
+        )
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "holdfast.testing.plugin"]
+        done = subprocess.run(
+            [*command, "-p", "no:cacheprovider", "test_mine.py"],
+            cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "2 passed" in done.stdout
+
+    def test_the_plugin_is_the_packages_entry_point(self):
+        text = (Path(__file__).parents[1] / "pyproject.toml").read_text()
+        points = tomllib.loads(text)["project"]["entry-points"]["pytest11"]
+        assert points == {"holdfast": "holdfast.testing.plugin"}
