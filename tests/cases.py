@@ -157,6 +157,12 @@ ATTACKS = [
         exact_on_linear=False,
     ),
     AttackCase(
+        "AutoAttack",
+        lambda t: attacks.AutoAttack(t, steps=4, targets=2, queries=6),
+        exact_on_linear=False,
+        norms=("linf", "l2"),
+    ),
+    AttackCase(
         "OnMeanScore",
         lambda t: attacks.OnMeanScore(attacks.Square(t, queries=12, early_stop=False), samples=2),
         exact_on_linear=False,

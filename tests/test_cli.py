@@ -18,6 +18,7 @@ import torch
 import yaml
 from markupsafe import escape
 from PIL import Image
+from safetensors.torch import save_file
 from torch import nn
 
 import holdfast
@@ -26,6 +27,7 @@ from holdfast.certify.bounds.bound import BOUNDS
 from holdfast.certify.intervals.interval import INTERVALS
 from holdfast.cli import registry, schedules
 from holdfast.cli.commands import COMMANDS, EXAMPLES, OPTIONS
+from holdfast.cli.common import print_table, size
 from holdfast.cli.diagnose.command import Shared
 from holdfast.cli.main import read, run
 from holdfast.cli.options import Numbers, Words
@@ -86,6 +88,8 @@ def place(tmp_path, monkeypatch):
         "    return Net(output)\n"
     )
     (tmp_path / "damaged.safetensors").write_bytes(b"\0" * 50)
+    torch.save(nn.Linear(2, 2), tmp_path / "whole.pth")
+    save_file({"weight": torch.zeros(3)}, tmp_path / "foreign.safetensors")
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
     sys.modules.pop("mine", None)
     return tmp_path
@@ -171,7 +175,7 @@ class TestJson:
             "seconds",
         }
         assert cell["images"] == 20
-        assert cell["forwards"] == 400
+        assert cell["forwards"] == 20 * (20 + 100)  # votes, and those that choose the class
         assert all(len(point) == 2 for point in cell["curve"])
 
     def test_certify_reads_several_bounds_off_the_same_votes(self, place, capsys):
@@ -258,6 +262,83 @@ class TestJson:
         assert set(json.loads(done.stdout)) == {"cells", "perturbations", "warnings"}
 
 
+class TestNamesThatPeopleType:
+    @pytest.mark.parametrize(
+        ("typed", "own"),
+        [
+            ("cw(steps=2, searches=1)", "carlini-wagner(steps=2, searches=1)"),
+            ("PGD(steps=2)", "pgd(steps=2)"),
+            ("bim(steps=2)", "i-fgsm(steps=2)"),
+        ],
+    )
+    def test_an_attack_by_another_name_is_the_one_and_says_so(self, place, capsys, typed, own):
+        command = ("evaluate", "--images", "8", "--model", "mine:good", "--norm", "linf", "--json")
+        norm = ("--norm", "l2") if typed.startswith("cw") else ()
+        told = []
+        for name in (typed, own):
+            assert code(*command, *norm, "--attacks", name, "--eps", "8/255") == 0
+            captured = capsys.readouterr()
+            (cell,) = json.loads(captured.out)["cells"]
+            told.append({key: value for key, value in cell.items() if key != "seconds"})
+            assert (f"{typed} is {own} here" in captured.err) is (name == typed)
+        assert told[0] == told[1]
+        assert told[0]["eps"] == 8 / 255
+
+    def test_every_other_name_is_none_of_an_attack_here_and_names_one(self):
+        assert not registry.ALIASES.keys() & set(registry.ATTACKS)
+        assert set(registry.ALIASES.values()) <= set(registry.ATTACKS)
+
+    def test_an_architecture_with_a_file_of_weights_is_a_model(self, place, capsys):
+        state = load("net.safetensors").state_dict()
+        torch.save(state, "net.pth")
+        command = (*EVALUATE, "--attacks", "pgd(steps=2)", "--json", "--eps", "0.1", "--model")
+        found = []
+        for model in ("net.safetensors", "small(weights=net.pth)"):
+            assert code(*command, model) == 0
+            (cell,) = json.loads(capsys.readouterr().out)["cells"]
+            found.append({**cell, "model": "", "seconds": 0})
+        assert found[0] == found[1]
+
+    def test_a_module_off_the_path_is_told_where_it_was_looked_for(self, place, capsys):
+        (place / "src").mkdir()
+        (place / "mine.py").rename(place / "src" / "mine.py")
+        assert code(*EVALUATE, "--model", "mine:good") == 2
+        assert "PYTHONPATH=src" in capsys.readouterr().err
+        assert code(*EVALUATE, "--model", "nowhere.models:good") == 2
+        assert str(place) in capsys.readouterr().err
+
+
+class TestTables:
+    """Read in a terminal of 80 columns, in which nothing is cut off."""
+
+    @pytest.fixture(autouse=True)
+    def narrow(self, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "80")
+
+    def test_every_line_of_an_evaluation_fits_and_every_cell_is_whole(self, place, capsys):
+        command = (*EVALUATE[:-2], "--model", "mine:good", "--eps", "8/255,0.1")
+        suite = "worst-case(steps=2, targets=2, queries=4)"
+        assert code(*command, "--attacks", f"{suite},fgsm") == 0
+        shown = capsys.readouterr().out
+        assert max(map(len, shown.splitlines())) <= 80
+        for word in ("linf 8/255", "linf 0.1", "accuracy", "interval", "second-order", "square"):
+            assert word in shown
+        assert "…" not in shown
+
+    def test_a_table_that_is_too_wide_is_shown_line_below_line(self, capsys):
+        rows = [{f"a long column {n}": f"value {n}" * 3 for n in range(6)}]
+        print_table("wide", rows)
+        shown = capsys.readouterr().out
+        assert max(map(len, shown.splitlines())) <= 80
+        assert all(str(value) in shown for value in rows[0].values())
+        assert all(name in shown for name in list(rows[0])[1:])
+
+    @pytest.mark.parametrize("eps", [8 / 255, 0.3, 0.25, 1 / 3, 2.0])
+    def test_a_size_reads_as_it_is_written(self, eps):
+        assert specs.number(size(eps)) == pytest.approx(eps, rel=1e-4)
+        assert size(8 / 255) == "8/255"
+
+
 BAD = [
     ("evaluate --model mine:good --eps -0.1", "eps is -0.1"),
     ("evaluate --model mine:good --eps 0.1,x", "x"),
@@ -304,6 +385,13 @@ BAD = [
     ("evaluate --model ./nett.safetensors", "did you mean net.safetensors"),
     ("evaluate --model nowhere.safetensors", "there is no model"),
     ("evaluate --model damaged.safetensors", "damaged"),
+    ("evaluate --model mine.pth", "there is no model"),
+    ("evaluate --model whole.pth", r"pickle of more than numbers.*state_dict"),
+    ("evaluate --model small(weights=whole.pth)", r"pickle of more than numbers.*state_dict"),
+    ("evaluate --model foreign.safetensors", "not which network's"),
+    ("evaluate --model small(weights=foreign.safetensors)", "is none of its"),
+    ("evaluate --model small(weights=net.pth)", "no file of weights"),
+    ("evaluate --model timm/resnet18(weights='a1',pretrained=True)", "leave one of them out"),
     ("evaluate --model lenet", "without weights"),
     ("evaluate --model mine:flat", "shape"),
     ("evaluate --model mine:nan", "NaN for image 0"),
@@ -337,7 +425,7 @@ BAD = [
         "certify --model mine:good --sigma 0.1 --within 2 --intervals sequential",
         "within 2.0, but that is a factor between 0 and 1",
     ),
-    ("certify --model mine:good --sigma 0.1 --votes 5", "give votes of at least 8"),
+    ("certify --model mine:good --sigma 0.1 --votes 3", "give votes of at least 5"),
     ("certify --model mine:good --sigma 0.1 --bounds laplace", "the noise is GaussianNoise"),
     ("certify --model mine:good --sigma 0.1 --noise lapalce", "did you mean 'laplace'"),
     ("certify --model mine:good --sigma 0.1 --intervals sequential", "by radii or within"),
@@ -756,7 +844,7 @@ UNUSED = [
     ("evaluate --data-dir . --data imagenet(crop=299)", "crop is 299, but must be at most resize"),
     ("evaluate --data-dir . --data tiny-imagenet", "TinyImageNet is not in ."),
     ("evaluate --data folder(path=images,side=3)", "data set folder has no parameter side"),
-    ("certify --sigma 0.1 --selection-votes 5", "--selection-votes"),
+    ("certify --sigma 0.1 --intervals hoeffding --selection-votes 5", "--selection-votes"),
     ("certify --sigma 0.1 --within 0.9", "sequential"),
     ("certify --sigma 0.1 --data-dir .", "digits is none"),
     ("train --model small --val-norm l2 --out run", "--val-norm .* give --val-attack"),
@@ -831,6 +919,7 @@ ALWAYS_USED = {
     "accelerator out json quiet",
     "certify": "model sigma data images noise votes confidence bounds intervals radii batch_size "
     "seed accelerator devices out json quiet",
+    "compare": "runs fail_if_worse junit json quiet",
     "diagnose purification": "model out data image attack source norm eps at seed accelerator "
     "quiet",
     "diagnose convergence": "steps overshoot",
@@ -926,7 +1015,7 @@ def test_list_names_everything(capsys, monkeypatch):
         elif re.match(r"  \S", line):
             listed[-1].add(line.split()[0])
     kinds = (
-        *(registry.ATTACKS, registry.NORMS, registry.GOALS, registry.GRADIENTS),
+        *(registry.ATTACKS, registry.ALIASES, registry.NORMS, registry.GOALS, registry.GRADIENTS),
         registry.RULES,
         *({*ARCHITECTURES, *IMAGENET}, LAYERS, DENOISERS, registry.OBJECTIVES),
         *(registry.DIVERGENCES, registry.SIZE_DISTRIBUTIONS),

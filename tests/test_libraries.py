@@ -130,10 +130,15 @@ class TestFresh:
 class TestLoadable:
     """What a file may ask of a library, for every one of them."""
 
-    @pytest.mark.parametrize("parameters", ["pretrained=True", "progress=False"])
+    @pytest.mark.parametrize("parameters", ["progress=False"])
     def test_torchvision(self, cache, parameters):
         entries = made(SQUEEZENET).to_dict() | {"name": f"{SQUEEZENET}({parameters})"}
         with pytest.raises(InputError, match="a checkpoint holds only"):
+            Architecture.from_dict(entries)
+
+    def test_published_weights_are_no_parameter_of_a_file(self):
+        entries = made(SQUEEZENET).to_dict() | {"name": f"{SQUEEZENET}(pretrained=True)"}
+        with pytest.raises(InputError, match="has its weights already"):
             Architecture.from_dict(entries)
 
     def test_parameters_of_the_list_come_back(self, tmp_path):
@@ -299,6 +304,7 @@ class TestTimm:
         ("spec", "asked"),
         [
             ("timm/tiny(weights='DEFAULT')", "tiny"),
+            ("timm/tiny(pretrained=True)", "tiny"),
             ("timm/tiny(weights='good')", "tiny.good"),
             ("timm/tiny.good(weights='DEFAULT')", "tiny.good"),
         ],
@@ -346,7 +352,8 @@ class TestTimm:
         write_tensors(Path("model.safetensors"), tensors, {"architecture": entries})
         timm.clear()
         with pytest.raises(
-            DamagedFileError, match=rf"given {parameters.partition('=')[0]}=|cannot be read"
+            DamagedFileError,
+            match=rf"given {parameters.partition('=')[0]}=|cannot be read|its weights already",
         ):
             load("model.safetensors")
         assert timm == []

@@ -1,5 +1,7 @@
 import pickle
+import re
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -265,6 +267,69 @@ def test_loading_never_executes(tmp_path, monkeypatch):
     assert not (tmp_path / "exploded").exists()
 
 
+def saved_weights(folder):
+    """The weights of one network as programs save them, and the network."""
+    network = architecture().build(3)
+    state = network.state_dict()
+    torch.save(state, folder / "plain.pth")
+    torch.save({"epoch": 1, "optimizer": {}, "state_dict": state}, folder / "checkpoint.ckpt")
+    torch.save(nn.DataParallel(network).state_dict(), folder / "parallel.pt")
+    save_file(state, folder / "plain.safetensors")
+    return network.eval()
+
+
+@pytest.mark.parametrize(
+    "name", ["plain.pth", "checkpoint.ckpt", "parallel.pt", "plain.safetensors"]
+)
+def test_an_architecture_takes_the_weights_of_a_file(tmp_path, name):
+    network, x = saved_weights(tmp_path), torch.rand(3, 1, 8, 8)
+    path = tmp_path / name
+    for loaded in (
+        load(f"small(weights={path})", (1, 8, 8)),
+        load(f"small(weights={path}, shape=(1, 8, 8), classes=10)", (3, 32, 32)),
+    ):
+        assert not loaded.training
+        assert torch.allclose(loaded(x), network(x), atol=1e-6)
+    defended = load(f"binarise | small(weights={path})", (1, 8, 8))
+    assert torch.allclose(defended(x), network(x.round()), atol=1e-6)
+
+
+def test_a_file_of_weights_must_fit_and_hold_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    saved_weights(tmp_path)
+    torch.save(Bomb(), "bomb.pth")
+    torch.save({"state_dict": Bomb()}, "within.pth")
+    torch.save([1, 2], "list.pth")
+    Path("short.pth").write_bytes(Path("plain.pth").read_bytes()[:200])
+    Path("text.pt").write_text("abc")
+    for name, words in (
+        ("bomb.pth", "pickle of more than numbers"),
+        ("within.pth", "pickle of more than numbers"),
+        ("list.pth", "no state dict"),
+        ("short.pth", "damaged"),
+        ("text.pt", "damaged"),
+    ):
+        for spec in (name, f"small(weights={name})"):
+            with pytest.raises(DamagedFileError, match=words):
+                load(spec, (1, 8, 8))
+    assert not Path("exploded").exists()
+    with pytest.raises(DamagedFileError, match=r"has shape \(.*should have"):
+        load("small(weights=plain.pth, classes=9)", (1, 8, 8))
+    with pytest.raises(InputError, match="depends on the images"):
+        load("small(weights=plain.pth)")
+
+
+def test_the_conversion_that_a_refusal_shows_works(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    network = architecture().build(3).eval()
+    torch.save(network, "whole.pth")
+    with pytest.raises(DamagedFileError) as refused:
+        load("whole.pth")
+    exec(re.search(r'python -c "(.*)"', str(refused.value))[1])  # as the reader types it
+    loaded, x = load("small(weights=whole-weights.pth)", (1, 8, 8)), torch.rand(2, 1, 8, 8)
+    assert torch.allclose(loaded(x), network(x), atol=1e-6)
+
+
 def test_damaged_and_missing_checkpoints(tmp_path):
     made = architecture()
     path = tmp_path / "model.safetensors"
@@ -275,7 +340,7 @@ def test_damaged_and_missing_checkpoints(tmp_path):
         with pytest.raises(DamagedFileError, match="damaged"):
             load(str(path))
     save_file({"weight": torch.zeros(3)}, path)
-    with pytest.raises(DamagedFileError, match="not written by Holdfast"):
+    with pytest.raises(InputError, match=r"not which network's.*\(weights="):
         load(str(path))
     wrong = Architecture(name="mlp", shape=(1, 8, 8), classes=10)
     save_model(path, made.build(), wrong)

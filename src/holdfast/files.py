@@ -313,6 +313,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise DamagedFileError(f"{path} is damaged or no safetensors file: {error}.") from error
     except KeyError as error:
         raise DamagedFileError(
-            f"{path} was not written by Holdfast; to use other weights, write a function that "
-            "builds the model and loads them, and give it as package.module:function."
+            f"{path} was not written by Holdfast; to use other weights, name their architecture, "
+            f"torchvision/resnet18(weights={path}), or write a function that builds the model and "
+            "loads them, and give it as package.module:function."
         ) from error

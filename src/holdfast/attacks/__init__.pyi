@@ -70,6 +70,7 @@ from .square import Square as Square
 from .square import SquareSearch as SquareSearch
 from .step_ll import RStepLL as RStepLL
 from .step_ll import StepLL as StepLL
+from .suite import AutoAttack as AutoAttack
 from .suite import WorstCase as WorstCase
 from .suite import worst_case as worst_case
 from .trace import Trace as Trace
@@ -86,6 +87,7 @@ __all__ = [
     "Among",
     "Ascent",
     "Attack",
+    "AutoAttack",
     "BPDA",
     "Boundary",
     "Broken",

@@ -23,7 +23,7 @@ from holdfast.attacks.square import Square
 from holdfast.errors import InputError
 from holdfast.types import Callback, Images, Labels, Model, Threat
 
-__all__ = ["WorstCase", "worst_case"]
+__all__ = ["AutoAttack", "WorstCase", "worst_case"]
 
 
 @ATTACKS.named("worst-case")
@@ -67,6 +67,48 @@ def WorstCase(threat: Threat, *, steps: int = 40, targets: int = 9, queries: int
         parts["fmn"] = FMN(threat, steps=2 * steps, early_stop=True)
     else:
         parts["square"] = Square(threat, queries=queries)
+    return Worst(tuple(parts.values()), called=tuple(parts))
+
+
+@ATTACKS.named("autoattack")
+def AutoAttack(threat: Threat, *, steps: int = 100, targets: int = 9, queries: int = 5000) -> Worst:
+    """AutoAttack's standard version by Holdfast's parts: APGD, APGD-T, FAB-T, Square.
+
+    The same attacks in the same order with its numbers of steps, target classes and queries, and
+    not its code: robust accuracies are close to its own and not equal image by image. `WorstCase`
+    breaks as much or more for less.
+
+    Args:
+        threat: the ball, with a finite ε, in ℓ∞ or ℓ2.
+        steps: of each attack that follows gradients.
+        targets: target classes of APGD-T and FAB-T, one after another.
+        queries: of Square.
+
+    Raises:
+        InputError: if a number is out of range, the threat has no limit, or is in ℓ1, where Square
+            is not defined here.
+
+    Reference:
+        Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
+        parameter-free attacks", ICML 2020.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import AutoAttack
+        >>> AutoAttack(Linf(8 / 255)).names
+        ('apgd-ce', 'apgd-t', 'fab-t', 'square')
+    """
+    if math.isinf(threat.eps) or threat.p == 1:
+        raise InputError(
+            f"the threat is {threat!r}, but autoattack needs a limit in linf or l2; in l1 there is "
+            "worst-case."
+        )
+    parts: dict[str, Attack] = {
+        "apgd-ce": APGD(threat, steps=steps),
+        "apgd-t": APGDT(threat, targets=targets, steps=steps, annealed=False),
+        "fab-t": FAB(threat, targets=targets, steps=steps, early_stop=True),
+        "square": Square(threat, queries=queries),
+    }
     return Worst(tuple(parts.values()), called=tuple(parts))
 
 

@@ -8,10 +8,16 @@ import torch
 from lightning_fabric import Fabric
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, JustifyMethod
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from holdfast.errors import InputError
+from holdfast.summary import percent as percent
+from holdfast.summary import size as size
+
+#: Letters that a name or a text keeps in one line.
+_LONG = 16
 
 
 def device(accelerator: str) -> torch.device:
@@ -35,23 +41,40 @@ def print_json(content: Mapping[str, Any]) -> None:
 
 
 def print_table(title: str, rows: list[dict[str, Any]]) -> None:
-    """Rows as a table in the terminal."""
+    """Rows as a table in the terminal; where it is too narrow for that, one below the other.
+
+    Numbers and names stay whole. Only sentences run over several lines, and long names at the
+    sides.
+    """
+    console = Console()
     # Names of models, attacks and classes are text: rich would read [/] in them as markup.
-    console, table = Console(), Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD)
+    table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD)
+    shown = [{name: _show(value) for name, value in row.items()} for row in rows]
+    last = len(shown[0]) - 1
+    needed = 3 * len(shown[0]) + 1  # between columns and at both sides
     for place, (name, value) in enumerate(rows[0].items()):
         side: JustifyMethod = "left" if isinstance(value, str) else "right"
-        # What a line is called stays whole, unless it left no room for what is said of it.
-        longest = max(len(_show(row[name])) for row in rows)
-        whole = place == 0 and longest <= console.width // 2
-        table.add_column(Text(name), justify=side, no_wrap=whole, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_show(value)) for value in row.values()))
-    console.print(table)
-
-
-def percent(fraction: float) -> str:
-    """A fraction as a percentage with one decimal."""
-    return f"{100 * fraction:.1f} %"
+        longest = max(map(len, [*name.split("\n"), *(row[name] for row in shown)]))
+        runs_on = isinstance(value, str) and longest > (_LONG if place in (0, last) else 2 * _LONG)
+        least = min(longest, _LONG) if runs_on else longest
+        needed += least
+        table.add_column(
+            Text(name), justify=side, no_wrap=not runs_on, overflow="fold", min_width=least
+        )
+    for row in shown:
+        table.add_row(*map(Text, row.values()))
+    if needed <= console.width:
+        console.print(table)
+        return
+    console.print(Text(title), style="italic")
+    widest = max(map(len, shown[0]))
+    for row in shown:
+        first, *others = row.items()
+        console.print(Text(f"\n  {first[1]}"))
+        for name, value in others:
+            line = f"{' '.join(name.split()):<{widest}}  {value}"
+            console.print(Padding(Text(line), (0, 0, 0, 4)))
+    console.print()
 
 
 def _show(value: object) -> str:

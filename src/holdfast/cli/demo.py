@@ -143,17 +143,22 @@ def _print(runs: list[Path]) -> None:
     for norm in ("linf", "l2"):
         summary = tables.summary(subjects, norm)
         print_table(
-            f"{norm}: % right in the worst case over all attacks | "
-            f"% proven right (smoothed: noise {SIGMA:g})",
+            f"{norm}: % right in the worst case over all attacks, and % proven right "
+            f"(smoothed: noise {SIGMA:g})",
             [
                 {
                     "classifier": _name(line.classifier),
+                    "%": word,
                     **{
-                        f"{size:g}": _percent(cell.shown) + (" | " + _percent(cell.proven))
+                        f"{size:g}": _percent(of(cell))
                         for size, cell in zip(summary.sizes, line.cells, strict=True)
                     },
                 }
                 for line in summary.lines
+                for word, of in (
+                    ("attacked", lambda cell: cell.shown),
+                    ("proven", lambda cell: cell.proven),
+                )
             ],
         )
 

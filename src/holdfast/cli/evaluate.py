@@ -1,7 +1,7 @@
 """``holdfast evaluate``: a model, data and attacks make rows and robust accuracies."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from holdfast.attacks import Attack, On, variants_of
 from holdfast.attacks.adaptive import chosen
 from holdfast.certify.smoothing import named_noise
 from holdfast.cli import registry
-from holdfast.cli.common import device, percent, print_json, print_table
+from holdfast.cli.common import device, percent, print_json, print_table, size
 from holdfast.cli.options import Number, Numbers, Words
+from holdfast.data import Data
 from holdfast.declarations import is_stochastic, purifiers
 from holdfast.defenses.noise import check_sigma
 from holdfast.errors import InputError
@@ -63,8 +64,9 @@ def evaluate(
         holdfast evaluate --model "binarise | runs/net" --attacks worst-case --eps 0.3
 
     Args:
-        model: Folder of a training run, a model.safetensors file, package.module:callable, or a
-            library's pretrained model such as "torchvision/resnet18(weights='DEFAULT')"; with
+        model: Folder of a training run, a model.safetensors file, package.module:callable, a
+            library's pretrained model such as "torchvision/resnet18(weights='DEFAULT')", or an
+            architecture with a file of weights, "torchvision/resnet18(weights=net.pth)"; with
             layers in front if wanted, "binarise(threshold=0.5) | runs/net".
         data: Data set (`holdfast list`), with parameters if wanted, such as
             "imagenet(resize=342, crop=299)", or the path of an image folder.
@@ -104,9 +106,9 @@ def evaluate(
         quiet: Show no progress.
     """
     named = [
-        (attack, registry.attack(attack, registry.threat(norm, size)))
+        (registry.own_name(attack), registry.attack(attack, registry.threat(norm, limit)))
         for attack in attacks
-        for size in eps
+        for limit in eps
     ]
     config = EvaluationConfig(
         seed=seed,
@@ -129,13 +131,13 @@ def evaluate(
             "--keep-images says what a run's folder keeps: give --out, or leave it out."
         )
     pictures = datasets.load(data, data_dir=data_dir, limit=images)
-    network = loading.load(model)
+    network = loading.load(model, pictures.shape)
     if sigma is not None:
         network = family.around(network, sigma, pictures.shape).model
     network = network.to(device(accelerator))
     typed, crafted_on = named, None
     if source:
-        crafted_on = _sources(source, device(accelerator))
+        crafted_on = _sources(source, pictures, device(accelerator))
         named = _on(crafted_on, str(source), named, config)
     sources = [] if crafted_on is None else [crafted_on]
     _check_draws([network, *sources], {"--votes": votes, "--samples": samples})
@@ -148,28 +150,50 @@ def evaluate(
             "no layer that purifies: leave it out."
         )
     with showing(not quiet) as progress:
+        for written in attacks:
+            if registry.own_name(written) != written:
+                progress.say(f"{written} is {registry.own_name(written)} here")
         found = evaluate_data(network, pictures, named, config, model, out, progress)
     moved = _known(metrics.perturbation_sizes(found.rows))
     if json:
         print_json({"cells": found.cells, "perturbations": moved, "warnings": found.warnings})
     else:
-        parts = any("broken_by" in cell for cell in found.cells)
         print_table(
-            f"{model}, clean accuracy {percent(found.cells[0]['clean_accuracy'])}",
+            f"{model}, clean accuracy {percent(found.cells[0]['clean_accuracy'])} of "
+            f"{found.cells[0]['n']} images",
             [
                 {
                     "attack": cell["attack"],
-                    "norm": cell["norm"],
-                    "eps": "no limit" if cell["eps"] is None else cell["eps"],
+                    "size": f"{cell['norm']} {size(cell['eps'])}",
                     **_accuracy(cell),
-                    "median distance": cell["median_distance"],
-                    "seconds": cell["seconds"],
-                    **({"broken by": _parts(cell)} if parts else {}),
+                    "median\ndistance": _short(cell["median_distance"]),
+                    "seconds": f"{cell['seconds']:.3g}",
                 }
                 for cell in found.cells
             ],
         )
+        _print_parts(found.cells)
         _print_perturbations([line for line in moved if line["eps"] is None])
+
+
+def _print_parts(cells: Sequence[Mapping[str, Any]]) -> None:
+    """What each part of a cascade broke, of what the parts before it had left."""
+    for attack in dict.fromkeys(cell["attack"] for cell in cells if "broken_by" in cell):
+        own = [cell for cell in cells if cell["attack"] == attack]
+        parts = dict.fromkeys(part for cell in own for part in cell["broken_by"])
+        print_table(
+            f"{attack}: images that each part broke, of those that the parts before it left",
+            [
+                {
+                    "part": part,
+                    **{
+                        f"{cell['norm']} {size(cell['eps'])}": cell["broken_by"].get(part, 0)
+                        for cell in own
+                    },
+                }
+                for part in parts
+            ],
+        )
 
 
 def _known(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -192,13 +216,13 @@ def _print_perturbations(lines: list[dict[str, Any]]) -> None:
             [
                 {
                     "attack": line["attack"],
-                    "mean l2": _short(line["mean_l2"]),
+                    "mean\nl2": _short(line["mean_l2"]),
                     "ρ₂": _short(line["rho_2"]),
-                    "mean linf": _short(line["mean_linf"]),
+                    "mean\nlinf": _short(line["mean_linf"]),
                     "ρ∞": _short(line["rho_inf"]),
                     "ε_ref": _short(line["eps_ref"]),
                     **{
-                        f"@{fraction:g}": "-" if right is None else percent(right)
+                        f"%\n@{fraction:g}": "-" if right is None else f"{100 * right:.1f}"
                         for fraction in metrics.FRACTIONS
                         for right in [line[f"accuracy@{fraction:g}"]]
                     },
@@ -216,19 +240,14 @@ def _accuracy(cell: Mapping[str, Any]) -> dict[str, str]:
     """What an attack left robust; it says nothing if it could not run."""
     ran = cell["robust_accuracy"] is not None
     return {
-        "robust accuracy": percent(cell["robust_accuracy"]) if ran else "skipped",
-        "95 % interval": f"{percent(cell['low'])} to {percent(cell['high'])}" if ran else "-",
+        "robust\naccuracy": percent(cell["robust_accuracy"]) if ran else "skipped",
+        "95 %\ninterval": f"{100 * cell['low']:.1f}–{100 * cell['high']:.1f}" if ran else "-",
     }
 
 
-def _parts(cell: Mapping[str, Any]) -> str:
-    """What each part of a cascade broke, of what the parts before it had left."""
-    return ", ".join(f"{name} {count}" for name, count in cell.get("broken_by", {}).items()) or "-"
-
-
-def _sources(source: Words, where: torch.device) -> Model:
+def _sources(source: Words, pictures: Data, where: torch.device) -> Model:
     """The model that attacks are crafted on: one, or several at once."""
-    models = [loading.load(one).eval().to(where) for one in source]
+    models = [loading.load(one, pictures.shape).eval().to(where) for one in source]
     return models[0] if len(models) == 1 else Ensemble(*models).eval()
 
 

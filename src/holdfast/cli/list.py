@@ -16,8 +16,15 @@ from holdfast.training import OBJECTIVES
 
 
 def list_names() -> None:
-    """List attacks, objectives, architectures and everything else that has a name."""
+    """List attacks, objectives, architectures and everything else that has a name.
+
+    Example:
+        holdfast list
+    """
     print_table("--attacks", _described(ATTACKS))
+    print_table(
+        "other names of attacks", [{"name": a, "what": b} for a, b in registry.ALIASES.items()]
+    )
     print_table("--norm", _described(registry.NORMS))
     print_table(
         "goal of an attack, as in pgd(goal=margin)", [{"name": name} for name in registry.GOALS]

@@ -70,6 +70,23 @@ CHOICES: specs.Choices = MappingProxyType(
 )
 
 
+#: What attacks are called elsewhere, and what they are called here.
+ALIASES: Mapping[str, str] = MappingProxyType(
+    {
+        "cw": "carlini-wagner",
+        "c&w": "carlini-wagner",
+        "auto-attack": "autoattack",
+        "aa": "autoattack",
+        "bim": "i-fgsm",
+        "ifgsm": "i-fgsm",
+        "mi-fgsm": "mim",
+        "apgd-ce": "apgd",
+        "hsja": "hopskipjump",
+        "hop-skip-jump": "hopskipjump",
+    }
+)
+
+
 #: What acts on the weights after each step of a training.
 HOOKS: Mapping[str, Callable[..., Hook]] = MappingProxyType({"parseval": Parseval})
 
@@ -79,6 +96,19 @@ def threat(norm: str, eps: float) -> Threat:
     if norm not in NORMS:
         raise unknown("norm", norm, NORMS)
     return NORMS[norm](eps)
+
+
+def own_name(spec: str) -> str:
+    """An attack's spec by the name that it has here, where it is written otherwise.
+
+    Example:
+        >>> from holdfast.cli.registry import own_name
+        >>> own_name("cw(steps=100)"), own_name("PGD")
+        ('carlini-wagner(steps=100)', 'pgd')
+    """
+    name, bracket, rest = spec.strip().partition("(")
+    lower = name.strip().lower()
+    return f"{ALIASES.get(lower, lower if lower in ATTACKS else name)}{bracket}{rest}"
 
 
 def attack(spec: str, within: Threat) -> Attack:
@@ -91,6 +121,7 @@ def attack(spec: str, within: Threat) -> Attack:
         InputError, InputTypeError: if a parameter is wrong.
     """
     example = "pgd(steps=100, restarts=2)"
+    spec = own_name(spec)
     return specs.build(spec, "attack", ATTACKS, within, example=example, choices=CHOICES, most=MOST)
 
 

@@ -141,7 +141,7 @@ def _thousands(passes: int | None) -> str:
 
 def _tell(made: Sequence[Made], outcome: Outcome, out: Path, *, json: bool) -> None:
     claims = [
-        {"item": one.recipe.item, "claim": found.claim.sentence, "verdict": str(found.verdict)}
+        {"item": one.recipe.item, "verdict": str(found.verdict), "claim": found.claim.sentence}
         for one in made
         for found in one.evidence
     ]

@@ -135,18 +135,18 @@ def _print(out: Path, about: dict[str, Any]) -> None:
     met.sort(key=lambda trial: trial != about["best"])
     print_table(
         f"{out}, on {about['settings']['images']} training images, {about['first_images']} of them "
-        f"for the first attack and {about['finalist_images']} for all variants; the first line was "
-        "chosen",
+        f"for the first attack and {about['finalist_images']} for all variants; by transfer: "
+        "crafted on the classifier; the first line was chosen",
         [
             {
                 "steps": trial["steps"],
                 "alpha": trial["alpha"],
                 "delta": trial["delta"],
                 "anneal": trial["anneal"],
-                "no attack": percent(trial["clean_accuracy"]),
-                "crafted on the classifier": percent(trial["transfer_accuracy"]),
-                "first attack": percent(trial["first_accuracy"]),
-                "all variants": percent(trial["robust_accuracy"]),
+                "no\nattack": percent(trial["clean_accuracy"]),
+                "by\ntransfer": percent(trial["transfer_accuracy"]),
+                "first\nattack": percent(trial["first_accuracy"]),
+                "all\nvariants": percent(trial["robust_accuracy"]),
             }
             for trial in met
         ],

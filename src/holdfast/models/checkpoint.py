@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from holdfast.errors import DamagedFileError, MissingPackageError
@@ -31,6 +32,26 @@ def save_model(path: Path, network: nn.Module, architecture: Architecture) -> No
         torch.Size([4, 10])
     """
     write_tensors(path, weights_of(network), {"architecture": architecture.to_dict()})
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file says that Holdfast wrote it, or cannot be read to know: of other weights no.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from safetensors.torch import save_file
+        >>> from holdfast.models.checkpoint import is_ours
+        >>> save_file({"weight": torch.ones(2)}, "net.safetensors")
+        >>> is_ours(Path("net.safetensors"))
+        False
+    """
+    if path.suffix != ".safetensors":
+        return False
+    try:
+        with safe_open(path, framework="pt") as file:
+            return "holdfast" in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return True  # whoever reads it says what is wrong with it
 
 
 def load_model(path: Path) -> nn.Module:

@@ -13,24 +13,28 @@ from torch import nn
 
 from holdfast.errors import InputError, MissingFileError, ModelError
 from holdfast.files import check_regular
-from holdfast.models.checkpoint import MODEL, read_model
+from holdfast.models.checkpoint import MODEL, is_ours, read_model
 from holdfast.models.external.names import LibraryModel
 from holdfast.models.layers import in_front, layers_and_network
 from holdfast.models.purified import PURIFIED, read_purified
 from holdfast.models.registry import ARCHITECTURES, DENOISERS, Architecture
+from holdfast.models.weights import SUFFIXES, FileOfWeights, read_weights
 
 __all__ = ["load", "load_denoiser"]
 
 
-def load(spec: str) -> nn.Module:
+def load(spec: str, shape: tuple[int, ...] | None = None) -> nn.Module:
     """Load a classifier: in evaluation mode, but a callable's as the callable made it.
 
     Args:
         spec: the folder of a training or tuning run, a model.safetensors file,
             ``torchvision/resnet18(weights='DEFAULT')`` or ``timm/resnet18(weights='DEFAULT')``, or
             ``package.module:callable``, which is called without arguments and returns a
-            `torch.nn.Module` that maps images in [0, 1] to logits; any of them with layers in
-            front, ``binarise(threshold=0.5) | runs/net``.
+            `torch.nn.Module` that maps images in [0, 1] to logits; or an architecture's name with a
+            file of weights, ``torchvision/resnet18(weights=net.pth)``
+            (`holdfast.models.weights`); any of them with layers in front,
+            ``binarise(threshold=0.5) | runs/net``.
+        shape: (C, H, W) of the images, for an architecture that is built for them.
 
     Raises:
         MissingFileError: if there is no such folder or file, or weights cannot be downloaded.
@@ -52,9 +56,9 @@ def load(spec: str) -> nn.Module:
         torch.Size([4, 10])
     """
     if Path(spec).exists():
-        return _load(spec, denoiser=False)
+        return _load(spec, denoiser=False, shape=shape)
     layers, network = layers_and_network(spec)
-    return in_front(layers, _load(network, denoiser=False))
+    return in_front(layers, _load(network, denoiser=False, shape=shape))
 
 
 def load_denoiser(spec: str) -> nn.Module:
@@ -80,7 +84,7 @@ def load_denoiser(spec: str) -> nn.Module:
     return _load(spec, denoiser=True)
 
 
-def _load(spec: str, denoiser: bool) -> nn.Module:
+def _load(spec: str, denoiser: bool, shape: tuple[int, ...] | None = None) -> nn.Module:
     path = Path(spec)
     check_regular(path)
     if (path / PURIFIED).is_file():
@@ -99,11 +103,21 @@ def _load(spec: str, denoiser: bool) -> nn.Module:
             )
         path = path / MODEL
         check_regular(path)
+    if path.is_file() and path.suffix in SUFFIXES and not is_ours(path):
+        read_weights(path)  # says what is wrong with it
+        raise InputError(
+            f"{path} holds weights, and not which network's: name its architecture with it, "
+            f"torchvision/resnet18(weights={path}), or give a function that builds the model, as "
+            "package.module:function."
+        )
     if path.is_file():
         network, architecture = read_model(path)
         if architecture.denoises is not denoiser:
             raise _other_kind(path, architecture)
         return network
+    weights = FileOfWeights.read(spec)
+    if weights is not None:
+        return weights.fitting(shape).load()
     model = LibraryModel.read(spec)
     if model is not None and model.weights is not None:
         return model.load(model.weights)
@@ -120,8 +134,9 @@ def _load(spec: str, denoiser: bool) -> nn.Module:
     hint = f"did you mean {path.with_name(near[0])}? Or " if near else ""
     raise MissingFileError(
         f"there is no model {spec}: {hint}give the folder of a holdfast train run, a "
-        "model.safetensors file, package.module:callable, or a pretrained model of a library, "
-        "torchvision/resnet18(weights='DEFAULT')."
+        "model.safetensors file, package.module:callable, a pretrained model of a library, "
+        "torchvision/resnet18(weights='DEFAULT'), or an architecture with a file of its weights, "
+        "torchvision/resnet18(weights=net.pth)."
     )
 
 
@@ -145,7 +160,8 @@ def _call(spec: str) -> nn.Module:
         target = getattr(importlib.import_module(module_name), name)
     except (ImportError, ValueError) as error:
         raise ModelError(
-            f"{module_name!r} of --model {spec} cannot be imported: {error}."
+            f"{module_name!r} of --model {spec} cannot be imported: {error}"
+            f"{_where(module_name, error)}."
         ) from error
     except AttributeError as error:
         raise ModelError(f"{module_name} has no {name!r}, which --model {spec} names.") from error
@@ -161,3 +177,19 @@ def _call(spec: str) -> nn.Module:
             f"{spec} returned a {type(model).__name__}, but must return a torch.nn.Module."
         )
     return model
+
+
+def _where(module: str, error: Exception) -> str:
+    """Where a module was looked for, if it was not found: it is missing, or in another folder."""
+    root = module.partition(".")[0]
+    if not isinstance(error, ModuleNotFoundError) or error.name != root or not root:
+        return ""
+    here = Path.cwd()
+    found = sorted({*here.glob(f"*/{root}.py"), *here.glob(f"*/{root}/__init__.py")})
+    if found:
+        folder = found[0].parents[len(found[0].relative_to(here).parts) - 2]
+        return f"; it is in {folder}: put that on Python's path, PYTHONPATH={folder.name}"
+    return (
+        f"; modules are looked for in {here} and on Python's path: run the command in the folder "
+        f"that holds {root}.py or {root}/, or name that folder by PYTHONPATH"
+    )

@@ -120,7 +120,9 @@ def _check(told: Shared) -> None:
 def _diagnose(shown: Shown, told: Shared) -> None:
     pictures = datasets.load(told.data, data_dir=told.data_dir, limit=told.images)
     where = device(told.accelerator)
-    models: dict[str, Model] = {name: loading.load(name).eval().to(where) for name in told.model}
+    models: dict[str, Model] = {
+        name: loading.load(name, pictures.shape).eval().to(where) for name in told.model
+    }
     with showing(not told.quiet) as progress:
         found = diagnose_data(
             shown.diagnosis,

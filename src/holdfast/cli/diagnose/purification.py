@@ -84,7 +84,7 @@ def purification(
                 "one of them."
             )
     where = device(accelerator)
-    models: dict[str, Model] = {name: loading.load(name).to(where) for name in model}
+    models: dict[str, Model] = {name: loading.load(name, images.shape).to(where) for name in model}
     named = {
         f"{norm} {size:g}": registry.attack(attack, registry.threat(norm, size)) for size in eps
     }
@@ -100,7 +100,7 @@ def purification(
             for name, network in models.items()
         }
     else:
-        other = loading.load(source).eval().to(where)
+        other = loading.load(source, images.shape).eval().to(where)
         crafted: dict[str, Attack] = {
             size: On(other, one, name=source) for size, one in named.items()
         }

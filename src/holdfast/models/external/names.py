@@ -3,7 +3,8 @@
 A name may carry parameters of the library's (`holdfast.specs`):
 ``torchvision/vit_b_16(image_size=32)``. The parameter ``weights`` is Holdfast's: with it the name
 means the network with the weights that the library publishes under that word,
-``torchvision/resnet18(weights='DEFAULT')``; without it, an architecture.
+``torchvision/resnet18(weights='DEFAULT')``, which ``pretrained=True`` says too; without it, an
+architecture.
 """
 
 import re
@@ -20,6 +21,7 @@ from holdfast.models.external.library import Library, Published, does_not_fit
 from holdfast.models.external.timm import TIMM
 from holdfast.models.external.torchvision import TORCHVISION
 from holdfast.models.shape import Shape
+from holdfast.parameters import check
 from holdfast.specs import parse, plain
 from holdfast.tensors import eval_mode
 
@@ -72,6 +74,12 @@ class LibraryModel:
         _check_known(library, name)
         parameters = {key: plain(value) for key, value in read.parameters.items()}
         weights = parameters.pop("weights", None)
+        if "pretrained" in parameters:  # as timm says it, and torchvision did
+            pretrained = parameters.pop("pretrained")
+            check("pretrained", pretrained, bool)
+            if weights is not None:
+                raise InputError(f"{spec!r} says weights and pretrained; leave one of them out.")
+            weights = "DEFAULT" if pretrained else None
         return cls(library, name, None if weights is None else str(weights), parameters)
 
     def check_loadable(self) -> None:
