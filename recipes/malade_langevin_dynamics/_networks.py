@@ -292,6 +292,7 @@ def attacked(
         data: other images than MNIST's.
         more: other options of ``holdfast evaluate``.
     """
+    several = len(variants) > 1 or (variants == ("r",) and "penalties" in more)
     drawn = of.purified or (source is not None and source.purified)
     crafted_on = of if source is None else source
     return evaluate(
@@ -305,7 +306,7 @@ def attacked(
         votes=VOTES if drawn else None,
         samples=samples if drawn else None,
         variants=variants or None if crafted_on.purified else None,
-        each=True if of.purified and source is None and len(variants) > 1 else None,
+        each=True if of.purified and source is None and several else None,
         keep_images=0,
         **more,
     )
