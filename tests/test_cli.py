@@ -224,7 +224,7 @@ class TestJson:
             assert heard == [f"holdfast: warning: {note}" for note in told]
             assert json.loads(Path("run/run.json").read_text())["warnings"] == told
         assert code("report", "run", "--out", "page") == 0
-        page = Path("page/report.html").read_text().split("<details>")[0]
+        page = Path("page/report.html").read_text().split('<details class="record">')[0]
         assert all(page.count(escape(note)) == 1 for note in told)
 
     def test_certify_tells_what_its_numbers_rest_on(self, place, capsys):
@@ -247,7 +247,7 @@ class TestJson:
             assert heard == [f"holdfast: warning: {note}" for note in told]
             assert json.loads(Path("run/run.json").read_text())["warnings"] == told
         assert code("report", "run", "--out", "page") == 0
-        page = Path("page/report.html").read_text().split("<details>")[0]
+        page = Path("page/report.html").read_text().split('<details class="record">')[0]
         assert all(page.count(escape(note)) == 1 for note in told)
 
     def test_progress_goes_to_standard_error(self, place):

@@ -88,9 +88,18 @@ INTERNAL = (
     "holdfast.lock",
     "holdfast.models.external",
     "holdfast.parameters",
+    "holdfast.report.album",
+    "holdfast.report.appendix",
+    "holdfast.report.audits",
     "holdfast.report.distinct",
     "holdfast.report.folders",
     "holdfast.report.gallery",
+    "holdfast.report.headline",
+    "holdfast.report.notes",
+    "holdfast.report.per_image",
+    "holdfast.report.printed",
+    "holdfast.report.references",
+    "holdfast.report.views",
     "holdfast.results.schema",
 )
 

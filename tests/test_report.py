@@ -44,6 +44,9 @@ from tests.toys import Wrapped, images, small_network
 
 VOID = {"meta", "img", "br", "link"}
 
+#: Where the page begins to show the runs as they were recorded.
+RECORDS = '<details class="record">'
+
 
 class Page(HTMLParser):
     """Checks that every element is closed; collects addresses and text."""
@@ -112,41 +115,69 @@ def page_of(path):
     return page
 
 
+def content_of(path):
+    """What the page's figures show."""
+    (text,) = re.findall(
+        r'<script type="application/json" id="content">(.*?)</script>', path.read_text()
+    )
+    return json.loads(text)
+
+
 def test_the_page_needs_nothing_else(report):
     page = page_of(report)
+    assert page.addresses
     for address in page.addresses:
-        assert address.startswith(("data:image/png;base64,", "#"))
-    html = report.read_text()
-    assert "<script" not in html
-    assert "@import" not in html
-    assert not re.search(r"url\((?!#)", html)
+        assert address.startswith("#")
+    style = report.read_text().split("</style>")[0]
+    assert "@import" not in style
+    assert "url(" not in style
 
 
 def test_it_shows_everything_named(report):
     page = page_of(report)
     text = " ".join(page.text)
     for words in (
-        "Summary",
+        "robust accuracy",
+        "Certified accuracy",
+        "in the worst case over",
+        "95 % interval",
+        "Not audited",
         "one",
         "two",
-        "smoothed classifier, noise σ = 0.1",
-        "What is shown and what is proven",
-        "Accuracy under each attack",
-        "Fooled by",
-        "seen as",
+        "one, smoothed with σ = 0.1",
+        "Models compared",
+        "Under each attack",
+        "Who broke what",
+        "Who is robust, by class",
+        "Images that were fooled",
+        "Every image",
+        "12 images of tensors, 3 × 6 × 6",
+        "I. Goodfellow",
         "Settings",
-        "certified (floor)",
-        "worst case over all attacks (ceiling)",
-        "95 %",
         "prefers-color-scheme",
         '"seed": 0',
     ):
         assert words in text, words
-    html = report.read_text()
-    assert 'name="viewport"' in html
-    # Floors of both networks, and of both together; attacks by classifier and norm.
-    assert html.count("<svg") == 2 + 1 + 5
-    assert html.count('alt="adversarial image') == html.count('alt="clean image') > 4
+    assert 'name="viewport"' in report.read_text()
+    content = content_of(report)
+    assert [model["label"] for model in content["models"]] == [
+        "one",
+        "one, smoothed with σ = 0.1",
+        "two",
+        "two, smoothed with σ = 0.1",
+    ]
+    assert set(content["views"]) == {
+        "0 linf",
+        "0 l2",
+        "1 linf",
+        "1 l2",
+        "2 linf",
+        "2 l2",
+        "3 linf",
+        "3 l2",
+    } - {"1 linf", "3 linf"}
+    assert content["attacks"] == ["fgsm", "pgd"]
+    assert {example["attack"] for example in content["examples"]} == {"fgsm", "pgd"}
 
 
 def test_a_floor_without_a_ceiling_says_so(report):
@@ -605,7 +636,7 @@ def test_the_gap_is_over_the_images_that_both_sides_have(tmp_path, met, certifie
     )
     assert cell.gap.fraction == pytest.approx(2 / 5)
     html = build([tmp_path / "attack", tmp_path / "proof"], tmp_path / "report").read_text()
-    assert "gap 40.0 %, 5 images" in html
+    assert "40.0 pts<small>5 images</small>" in html
 
 
 def test_a_certificate_in_another_norm_is_shown_in_its_own(runs, tmp_path):
@@ -620,7 +651,12 @@ def test_a_certificate_in_another_norm_is_shown_in_its_own(runs, tmp_path):
     assert line.cells[0].proven["robust_accuracy"] > 0
     assert all(cell.implied_by is None for cell in line.cells)
     html = build([runs["one-linf"], runs["one-cert"]], tmp_path / "report").read_text()
-    assert "proven 0.0 %" not in html.split("Shown and proven in ℓ2")[0]
+    assert (
+        "ℓ2 ≤"
+        in re.search(r'data-label="Certified accuracy" class="certified"[^>]*><b>(.*?)</td>', html)[
+            1
+        ]
+    )
 
 
 def test_what_a_certificate_implies_in_another_norm_is_said_to_be_implied(runs, tmp_path):
@@ -676,7 +712,8 @@ def test_labels_are_text(name):
         (figures.accuracy_by_attack("linf", table), 1),
     ):
         page = Page()
-        page.feed(style.to_svg(figure))
+        svg = style.standalone_svg(figure)
+        page.feed(svg[svg.index("<svg") :])
         assert sum(name in text for text in page.text) == times
         figure.savefig(io.BytesIO(), format="pdf")
 
@@ -785,9 +822,7 @@ def test_every_number_of_the_page_comes_from_the_rows(plain, tmp_path):
         write_json(tmp_path / kind / "run.json", about)
     runs = [tmp_path / "evaluate", tmp_path / "certify"]
     again = build(runs, tmp_path / "again").read_text()
-    shown = [
-        html.replace(str(tmp_path), str(plain)).split("<details>")[0] for html in (first, again)
-    ]
+    shown = [html.replace(str(tmp_path), str(plain)).split(RECORDS)[0] for html in (first, again)]
     assert shown[0] == shown[1]
     for table in (tmp_path / "first" / "tables").iterdir():
         assert table.read_bytes() == (tmp_path / "again" / "tables" / table.name).read_bytes()
@@ -837,7 +872,7 @@ def test_the_page_says_once_what_a_run_warned_of(tmp_path):
         assert page.count(f"{run}: the model's outputs look like probabilities") == 1
         assert page.count(f"{run}: <script>alert({seed})</script>") == 1
     assert "pgd linf" not in page
-    assert "<script" not in html
+    assert "<script>alert" not in html
 
 
 def test_an_attack_that_was_skipped_is_shown(tmp_path):
@@ -851,4 +886,4 @@ def test_an_attack_that_was_skipped_is_shown(tmp_path):
     assert found.cells[0]["robust_accuracy"] is None
     html = build([tmp_path / "run"], tmp_path / "report").read_text()
     assert "cut off at every step" in html
-    assert "pgd linf 0.1: skipped pgd: no gradient reaches" in html.split("<details>")[0]
+    assert "pgd linf 0.1: skipped pgd: no gradient reaches" in html.split(RECORDS)[0]

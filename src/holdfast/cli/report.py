@@ -14,9 +14,10 @@ def report(
 ) -> None:
     """Make one page of evaluations and certifications.
 
-    Runs of the same network are shown together: what attacks reached, what is proven, and the gap.
-    The page says how a network was trained if the folder of that run is given too. It needs no
-    other file; figures (PDF, SVG) and tables (CSV) for a paper lie beside it.
+    Runs of the same network are shown together: robust accuracy, certified accuracy, and the gap.
+    The page's figures answer to the mouse and the keyboard, and it needs no other file and no
+    network. Figures (PDF, SVG), tables (CSV, LaTeX) and images (PNG) for a paper lie beside it. It
+    says how a network was trained if the folder of that run is given too.
 
     Example:
         holdfast report runs/stn runs/eval runs/cert --out report

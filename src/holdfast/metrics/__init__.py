@@ -4,10 +4,12 @@ from holdfast.metrics.accuracy import (
     CELL,
     at_finite_sizes,
     broken_by,
+    broken_by_size,
     cells,
     from_zero,
     met_by_all,
     round_sizes,
+    without_attack,
     worst_case,
 )
 from holdfast.metrics.certificates import (
@@ -18,8 +20,16 @@ from holdfast.metrics.certificates import (
     certified_curve,
     overclaimed,
 )
+from holdfast.metrics.classes import by_class, certified_by_class
 from holdfast.metrics.masking import blind_attacks, misleading
 from holdfast.metrics.notes import left_out, skipped, title
+from holdfast.metrics.overlap import (
+    broken_within,
+    contributions,
+    first_broken,
+    overlap,
+    times_broken,
+)
 from holdfast.metrics.paired import Paired, paired
 from holdfast.metrics.relative import (
     FRACTIONS,
@@ -40,17 +50,24 @@ __all__ = [
     "at_finite_sizes",
     "blind_attacks",
     "broken_by",
+    "broken_by_size",
     "broken_certificates",
+    "broken_within",
+    "by_class",
     "cells",
     "certification_cells",
     "certified",
+    "certified_by_class",
     "certified_curve",
+    "contributions",
+    "first_broken",
     "from_zero",
     "left_out",
     "mean_length",
     "met_by_all",
     "misleading",
     "overclaimed",
+    "overlap",
     "paired",
     "perturbation_sizes",
     "reference_size",
@@ -58,6 +75,8 @@ __all__ = [
     "rho",
     "round_sizes",
     "skipped",
+    "times_broken",
     "title",
+    "without_attack",
     "worst_case",
 ]

@@ -11,6 +11,7 @@ from holdfast.statistics import Array, proportion_interval
 __all__ = [
     "at_finite_sizes",
     "broken_by",
+    "broken_by_size",
     "cells",
     "from_zero",
     "met_by_all",
@@ -146,6 +147,23 @@ def from_zero(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([start, table], ignore_index=True)
 
 
+def without_attack(rows: pd.DataFrame) -> "pd.Series[float]":
+    """Accuracy on the images as they are: n, robust_accuracy, low, high.
+
+    Args:
+        rows: those of the unattacked images, one for each.
+
+    Example:
+        >>> from holdfast import Linf, evaluate, metrics
+        >>> from holdfast.attacks import FGSM
+        >>> rows = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.3))}).rows
+        >>> metrics.without_attack(rows[rows["attack"] == "clean"])["robust_accuracy"].item()
+        1.0
+    """
+    right = rows["clean_prediction"] == rows["label"]
+    return pd.Series({"n": len(rows), **_accuracy(right)})
+
+
 def worst_case(rows: pd.DataFrame) -> pd.DataFrame:
     """Worst case over all attacks of one norm, per example, at every size from 0 up.
 
@@ -168,17 +186,38 @@ def worst_case(rows: pd.DataFrame) -> pd.DataFrame:
     """
     found = []
     for norm, part in rows.groupby("norm", sort=False):
-        part = met_by_all(part)
-        fooled = part.pivot_table(index="index", columns="eps", values="fooled", aggfunc="max")
-        clean = part.drop_duplicates("index").set_index("index")
-        fooled.insert(0, 0.0, clean["clean_prediction"] != clean["label"], allow_duplicates=True)
-        fooled = fooled.T.groupby(level=0).max().T
-        ever = fooled.astype(bool).cummax(axis=1)
+        broken = broken_by_size(part)
         found += [
-            {"norm": norm, "eps": eps, "n": len(ever), **_accuracy(~ever[eps])}
-            for eps in ever.columns
+            {"norm": norm, "eps": eps, "n": len(broken), **_accuracy(~broken[eps])}
+            for eps in broken.columns
         ]
     return pd.DataFrame(found)
+
+
+def broken_by_size(rows: pd.DataFrame) -> pd.DataFrame:
+    """Whether any attack of one norm broke each image at each size or a smaller one.
+
+    Returns:
+        True and False; one line for each image that every attack met at every size, one column for
+        each size from 0 up, where what was wrong without attack is broken.
+
+    Example:
+        >>> from holdfast import Linf, evaluate, metrics
+        >>> from holdfast.attacks import PGD
+        >>> rows = evaluate(model, x, y, {"pgd": PGD(Linf(0.3), steps=5)}).rows
+        >>> metrics.broken_by_size(rows[rows["attack"] == "pgd"]).mean().to_dict()
+        {0.0: 0.0, 0.3: 1.0}
+    """
+    met = met_by_all(rows)
+    images, image = np.unique(met["index"].to_numpy(), return_inverse=True)
+    sizes = np.union1d([0.0], rows["eps"].to_numpy(dtype=float))
+    size = np.searchsorted(sizes, met["eps"].to_numpy(dtype=float))
+    broken = np.zeros((len(images), len(sizes)), dtype=bool)
+    fooled = met["fooled"].to_numpy(dtype=bool)
+    broken[image[fooled], size[fooled]] = True
+    broken[image[(met["clean_prediction"] != met["label"]).to_numpy()], 0] = True
+    broken = np.logical_or.accumulate(broken, axis=1)
+    return pd.DataFrame(broken, index=pd.Index(images, name="index"), columns=sizes)
 
 
 def met_by_all(rows: pd.DataFrame) -> pd.DataFrame:

@@ -10,23 +10,24 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from holdfast.report.style import (
+    ATTACKS,
     BLUE,
     CYCLE,
     DASHES,
     GREEN,
     GREY,
-    ORANGE,
     PURPLE,
+    RED,
     SKY,
     STYLE,
     settled,
 )
+from holdfast.report.words import NORMS
 
 __all__ = ["accuracy_by_attack", "bounds", "certified_accuracy", "floor_and_ceiling"]
 
-_MARKERS = "osD^vP"
+_MARKERS = "sD^vP*"
 _LABEL = 66  # letters of a legend's line
-_NORMS = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1"}
 
 
 def floor_and_ceiling(
@@ -68,7 +69,7 @@ def floor_and_ceiling(
                 label="worst case over all attacks, base classifier",
             )
         if len(ceiling):
-            _with_intervals(axes, ceiling, ORANGE, "o", "worst case over all attacks (ceiling)")
+            _with_intervals(axes, ceiling, RED, "o", "worst case over all attacks (ceiling)")
         for place, (label, floor) in enumerate(floors):
             again, colour = divmod(place, 4)
             _floor(axes, floor, (BLUE, SKY, GREEN, PURPLE)[colour], label, DASHES[again % 4])
@@ -134,12 +135,13 @@ def bounds(panels: Sequence[tuple[str, pd.DataFrame]]) -> Figure:
         return settled(figure)
 
 
-def accuracy_by_attack(norm: str, cells: pd.DataFrame) -> Figure:
+def accuracy_by_attack(norm: str, cells: pd.DataFrame, names: Sequence[str] = ()) -> Figure:
     """Robust accuracy under each attack, over the perturbation's size.
 
     Args:
         norm: "linf", "l2" or "l1".
         cells: attack, eps, robust_accuracy, low, high.
+        names: of all attacks of a report, so that each looks the same in all its figures.
 
     Example:
         >>> import pandas as pd
@@ -150,12 +152,18 @@ def accuracy_by_attack(norm: str, cells: pd.DataFrame) -> Figure:
         >>> figure.axes[0].get_xlabel()
         'size of the perturbation, ℓ∞'
     """
+    places = {name: place for place, name in enumerate(names or cells["attack"].unique())}
     with mpl.rc_context(STYLE):
         figure, axes = _figure(norm)
-        for place, (attack, part) in enumerate(cells.groupby("attack", sort=False)):
-            style = place % len(CYCLE)
+        for attack, part in cells.groupby("attack", sort=False):
+            rounds, style = divmod(places[str(attack)], len(ATTACKS))
             _with_intervals(
-                axes, part.sort_values("eps"), CYCLE[style], _MARKERS[style], str(attack)
+                axes,
+                part.sort_values("eps"),
+                ATTACKS[style],
+                _MARKERS[style],
+                str(attack),
+                DASHES[rounds % len(DASHES)],
             )
         return _finished(figure, axes)
 
@@ -164,7 +172,7 @@ def _figure(norm: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(4.6, 3.7), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    axes.set_xlabel(f"size of the perturbation, {_NORMS[norm]}")
+    axes.set_xlabel(f"size of the perturbation, {NORMS[norm]}")
     axes.set_ylabel("accuracy")
     axes.set_ylim(0, 1)
     axes.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
@@ -183,7 +191,9 @@ def _mark(axes: Axes, sizes: Sequence[float]) -> None:
         axes.axvline(size, color=GREY, linestyle=":", linewidth=1)
 
 
-def _with_intervals(axes: Axes, table: pd.DataFrame, colour: str, marker: str, label: str) -> None:
+def _with_intervals(
+    axes: Axes, table: pd.DataFrame, colour: str, marker: str, label: str, dashes: str = "-"
+) -> None:
     accuracy = table["robust_accuracy"]
     axes.errorbar(
         table["eps"],
@@ -191,6 +201,7 @@ def _with_intervals(axes: Axes, table: pd.DataFrame, colour: str, marker: str, l
         yerr=[accuracy - table["low"], table["high"] - accuracy],
         color=colour,
         marker=marker,
+        linestyle=dashes,
         capsize=2,
         elinewidth=0.9,
         label=_shown(label),

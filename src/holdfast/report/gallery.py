@@ -1,6 +1,5 @@
 """Examples for the gallery: clean image, adversarial image, and their difference magnified."""
 
-import base64
 import io
 import math
 from collections.abc import Mapping, Sequence
@@ -36,6 +35,7 @@ class Example:
         prediction: name of the class that the model sees afterwards.
         distance: of the two images, in the attack's norm.
         factor: how much the difference is magnified.
+        index: of the test image.
     """
 
     clean: Pixels
@@ -45,6 +45,7 @@ class Example:
     prediction: str
     distance: float
     factor: float
+    index: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,18 +70,24 @@ class Gallery:
         return math.isfinite(self.eps)
 
 
-def galleries(classifier: Classifier) -> list[Gallery]:
-    """For each norm, images fooled by the strongest attack at a size where it fooled about half."""
+def galleries(classifier: Classifier) -> list[list[Gallery]]:
+    """For each run and norm, images that each attack fooled at a size where about half fell.
+
+    Returns:
+        For each run and norm the galleries of its attacks, the strongest first.
+    """
     found = []
     for run in classifier.evaluations:
-        cells = _numbered(run)
-        half = (cells["robust_accuracy"] - cells["clean_accuracy"] / 2).abs()
-        eps = cells.loc[half.idxmin(), "eps"]
-        cell = cells[cells["eps"] == eps].sort_values("robust_accuracy", kind="stable").iloc[0]
-        chosen = _examples(run, cell)
-        if chosen:
-            found.append(Gallery(cell["attack"], cell["norm"], float(eps), chosen))
-    return found
+        for _, cells in _numbered(run).groupby("norm", sort=False):
+            half = (cells["robust_accuracy"] - cells["clean_accuracy"] / 2).abs()
+            eps = cells.loc[half.idxmin(), "eps"]
+            mine = cells[cells["eps"] == eps].sort_values("robust_accuracy", kind="stable")
+            shown = [
+                Gallery(cell["attack"], cell["norm"], float(eps), _examples(run, cell))
+                for _, cell in mine.iterrows()
+            ]
+            found.append([gallery for gallery in shown if gallery.examples])
+    return [shown for shown in found if shown]
 
 
 def gallery_of(folder: Path, attack: str, eps: float) -> Gallery:
@@ -109,11 +116,11 @@ def gallery_of(folder: Path, attack: str, eps: float) -> Gallery:
     return Gallery(cell["attack"], cell["norm"], float(cell["eps"]), _examples(run, cell))
 
 
-def to_png(image: Pixels) -> str:
-    """A data URI, so that the page needs no other file."""
+def to_png(image: Pixels) -> bytes:
+    """A file of its own, or for a page that needs no other; each value to the nearest of 256."""
     buffer = io.BytesIO()
     Image.fromarray((image * 255).round().astype(np.uint8)).save(buffer, format="PNG")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return buffer.getvalue()
 
 
 def _numbered(run: RunFolder) -> pd.DataFrame:
@@ -155,6 +162,7 @@ def _examples(run: RunFolder, cell: "pd.Series[object]") -> list[Example]:
                     _name(names, int(row["prediction"])),
                     float(row[str(cell["norm"])]),
                     factor,
+                    int(index),
                 )
             )
     return found

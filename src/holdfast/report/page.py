@@ -1,31 +1,38 @@
-"""The report: one HTML file that opens offline, with figures and tables as files for a paper."""
+"""The report: one HTML file that opens offline, with figures, tables and images for a paper."""
 
 import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
 import holdfast
-from holdfast import metrics
 from holdfast.errors import ContradictionError, OutputError
 from holdfast.files import check_writable, read_json, write_json, write_table, write_text
-from holdfast.report import figures, style, tables
-from holdfast.report.folders import CertifiedRun, RunFolder
-from holdfast.report.gallery import Gallery, galleries, to_png
-from holdfast.report.pictures import gallery as drawn
-from holdfast.report.subjects import Classifier, Subject, mixed, read_subjects
+from holdfast.report import appendix, tables
+from holdfast.report.album import Shown, album
+from holdfast.report.audits import audit_of
+from holdfast.report.gallery import galleries
+from holdfast.report.headline import headline
+from holdfast.report.latex import to_latex
+from holdfast.report.notes import contradictions, notes, warnings
+from holdfast.report.per_image import packed
+from holdfast.report.printed import save_figures
+from holdfast.report.subjects import Subject, mixed, read_subjects
+from holdfast.report.views import attack_names, certified_curves, transfers, view
+from holdfast.report.words import NORMS, USUAL, interval, percent, size
 
 __all__ = ["build"]
 
 PAGE, _ABOUT = "report.html", "report.json"
-_NORMS = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1"}
+
+#: What the page is made of, beside the template.
+_PARTS = ("page.css", "page.js", "vendor/d3.min.js", "vendor/plot.min.js", "vendor/LICENSES")
 
 
 def build(runs: Sequence[Path], out: Path, title: str = "Robustness report") -> Path:
@@ -33,8 +40,8 @@ def build(runs: Sequence[Path], out: Path, title: str = "Robustness report") -> 
 
     Args:
         runs: folders of finished evaluations and certifications.
-        out: folder for report.html, figures/ and tables/. A report of the same runs is written
-            again; a folder with anything else in it is refused.
+        out: folder for report.html, figures/, tables/ and images/. A report of the same runs is
+            written again; a folder with anything else in it is refused.
         title: of the page.
 
     Returns:
@@ -58,47 +65,25 @@ def build(runs: Sequence[Path], out: Path, title: str = "Robustness report") -> 
         'report.html'
     """
     subjects = read_subjects(runs)
-    pictures = {id(c): galleries(c) for c in tables.classifiers(subjects)}
+    shown = {id(c): galleries(c) for c in tables.classifiers(subjects)}
     sources = [str(run) for run in runs]
     _check_out(out, sources)
-    for folder in (out, out / "figures", out / "tables"):
+    for folder in (out, *(out / name for name in ("figures", "tables", "images"))):
         folder.mkdir(parents=True, exist_ok=True)
     about = {"report_of": sources, "holdfast": holdfast.__version__}
     every = [{"path": str(run.path), **run.about} for subject in subjects for run in subject.runs]
     write_json(out / _ABOUT, {**about, "runs": every})
-    _write_table(out / "tables" / "attacks.csv", tables.attacks(subjects))
-    _write_table(out / "tables" / "perturbations.csv", tables.perturbations(subjects))
-    _write_table(out / "tables" / "worst-case.csv", tables.ceilings(subjects))
-    _write_table(out / "tables" / "certified.csv", tables.floors(subjects))
-    write_text(out / PAGE, _page(subjects, pictures, out / "figures", title))
-    wrong = [text for c in tables.classifiers(subjects) for text in _contradictions(c)]
+    _write_tables(subjects, out / "tables")
+    save_figures(subjects, shown, out / "figures")
+    pictures = album(subjects, shown, out / "images")
+    write_text(out / PAGE, _page(subjects, pictures, title))
+    wrong = [text for c in tables.classifiers(subjects) for text in contradictions(c)]
     if wrong:
         raise ContradictionError(" ".join(wrong))
     return out / PAGE
 
 
-@dataclass(frozen=True)
-class _Plot:
-    title: str
-    svg: Markup
-    notes: list[str]
-
-
-@dataclass(frozen=True)
-class _Section:
-    """What the page shows of one network."""
-
-    name: str
-    warnings: list[str]
-    bounds: list[_Plot]
-    by_attack: list[_Plot]
-    strongest: list[tuple[str, tables.Strongest]]
-    galleries: list[tuple[str, Gallery]]
-
-
-def _page(
-    subjects: Sequence[Subject], pictures: Mapping[int, list[Gallery]], folder: Path, title: str
-) -> str:
+def _page(subjects: Sequence[Subject], pictures: Shown, title: str) -> str:
     environment = Environment(
         loader=PackageLoader("holdfast.report", "."),
         undefined=StrictUndefined,
@@ -106,34 +91,104 @@ def _page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["percent"] = lambda fraction: f"{100 * fraction:.1f} %"
-    environment.filters["png"] = to_png
-    environment.filters["norm"] = _NORMS.__getitem__
+    environment.filters |= {"percent": percent, "norm": NORMS.__getitem__, "interval": interval}
+    environment.globals |= {"size": size}
+    classifiers = list(tables.classifiers(subjects))
+    first = headline(subjects)
+    said = {classifier.label: notes(classifier) for classifier in classifiers}
     runs = [run for subject in subjects for run in subject.runs]
+    audits = [audit_of(c, run) for c in classifiers for run in c.evaluations]
+    content, blocks = _content(subjects, first.norm, first.eps, pictures)
+    content["first"]["model"] = first.rows[0].place
     return environment.get_template("page.html").render(
         title=title,
         version=holdfast.__version__,
         data=runs[-1].settings["data"],
-        classifiers=[_line(c) for c in tables.classifiers(subjects)],
-        certified=_certified(list(tables.classifiers(subjects)), folder),
-        perturbations=_perturbations(subjects),
-        summaries=[(norm, tables.summary(subjects, norm)) for norm in tables.norms_of(subjects)],
+        first=first,
+        networks=subjects,
         mixed=mixed(subjects),
-        sections=[
-            _section(subject, tag, pictures, folder)
-            for subject, tag in zip(subjects, _tags(subjects), strict=True)
+        notes={label: each for label, each in said.items() if each},
+        warnings=[
+            text
+            for subject in subjects
+            for text in warnings(subject, (note for each in said.values() for note in each))
         ],
+        strongest=[
+            (classifier.label, line)
+            for classifier in classifiers
+            if classifier.evaluations
+            for line in tables.strongest_attacks(classifier)
+        ],
+        perturbations=_perturbations(subjects),
+        transfers=content["transfers"],
+        certified=content["certified"],
+        pictures=pictures,
+        audits=[audit for audit in audits if audit is not None],
+        selection=appendix.selection(subjects),
+        commands=appendix.commands(subjects),
+        settings=appendix.settings(subjects),
+        costs=appendix.costs(subjects),
+        caveats=appendix.caveats(subjects),
+        references=appendix.references(subjects),
         runs=[(str(run.path), json.dumps(run.about, indent=2, ensure_ascii=False)) for run in runs],
+        content=_json(content),
+        blocks=blocks,
+        parts={name: Markup(_part(name)) for name in _PARTS},
     )
 
 
-def _line(classifier: Classifier) -> dict[str, object]:
-    """A classifier's accuracy on unattacked images."""
-    line: dict[str, object] = {"network": classifier.network, "title": classifier.title}
-    if classifier.evaluations:
-        clean = classifier.clean
-        line |= {"clean": float((~clean["fooled"]).mean()), "n": len(clean)}
-    return line
+def _content(
+    subjects: Sequence[Subject], norm: str, eps: float, pictures: Shown
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """What the page's figures show, and the packed rows of all images."""
+    classifiers = list(tables.classifiers(subjects))
+    norms = tables.norms_of(subjects)
+    views: dict[str, Any] = {}
+    blocks: dict[str, str] = {}
+    for place, classifier in enumerate(classifiers):
+        for each in norms:
+            found = view(classifier, each, [*tables.sizes_of(subjects, each), *USUAL[each]])
+            if found is not None:
+                views[f"{place} {each}"] = found
+                rows = packed(classifier, each)
+                found["images"] = {"n": rows.images, "columns": rows.columns}
+                blocks[f"{place} {each}"] = rows.block
+    content = {
+        "models": [{"label": c.label, "title": c.title, "network": c.network} for c in classifiers],
+        "norms": {name: NORMS[name] for name in norms},
+        "usual": {name: USUAL[name] for name in norms},
+        "sizes": {name: [_five(eps) for eps in tables.sizes_of(subjects, name)] for name in norms},
+        "attacks": attack_names(subjects),
+        "classes": _classes(subjects),
+        "views": views,
+        "first": {"norm": norm, "eps": _five(eps)},
+        "transfers": transfers(subjects),
+        "certified": certified_curves(subjects),
+        "examples": pictures.examples,
+        "pictures": pictures.pictures,
+    }
+    return content, blocks
+
+
+def _five(eps: float) -> float:
+    """A size to the digits that views have."""
+    return float(f"{eps:.5g}")
+
+
+def _classes(subjects: Sequence[Subject]) -> list[str]:
+    runs = [run for subject in subjects for run in subject.runs if run is not subject.training]
+    found: list[str] = max((run.about["classes"] for run in runs), key=len)
+    return found
+
+
+def _json(content: Mapping[str, Any]) -> Markup:
+    """As it may stand in a page: nothing in it can end the element that holds it."""
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c"))
+
+
+def _part(name: str) -> str:
+    return files("holdfast.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _perturbations(subjects: Sequence[Subject]) -> list[dict[str, object]]:
@@ -148,182 +203,30 @@ def _perturbations(subjects: Sequence[Subject]) -> list[dict[str, object]]:
     ]
 
 
-def _contradictions(classifier: Classifier) -> list[str]:
-    """A sentence for each size at which a classifier's certificates claim too much."""
-    if not classifier.evaluations:
-        return []
-    return [
-        f"{classifier.network}, {classifier.title}: {100 * line.certified:.1f} % are certified "
-        f"({run.bound}, {run.interval}) at {_NORMS[run.norm]} = {line.eps:g}, but attacks left "
-        f"only {100 * line.robust_accuracy:.1f} % of the same {line.n} images robust: the "
-        "certificates or the attack's votes are wrong."
-        for run in classifier.proofs
-        for line in metrics.overclaimed(classifier.at_sizes, run.rows, run.norm).itertuples()
-    ]
-
-
-def _certified(classifiers: list[Classifier], folder: Path) -> list[_Plot]:
-    """The certified accuracy of all smoothed classifiers, if several, in one figure a norm."""
-    plots = []
-    for norm in ("l2", "l1"):
-        proofs = [(c, c.proof) for c in classifiers if c.proof is not None and c.proof.norm == norm]
-        curves = [
-            (f"{classifier.network}, {classifier.title}", tables.floor(proof, norm))
-            for classifier, proof in proofs
-        ]
-        if len(curves) > 1:
-            marks = sorted({r for _, proof in proofs for r in proof.settings.get("radii", ())})
-            figure = figures.certified_accuracy(norm, curves, marks)
-            heading = f"{_NORMS[norm]}, certified accuracy of every smoothed classifier"
-            notes = _of_stopped(run for _, run in proofs)
-            plots.append(_kept((heading, figure, notes), folder / f"certified-{norm}"))
-    return plots
-
-
-def _of_stopped(runs: Iterable[CertifiedRun]) -> list[str]:
-    """What must be said with a curve whose votes stopped once their question was answered."""
-    if not any(run.interval == "sequential" for run in runs):
-        return []
-    return [
-        "Sequential votes stop once their question is answered: read such a curve at the radii "
-        "that were asked for, which are dotted; elsewhere more votes would prove more."
-    ]
-
-
-def _of_left_out(classifier: Classifier, norm: str) -> list[str]:
-    """Which variants the runs in a norm were told to leave out."""
-    return [
-        f"{run.path}: {note}"
-        for run in classifier.evaluations
-        if (run.rows["norm"] == norm).any()
-        for note in metrics.left_out(run.settings)
-    ]
-
-
-def _warnings(runs: Iterable[RunFolder], plots: Iterable[_Plot]) -> list[str]:
-    """What the runs of a network warned of, without what is said beside a plot."""
-    said = {note for plot in plots for note in plot.notes}
-    every = [(f"{run.path}: {note}", note) for run in runs for note in run.warnings]
-    return list(dict.fromkeys(text for text, note in every if not said & {text, note}))
-
-
-def _tags(subjects: Sequence[Subject]) -> list[str]:
-    """How files name each network: short, of letters and digits, and no two alike."""
-    tags: list[str] = []
-    for subject in subjects:
-        tag = re.sub(r"[^A-Za-z0-9]", "-", subject.name)[-60:]
-        tags.append(f"{tag}-{len(tags) + 1}" if tag in tags else tag)
-    return tags
-
-
-def _of_images(classifier: Classifier, norm: str) -> list[str]:
-    """What must be said of the worst case if not every attack met the same images."""
-    if not classifier.evaluations:
-        return []
-    rows = classifier.attacked
-    rows = rows[rows["norm"] == norm]
-    counts = rows.groupby(metrics.CELL)["index"].nunique()
-    if counts.nunique() < 2:
-        return []
-    return [
-        f"Attacks met from {counts.min()} to {counts.max()} images: the worst case is over those "
-        "that every attack met."
-    ]
-
-
-def _section(
-    subject: Subject, name: str, pictures: Mapping[int, list[Gallery]], folder: Path
-) -> _Section:
-    itself = next((c for c in subject.classifiers if c.sigma is None), None)
-    bounds, by_attack, strongest, shown_pictures = [], [], [], []
-    for classifier in subject.classifiers:
-        tag = f"{name}-{classifier.tag}"
-        shown = metrics.worst_case(classifier.at_sizes) if classifier.evaluations else None
-        norms = [] if shown is None else list(dict.fromkeys(shown["norm"]))
-        if classifier.certifications or len(subject.classifiers) == 1:
-            for norm in dict.fromkeys([*(run.norm for run in classifier.certifications), *norms]):
-                plot = _bounds(classifier, itself, norm)
-                bounds.append(_kept(plot, folder / f"bounds-{tag}-{norm}"))
-        for norm in norms:
-            cells = metrics.cells(classifier.at_sizes)
-            curves = metrics.from_zero(cells[cells["norm"] == norm])
-            figure = figures.accuracy_by_attack(norm, curves)
-            heading = f"{_NORMS[norm]}, {classifier.title}"
-            rows = classifier.attacked
-            notes = metrics.blind_attacks(rows[rows["norm"] == norm])
-            notes += _of_left_out(classifier, norm)
-            by_attack.append(_kept((heading, figure, notes), folder / f"attacks-{tag}-{norm}"))
-        if classifier.evaluations:
-            strongest += [(classifier.title, line) for line in tables.strongest_attacks(classifier)]
-        for place, gallery in enumerate(pictures[id(classifier)]):
-            shown_pictures.append((classifier.title, gallery))
-            before = [other.norm for other in pictures[id(classifier)][:place]]
-            again = f"-{before.count(gallery.norm) + 1}" if gallery.norm in before else ""
-            style.save(drawn(gallery), folder / f"gallery-{tag}-{gallery.norm}{again}")
-    runs = [run for run in subject.runs if run is not subject.training]
-    warnings = _warnings(runs, by_attack)
-    return _Section(subject.name, warnings, bounds, by_attack, strongest, shown_pictures)
-
-
-def _bounds(
-    classifier: Classifier, itself: Classifier | None, norm: str
-) -> tuple[str, Figure, list[str]]:
-    """The plot of floor and ceiling, and what must be said with it."""
-    notes = []
-    empty = pd.DataFrame({"norm": []})
-    attacked = metrics.worst_case(classifier.at_sizes) if classifier.evaluations else empty
-    ceiling = attacked[attacked["norm"] == norm]
-    notes += _of_images(classifier, norm)
-    without = empty
-    if classifier.sigma is not None and itself is not None and itself.evaluations:
-        without = metrics.worst_case(itself.at_sizes)
-        without = without[without["norm"] == norm]
-    if classifier.certifications and not len(ceiling):
-        notes.append(
-            "No attack was run on the smoothed classifier that is certified, so there is no "
-            "ceiling above this floor: run holdfast evaluate with "
-            f"{classifier.options} --norm {norm}."
+def _write_tables(subjects: Sequence[Subject], folder: Path) -> None:
+    """The numbers behind the page as CSV; those that a paper prints as LaTeX too."""
+    for name, table in (
+        ("attacks", tables.attacks(subjects)),
+        ("perturbations", tables.perturbations(subjects)),
+        ("worst-case", tables.ceilings(subjects)),
+        ("certified", tables.floors(subjects)),
+        ("by-class", tables.by_class(subjects)),
+    ):
+        if len(table):
+            write_table(folder / f"{name}.csv", table)
+    for norm in tables.norms_of(subjects):
+        summary = tables.summary_table(subjects, norm)
+        write_table(folder / f"summary-{norm}.csv", summary)
+        caption = (
+            f"Accuracy without attack, robust accuracy in the worst case over the attacks, and "
+            f"certified accuracy, in % at sizes in {NORMS[norm]}."
         )
-    floors = [
-        (f"certified (floor), {run.title}", tables.floor(run, norm))
-        for run in classifier.certifications
-    ]
-    if classifier.certifications:
-        confidence = classifier.certifications[0].settings["confidence"]
-        notes.append(
-            f"STN multiplies certified accuracy by the confidence, {100 * confidence:g} %; here it "
-            "is not, tables/certified.csv has both."
-        )
-    notes += _of_stopped(classifier.certifications)
-    other = {run.norm for run in classifier.certifications} - {norm}
-    if other and norm != "l1":
-        divisor = "d" if other == {"l1"} and norm == "linf" else "√d"
-        notes.append(
-            f"The {_NORMS[norm]} floor is the {_NORMS[other.pop()]} certificate divided by "
-            f"{divisor}, over all d pixels."
-        )
-    for run in classifier.proofs if classifier.evaluations else ():
-        broken, tested = metrics.broken_certificates(classifier.attacked, run.rows, run.norm)
-        notes.append(
-            f"Certificates ({run.bound}, {run.interval}) contradicted by an attack: {broken} of "
-            f"{tested} put to the test."
-        )
-    if norm in {run.norm for run in classifier.proofs}:
-        notes += _contradictions(classifier)
-    marks = sorted({r for run in classifier.certifications for r in run.settings.get("radii", ())})
-    figure = figures.floor_and_ceiling(norm, ceiling, floors, without, () if other else marks)
-    return f"{_NORMS[norm]}, {classifier.title}", figure, notes
-
-
-def _kept(plot: tuple[str, Figure, list[str]], path: Path) -> _Plot:
-    title, figure, notes = plot
-    style.save(figure, path)
-    return _Plot(title, Markup(style.to_svg(figure)), notes)
-
-
-def _write_table(path: Path, table: pd.DataFrame) -> None:
-    if len(table):
-        write_table(path, table)
+        write_text(folder / f"summary-{norm}.tex", to_latex(summary, caption))
+    attacked = tables.attacks(subjects)
+    if len(attacked):
+        few = attacked[["network", "classifier", "attack", "norm", "eps", "robust_accuracy", "n"]]
+        text = to_latex(few, "Robust accuracy under each attack by itself.")
+        write_text(folder / "attacks.tex", text)
 
 
 def _check_out(out: Path, sources: list[str]) -> None:

@@ -1,7 +1,6 @@
 """How figures look, on the page and on paper, and how they become files."""
 
 import io
-import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,11 @@ from matplotlib.figure import Figure
 
 from holdfast.files import replace_file
 
-__all__ = ["save", "standalone_svg", "to_svg"]
+__all__ = ["save", "standalone_svg"]
 
-#: Okabe and Ito's palette, which colour-blind readers can tell apart; the page's style sheet knows
-#: each by a variable, so that a dark page can lighten it.
-INK, PAPER = "#14171a", "#fdfdfc"
+#: Okabe and Ito's palette, which colour-blind readers can tell apart. In a report blue is what is
+#: certified and red what attacks left; the page's style sheet has the same, lightened where dark.
+INK = "#14171a"
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY = (
     "#0072b2",
     "#d98f00",
@@ -24,25 +23,13 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY = (
     "#b5609a",
     "#4aa8dc",
 )
-GREY = "#7d8590"
-COLOURS = {
-    INK: "ink",
-    PAPER: "paper",
-    BLUE: "blue",
-    ORANGE: "orange",
-    GREEN: "green",
-    RED: "red",
-    PURPLE: "purple",
-    SKY: "sky",
-    GREY: "grey",
-}
+GREY, OLIVE = "#7d8590", "#8a7d00"
 CYCLE = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
+ATTACKS = (ORANGE, GREEN, PURPLE, SKY, OLIVE, GREY)
 DASHES = ("-", "--", ":", "-.")
 
 STYLE: dict[Any, Any] = {
-    "figure.facecolor": PAPER,
-    "axes.facecolor": PAPER,
-    "savefig.facecolor": PAPER,
+    **{f"{part}.facecolor": "none" for part in ("figure", "axes", "savefig")},
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": INK,
@@ -79,30 +66,6 @@ def standalone_svg(figure: Figure) -> str:
     with mpl.rc_context(STYLE):
         figure.savefig(buffer, format="svg", facecolor="auto", metadata={"Date": None})
     return buffer.getvalue()
-
-
-def to_svg(figure: Figure) -> str:
-    """SVG for the page, its colours turned into style sheet variables.
-
-    Example:
-        >>> from matplotlib.figure import Figure
-        >>> from holdfast.report.style import to_svg
-        >>> to_svg(Figure(figsize=(1, 1)))[:4]
-        '<svg'
-    """
-    svg = standalone_svg(figure)
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<[^>]*>", lambda tag: _restyled(tag[0]), svg)  # and leave all text alone
-    return re.sub(
-        r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r' height="[^"]*pt"', "", svg, count=1)
-    )
-
-
-def _restyled(tag: str) -> str:
-    """A tag with the page's own colours and font, at a size that follows the column's width."""
-    for colour, name in COLOURS.items():
-        tag = tag.replace(colour, f"var(--{name})")
-    return re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", tag)
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -3,6 +3,7 @@
 import os.path
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -48,6 +49,15 @@ class Classifier:
         return f"smoothed classifier, {TITLES[family]} σ = {sigma:g}"
 
     @property
+    def label(self) -> str:
+        """As sentences and figures name it, among those of other networks."""
+        if self.noise is None:
+            return self.network
+        family, sigma = self.noise
+        kind = "" if family == "gaussian" else f"{TITLES[family]} "
+        return f"{self.network}, smoothed with {kind}σ = {sigma:g}"
+
+    @property
     def tag(self) -> str:
         """As files name it."""
         if self.noise is None:
@@ -74,21 +84,32 @@ class Classifier:
         """All certificates of the smoothed classifier that hold: no attack may contradict one."""
         return [run for run in self.certifications if run.guaranteed and run.of_votes]
 
-    @property
+    @cached_property
     def attacked(self) -> pd.DataFrame:
         """Rows of all attacks."""
         return self._rows[self._rows["attack"] != CLEAN]
 
-    @property
+    @cached_property
     def at_sizes(self) -> pd.DataFrame:
         """The same, attacks without a limit read at finite sizes."""
         return metrics.at_finite_sizes(self.attacked)
+
+    def attacked_in(self, norm: str) -> pd.DataFrame:
+        """The same, of the attacks in one norm; no rows if there are none."""
+        if not self.evaluations:
+            return pd.DataFrame(columns=["index", "label", "prediction", "attack", "eps"])
+        return self.at_sizes[self.at_sizes["norm"] == norm]
 
     @property
     def clean(self) -> pd.DataFrame:
         """Rows of the unattacked images, in the evaluation with the most."""
         rows = max((run.rows for run in self.evaluations), key=lambda rows: rows["index"].nunique())
         return rows[rows["attack"] == CLEAN]
+
+    @property
+    def without_attack(self) -> "pd.Series[float]":
+        """Accuracy on the unattacked images, with its interval."""
+        return metrics.without_attack(self.clean)
 
     @property
     def _rows(self) -> pd.DataFrame:

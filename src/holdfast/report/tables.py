@@ -11,9 +11,10 @@ import pandas as pd
 from holdfast import metrics
 from holdfast.report.folders import CertifiedRun
 from holdfast.report.subjects import Classifier, Subject
+from holdfast.report.words import size
 from holdfast.statistics import Array
 
-__all__ = ["attacks", "ceilings", "floors", "perturbations", "summary"]
+__all__ = ["attacks", "by_class", "ceilings", "floors", "perturbations", "summary"]
 
 #: At most so many sizes stand side by side in the summary.
 _COLUMNS = 5
@@ -133,8 +134,7 @@ def floor(
         norm: "l2", "linf" or "l1".
         sizes: where to read the curve; everywhere that it has a corner by default.
     """
-    steps = max(_WIDTH[norm] - _WIDTH[run.norm], 0)
-    scale = math.sqrt(math.prod(run.settings["shape"])) ** steps
+    scale = _scale(run, norm)
     if sizes is None:
         corners = np.array([radius for radius, _ in metrics.certified_curve(run.rows)])
         # Just behind a corner the curve has dropped; reading it on both sides draws the steps.
@@ -214,10 +214,15 @@ class Summary(NamedTuple):
     lines: list[Line]
 
 
-def summary(subjects: Sequence[Subject], norm: str) -> Summary:
-    """Shown and proven at a few sizes of one norm, for all classifiers.
+def summary(
+    subjects: Sequence[Subject], norm: str, sizes: Sequence[float] | None = None
+) -> Summary:
+    """Shown and proven at some sizes of one norm, for all classifiers.
 
-    The sizes are those of the attacks or, where no attack was run in this norm, about ten radii.
+    Args:
+        subjects: whose classifiers.
+        norm: "linf", "l2" or "l1".
+        sizes: a few of `sizes_of`, if they are not given.
 
     Example:
         >>> from pathlib import Path
@@ -236,26 +241,67 @@ def summary(subjects: Sequence[Subject], norm: str) -> Summary:
         for rows in [classifier.at_sizes]
     }
     shown = {place: _worst_by_size(rows) for place, rows in attacked.items()}
-    every = sorted({eps for table in shown.values() for eps in table.index if eps > 0})
-    every = every or _radii(subjects, norm)
-    places = np.linspace(0, len(every) - 1, min(len(every), _COLUMNS)).round().astype(int)
-    sizes = [every[place] for place in places]
+    if sizes is None:
+        every = sizes_of(subjects, norm)
+        places = np.linspace(0, len(every) - 1, min(len(every), _COLUMNS)).round().astype(int)
+        sizes = [every[place] for place in places]
     lines = []
     for place, classifier in enumerate(classifiers(subjects)):
         table = shown.get(place, pd.DataFrame())
         run = classifier.proof
         gaps = gap(attacked[place], run, norm) if run and len(table) else {}
         cells = []
-        for size in sizes:
-            at = table.loc[size] if size in table.index else None
-            proven = floor(run, norm, [size]).iloc[0] if run else None
+        for eps in sizes:
+            at = table.loc[eps] if eps in table.index else None
+            proven = floor(run, norm, [eps]).iloc[0] if run else None
             implied_by = run.norm if run and run.norm != norm else None
             if implied_by and proven is not None and not proven["robust_accuracy"]:
                 cells.append(Cell(at, None, None))
             else:
-                cells.append(Cell(at, proven, gaps.get(size), implied_by))
+                cells.append(Cell(at, proven, gaps.get(eps), implied_by))
         lines.append(Line(classifier, cells))
-    return Summary(sizes, lines)
+    return Summary(list(sizes), lines)
+
+
+def summary_table(subjects: Sequence[Subject], norm: str) -> pd.DataFrame:
+    """The summary as a paper prints it: a line for each classifier, in percent."""
+    every = summary(subjects, norm)
+    lines = []
+    for line in every.lines:
+        classifier = line.classifier
+        clean = classifier.without_attack["robust_accuracy"] if classifier.evaluations else None
+        found: dict[str, object] = {"classifier": classifier.label, "clean": _in_percent(clean)}
+        for eps, cell in zip(every.sizes, line.cells, strict=True):
+            for words, at in (("robust", cell.shown), ("certified", cell.proven)):
+                fraction = None if at is None else at["robust_accuracy"]
+                found[f"{words}, {size(norm, eps)}"] = _in_percent(fraction)
+        lines.append(found)
+    return pd.DataFrame(lines)
+
+
+def _in_percent(fraction: float | None) -> float | None:
+    return None if fraction is None else round(100 * float(fraction), 1)
+
+
+def by_class(subjects: Sequence[Subject]) -> pd.DataFrame:
+    """Accuracy of every class in the worst case, at every norm and size.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast import Linf, evaluate
+        >>> from holdfast.attacks import FGSM
+        >>> from holdfast.report.subjects import read_subjects
+        >>> from holdfast.report.tables import by_class
+        >>> result = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.3))}, out="run")
+        >>> by_class(read_subjects([Path("run")]))["n"].sum().item()
+        4
+    """
+    return _stacked(
+        (classifier, metrics.by_class(part).assign(norm=norm))
+        for classifier in classifiers(subjects)
+        if classifier.evaluations
+        for norm, part in classifier.at_sizes.groupby("norm", sort=False)
+    )
 
 
 def norms_of(subjects: Sequence[Subject]) -> list[str]:
@@ -266,13 +312,28 @@ def norms_of(subjects: Sequence[Subject]) -> list[str]:
         for run in classifier.evaluations
         for norm in run.attacked["norm"].unique()
     ]
-    proven = [run.norm for c in classifiers(subjects) for run in c.certifications if run.guaranteed]
+    proven = [run.norm for c in classifiers(subjects) for run in c.certifications]
     return list(dict.fromkeys([*attacked, *proven]))
+
+
+def sizes_of(subjects: Sequence[Subject], norm: str) -> list[float]:
+    """At which attacks were run in a norm or, where none was, about ten radii of certificates."""
+    attacked = {
+        float(eps)
+        for classifier in classifiers(subjects)
+        if classifier.evaluations
+        for rows in [classifier.at_sizes]
+        for eps in rows.loc[rows["norm"] == norm, "eps"].unique()
+        if eps > 0
+    }
+    return sorted(attacked) or _radii(subjects, norm)
 
 
 def _radii(subjects: Sequence[Subject], norm: str) -> list[float]:
     """Radii to show certificates at: those that were asked for or, without any, round ones."""
-    proofs = [c.proof for c in classifiers(subjects) if c.proof and c.proof.norm == norm]
+    proofs = [
+        run for c in classifiers(subjects) for run in c.certifications[:1] if run.norm == norm
+    ]
     asked = sorted({float(r) for run in proofs for r in run.settings.get("radii", ())} - {0.0})
     if asked or not proofs:
         return asked
@@ -287,11 +348,10 @@ def gap(attacked: pd.DataFrame, run: CertifiedRun, norm: str) -> dict[float, Gap
         run: its certificates.
         norm: of the attacks.
     """
-    rows = metrics.met_by_all(attacked)
-    rows = rows[rows["index"].isin(run.rows["index"])]
-    if not len(rows):
+    same = on_same_images(attacked, run)
+    if same is None:
         return {}
-    both = replace(run, rows=run.rows[run.rows["index"].isin(rows["index"])])
+    rows, both = same
     worst = metrics.worst_case(rows)
     proven = floor(both, norm, worst["eps"].to_numpy())["robust_accuracy"]
     fractions = worst["robust_accuracy"] - proven
@@ -299,6 +359,33 @@ def gap(attacked: pd.DataFrame, run: CertifiedRun, norm: str) -> dict[float, Gap
         eps: Gap(fraction, len(both.rows))
         for eps, fraction in zip(worst["eps"], fractions, strict=True)
     }
+
+
+def on_same_images(
+    attacked: pd.DataFrame, run: CertifiedRun
+) -> tuple[pd.DataFrame, CertifiedRun] | None:
+    """Rows of attacks and certificates, of the images that every attack met and that are certified.
+
+    Returns:
+        None if there is no such image.
+    """
+    rows = metrics.met_by_all(attacked)
+    rows = rows[rows["index"].isin(run.rows["index"])]
+    if not len(rows):
+        return None
+    return rows, replace(run, rows=run.rows[run.rows["index"].isin(rows["index"])])
+
+
+def largest_radius(run: CertifiedRun, norm: str) -> float:
+    """Up to where anything is certified, in a norm."""
+    right = run.rows["prediction"] == run.rows["label"]
+    return float(run.rows.loc[right, "radius"].max() if right.any() else 0.0) / _scale(run, norm)
+
+
+def _scale(run: CertifiedRun, norm: str) -> float:
+    """How much longer a certificate's radius is than the ball of another norm inside it."""
+    steps = max(_WIDTH[norm] - _WIDTH[run.norm], 0)
+    return float(math.sqrt(math.prod(run.settings["shape"])) ** steps)
 
 
 def _worst_by_size(rows: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,119 @@
+"""Whether the numbers can be believed: the audits that evaluations kept of themselves."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from holdfast.report.folders import RunFolder
+from holdfast.report.subjects import Classifier
+
+#: From best to worst; an evaluation without an audit says less than one that is believable.
+VERDICTS = ("believable", "not audited", "doubtful", "not believable")
+
+#: How far the checks of an audit are from what they should be.
+_ORDER = ("fail", "warn", "not run", "pass")
+
+
+class Check(NamedTuple):
+    """One check of an audit.
+
+    Attributes:
+        id: as it is cited.
+        title: what holds where it passes.
+        value: what was measured.
+        threshold: the largest value that passes.
+        verdict: pass, warn, fail or not run.
+        said: what was found, in a sentence.
+        why: it matters.
+        then: what to do about it.
+    """
+
+    id: str
+    title: str
+    value: str
+    threshold: str
+    verdict: str
+    said: str
+    why: str
+    then: str
+
+
+class Audit(NamedTuple):
+    """What an evaluation found out about itself."""
+
+    classifier: str
+    path: str
+    verdict: str
+    sentence: str
+    checks: list[Check]
+
+
+class Belief(NamedTuple):
+    """Whether a number can be believed: in one word, and one sentence."""
+
+    verdict: str
+    sentence: str
+
+
+def audit_of(classifier: Classifier, run: RunFolder) -> Audit | None:
+    """The audit in a run.json; None if there is none that can be read.
+
+    A run may be a stranger's: whatever stands there is shown as text.
+    """
+    found = run.about.get("audit")
+    if not isinstance(found, Mapping) or found.get("verdict") not in VERDICTS:
+        return None
+    checks = [_check(one) for one in found.get("checks", ()) if isinstance(one, Mapping)]
+    checks.sort(key=lambda check: _ORDER.index(check.verdict))
+    verdict = str(found["verdict"])
+    sentence = str(found.get("sentence", "")).removeprefix(f"{verdict}: ")
+    return Audit(
+        classifier.label, str(run.path), verdict, sentence[:1].upper() + sentence[1:], checks
+    )
+
+
+def belief(classifiers: Sequence[Classifier]) -> Belief:
+    """The least that the evaluations of some classifiers can be believed, and why."""
+    found: list[Belief] = []
+    several = sum(len(classifier.evaluations) for classifier in classifiers) > 1
+    for classifier in classifiers:
+        for run in classifier.evaluations:
+            audit = audit_of(classifier, run)
+            if audit is not None:
+                where = f"{audit.classifier} ({audit.path}): " if several else ""
+                found.append(Belief(audit.verdict, where + audit.sentence))
+            else:
+                found.append(Belief("not audited", _UNKNOWN))
+    if not found:
+        return Belief("not audited", "No attack was run: nothing here could have been overstated.")
+    worst = max(found, key=lambda each: VERDICTS.index(each.verdict))
+    told = len({note for each in classifiers for run in each.evaluations for note in run.warnings})
+    if worst.verdict == "not audited" and told:
+        warned = "a warning, which is" if told == 1 else f"{told} warnings, which are"
+        return Belief(worst.verdict, f"{worst.sentence} Its runs gave {warned} below.")
+    return worst
+
+
+_UNKNOWN = (
+    "Nobody checked whether the attacks could see: robust accuracy is a ceiling, and may be far "
+    "above what a better attack leaves."
+)
+
+
+def _check(found: Mapping[str, Any]) -> Check:
+    verdict = found.get("verdict")
+    return Check(
+        str(found.get("id", "")),
+        str(found.get("title", "")),
+        _shown(found.get("value")),
+        _shown(found.get("threshold")),
+        str(verdict) if verdict in _ORDER else "not run",
+        str(found.get("said", "")),
+        str(found.get("why", "")),
+        str(found.get("then", found.get("next", ""))),
+    )
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

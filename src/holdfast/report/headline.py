@@ -1,0 +1,204 @@
+"""The first screen: one norm, one size, a line for each classifier, and the verdict in words."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pandas as pd
+from markupsafe import Markup
+
+from holdfast import metrics
+from holdfast.report import tables
+from holdfast.report.audits import Belief, belief
+from holdfast.report.folders import CertifiedRun
+from holdfast.report.subjects import Classifier, Subject
+from holdfast.report.words import NORMS, USUAL, interval, listed, percent, size, usual
+
+
+class Certified(NamedTuple):
+    """Certified accuracy at a radius in the certificate's own norm."""
+
+    norm: str
+    radius: float
+    line: "pd.Series[float]"
+
+
+class Row(NamedTuple):
+    """What the first screen says of a classifier; None where nothing is known.
+
+    Attributes:
+        place: of the classifier, among all.
+        classifier: itself.
+        clean: accuracy without attack.
+        robust: the worst case at the headline's size.
+        strongest: the attack that by itself left the fewest images right there.
+        certified: in the certificate's own norm.
+        gap: between the two over the same images, where both are in the headline's norm and size.
+        belief: whether its robust accuracy can be believed.
+    """
+
+    place: int
+    classifier: Classifier
+    clean: "pd.Series[float] | None"
+    robust: "pd.Series[float] | None"
+    strongest: tables.Strongest | None
+    certified: Certified | None
+    gap: tables.Gap | None
+    belief: Belief
+
+
+class Headline(NamedTuple):
+    """What the first screen says.
+
+    Attributes:
+        norm: that the models are compared in.
+        eps: the size.
+        rows: a line for each classifier, the most robust first.
+        belief: of all of them together.
+        words: the verdict, in sentences.
+    """
+
+    norm: str
+    eps: float
+    rows: list[Row]
+    belief: Belief
+    words: list[Markup]
+
+
+def headline(subjects: Sequence[Subject]) -> Headline:
+    """Choose what to say first, and say it."""
+    classifiers = list(tables.classifiers(subjects))
+    norm = max(tables.norms_of(subjects), key=lambda norm: _known(classifiers, norm))
+    eps = usual(norm, tables.sizes_of(subjects, norm))
+    lines = tables.summary(subjects, norm, [eps]).lines
+    radii = {own: _radius(classifiers, own, norm, eps) for own in ("l2", "l1")}
+    rows = []
+    for place, (classifier, line) in enumerate(zip(classifiers, lines, strict=True)):
+        (cell,) = line.cells
+        strongest = next(
+            (s for s in _strongest(classifier) if (s.norm, s.eps) == (norm, eps)), None
+        )
+        run = classifier.proof
+        certified = None
+        if run is not None:
+            at = tables.floor(run, run.norm, [radii[run.norm]]).iloc[0]
+            certified = Certified(run.norm, radii[run.norm], at)
+        gap = cell.gap if cell.implied_by is None else None
+        clean = classifier.without_attack if classifier.evaluations else None
+        row = Row(
+            place, classifier, clean, cell.shown, strongest, certified, gap, belief([classifier])
+        )
+        rows.append(row)
+    rows.sort(key=_robustness, reverse=True)
+    every = belief(classifiers)
+    return Headline(norm, eps, rows, every, _words(rows, norm, eps))
+
+
+def _known(classifiers: Sequence[Classifier], norm: str) -> tuple[int, int]:
+    """How much is known in a norm: of how many classifiers both sides, and one side."""
+    attacked = [
+        any((run.rows["norm"] == norm).any() for run in each.evaluations) for each in classifiers
+    ]
+    proven = [each.proof is not None and each.proof.norm == norm for each in classifiers]
+    both = sum(a and p for a, p in zip(attacked, proven, strict=True))
+    return sum(attacked) + both, sum(proven)
+
+
+def _radius(classifiers: Sequence[Classifier], own: str, norm: str, eps: float) -> float:
+    """The radius to show certificates at that are in their own norm: the headline's size there."""
+    proofs = [each.proof for each in classifiers if each.proof and each.proof.norm == own]
+    if own == norm or not proofs:
+        return eps
+    asked = [float(r) for run in proofs for r in run.settings.get("radii", ()) if r > 0]
+    candidates = [*asked, *USUAL[own], *metrics.round_sizes(_right_radii(proofs))[::-1]]
+    for radius in candidates:
+        if any(tables.floor(run, own, [radius])["robust_accuracy"][0] > 0 for run in proofs):
+            return float(radius)
+    return float(candidates[-1])
+
+
+def _right_radii(proofs: Sequence[CertifiedRun]) -> "pd.Series[float]":
+    rows = pd.concat([run.rows for run in proofs])
+    return rows.loc[rows["prediction"] == rows["label"], "radius"]
+
+
+def _strongest(classifier: Classifier) -> list[tables.Strongest]:
+    return tables.strongest_attacks(classifier) if classifier.evaluations else []
+
+
+def _robustness(row: Row) -> tuple[float, float]:
+    robust = -1.0 if row.robust is None else float(row.robust["robust_accuracy"])
+    certified = -1.0 if row.certified is None else float(row.certified.line["robust_accuracy"])
+    return robust, certified
+
+
+def _words(rows: Sequence[Row], norm: str, eps: float) -> list[Markup]:
+    """How robust, against what, how sure; the page says beside it whether to believe it."""
+    attacked = [row for row in rows if row.robust is not None]
+    words = []
+    if attacked:
+        words.append(_of_attacks(attacked[0], len(attacked), norm, eps))
+    proven = [(row, row.certified) for row in rows if row.certified is not None]
+    if proven:
+        row, best = max(proven, key=lambda pair: pair[1].line["robust_accuracy"])
+        words.append(_of_certificate(row, best, attacked))
+    elif attacked:
+        words.append(Markup("Nothing is certified: what other attacks would leave, nobody knows."))
+    if len(attacked) > 1:
+        last = attacked[-1]
+        assert last.robust is not None
+        accuracy = percent(last.robust["robust_accuracy"])
+        words.append(
+            Markup("The least robust, {}, keeps {}.").format(last.classifier.label, accuracy)
+        )
+    return words
+
+
+def _of_attacks(best: Row, several: int, norm: str, eps: float) -> Markup:
+    robust = best.robust
+    assert robust is not None
+    subject = Markup("<b>{}</b>").format(best.classifier.label)
+    if several > 1:
+        subject = Markup("The most robust of {} classifiers, {},").format(several, subject)
+    text = Markup(
+        "{} keeps <b class=robust>{}</b> robust accuracy at {} ≤ {} in the worst case over {} "
+        "(95 % interval {}"
+    ).format(
+        subject,
+        percent(robust["robust_accuracy"]),
+        NORMS[norm],
+        size(norm, eps),
+        _attacks_met(best.classifier, norm),
+        interval(robust),
+    )
+    if best.clean is not None:
+        text += Markup("; {} without attack").format(percent(best.clean["robust_accuracy"]))
+    return text + ")."
+
+
+def _of_certificate(row: Row, best: Certified, attacked: Sequence[Row]) -> Markup:
+    subject = Markup("Its certified accuracy")
+    if not attacked or row is not attacked[0]:
+        subject = Markup("Certified accuracy of <b>{}</b>").format(row.classifier.label)
+    accuracy, at = percent(best.line["robust_accuracy"]), size(best.norm, best.radius)
+    text = Markup("{} is <b class=certified>{}</b> at {} ≤ {} ({})").format(
+        subject, accuracy, NORMS[best.norm], at, interval(best.line)
+    )
+    if row.gap is not None:
+        text += Markup(
+            "; over the same {:,} images {:.1f} points lie between, open to dispute"
+        ).format(row.gap.n, 100 * row.gap.fraction)
+    elif row.robust is not None:
+        text += Markup(", another norm than that of the attacks")
+    elif attacked:
+        text += Markup("; no attack was run on it there")
+    return text + "."
+
+
+def _attacks_met(classifier: Classifier, norm: str) -> str:
+    names = [
+        str(name)
+        for run in classifier.evaluations
+        for name in run.attacked.loc[run.attacked["norm"] == norm, "attack"].unique()
+    ]
+    names = list(dict.fromkeys(names))
+    return listed(names) if len(names) <= 4 else f"{len(names)} attacks"

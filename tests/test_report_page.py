@@ -1,0 +1,267 @@
+"""The report's page in a browser: what a reader sees, chooses and is told."""
+
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from holdfast.attacks import FGSM, PGD, On
+from holdfast.certify.config import CertificationConfig
+from holdfast.certify.run import certify_data
+from holdfast.data import Data
+from holdfast.defenses import GaussianNoise
+from holdfast.evaluation import EvaluationConfig, evaluate_data
+from holdfast.files import read_json, write_json
+from holdfast.report import page as module
+from holdfast.report.page import build
+from holdfast.threat import L2, Linf
+from tests.browser import Browser, in_a_browser
+from tests.toys import images, small_network
+
+CHECKS = [
+    {"id": "C8", "title": "Noise fools nobody", "value": 0.0, "threshold": 0.0, "verdict": "pass"},
+    {
+        "id": "C3",
+        "title": "Gradients lead uphill",
+        "value": 0.5,
+        "threshold": 0.1,
+        "verdict": "fail",
+        "said": "half of them are <b>zero</b>",
+        "why": "An attack follows them.",
+        "then": "Use BPDA.",
+    },
+]
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """Two networks of two attacks in ℓ∞, one of them crafted on the other, one certified in ℓ2."""
+    root = tmp_path_factory.mktemp("page")
+    x, runs = images(30, (3, 6, 6)), []
+    networks = [small_network((3, 6, 6), seed=seed) for seed in (0, 1)]
+    data = Data.of(x, networks[0](x).argmax(dim=1))
+    for place, network in enumerate(networks):
+        attacks = [
+            (name, kind(Linf(eps)))
+            for eps in (2 / 255, 8 / 255, 0.2)
+            for name, kind in KINDS.items()
+        ]
+        other = On(networks[1 - place], attack=FGSM(Linf(0.2)), name=f"net{1 - place}")
+        config, out = EvaluationConfig(), root / f"linf{place}"
+        evaluate_data(network, data, attacks, config, f"nets/net{place}", out)
+        crafted = root / f"crafted{place}"
+        evaluate_data(network, data, [("fgsm", other)], config, f"nets/net{place}", crafted)
+        runs += [out, crafted]
+    few = EvaluationConfig(votes=20, samples=2)
+    noisy = nn.Sequential(GaussianNoise(0.1), networks[0])
+    evaluate_data(noisy, data, [("pgd", PGD(L2(0.25), steps=2))], few, "nets/net0", root / "vote")
+    certificate = CertificationConfig(sigma=0.1, votes=200)
+    certify_data(networks[0], data, certificate, "nets/net0", root / "proof")
+    about = read_json(runs[0] / "run.json")
+    about["audit"] = {"verdict": "doubtful", "sentence": "doubtful: half.", "checks": CHECKS}
+    write_json(runs[0] / "run.json", about)
+    return build([*runs, root / "vote", root / "proof"], root / "report", "A & B <report>")
+
+
+KINDS = {"fgsm": FGSM, "pgd": lambda threat: PGD(threat, steps=3)}
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    browser = Browser(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def page(browser, report):
+    """The page, drawn; in the end it has complained of nothing and asked for nothing but itself."""
+    browser.open(report)
+    yield browser
+    assert browser.complaints == []
+    assert browser.requests == [report.as_uri()]
+
+
+@in_a_browser
+def test_every_figure_is_drawn(page):
+    found = page.run(
+        """
+        await choose("#norm", "linf");
+        const marks = "svg path, svg circle, svg rect, svg line";
+        return $$("figure .plot").map((plot) => [
+          plot.parentElement.id, plot.parentElement.hidden, plot.querySelectorAll(marks).length,
+        ]);
+        """,
+    )
+    assert {name for name, hidden, marks in found} == {
+        *("headline", "compare", "curves", "by-attack", "broken", "times", "overlap", "matrix"),
+        *("sigmas", "by-class"),
+    }
+    for name, hidden, marks in found:
+        assert hidden or marks > 3, name
+
+
+@in_a_browser
+def test_a_reader_chooses_what_is_shown(page):
+    found = page.run(
+        """
+        const before = $("#headline svg").outerHTML;
+        const models = options("#model"), norms = options("#norm");
+        const proven = $("#headline").textContent;
+        await choose("#norm", "linf");
+        const others = options("#model"), sizes = options("#eps");
+        await choose("#eps", String([...$("#eps").options].at(-1).value));
+        const said = $("#broke-say").textContent;
+        const changed = before !== $("#headline svg").outerHTML;
+        await click("table.models button.plain", 1);
+        const chosen = $("tr.chosen").textContent;
+        const model = $("#model").selectedOptions[0].textContent;
+        return { models, others, norms, sizes, changed, proven, said, chosen, model };
+        """,
+    )
+    assert found["models"] == ["net0, smoothed with σ = 0.1"]
+    assert found["others"] == ["net0", "net1"]
+    assert found["norms"] == ["ℓ∞", "ℓ2"]
+    assert found["sizes"] == ["2/255", "8/255", "0.2"]
+    assert found["changed"]
+    assert "Both curves are of the same 30 images" in found["proven"]
+    assert "Of 30 images" in found["said"]
+    assert found["model"] in found["chosen"]
+
+
+@in_a_browser
+def test_attacks_are_shown_and_hidden_by_mouse_and_keyboard(page):
+    found = page.run(
+        """
+        await choose("#norm", "linf");
+        const lines = () => $$("#by-attack svg g[aria-label=line] path").length;
+        const all = lines();
+        $("#legend input").focus();
+        await click("#legend input");
+        const without = lines();
+        await press("#by-attack .plot", "ArrowRight");
+        await press("#by-attack .plot", "ArrowRight");
+        const said = $("#by-attack figcaption").textContent;
+        return { all, without, said, names: texts("#legend label") };
+        """,
+    )
+    assert found["without"] == found["all"] - 1
+    assert len(found["names"]) == 3  # FGSM on the network itself, on the other one, and PGD
+    assert found["said"].startswith("ℓ∞ ≤ ")
+    assert "pgd" in found["said"]
+    assert " % (" in found["said"]
+
+
+@in_a_browser
+def test_galleries_and_rows_are_filtered_sorted_and_paged(page):
+    found = page.run(
+        """
+        const every = $$("#pictures figure").length;
+        await choose("#gallery-attack", "pgd");
+        const pgd = texts("#pictures figure");
+        const first = texts("#row-table tbody tr"), count = $("#row-count").textContent;
+        await click("#row-next");
+        const second = texts("#row-table tbody tr");
+        const fates = {};
+        for (const fate of ["held", "broken", "wrong"]) {
+          await choose("#row-fate", fate);
+          fates[fate] = $("#row-count").textContent;
+        }
+        const { held, broken, wrong } = fates;
+        const head = texts("#row-table thead th");
+        await click("table.models button.sort");
+        const down = texts("table.models tbody th");
+        await click("table.models button.sort");
+        const up = texts("table.models tbody th");
+        return { every, pgd, first, second, count, held, broken, wrong, head, down, up };
+        """,
+    )
+    assert found["every"] > len(found["pgd"]) > 0
+    assert all("by pgd" in text for text in found["pgd"])
+    assert found["count"] == "30 of 30 images"
+    assert (len(found["first"]), len(found["second"])) == (25, 5)
+    parts = [int(found[key].split()[0]) for key in ("held", "broken", "wrong")]
+    assert sum(parts) == 30
+    assert found["head"][:3] == ["Image", "Class", "Without attack"]
+    assert found["down"] == found["up"][::-1]
+
+
+@in_a_browser
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_is_cut_off(page, report, width):
+    """Only what scrolls by itself may be wider than the window."""
+    page.open(report, width=width)
+    found = page.run(
+        """
+        const aside = ".scroll, pre, nav, svg, .hidden, .skip";
+        const out = (element) => element.getBoundingClientRect().right > innerWidth + 1;
+        const wide = $$("main *, header *").filter((each) => !each.closest(aside) && out(each));
+        return {
+          window: innerWidth,
+          page: document.documentElement.scrollWidth,
+          wide: wide.map((element) => element.outerHTML.slice(0, 90)),
+        };
+        """
+    )
+    assert found == {"window": width, "page": width, "wide": []}
+
+
+@in_a_browser
+@pytest.mark.parametrize(("scheme", "lighter"), [("light", 1), ("dark", -1)])
+def test_light_and_dark(page, report, scheme, lighter):
+    page.open(report, scheme=scheme)
+    ground, ink = page.run(
+        """
+        const style = getComputedStyle(document.body);
+        return [light(style.backgroundColor), light(style.color)];
+        """
+    )
+    assert lighter * (ground - ink) > 0.7
+
+
+def test_the_first_line_says_whether_to_believe_it(report):
+    html = report.read_text()
+    first = re.search(r'<p class="belief doubtful">(.*?)</p>', html)
+    assert first
+    assert "<b>Doubtful.</b>" in first[1]
+    assert "net0" in first[1]
+    assert html.index(first[0]) < html.index("<h1>")
+    section = html[html.index('<h2 id="audit">') :]
+    assert section.index("Gradients lead uphill") < section.index("Noise fools nobody")
+    assert "half of them are &lt;b&gt;zero&lt;/b&gt;" in section
+    for words in ("An attack follows them.", "Use BPDA.", "0.5; passes up to 0.1"):
+        assert words in section
+
+
+def test_a_title_is_text(report):
+    assert "<h1>A &amp; B &lt;report&gt;</h1>" in report.read_text()
+
+
+def test_the_page_forbids_itself_the_network(report):
+    (policy,) = re.findall(
+        r'http-equiv="Content-Security-Policy" content="(.*?)"', report.read_text()
+    )
+    assert policy.startswith("default-src 'none';")
+    assert "http" not in policy
+
+
+def test_files_for_a_paper(report):
+    folder = report.parent
+    latex = (folder / "tables" / "summary-linf.tex").read_text()
+    assert r"\toprule" in latex
+    assert "robust, 8/255" in latex
+    assert latex.count(r"\\") == 1 + 3
+    pictures = sorted((folder / "images").glob("*.png"))
+    assert {path.stem.rsplit("-", 1)[1] for path in pictures} == {"clean", "adversarial"}
+    svg = (folder / "figures" / "attacks-net0-network-linf.svg").read_text()
+    assert not re.search(r'id="patch_1">\s*<path[^>]*fill: #(fff|fdf)', svg)
+
+
+def test_libraries_are_what_their_authors_published():
+    vendor = Path(module.__file__).parent / "vendor"
+    lines = re.findall(r"^\| (\S+\.js) .* (\w{64}) \|$", (vendor / "README.md").read_text(), re.M)
+    assert {name for name, _ in lines} == {path.name for path in vendor.glob("*.js")}
+    for name, digest in lines:
+        assert hashlib.sha256((vendor / name).read_bytes()).hexdigest() == digest
