@@ -272,6 +272,38 @@ def test_a_killed_reproduction_goes_on_where_it_was(tmp_path: Path) -> None:
     assert begun == [str(tmp_path / steps[place].folder) for place in (0, 1, 1, 2)]
 
 
+@pytest.mark.parametrize("written", ["{", '{"kind": "evaluate", "schema": 99}', "[]"])
+def test_a_folder_that_cannot_be_read_fails_its_step_and_the_others_go_on(
+    written: str, tmp_path: Path
+) -> None:
+    damaged, sound = _net(0), _net(1)
+    of_damaged = evaluate("e", model=damaged, attacks="fgsm")
+    _finish(tmp_path / damaged.folder)
+    (tmp_path / damaged.folder / "run.json").write_text(written)
+    steps = in_order([of_damaged, sound])
+    outcome = reproduce(steps, tmp_path, lambda arguments: _finish(Path(arguments[-1])))
+    assert outcome.done == {sound.folder}
+    assert "run.json" in outcome.failed[damaged.folder]
+    assert outcome.failed[of_damaged.folder] == "it needs net, which failed."
+    assert (tmp_path / damaged.folder / "run.json").read_text() == written
+
+
+def test_a_file_in_the_place_of_the_results_is_told_before_the_first_step(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    quick = ["reproduce", "ensemble-adversarial-training/table-7", "--scale", "quick"]
+    fresh = tmp_path / "out"
+    for where in (["--out", str(tmp_path / "file")], ["--out", str(fresh), "--pages"]):
+        where = where if where[-1] != "--pages" else [*where, str(tmp_path / "file")]
+        assert run([*quick, *where]) in (1, 2)
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert "is a file" in said
+        assert not fresh.exists()
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 def _finish(folder: Path, rows: pd.DataFrame | None = None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     about = {
@@ -493,6 +525,22 @@ def test_the_page_has_the_number_the_interval_and_the_papers_and_says_what_is_mi
     numbers = pd.read_csv(tmp_path / "pages/p/table-1/table.csv").set_index("column")
     assert numbers.loc["x", "difference"] == pytest.approx(0.05)
     assert np.isnan(numbers.loc["y", "measured"])
+
+
+def test_the_page_says_by_which_versions_each_of_its_runs_was_made(tmp_path: Path) -> None:
+    steps = [_evaluated(tmp_path, seed, [True, False]) for seed in (0, 1)]
+    for step, version in zip(steps, ("0.1.0", "0.2.0"), strict=True):
+        file = tmp_path / step.folder / "run.json"
+        about = json.loads(file.read_text())
+        about["versions"]["holdfast"] = version
+        file.write_text(json.dumps(about))
+    table = Table("T", {"row": {"x": Cell(accuracy(steps))}})
+    made = Recipe("p", "table-1", "Title", "", {}, lambda scale: Result([table]))
+    write_item(
+        made, Scale("quick"), reproduce(steps, tmp_path, _refuse), tmp_path, tmp_path / "pages"
+    )
+    page = (tmp_path / "pages/p/table-1/README.md").read_text()
+    assert "Holdfast 0.1.0, 0.2.0, torch 0" in page
 
 
 def test_the_page_of_a_paper_names_the_pages_beside_it(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from holdfast.cli.common import print_json, print_table
 from holdfast.cli.main import read
 from holdfast.cli.passes import passes
 from holdfast.errors import InputError
+from holdfast.files import check_writable
 from holdfast.progress import showing
 from holdfast.reproduce.page import Made, write_item, write_paper
 from holdfast.reproduce.recipes import Recipe, chosen, papers
@@ -64,6 +65,8 @@ def reproduce(
     if dry_run:
         _plan(steps, recipes, scale, root, data_dir, json=json)
         return
+    for folder in (root, pages or out):
+        check_writable(folder)  # not found out of at the last step
     for data in sorted({str(dict(step.options).get("data", "digits")) for step in steps}):
         datasets.load(data, data_dir=data_dir, limit=1)  # found missing now, not in an hour
     with showing(not quiet) as progress:

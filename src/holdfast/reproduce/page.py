@@ -18,7 +18,6 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from holdfast import __version__
 from holdfast.errors import MissingFileError
 from holdfast.files import replace_file, write_table, write_text
 from holdfast.report import comparison, gallery, pictures, style
@@ -319,11 +318,14 @@ def _provenance(result: Result, root: Path, outcome: Outcome) -> list[str]:
         return []
     abouts = {step.folder: read_about(root / step.folder) for step in done}
     devices = sorted({_device(about["hardware"]) for about in abouts.values()})
-    versions = sorted({about["versions"]["torch"] for about in abouts.values()})
+    own, torch = (
+        ", ".join(sorted({about["versions"].get(name, "?") for about in abouts.values()}))
+        for name in ("holdfast", "torch")
+    )
     lines = [
         "## How it was made",
         "",
-        f"Holdfast {__version__}, torch {', '.join(versions)}, {', '.join(devices)}.",
+        f"Holdfast {own}, torch {torch}, {', '.join(devices)}.",
         "",
         f"<details><summary>{len(done)} commands</summary>",
         "",

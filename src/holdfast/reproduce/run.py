@@ -72,18 +72,16 @@ def reproduce(
     done: set[str] = set()
     failed: dict[str, str] = {}
     for number, step in enumerate(steps, start=1):
-        if state(step, root) == "complete":
-            done.add(step.folder)
-            continue
-        lacking = [need.name for need in step.needs if need.folder not in done]
-        if lacking:
-            failed[step.folder] = f"it needs {', '.join(lacking)}, which failed."
-            continue
         try:
-            progress.say(f"step {number} of {len(steps)}: {step.command} {step.name}")
-            run(step.arguments(root, data_dir))
+            if state(step, root) != "complete":
+                lacking = [need.name for need in step.needs if need.folder not in done]
+                if lacking:
+                    failed[step.folder] = f"it needs {', '.join(lacking)}, which failed."
+                    continue
+                progress.say(f"step {number} of {len(steps)}: {step.command} {step.name}")
+                run(step.arguments(root, data_dir))
             done.add(step.folder)
-        except HoldfastError as error:
+        except HoldfastError as error:  # also of a folder that cannot be read
             failed[step.folder] = " ".join(str(error).split())
             progress.say(f"{step.command} {step.name} failed: {failed[step.folder]}")
     return Outcome(frozenset(done), failed)
