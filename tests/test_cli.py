@@ -837,6 +837,7 @@ UNUSED = [
     ("evaluate --keep-images 3", "--keep-images .* give --out"),
     ("evaluate --source mine:good --each --out run", "--each is about a defence"),
     ("evaluate --source mine:good --variants plain", "--variants is about a defence"),
+    ("evaluate --audit off --strict", "--strict asks what the audit says"),
     ("evaluate --penalties 0.1,1", "--penalties weighs what a purifier"),
     ("evaluate --data-dir . --data digits", "digits is none that it is asked for"),
     ("evaluate --data-dir . --data images", "images is none that it is asked for"),
@@ -915,8 +916,9 @@ ALWAYS_USED = {
     "tune malade": "classifier denoiser out data images steps alpha delta anneal sigma attack norm "
     "eps first_images finalists finalist_images votes samples batch_size seed accelerator json "
     "quiet",
-    "evaluate": "model data images attacks norm eps attack_all sigma source batch_size seed "
+    "evaluate": "model data images attacks norm eps attack_all sigma source batch_size audit seed "
     "accelerator out json quiet",
+    "audit": "run model data audit strict accelerator json quiet",
     "certify": "model sigma data images noise votes confidence bounds intervals radii batch_size "
     "seed accelerator devices out json quiet",
     "compare": "runs fail_if_worse junit json quiet",

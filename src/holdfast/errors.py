@@ -87,6 +87,10 @@ class WorseError(HoldfastError, RuntimeError):
     """A model is worse than another by more than is allowed."""
 
 
+class AuditError(HoldfastError, RuntimeError):
+    """With --strict: the audit says that robust accuracies cannot be believed."""
+
+
 class OutputError(HoldfastError, OSError):
     """An output folder that cannot be written or that holds something else."""
 

@@ -61,6 +61,11 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "Compare two evaluations of the same images, image by image.",
             _MEASURE,
         ),
+        "audit": Command(
+            "holdfast.cli.audit:audit",
+            "Say whether the robust accuracies of finished evaluations can be believed.",
+            _MEASURE,
+        ),
         "diagnose purification": Command(
             "holdfast.cli.diagnose.purification:purification",
             "Show what MALADE's chain does to an attacked image, step by step.",
@@ -154,7 +159,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
         "Run": (
             *("scale", "dry_run", "fail_if_worse", "junit", "out", "pages", "title"),
-            *("keep_images", "seed"),
+            *("keep_images", "audit", "strict", "seed"),
             *("checkpoint_seconds", "keep_epochs", "devices", "num_nodes"),
             *("strategy", "json", "quiet"),
         ),

@@ -14,8 +14,9 @@ from holdfast.attacks import Attack, On, variants_of
 from holdfast.attacks.adaptive import chosen
 from holdfast.certify.smoothing import named_noise
 from holdfast.cli import registry
+from holdfast.cli.audit import as_json, believed, told
 from holdfast.cli.common import device, percent, print_json, print_table, size
-from holdfast.cli.options import Number, Numbers, Words
+from holdfast.cli.options import Number, Numbers, Share, Words
 from holdfast.data import Data
 from holdfast.declarations import is_stochastic, purifiers
 from holdfast.defenses.noise import check_sigma
@@ -46,6 +47,8 @@ def evaluate(
     attack_all: bool = False,
     batch_size: int = 128,
     keep_images: int | None = None,
+    audit: Share = Share(0.15),
+    strict: bool = False,
     seed: int = 0,
     accelerator: str = "auto",
     out: Path | None = None,
@@ -99,6 +102,9 @@ def evaluate(
         batch_size: Images attacked at once; on a GPU more are faster.
         keep_images: With --out: save the first so many images with their adversarial versions; 16
             by default.
+        audit: Passes that the audit of the result may take, over those of the attacks: a number,
+            full for no limit, or off. It says whether the robust accuracies can be believed.
+        strict: End with exit code 3 unless the audit finds the robust accuracies believable.
         seed: Of all randomness.
         accelerator: auto, cpu, cuda, ... as Lightning Fabric names them.
         out: Folder to keep the run in, for holdfast report; nothing is kept without it.
@@ -120,7 +126,10 @@ def evaluate(
         variants=tuple(variants),
         attack_all=attack_all,
         keep_images=16 if keep_images is None else keep_images,
+        audit=audit,
     )
+    if strict and not audit:
+        raise InputError("--strict asks what the audit says, and --audit off leaves it out.")
     family = named_noise(noise or "gaussian")
     if sigma is not None:
         check_sigma(sigma)
@@ -156,8 +165,10 @@ def evaluate(
         found = evaluate_data(network, pictures, named, config, model, out, progress)
     moved = _known(metrics.perturbation_sizes(found.rows))
     if json:
-        print_json({"cells": found.cells, "perturbations": moved, "warnings": found.warnings})
+        content = {"cells": found.cells, "perturbations": moved, "warnings": found.warnings}
+        print_json(content | as_json(found.audit))
     else:
+        print(told(found.audit))
         print_table(
             f"{model}, clean accuracy {percent(found.cells[0]['clean_accuracy'])} of "
             f"{found.cells[0]['n']} images",
@@ -174,6 +185,8 @@ def evaluate(
         )
         _print_parts(found.cells)
         _print_perturbations([line for line in moved if line["eps"] is None])
+    if strict:
+        believed(found.audit)
 
 
 def _print_parts(cells: Sequence[Mapping[str, Any]]) -> None:

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import holdfast
 from holdfast.cli.commands import COMMANDS, EXAMPLES
 from holdfast.errors import (
+    AuditError,
     ContradictionError,
     DiskFullError,
     HoldfastError,
@@ -26,8 +27,9 @@ _HELP = ("-h", "--help")
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit.
 
-    0 done, 1 the system, 2 the user's input, 3 a certificate contradicted or a model worse than
-    --fail-if-worse allows, 130 interrupted.
+    0 done, 1 the system, 2 the user's input, 3 a certificate contradicted, a model worse than
+    --fail-if-worse allows or, with --strict, an evaluation that its audit does not believe, 130
+    interrupted.
     """
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
@@ -43,7 +45,8 @@ def run(arguments: Sequence[str]) -> int:
         print(f"holdfast: {' '.join(str(error).split())}", file=sys.stderr)
         if isinstance(error, DiskFullError):
             return SYSTEM_ERROR
-        return CONTRADICTED if isinstance(error, ContradictionError | WorseError) else USER_ERROR
+        told = isinstance(error, ContradictionError | WorseError | AuditError)
+        return CONTRADICTED if told else USER_ERROR
     except OSError as error:  # a full disk, say; what was finished before is on it
         if error.errno == errno.ENAMETOOLONG:  # whichever option it was given by
             start = str(error.filename)[:57]

@@ -1,5 +1,6 @@
 """Types of command-line options: numbers such as 8/255, lists such as ``0.1,0.2``, paths."""
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -29,6 +30,16 @@ class Number(float):
         if isinstance(value, bool):
             raise ValueError(f"{value} is no number")
         return cls(specs.number(str(value)))
+
+
+class Share(float):
+    """A part of another number, such as 0.15; ``off`` for none, ``full`` for no limit."""
+
+    @classmethod
+    def of(cls, value: object) -> "Share":
+        """From what the command line or YAML gives."""
+        words = {"off": 0.0, "False": 0.0, "full": math.inf}  # YAML reads off as False
+        return cls(words[str(value)] if str(value) in words else Number.of(value))
 
 
 class Counts(tuple[int, ...]):
@@ -77,4 +88,5 @@ def _parts(value: object) -> list[str]:
 for kind in (Numbers, Counts, Words):
     register_type(kind, serializer=list, deserializer=kind.of)
 register_type(Number, serializer=float, deserializer=Number.of)
+register_type(Share, serializer=float, deserializer=Share.of)
 register_type(Path, str, path_of, type_check=isinstance, fail_already_registered=False)

@@ -1,15 +1,22 @@
-"""Evaluate: attack every example, then ask the model again."""
+"""Evaluate: attack every example, then ask the model again, and audit what was found."""
 
+from holdfast.evaluation.auditing.check import Check
+from holdfast.evaluation.auditing.verdict import Audit
+from holdfast.evaluation.audits import audit, audit_run
 from holdfast.evaluation.comparison import Comparison, Line, compare
 from holdfast.evaluation.config import EvaluationConfig
 from holdfast.evaluation.result import Evaluation
 from holdfast.evaluation.run import evaluate, evaluate_data
 
 __all__ = [
+    "Audit",
+    "Check",
     "Comparison",
     "Evaluation",
     "EvaluationConfig",
     "Line",
+    "audit",
+    "audit_run",
     "compare",
     "evaluate",
     "evaluate_data",

@@ -28,6 +28,8 @@ class EvaluationConfig:
         attack_all: attack images too that the model gets wrong without an attack, as EAT does; they
             count as fooled either way, and ``prediction`` is what the model says after it.
         keep_images: the first so many images are saved with their adversarial versions.
+        audit: passes that the audit of the result may take, over those of the attacks; 0 for no
+            audit, infinity for no limit.
 
     Example:
         >>> from torch import nn
@@ -50,15 +52,21 @@ class EvaluationConfig:
     variants: tuple[str, ...] = ()
     attack_all: bool = False
     keep_images: int = 16
+    audit: float = 0.15
 
     def __post_init__(self) -> None:
         check_fields(self)
         for name, least in (("batch_size", 1), ("votes", 1), ("samples", 1), ("keep_images", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}, but must be at least {least}.")
+        if not self.audit >= 0:
+            raise InputError(f"audit is {self.audit}, but a share of passes is at least 0.")
 
     def record(self) -> dict[str, Any]:
-        """As a run's record holds it; one penalty of 1 is recorded as before there were any."""
+        """As a run's record holds it; one penalty of 1 is recorded as before there were any.
+
+        The audit is none of it: the rows are the same without.
+        """
         record = {**asdict(self), "variants": list(self.variants)}
-        del record["penalties"]
+        del record["penalties"], record["audit"]
         return record if self.penalties == (1.0,) else {**record, "penalties": [*self.penalties]}

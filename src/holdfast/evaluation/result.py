@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from holdfast.evaluation.auditing.verdict import Audit
 from holdfast.summary import Result, Summary, percent
 
 __all__ = ["Evaluation"]
@@ -20,6 +21,7 @@ class Evaluation(Result):
             What could not run, because no gradient reaches the images, is in ``skipped`` with
             its reason; the robust accuracy of an attack that was skipped altogether is None.
         warnings: all that must be known to read the numbers, such as signs of masked gradients.
+        audit: whether the robust accuracies can be believed; None if no audit was asked for.
 
     Example:
         >>> from holdfast import Linf, evaluate
@@ -30,6 +32,7 @@ class Evaluation(Result):
     """
 
     warnings: list[str] = field(default_factory=list)
+    audit: Audit | None = None
 
     @property
     def _summary(self) -> Summary:
@@ -39,7 +42,8 @@ class Evaluation(Result):
             f"{first['model']}: {percent(first['clean_accuracy'])} of {first['n']} images are "
             "right without an attack"
         )
-        return Summary(title, [_line(cell) for cell in self.cells], self.warnings)
+        notes = [*([] if self.audit is None else [self.audit.sentence]), *self.warnings]
+        return Summary(title, [_line(cell) for cell in self.cells], notes)
 
 
 def _line(cell: dict[str, Any]) -> dict[str, str]:

@@ -24,6 +24,10 @@ from holdfast.attacks.skips import hearing_skips
 from holdfast.checks import check_images, check_labels, training_notes, warn_of
 from holdfast.data import Data
 from holdfast.errors import GradientError, InputError
+from holdfast.evaluation.auditing.ledger import Ledger
+from holdfast.evaluation.auditing.run import audited
+from holdfast.evaluation.auditing.subject import Subject
+from holdfast.evaluation.auditing.verdict import Audit
 from holdfast.evaluation.config import EvaluationConfig
 from holdfast.evaluation.probe import probe
 from holdfast.evaluation.result import Evaluation
@@ -135,7 +139,7 @@ def evaluate_data(
         probed = probe(model, data, seed=config.seed, batch_size=config.batch_size)
         notes += probed.notes
         warn_of(notes)
-        attacks, left_out = _adapted(attacks, model, probed.stochastic, config)
+        attacks, left_out = adapted_to(attacks, model, probed.stochastic, config)
         votes, watch = config.votes if probed.stochastic else 1, progress.watch
         scorer = Scorer(
             model, data, config.seed, votes, config.batch_size, config.attack_all, watch
@@ -161,19 +165,33 @@ def evaluate_data(
 
         def results(run: Run, rows: pd.DataFrame) -> dict[str, Any]:
             cells = _cells(rows, name, run, attacks)
+            late = late_parts(attacks)
             found = [
                 *metrics.skipped(cells),
                 *metrics.blind_attacks(rows),
-                *metrics.misleading(rows, _late(attacks)),
+                *metrics.misleading(rows, late),
                 *metrics.left_out(record),
             ]
-            return {"classes": list(data.classes), "cells": cells, "warnings": [*notes, *found]}
+            about = {"classes": list(data.classes), "cells": cells, "warnings": [*notes, *found]}
+            if config.audit:
+                ledger = Ledger(rows, record, cells, len(data.classes), late)
+                subject = Subject(
+                    model,
+                    data,
+                    ledger,
+                    attacks,
+                    config=config,
+                    stochastic=probed.stochastic,
+                )
+                about["audit"] = audited(ledger, subject).record()
+            return about
 
         Run.resume_or(folder, "evaluate", record, work, results, progress=progress)
         rows, about = read_rows(folder), read_about(folder)
     told = about.get("warnings", notes)  # a run of an earlier version may not say
     warn_of(note for note in told if note not in notes)
-    return Evaluation(rows, about["cells"], told)
+    audit = Audit.of_record(about["audit"]) if "audit" in about else None
+    return Evaluation(rows, about["cells"], told, audit)
 
 
 def _check_names(attacks: Named) -> None:
@@ -257,7 +275,7 @@ def _check_one_can_run(scorer: Scorer, attacks: Named, prediction: Labels) -> No
         raise blocked[0]
 
 
-def _late(attacks: Named) -> set[str]:
+def late_parts(attacks: Named) -> set[str]:
     """The parts of cascades that follow no gradients, and run after all that do."""
     late: set[str] = set()
     for _, attack in attacks:
@@ -294,7 +312,7 @@ def _cells(rows: pd.DataFrame, model: str, run: Run, attacks: Named) -> list[dic
     return cells
 
 
-def _adapted(
+def adapted_to(
     attacks: Named, model: Model, stochastic: bool, config: EvaluationConfig
 ) -> tuple[Named, list[str]]:
     """The attacks with all that the model calls for, also where it does not declare its draws.

@@ -109,6 +109,23 @@ _MEASURED = Rule(
     ),
 )
 
+_IN_CHECK = ("id", "title", "verdict", "said", "why", "then")
+_AUDIT = Rule(
+    "a verdict, a sentence, and checks with their texts",
+    lambda value: (
+        isinstance(value, dict)
+        and all(_TEXT.holds(value.get(name)) for name in ("verdict", "sentence", "about"))
+        and isinstance(value.get("checks"), list)
+        and all(
+            isinstance(check, dict)
+            and all(_TEXT.holds(check.get(name)) for name in _IN_CHECK)
+            and _or_null(_number("a number", math.isfinite)).holds(check.get("value"))
+            and _number("a number", math.isfinite).holds(check.get("threshold"))
+            for check in value["checks"]
+        )
+    ),
+)
+
 #: By kind of run: what stands in run.json, in its settings, and in each of its cells and rows. A
 #: name with a question mark may be missing, in runs of earlier versions.
 _SETTINGS: Mapping[str, Rule] = {
@@ -126,6 +143,7 @@ _IN_ABOUT: Mapping[str, Rule] = {
     "classes": _list_of(_TEXT),
     "cells": _list_of(_OBJECT, least=1),
     "warnings?": _list_of(_TEXT),
+    "audit?": _AUDIT,
 }
 _IN_SETTINGS: Mapping[str, Mapping[str, Rule]] = {
     "evaluate": {

@@ -1,0 +1,137 @@
+"""``holdfast audit``: whether the robust accuracies of a finished run can be believed."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from holdfast import data as datasets
+from holdfast.attacks import Attack
+from holdfast.certify.smoothing import named_noise
+from holdfast.cli import registry
+from holdfast.cli.common import device, print_json, print_table
+from holdfast.cli.options import Share
+from holdfast.errors import AuditError, HoldfastError
+from holdfast.evaluation import Audit, audit_run
+from holdfast.models import loading
+from holdfast.progress import showing
+from holdfast.results import read_about
+
+
+def audit(
+    run: list[Path],
+    *,
+    model: str | None = None,
+    data: str | None = None,
+    data_dir: Path | None = None,
+    audit: Share = Share.of("full"),
+    strict: bool = False,
+    accelerator: str = "auto",
+    json: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Say whether the robust accuracies of finished evaluations can be believed.
+
+    What a run wrote is checked, and its model is loaded and asked again. The folders stay as they
+    are. Evaluations are audited as they are made, within 15 % of their passes; here there is no
+    limit.
+
+    Example:
+        holdfast audit runs/eval
+        holdfast audit runs/eval --strict --json
+
+    Args:
+        run: Folders written by holdfast evaluate.
+        model: Where the model is now, if not where it was; otherwise as of holdfast evaluate.
+        data: Name of the data set now, if it has another one.
+        data_dir: Folder of named data sets and image folders; else HOLDFAST_DATA.
+        audit: Passes that the audit may take, over those of the attacks: a number, or full for no
+            limit.
+        strict: End with exit code 3 unless all are believable.
+        accelerator: auto, cpu, cuda, ... as Lightning Fabric names them.
+        json: Print one JSON object and nothing else.
+        quiet: Show no progress.
+    """
+    found: dict[str, Audit] = {}
+    for folder in run:
+        settings = read_about(folder)["settings"]
+        pictures = datasets.load(
+            data or settings.get("data", ""),
+            data_dir=data_dir,
+            limit=settings.get("images"),
+        )
+        network = loading.load(model or settings.get("model", ""))
+        if settings.get("sigma") is not None:
+            family = named_noise(settings.get("noise", "gaussian"))
+            network = family.around(network, settings["sigma"], pictures.shape).model
+        with showing(not quiet) as progress:
+            found[str(folder)] = audit_run(
+                folder,
+                network.to(device(accelerator)),
+                pictures,
+                list(_attacks(read_about(folder))),
+                share=audit,
+                progress=progress,
+            )
+    if json:
+        print_json({"runs": {path: as_json(one) for path, one in found.items()}})
+    else:
+        for path, one in found.items():
+            _print(path, one)
+    if strict:
+        for one in found.values():
+            believed(one)
+
+
+def as_json(audit: Audit | None) -> dict[str, Any]:
+    """What ``--json`` says of an audit."""
+    if audit is None:
+        return {"verdict": None, "audit": None}
+    return {"verdict": audit.word, "audit": audit.record()}
+
+
+def told(audit: Audit | None) -> str:
+    """An audit in a line of the terminal."""
+    if audit is None:
+        return "not audited: holdfast audit RUN says whether this can be believed."
+    return audit.sentence
+
+
+def believed(audit: Audit | None) -> None:
+    """See, for --strict, that an audit believes the numbers.
+
+    Raises:
+        AuditError: if it does not, or there is none.
+    """
+    if audit is None:
+        raise AuditError("the run was finished without an audit; holdfast audit RUN makes one.")
+    if audit.word != "believable":
+        raise AuditError(audit.sentence)
+
+
+def _print(folder: str, audit: Audit) -> None:
+    print(audit.sentence)
+    print_table(
+        f"{folder}, {audit.about}; {audit.passes} passes",
+        [
+            {
+                "check": check.id,
+                "verdict": str(check.verdict),
+                "value": None if check.value is None else float(f"{check.value:.3g}"),
+                "limit": float(check.threshold),
+                "found": check.said,
+            }
+            for check in audit.checks
+        ],
+    )
+
+
+def _attacks(about: dict[str, Any]) -> Iterator[tuple[str, Attack]]:
+    """The attacks of a run by their names, as far as these are what was typed."""
+    for cell in about.get("cells", ()):
+        try:
+            eps = math.inf if cell["eps"] is None else cell["eps"]
+            ball = registry.threat(cell["norm"], eps)
+            yield cell["attack"], registry.attack(cell["attack"], ball)
+        except HoldfastError:  # crafted on another model, say
+            continue

@@ -1,0 +1,297 @@
+"""The model that was evaluated, asked again: images at hand, fresh answers, attacks run anew."""
+
+import copy
+import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from holdfast.attacks import FGSM, Attack, On, Worst, adapted
+from holdfast.attacks.engine.attack import follows_gradients
+from holdfast.attacks.engine.roles import parts_of
+from holdfast.attacks.skips import hearing_skips
+from holdfast.counting import Counted
+from holdfast.data import Data
+from holdfast.declarations import is_stochastic, non_differentiable, purifiers
+from holdfast.errors import GradientError
+from holdfast.evaluation.auditing.check import Finding, NotRun
+from holdfast.evaluation.auditing.ledger import Ledger
+from holdfast.evaluation.auditing.purse import FEWEST, Purse, Spent
+from holdfast.evaluation.auditing.shares import at_least
+from holdfast.evaluation.config import EvaluationConfig
+from holdfast.evaluation.rounding import to_8_bit
+from holdfast.goals import logits_of
+from holdfast.random import Stream, drawing_from, hash_seed, own_global_generator
+from holdfast.tensors import device_of
+from holdfast.threat import L1, L2, Linf
+from holdfast.types import Callback, Images, Labels, Model, Threat
+from holdfast.votes import take_votes_apart
+
+__all__ = ["Some", "Subject"]
+
+#: Images that checks look at, at the most.
+MOST = 32
+
+#: Draws by which an audit decides what a stochastic model answers, at the most.
+_VOTES = 30
+
+
+@dataclass(frozen=True)
+class Some:
+    """Some of the images."""
+
+    index: Tensor
+    x: Images
+    y: Labels
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def first(self, count: int) -> "Some":
+        """At most so many of them, evenly spaced."""
+        place = torch.linspace(0, len(self) - 1, min(count, len(self))).round().long()
+        return Some(self.index[place], self.x[place], self.y[place])
+
+
+class Subject:
+    """A model with the ledger of its evaluation.
+
+    Args:
+        model: in evaluation mode.
+        data: that it was evaluated on.
+        ledger: what the evaluation wrote.
+        attacks: as they were run, each with what the model called for, and its name; empty if they
+            are not at hand.
+        config: of the evaluation; the audit has a stream of its own.
+        stochastic: whether the model draws, declared or not.
+
+    Attributes:
+        purse: the passes that are left.
+        aside: backward passes that went through the model and not through its logits.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        data: Data,
+        ledger: Ledger,
+        attacks: Sequence[tuple[str, Attack]],
+        *,
+        config: EvaluationConfig,
+        stochastic: bool,
+    ) -> None:
+        self.ledger, self.data, self.attacks = ledger, data, attacks
+        self.stochastic, self.samples = stochastic, config.samples if stochastic else 1
+        self.votes = min(config.votes, _VOTES) if stochastic else 1
+        self.seed = hash_seed(config.seed, "audit")
+        limit = math.inf if math.isinf(config.audit) else config.audit * ledger.passes
+        self.model = Counted(model, torch.arange(len(data), device=device_of(model)))
+        self.purse, self.aside = Purse(limit, lambda: self.passes), 0
+        self.model.register_forward_pre_hook(self._pay)
+
+    @property
+    def passes(self) -> int:
+        """Forward and backward passes of single images that the audit took so far."""
+        return int(self.model.forwards.sum() + self.model.backwards.sum()) + self.aside
+
+    @property
+    def bare(self) -> Model:
+        """The model itself, whose passes nobody counts."""
+        return self.model.model
+
+    @property
+    def declared(self) -> bool:
+        """Whether a layer declares that its own gradient is none, or that it cleans images."""
+        return bool(non_differentiable(self.bare) or purifiers(self.bare))
+
+    @property
+    def declares_draws(self) -> bool:
+        """Whether a layer declares that it draws random numbers."""
+        return is_stochastic(self.bare)
+
+    @cached_property
+    def threat(self) -> Threat:
+        """The audited ball."""
+        size = self.ledger.size
+        if size is None:
+            raise NotRun("no attack left anything robust.")
+        return {kind.name: kind for kind in (Linf, L2, L1)}[size.norm](size.eps)
+
+    @cached_property
+    def box(self) -> Threat:
+        """A ball that holds every image."""
+        return type(self.threat)(self.threat.diameter(self.any.x))  # type: ignore[call-arg]
+
+    @cached_property
+    def left(self) -> Some:
+        """Images that were left robust in the audited ball, at most `MOST`.
+
+        Raises:
+            NotRun: if there are none.
+        """
+        chosen = self.ledger.evenly(MOST)
+        if not len(chosen):
+            raise NotRun("no attack left anything robust.")
+        return self._read(chosen)
+
+    @cached_property
+    def any(self) -> Some:
+        """Images of all kinds, at most `MOST`, evenly spaced."""
+        total = len(self.data)
+        return self._read(np.linspace(0, total - 1, min(MOST, total)).round().astype(int))
+
+    def some_left(self, each: float, most: int = 16, fewest: int = FEWEST) -> Some:
+        """As many of the images left as the check under way can pay for; see `Purse.images`."""
+        left = self.left
+        return left.first(self.purse.images(each, most, min(fewest, len(left))))
+
+    def some(self, each: float, most: int = MOST, fewest: int = FEWEST) -> Some:
+        """As many images of all kinds as the check under way can pay for."""
+        return self.any.first(self.purse.images(each, most, min(fewest, len(self.any))))
+
+    def rng(self, some: Some, *purpose: str | int) -> Stream:
+        """The audit's own random numbers for some images."""
+        return Stream.of(self.seed, some.index.to(some.x.device)).fold("audit", *purpose)
+
+    def alone(self, *purpose: str) -> AbstractContextManager[None]:
+        """Undeclared draws inside the block are the audit's own, and leave no trace."""
+        return own_global_generator(hash_seed(self.seed, *purpose), device_of(self.bare))
+
+    def logits(self, x: Images, rng: Stream) -> Tensor:
+        """Of images, one stream for each; with a graph where ``x`` asks for one."""
+        with drawing_from(rng.fold("model")):
+            return logits_of(self.model, x)
+
+    def predictions(self, x: Images, rng: Stream) -> Labels:
+        """By votes where the model draws, about no image in the company that it was attacked in."""
+        counts, _ = take_votes_apart(self.model, x, rng, n=self.votes)
+        return counts.argmax(dim=1)
+
+    def cost(self, steps: float, backwards: bool = True) -> float:
+        """Passes of an image under an attack of so many steps, and of being asked about after."""
+        variants = 1 + 2 * self.declared if backwards else 1
+        deciding = (2 if self.stochastic else 1) * 2.5 * self.votes
+        return steps * (1 + backwards) * self.samples * variants + deciding
+
+    def fallen(
+        self, attack: Attack, some: Some, *purpose: str, callback: Callback | None = None
+    ) -> Tensor:
+        """Which of some images an attack fools, in float or on the 8-bit grid.
+
+        Args:
+            attack: as it is to be run on the model.
+            some: images that are right.
+            purpose: of its random numbers.
+            callback: sees every step.
+
+        Raises:
+            NotRun: if it needs a gradient and none reaches the images.
+        """
+        seed = hash_seed(self.seed, *purpose)
+        try:
+            with hearing_skips():
+                x_adv = attack(
+                    self.model, some.x, some.y, seed=seed, index=some.index, callback=callback
+                )
+        except GradientError as error:
+            raise NotRun(f"{error}") from error
+        return self.fooled_by(x_adv, some, attack.threat, *purpose)
+
+    def fooled_by(self, x_adv: Images, some: Some, threat: Threat, *purpose: str) -> Tensor:
+        """Which images are fooled at points of the ball, in float or on the 8-bit grid."""
+        rng = self.rng(some, "ask", *purpose)
+        fooled = self.predictions(x_adv, rng) != some.y
+        rounded, possible = to_8_bit(x_adv, some.x, threat)
+        if self.stochastic:  # a second vote would be a second chance for luck
+            return fooled
+        again = ~fooled & possible & (rounded != x_adv).flatten(1).any(dim=1)
+        if again.any():
+            rest = rng.take(again).fold("8-bit")
+            fooled[again] = self.predictions(rounded[again], rest) != some.y[again]
+        return fooled
+
+    def adapted(self, attack: Attack) -> Attack:
+        """An attack with all that the model calls for."""
+        return adapted(
+            attack, self.bare, samples=self.samples, votes=self.votes, stochastic=self.stochastic
+        )
+
+    def too_high(self, fallen: Tensor, what: str) -> Finding:
+        """By how much the robust accuracy is too high at least, with 95 % confidence.
+
+        Args:
+            fallen: which of some images that were left robust fell after all.
+            what: made them fall.
+        """
+        count, number = int(fallen.sum()), len(fallen)
+        return Finding(
+            at_least(count, number) * self.ledger.robust,
+            f"{what} fooled {count} of {number} images that the evaluation left robust in "
+            f"{self.ledger.size}",
+        )
+
+    @cached_property
+    def leading(self) -> tuple[str, Attack]:
+        """The attack that followed gradients and left fewest in the audited ball, with its name.
+
+        Of a cascade it is the first part that follows gradients.
+
+        Raises:
+            NotRun: if there is none, or the attacks are not at hand.
+        """
+        if not self.attacks:
+            raise NotRun("the attacks of the run are not at hand, only their records.")
+        here = self.ledger.here
+        fooled = here.groupby("attack", sort=False)["fooled"].mean()
+        mine = [
+            (float(fooled.get(name, -1.0)), name, attack)
+            for name, attack in self.attacks
+            if follows_gradients(attack)
+            and not isinstance(attack, On)
+            and attack.threat == self.threat
+        ]
+        if not mine:
+            raise NotRun(f"no attack of the run follows gradients within {self.ledger.size}.")
+        _, name, attack = max(mine, key=lambda one: one[0])
+        if isinstance(attack, Worst):
+            attack = next(part for part in attack.attacks if follows_gradients(part))
+        return name, attack
+
+    def leading_cost(self) -> float:
+        """Passes of the leading attack for an image that it leaves robust, at the most."""
+        name, attack = self.leading
+        steps = _steps(attack)
+        return (self.ledger.cost_of(name) if steps is None else 0) + self.cost(steps or 0)
+
+    def twin(self) -> Model | None:
+        """A copy of the model, with a memory of its own; None where it cannot be copied."""
+        try:
+            return copy.deepcopy(self.bare)
+        except Exception:  # a stranger's model may hold anything
+            return None
+
+    def _pay(self, _: Model, given: tuple[Images, ...]) -> None:
+        """See before a pass that the purse bears it, and the backward pass that may follow."""
+        passes = len(given[0]) * (1 + given[0].requires_grad)
+        if passes > self.purse.left:
+            raise Spent("the limit of passes was reached before it was done.")
+
+    def _read(self, index: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> Some:
+        chosen = torch.as_tensor(np.asarray(index))
+        device = device_of(self.bare)
+        return Some(chosen, self.data.x(chosen).to(device), self.data.y[chosen].to(device))
+
+
+def _steps(attack: Attack) -> int | None:
+    """Gradients that an attack takes for an image, if its fields say so."""
+    while parts := parts_of(attack):
+        attack = parts[0]
+    steps = getattr(attack, "steps", None)
+    if isinstance(attack, FGSM):
+        return 1
+    return None if steps is None else (steps + 1) * getattr(attack, "restarts", 1)
