@@ -87,9 +87,8 @@ class Remembers(Behind):
     def forward(self, x):
         logits = self.network(x)
         keys = [row.tobytes() for row in (4 * x.detach()).round().int().numpy()]
-        return torch.stack(
-            [self.known.setdefault(k, z.detach()) for k, z in zip(keys, logits, strict=True)]
-        )
+        pairs = zip(keys, logits, strict=True)
+        return torch.stack([self.known.setdefault(k, z.detach()) for k, z in pairs]) + 0 * logits
 
 
 def staircase(x):

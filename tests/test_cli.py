@@ -259,7 +259,9 @@ class TestJson:
             check=True,
             cwd=place,
         )
-        assert set(json.loads(done.stdout)) == {"cells", "perturbations", "warnings"}
+        assert {"cells", "perturbations", "warnings", "verdict", "audit"} == set(
+            json.loads(done.stdout)
+        )
 
 
 class TestNamesThatPeopleType:
@@ -847,6 +849,7 @@ UNUSED = [
     ("evaluate --data folder(path=images,side=3)", "data set folder has no parameter side"),
     ("certify --sigma 0.1 --intervals hoeffding --selection-votes 5", "--selection-votes"),
     ("certify --sigma 0.1 --within 0.9", "sequential"),
+    ("audit nothing --data-dir .", "nothing holds no run"),
     ("certify --sigma 0.1 --data-dir .", "digits is none"),
     ("train --model small --val-norm l2 --out run", "--val-norm .* give --val-attack"),
     ("train --model small --val-eps 1 --out run", "--val-eps .* give --val-attack"),
@@ -918,7 +921,7 @@ ALWAYS_USED = {
     "quiet",
     "evaluate": "model data images attacks norm eps attack_all sigma source batch_size audit seed "
     "accelerator out json quiet",
-    "audit": "run model data audit strict accelerator json quiet",
+    "audit": "runs model data audit strict accelerator json quiet",
     "certify": "model sigma data images noise votes confidence bounds intervals radii batch_size "
     "seed accelerator devices out json quiet",
     "compare": "runs fail_if_worse junit json quiet",

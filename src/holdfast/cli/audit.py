@@ -19,7 +19,7 @@ from holdfast.results import read_about
 
 
 def audit(
-    run: list[Path],
+    runs: list[Path],
     *,
     model: str | None = None,
     data: str | None = None,
@@ -41,7 +41,7 @@ def audit(
         holdfast audit runs/eval --strict --json
 
     Args:
-        run: Folders written by holdfast evaluate.
+        runs: Folders written by holdfast evaluate.
         model: Where the model is now, if not where it was; otherwise as of holdfast evaluate.
         data: Name of the data set now, if it has another one.
         data_dir: Folder of named data sets and image folders; else HOLDFAST_DATA.
@@ -53,7 +53,7 @@ def audit(
         quiet: Show no progress.
     """
     found: dict[str, Audit] = {}
-    for folder in run:
+    for folder in runs:
         settings = read_about(folder)["settings"]
         pictures = datasets.load(
             data or settings.get("data", ""),

@@ -106,7 +106,10 @@ def malade(
         finalist_images=finalist_images,
     )
     chosen_by = registry.attack(attack, registry.threat(norm, eps))
-    config = EvaluationConfig(seed=seed, batch_size=batch_size, votes=votes, samples=samples)
+    # A search compares numbers, and is no evaluation to be believed.
+    config = EvaluationConfig(
+        seed=seed, batch_size=batch_size, votes=votes, samples=samples, audit=0.0
+    )
     where = device(accelerator)
     networks: Networks = {}
     for name, folder in (("denoiser", denoiser), ("classifier", classifier)):

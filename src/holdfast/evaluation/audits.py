@@ -100,8 +100,8 @@ def audit_run(
         >>> from holdfast.data import Data
         >>> from holdfast.evaluation import audit_run
         >>> result = evaluate(model, x, y, {"pgd": PGD(Linf(0.3), steps=20)}, out="run")
-        >>> audit_run(Path("run"), model, Data.of(x, y)).word
-        'believable'
+        >>> audit_run(Path("run"), model, Data.of(x, y)).word  # four images are few
+        'doubtful'
     """
     about = read_about(run)
     if about["kind"] != "evaluate" or not about["complete"]:

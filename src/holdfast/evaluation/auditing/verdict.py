@@ -27,8 +27,8 @@ class Audit:
         >>> from holdfast.attacks import PGD
         >>> from holdfast.evaluation import audit
         >>> found = audit(model, x, y, {"pgd": PGD(Linf(0.3), steps=20)})
-        >>> found.word  # nothing was left robust, so no number is too high
-        'believable'
+        >>> found.word, found.about  # four images are few, whatever they say
+        ('doubtful', 'the attacks left next to none of 4 images robust')
     """
 
     checks: tuple[Check, ...]
