@@ -179,6 +179,7 @@ MINIMUM_NORM = [(case, norm) for case, norm in EACH_NORM if case.within is not N
 #: Attacks that are the engine behind others, or need more than a threat.
 NOT_ATTACKS = {
     "AdaptiveAscent",
+    "Guarded",  # of any function: tests/test_guarded.py
     "AdaptiveRadius",
     "Ascent",
     "Attack",

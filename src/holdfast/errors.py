@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 __all__ = [
+    "AttackError",
     "ContradictionError",
     "DamagedFileError",
     "DiskFullError",
@@ -57,6 +58,10 @@ class RoleError(HoldfastError, TypeError):
 
 class ModelError(HoldfastError, ValueError):
     """The model does not map images (N, ...) to finite logits (N, K)."""
+
+
+class AttackError(HoldfastError, RuntimeError):
+    """An attack that is none of Holdfast's fails, or returns what no attack may."""
 
 
 class GradientError(HoldfastError, RuntimeError):

@@ -49,10 +49,14 @@ from .engine.starts import in_ball as in_ball
 from .engine.transfer import On as On
 from .eot import OnMeanScore as OnMeanScore
 from .eot import against_randomness as against_randomness
+from .external.functions import function_attack as function_attack
+from .external.names import LIBRARIES as LIBRARIES
+from .external.names import library_attack as library_attack
 from .fab import FAB as FAB
 from .fgsm import FGSM as FGSM
 from .fgsm import RFGSM as RFGSM
 from .fmn import FMN as FMN
+from .guarded import Guarded as Guarded
 from .hopskipjump import HopSkipJump as HopSkipJump
 from .ifgsm import IFGSM as IFGSM
 from .ifgsm import IterLL as IterLL
@@ -103,9 +107,11 @@ __all__ = [
     "FAB",
     "FGSM",
     "FMN",
+    "Guarded",
     "HopSkipJump",
     "IFGSM",
     "IterLL",
+    "LIBRARIES",
     "Length",
     "MIM",
     "Momentum",
@@ -144,9 +150,11 @@ __all__ = [
     "combined",
     "deepfool_perturbation",
     "falling_sigma",
+    "function_attack",
     "in_ball",
     "least_elastic_net",
     "least_l1",
+    "library_attack",
     "regularize",
     "steepest",
     "uniform_noise",

@@ -6,6 +6,7 @@ from holdfast.attacks.engine.attack import Attack, follows_gradients
 from holdfast.attacks.engine.compose import Worst
 from holdfast.attacks.engine.roles import Role, rebuilt
 from holdfast.attacks.engine.transfer import On, spending
+from holdfast.attacks.guarded import Guarded
 from holdfast.gradients import Autograd, Average, UnitDraw
 from holdfast.parameters import at_least_one
 from holdfast.random import Stream
@@ -38,6 +39,8 @@ def against_randomness(attack: Attack, samples: int, votes: int = 100) -> Attack
     """
     if isinstance(attack, On | OnMeanScore):
         return attack
+    if isinstance(attack, Guarded):  # whose gradients are its own
+        return replace(attack, samples=samples)
     if not (isinstance(attack, Worst) or follows_gradients(attack)):
         return OnMeanScore(spending(attack), samples=samples)
 

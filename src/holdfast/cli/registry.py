@@ -10,6 +10,8 @@ import holdfast.cli.objectives  # noqa: F401  whose objectives enter themselves
 from holdfast import attacks, goals, gradients, losses, specs
 from holdfast.attacks import ATTACKS, Attack
 from holdfast.attacks.ead import Rule
+from holdfast.attacks.external.functions import function_attack
+from holdfast.attacks.external.names import library_attack
 from holdfast.data import Data
 from holdfast.errors import InputError, unknown
 from holdfast.goals import Divergence
@@ -115,12 +117,17 @@ def attack(spec: str, within: Threat) -> Attack:
     """An attack from its name, or its name and parameters: ``pgd(steps=100, goal=margin)``.
 
     A gradient may have parameters of its own: ``r+fgsm(gradient=average(samples=10, noise=0.2))``.
+    Another library's attack is named with it, ``foolbox/LinfPGD(steps=20)``, and any function by
+    the module that it is in, ``mypackage.attacks:mine(steps=20)``.
 
     Raises:
         UnknownNameError: if no attack, parameter, goal, gradient or rule has that name.
         InputError, InputTypeError: if a parameter is wrong.
     """
     example = "pgd(steps=100, restarts=2)"
+    theirs = library_attack(spec, within) or function_attack(spec, within)
+    if theirs is not None:
+        return theirs
     spec = own_name(spec)
     return specs.build(spec, "attack", ATTACKS, within, example=example, choices=CHOICES, most=MOST)
 

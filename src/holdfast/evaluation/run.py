@@ -20,7 +20,7 @@ from holdfast import metrics
 from holdfast.attacks import Attack, On, Worst
 from holdfast.attacks.adaptive import Variant, chosen, combined, variants_of
 from holdfast.attacks.engine.attack import follows_gradients
-from holdfast.attacks.skips import hearing_skips
+from holdfast.attacks.skips import hearing_notes, hearing_skips
 from holdfast.checks import check_images, check_labels, training_notes, warn_of
 from holdfast.data import Data
 from holdfast.errors import GradientError, InputError
@@ -168,6 +168,7 @@ def evaluate_data(
             late = late_parts(attacks)
             found = [
                 *metrics.skipped(cells),
+                *metrics.noted(cells),
                 *metrics.blind_attacks(rows),
                 *metrics.misleading(rows, late),
                 *metrics.left_out(record),
@@ -232,11 +233,11 @@ class _Chunks:
         kept = index < self.keep
         for cell in (cell for cell in missing if cell):
             name, attack = self.attacks[cell - 1]
-            rows, x_adv, skipped = self.scorer.attack_rows(name, attack, batch, clean)
+            rows, x_adv, skipped, noted = self.scorer.attack_rows(name, attack, batch, clean)
             images = {}
             if kept.any():
                 images = self.scorer.images(attack, batch.take(kept), x_adv[kept.to(x_adv.device)])
-            yield Part(cell, rows, images, skipped)
+            yield Part(cell, rows, images, skipped, noted)
 
 
 class _Begun(Exception):  # noqa: N818, no error
@@ -265,7 +266,7 @@ def _check_one_can_run(scorer: Scorer, attacks: Named, prediction: Labels) -> No
     for _, attack in attacks:
         if follows_gradients(attack):
             try:
-                with hearing_skips():
+                with hearing_skips(), hearing_notes():
                     attack(scorer.model, x, y, seed=scorer.seed, index=index, callback=stop)
             except _Begun:
                 return
@@ -305,6 +306,8 @@ def _cells(rows: pd.DataFrame, model: str, run: Run, attacks: Named) -> list[dic
     ):
         if isinstance(attack, Worst):
             cell["broken_by"] = metrics.broken_by(part, attack.names)
+        if noted := run.chunks.noted(number):
+            cell["noted"] = noted
         if skipped := run.chunks.skipped(number):
             cell["skipped"] = skipped
             if cell["attack"] in skipped and (part["blind"] | part["fooled"]).all():

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from holdfast.attacks import Attack, Worst
-from holdfast.attacks.skips import hearing_skips
+from holdfast.attacks.skips import hearing_notes, hearing_skips
 from holdfast.checks import check_classes
 from holdfast.counting import Counted
 from holdfast.data import Data
@@ -141,6 +141,7 @@ class Attacked(NamedTuple):
     rows: pd.DataFrame
     x_adv: Images
     skipped: Mapping[str, str]  # attacks, or parts of one, that could not run: name -> reason
+    noted: Mapping[str, int]  # what was mended of its images: what -> how many
 
 
 @dataclass(frozen=True)
@@ -203,10 +204,15 @@ class Scorer:
         # NumPy takes a torch mask of one element for a number, so its arrays get masks of its own.
         attacked = chosen.cpu().numpy()
         skipped: Mapping[str, str] = {}
+        noted: Mapping[str, int] = {}
         if chosen.any():
             number = index[chosen.cpu()].to(x.device)
             asked = (counted, x[chosen], y[chosen])
-            with hearing_skips() as skipped, _noted_as_skipped(name, skipped, sight):
+            with (
+                hearing_skips() as skipped,
+                hearing_notes() as noted,
+                _noted_as_skipped(name, skipped, sight),
+            ):
                 if isinstance(attack, Worst):
                     broken = attack.run(*asked, seed=self.seed, index=number, callback=sight)
                     x_adv[chosen] = broken.x_adv
@@ -225,7 +231,7 @@ class Scorer:
         broke[~right.cpu().numpy()] = CLEAN
         rows["by"] = np.where(rows["fooled"], broke, _NOBODY)
         rows = _labelled(rows, name, attack.threat.name, attack.threat.eps)
-        return Attacked(rows, x_adv, skipped)
+        return Attacked(rows, x_adv, skipped, noted)
 
     def images(self, attack: Attack, batch: Batch, x_adv: Images) -> dict[str, Tensor]:
         """What to keep of adversarial images: as found, and as an 8-bit file would hold them.

@@ -22,7 +22,7 @@ from holdfast.metrics.certificates import (
 )
 from holdfast.metrics.classes import by_class, certified_by_class
 from holdfast.metrics.masking import blind_attacks, misleading
-from holdfast.metrics.notes import left_out, skipped, title
+from holdfast.metrics.notes import left_out, noted, skipped, title
 from holdfast.metrics.overlap import (
     broken_within,
     contributions,
@@ -66,6 +66,7 @@ __all__ = [
     "mean_length",
     "met_by_all",
     "misleading",
+    "noted",
     "overclaimed",
     "overlap",
     "paired",

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["left_out", "skipped", "title"]
+__all__ = ["left_out", "noted", "skipped", "title"]
 
 
 def title(attack: str, norm: str, eps: float) -> str:
@@ -35,6 +35,23 @@ def skipped(cells: Iterable[Mapping[str, Any]]) -> list[str]:
             for reason, names in _by_reason(cell.get("skipped", {})).items()
         ]
     return notes
+
+
+def noted(cells: Iterable[Mapping[str, Any]]) -> list[str]:
+    """A sentence for whatever was mended of an attack's images, as its cell says.
+
+    Example:
+        >>> from holdfast.metrics import noted
+        >>> cell = {"attack": "mine", "norm": "l2", "eps": 1.0, "n": 9, "noted": {"it was NaN": 2}}
+        >>> noted([cell])
+        ['mine l2 1: it was NaN (2 of 9 images).']
+    """
+    return [
+        f"{title(cell['attack'], cell['norm'], math.inf if cell['eps'] is None else cell['eps'])}: "
+        f"{what} ({count} of {cell['n']} images)."
+        for cell in cells
+        for what, count in cell.get("noted", {}).items()
+    ]
 
 
 def _by_reason(reasons: Mapping[str, str]) -> dict[str, list[str]]:

@@ -4,8 +4,6 @@ A training or tuning run, a checkpoint, a Python callable, or a pretrained model
 timm.
 """
 
-import importlib
-import sys
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from torch import nn
 
 from holdfast.errors import InputError, MissingFileError, ModelError
 from holdfast.files import check_regular
+from holdfast.imports import imported
 from holdfast.models.checkpoint import MODEL, is_ours, read_model
 from holdfast.models.external.names import LibraryModel
 from holdfast.models.layers import in_front, layers_and_network
@@ -153,18 +152,7 @@ def _other_kind(path: Path, architecture: Architecture) -> ModelError:
 
 
 def _call(spec: str) -> nn.Module:
-    module_name, _, name = spec.partition(":")
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # as `python -m` does, so that a file in this folder is found
-    try:
-        target = getattr(importlib.import_module(module_name), name)
-    except (ImportError, ValueError) as error:
-        raise ModelError(
-            f"{module_name!r} of --model {spec} cannot be imported: {error}"
-            f"{_where(module_name, error)}."
-        ) from error
-    except AttributeError as error:
-        raise ModelError(f"{module_name} has no {name!r}, which --model {spec} names.") from error
+    target = imported(spec, "--model", ModelError)
     try:
         model = target()
     except Exception as error:  # the user's code may raise anything
@@ -177,19 +165,3 @@ def _call(spec: str) -> nn.Module:
             f"{spec} returned a {type(model).__name__}, but must return a torch.nn.Module."
         )
     return model
-
-
-def _where(module: str, error: Exception) -> str:
-    """Where a module was looked for, if it was not found: it is missing, or in another folder."""
-    root = module.partition(".")[0]
-    if not isinstance(error, ModuleNotFoundError) or error.name != root or not root:
-        return ""
-    here = Path.cwd()
-    found = sorted({*here.glob(f"*/{root}.py"), *here.glob(f"*/{root}/__init__.py")})
-    if found:
-        folder = found[0].parents[len(found[0].relative_to(here).parts) - 2]
-        return f"; it is in {folder}: put that on Python's path, PYTHONPATH={folder.name}"
-    return (
-        f"; modules are looked for in {here} and on Python's path: run the command in the folder "
-        f"that holds {root}.py or {root}/, or name that folder by PYTHONPATH"
-    )

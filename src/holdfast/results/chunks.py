@@ -57,6 +57,7 @@ class Chunks:
         rows: pd.DataFrame,
         seconds: float,
         skipped: Mapping[str, str] | None = None,
+        noted: Mapping[str, int] | None = None,
     ) -> None:
         """Write one finished chunk, how long it took, and what tells whether it is whole.
 
@@ -68,13 +69,17 @@ class Chunks:
             rows: one for each example of the chunk.
             seconds: how long it took.
             skipped: what could not run there, and why: name -> reason.
+            noted: what was mended of the results: what -> of how many examples.
         """
         self.check()
         path = self._file(cell, chunk)
         path.parent.mkdir(exist_ok=True)
         content = rows.to_csv(index=False)
-        about = {"seconds": seconds, "sha256": digest(content.encode())}
-        write_json(path.with_suffix(".json"), {**about, "skipped": dict(skipped or {})})
+        about: dict[str, Any] = {"seconds": seconds, "sha256": digest(content.encode())}
+        about["skipped"] = dict(skipped or {})
+        if noted:
+            about["noted"] = dict(noted)
+        write_json(path.with_suffix(".json"), about)
         write_text(path, content)
 
     def read(self, cell: int, chunk: int) -> pd.DataFrame:
@@ -102,6 +107,14 @@ class Chunks:
         parts = (about.get("skipped", {}) for about in self._abouts(cell))
         return {name: reason for part in parts for name, reason in part.items()}
 
+    def noted(self, cell: int) -> dict[str, int]:
+        """What was mended of a cell's results: what -> of how many examples."""
+        found: dict[str, int] = {}
+        for about in self._abouts(cell):
+            for what, count in about.get("noted", {}).items():
+                found[what] = found.get(what, 0) + int(count)
+        return found
+
     def clear(self) -> None:
         """Remove the chunks, which rows.csv has made redundant."""
         shutil.rmtree(self.folder / CHUNKS, ignore_errors=True)
@@ -116,9 +129,12 @@ class Chunks:
 def _is_timed(about: Mapping[str, Any]) -> bool:
     """Whether the record of a chunk says how long it took, and what could not run."""
     seconds, skipped = about.get("seconds"), about.get("skipped", {})
+    noted = about.get("noted", {})
     return (
         isinstance(seconds, float)
         and 0 <= seconds < math.inf
         and isinstance(skipped, dict)
         and all(isinstance(reason, str) for reason in skipped.values())
+        and isinstance(noted, dict)
+        and all(isinstance(count, int) for count in noted.values())
     )

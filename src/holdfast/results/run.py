@@ -42,6 +42,7 @@ class Part(NamedTuple):
         rows: one for each example of the chunk.
         images: what to keep of them beside the rows.
         skipped: what could not run, and why: name -> reason.
+        noted: what was mended of the results: what -> of how many examples.
 
     Example:
         >>> import pandas as pd
@@ -54,6 +55,7 @@ class Part(NamedTuple):
     rows: pd.DataFrame
     images: Mapping[str, Tensor] = {}
     skipped: Mapping[str, str] = {}
+    noted: Mapping[str, int] = {}
 
 
 class Run:
@@ -194,7 +196,7 @@ class Run:
                 if part.images:
                     self.chunks.write_images(part.cell, number, part.images)
                 seconds = time.monotonic() - began
-                self.chunks.write(part.cell, number, part.rows, seconds, part.skipped)
+                self.chunks.write(part.cell, number, part.rows, seconds, part.skipped, part.noted)
                 progress.advance(len(index), cells[part.cell] if len(cells) > 1 else "")
                 began = time.monotonic()
 

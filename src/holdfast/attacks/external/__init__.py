@@ -1,0 +1,1 @@
+"""Attacks of other libraries, by the names that they have there, each held by `Guarded`."""
