@@ -884,6 +884,14 @@ UNUSED = [
         "reproduce ensemble-adversarial-training/table-7 --out run --pages pages --dry-run",
         "--pages .* leave out",
     ),
+    (
+        "reproduce ensemble-adversarial-training/table-7 --out run --finished --dry-run",
+        "--finished .* leave out",
+    ),
+    (
+        "reproduce ensemble-adversarial-training/table-7 --out run --finished --data-dir .",
+        "--finished .* leave out --data-dir",
+    ),
 ]
 
 
@@ -937,7 +945,7 @@ ALWAYS_USED = {
     "diagnose perceptual": "attack norm eps",
     "diagnose subspace": "norm eps orders",
     "diagnose surface": "other eps points",
-    "reproduce": "what scale out dry_run json quiet",
+    "reproduce": "what scale out dry_run finished json quiet",
     "report": "runs out title quiet",
 }
 

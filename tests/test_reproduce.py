@@ -272,6 +272,21 @@ def test_a_killed_reproduction_goes_on_where_it_was(tmp_path: Path) -> None:
     assert begun == [str(tmp_path / steps[place].folder) for place in (0, 1, 1, 2)]
 
 
+def test_pages_of_what_is_finished_run_nothing_and_say_what_was_not_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paper = "certified-robustness-additive-gaussian-noise"
+    out = tmp_path / "out"
+    assert run(["reproduce", paper, "--scale", "quick", "--finished", "--out", str(out)]) == 0
+    assert not (out / "steps").exists()
+    written = {page.parent.name for page in out.rglob("README.md")}
+    assert written == {paper, "figure-4"}  # which needs no network
+    page = (out / paper / "README.md").read_text()
+    assert "[figure-4](figure-4/README.md)" in page
+    assert re.search(r"\n\| table-1 \|.*\| not run \|\n", page)
+    assert "page: " in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("written", ["{", '{"kind": "evaluate", "schema": 99}', "[]"])
 def test_a_folder_that_cannot_be_read_fails_its_step_and_the_others_go_on(
     written: str, tmp_path: Path

@@ -13,9 +13,9 @@ from holdfast.cli.passes import passes
 from holdfast.errors import InputError
 from holdfast.files import check_writable
 from holdfast.progress import showing
-from holdfast.reproduce.page import Made, write_item, write_paper
+from holdfast.reproduce.page import Made, judged, write_item, write_paper
 from holdfast.reproduce.recipes import Recipe, chosen, papers
-from holdfast.reproduce.run import Outcome, state
+from holdfast.reproduce.run import Outcome, found, state
 from holdfast.reproduce.run import reproduce as reproduce_steps
 from holdfast.reproduce.scale import Scale
 from holdfast.reproduce.steps import Step, in_order
@@ -29,6 +29,7 @@ def reproduce(
     out: Path = Path("runs/reproduce"),
     pages: Path | None = None,
     dry_run: bool = False,
+    finished: bool = False,
     json: bool = False,
     quiet: bool = False,
 ) -> None:
@@ -41,6 +42,7 @@ def reproduce(
         holdfast reproduce list
         holdfast reproduce ensemble-adversarial-training/table-7 --data-dir data
         holdfast reproduce second-order-attack-and-certifiable-robustness --scale quick --dry-run
+        holdfast reproduce ensemble-adversarial-training --finished --pages docs/results
 
     Args:
         what: Items, PAPER/ITEM, or a PAPER with all of its own; or list, which shows them all.
@@ -51,6 +53,8 @@ def reproduce(
         pages: Folder for the pages, if another.
         dry_run: Only show the steps: which are there already, how many passes of single images the
             others take at most, and how many minutes all of them take.
+        finished: Run nothing: write the pages of what is there already. An item of which nothing is
+            has no page, and the paper's page says that it was not run.
         json: Print one JSON object and nothing else.
         quiet: Show no progress.
     """
@@ -59,6 +63,10 @@ def reproduce(
         return
     if dry_run and pages is not None:
         raise InputError("--pages is where pages go, and --dry-run writes none: leave out one.")
+    if finished and dry_run:
+        raise InputError("--finished writes pages, and --dry-run writes none: leave out one.")
+    if finished and data_dir is not None:
+        raise InputError("--finished runs nothing and reads no images: leave out --data-dir.")
     recipes = tuple(dict.fromkeys(one for name in what for one in chosen(name)))
     root = out / "steps"
     steps = in_order(step for one in recipes for step in one.build(Scale(scale)).steps)
@@ -67,16 +75,32 @@ def reproduce(
         return
     for folder in (root, pages or out):
         check_writable(folder)  # not found out of at the last step
-    for data in sorted({str(dict(step.options).get("data", "digits")) for step in steps}):
-        datasets.load(data, data_dir=data_dir, limit=1)  # found missing now, not in an hour
+    if not finished:
+        for data in sorted({str(dict(step.options).get("data", "digits")) for step in steps}):
+            datasets.load(data, data_dir=data_dir, limit=1)  # found missing now, not in an hour
     with showing(not quiet) as progress:
-        outcome = reproduce_steps(steps, root, _run, data_dir=data_dir, progress=progress)
-        made = [write_item(one, Scale(scale), outcome, root, pages or out) for one in recipes]
+        if finished:
+            outcome = found(steps, root)
+        else:
+            outcome = reproduce_steps(steps, root, _run, data_dir=data_dir, progress=progress)
+        made = [
+            judged(one, Scale(scale), outcome, root)
+            if finished and _nothing(one, scale, outcome)
+            else write_item(one, Scale(scale), outcome, root, pages or out)
+            for one in recipes
+        ]
         for paper in papers():
             own = [one for one in made if one.recipe.paper == paper.name]
             if len(own) == len(paper.recipes):
                 progress.say(f"page: {write_paper(paper, own, scale, pages or out)}")
-    _tell(made, outcome, pages or out, json=json)
+    _tell(made, outcome, json=json)
+
+
+def _nothing(recipe: Recipe, scale: str, outcome: Outcome) -> bool:
+    """Whether nothing of an item was measured, though networks may have been trained for it."""
+    steps = recipe.build(Scale(scale)).steps
+    told = [step for step in steps if step.command not in ("train", "tune")]
+    return bool(steps) and not any(step.folder in outcome.done for step in told)
 
 
 def _run(arguments: Sequence[str]) -> None:
@@ -142,11 +166,11 @@ def _thousands(passes: int | None) -> str:
     return "?" if passes is None else f"{passes / 1e3:,.0f} k"
 
 
-def _tell(made: Sequence[Made], outcome: Outcome, out: Path, *, json: bool) -> None:
+def _tell(made: Sequence[Made], outcome: Outcome, *, json: bool) -> None:
     claims = [
-        {"item": one.recipe.item, "verdict": str(found.verdict), "claim": found.claim.sentence}
+        {"item": one.recipe.item, "verdict": str(of.verdict), "claim": of.claim.sentence}
         for one in made
-        for found in one.evidence
+        for of in one.evidence
     ]
     if json:
         print_json({"claims": claims, "failed": dict(outcome.failed)})
@@ -154,6 +178,7 @@ def _tell(made: Sequence[Made], outcome: Outcome, out: Path, *, json: bool) -> N
     if claims:
         print_table("claims", claims)
     for one in made:
-        print(f"page: {out / one.recipe.name / 'README.md'}")
+        if one.page is not None:
+            print(f"page: {one.page}")
     for folder, reason in outcome.failed.items():
         print(f"missing: {folder}: {reason}")

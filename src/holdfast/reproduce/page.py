@@ -11,7 +11,7 @@ OUT/PAPER/ITEM/*.svg        figures
 import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +48,14 @@ class Made:
         result: its tables, figures and claims.
         evidence: what became of each claim.
         outcome: what became of the steps.
+        page: of it, if it was written.
     """
 
     recipe: Recipe
     result: Result
     evidence: Sequence[Evidence]
     outcome: Outcome
+    page: Path | None = None
 
 
 def numbers(part: Table | Curves | Plane, root: Path, done: frozenset[str]) -> pd.DataFrame:
@@ -94,6 +96,20 @@ def numbers(part: Table | Curves | Plane, root: Path, done: frozenset[str]) -> p
     return pd.DataFrame(lines)
 
 
+def judged(recipe: Recipe, scale: Scale, outcome: Outcome, root: Path) -> Made:
+    """What an item comes to, without a page.
+
+    Args:
+        recipe: the item.
+        scale: at which it was done; a recipe is built with it here.
+        outcome: what became of its steps.
+        root: where the run folders are.
+    """
+    result = recipe.build(scale)
+    evidence = [judge(claim, root, outcome.done) for claim in result.claims]
+    return Made(recipe, result, evidence, outcome)
+
+
 def write_item(recipe: Recipe, scale: Scale, outcome: Outcome, root: Path, out: Path) -> Made:
     """Write the page of an item, its tables and its figures.
 
@@ -104,37 +120,45 @@ def write_item(recipe: Recipe, scale: Scale, outcome: Outcome, root: Path, out: 
         root: where the run folders are.
         out: folder of the pages; the item's is ``PAPER/ITEM`` below.
     """
-    result = recipe.build(scale)
+    made = judged(recipe, scale, outcome, root)
+    result = made.result
     folder = out / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
-    evidence = [judge(claim, root, outcome.done) for claim in result.claims]
     lines = [f"# {recipe.title}", "", recipe.about, "", *_command(recipe, scale), ""]
     for part in result.parts:
         lines += _part(part, folder, root, outcome)
-    lines += [*_claims(evidence), *_notes(result), *_reduced(scale), *_missing(result, outcome)]
-    lines += _provenance(result, root, outcome)
-    write_text(folder / "README.md", _joined(lines))
-    return Made(recipe, result, evidence, outcome)
+    lines += [*_claims(made.evidence), *_notes(result), *_reduced(scale)]
+    lines += [*_missing(result, outcome), *_provenance(result, root, outcome)]
+    page = folder / "README.md"
+    write_text(page, _joined(lines))
+    return replace(made, page=page)
 
 
 def write_paper(paper: Paper, made: Sequence[Made], scale: str, out: Path) -> Path:
-    """Write the page of a paper: its claims with their verdicts, its items, and pages beside it."""
+    """Write the page of a paper: its claims with their verdicts, its items, and pages beside it.
+
+    Args:
+        paper: which.
+        made: all of its items.
+        scale: by its name.
+        out: folder of the pages; the paper's is ``PAPER`` below.
+    """
     lines = [f"# {paper.title}", "", paper.about, ""]
     lines += [f"`holdfast reproduce {paper.name} --scale {scale}`", ""]
     lines += ["| the paper says | where | here | evidence |", "|---|---|---|---|"]
     for one in made:
         for found in one.evidence:
-            link = f"[{one.recipe.item}]({one.recipe.item}/README.md)"
             lines.append(
                 f"| {_escaped(found.claim.sentence)} | {found.claim.section} | **{found.verdict}** "
-                f"| {link} |"
+                f"| {_link(one)} |"
             )
     lines += ["", "| item | what | claims |", "|---|---|---|"]
     for one in made:
         count = sum(found.verdict is Verdict.HOLDS for found in one.evidence)
-        link = f"[{one.recipe.item}]({one.recipe.item}/README.md)"
         told = f"{count} of {len(one.evidence)} hold" if one.evidence else "-"
-        lines.append(f"| {link} | {_escaped(one.recipe.title)} | {told} |")
+        if one.page is None:
+            told = str(Verdict.NOT_RUN)
+        lines.append(f"| {_link(one)} | {_escaped(one.recipe.title)} | {told} |")
     page = out / paper.name / "README.md"
     beside = [file for file in sorted(page.parent.glob("*.md")) if file != page]
     if beside:
@@ -142,6 +166,11 @@ def write_paper(paper: Paper, made: Sequence[Made], scale: str, out: Path) -> Pa
         lines += [f"- [{_title(file)}]({file.name})" for file in beside]
     write_text(page, _joined(lines))
     return page
+
+
+def _link(made: Made) -> str:
+    item = made.recipe.item
+    return item if made.page is None else f"[{item}]({item}/README.md)"
 
 
 def _title(page: Path) -> str:

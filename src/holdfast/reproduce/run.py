@@ -42,6 +42,24 @@ def state(step: Step, root: Path) -> State:
     return "complete" if read_about(folder)["complete"] else "begun"
 
 
+def found(steps: Sequence[Step], root: Path) -> Outcome:
+    """What is there already, without doing anything.
+
+    Args:
+        steps: all of them.
+        root: where their folders are.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast.reproduce import train
+        >>> from holdfast.reproduce.run import found
+        >>> set(found([train("net", model="small")], Path("runs")).failed.values())
+        {'not run.'}
+    """
+    done = frozenset(step.folder for step in steps if state(step, root) == "complete")
+    return Outcome(done, {step.folder: "not run." for step in steps if step.folder not in done})
+
+
 def reproduce(
     steps: Sequence[Step],
     root: Path,
