@@ -162,7 +162,7 @@ def evaluated(model, attacks=None, x=None, y=None, *, at=None, config=None, **ch
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            evaluate(model, x, y, attacks, config=replace(config, audit=math.inf))
+            evaluate(model, x, y, attacks, config=replace(config, audit=math.inf, hidden=False))
     subject, ledger = found["subject"], replace(found["ledger"], **changes)
     subject.ledger = ledger
     if at is not None:

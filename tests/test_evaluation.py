@@ -42,6 +42,9 @@ from holdfast.threat import L2, Linf
 from holdfast.types import Threat
 from tests.toys import Wrapped, images, random_linear, small_network, two_class
 
+#: Models and attacks as they are: no probe asks the one, and no variant is added to the other.
+BLINDFOLDED = EvaluationConfig(hidden=False)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Move(Attack):
@@ -281,16 +284,16 @@ class TestWhatIsGiven:
         _, x, y = example()
         for calls in range(2, 5):  # two of the probe, two to know the model again, the scorer's
             with pytest.raises(ModelError, match=r"out of sorts|returned"):
-                evaluate(LaterOther(calls, other), x, y, attacks, out=out)
+                evaluate(LaterOther(calls, other), x, y, attacks, config=BLINDFOLDED, out=out)
             assert not list(tmp_path.iterdir())
         out.mkdir(parents=True)  # a folder of the user's own stays, empty
         with pytest.raises(ModelError):
-            evaluate(LaterOther(4, other), x, y, attacks, out=out)
+            evaluate(LaterOther(4, other), x, y, attacks, config=BLINDFOLDED, out=out)
         assert not list(out.iterdir())
 
     def test_a_model_that_fails_later_leaves_what_is_finished(self, tmp_path):
         attacks, (_, x, y) = {"move": Move(threat=Linf(0.1), by=0.1)}, example()
-        few = EvaluationConfig(batch_size=10)
+        few = EvaluationConfig(batch_size=10, hidden=False)
         with pytest.raises(ModelError, match="out of sorts"):
             evaluate(LaterOther(6, broken), x, y, attacks, config=few, out=tmp_path)
         assert 0 < len(list(tmp_path.glob("rows/*.csv"))) < 6
@@ -349,7 +352,7 @@ class TestMasking:
         model = Wrapped(self.stepped)
         y = model(x).argmax(dim=1)
         with pytest.warns(UserWarning, match="fgsm linf 0.1: for 20 of 20 images") as caught:
-            result = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.1))})
+            result = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.1))}, config=BLINDFOLDED)
         assert len(caught) == 1
         assert result.cells[0]["robust_accuracy"] == 1
         assert result.rows[result.rows["attack"] == "fgsm"]["blind"].all()
@@ -405,8 +408,9 @@ class TestMisleadingGradients:
 
     def test_one_that_is_not_finite_is_blind(self):
         model, x, y = spoilt(lambda grad: grad * torch.nan)
+        attacks = {"pgd": PGD(Linf(0.1), steps=5, random_start=False)}
         with pytest.warns(UserWarning, match="pgd linf 0.1: for .* not finite") as caught:
-            found = evaluate(model, x, y, {"pgd": PGD(Linf(0.1), steps=5, random_start=False)})
+            found = evaluate(model, x, y, attacks, config=BLINDFOLDED)
         assert found.rows[found.rows["attack"] == "pgd"]["blind"].all()
         assert [str(warning.message) for warning in caught] == found.warnings
 
@@ -422,7 +426,7 @@ class TestMisleadingGradients:
     def test_an_attack_that_leaves_nearly_everything_is_told_of(self, spoil, words):
         model, x, y = spoilt(spoil)
         with pytest.warns(UserWarning, match=words):
-            evaluate(model, x, y, {"pgd": PGD(Linf(0.02), steps=20)})
+            evaluate(model, x, y, {"pgd": PGD(Linf(0.02), steps=20)}, config=BLINDFOLDED)
 
     def test_in_the_largest_ball_only(self):
         """That little falls in a small one is no sign, where the attack succeeds in a larger."""
@@ -446,7 +450,7 @@ class TestMisleadingGradients:
     def test_an_attack_without_gradients_that_beats_them_is_told_of(self):
         attacks = {"pgd": PGD(Linf(0.1), steps=5), "square": self.square}
         model, x, y = spoilt(lambda grad: -grad)
-        found = unwarned(model, x, y, attacks)
+        found = unwarned(model, x, y, attacks, config=BLINDFOLDED)
         assert found.cells[1]["robust_accuracy"] < found.cells[0]["robust_accuracy"] - 0.3
         more = "square linf 0.1: without gradients of the model it fooled"
         assert any(note.startswith(more) for note in found.warnings)
@@ -456,7 +460,7 @@ class TestMisleadingGradients:
     def test_so_is_one_at_the_end_of_a_cascade(self):
         cascade = Worst((PGD(Linf(0.1), goal=margin), self.square), called=("pgd", "square"))
         model, x, y = spoilt(lambda grad: -grad)
-        notes = unwarned(model, x, y, {"all": cascade}).warnings
+        notes = unwarned(model, x, y, {"all": cascade}, config=BLINDFOLDED).warnings
         assert any(re.match("all linf 0.1: square broke .* of 40 images", note) for note in notes)
         honest, x, y = spoilt(lambda grad: grad)
         assert not evaluate(honest, x, y, {"all": cascade}).warnings
@@ -473,9 +477,10 @@ class TestMisleadingGradients:
     def test_all_warnings_are_kept_and_given_again(self):
         model, x, y = spoilt(lambda grad: -grad)
         twice = Wrapped(lambda x: model(x).softmax(dim=1)).train()
+        attacks, out = {"pgd": PGD(Linf(0.05), steps=5)}, self.folder / "run"
         for _ in range(2):
             with pytest.warns(UserWarning, match="probabilities|training|left") as caught:
-                evaluate(twice, x, y, {"pgd": PGD(Linf(0.05), steps=5)}, out=self.folder / "run")
+                evaluate(twice, x, y, attacks, config=BLINDFOLDED, out=out)
             kept = read_json(self.folder / "run" / "run.json")["warnings"]
             assert [str(warning.message) for warning in caught] == kept
             assert len(kept) == 3
@@ -496,7 +501,7 @@ class TestCutOffGradients:
             "square": square,
             "all": Worst((PGD(Linf(0.1)), square), called=("pgd", "square")),
         }
-        small = EvaluationConfig(batch_size=8)
+        small = EvaluationConfig(batch_size=8, hidden=False)
         found = unwarned(model, x, y, attacks, config=small, out=tmp_path / "run")
         assert any("all linf 0.1: skipped pgd: no gradient" in note for note in found.warnings)
         pgd, alone, cascade = found.cells
@@ -513,7 +518,7 @@ class TestCutOffGradients:
         model, x, y = self.example()
         attacks = {"pgd": PGD(Linf(0.1)), "all": Worst((FGSM(Linf(0.1)), DeepFool(Linf(0.1))))}
         with pytest.raises(GradientError, match="BPDA"):
-            evaluate(model, x, y, attacks, out=tmp_path / "run")
+            evaluate(model, x, y, attacks, config=BLINDFOLDED, out=tmp_path / "run")
         assert not list(tmp_path.iterdir())
 
 

@@ -860,7 +860,8 @@ def test_the_page_says_once_what_a_run_warned_of(tmp_path):
     for seed, run in enumerate(runs):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            evaluate_data(masked, data, [("pgd", pgd)], EvaluationConfig(seed=seed), out=run)
+            config = EvaluationConfig(seed=seed, hidden=False)
+            evaluate_data(masked, data, [("pgd", pgd)], config, out=run)
         about = read_json(run / "run.json")
         assert [note[:8] for note in about["warnings"]] == ["the mode", "pgd linf"]
         about["warnings"].append(f"<script>alert({seed})</script>")
@@ -882,7 +883,8 @@ def test_an_attack_that_was_skipped_is_shown(tmp_path):
     data = Data.of(x, network(x).argmax(dim=1))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = evaluate_data(network, data, attacks, out=tmp_path / "run")
+        config = EvaluationConfig(hidden=False)
+        found = evaluate_data(network, data, attacks, config, out=tmp_path / "run")
     assert found.cells[0]["robust_accuracy"] is None
     html = build([tmp_path / "run"], tmp_path / "report").read_text()
     assert "cut off at every step" in html

@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from holdfast.attacks.bpda import BPDA
+from holdfast.attacks.bpda import BPDA, Bridge
 from holdfast.attacks.engine.attack import Attack, follows_gradients
 from holdfast.attacks.engine.compose import Worst
 from holdfast.attacks.engine.transfer import On
@@ -47,6 +47,7 @@ def adaptive(
     votes: int = 100,
     weights: Sequence[float] = (1.0,),
     stochastic: bool | None = None,
+    around: tuple[Bridge, ...] = (),
 ) -> dict[str, Attack]:
     """Every variant of an attack that a model calls for, by name.
 
@@ -71,6 +72,8 @@ def adaptive(
         weights: λ of the reconstruction error, at least one, none negative. With several every r
             has a variant for each, ``r(0.1)`` and so on: which is strongest hangs on the purifier.
         stochastic: whether the model draws random numbers; what its layers declare by default.
+        around: layers that hide their gradient without a declaration. They call for ``bpda`` too,
+            beside ``plain``: who accuses an honest layer must not make the model look stronger.
 
     Returns:
         At least one attack; each is to be run on the model itself.
@@ -96,12 +99,12 @@ def adaptive(
         return {"plain": attack}
     blocked, cleaning = non_differentiable(model), purifiers(model)
     if not follows_gradients(attack):  # what the layers do to a gradient is nothing to it
-        blocked, cleaning = [], []
+        blocked, cleaning, around = [], [], ()
     variants: dict[str, Attack] = {}
     if not blocked:
         variants["plain"] = attack
-    if blocked or cleaning:
-        variants["bpda"] = BPDA(attack)
+    if blocked or cleaning or around:
+        variants["bpda"] = BPDA(attack, around=around)
     for number, layer in enumerate(cleaning, start=1):
         r = reconstruction_of(layer)
         name = "r" if number == 1 else f"r-{number}"
@@ -110,7 +113,8 @@ def adaptive(
             # Behind the identity's gradient, the error of the layer itself has gradient 0.
             if regularized != attack and not (blocked and r is layer):
                 called = name if len(weights) == 1 else f"{name}({weight})"
-                variants[called] = BPDA(regularized) if blocked else regularized
+                through = BPDA(regularized, around=around)
+                variants[called] = through if blocked or around else regularized
     if not (is_stochastic(model) if stochastic is None else stochastic):
         return variants
     if "bpda" in variants:
@@ -159,6 +163,7 @@ def variants_of(
     votes: int = 100,
     weights: Sequence[float] = (1.0,),
     stochastic: bool | None = None,
+    around: tuple[Bridge, ...] = (),
 ) -> list[Variant]:
     """Every variant that a model calls for (`adaptive`), of every part of a cascade.
 
@@ -178,7 +183,13 @@ def variants_of(
         Variant(part, name, made)
         for part, one in parts
         for name, made in adaptive(
-            one, model, samples=samples, votes=votes, weights=weights, stochastic=stochastic
+            one,
+            model,
+            samples=samples,
+            votes=votes,
+            weights=weights,
+            stochastic=stochastic,
+            around=around,
         ).items()
     ]
 

@@ -1,9 +1,10 @@
 """BPDA: an attack through layers that hide their gradient, by the identity's in its place."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,41 @@ from holdfast.types import Callback, Images, Labels, Model, Threat
 
 __all__ = ["BPDA"]
 
+#: A module's ``forward``: what it is given, and what it returns.
+Forward = Callable[..., Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Bridge:
+    """A way round a module that hides its gradient without a declaration.
+
+    Attributes:
+        layer: the module, inside the model that is attacked.
+        name: of the module, for the record.
+        how: what stands in for its gradient, for the record.
+        wrap: makes of the module's ``forward`` one that has a gradient.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import BPDA, PGD
+        >>> from holdfast.attacks.bpda import Bridge, through_identity
+        >>> from holdfast.defenses import Binarise
+        >>> defended = nn.Sequential(Binarise(), model)
+        >>> bridge = Bridge(defended[0], "0", "the identity", through_identity)
+        >>> bridge
+        0: the identity
+        >>> x_adv = BPDA(PGD(Linf(0.3), steps=2), around=(bridge,))(defended, x, y, seed=0)
+    """
+
+    layer: nn.Module
+    name: str
+    how: str
+    wrap: Callable[[Forward], Forward]
+
+    def __repr__(self) -> str:
+        return f"{self.name or 'the model'}: {self.how}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class BPDA(Attack):
@@ -24,10 +60,12 @@ class BPDA(Attack):
     Forward f(x), backward as if f(x) = x, for each layer that declares ``differentiable = False``
     or ``purifies = True``. The model answers as ever, and has no other gradient once the attack is
     over. For another surrogate, or a layer that declares nothing, put
-    `holdfast.defenses.StraightThrough` around the layer.
+    `holdfast.defenses.StraightThrough` around the layer. `holdfast.evaluate` finds the layers that
+    declare nothing and hide their gradient all the same, and goes ``around`` them.
 
     Attributes:
         attack: what to run.
+        around: further layers, each with what stands in for its gradient.
 
     Reference:
         Athalye et al., "Obfuscated gradients give a false sense of security", ICML 2018, section
@@ -46,6 +84,11 @@ class BPDA(Attack):
     """
 
     attack: Attack = field(kw_only=False)
+    around: tuple[Bridge, ...] = ()
+
+    def __repr__(self) -> str:
+        around = f", around={self.around}" if self.around else ""
+        return f"BPDA(attack={self.attack!r}{around})"
 
     @property
     def threat(self) -> Threat:
@@ -55,8 +98,12 @@ class BPDA(Attack):
     def perturb(
         self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
     ) -> Images:
-        """Run the attack through identity gradients; see `Attack.perturb`."""
-        with identity_gradients(*non_differentiable(model), *purifiers(model)):
+        """Run the attack through the other gradients; see `Attack.perturb`."""
+        declared = (*non_differentiable(model), *purifiers(model))
+        wraps: dict[nn.Module, Callable[[Forward], Forward]] = {}
+        wraps |= dict.fromkeys(declared, through_identity)
+        wraps |= {bridge.layer: bridge.wrap for bridge in self.around}
+        with other_forwards(wraps):
             return self.attack.perturb(model, x0, y, rng, callback)
 
 
@@ -76,10 +123,26 @@ def identity_gradients(*layers: nn.Module) -> Iterator[None]:
         >>> pixels.grad
         tensor([[1., 1., 1., 1.]])
     """
-    forwards = {layer: layer.forward for layer in layers}
+    with other_forwards(dict.fromkeys(layers, through_identity)):
+        yield
+
+
+@contextmanager
+def other_forwards(wraps: Mapping[nn.Module, Callable[[Forward], Forward]]) -> Iterator[None]:
+    """Within the block each layer has another ``forward``, made of its own.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast.attacks.bpda import other_forwards
+        >>> layer = nn.Identity()
+        >>> with other_forwards({layer: lambda forward: lambda x: forward(x) + 1}):
+        ...     layer(torch.zeros(1))
+        tensor([1.])
+    """
+    forwards = {layer: layer.forward for layer in wraps}
     own = {layer for layer in forwards if "forward" in vars(layer)}
     for layer, forward in forwards.items():
-        layer.forward = partial(_with_gradient_of_the_identity, forward)
+        layer.forward = wraps[layer](forward)
     try:
         yield
     finally:
@@ -90,7 +153,20 @@ def identity_gradients(*layers: nn.Module) -> Iterator[None]:
                 del layer.forward
 
 
-def _with_gradient_of_the_identity(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def through_identity(forward: Forward) -> Forward:
+    """A forward with the gradient of the identity.
+
+    Example:
+        >>> from holdfast.attacks.bpda import through_identity
+        >>> pixels = torch.rand(4, requires_grad=True)
+        >>> through_identity(torch.round)(pixels).sum().backward()
+        >>> pixels.grad
+        tensor([1., 1., 1., 1.])
+    """
+    return partial(_with_gradient_of_the_identity, forward)
+
+
+def _with_gradient_of_the_identity(forward: Forward, x: Tensor) -> Tensor:
     with torch.no_grad():  # a long chain inside the layer keeps nothing for a backward pass
         output = forward(x)
     return straight_through(output, x)

@@ -12,6 +12,7 @@ from holdfast import data as datasets
 from holdfast import metrics
 from holdfast.attacks import Attack, On, variants_of
 from holdfast.attacks.adaptive import chosen
+from holdfast.attacks.engine.attack import follows_gradients
 from holdfast.certify.smoothing import named_noise
 from holdfast.cli import registry
 from holdfast.cli.audit import as_json, believed, told
@@ -37,6 +38,7 @@ def evaluate(
     norm: str = "linf",
     eps: Numbers = Numbers((0.1,)),
     source: Words = Words(),
+    twin: str | None = None,
     sigma: Number | None = None,
     noise: str | None = None,
     votes: int | None = None,
@@ -84,6 +86,9 @@ def evaluate(
         source: Craft the attacks on this model instead, a black box attack by transfer; several
             between commas are attacked together, through the mean of their probabilities. Every
             variant that the source calls for has a line of its own.
+        twin: A model like this one that shows its gradients, such as the network that a defence was
+            put around: attacks that follow gradients are crafted on it too, and what is broken by
+            either counts. One is distilled where the model's own gradients are in doubt.
         sigma: Put noise of this deviation in front of the model and let votes decide, as the
             classifier that certify certifies; without it the model itself is attacked.
         noise: With --sigma: gaussian on the image, the default, or laplace on it, or first-layer,
@@ -139,6 +144,11 @@ def evaluate(
         raise InputError(
             "--keep-images says what a run's folder keeps: give --out, or leave it out."
         )
+    if twin is not None and (source or not any(follows_gradients(one) for _, one in named)):
+        raise InputError(
+            f"--twin {twin} is what attacks that follow the model's gradients are crafted on too, "
+            "and there is none: leave it out."
+        )
     pictures = datasets.load(data, data_dir=data_dir, limit=images)
     network = loading.load(model, pictures.shape)
     if sigma is not None:
@@ -158,11 +168,14 @@ def evaluate(
             "--penalties weighs what a purifier changes of an image (R), and what is attacked has "
             "no layer that purifies: leave it out."
         )
+    like = None if twin is None else loading.load(twin).eval().to(device(accelerator))
     with showing(not quiet) as progress:
         for written in attacks:
             if registry.own_name(written) != written:
                 progress.say(f"{written} is {registry.own_name(written)} here")
-        found = evaluate_data(network, pictures, named, config, model, out, progress)
+        found = evaluate_data(
+            network, pictures, named, config, model, out, progress, like, twin or "twin"
+        )
     moved = _known(metrics.perturbation_sizes(found.rows))
     if json:
         content = {"cells": found.cells, "perturbations": moved, "warnings": found.warnings}

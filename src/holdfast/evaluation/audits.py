@@ -14,7 +14,8 @@ from holdfast.evaluation.auditing.run import audited
 from holdfast.evaluation.auditing.subject import Subject
 from holdfast.evaluation.auditing.verdict import Audit
 from holdfast.evaluation.config import EvaluationConfig
-from holdfast.evaluation.run import Named, adapted_to, evaluate, late_parts
+from holdfast.evaluation.hidden import Findings
+from holdfast.evaluation.run import Named, adapted_to, evaluate, hidden_in, late_parts
 from holdfast.progress import Progress, silent
 from holdfast.results import read_about, read_rows
 from holdfast.results.schema import check_about, check_rows
@@ -127,13 +128,15 @@ def audit_run(
         penalties=tuple(settings.get("penalties", (1.0,))),
         each=settings.get("each", False),
         variants=tuple(settings.get("variants", ())),
+        hidden="found" in settings,
     )
     stochastic = bool(settings.get("stochastic", False))
     with eval_mode(model), suited_threads(data.shape, model, progress=progress):
-        same = _recorded(attacks, model, stochastic, config, settings)
+        hidden = hidden_in(model, data, config)
+        same = _recorded(attacks, model, stochastic, config, hidden, settings)
         ledger = Ledger(rows, settings, about["cells"], len(data.classes), late_parts(same))
         subject = Subject(
-            model,
+            hidden.model,
             data,
             ledger,
             same,
@@ -148,9 +151,10 @@ def _recorded(
     model: Model,
     stochastic: bool,
     config: EvaluationConfig,
+    hidden: Findings,
     settings: Mapping[str, Any],
 ) -> Named:
     """The attacks as they were run, if they are those of the record."""
     known = {(one["name"], one["attack"]) for one in settings["attacks"]}
-    made, _ = adapted_to(attacks, model, stochastic, config)
+    made, _ = adapted_to(attacks, model, stochastic, config, hidden)
     return [(name, attack) for name, attack in made if (name, repr(attack)) in known]

@@ -30,6 +30,8 @@ class EvaluationConfig:
         keep_images: the first so many images are saved with their adversarial versions.
         audit: passes that the audit of the result may take, over those of the attacks; 0 for no
             audit, infinity for no limit.
+        hidden: look for what the model hides from attacks without a declaration, and go round it
+            (`holdfast.evaluation.hidden`).
 
     Example:
         >>> from torch import nn
@@ -53,6 +55,7 @@ class EvaluationConfig:
     attack_all: bool = False
     keep_images: int = 16
     audit: float = 0.15
+    hidden: bool = True
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -63,10 +66,12 @@ class EvaluationConfig:
             raise InputError(f"audit is {self.audit}, but a share of passes is at least 0.")
 
     def record(self) -> dict[str, Any]:
-        """As a run's record holds it; one penalty of 1 is recorded as before there were any.
+        """As a run's record holds it; what is new since there are records, if it is no default.
 
         The audit is none of it: the rows are the same without.
         """
         record = {**asdict(self), "variants": list(self.variants)}
-        del record["penalties"], record["audit"]
-        return record if self.penalties == (1.0,) else {**record, "penalties": [*self.penalties]}
+        del record["penalties"], record["audit"], record["hidden"]
+        if self.penalties != (1.0,):
+            record["penalties"] = [*self.penalties]
+        return record if self.hidden else {**record, "hidden": False}

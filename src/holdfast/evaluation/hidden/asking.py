@@ -1,0 +1,84 @@
+"""Asking a model again under other circumstances: as fresh copies, and for answers alone."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.random import Stream, drawing_from, kept_global_generators, seed_every_generator
+from holdfast.types import Images, Logits, Model
+
+#: What rounding may do to an answer, as a fraction of the largest: batches of other sizes, and
+#: products of matrices with 10 bits (TF32), round otherwise.
+_ROUNDING = 5e-3
+
+
+class Forgetful(nn.Module):
+    """A model that is asked as if it had never been asked before: every pass by a fresh copy.
+
+    Args:
+        model: its weights are shared by the copies, so that a copy is cheap; whatever else it
+            keeps stays as it is now.
+    """
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Images) -> Logits:
+        """The copy's logits."""
+        logits: Tensor = fresh(self.model)(x)
+        return logits
+
+
+class Alone(nn.Module):
+    """A model that is asked about every image in a batch of its own.
+
+    Args:
+        model: whose answers would hang on the images beside.
+    """
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Images) -> Logits:
+        """(N, K), one pass for each image."""
+        return torch.cat([self.model(one) for one in x.split(1)])
+
+
+def fresh(model: Model) -> Model:
+    """A copy that shares the weights; the model itself where there can be none."""
+    try:
+        return copy.deepcopy(model, {id(weight): weight for weight in model.parameters()})
+    except Exception:  # a stranger's network, which may well hold what cannot be copied
+        return model
+
+
+@torch.no_grad()
+def answer(model: Model, x: Images, *, seed: int) -> Tensor:
+    """What a model says with all that it may draw from seeded."""
+    rng = Stream.of(seed, torch.arange(len(x), device=x.device))
+    with kept_global_generators(x.device), drawing_from(rng):
+        seed_every_generator(seed, x.device)
+        logits: Tensor = model(x)
+    return logits.detach().double()
+
+
+def same(one: Tensor, other: Tensor) -> Tensor:
+    """(N,) whether two answers are the same but for rounding."""
+    if one.shape != other.shape:
+        return torch.zeros(len(one), dtype=torch.bool, device=one.device)
+    within = _ROUNDING * one.abs().amax().clamp(min=1e-30)
+    return (one - other).abs().flatten(1).amax(dim=1) <= within
+
+
+def nearby(x: Images, rng: Stream, size: float) -> Images:
+    """Images a little beside others, in the box."""
+    noise = rng.uniform(x.shape[1:], x.dtype) * 2 - 1
+    return (x + size * noise).clamp(0, 1)
+
+
+def on_grid(x: Images) -> Images:
+    """Images as an 8-bit file would hold them."""
+    return (x * 255).round() / 255

@@ -1,0 +1,65 @@
+"""Whether a model answers by what it was asked before: a cache, a query detector, a counter."""
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from holdfast.evaluation.hidden.asking import answer, fresh, nearby, same
+from holdfast.random import Stream
+from holdfast.types import Images, Model
+
+#: Times that it is asked about nearly the same images, and how far these lie apart.
+_TIMES = 24
+_BESIDE = (0.001, 0.05)
+
+_DEEPEST = 6  # nesting of containers that is looked into for what a model keeps
+
+
+def memory_of(model: Model, x: Images, rng: Stream) -> str:
+    """What a model does with what it was asked before, in words; "" if it does nothing.
+
+    Args:
+        model: is not asked itself, but by copies.
+        x: a few images.
+        rng: of the images beside them.
+    """
+    asked, seed = fresh(model), rng.key % 2**31
+    sizes = []
+    for time in range(_TIMES):
+        beside = nearby(x, rng.fold("memory", time), _BESIDE[time % len(_BESIDE)])
+        then = answer(asked, beside, seed=seed)
+        sizes.append(_kept(asked))
+    if not same(then, answer(fresh(model), beside, seed=seed)).all():
+        return "answers by what it was asked before"
+    if all(before < after for before, after in itertools.pairwise(sizes)):
+        return "keeps what it was asked"
+    return ""
+
+
+def _kept(model: nn.Module) -> int:
+    """How many numbers and other things a model holds beside its weights."""
+    held = 0
+    for layer in model.modules():
+        own = {name: value for name, value in vars(layer).items() if not name.startswith("_")}
+        held += _size([*own.values(), *layer._buffers.values()])
+        held += _size([value for name, value in vars(layer).items() if _is_private(name)])
+    return held
+
+
+def _is_private(name: str) -> bool:
+    """Whether an attribute that begins with an underscore is the author's, none of torch's."""
+    return name.startswith("_") and name not in vars(nn.Module())
+
+
+def _size(value: Any, depth: int = 0) -> int:
+    if isinstance(value, Tensor):
+        return value.numel()
+    if depth > _DEEPEST:
+        return 1
+    if isinstance(value, Mapping):
+        return 1 + sum(_size(part, depth + 1) for part in value.values())
+    if isinstance(value, list | tuple | set | frozenset) or type(value).__name__ == "deque":
+        return 1 + sum(_size(part, depth + 1) for part in value)
+    return int(getattr(value, "size", 1)) if hasattr(value, "dtype") else 1
