@@ -310,6 +310,50 @@ class TestNamesThatPeopleType:
         assert str(place) in capsys.readouterr().err
 
 
+class TestDryRun:
+    def test_nothing_is_run_and_no_more_passes_are_made_than_it_says(self, place, capsys):
+        command = (*EVALUATE[:-2], "--model", "mine:good", "--eps", "0.01,0.1", "--audit", "off")
+        command = (*command, "--attacks", "fgsm,pgd(steps=7)", "--out", "run", "--json")
+        assert code(*command, "--dry-run") == 0
+        plan = json.loads(capsys.readouterr().out)
+        assert not (place / "run").exists()
+        assert code(*command) == 0
+        cells = json.loads(capsys.readouterr().out)["cells"]
+        assert plan["images"] == 20
+        for line, cell in zip(plan["attacks"], cells, strict=True):
+            assert (line["attack"], line["norm"], line["eps"]) == (
+                cell["attack"],
+                cell["norm"],
+                cell["eps"],
+            )
+            assert 0 < cell["forwards"] + cell["backwards"] <= line["passes"]
+            assert line["seconds"] > 0
+        written = sum(path.stat().st_size for path in (place / "run").rglob("*") if path.is_file())
+        assert plan["disk_bytes"] > written / 4
+        assert code(*command[:-1], "--dry-run") == 0
+        assert "pgd(steps=7)" in capsys.readouterr().out
+
+
+def test_a_model_that_changes_while_it_is_attacked_is_told(place, capsys):
+    """Its weights, by its own forward pass."""
+    (place / "moving.py").write_text(
+        "import torch, mine\n"
+        "class Moving(mine.Net):\n"
+        "    def forward(self, x):\n"
+        "        z = super().forward(x)\n"
+        "        with torch.no_grad(): self.weight.mul_(1 + 1e-7)\n"
+        "        return z.detach() + 0 * z\n"
+        "def net(): return Moving(lambda z: z)\n"
+    )
+    sys.modules.pop("moving", None)
+    command = (*EVALUATE[:-2], "--audit", "off", "--attacks", "square(queries=5)", "--json")
+    assert code(*command, "--model", "mine:good") == 0
+    assert json.loads(capsys.readouterr().out)["warnings"] == []
+    assert code(*command, "--model", "moving:net") == 0
+    told = json.loads(capsys.readouterr().out)["warnings"]
+    assert any("others after the attacks than before" in note for note in told)
+
+
 class TestTables:
     """Read in a terminal of 80 columns, in which nothing is cut off."""
 
@@ -928,8 +972,8 @@ ALWAYS_USED = {
     "tune malade": "classifier denoiser out data images steps alpha delta anneal sigma attack norm "
     "eps first_images finalists finalist_images votes samples batch_size seed accelerator json "
     "quiet",
-    "evaluate": "model data images attacks norm eps attack_all sigma source batch_size audit seed "
-    "accelerator out json quiet",
+    "evaluate": "dry_run model data images attacks norm eps attack_all sigma source batch_size "
+    "audit seed accelerator out json quiet",
     "audit": "runs model data audit strict accelerator json quiet",
     "certify": "model sigma data images noise votes confidence bounds intervals radii batch_size "
     "seed accelerator devices out json quiet",

@@ -17,6 +17,7 @@ from holdfast.certify.smoothing import named_noise
 from holdfast.cli import registry
 from holdfast.cli.audit import as_json, believed, told
 from holdfast.cli.common import device, percent, print_json, print_table, size
+from holdfast.cli.dry_run import planned, show_plan
 from holdfast.cli.options import Number, Numbers, Share, Words
 from holdfast.data import Data
 from holdfast.declarations import is_stochastic, purifiers
@@ -51,6 +52,7 @@ def evaluate(
     keep_images: int | None = None,
     audit: Share = Share(0.15),
     strict: bool = False,
+    dry_run: bool = False,
     seed: int = 0,
     accelerator: str = "auto",
     out: Path | None = None,
@@ -110,6 +112,8 @@ def evaluate(
         audit: Passes that the audit of the result may take, over those of the attacks: a number,
             full for no limit, or off. It says whether the robust accuracies can be believed.
         strict: End with exit code 3 unless the audit finds the robust accuracies believable.
+        dry_run: Only show the most passes that each attack can take, about how long these take by a
+            timed batch, and how much room the run takes on disk; nothing is attacked or written.
         seed: Of all randomness.
         accelerator: auto, cpu, cuda, ... as Lightning Fabric names them.
         out: Folder to keep the run in, for holdfast report; nothing is kept without it.
@@ -168,6 +172,11 @@ def evaluate(
             "--penalties weighs what a purifier changes of an image (R), and what is attacked has "
             "no layer that purifies: leave it out."
         )
+    if dry_run:
+        plan = planned(network, pictures, typed, norm, batch_size)
+        disk = config.keep_images if out is not None else None
+        show_plan(plan, model, len(pictures), pictures.shape, disk, json=json)
+        return
     like = None if twin is None else loading.load(twin).eval().to(device(accelerator))
     with showing(not quiet) as progress:
         for written in attacks:

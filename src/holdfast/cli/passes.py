@@ -59,6 +59,14 @@ def passes(command: str, options: Mapping[str, Any]) -> int | None:
         return None
 
 
+def passes_of_attack(spec: str, norm: str, eps: float, shape: tuple[int, ...]) -> int | None:
+    """Passes of an attack for an image of ``shape``, at most; None if it cannot be told."""
+    try:
+        return _of_attack(spec, norm, eps, shape)
+    except HoldfastError:
+        return None
+
+
 class _Firm(nn.Module):
     """A linear model that answers 0, whatever is done to an image."""
 

@@ -37,11 +37,17 @@ from holdfast.evaluation.result import Evaluation
 from holdfast.evaluation.scoring import Scorer, check_name
 from holdfast.progress import Progress, silent
 from holdfast.results import CLEAN, Part, Run, kept_or_temporary, read_about, read_rows
-from holdfast.tensors import device_of, eval_mode
+from holdfast.tensors import device_of, eval_mode, fingerprint
 from holdfast.threads import suited_threads
 from holdfast.types import Images, Labels, Model, Step
 
 __all__ = ["evaluate", "evaluate_data"]
+
+_CHANGED = (
+    "the model's weights or buffers are others after the attacks than before, so that the rows are "
+    "about several models: a forward pass must change nothing; copy what it changes, or leave it "
+    "out at test time."
+)
 
 #: Attacks with the names that they are reported by.
 Named = Sequence[tuple[str, Attack]]
@@ -189,6 +195,8 @@ def evaluate_data(
                 *metrics.misleading(rows, late),
                 *metrics.left_out(record),
             ]
+            if fingerprint(model) != record["model_fingerprint"]:
+                found.append(_CHANGED)
             about = {"classes": list(data.classes), "cells": cells, "warnings": [*notes, *found]}
             if config.audit:
                 ledger = Ledger(rows, record, cells, len(data.classes), late)
