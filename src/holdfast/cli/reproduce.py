@@ -53,8 +53,8 @@ def reproduce(
         pages: Folder for the pages, if another.
         dry_run: Only show the steps: which are there already, how many passes of single images the
             others take at most, and how many minutes all of them take.
-        finished: Run nothing: write the pages of what is there already. An item of which nothing is
-            has no page, and the paper's page says that it was not run.
+        finished: Run nothing: write the pages of what is there already. An item that is not whole
+            and none of whose claims can be judged has none; its paper's page says so.
         json: Print one JSON object and nothing else.
         quiet: Show no progress.
     """
@@ -83,24 +83,18 @@ def reproduce(
             outcome = found(steps, root)
         else:
             outcome = reproduce_steps(steps, root, _run, data_dir=data_dir, progress=progress)
+        made = [judged(one, Scale(scale), outcome, root) for one in recipes]
         made = [
-            judged(one, Scale(scale), outcome, root)
-            if finished and _nothing(one, scale, outcome)
-            else write_item(one, Scale(scale), outcome, root, pages or out)
-            for one in recipes
+            write_item(one.recipe, Scale(scale), outcome, root, pages or out)
+            if not finished or one.says_anything
+            else one
+            for one in made
         ]
         for paper in papers():
             own = [one for one in made if one.recipe.paper == paper.name]
             if len(own) == len(paper.recipes):
                 progress.say(f"page: {write_paper(paper, own, scale, pages or out)}")
     _tell(made, outcome, json=json)
-
-
-def _nothing(recipe: Recipe, scale: str, outcome: Outcome) -> bool:
-    """Whether nothing of an item was measured, though networks may have been trained for it."""
-    steps = recipe.build(Scale(scale)).steps
-    told = [step for step in steps if step.command not in ("train", "tune")]
-    return bool(steps) and not any(step.folder in outcome.done for step in told)
 
 
 def _run(arguments: Sequence[str]) -> None:

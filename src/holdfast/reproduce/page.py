@@ -10,6 +10,7 @@ OUT/PAPER/ITEM/*.svg        figures
 
 import math
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -56,6 +57,12 @@ class Made:
     evidence: Sequence[Evidence]
     outcome: Outcome
     page: Path | None = None
+
+    @property
+    def says_anything(self) -> bool:
+        """Whether it is whole, or at least one of its claims could be judged."""
+        whole = all(step.folder in self.outcome.done for step in self.result.steps)
+        return whole or any(found.verdict is not Verdict.NOT_RUN for found in self.evidence)
 
 
 def numbers(part: Table | Curves | Plane, root: Path, done: frozenset[str]) -> pd.DataFrame:
@@ -154,10 +161,8 @@ def write_paper(paper: Paper, made: Sequence[Made], scale: str, out: Path) -> Pa
             )
     lines += ["", "| item | what | claims |", "|---|---|---|"]
     for one in made:
-        count = sum(found.verdict is Verdict.HOLDS for found in one.evidence)
-        told = f"{count} of {len(one.evidence)} hold" if one.evidence else "-"
-        if one.page is None:
-            told = str(Verdict.NOT_RUN)
+        counts = Counter(str(found.verdict) for found in one.evidence)
+        told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items()) or "-"
         lines.append(f"| {_link(one)} | {_escaped(one.recipe.title)} | {told} |")
     page = out / paper.name / "README.md"
     beside = [file for file in sorted(page.parent.glob("*.md")) if file != page]
