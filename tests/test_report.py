@@ -141,7 +141,7 @@ def test_it_shows_everything_named(report):
         "Certified accuracy",
         "in the worst case over",
         "95 % interval",
-        "Not audited",
+        "The audit",
         "one",
         "two",
         "one, smoothed with σ = 0.1",
@@ -778,7 +778,8 @@ class TestDamagedRuns:
         about = read_json(plain / kind / "run.json")
         del about["rows_sha256"]
         rows = pd.read_csv(plain / kind / "rows.csv")
-        spare = {"l0", "loss", "votes", "by", "draws", "abstained", "p1", "p2", "scores"}
+        spare = {"l0", "loss", "votes", "by", "draws", "abstained", "p1", "p2"}
+        spare |= {"scores", "choice"}
         for name in rows:
             must, old = name not in spare, name in ("x_l2", "x_linf", "rank")  # missing in old runs
             self.copy(plain, kind, tmp_path, about, rows.drop(columns=name))
@@ -844,7 +845,7 @@ def test_certificates_of_runs_whose_cells_do_not_say_what_they_are_good_for(plai
         write_json(tmp_path / "run" / "run.json", {**about, "cells": [bare | names]})
         rows.assign(interval=names["interval"]).to_csv(tmp_path / "run" / "rows.csv", index=False)
         if limits is None:
-            with pytest.raises(DamagedFileError, match="renyi new is in no cell"):
+            with pytest.raises(DamagedFileError, match="cohen new is in no cell"):
                 read_subjects([tmp_path / "run"])
             continue
         (subject,) = read_subjects([tmp_path / "run"])

@@ -2,6 +2,8 @@
 
 import os
 import platform
+import shlex
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,12 @@ __all__ = ["environment"]
 
 
 def environment() -> dict[str, Any]:
-    """Versions, hardware and git revision, for the record.
+    """Versions, hardware, git revision and the command as typed, for the record.
 
     Example:
         >>> from holdfast.environment import environment
         >>> list(environment())
-        ['versions', 'hardware', 'git']
+        ['versions', 'hardware', 'git', 'command']
     """
     packages = ["holdfast", "torch", "torchvision", "lightning-fabric", "numpy", "scipy", "pandas"]
     accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else None
@@ -35,4 +37,13 @@ def environment() -> dict[str, Any]:
             "accelerator": accelerator,
         },
         "git": git_revision(Path.cwd()),
+        "command": _command(),
     }
+
+
+def _command() -> str | None:
+    """What was typed; None in a program or notebook that calls the library."""
+    program = Path(sys.argv[0])
+    if program.stem == "holdfast" or program.parts[-2:] == ("holdfast", "__main__.py"):
+        return shlex.join(["holdfast", *sys.argv[1:]])
+    return None

@@ -15,7 +15,7 @@ from holdfast.report.subjects import Subject
 from holdfast.report.words import size
 
 #: What the images of a page may weigh, of the 10 MB that all of it may.
-_AT_MOST = 3_000_000
+AT_MOST = 3_000_000
 
 
 class Shown(NamedTuple):
@@ -58,7 +58,7 @@ def album(
         for picture, kind in zip(found, ("clean", "adversarial"), strict=False):
             _save(folder / f"{name}-{example.index}-{kind}.png", picture)
         more = sum(len(picture) for picture in set(found) - places.keys()) * 4 // 3
-        if weight + more > _AT_MOST and examples:
+        if weight + more > AT_MOST and examples:
             left_out += 1
             continue
         weight += more

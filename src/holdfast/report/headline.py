@@ -64,8 +64,15 @@ class Headline(NamedTuple):
     words: list[Markup]
 
 
-def headline(subjects: Sequence[Subject]) -> Headline:
-    """Choose what to say first, and say it."""
+def headline(
+    subjects: Sequence[Subject], strongest: Sequence[Sequence[tables.Strongest]]
+) -> Headline:
+    """Choose what to say first, and say it.
+
+    Args:
+        subjects: the networks.
+        strongest: the strongest attacks on each classifier.
+    """
     classifiers = list(tables.classifiers(subjects))
     norm = max(tables.norms_of(subjects), key=lambda norm: _known(classifiers, norm))
     eps = usual(norm, tables.sizes_of(subjects, norm))
@@ -74,9 +81,7 @@ def headline(subjects: Sequence[Subject]) -> Headline:
     rows = []
     for place, (classifier, line) in enumerate(zip(classifiers, lines, strict=True)):
         (cell,) = line.cells
-        strongest = next(
-            (s for s in _strongest(classifier) if (s.norm, s.eps) == (norm, eps)), None
-        )
+        attack = next((s for s in strongest[place] if (s.norm, s.eps) == (norm, eps)), None)
         run = classifier.proof
         certified = None
         if run is not None:
@@ -85,7 +90,7 @@ def headline(subjects: Sequence[Subject]) -> Headline:
         gap = cell.gap if cell.implied_by is None else None
         clean = classifier.without_attack if classifier.evaluations else None
         row = Row(
-            place, classifier, clean, cell.shown, strongest, certified, gap, belief([classifier])
+            place, classifier, clean, cell.shown, attack, certified, gap, belief([classifier])
         )
         rows.append(row)
     rows.sort(key=_robustness, reverse=True)
@@ -119,10 +124,6 @@ def _radius(classifiers: Sequence[Classifier], own: str, norm: str, eps: float) 
 def _right_radii(proofs: Sequence[CertifiedRun]) -> "pd.Series[float]":
     rows = pd.concat([run.rows for run in proofs])
     return rows.loc[rows["prediction"] == rows["label"], "radius"]
-
-
-def _strongest(classifier: Classifier) -> list[tables.Strongest]:
-    return tables.strongest_attacks(classifier) if classifier.evaluations else []
 
 
 def _robustness(row: Row) -> tuple[float, float]:

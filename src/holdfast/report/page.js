@@ -201,7 +201,7 @@ function compare() {
       ],
     };
   });
-  find("#compare figcaption").replaceChildren(...key([["var(--clean)", "circle", "without attack", true], ["var(--robust)", "circle", "robust accuracy"], ["var(--certified)", "square", `certified accuracy in ${normName()}`]]));
+  find("#compare figcaption").replaceChildren(...key([["var(--clean)", "circle", "without attack", true], ["var(--robust)", "circle", "robust accuracy"], ...(rows.some((row) => row.certified) ? [["var(--certified)", "square", `certified accuracy in ${normName()}`]] : [])]));
   curves();
 }
 

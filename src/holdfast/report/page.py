@@ -32,7 +32,7 @@ __all__ = ["build"]
 PAGE, _ABOUT = "report.html", "report.json"
 
 #: What the page is made of, beside the template.
-_PARTS = ("page.css", "page.js", "vendor/d3.min.js", "vendor/plot.min.js", "vendor/LICENSES")
+PARTS = ("page.css", "page.js", "vendor/d3.min.js", "vendor/plot.min.js", "vendor/LICENSES")
 
 
 def build(runs: Sequence[Path], out: Path, title: str = "Robustness report") -> Path:
@@ -73,17 +73,18 @@ def build(runs: Sequence[Path], out: Path, title: str = "Robustness report") -> 
     about = {"report_of": sources, "holdfast": holdfast.__version__}
     every = [{"path": str(run.path), **run.about} for subject in subjects for run in subject.runs]
     write_json(out / _ABOUT, {**about, "runs": every})
-    _write_tables(subjects, out / "tables")
+    moved = tables.perturbations(subjects)
+    _write_tables(subjects, moved, out / "tables")
     save_figures(subjects, shown, out / "figures")
     pictures = album(subjects, shown, out / "images")
-    write_text(out / PAGE, _page(subjects, pictures, title))
+    write_text(out / PAGE, _page(subjects, moved, pictures, title))
     wrong = [text for c in tables.classifiers(subjects) for text in contradictions(c)]
     if wrong:
         raise ContradictionError(" ".join(wrong))
     return out / PAGE
 
 
-def _page(subjects: Sequence[Subject], pictures: Shown, title: str) -> str:
+def _page(subjects: Sequence[Subject], moved: pd.DataFrame, pictures: Shown, title: str) -> str:
     environment = Environment(
         loader=PackageLoader("holdfast.report", "."),
         undefined=StrictUndefined,
@@ -94,7 +95,8 @@ def _page(subjects: Sequence[Subject], pictures: Shown, title: str) -> str:
     environment.filters |= {"percent": percent, "norm": NORMS.__getitem__, "interval": interval}
     environment.globals |= {"size": size}
     classifiers = list(tables.classifiers(subjects))
-    first = headline(subjects)
+    strongest = [tables.strongest_attacks(c) if c.evaluations else [] for c in classifiers]
+    first = headline(subjects, strongest)
     said = {classifier.label: notes(classifier) for classifier in classifiers}
     runs = [run for subject in subjects for run in subject.runs]
     audits = [audit_of(c, run) for c in classifiers for run in c.evaluations]
@@ -115,11 +117,10 @@ def _page(subjects: Sequence[Subject], pictures: Shown, title: str) -> str:
         ],
         strongest=[
             (classifier.label, line)
-            for classifier in classifiers
-            if classifier.evaluations
-            for line in tables.strongest_attacks(classifier)
+            for classifier, lines in zip(classifiers, strongest, strict=True)
+            for line in lines
         ],
-        perturbations=_perturbations(subjects),
+        perturbations=_without_limit(moved),
         transfers=content["transfers"],
         certified=content["certified"],
         pictures=pictures,
@@ -133,7 +134,7 @@ def _page(subjects: Sequence[Subject], pictures: Shown, title: str) -> str:
         runs=[(str(run.path), json.dumps(run.about, indent=2, ensure_ascii=False)) for run in runs],
         content=_json(content),
         blocks=blocks,
-        parts={name: Markup(_part(name)) for name in _PARTS},
+        parts={name: Markup(part(name)) for name in PARTS},
     )
 
 
@@ -187,27 +188,28 @@ def _json(content: Mapping[str, Any]) -> Markup:
     return Markup(text.replace("<", "\\u003c"))
 
 
-def _part(name: str) -> str:
+def part(name: str) -> str:
+    """What the page embeds: a style sheet, a script, a library."""
     return files("holdfast.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def _perturbations(subjects: Sequence[Subject]) -> list[dict[str, object]]:
+def _without_limit(moved: pd.DataFrame) -> list[dict[str, object]]:
     """How far attacks without a limit had to move the images; others stand in the table's file."""
-    table = tables.perturbations(subjects)
-    if not len(table):
+    if not len(moved):
         return []
     # A template tells a number that is not known by None.
     return [
         {str(key): None if pd.isna(value) else value for key, value in line.items()}
-        for line in table[np.isinf(table["eps"])].to_dict(orient="records")
+        for line in moved[np.isinf(moved["eps"])].to_dict(orient="records")
     ]
 
 
-def _write_tables(subjects: Sequence[Subject], folder: Path) -> None:
+def _write_tables(subjects: Sequence[Subject], moved: pd.DataFrame, folder: Path) -> None:
     """The numbers behind the page as CSV; those that a paper prints as LaTeX too."""
+    attacked = tables.attacks(subjects)
     for name, table in (
-        ("attacks", tables.attacks(subjects)),
-        ("perturbations", tables.perturbations(subjects)),
+        ("attacks", attacked),
+        ("perturbations", moved),
         ("worst-case", tables.ceilings(subjects)),
         ("certified", tables.floors(subjects)),
         ("by-class", tables.by_class(subjects)),
@@ -222,7 +224,6 @@ def _write_tables(subjects: Sequence[Subject], folder: Path) -> None:
             f"certified accuracy, in % at sizes in {NORMS[norm]}."
         )
         write_text(folder / f"summary-{norm}.tex", to_latex(summary, caption))
-    attacked = tables.attacks(subjects)
     if len(attacked):
         few = attacked[["network", "classifier", "attack", "norm", "eps", "robust_accuracy", "n"]]
         text = to_latex(few, "Robust accuracy under each attack by itself.")

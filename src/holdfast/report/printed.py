@@ -38,8 +38,8 @@ def save_figures(
                 for norm in dict.fromkeys([*certified, *attacked]):
                     style.save(_bounds(classifier, itself, norm), folder / f"bounds-{tag}-{norm}")
             for norm in attacked:
-                cells = metrics.cells(classifier.at_sizes)
-                curves = metrics.from_zero(cells[cells["norm"] == norm])
+                cells = classifier.cells[classifier.cells["norm"] == norm]
+                curves = metrics.from_zero(cells)
                 figure = figures.accuracy_by_attack(norm, curves, names)
                 style.save(figure, folder / f"attacks-{tag}-{norm}")
             before: list[str] = []
@@ -75,10 +75,10 @@ def _save_certified(classifiers: Sequence[Classifier], folder: Path) -> None:
 def _bounds(classifier: Classifier, itself: Classifier | None, norm: str) -> Figure:
     """Floor and ceiling of a classifier."""
     empty = pd.DataFrame({"norm": []})
-    attacked = metrics.worst_case(classifier.at_sizes) if classifier.evaluations else empty
+    attacked = classifier.worst if classifier.evaluations else empty
     without = empty
     if classifier.sigma is not None and itself is not None and itself.evaluations:
-        without = metrics.worst_case(itself.at_sizes)
+        without = itself.worst
         without = without[without["norm"] == norm]
     floors = [
         (f"certified (floor), {run.title}", tables.floor(run, norm))

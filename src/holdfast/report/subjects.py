@@ -94,6 +94,16 @@ class Classifier:
         """The same, attacks without a limit read at finite sizes."""
         return metrics.at_finite_sizes(self.attacked)
 
+    @cached_property
+    def worst(self) -> pd.DataFrame:
+        """The worst case over all attacks, by norm and size."""
+        return metrics.worst_case(self.at_sizes)
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """Accuracy under each attack at each size."""
+        return metrics.cells(self.at_sizes)
+
     def attacked_in(self, norm: str) -> pd.DataFrame:
         """The same, of the attacks in one norm; no rows if there are none."""
         if not self.evaluations:

@@ -88,7 +88,7 @@ def ceilings(subjects: Sequence[Subject]) -> pd.DataFrame:
         [0.0, 0.3]
     """
     return _stacked(
-        (classifier, metrics.worst_case(classifier.at_sizes))
+        (classifier, classifier.worst)
         for classifier in classifiers(subjects)
         if classifier.evaluations
     )
@@ -168,9 +168,12 @@ def strongest_attacks(classifier: Classifier) -> list[Strongest]:
     parts = {key: parts for run in classifier.evaluations for key, parts in run.broken_by.items()}
     found = []
     for norm, rows in classifier.at_sizes.groupby("norm"):
-        rows = metrics.met_by_all(rows)
-        worst = metrics.worst_case(rows).set_index("eps")["robust_accuracy"]
-        table = metrics.cells(rows).sort_values("robust_accuracy", kind="stable")
+        worst = classifier.worst[classifier.worst["norm"] == norm]
+        worst = worst.set_index("eps")["robust_accuracy"]
+        met = metrics.met_by_all(rows)
+        table = classifier.cells[classifier.cells["norm"] == norm]
+        table = table if len(met) == len(rows) else metrics.cells(met)
+        table = table.sort_values("robust_accuracy", kind="stable")
         for eps, part in table.groupby("eps"):
             (first, left), *others = zip(part["attack"], part["robust_accuracy"], strict=True)
             broken = parts.get((first, norm, eps), {})
@@ -234,22 +237,17 @@ def summary(
         >>> summary(read_subjects([Path("run")]), "linf").sizes
         [0.3]
     """
-    attacked = {
-        place: rows[rows["norm"] == norm]
-        for place, classifier in enumerate(classifiers(subjects))
-        if classifier.evaluations
-        for rows in [classifier.at_sizes]
-    }
-    shown = {place: _worst_by_size(rows) for place, rows in attacked.items()}
     if sizes is None:
         every = sizes_of(subjects, norm)
         places = np.linspace(0, len(every) - 1, min(len(every), _COLUMNS)).round().astype(int)
         sizes = [every[place] for place in places]
     lines = []
-    for place, classifier in enumerate(classifiers(subjects)):
-        table = shown.get(place, pd.DataFrame())
+    for classifier in classifiers(subjects):
+        table = pd.DataFrame()
+        if classifier.evaluations:
+            table = classifier.worst[classifier.worst["norm"] == norm].set_index("eps")
         run = classifier.proof
-        gaps = gap(attacked[place], run, norm) if run and len(table) else {}
+        gaps = gap(classifier.attacked_in(norm), run, norm) if run and len(table) else {}
         cells = []
         for eps in sizes:
             at = table.loc[eps] if eps in table.index else None
@@ -322,8 +320,7 @@ def sizes_of(subjects: Sequence[Subject], norm: str) -> list[float]:
         float(eps)
         for classifier in classifiers(subjects)
         if classifier.evaluations
-        for rows in [classifier.at_sizes]
-        for eps in rows.loc[rows["norm"] == norm, "eps"].unique()
+        for eps in classifier.worst.loc[classifier.worst["norm"] == norm, "eps"]
         if eps > 0
     }
     return sorted(attacked) or _radii(subjects, norm)
@@ -386,10 +383,6 @@ def _scale(run: CertifiedRun, norm: str) -> float:
     """How much longer a certificate's radius is than the ball of another norm inside it."""
     steps = max(_WIDTH[norm] - _WIDTH[run.norm], 0)
     return float(math.sqrt(math.prod(run.settings["shape"])) ** steps)
-
-
-def _worst_by_size(rows: pd.DataFrame) -> pd.DataFrame:
-    return metrics.worst_case(rows).set_index("eps") if len(rows) else pd.DataFrame()
 
 
 def _stacked(parts: Iterator[tuple[Classifier, pd.DataFrame]]) -> pd.DataFrame:

@@ -52,8 +52,8 @@ def view(classifier: Classifier, norm: str, sizes: Sequence[float]) -> dict[str,
         return None
     found: dict[str, Any] = {"sizes": [], "attacks": {}, "at": []}
     if len(rows):
-        worst = metrics.worst_case(rows)
-        cells = metrics.cells(rows)
+        worst = classifier.worst[classifier.worst["norm"] == norm]
+        cells = classifier.cells[classifier.cells["norm"] == norm]
         found["sizes"] = [_short(eps) for eps in sorted(cells["eps"].unique())]
         found["ceiling"] = _points(worst)
         found["attacks"] = {
