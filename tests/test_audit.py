@@ -214,6 +214,14 @@ def without(setting):
     return make
 
 
+def hiding():
+    subject = evaluated(trained()[0])
+    found = {"kind": "zero", "layer": "0", "type": "Round", "said": "has no slope", "met": ""}
+    settings = {**subject.ledger.settings, "found": [found]}
+    subject.ledger = replace(subject.ledger, settings=settings)
+    return subject
+
+
 def other_cells():
     subject = evaluated(trained()[0])
     cells = [{**cell, "robust_accuracy": 0.99} for cell in subject.ledger.cells]
@@ -289,6 +297,7 @@ PLANTED = {
         Behind(after=lambda z: nn.functional.one_hot(z.argmax(dim=1), 10).float()),
         Worst((PGD(BALL, steps=5), Square(BALL, queries=5)), called=("pgd", "square")),
     ),
+    "H-hidden": hiding,
     "H-downhill": of(TURNED),
     "H-chance": wrong_labels,
     "H-classes": silent,

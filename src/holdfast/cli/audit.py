@@ -13,6 +13,7 @@ from holdfast.cli.common import device, print_json, print_table
 from holdfast.cli.options import Share
 from holdfast.errors import AuditError, HoldfastError
 from holdfast.evaluation import Audit, audit_run
+from holdfast.evaluation.auditing.check import Verdict
 from holdfast.models import loading
 from holdfast.progress import showing
 from holdfast.results import read_about
@@ -121,7 +122,8 @@ def _print(folder: str, audit: Audit) -> None:
                 "limit": float(check.threshold),
                 "found": check.said,
             }
-            for check in audit.checks
+            for verdict in (Verdict.FAIL, Verdict.WARN, Verdict.PASS, Verdict.NOT_RUN)
+            for check in audit.of(verdict)
         ],
     )
 

@@ -276,6 +276,29 @@ def nothing_skipped(ledger: Ledger) -> Finding:
 
 
 @of_rows(
+    "H-hidden",
+    "The model hides nothing",
+    limit=0.0,
+    fails=0.5,
+    why="What hides its gradient, its draws or its memory leads attacks astray without a word.",
+    then="Declare what the layer does, or name a model that shows its gradients.",
+)
+def nothing_hidden(ledger: Ledger) -> Finding:
+    """Athalye et al. 2018: obfuscated gradients, found layer by layer before the attacks.
+
+    0.5 if the evaluation found something and its attacks go round all of it, 1 if they do not.
+    """
+    found = ledger.settings.get("found", ())
+    if not found:
+        return Finding(0.0, "the evaluation found nothing that hides")
+    unmet = [one for one in found if not one["met"]]
+    one = (unmet or found)[0]
+    where = f"the layer {one['layer']} ({one['type']})" if one["layer"] else "the model"
+    how = f"; {one['met']}" if one["met"] else "; nothing goes round it"
+    return Finding(1.0 if unmet else 0.5, f"{where} {one['said']}{how}")
+
+
+@of_rows(
     "H-downhill",
     "The loss rose on the images left",
     limit=0.25,
