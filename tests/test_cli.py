@@ -874,6 +874,41 @@ def test_noise_behind_the_first_layer_finds_no_layer_behind_another(place, capsy
 
 
 TABLE = "reproduce ensemble-adversarial-training/table-7"
+
+
+class TestAudit:
+    def test_strict_ends_with_3_where_the_numbers_cannot_be_believed(self, place, capsys):
+        command = (
+            "evaluate",
+            "--images",
+            "20",
+            "--quiet",
+            "--model",
+            "mine:masked",
+            "--out",
+            "run",
+        )
+        command = (*command, "--attacks", "pgd(steps=2, random_start=False)", "--json")
+        assert code(*command) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert told["verdict"] == "not believable"
+        kept = json.loads(Path("run/run.json").read_text())
+        assert told["audit"] == kept["audit"]
+        assert code(*command, "--strict") == 3
+        assert "holdfast: not believable: " in capsys.readouterr().err
+        assert code("audit", "run", "--quiet", "--strict", "--json") == 3
+        again = json.loads(capsys.readouterr().out)["runs"]["run"]
+        assert again["verdict"] == "not believable"
+        assert again["audit"]["limit"] is None
+        assert json.loads(Path("run/run.json").read_text()) == kept
+
+    def test_off_is_said(self, place, capsys):
+        command = ("evaluate", "--images", "20", "--quiet", "--model", "mine:good")
+        assert code(*command, "--attacks", "fgsm", "--audit", "off") == 0
+        assert capsys.readouterr().out.startswith("not audited: holdfast audit RUN")
+        assert code(*command, "--attacks", "fgsm", "--audit", "-1") == 2
+
+
 UNUSED = [
     ("evaluate --noise gaussian", "--noise gaussian .* needs --sigma"),
     ("evaluate --votes 5", "--votes is about models that draw random numbers"),
