@@ -2,11 +2,13 @@
 
     python benchmarks/audit_rates.py [--half tuning|held-out|both] [--only WORDS] [--page PAGE]
 
-Runs every case of `audit_cases.py` with the audit as `holdfast evaluate` makes it, 15 % of the
-attacks' passes, and prints what it says; flagged is whatever is not *believable*. The limits of the
-checks were chosen on every second case of either kind (``tuning``) and hold on the others
-(``held-out``). A broken case counts where what is reported is at least 5 points above the truth,
-known from a stronger attack: the suite, on the model or on the one that hides nothing.
+Without ``--search`` evaluations do not look for what a network hides before they attack, so that
+the audit is measured by itself. Runs every case of `audit_cases.py` with the audit as `holdfast
+evaluate` makes it, 15 % of the attacks' passes, and prints what it says; flagged is whatever is not
+*believable*. The limits of the checks were chosen on every second case of either kind (``tuning``)
+and hold on the others (``held-out``). A broken case counts where what is reported is at least 5
+points above the truth, known from a stronger attack: the suite, on the model or on the one that
+hides nothing.
 """
 
 import argparse
@@ -50,11 +52,11 @@ class Line(NamedTuple):
         return self.word != "believable"
 
 
-def made(case: Case, is_broken: bool, half: str, share: float) -> Line:
+def made(case: Case, is_broken: bool, half: str, share: float, search: bool) -> Line:
     """Evaluate a case, with its audit."""
     x, y = (part[: case.count] for part in images(case.data, "test"))
     began = time.monotonic()
-    config = replace(case.config, audit=share)
+    config = replace(case.config, audit=share, hidden=search)
     found = evaluate(case.model(), x, y, case.attacks, config=config)
     seconds = time.monotonic() - began
     reported = min(
@@ -84,7 +86,7 @@ def _truth(case: Case, x: torch.Tensor, y: torch.Tensor) -> float:
     attacks = {"suite": suite(threat)}
     if case.honest is not None:
         attacks["honest"] = On(case.honest(), suite(threat), name="honest", early_stop=True)
-    config = replace(case.config, audit=0.0, samples=4, votes=20)
+    config = replace(case.config, audit=0.0, samples=4, votes=20, hidden=False)
     try:
         found = evaluate(case.model(), x, y, attacks, config=config)
     except Exception as error:  # a model that none can attack
@@ -112,6 +114,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="cases whose names hold this")
     parser.add_argument("--kind", choices=("sound", "broken", "both"), default="both")
     parser.add_argument("--share", type=float, default=0.15)
+    parser.add_argument("--search", action="store_true", help="look for what is hidden first")
     parser.add_argument("--page", type=Path, help="Markdown page to write")
     parser.add_argument("--kept", type=Path, help="file of results, to go on from and add to")
     options = parser.parse_args()
@@ -128,7 +131,7 @@ def main() -> None:
             line = known.get(case.name)
             if line is None:
                 with suited_threads((1, 8, 8), nn.Identity()):
-                    line = made(case, is_broken, half, options.share)
+                    line = made(case, is_broken, half, options.share, options.search)
                 if options.kept is not None:
                     with options.kept.open("a") as file:
                         file.write(json.dumps(line) + "\n")
@@ -180,8 +183,13 @@ An evaluation is audited with at most 15 % of the passes of its attacks, as `hol
 it. Here the audit meets evaluations that can be believed, which it should not flag, and evaluations
 that report at least {least} points more than a stronger attack leaves, which it should; flagged is
 whatever is not *believable*. The limits of the checks were chosen on every second case of either
-kind (tuning); the others are held out. Small networks of scikit-learn's digits, and two of MNIST;
-50 images each, 40 where votes decide. The cases are in `benchmarks/audit_cases.py`.
+kind (tuning); the others are held out. Evaluations here do not look for what a network hides before
+they attack (`hidden=False`), which would go round much of it: the audit is measured by itself.
+Small networks of scikit-learn's digits, and two of MNIST; 50 images each, 40 where votes decide.
+The cases are in `benchmarks/audit_cases.py`. A case of either half was changed where it was not what
+it is called: five that overstated nothing, and the transformer of adversarial training, which had
+collapsed and was flagged for never answering a class; no limit was changed after the held-out half
+had been run.
 
 | cases | flagged | with 95 % confidence |
 |---|---|---|
