@@ -186,8 +186,8 @@ whatever is not *believable*. The limits of the checks were chosen on every seco
 kind (tuning); the others are held out. Evaluations here do not look for what a network hides before
 they attack (`hidden=False`), which would go round much of it: the audit is measured by itself.
 Small networks of scikit-learn's digits, and two of MNIST; 50 images each, 40 where votes decide.
-The cases are in `benchmarks/audit_cases.py`. A case of either half was changed where it was not what
-it is called: five that overstated nothing, and the transformer of adversarial training, which had
+The cases are in `benchmarks/audit_cases.py`. A case of either half was changed where it was not
+what it is called: five that overstated nothing, and the transformer of adversarial training, which had
 collapsed and was flagged for never answering a class; no limit was changed after the held-out half
 had been run.
 
