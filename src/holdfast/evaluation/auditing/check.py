@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from holdfast.evaluation.auditing.ledger import Ledger
     from holdfast.evaluation.auditing.subject import Subject
 
-__all__ = ["CHECKS", "Check", "Definition", "Finding", "NotRun", "Verdict", "of_model", "of_rows"]
+__all__ = ["Check"]
 
 
 class Verdict(StrEnum):

@@ -13,8 +13,6 @@ import pandas as pd
 from holdfast import metrics
 from holdfast.results import CLEAN
 
-__all__ = ["Ledger", "Size"]
-
 #: Robust accuracy below which there is nothing that could be too high.
 NOTHING_LEFT = 0.02
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from holdfast.errors import HoldfastError
 from holdfast.evaluation.auditing.check import NotRun
 
-__all__ = ["Purse"]
-
 #: Images below which a check by attacks says too little.
 FEWEST = 3
 

@@ -19,8 +19,6 @@ from holdfast.evaluation.auditing.purse import Spent
 from holdfast.evaluation.auditing.subject import Subject
 from holdfast.evaluation.auditing.verdict import Audit
 
-__all__ = ["audited"]
-
 
 def audited(ledger: Ledger, subject: Subject | None) -> Audit:
     """Make every check, the cheap ones first: what they leave goes to the others.

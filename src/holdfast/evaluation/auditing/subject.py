@@ -32,8 +32,6 @@ from holdfast.threat import L1, L2, Linf
 from holdfast.types import Callback, Images, Labels, Model, Threat
 from holdfast.votes import take_votes_apart
 
-__all__ = ["Some", "Subject"]
-
 #: Images that checks look at, at the most.
 MOST = 32
 
