@@ -192,8 +192,8 @@ had collapsed and was flagged for never answering a class; no limit was changed 
 half had been run.
 
 With `--search` evaluations look first for what a network hides, as they do by default: of the same
-broken ones 18 then still overstate, all of which are flagged, and the others come within 5 points of
-the truth; of the 18 sound ones that are held out none is flagged.
+broken ones 18 then still overstate, all of which are flagged, and the others come within 5 points
+of the truth; of the 18 sound ones that are held out none is flagged.
 
 | cases | flagged | with 95 % confidence |
 |---|---|---|
