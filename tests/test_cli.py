@@ -10,7 +10,7 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -719,12 +719,15 @@ SHOWN = [
 def test_a_command_that_is_shown_can_be_typed(line, monkeypatch):
     """In help and documentation: all of its options are there, and its specs can be read."""
     monkeypatch.chdir(ROOT)
+    mine = ModuleType("mine")  # the reader's own
+    mine.attack = lambda model, x, y, *, steps: x
+    monkeypatch.setitem(sys.modules, "mine", mine)
     _, options = read(shlex.split(line, comments=True)[1:])
     for name in ("objective", "optimizer", "schedule", "attack", "val_attack"):
         if options.get(name):
             specs.parse(options[name])
     for spec in options.get("attacks", ()):
-        registry.attack(spec, L2(0.5))
+        registry.attack(spec, registry.threat(options["norm"], 0.5))
     if "optimizer" in options:
         schedules.optimizer(options["optimizer"])
         schedules.rate(options["schedule"])
