@@ -206,7 +206,7 @@ class TestCertify:
     def test_a_bound_may_be_a_function(self):
         x = images(3)
         named = certify_images(small_network(), x, sigma=0.1)
-        given_function = certify_images(small_network(), x, sigma=0.1, bound=BOUNDS["renyi"])
+        given_function = certify_images(small_network(), x, sigma=0.1, bound=BOUNDS["cohen"])
         assert (named.radius == given_function.radius).all()
 
     def test_bounds_and_intervals_have_parameters_in_their_specs(self, monkeypatch):
@@ -240,7 +240,11 @@ class TestCertify:
         assert whole.max() > 0
         assert np.allclose(radius["shorter(by=0.5)", "clopper-pearson"], whole / 2, atol=2e-6)
         surer = certify_images(
-            small_network(), x, sigma=0.1, interval=lambda confidence: Surer(confidence, times=5)
+            small_network(),
+            x,
+            sigma=0.1,
+            bound="renyi",
+            interval=lambda confidence: Surer(confidence, times=5),
         )
         assert (radius["renyi", "surer(times=5)"] == surer.radius).all()
         assert (surer.radius < whole).any()

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.colors import to_rgba
 
 from holdfast.report import diagnoses
-from holdfast.report.style import save, to_svg
+from holdfast.report.style import save, standalone_svg
 
 rng = np.random.default_rng(0)
 GRID = np.linspace(-0.3, 0.3, 7)
@@ -36,7 +36,7 @@ def test_nothing_is_painted_behind_a_figure(name, tmp_path):
     grounds = [figure.get_facecolor(), *(axes.get_facecolor() for axes in figure.axes)]
     assert all(to_rgba(ground)[3] == 0 for ground in grounds)
     save(figure, tmp_path / name)
-    for text in ((tmp_path / f"{name}.svg").read_text(), to_svg(figure)):
+    for text in ((tmp_path / f"{name}.svg").read_text(), standalone_svg(figure)):
         assert "#fdfdfc" not in text
         assert "var(--paper)" not in text
     assert (tmp_path / f"{name}.pdf").read_bytes().startswith(b"%PDF")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from torch import nn
 
-from holdfast.certify import certify_images, renyi_radius
+from holdfast.certify import ClopperPearson, certify_images, renyi_radius
 from holdfast.certify.config import CertificationConfig
 from holdfast.certify.run import certify_data
 from holdfast.cli.main import run
@@ -182,8 +182,9 @@ class TestTheCertificate:
         torch.manual_seed(3)
         rotation = torch.linalg.qr(torch.randn(36, 36))[0]
         network, x = first_then(5 * rotation, torch.randn(3, 36)), images(6)
-        behind = certify_images(network, x, sigma=5 * 0.4, votes=3000, noise="first-layer")
-        before = certify_images(network, x, sigma=0.4, votes=3000)
+        how = {"votes": 3000, "bound": "renyi", "interval": ClopperPearson}
+        behind = certify_images(network, x, sigma=5 * 0.4, noise="first-layer", **how)
+        before = certify_images(network, x, sigma=0.4, **how)
         assert (abs(behind.p1 - before.p1) < 0.08).all()
         by_hand = renyi_radius(behind.p1, behind.p2, 0.4)
         certain = ~behind.abstained
@@ -213,6 +214,8 @@ class TestTheCertificate:
             images(4),
             sigma=1.0,
             votes=500,
+            bound="renyi",
+            interval=ClopperPearson,
             noise="first-layer",
         )
         exact = renyi_radius(found.p1, found.p2, 1.0) / (3 * (1 + 1e-9))

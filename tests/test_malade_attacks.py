@@ -230,7 +230,9 @@ def test_one_chain_for_each_prediction_and_yet_luck_does_not_end_the_cascade():
     """Image one fools 3 draws in 10, the other 9: a single draw would often stop at the first."""
     parts = tuple(Sets(threat=Linf(1.0), value=value) for value in (0.3, 0.9))
     x, y = torch.zeros(300, 1, 1, 1), torch.zeros(300, dtype=torch.int64)
-    found = evaluate(LEANS, x, y, {"both": Worst(parts)}, config=EvaluationConfig(votes=1))
+    found = evaluate(
+        LEANS, x, y, {"both": Worst(parts)}, config=EvaluationConfig(votes=1, hidden=False)
+    )
     assert found.cells[0]["robust_accuracy"] < 0.2  # 0.1, but 0.28 by single draws
     assert found.cells[0]["broken_by"][repr(parts[1])] > 250
 
@@ -246,7 +248,10 @@ def test_a_purifier_that_forgets_to_say_that_it_draws_is_attacked_all_the_same()
     x = images(3)
     y = small_network()(x).argmax(dim=1)
     config = EvaluationConfig(votes=5, samples=2, each=True)
-    with pytest.warns(UserWarning, match="differently each time"):
+    with (
+        pytest.warns(UserWarning, match="differently each time"),
+        pytest.warns(UserWarning, match="draws random numbers without declaring it"),
+    ):
         cells = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.05))}, config=config).cells
     named = [cell["attack"] for cell in cells]
     assert named == ["fgsm, bpda", "fgsm, bpda-eot", "fgsm, plain", "fgsm, r"]

@@ -170,6 +170,7 @@ def test_certification_moves_inside_a_chunk(interval):
         sigma=0.1,
         votes=200,
         selection_votes=20,
+        bounds=("renyi",),
         intervals=(interval,),
         radii=(0.05,),
         batch_size=60,

@@ -84,7 +84,7 @@ class BPDA(Attack):
     """
 
     attack: Attack = field(kw_only=False)
-    around: tuple[Bridge, ...] = ()
+    around: tuple[Bridge, ...] = field(default=(), repr=False)
 
     def __repr__(self) -> str:
         around = f", around={self.around}" if self.around else ""

@@ -69,8 +69,9 @@ def same(one: Tensor, other: Tensor) -> Tensor:
     """(N,) whether two answers are the same but for rounding."""
     if one.shape != other.shape:
         return torch.zeros(len(one), dtype=torch.bool, device=one.device)
-    within = _ROUNDING * one.abs().amax().clamp(min=1e-30)
-    return (one - other).abs().flatten(1).amax(dim=1) <= within
+    within = _ROUNDING * one.nan_to_num().abs().amax().clamp(min=1e-30)
+    apart = (one - other).abs().masked_fill(one.isnan() & other.isnan(), 0)
+    return apart.flatten(1).amax(dim=1) <= within
 
 
 def nearby(x: Images, rng: Stream, size: float) -> Images:
