@@ -45,7 +45,7 @@ class Probed(NamedTuple):
     record: dict[str, Any]
 
 
-def probe(model: Model, data: Data, *, seed: int, batch_size: int) -> Probed:
+def probe(model: Model, data: Data, *, seed: int, batch_size: int, draws: bool = False) -> Probed:
     """Check a model on the first batch of the data, and learn what it is.
 
     Args:
@@ -53,6 +53,7 @@ def probe(model: Model, data: Data, *, seed: int, batch_size: int) -> Probed:
         data: the test set.
         seed: of draws that are none of Holdfast's.
         batch_size: images in the batch.
+        draws: whether it is known to draw without a declaration, and has been said to.
 
     Raises:
         InputError, ModelError: if model and data are not fit for each other.
@@ -65,7 +66,7 @@ def probe(model: Model, data: Data, *, seed: int, batch_size: int) -> Probed:
         check_logits(first, len(x))
         check_classes(data.y, first.shape[1])
         notes = probability_notes(first, _FADES)
-        stochastic = is_stochastic(model)
+        stochastic = draws or is_stochastic(model)
         if not stochastic and not torch.equal(first, try_model(model, x)):
             stochastic = True
             notes.append(_UNDECLARED)

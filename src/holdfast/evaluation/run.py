@@ -18,26 +18,23 @@ from torch import Tensor
 
 from holdfast import metrics
 from holdfast.attacks import Attack, On, Worst
-from holdfast.attacks.adaptive import Variant, chosen, combined, variants_of
 from holdfast.attacks.engine.attack import follows_gradients
-from holdfast.attacks.eot import against_randomness
 from holdfast.attacks.skips import hearing_notes, hearing_skips
 from holdfast.checks import check_images, check_labels, training_notes, warn_of
 from holdfast.data import Data
 from holdfast.errors import GradientError, InputError
+from holdfast.evaluation.adapting import Named, adapted_to, hidden_in, late_parts, named, twin_of
 from holdfast.evaluation.auditing.ledger import Ledger
 from holdfast.evaluation.auditing.run import audited
 from holdfast.evaluation.auditing.subject import Subject
 from holdfast.evaluation.auditing.verdict import Audit
 from holdfast.evaluation.config import EvaluationConfig
-from holdfast.evaluation.hidden import Findings, find
-from holdfast.evaluation.hidden.twin import Twin, distilled, longer
 from holdfast.evaluation.probe import probe
 from holdfast.evaluation.result import Evaluation
 from holdfast.evaluation.scoring import Scorer, check_name
 from holdfast.progress import Progress, silent
 from holdfast.results import CLEAN, Part, Run, kept_or_temporary, read_about, read_rows
-from holdfast.tensors import device_of, eval_mode, fingerprint
+from holdfast.tensors import eval_mode, fingerprint
 from holdfast.threads import suited_threads
 from holdfast.types import Images, Labels, Model, Step
 
@@ -48,9 +45,6 @@ _CHANGED = (
     "about several models: a forward pass must change nothing; copy what it changes, or leave it "
     "out at test time."
 )
-
-#: Attacks with the names that they are reported by.
-Named = Sequence[tuple[str, Attack]]
 
 
 def evaluate(
@@ -104,11 +98,7 @@ def evaluate(
     """
     check_images(x)
     check_labels(y, len(x))
-    if isinstance(attacks, Mapping):
-        named = list(attacks.items())
-    else:
-        named = [(repr(attack), attack) for attack in attacks]
-    return evaluate_data(model, Data.of(x, y), named, config, name, out, progress, twin)
+    return evaluate_data(model, Data.of(x, y), named(attacks), config, name, out, progress, twin)
 
 
 def evaluate_data(
@@ -154,11 +144,17 @@ def evaluate_data(
         kept_or_temporary(out) as folder,
     ):
         hidden = hidden_in(model, data, config)  # before anything else is asked that it may keep
-        probed = probe(model, data, seed=config.seed, batch_size=config.batch_size)
+        probed = probe(
+            model,
+            data,
+            seed=config.seed,
+            batch_size=config.batch_size,
+            draws=hidden.stochastic,
+        )
         notes += [*probed.notes, *(finding.sentence for finding in hidden.found)]
         warn_of(notes)
-        stochastic = probed.stochastic or hidden.stochastic
-        like = _twin(hidden, data, config, twin, twin_name)
+        stochastic = probed.stochastic
+        like = twin_of(hidden, data, config, twin, twin_name)
         attacks, left_out = adapted_to(attacks, model, stochastic, config, hidden, like)
         votes, watch = config.votes if stochastic else 1, progress.watch
         scorer = Scorer(
@@ -168,7 +164,6 @@ def evaluate_data(
             "model": name,
             "data": data.name,
             **probed.record,
-            "stochastic": stochastic,
             "data_fingerprint": data.fingerprint(),
             "images": len(data),
             "shape": list(data.shape),
@@ -300,19 +295,6 @@ def _check_one_can_run(scorer: Scorer, attacks: Named, prediction: Labels) -> No
         raise blocked[0]
 
 
-def late_parts(attacks: Named) -> set[str]:
-    """The parts of cascades that follow no gradients of the model, and run after all that do."""
-    late: set[str] = set()
-    for _, attack in attacks:
-        if isinstance(attack, Worst):
-            follow = [
-                follows_gradients(part) and not isinstance(part, On) for part in attack.attacks
-            ]
-            last = len(follow) - follow[::-1].index(True) if any(follow) else len(follow)
-            late |= set(attack.names[last:])
-    return late
-
-
 def _cells(rows: pd.DataFrame, model: str, run: Run, attacks: Named) -> list[dict[str, Any]]:
     """The cells as ``holdfast evaluate --json`` prints them; JSON knows no infinity."""
     rows = rows[rows["attack"] != CLEAN]
@@ -339,96 +321,3 @@ def _cells(rows: pd.DataFrame, model: str, run: Run, attacks: Named) -> list[dic
             if cell["attack"] in skipped and (part["blind"] | part["fooled"]).all():
                 cell |= dict.fromkeys(("robust_accuracy", "low", "high"))
     return cells
-
-
-def hidden_in(model: Model, data: Data, config: EvaluationConfig) -> Findings:
-    """What the model hides, as it shows on the first batch; nothing where it is not looked for."""
-    if not config.hidden:
-        return Findings(model=model)
-    index = next(data.batches(config.batch_size))
-    return find(model, data.x(index), data.y[index], seed=config.seed)
-
-
-def _twin(
-    hidden: Findings, data: Data, config: EvaluationConfig, given: Model | None, name: str
-) -> Twin | None:
-    """What attacks are crafted on too: what was given, or one distilled where gradients fail."""
-    if given is not None:
-        return Twin(given, name)
-    if not hidden.blind:
-        return None
-    x = data.x(next(data.batches(config.batch_size))).to(device_of(hidden.model))
-    return distilled(hidden.model, x, seed=config.seed)
-
-
-def adapted_to(
-    attacks: Named,
-    model: Model,
-    stochastic: bool,
-    config: EvaluationConfig,
-    hidden: Findings | None = None,
-    twin: Twin | None = None,
-) -> tuple[Named, list[str]]:
-    """The attacks with all that the model calls for, also where it does not declare its draws.
-
-    Returns:
-        The attacks, and the variants of any of them that the model calls for and ``config`` leaves
-        out.
-    """
-    hidden = hidden or Findings(model=model)
-    made: list[tuple[str, Attack]] = []
-    left_out: dict[str, None] = {}
-    for name, attack in attacks:
-        called = _called(attack, model, stochastic, hidden, twin, config)
-        kept = chosen(called, config.variants)
-        left_out |= dict.fromkeys(one.title for one in called if one not in kept)
-        # Without a limit there is no worst case within it, so every variant has a line of its own,
-        # and the report compares their distances.
-        if config.each or math.isinf(attack.threat.eps):
-            made += _lines(name, kept, several=len(called) > 1)
-        else:
-            whole = combined(attack, kept, votes=config.votes, stochastic=stochastic)
-            made.append((name, whole))
-    return made, list(left_out)
-
-
-def _called(
-    attack: Attack,
-    model: Model,
-    stochastic: bool,
-    hidden: Findings,
-    twin: Twin | None,
-    config: EvaluationConfig,
-) -> list[Variant]:
-    """All that a model calls for of one attack: by its declarations, and by what it hides.
-
-    What a twin shows comes after the model's own gradients and before the attacks without any, so
-    that what it breaks tells of theirs.
-    """
-    called = hidden.with_variants(
-        variants_of(
-            attack,
-            model,
-            samples=config.samples,
-            votes=config.votes,
-            weights=config.penalties,
-            stochastic=stochastic,
-            around=hidden.bridges,
-        ),
-        config.samples,
-        config.votes,
-    )
-    if twin is not None:
-        following = [one for one in called if follows_gradients(one.attack)]
-        others = [one for one in called if not follows_gradients(one.attack)]
-        called = [*following, *twin.variants(attack), *others]
-    if hidden.blind:
-        for one in longer(attack):
-            spent = against_randomness(one.attack, config.samples, config.votes)
-            called.append(one._replace(attack=spent) if stochastic else one)
-    return called
-
-
-def _lines(name: str, variants: Sequence[Variant], several: bool) -> Iterator[tuple[str, Attack]]:
-    for variant in variants:
-        yield f"{name}, {variant.title}" if several else name, variant.attack

@@ -109,7 +109,7 @@ def _check(found: Mapping[str, Any]) -> Check:
         str(verdict) if verdict in _ORDER else "not run",
         str(found.get("said", "")),
         str(found.get("why", "")),
-        str(found.get("then", found.get("next", ""))),
+        str(found.get("then", "")),
     )
 
 

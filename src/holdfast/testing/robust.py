@@ -12,6 +12,7 @@ from holdfast.checks import check_images, check_labels
 from holdfast.data import Data
 from holdfast.errors import InputError
 from holdfast.evaluation import Evaluation, EvaluationConfig, evaluate_data
+from holdfast.evaluation.adapting import named
 from holdfast.parameters import check
 from holdfast.results import CLEAN
 from holdfast.statistics import proportion_interval
@@ -86,26 +87,18 @@ def assert_robust(
         data = Data.of(x, y)
     if images is not None and images < len(data):
         data = data.take(torch.arange(images))
-    named = _named({"worst-case": WorstCase(threat)} if attacks is None else attacks)
-    other = [name for name, attack in named if attack.threat != threat]
+    if attacks is None:
+        attacks = {"worst-case": WorstCase(threat)}
+    asked = named([attacks] if isinstance(attacks, Attack) else attacks)
+    other = [name for name, attack in asked if attack.threat != threat]
     if other:
         raise InputError(
             f"{other[0]} is not within {threat!r}, the threat that is asked about; give attacks "
             "within it."
         )
-    found = evaluate_data(model, data, named, config or EvaluationConfig())
+    found = evaluate_data(model, data, asked, config or EvaluationConfig())
     _check(found, threat, at_least, surely)
     return found
-
-
-def _named(
-    attacks: Attack | Sequence[Attack] | Mapping[str, Attack],
-) -> list[tuple[str, Attack]]:
-    if isinstance(attacks, Attack):
-        attacks = [attacks]
-    if isinstance(attacks, Mapping):
-        return list(attacks.items())
-    return [(repr(attack), attack) for attack in attacks]
 
 
 def _check(found: Evaluation, threat: Threat, at_least: float, surely: bool) -> None:

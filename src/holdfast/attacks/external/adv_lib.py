@@ -1,6 +1,5 @@
 """adversarial-library's attacks, by the names of their functions: ``adv-lib/pgd_linf``."""
 
-import inspect
 import math
 import sys
 from collections.abc import Callable, Mapping
@@ -31,8 +30,7 @@ def attack(
 ) -> Callable[[Model, Images, Labels], Tensor]:
     """A function that runs one of adversarial-library's attacks."""
     run = getattr(module, name)
-    made = filled(run, parameters, threat, _NORMS, ("ε", "eps"))
-    inspect.signature(run).bind(None, None, None, **made)
+    made = filled(run, parameters, threat, _NORMS, ("ε", "eps"), before=3)
 
     def craft(model: Model, x: Images, y: Labels) -> Tensor:
         return run(model, x, y, **made)

@@ -14,6 +14,7 @@ def filled(
     threat: Threat,
     norms: Mapping[str, Any],
     sizes: Collection[str] = ("eps",),
+    before: int = 1,
 ) -> dict[str, Any]:
     """The parameters of a library's attack, with the threat's norm and size where it takes them.
 
@@ -23,8 +24,10 @@ def filled(
         threat: what the attack may do.
         norms: the library's word for each norm that it knows.
         sizes: what it may call the size of the ball.
+        before: arguments that it is given by their place, such as the model.
 
     Raises:
+        TypeError: if it does not take them, before anything runs.
         InputError: if it takes no ball in that norm, or size or norm are given beside the threat's.
 
     Example:
@@ -34,7 +37,8 @@ def filled(
         >>> filled(attack, {"steps": 5}, Linf(0.1), {"linf": "Linf"})
         {'steps': 5, 'eps': 0.1, 'norm': 'Linf'}
     """
-    takes = inspect.signature(call).parameters
+    signature = inspect.signature(call)
+    takes = signature.parameters
     made = dict(parameters)
     size = next((name for name in sizes if name in takes), None)
     for name in ("norm", *sizes):
@@ -51,4 +55,5 @@ def filled(
                 f"the attack takes no ball in {threat.name}, but in {', '.join(norms)}."
             )
         made["norm"] = norms[threat.name]
+    signature.bind(*[None] * before, **made)
     return made

@@ -7,8 +7,10 @@ from dataclasses import replace
 from holdfast.errors import HoldfastError
 from holdfast.evaluation.auditing import (  # noqa: F401  each enters its checks
     answers,
+    attacked,
     binarization,
     effort,
+    images,
     others,
     slopes,
     written,

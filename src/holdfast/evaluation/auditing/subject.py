@@ -1,6 +1,5 @@
 """The model that was evaluated, asked again: images at hand, fresh answers, attacks run anew."""
 
-import copy
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -265,13 +264,6 @@ class Subject:
         name, attack = self.leading
         steps = _steps(attack)
         return (self.ledger.cost_of(name) if steps is None else 0) + self.cost(steps or 0)
-
-    def twin(self) -> Model | None:
-        """A copy of the model, with a memory of its own; None where it cannot be copied."""
-        try:
-            return copy.deepcopy(self.bare)
-        except Exception:  # a stranger's model may hold anything
-            return None
 
     def _pay(self, _: Model, given: tuple[Images, ...]) -> None:
         """See before a pass that the purse bears it, and the backward pass that may follow."""

@@ -25,7 +25,7 @@ from holdfast.evaluation.hidden.neighbors import neighbors_of
 from holdfast.evaluation.hidden.slopes import Lie
 from holdfast.random import Stream, own_global_generator
 from holdfast.tensors import device_of, eval_mode
-from holdfast.types import Images, Labels, Model
+from holdfast.types import Images, Model
 
 __all__ = ["find"]
 
@@ -36,13 +36,12 @@ _IMAGES = 4
 _LAYERS = 6
 
 
-def find(model: Model, x: Images, y: Labels, *, seed: int = 0) -> Findings:
+def find(model: Model, x: Images, *, seed: int = 0) -> Findings:
     """What a model hides from attacks without a declaration, and ways round it.
 
     Args:
         model: maps (N, C, H, W) in [0, 1] to logits (N, K); left as it is.
         x: (N, C, H, W) images in [0, 1]; a batch is enough.
-        y: (N,) true classes.
         seed: of all draws.
 
     Returns:
@@ -55,11 +54,10 @@ def find(model: Model, x: Images, y: Labels, *, seed: int = 0) -> Findings:
         >>> class Round(nn.Module):
         ...     def forward(self, x):
         ...         return (8 * x).round() / 8
-        >>> found = find(nn.Sequential(Round(), model), x, y)
+        >>> found = find(nn.Sequential(Round(), model), x)
         >>> found.found[0].layer, found.found[0].kind, found.bridges
         ('0', 'zero', (0: the identity,))
     """
-    del y
     device = device_of(model)
     x = x.to(device)
     few = x[:_IMAGES]

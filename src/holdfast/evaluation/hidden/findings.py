@@ -91,7 +91,7 @@ class Findings:
 
     Example:
         >>> from holdfast.evaluation.hidden import find
-        >>> find(model, x, y).found  # an ordinary network hides nothing
+        >>> find(model, x).found  # an ordinary network hides nothing
         ()
     """
 

@@ -1,0 +1,132 @@
+"""What a model calls for, of every attack: by its declarations, and by what it hides."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeAlias
+
+from holdfast.attacks import Attack, On, Worst
+from holdfast.attacks.adaptive import Variant, chosen, combined, variants_of
+from holdfast.attacks.engine.attack import follows_gradients
+from holdfast.attacks.eot import against_randomness
+from holdfast.data import Data
+from holdfast.evaluation.config import EvaluationConfig
+from holdfast.evaluation.hidden import Findings, find
+from holdfast.evaluation.hidden.twin import Twin, distilled, longer
+from holdfast.tensors import device_of
+from holdfast.types import Model
+
+#: Attacks with the names that they are reported by.
+Named: TypeAlias = Sequence[tuple[str, Attack]]
+
+
+def named(attacks: Mapping[str, Attack] | Sequence[Attack]) -> Named:
+    """Attacks by the names that they were given, or by their repr."""
+    if isinstance(attacks, Mapping):
+        return list(attacks.items())
+    return [(repr(attack), attack) for attack in attacks]
+
+
+def hidden_in(model: Model, data: Data, config: EvaluationConfig) -> Findings:
+    """What the model hides, as it shows on the first batch; nothing where it is not looked for."""
+    if not config.hidden:
+        return Findings(model=model)
+    index = next(data.batches(config.batch_size))
+    return find(model, data.x(index), seed=config.seed)
+
+
+def twin_of(
+    hidden: Findings, data: Data, config: EvaluationConfig, given: Model | None, name: str
+) -> Twin | None:
+    """What attacks are crafted on too: what was given, or one distilled where gradients fail."""
+    if given is not None:
+        return Twin(given, name)
+    if not hidden.blind:
+        return None
+    x = data.x(next(data.batches(config.batch_size))).to(device_of(hidden.model))
+    return distilled(hidden.model, x, seed=config.seed)
+
+
+def adapted_to(
+    attacks: Named,
+    model: Model,
+    stochastic: bool,
+    config: EvaluationConfig,
+    hidden: Findings | None = None,
+    twin: Twin | None = None,
+) -> tuple[Named, list[str]]:
+    """The attacks with all that the model calls for, also where it does not declare its draws.
+
+    Returns:
+        The attacks, and the variants of any of them that the model calls for and ``config`` leaves
+        out.
+    """
+    hidden = hidden or Findings(model=model)
+    made: list[tuple[str, Attack]] = []
+    left_out: dict[str, None] = {}
+    for name, attack in attacks:
+        called = _called(attack, model, stochastic, hidden, twin, config)
+        kept = chosen(called, config.variants)
+        left_out |= dict.fromkeys(one.title for one in called if one not in kept)
+        # Without a limit there is no worst case within it, so every variant has a line of its own,
+        # and the report compares their distances.
+        if config.each or math.isinf(attack.threat.eps):
+            made += _lines(name, kept, several=len(called) > 1)
+        else:
+            whole = combined(attack, kept, votes=config.votes, stochastic=stochastic)
+            made.append((name, whole))
+    return made, list(left_out)
+
+
+def _called(
+    attack: Attack,
+    model: Model,
+    stochastic: bool,
+    hidden: Findings,
+    twin: Twin | None,
+    config: EvaluationConfig,
+) -> list[Variant]:
+    """All that a model calls for of one attack: by its declarations, and by what it hides.
+
+    What a twin shows comes after the model's own gradients and before the attacks without any, so
+    that what it breaks tells of theirs.
+    """
+    called = hidden.with_variants(
+        variants_of(
+            attack,
+            model,
+            samples=config.samples,
+            votes=config.votes,
+            weights=config.penalties,
+            stochastic=stochastic,
+            around=hidden.bridges,
+        ),
+        config.samples,
+        config.votes,
+    )
+    if twin is not None:
+        following = [one for one in called if follows_gradients(one.attack)]
+        others = [one for one in called if not follows_gradients(one.attack)]
+        called = [*following, *twin.variants(attack), *others]
+    if hidden.blind:
+        for one in longer(attack):
+            spent = against_randomness(one.attack, config.samples, config.votes)
+            called.append(one._replace(attack=spent) if stochastic else one)
+    return called
+
+
+def _lines(name: str, variants: Sequence[Variant], several: bool) -> Iterator[tuple[str, Attack]]:
+    for variant in variants:
+        yield f"{name}, {variant.title}" if several else name, variant.attack
+
+
+def late_parts(attacks: Named) -> set[str]:
+    """The parts of cascades that follow no gradients of the model, and run after all that do."""
+    late: set[str] = set()
+    for _, attack in attacks:
+        if isinstance(attack, Worst):
+            follow = [
+                follows_gradients(part) and not isinstance(part, On) for part in attack.attacks
+            ]
+            last = len(follow) - follow[::-1].index(True) if any(follow) else len(follow)
+            late |= set(attack.names[last:])
+    return late
