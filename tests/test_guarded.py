@@ -208,6 +208,8 @@ def test_attacks_of_other_libraries_by_name(given, spec, norm):
     assert "noted" not in cell
     with pytest.raises(InputError, match=r"eps|leave"):  # foolbox' attacks are made without one
         library_attack(f"{spec.partition('(')[0]}(eps=0.3)", attack.threat)
+    with pytest.raises(InputError, match=f"{name} cannot make .*nonsense"):
+        library_attack(f"{spec.partition('(')[0]}(nonsense=1)", attack.threat)
     with pytest.raises(UnknownNameError, match=f"unknown attack of {name}"):
         library_attack(f"{name}/Nothing", Linf(0.2))
 

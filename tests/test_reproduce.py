@@ -16,6 +16,8 @@ from holdfast.cli.main import read, run
 from holdfast.cli.passes import passes
 from holdfast.errors import InputError, UnknownNameError
 from holdfast.files import write_tensors
+from holdfast.models import Architecture
+from holdfast.models.checkpoint import save_model
 from holdfast.report.gallery import gallery_of
 from holdfast.reproduce import (
     Cell,
@@ -458,13 +460,18 @@ def test_passes_told_beforehand_are_the_most_that_are_made(tmp_path: Path) -> No
 
 
 def test_passes_with_a_network_that_is_there_are_of_images_of_its_own_shape(tmp_path: Path) -> None:
-    net = tmp_path / "net"
-    training = ["train", "--model", "mlp", "--epochs", "1", "--images", "64", "--quiet", "--out"]
-    assert run([*training, str(net)]) == 0
-    _, options = read([*training, str(tmp_path / "taught")])
-    options["objective"] = f"distillation(teacher='{net}')"
+    made = Architecture(name="mlp", shape=(1, 28, 28), classes=10)
+    (tmp_path / "net").mkdir()
+    save_model(tmp_path / "net" / "model.safetensors", made.build(), made)
+    (tmp_path / "net" / "run.json").write_text(
+        '{"kind": "train", "complete": true, "settings": {}}'
+    )
+    typed = ["train", "--model", "mlp", "--epochs", "1", "--images", "64", "--out", "taught"]
+    _, options = read(typed)
+    options["objective"] = f"distillation(teacher='{tmp_path / 'net'}')"
+    options["data"] = "mnist"
     assert passes("train", options) == 64 * 2
-    options["data"] = "mnist"  # of which this network can make nothing
+    options["data"] = "digits"  # of which this network can make nothing
     assert passes("train", options) is None
 
 
