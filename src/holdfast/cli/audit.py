@@ -16,7 +16,7 @@ from holdfast.evaluation import Audit, audit_run
 from holdfast.evaluation.auditing.check import Verdict
 from holdfast.models import loading
 from holdfast.progress import showing
-from holdfast.results import read_about
+from holdfast.results import read_about, runs_in
 
 
 def audit(
@@ -42,7 +42,7 @@ def audit(
         holdfast audit runs/eval --strict --json
 
     Args:
-        runs: Folders written by holdfast evaluate.
+        runs: Folders written by holdfast evaluate; of a study, all of its runs.
         model: Where the model is now, if not where it was; otherwise as of holdfast evaluate.
         data: Name of the data set now, if it has another one.
         data_dir: Folder of named data sets and image folders; else HOLDFAST_DATA.
@@ -54,7 +54,7 @@ def audit(
         quiet: Show no progress.
     """
     found: dict[str, Audit] = {}
-    for folder in runs:
+    for folder in (run for given in runs for run in runs_in(given)):
         settings = read_about(folder)["settings"]
         pictures = datasets.load(
             data or settings.get("data", ""),

@@ -7,6 +7,7 @@ from holdfast.cli.options import Number
 from holdfast.errors import InputError
 from holdfast.evaluation.comparison import compare as compare_runs
 from holdfast.evaluation.junit import write_junit
+from holdfast.results import runs_in
 
 
 def compare(
@@ -27,7 +28,8 @@ def compare(
         holdfast compare runs/main-eval runs/branch-eval --fail-if-worse 1 --junit robustness.xml
 
     Args:
-        runs: Two folders of holdfast evaluate: the one to measure by, and the other.
+        runs: Two folders of holdfast evaluate: the one to measure by, and the other; or one of a
+            study of two runs.
         fail_if_worse: End with exit code 3 if the second run's accuracy is lower by more than so
             many percentage points, without an attack or under any of them.
         junit: Write a JUnit XML file with a test for each line, which fails by --fail-if-worse; by
@@ -35,9 +37,11 @@ def compare(
         json: Print one JSON object and nothing else.
         quiet: Print nothing.
     """
+    runs = [run for given in runs for run in runs_in(given)]
     if len(runs) != 2:
         raise InputError(
-            f"{len(runs)} {'run is' if len(runs) == 1 else 'runs are'} given, but two are "
+            f"{len(runs)} {'run is' if len(runs) == 1 else 'runs are'} given "
+            f"({', '.join(map(str, runs[:6]))}{', ...' if len(runs) > 6 else ''}), but two are "
             "compared: the one to measure by, and the other."
         )
     if fail_if_worse is not None and not 0 <= fail_if_worse <= 100:

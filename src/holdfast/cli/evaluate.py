@@ -1,29 +1,27 @@
 """``holdfast evaluate``: a model, data and attacks make rows and robust accuracies."""
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 import torch
 
 from holdfast import data as datasets
-from holdfast import metrics
 from holdfast.attacks import Attack, On, variants_of
 from holdfast.attacks.adaptive import chosen
 from holdfast.attacks.engine.attack import follows_gradients
 from holdfast.certify.smoothing import named_noise
 from holdfast.cli import registry
-from holdfast.cli.audit import as_json, believed, told
-from holdfast.cli.common import device, percent, print_json, print_table, size
+from holdfast.cli.audit import believed
+from holdfast.cli.common import device
 from holdfast.cli.dry_run import planned, show_plan
-from holdfast.cli.options import Number, Numbers, Share, Words
+from holdfast.cli.evaluated import show_evaluation, show_study
+from holdfast.cli.options import Counts, Number, Numbers, Share, Words
 from holdfast.data import Data
 from holdfast.declarations import is_stochastic, purifiers
 from holdfast.defenses.noise import check_sigma
 from holdfast.errors import InputError
-from holdfast.evaluation import EvaluationConfig, evaluate_data
+from holdfast.evaluation import Evaluation, EvaluationConfig, Study, evaluate_data, study
+from holdfast.evaluation.studies import check_study
 from holdfast.models import Ensemble, loading
 from holdfast.progress import showing
 from holdfast.types import Model
@@ -31,7 +29,7 @@ from holdfast.types import Model
 
 def evaluate(
     *,
-    model: str,
+    model: Words,
     data: str = "digits",
     data_dir: Path | None = None,
     images: int | None = None,
@@ -53,7 +51,7 @@ def evaluate(
     audit: Share = Share(0.15),
     strict: bool = False,
     dry_run: bool = False,
-    seed: int = 0,
+    seed: Counts = Counts((0,)),
     accelerator: str = "auto",
     out: Path | None = None,
     json: bool = False,
@@ -62,19 +60,22 @@ def evaluate(
     r"""Attack a model and report its robust accuracy.
 
     Every attack runs at every size. Run the same command again after an interruption and it goes on
-    where it stopped.
+    where it stopped. Several models, or several seeds, are a study: each model with each seed is a
+    run of its own below --out, and report and audit take the whole folder.
 
     Example:
         holdfast evaluate --model runs/net --attacks pgd,second-order --norm l2 --eps 0.5,1
         holdfast evaluate --model mypackage.models:resnet --data path/to/images \
             --attacks "pgd(steps=100, goal=margin)" --eps 4/255,8/255 --out runs/eval
         holdfast evaluate --model "binarise | runs/net" --attacks worst-case --eps 0.3
+        holdfast evaluate --model runs/net,runs/madry --seed 0,1,2 --eps 0.1,0.3 --out runs/study
 
     Args:
         model: Folder of a training run, a model.safetensors file, package.module:callable, a
             library's pretrained model such as "torchvision/resnet18(weights='DEFAULT')", or an
             architecture with a file of weights, "torchvision/resnet18(weights=net.pth)"; with
-            layers in front if wanted, "binarise(threshold=0.5) | runs/net".
+            layers in front if wanted, "binarise(threshold=0.5) | runs/net"; several between commas
+            meet the same attacks.
         data: Data set (`holdfast list`), with parameters if wanted, such as
             "imagenet(resize=342, crop=299)", or the path of an image folder.
         data_dir: Folder of named data sets and image folders; else HOLDFAST_DATA.
@@ -114,7 +115,7 @@ def evaluate(
         strict: End with exit code 3 unless the audit finds the robust accuracies believable.
         dry_run: Only show the most passes that each attack can take, about how long these take by a
             timed batch, and how much room the run takes on disk; nothing is attacked or written.
-        seed: Of all randomness.
+        seed: Of all randomness; several between commas repeat everything with each.
         accelerator: auto, cpu, cuda, ... as Lightning Fabric names them.
         out: Folder to keep the run in, for holdfast report; nothing is kept without it.
         json: Print one JSON object and nothing else.
@@ -126,7 +127,7 @@ def evaluate(
         for limit in eps
     ]
     config = EvaluationConfig(
-        seed=seed,
+        seed=seed[0] if seed else 0,
         batch_size=batch_size,
         votes=100 if votes is None else votes,
         samples=10 if samples is None else samples,
@@ -137,6 +138,9 @@ def evaluate(
         keep_images=16 if keep_images is None else keep_images,
         audit=audit,
     )
+    several = (len(model), len(seed)) != (1, 1)
+    if several:
+        check_study(model, named, seed)
     if strict and not audit:
         raise InputError("--strict asks what the audit says, and --audit off leaves it out.")
     family = named_noise(noise or "gaussian")
@@ -154,130 +158,51 @@ def evaluate(
             "and there is none: leave it out."
         )
     pictures = datasets.load(data, data_dir=data_dir, limit=images)
-    network = loading.load(model, pictures.shape)
-    if sigma is not None:
-        network = family.around(network, sigma, pictures.shape).model
-    network = network.to(device(accelerator))
+    networks: dict[str, Model] = {}
+    for name in model:
+        network = loading.load(name, pictures.shape)
+        if sigma is not None:
+            network = family.around(network, sigma, pictures.shape).model
+        networks[name] = network.to(device(accelerator))
     typed, crafted_on = named, None
     if source:
         crafted_on = _sources(source, pictures, device(accelerator))
         named = _on(crafted_on, str(source), named, config)
+    targets = [*networks.values()]
     sources = [] if crafted_on is None else [crafted_on]
-    _check_draws([network, *sources], {"--votes": votes, "--samples": samples})
-    attacked = network if crafted_on is None else crafted_on
-    _check_variants(network, named, {"--each": each})
+    attacked = sources or targets
+    _check_draws([*targets, *sources], {"--votes": votes, "--samples": samples})
+    _check_variants(targets, named, {"--each": each})
     _check_variants(attacked, typed, {"--variants": bool(variants)})
-    if penalties is not None and not purifiers(attacked):
+    if penalties is not None and not any(map(purifiers, attacked)):
         raise InputError(
             "--penalties weighs what a purifier changes of an image (R), and what is attacked has "
             "no layer that purifies: leave it out."
         )
     if dry_run:
-        plan = planned(network, pictures, typed, norm, batch_size)
-        disk = config.keep_images if out is not None else None
-        show_plan(plan, model, len(pictures), pictures.shape, disk, json=json)
+        kept = config.keep_images if out is not None else None
+        plan = planned(networks, pictures, typed, norm, batch_size, seeds=len(seed), kept=kept)
+        show_plan(plan, json=json)
         return
     like = None if twin is None else loading.load(twin).eval().to(device(accelerator))
     with showing(not quiet) as progress:
         for written in attacks:
             if registry.own_name(written) != written:
                 progress.say(f"{written} is {registry.own_name(written)} here")
-        found = evaluate_data(
-            network, pictures, named, config, model, out, progress, like, twin or "twin"
-        )
-    moved = _known(metrics.perturbation_sizes(found.rows))
-    if json:
-        content = {"cells": found.cells, "perturbations": moved, "warnings": found.warnings}
-        print_json(content | as_json(found.audit))
+        given = (like, twin or "twin")
+        found: Evaluation | Study
+        if several:
+            found = study(networks, pictures, named, seed, config, out, progress, *given)
+        else:
+            (name, network), *_ = networks.items()
+            found = evaluate_data(network, pictures, named, config, name, out, progress, *given)
+    if isinstance(found, Study):
+        show_study(found, json=json)
     else:
-        print(told(found.audit))
-        print_table(
-            f"{model}, clean accuracy {percent(found.cells[0]['clean_accuracy'])} of "
-            f"{found.cells[0]['n']} images",
-            [
-                {
-                    "attack": cell["attack"],
-                    "size": f"{cell['norm']} {size(cell['eps'])}",
-                    **_accuracy(cell),
-                    "median\ndistance": _short(cell["median_distance"]),
-                    "seconds": f"{cell['seconds']:.3g}",
-                }
-                for cell in found.cells
-            ],
-        )
-        _print_parts(found.cells)
-        _print_perturbations([line for line in moved if line["eps"] is None])
+        show_evaluation(found, json=json)
     if strict:
-        believed(found.audit)
-
-
-def _print_parts(cells: Sequence[Mapping[str, Any]]) -> None:
-    """What each part of a cascade broke, of what the parts before it had left."""
-    for attack in dict.fromkeys(cell["attack"] for cell in cells if "broken_by" in cell):
-        own = [cell for cell in cells if cell["attack"] == attack]
-        parts = dict.fromkeys(part for cell in own for part in cell["broken_by"])
-        print_table(
-            f"{attack}: images that each part broke, of those that the parts before it left",
-            [
-                {
-                    "part": part,
-                    **{
-                        f"{cell['norm']} {size(cell['eps'])}": cell["broken_by"].get(part, 0)
-                        for cell in own
-                    },
-                }
-                for part in parts
-            ],
-        )
-
-
-def _known(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Its lines, with None for what is infinite or not known, as JSON can hold it."""
-    return [
-        {
-            str(key): None if value == math.inf or pd.isna(value) else value
-            for key, value in line.items()
-        }
-        for line in table.to_dict(orient="records")
-    ]
-
-
-def _print_perturbations(lines: list[dict[str, Any]]) -> None:
-    """How far attacks without a limit had to move the images."""
-    if lines:
-        print_table(
-            "mean perturbation, relative to the image (ρ), and accuracy at fractions of ε_ref, "
-            "where half are wrong",
-            [
-                {
-                    "attack": line["attack"],
-                    "mean\nl2": _short(line["mean_l2"]),
-                    "ρ₂": _short(line["rho_2"]),
-                    "mean\nlinf": _short(line["mean_linf"]),
-                    "ρ∞": _short(line["rho_inf"]),
-                    "ε_ref": _short(line["eps_ref"]),
-                    **{
-                        f"%\n@{fraction:g}": "-" if right is None else f"{100 * right:.1f}"
-                        for fraction in metrics.FRACTIONS
-                        for right in [line[f"accuracy@{fraction:g}"]]
-                    },
-                }
-                for line in lines
-            ],
-        )
-
-
-def _short(number: float | None) -> str:
-    return "-" if number is None else f"{number:.3g}"
-
-
-def _accuracy(cell: Mapping[str, Any]) -> dict[str, str]:
-    """What an attack left robust; it says nothing if it could not run."""
-    ran = cell["robust_accuracy"] is not None
-    return {
-        "robust\naccuracy": percent(cell["robust_accuracy"]) if ran else "skipped",
-        "95 %\ninterval": f"{100 * cell['low']:.1f}–{100 * cell['high']:.1f}" if ran else "-",
-    }
+        for audit_of_run in found.audits if isinstance(found, Study) else [found.audit]:
+            believed(audit_of_run)
 
 
 def _sources(source: Words, pictures: Data, where: torch.device) -> Model:
@@ -305,7 +230,7 @@ def _on(
     return made
 
 
-def _check_draws(models: list[Model], options: Mapping[str, int | None]) -> None:
+def _check_draws(models: Sequence[Model], options: Mapping[str, int | None]) -> None:
     """Refuse options about draws where no model draws.
 
     Raises:
@@ -320,15 +245,16 @@ def _check_draws(models: list[Model], options: Mapping[str, int | None]) -> None
 
 
 def _check_variants(
-    model: Model, named: list[tuple[str, Attack]], options: Mapping[str, bool]
+    models: Sequence[Model], named: Sequence[tuple[str, Attack]], options: Mapping[str, bool]
 ) -> None:
-    """Refuse options about variants where every attack has one alone.
+    """Refuse options about variants where every attack has one alone on every model.
 
     Raises:
         InputError: if one is given.
     """
     given = [option for option, is_given in options.items() if is_given]
-    if given and all(len(variants_of(attack, model)) == 1 for _, attack in named):
+    one_way = (len(variants_of(attack, model)) == 1 for model in models for _, attack in named)
+    if given and all(one_way):
         raise InputError(
             f"{given[0]} is about a defence that calls for several variants of an attack, and each "
             "of these attacks runs in one way alone: leave it out."

@@ -51,7 +51,7 @@ def passes(command: str, options: Mapping[str, Any]) -> int | None:
                 for attack in options["attacks"]
                 for size in options["eps"]
             )
-            return int(images * each)
+            return int(images * each * len(options["model"]) * len(options["seed"]))
         return images * _of_certificate(options) if command == "certify" else None
     except HoldfastError:  # such as a network that is yet to be trained
         return None

@@ -23,7 +23,8 @@ def report(
         holdfast report runs/stn runs/eval runs/cert --out report
 
     Args:
-        runs: Folders written by holdfast evaluate, holdfast certify, and holdfast train.
+        runs: Folders written by holdfast evaluate, holdfast certify, and holdfast train; of a
+            study, all of its runs.
         out: Folder for the report.
         title: Title of the page.
         quiet: Do not say where the page is.

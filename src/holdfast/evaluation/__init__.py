@@ -7,6 +7,7 @@ from holdfast.evaluation.comparison import Comparison, Line, compare
 from holdfast.evaluation.config import EvaluationConfig
 from holdfast.evaluation.result import Evaluation
 from holdfast.evaluation.run import evaluate, evaluate_data
+from holdfast.evaluation.studies import Member, Study, study
 
 __all__ = [
     "Audit",
@@ -15,9 +16,12 @@ __all__ = [
     "Evaluation",
     "EvaluationConfig",
     "Line",
+    "Member",
+    "Study",
     "audit",
     "audit_run",
     "compare",
     "evaluate",
     "evaluate_data",
+    "study",
 ]

@@ -1,9 +1,12 @@
 """What an evaluation found."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from holdfast.evaluation.auditing.verdict import Audit
+from holdfast.results import read_about, read_rows
 from holdfast.summary import Result, Summary, percent
 
 __all__ = ["Evaluation"]
@@ -33,6 +36,13 @@ class Evaluation(Result):
 
     warnings: list[str] = field(default_factory=list)
     audit: Audit | None = None
+
+    @classmethod
+    def read(cls, folder: Path, warnings: Sequence[str] = ()) -> "Evaluation":
+        """What a finished run found; ``warnings`` where one of an earlier version says none."""
+        rows, about = read_rows(folder), read_about(folder)
+        audit = Audit.of_record(about["audit"]) if "audit" in about else None
+        return cls(rows, about["cells"], about.get("warnings", list(warnings)), audit)
 
     @property
     def _summary(self) -> Summary:

@@ -27,13 +27,12 @@ from holdfast.evaluation.adapting import Named, adapted_to, hidden_in, late_part
 from holdfast.evaluation.auditing.ledger import Ledger
 from holdfast.evaluation.auditing.run import audited
 from holdfast.evaluation.auditing.subject import Subject
-from holdfast.evaluation.auditing.verdict import Audit
 from holdfast.evaluation.config import EvaluationConfig
 from holdfast.evaluation.probe import probe
 from holdfast.evaluation.result import Evaluation
 from holdfast.evaluation.scoring import Scorer, check_name
 from holdfast.progress import Progress, silent
-from holdfast.results import CLEAN, Part, Run, kept_or_temporary, read_about, read_rows
+from holdfast.results import CLEAN, Part, Run, kept_or_temporary
 from holdfast.tensors import eval_mode, fingerprint
 from holdfast.threads import suited_threads
 from holdfast.types import Images, Labels, Model, Step
@@ -135,7 +134,7 @@ def evaluate_data(
         >>> result.table[["attack", "eps"]].to_numpy().tolist()
         [['pgd', 0.0], ['pgd', 0.3]]
     """
-    _check_names(attacks)
+    check_attacks(attacks)
     notes = training_notes(model)
     sources = [attack.source for _, attack in attacks if isinstance(attack, On)]
     with (
@@ -207,14 +206,17 @@ def evaluate_data(
             return about
 
         Run.resume_or(folder, "evaluate", record, work, results, progress=progress)
-        rows, about = read_rows(folder), read_about(folder)
-    told = about.get("warnings", notes)  # a run of an earlier version may not say
-    warn_of(note for note in told if note not in notes)
-    audit = Audit.of_record(about["audit"]) if "audit" in about else None
-    return Evaluation(rows, about["cells"], told, audit)
+        found = Evaluation.read(folder, notes)
+    warn_of(note for note in found.warnings if note not in notes)
+    return found
 
 
-def _check_names(attacks: Named) -> None:
+def check_attacks(attacks: Named) -> None:
+    """See that there are attacks, each with a name of its own at each size.
+
+    Raises:
+        InputError, InputTypeError: if not.
+    """
     if not attacks:
         raise InputError("there is no attack; name at least one.")
     for name, attack in attacks:

@@ -13,7 +13,7 @@ from holdfast.data import UNSORTED
 from holdfast.errors import InputError
 from holdfast.report.distinct import attacks_apart, certificates_apart
 from holdfast.report.folders import TRAINING, CertifiedRun, RunFolder, certificates, read_folder
-from holdfast.results import CLEAN, same
+from holdfast.results import CLEAN, runs_in, same
 from holdfast.results.schema import TITLES
 
 __all__ = ["mixed", "read_subjects"]
@@ -173,7 +173,8 @@ def read_subjects(paths: Sequence[Path]) -> list[Subject]:
         >>> len(subject.classifiers)
         1
     """
-    given = [read_folder(path) for path in {path.resolve(): path for path in paths}.values()]
+    each = {run.resolve(): run for path in paths for run in runs_in(path)}
+    given = [read_folder(path) for path in each.values()]
     trainings = [run for run in given if run.about["kind"] in TRAINING]
     runs = [run for run in given if run.about["kind"] not in TRAINING]
     _check_met(trainings, runs)

@@ -8,7 +8,7 @@
 
 A killed run resumes at the missing chunk. A finished run is never changed, and a folder that holds
 a run with other settings, or that another process writes to, is refused. A cell is one attack at
-one size, or one certificate.
+one size, or one certificate. A study's run.json names the folders of its runs, each with its own.
 """
 
 from holdfast.results.reading import (
@@ -19,6 +19,7 @@ from holdfast.results.reading import (
     read_about,
     read_images,
     read_rows,
+    runs_in,
 )
 from holdfast.results.run import Part, Run, kept_or_temporary
 from holdfast.results.sameness import same
@@ -34,5 +35,6 @@ __all__ = [
     "read_about",
     "read_images",
     "read_rows",
+    "runs_in",
     "same",
 ]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os.path
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -11,10 +12,19 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from holdfast.errors import DamagedFileError, MissingFileError
+from holdfast.errors import DamagedFileError, InputError, MissingFileError
 from holdfast.files import check_file, read_json, read_tensors
 
-__all__ = ["ABOUT", "CLEAN", "IMAGES", "ROWS", "read_about", "read_images", "read_rows"]
+__all__ = [
+    "ABOUT",
+    "CLEAN",
+    "IMAGES",
+    "ROWS",
+    "read_about",
+    "read_images",
+    "read_rows",
+    "runs_in",
+]
 
 ABOUT, ROWS, CHUNKS, IMAGES = "run.json", "rows.csv", "rows", "images"
 
@@ -76,6 +86,46 @@ def read_about(path: Path) -> dict[str, Any]:
     new = _SETTINGS_UNTIL_0_2.get(about["kind"], {})
     about["settings"] = {new.get(name, name): value for name, value in about["settings"].items()}
     return about
+
+
+def runs_in(path: Path) -> list[Path]:
+    """The runs of a folder: those of a study, and of any other run itself.
+
+    Raises:
+        MissingFileError: if the folder holds no run.
+        DamagedFileError: if run.json is not what a study writes, or leads out of the folder.
+        InputError: if it is a study that is not finished.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import FGSM
+        >>> from holdfast.data import Data
+        >>> from holdfast.evaluation import study
+        >>> from holdfast.results import runs_in
+        >>> attacks = [("fgsm", FGSM(Linf(0.3)))]
+        >>> found = study({"net": model}, Data.of(x, y), attacks, seeds=(0, 1), out="study")
+        >>> [run.as_posix() for run in runs_in(Path("study"))]
+        ['study/1-net/seed-0', 'study/1-net/seed-1']
+    """
+    about = read_about(path)
+    if about["kind"] != "study":
+        return [path]
+    if not about["complete"]:
+        raise InputError(
+            f"{path} is a study that is not finished: run the command that made it again, and it "
+            "will go on where it stopped."
+        )
+    runs = about.get("runs")
+    if not isinstance(runs, list) or not all(isinstance(run, str) for run in runs):
+        raise DamagedFileError(
+            f"{path / ABOUT} is not what a study writes: runs must be a list of folders; put its "
+            "copy back, or repeat the study with another --out."
+        )
+    for run in runs:
+        if not Path(os.path.realpath(path / run)).is_relative_to(os.path.realpath(path)):
+            raise DamagedFileError(f"{path / ABOUT} names {run}, which is outside of its folder.")
+    return [path / run for run in runs]
 
 
 def read_rows(path: Path) -> pd.DataFrame:

@@ -1,0 +1,263 @@
+"""Several models, attacks, sizes and seeds as one run: as one by one, and taken up again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from holdfast.attacks import FGSM, PGD, DeepFool
+from holdfast.cli.main import run
+from holdfast.data import Data
+from holdfast.errors import DamagedFileError, InputError, OutputError
+from holdfast.evaluation import EvaluationConfig, evaluate_data, study
+from holdfast.models import Architecture
+from holdfast.models.checkpoint import save_model
+from holdfast.results import read_about, read_rows, runs_in
+from holdfast.threat import L2, Linf
+from tests.toys import images, small_network
+
+ROOT = Path(__file__).parents[1]
+QUICK = EvaluationConfig(audit=0, hidden=False)
+ATTACKS = [
+    (f"{kind}", make(Linf(eps)))
+    for kind, make in (("fgsm", FGSM), ("pgd", PGD))
+    for eps in (0.05, 0.1)
+]
+
+
+def code(*arguments):
+    try:
+        return run([str(argument) for argument in arguments])
+    except SystemExit as stop:
+        return stop.code
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder with two networks and a function that attacks; the working directory."""
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(("plain", "robust")):
+        made = Architecture(name="small", shape=(1, 8, 8), classes=10)
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        save_model(tmp_path / "runs" / name / "model.safetensors", made.build(number), made)
+    (tmp_path / "mine.py").write_text(
+        "import os, pathlib, signal\n"
+        "def attack(model, x, y, eps):\n"
+        "    armed = pathlib.Path('armed')\n"
+        "    if armed.exists():\n"
+        "        left = int(armed.read_text())\n"
+        "        if not left: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        armed.write_text(str(left - 1))\n"
+        "    return (x + eps * (2 * (y.view(-1, 1, 1, 1) % 2) - 1)).clamp(0, 1)\n"
+    )
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    sys.modules.pop("mine", None)
+    return tmp_path
+
+
+def some():
+    network = small_network()
+    x = images(12, (1, 6, 6))
+    return Data.of(x, network(x).argmax(dim=1)), {"a": network, "b": small_network(seed=1)}
+
+
+def test_a_study_is_what_its_runs_are_one_by_one(tmp_path):
+    data, models = some()
+    found = study(models, data, ATTACKS, (0, 3), QUICK, tmp_path / "study")
+    assert [str(member) for member in found.found] == [
+        "a, seed 0",
+        "a, seed 3",
+        "b, seed 0",
+        "b, seed 3",
+    ]
+    for member, one in found.found.items():
+        alone = evaluate_data(
+            models[member.model],
+            data,
+            ATTACKS,
+            EvaluationConfig(seed=member.seed, audit=0, hidden=False),
+            member.model,
+        )
+        pd.testing.assert_frame_equal(one.rows, alone.rows)
+        assert read_about(tmp_path / "study" / member.folder)["settings"]["seed"] == member.seed
+    assert len(found.cells) == 4 * len(ATTACKS)
+    assert {(cell["model"], cell["seed"]) for cell in found.cells} == {
+        (member.model, member.seed) for member in found.found
+    }
+
+
+def test_the_worst_case_is_over_all_attacks_and_seeds():
+    """At the same sizes for all models, also of attacks without a limit."""
+    data, models = some()
+    attacks = [*ATTACKS, ("deepfool", DeepFool(L2(float("inf"))))]
+    found = study(models, data, attacks, (0, 1), QUICK)
+    table = found.worst
+    for model, part in table.groupby("model"):
+        rows = pd.concat([one.rows for member, one in found.found.items() if member.model == model])
+        at = rows[(rows["norm"] == "linf") & (rows["eps"] <= 0.05)]
+        left = 1 - at.groupby("index")["fooled"].any().mean()
+        line = part[(part["norm"] == "linf") & (part["eps"] == 0.05)]
+        assert line["robust_accuracy"].item() == pytest.approx(left)
+    sizes = table[table["norm"] == "l2"].groupby("model")["eps"].apply(list)
+    assert sizes["a"] == sizes["b"]
+    assert len(sizes["a"]) > 2
+    assert "worst case over all attacks and seeds" in found.summary()
+
+
+@pytest.mark.parametrize(
+    ("models", "seeds", "sizes", "words"),
+    [
+        ((), (0,), (0.1,), "there is no model"),
+        (("a",), (), (0.1,), "there is no seed"),
+        (("a",), (0, 1, 0), (0.1,), "seed 0 is given twice"),
+        (("a",), (0,), (0.0, 0.1), "a size of pgd is 0"),
+        (("a",), (0,), (), "there is no attack"),
+        (("a",), (0,), (0.1, 0.1), "same name and size"),
+    ],
+)
+def test_what_is_missing_or_twice_is_told_before_anything_is_written(
+    tmp_path, models, seeds, sizes, words
+):
+    data, known = some()
+    attacks = [("pgd", PGD(Linf(eps))) for eps in sizes]
+    with pytest.raises(InputError, match=words):
+        study({name: known[name] for name in models}, data, attacks, seeds, QUICK, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("model: []", "there is no model"),
+        ("model: [runs/plain, runs/plain]", "model runs/plain is given twice"),
+        ("model: [runs/plain, runs/nowhere]", "there is no model runs/nowhere"),
+        ("model: runs/plain\nseed: []", "there is no seed"),
+        ("model: runs/plain\nseed: [0, 0]", "seed 0 is given twice"),
+        ("model: runs/plain\nseed: [0, one]", "'one' is no whole number"),
+        ("model: [runs/plain, runs/robust]\neps: [0, 0.1]", "a size of pgd is 0"),
+        ("model: [runs/plain, runs/robust]\neps: []", "there is no attack"),
+        ("model: [runs/plain, runs/robust]\nattacks: [pgd, pdg]", "did you mean 'pgd'"),
+        ("models: [runs/plain, runs/robust]", "did you mean 'model'"),
+    ],
+)
+def test_a_field_that_is_wrong_is_one_sentence_and_no_file(place, capsys, written, words):
+    (place / "study.yaml").write_text(f"{written}\nimages: 5\nout: study\n")
+    before = sorted(place.rglob("*"))
+    assert code("evaluate", "--config", "study.yaml") == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert said.count("\n") == 1
+    assert sorted(place.rglob("*")) == before
+
+
+def test_the_study_of_the_documentation(place, capsys):
+    """As it is on the page, on fewer images; report, audit and compare read what it writes."""
+    page = (ROOT / "docs" / "how-to.md").read_text()
+    text = (ROOT / "docs" / "study.yaml").read_text()
+    assert f"```yaml\n{text}```" in page
+    (place / "study.yaml").write_text(text)
+    options = ("--images", "5", "--quiet", "--audit", "off")
+    assert code("evaluate", "--config", "study.yaml", *options, "--dry-run", "--json") == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert not (place / "runs" / "study").exists()
+    assert code("evaluate", "--config", "study.yaml", *options, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    written = yaml.safe_load(text)
+    expected = [
+        (model, seed, attack, eps)
+        for model in written["model"]
+        for seed in written["seed"]
+        for attack in written["attacks"]
+        for eps in written["eps"]
+    ]
+    told = [(c["model"], c["seed"], c["attack"], c["eps"]) for c in found["cells"]]
+    assert told == expected
+    for line in plan["attacks"]:
+        spent = [
+            cell["forwards"] + cell["backwards"]
+            for cell in found["cells"]
+            if all(cell[key] == line[key] for key in ("model", "attack", "eps"))
+        ]
+        assert len(spent) == 2
+        assert sum(spent) <= line["passes"]
+    study_of = place / "runs" / "study"
+    size = sum(path.stat().st_size for path in study_of.rglob("*") if path.is_file())
+    assert size / 4 < plan["disk_bytes"]
+    weights = (place / "runs" / "plain" / "model.safetensors").stat().st_size
+    assert plan["memory_bytes"] > weights
+
+    assert code("report", "runs/study", "--out", "report", "--quiet") == 0
+    about = json.loads((place / "report" / "report.json").read_text())
+    members = [str(run) for run in runs_in(Path("runs/study"))]
+    assert len(members) == 4
+    assert [one["path"] for one in about["runs"]] == members
+    assert code("audit", "runs/study", "--audit", "0.05", "--quiet", "--json") == 0
+    assert [*json.loads(capsys.readouterr().out)["runs"]] == members
+    assert code("compare", members[0], members[2], "--quiet") == 0
+    assert code("compare", "runs/study") == 2
+    assert members[3] in capsys.readouterr().err
+
+
+STUDY = (
+    *("evaluate", "--model", "runs/plain,runs/robust", "--seed", "0,1", "--images", "20"),
+    *("--batch-size", "10", "--attacks", "mine:attack,fgsm", "--eps", "0.1,0.2", "--audit", "off"),
+)
+
+
+def test_a_study_that_was_killed_goes_on(place, capsys):
+    """In the middle of its second run: what was finished is left alone, the rest is as if never."""
+    assert code(*STUDY, "--out", "whole", "--quiet") == 0
+    # Of every run two attacks by mine:attack before any work, and on each of two batches two.
+    (place / "armed").write_text("8")
+    program = "import sys; from holdfast.cli.main import main; main(sys.argv[1:])"
+    command = [sys.executable, "-c", program, *STUDY, "--out", "killed", "--quiet"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, "."])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    (place / "armed").unlink()
+    finished = place / "killed" / "1-runs-plain" / "seed-0" / "run.json"
+    assert json.loads(finished.read_text())["complete"]
+    before = finished.stat().st_mtime_ns
+    half = place / "killed" / "1-runs-plain" / "seed-1"
+    assert not json.loads((half / "run.json").read_text())["complete"]
+    assert not (place / "killed" / "2-runs-robust").exists()
+    assert code("report", "killed", "--out", "report") == 2
+    assert "is a study that is not finished" in capsys.readouterr().err
+
+    assert code(*STUDY, "--out", "killed", "--quiet") == 0
+    assert finished.stat().st_mtime_ns == before
+    for one, other in zip(runs_in(Path("whole")), runs_in(Path("killed")), strict=True):
+        assert (one / "rows.csv").read_bytes() == (other / "rows.csv").read_bytes()
+    assert code(*STUDY, "--out", "killed", "--quiet") == 0  # and once more there is nothing to do
+    assert finished.stat().st_mtime_ns == before
+
+
+def test_another_study_is_not_written_over(tmp_path):
+    data, models = some()
+    study(models, data, ATTACKS[:1], (0,), QUICK, tmp_path / "run")
+    rows = read_rows(runs_in(tmp_path / "run")[0])
+    other = {"a": models["b"], "b": models["a"]}
+    for changed, words in (
+        ((models, data, ATTACKS[:1], (0, 1)), "seed"),
+        ((models, data, ATTACKS[:2], (0,)), "attacks"),
+        (({"a": models["a"]}, data, ATTACKS[:1], (0,)), "models|b_"),
+        ((other, data, ATTACKS[:1], (0,)), "other weights"),
+    ):
+        with pytest.raises(OutputError, match=words):
+            study(*changed, QUICK, tmp_path / "run")
+    pd.testing.assert_frame_equal(read_rows(runs_in(tmp_path / "run")[0]), rows)
+
+
+@pytest.mark.parametrize("runs", [["../elsewhere"], "1-a/seed-0", [1], None])
+def test_a_study_that_leads_elsewhere_is_refused(tmp_path, runs):
+    (tmp_path / "study").mkdir()
+    about = {"kind": "study", "complete": True, "settings": {}, "runs": runs}
+    (tmp_path / "study" / "run.json").write_text(json.dumps(about))
+    with pytest.raises(DamagedFileError):
+        runs_in(tmp_path / "study")
