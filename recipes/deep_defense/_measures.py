@@ -23,7 +23,7 @@ _NORMAL = 1.959964  # 97.5 % quantile
 
 def test_images(scale: Scale, network: Network) -> int:
     """How many test images."""
-    cpu = {"MLP": 10_000, "LeNet": 2_000}.get(network.name, 500)
+    cpu = {"MLP": 10_000, "LeNet": 2_000, "NIN": 200}.get(network.name, 500)
     return scale(f"test images, {network.name}", quick=100, cpu=cpu, paper=10_000)
 
 

@@ -100,7 +100,7 @@ def reference(network: Network, scale: Scale, conditioning: Conditioning | None 
         epochs=scale(
             f"epochs, {network.name} reference",
             quick=20,
-            cpu={"MLP": 20, "LeNet": 10}.get(network.name, 10),
+            cpu={"MLP": 20, "NIN": 5}.get(network.name, 10),
             paper=20 if network.data == "mnist" else 45,
         ),
         **conditioning.options,
@@ -135,7 +135,9 @@ def fine_tuned(
     """
     conditioning = conditioning or network.conditioning
     passes = epochs(network, scale)
-    few = {"MLP": 20_000, "LeNet": 10_000} if short else {"MLP": None, "LeNet": 20_000}
+    few: dict[str, int | None] = {"MLP": None, "LeNet": 20_000, "ConvNet": 5_000, "NIN": 1_000}
+    if short:
+        few |= {"MLP": 20_000, "LeNet": 10_000}
     return train(
         f"{network.name}-{name}",
         from_=reference(network, scale, conditioning),
@@ -143,7 +145,7 @@ def fine_tuned(
         images=scale(
             f"training images, {network.name}{' in a sweep' if short else ''}",
             quick=None,
-            cpu=few.get(network.name, 5_000),
+            cpu=few[network.name],
             paper=None,
         ),
         batch_size=100,  # supplement, table 3
