@@ -59,7 +59,7 @@ from holdfast.reproduce.claims import judge
 from holdfast.reproduce.measures import difference
 from holdfast.reproduce.page import _points, numbers, write_item, write_paper
 from holdfast.reproduce.recipes import Paper, chosen
-from holdfast.reproduce.run import reproduce, state
+from holdfast.reproduce.run import found, reproduce, state
 from holdfast.reproduce.scale import SCALES
 from holdfast.reproduce.steps import in_order
 from holdfast.results import read_rows
@@ -146,6 +146,12 @@ def test_photographs_are_resized_as_the_library_of_their_network_says() -> None:
     assert seen == {"inception_v3", "inception_v4", "inception_resnet_v2"}
 
 
+def test_a_paper_is_known_by_its_short_name_too() -> None:
+    for paper in papers():
+        assert chosen(paper.short) == chosen(paper.name) == paper.recipes
+    assert chosen("EAT/table-7") == chosen("ensemble-adversarial-training/table-7")
+
+
 def test_names_are_found_whatever_the_dash_and_the_nearest_is_named() -> None:
     one = RECIPES[0]
     assert recipe(one.name.replace("-", "_")) == one
@@ -163,6 +169,8 @@ def test_names_are_found_whatever_the_dash_and_the_nearest_is_named() -> None:
     [
         (["ensemble-adversarial-train"], "ensemble-adversarial-training"),
         (["ensemble-adversarial-training", "--scale", "large"], "cpu"),
+        (["list", "--scale", "large"], "cpu"),
+        (["ea/table-7"], "eat"),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing(
@@ -303,6 +311,22 @@ def test_a_folder_that_cannot_be_read_fails_its_step_and_the_others_go_on(
     assert "run.json" in outcome.failed[damaged.folder]
     assert outcome.failed[of_damaged.folder] == "it needs net, which failed."
     assert (tmp_path / damaged.folder / "run.json").read_text() == written
+    assert "run.json" in found(steps, tmp_path).failed[damaged.folder]
+
+
+def test_a_finished_step_whose_rows_were_changed_fails_and_is_not_reported(tmp_path: Path) -> None:
+    net = _net(0)
+    attacked = evaluate("e", model=net, attacks="fgsm")
+    steps = in_order([attacked])
+    for step in steps:
+        _finish(tmp_path / step.folder)
+    folder = tmp_path / attacked.folder
+    about = json.loads((folder / "run.json").read_text())
+    (folder / "rows.csv").write_text("index,attack,robust\n0,fgsm,1\n")
+    (folder / "run.json").write_text(json.dumps(about | {"rows_sha256": "0" * 64}))
+    for outcome in (found(steps, tmp_path), reproduce(steps, tmp_path, lambda arguments: None)):
+        assert outcome.done == {net.folder}
+        assert "rows.csv is not what the run wrote" in outcome.failed[attacked.folder]
 
 
 def test_a_file_in_the_place_of_the_results_is_told_before_the_first_step(
@@ -569,7 +593,7 @@ def test_the_page_of_a_paper_names_the_pages_beside_it(tmp_path: Path) -> None:
     (tmp_path / "p").mkdir()
     (tmp_path / "p" / "noise.md").write_text("# What the noise does\n\nMuch.\n")
     for _ in range(2):  # its own page is none of them
-        page = write_paper(Paper("p", "P", "", ()), [], "cpu", tmp_path).read_text()
+        page = write_paper(Paper("p", "p", "P", "", ()), [], "cpu", tmp_path).read_text()
         assert "- [What the noise does](noise.md)" in page
         assert page.count(".md)") == 1
 

@@ -4,3 +4,5 @@ Training on single-step adversarial examples of the network itself teaches it to
 the examples get weaker, not the network more robust. Examples from other, fixed networks keep it
 from that.
 """
+
+SHORT = "eat"

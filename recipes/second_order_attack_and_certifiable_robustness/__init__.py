@@ -4,3 +4,5 @@ PGD along a gradient averaged over noise, S-O, is to break networks trained agai
 small ℓ2 perturbations; stability training and votes under noise, STN, are to stand it, with a
 certified radius by Rényi divergence.
 """
+
+SHORT = "so"

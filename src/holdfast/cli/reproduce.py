@@ -41,11 +41,13 @@ def reproduce(
     Example:
         holdfast reproduce list
         holdfast reproduce ensemble-adversarial-training/table-7 --data-dir data
+        holdfast reproduce eat/table-7 --data-dir data  # the same for short
         holdfast reproduce second-order-attack-and-certifiable-robustness --scale quick --dry-run
         holdfast reproduce ensemble-adversarial-training --finished --pages docs/results
 
     Args:
-        what: Items, PAPER/ITEM, or a PAPER with all of its own; or list, which shows them all.
+        what: Items, PAPER/ITEM, or a PAPER with all of its own; or list, which shows them all. A
+            paper may be named for short: so, stn, malade, eat, dd.
         scale: Sizes: quick (digits, seconds), cpu (MNIST and a CIFAR-10 subset on two cores), or
             paper (the paper's own, for a GPU).
         data_dir: Folder with the files of named data sets; else HOLDFAST_DATA.
@@ -58,6 +60,7 @@ def reproduce(
         json: Print one JSON object and nothing else.
         quiet: Show no progress.
     """
+    at = Scale(scale)
     if what == ["list"]:
         _list(json=json)
         return
@@ -69,7 +72,7 @@ def reproduce(
         raise InputError("--finished runs nothing and reads no images: leave out --data-dir.")
     recipes = tuple(dict.fromkeys(one for name in what for one in chosen(name)))
     root = out / "steps"
-    steps = in_order(step for one in recipes for step in one.build(Scale(scale)).steps)
+    steps = in_order(step for one in recipes for step in one.build(at).steps)
     if dry_run:
         _plan(steps, recipes, scale, root, data_dir, json=json)
         return
@@ -124,7 +127,9 @@ def _list(*, json: bool) -> None:
             {"item": one.item, "what": one.title.partition(": ")[2] or one.title, **one.minutes}
             for one in paper.recipes
         ]
-        print_table(f"{paper.name}/...\n{paper.title}; minutes at each scale", lines)
+        print_table(
+            f"{paper.name}/... or {paper.short}/...\n{paper.title}; minutes at each scale", lines
+        )
 
 
 def _plan(

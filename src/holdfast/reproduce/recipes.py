@@ -52,12 +52,14 @@ class Paper:
 
     Attributes:
         name: of its folder, with dashes.
+        short: what it is called for short, and may be typed in place of the name.
         title: the first line of the docstring of the folder's ``__init__.py``.
         about: the rest of it.
         recipes: in the paper's order.
     """
 
     name: str
+    short: str
     title: str
     about: str
     recipes: tuple[Recipe, ...]
@@ -110,16 +112,16 @@ def recipe(name: str) -> Recipe:
 
 
 def chosen(name: str) -> tuple[Recipe, ...]:
-    """The recipes that a name means: PAPER/ITEM one, PAPER all of it.
+    """The recipes that a name means: PAPER/ITEM one, PAPER all of it; PAPER also for short.
 
     Raises:
         UnknownNameError: if there is no such paper or item.
     """
     first, _, item = name.strip("/").replace("_", "-").partition("/")
-    known = {paper.name: paper for paper in papers()}
-    if first not in known:
+    known = {called: paper for paper in papers() for called in (paper.name, paper.short)}
+    if first.lower() not in known:
         raise unknown("paper", first, known)
-    items = {one.item: one for one in known[first].recipes}
+    items = {one.item: one for one in known[first.lower()].recipes}
     if not item:
         return tuple(items.values())
     if item not in items:
@@ -132,7 +134,7 @@ def _paper(folder: Path) -> Paper:
     del package
     about = _load(f"{_PACKAGE}.{folder.name}", folder / "__init__.py", folder)
     title, text = _documented(about)
-    return Paper(_dashed(folder.name), title, text, tuple(_recipes(folder)))
+    return Paper(_dashed(folder.name), about.SHORT, title, text, tuple(_recipes(folder)))
 
 
 def _recipes(folder: Path) -> Iterator[Recipe]:

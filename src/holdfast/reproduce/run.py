@@ -8,12 +8,15 @@ from typing import Literal
 from holdfast.errors import HoldfastError
 from holdfast.progress import Progress, silent
 from holdfast.reproduce.steps import Step
-from holdfast.results import read_about
+from holdfast.results import read_about, read_rows
 
 State = Literal["complete", "begun", "missing"]
 
 #: Does what would be typed after ``holdfast``.
 Runner = Callable[[Sequence[str]], None]
+
+#: Commands whose numbers stand in rows; what others leave is read by what needs it.
+_WITH_ROWS = ("evaluate", "certify", "diagnose")
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,15 @@ def state(step: Step, root: Path) -> State:
     return "complete" if read_about(folder)["complete"] else "begun"
 
 
+def _finished(step: Step, root: Path) -> bool:
+    """Whether its numbers can be read; raises if it is finished and they can't."""
+    if state(step, root) != "complete":
+        return False
+    if step.command.split()[0] in _WITH_ROWS:
+        read_rows(root / step.folder)
+    return True
+
+
 def found(steps: Sequence[Step], root: Path) -> Outcome:
     """What is there already, without doing anything.
 
@@ -56,8 +68,17 @@ def found(steps: Sequence[Step], root: Path) -> Outcome:
         >>> set(found([train("net", model="small")], Path("runs")).failed.values())
         {'not run.'}
     """
-    done = frozenset(step.folder for step in steps if state(step, root) == "complete")
-    return Outcome(done, {step.folder: "not run." for step in steps if step.folder not in done})
+    done: set[str] = set()
+    failed: dict[str, str] = {}
+    for step in steps:
+        try:
+            if _finished(step, root):
+                done.add(step.folder)
+            else:
+                failed[step.folder] = "not run."
+        except HoldfastError as error:
+            failed[step.folder] = " ".join(str(error).split())
+    return Outcome(frozenset(done), failed)
 
 
 def reproduce(
@@ -91,7 +112,7 @@ def reproduce(
     failed: dict[str, str] = {}
     for number, step in enumerate(steps, start=1):
         try:
-            if state(step, root) != "complete":
+            if not _finished(step, root):
                 lacking = [need.name for need in step.needs if need.folder not in done]
                 if lacking:
                     failed[step.folder] = f"it needs {', '.join(lacking)}, which failed."
