@@ -81,4 +81,5 @@ def _claim(images: stn.Images, norm: str, lines: Sequence[Line]) -> Claim:
         ],
         why="It ends at the boundary, where the votes are divided, and fresh noise decides again "
         "there: an attack that stops at the nearest image that fools is a weak one on a vote.",
+        safe=True,
     )

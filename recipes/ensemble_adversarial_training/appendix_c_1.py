@@ -88,6 +88,7 @@ def recipe(scale: Scale) -> Result:
             "C.1",
             [at_most(accuracy(honest, TURNED_ATTACKED), 0.65, "at most 65 % are left")],
             why="Here the attack goes round the threshold (BPDA); the paper's went through it.",
+            safe=True,
         ),
     ]
     shown = evaluate(

@@ -54,6 +54,7 @@ def recipe(scale: Scale) -> Result:
                     )
                     for attack, words in ((so.S_O, "S-O"), (so.FIXED, "S-O with σ = 0.15"))
                 ],
+                safe=True,
             )
         ],
     )

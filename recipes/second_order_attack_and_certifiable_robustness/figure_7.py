@@ -30,6 +30,7 @@ def recipe(scale: Scale) -> Result:
                 "images.",
                 "appendix G",
                 [at_most(accuracy(attacked, so.S_O, size), 0.5, "half of 50 images are wrong")],
+                safe=True,
             )
         ],
     )
