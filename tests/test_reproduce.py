@@ -43,6 +43,7 @@ from holdfast.reproduce import (
     accuracy,
     accuracy_within,
     at_least,
+    at_most,
     certify,
     diagnose,
     evaluate,
@@ -432,10 +433,10 @@ def test_of_several_measures_the_largest_and_the_smallest(tmp_path: Path) -> Non
         accuracy(_evaluated(tmp_path, seed, [fooled, False, False]))
         for seed, fooled in enumerate((True, False))
     )
-    less, more = (one.read(tmp_path) for one in of)
-    assert less.value < more.value
-    assert Smallest(of).read(tmp_path) == Smallest(of[::-1]).read(tmp_path) == less
-    assert Largest(of).read(tmp_path) == Largest(of[::-1]).read(tmp_path) == more
+    fewest, most = (one.read(tmp_path) for one in of)
+    assert fewest.value < most.value
+    assert Smallest(of).read(tmp_path) == Smallest(of[::-1]).read(tmp_path) == fewest
+    assert Largest(of).read(tmp_path) == Largest(of[::-1]).read(tmp_path) == most
     assert Largest(of).steps == tuple(step for one in of for step in one.steps)
 
 
@@ -531,6 +532,18 @@ def test_differences_are_taken_on_the_same_images(tmp_path: Path) -> None:
     fewer = _evaluated(tmp_path, 2, list(hard[:10]))
     with pytest.raises(InputError, match="same images"):
         difference(accuracy(first), accuracy(fewer), tmp_path)
+
+
+def test_numbers_that_are_the_same_do_not_say_that_one_is_larger(tmp_path: Path) -> None:
+    first, second = (_evaluated(tmp_path, seed, [False] * 20) for seed in (0, 1))  # 0 % and 0 %
+    measures = accuracy(first), accuracy(second)
+    done = frozenset((first.folder, second.folder))
+    verdicts = {
+        made.__name__: judge(Claim("", "", [made(*measures, "")]), tmp_path, done).verdict
+        for made in (more, less, at_least, at_most)
+    }
+    assert verdicts["more"] == verdicts["less"] == Verdict.UNDECIDED
+    assert verdicts["at_least"] == verdicts["at_most"] == Verdict.HOLDS
 
 
 def test_verdicts_follow_from_the_checks(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def table(network: dd.Network, printed: Printed, scale: Scale, times: float) -> 
             Claim(
                 f"{network.name}: accuracy on clean images does not fall.",
                 section,
-                [more(accuracy["Ours"], accuracy["Reference"], "at least the reference's")],
+                [at_least(accuracy["Ours"], accuracy["Reference"], "at least the reference's")],
             ),
         ],
         [

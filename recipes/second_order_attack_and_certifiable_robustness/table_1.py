@@ -16,10 +16,10 @@ from holdfast.reproduce import (
     Step,
     Table,
     accuracy,
+    at_most,
     certified,
     certify,
     clean_accuracy,
-    less,
 )
 
 from . import _networks as so
@@ -97,7 +97,9 @@ def _bounded(where: str, floor: Sequence[Step], attack: Sequence[Step], scale: S
         "the answer.",
         "section 4",
         [
-            less(below, accuracy(attack, name, size), f"fewer are certified than {said} leaves")
+            at_most(
+                below, accuracy(attack, name, size), f"no more are certified than {said} leaves"
+            )
             for name, said in ((so.PGD, "PGD through the noise"), (so.S_O, "S-O"))
         ],
         safe=True,

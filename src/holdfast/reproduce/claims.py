@@ -35,12 +35,15 @@ class Check:
         smaller: a measure or a number.
         margin: see above; negative for "at most so much smaller".
         words: the check as a sentence's part, for the page.
+        strict: whether it has to be larger by more than ``margin``: two numbers that are the same,
+            such as 0 % and 0 %, do not say that one is larger.
     """
 
     larger: Measure | float
     smaller: Measure | float
     margin: float
     words: str
+    strict: bool = False
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -63,7 +66,8 @@ class Check:
     def holds(self, found: Measured) -> bool | None:
         """Whether it does; None if the interval leaves both possible."""
         low, high = (found.value, found.value) if math.isnan(found.low) else (found.low, found.high)
-        if low >= self.margin:
+        reached = found.value > self.margin if self.strict else found.value >= self.margin
+        if low >= self.margin and reached:
             return True
         return False if high < self.margin else None
 
@@ -79,7 +83,7 @@ def _half(of: Measured) -> float:
 
 
 def more(a: Measure, b: Measure, words: str, *, by: float = 0.0) -> Check:
-    """That ``a`` is larger than ``b``, by at least ``by``.
+    """That ``a`` is larger than ``b``, by at least ``by`` if it is given.
 
     Example:
         >>> from holdfast.reproduce import accuracy, evaluate, more, train
@@ -88,11 +92,11 @@ def more(a: Measure, b: Measure, words: str, *, by: float = 0.0) -> Check:
         >>> more(accuracy(attacked, "fgsm"), accuracy(attacked, "pgd"), "FGSM leaves more").words
         'FGSM leaves more'
     """
-    return Check(a, b, by, words)
+    return Check(a, b, by, words, strict=by == 0)
 
 
 def less(a: Measure, b: Measure, words: str, *, by: float = 0.0) -> Check:
-    """That ``a`` is smaller than ``b``, by at least ``by``.
+    """That ``a`` is smaller than ``b``, by at least ``by`` if it is given.
 
     Example:
         >>> from holdfast.reproduce import accuracy, evaluate, less, train
@@ -101,11 +105,11 @@ def less(a: Measure, b: Measure, words: str, *, by: float = 0.0) -> Check:
         >>> less(accuracy(attacked, "pgd"), accuracy(attacked, "fgsm"), "PGD leaves less").words
         'PGD leaves less'
     """
-    return Check(b, a, by, words)
+    return Check(b, a, by, words, strict=by == 0)
 
 
-def at_least(a: Measure, number: float, words: str) -> Check:
-    """That ``a`` is at least a number.
+def at_least(a: Measure, b: Measure | float, words: str) -> Check:
+    """That ``a`` is no smaller than a number, or than another measure.
 
     Example:
         >>> from holdfast.reproduce import accuracy, at_least, evaluate, train
@@ -114,11 +118,11 @@ def at_least(a: Measure, number: float, words: str) -> Check:
         >>> at_least(accuracy(attacked, "pgd"), 0.5, "half is left").words
         'half is left'
     """
-    return Check(a, number, 0.0, words)
+    return Check(a, b, 0.0, words)
 
 
-def at_most(a: Measure, number: float, words: str) -> Check:
-    """That ``a`` is at most a number.
+def at_most(a: Measure, b: Measure | float, words: str) -> Check:
+    """That ``a`` is no larger than a number, or than another measure.
 
     Example:
         >>> from holdfast.reproduce import accuracy, at_most, evaluate, train
@@ -127,7 +131,7 @@ def at_most(a: Measure, number: float, words: str) -> Check:
         >>> at_most(accuracy(attacked, "pgd"), 0.5, "half is broken").words
         'half is broken'
     """
-    return Check(number, a, 0.0, words)
+    return Check(b, a, 0.0, words)
 
 
 @dataclass(frozen=True)

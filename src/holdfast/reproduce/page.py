@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 from holdfast.errors import MissingFileError
 from holdfast.files import replace_file, write_table, write_text
-from holdfast.report import comparison, gallery, pictures, style
+from holdfast.report import comparison, gallery, pictures, style, words
 from holdfast.reproduce.claims import Evidence, Verdict, judge
 from holdfast.reproduce.measures import Measured
 from holdfast.reproduce.recipes import Paper, Recipe
@@ -262,10 +262,12 @@ def _points(part: Plane, found: pd.DataFrame) -> Iterator[comparison.Compared]:
 def _table(part: Table | Curves | Plane, found: pd.DataFrame, *, percent: bool) -> list[str]:
     """Measured [interval] (the paper's), a line for each row."""
     columns = list(dict.fromkeys(found["column"]))
+    heads = list(map(_escaped, columns))
     if isinstance(part, Curves):  # of which some may begin later than others
         columns.sort(key=float)
+        heads = [words.size("linf", float(column)) for column in columns]  # 8/255 as such
     lines = [
-        f"| {part.x if isinstance(part, Curves) else ''} | {' | '.join(map(_escaped, columns))} |",
+        f"| {part.x if isinstance(part, Curves) else ''} | {' | '.join(heads)} |",
         f"|---{'|---:' * len(columns)}|",
     ]
     for row in dict.fromkeys(found["row"]):
@@ -282,15 +284,15 @@ def _table(part: Table | Curves | Plane, found: pd.DataFrame, *, percent: bool) 
 
 
 def _cell(cell: "pd.Series[Any]", *, percent: bool) -> str:
-    words = []
+    said = []
     if not math.isnan(cell["measured"]):
-        words.append(f"**{_number(cell['measured'], percent=percent)}**")
+        said.append(f"**{_number(cell['measured'], percent=percent)}**")
     if not math.isnan(cell["low"]):
         ends = (_number(cell[end], percent=percent) for end in ("low", "high"))
-        words.append(f"[{', '.join(ends)}]")
+        said.append(f"[{', '.join(ends)}]")
     if not math.isnan(cell["paper"]):
-        words.append(f"({_number(cell['paper'], percent=percent)})")
-    return " ".join(words) or "-"
+        said.append(f"({_number(cell['paper'], percent=percent)})")
+    return " ".join(said) or "-"
 
 
 def _number(value: float, *, percent: bool) -> str:
@@ -366,8 +368,8 @@ def _provenance(result: Result, root: Path, outcome: Outcome) -> list[str]:
         "```",
     ]
     for step in done:
-        words = step.arguments(Path("runs"), None)
-        lines.append(" ".join(["holdfast", *map(_quoted, words)]))
+        typed = step.arguments(Path("runs"), None)
+        lines.append(" ".join(["holdfast", *map(_quoted, typed)]))
     return [*lines, "```", "", "</details>", ""]
 
 
