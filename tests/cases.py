@@ -118,6 +118,13 @@ ATTACKS = [
         norms=("linf", "l2"),
         within=0.0201,
     ),
+    AttackCase(
+        "SuperDeepFool",
+        lambda t: attacks.SuperDeepFool(t, deepfool_steps=10),
+        deterministic=True,
+        norms=("l2",),
+        within=0.01,
+    ),
     AttackCase("FAB", lambda t: attacks.FAB(t, steps=8), deterministic=True, within=0.015),
     AttackCase("DDN", attacks.DDN, deterministic=True, norms=("l2",), within=0.05),
     AttackCase(

@@ -77,6 +77,7 @@ from .step_ll import StepLL as StepLL
 from .suite import AutoAttack as AutoAttack
 from .suite import WorstCase as WorstCase
 from .suite import worst_case as worst_case
+from .superdeepfool import SuperDeepFool as SuperDeepFool
 from .trace import Trace as Trace
 
 __all__ = [
@@ -134,6 +135,7 @@ __all__ = [
     "Square",
     "SquareSearch",
     "StepLL",
+    "SuperDeepFool",
     "Then",
     "Trace",
     "VARIANTS",
