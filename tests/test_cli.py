@@ -918,6 +918,7 @@ UNUSED = [
     ("evaluate --samples 5", "--samples is about models that draw random numbers"),
     ("evaluate --each", "--each is about a defence"),
     ("evaluate --variants bpda", "--variants is about a defence"),
+    ("evaluate --share-sizes", "--share-sizes is about several sizes, and 0.1 is the only one"),
     ("evaluate --keep-images 3", "--keep-images .* give --out"),
     ("evaluate --source mine:good --each --out run", "--each is about a defence"),
     ("evaluate --source mine:good --variants plain", "--variants is about a defence"),

@@ -5,29 +5,38 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 import yaml
+from torch import nn
 
-from holdfast.attacks import FGSM, PGD, DeepFool
+from holdfast import metrics
+from holdfast.attacks import DDN, FGSM, PGD, Attack, DeepFool
 from holdfast.cli.main import run
 from holdfast.data import Data
 from holdfast.errors import DamagedFileError, InputError, OutputError
-from holdfast.evaluation import EvaluationConfig, evaluate_data, study
+from holdfast.evaluation import Audit, EvaluationConfig, evaluate_data, study
+from holdfast.evaluation.auditing.check import Verdict
+from holdfast.evaluation.sizes import run_once
 from holdfast.models import Architecture
 from holdfast.models.checkpoint import save_model
+from holdfast.random import layer_uniform
 from holdfast.results import read_about, read_rows, runs_in
+from holdfast.results.chunks import Chunks
 from holdfast.threat import L2, Linf
+from holdfast.types import Threat
+from tests.cases import ATTACKS as CASES
+from tests.cases import THREATS
 from tests.toys import images, small_network
 
 ROOT = Path(__file__).parents[1]
 QUICK = EvaluationConfig(audit=0, hidden=False)
 ATTACKS = [
-    (f"{kind}", make(Linf(eps)))
-    for kind, make in (("fgsm", FGSM), ("pgd", PGD))
-    for eps in (0.05, 0.1)
+    (kind, make(Linf(eps))) for kind, make in (("fgsm", FGSM), ("pgd", PGD)) for eps in (0.05, 0.1)
 ]
 
 
@@ -59,6 +68,17 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
     sys.modules.pop("mine", None)
     return tmp_path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brighter(Attack):
+    """Makes every pixel brighter by ε."""
+
+    threat: Threat
+
+    def perturb(self, model, x0, y, rng, callback=None):
+        model(x0)
+        return (x0 + self.threat.eps).clamp(0, 1)
 
 
 def some():
@@ -236,6 +256,135 @@ def test_a_study_that_was_killed_goes_on(place, capsys):
         assert (one / "rows.csv").read_bytes() == (other / "rows.csv").read_bytes()
     assert code(*STUDY, "--out", "killed", "--quiet") == 0  # and once more there is nothing to do
     assert finished.stat().st_mtime_ns == before
+
+
+SIZES = (0.2, 0.02, 0.1, 0.05)
+SHARED = EvaluationConfig(audit=0, hidden=False, share_sizes=True)
+
+
+def ladder(model, config=SHARED, **kwargs):
+    data, _ = some()
+    attacks = [("pgd", PGD(Linf(eps), steps=5)) for eps in SIZES]
+    return evaluate_data(model, data, attacks, config, **kwargs)
+
+
+def test_what_falls_at_a_size_is_not_attacked_at_a_larger_one():
+    """It is taken over as it is, with where it was found; nothing is lost by it."""
+    _, models = some()
+    rows = ladder(models["a"]).rows
+    alone = ladder(models["a"], QUICK).rows
+    attacked = rows[rows["attack"] == "pgd"]
+    assert (attacked["linf"] <= attacked["eps"] * (1 + 1e-6)).all()
+    by_size = attacked.pivot_table(index="index", columns="eps", values="fooled")
+    assert (by_size.diff(axis=1).dropna(axis=1) >= 0).all(axis=None)
+    taken = attacked["found_at"] < attacked["eps"]
+    assert taken.any()
+    assert (attacked.loc[taken, ["forwards", "backwards"]] == 0).all(axis=None)
+    same = ["fooled", "prediction", "l1", "l2", "linf", "loss", "by"]
+    before = attacked[~taken].set_index(["index", "eps"])
+    for _, row in attacked[taken].iterrows():
+        found = before.loc[(row["index"], row["found_at"])]
+        assert found["fooled"]
+        assert row[same].drop("loss").equals(found[same].drop("loss"))
+        assert row["loss"] == pytest.approx(found["loss"], rel=1e-5)
+    other = alone[alone["attack"] == "pgd"].set_index(["index", "eps"])
+    fresh = [column for column in other if column not in ("found_at", "loss")]
+    pd.testing.assert_frame_equal(before[fresh], other.loc[before.index, fresh])
+    assert not (other["fooled"] & ~attacked.set_index(["index", "eps"])["fooled"]).any()
+
+
+@pytest.mark.parametrize("stop", range(1, len(SIZES)))
+def test_shared_sizes_are_taken_up_where_they_were_left(tmp_path, stop, monkeypatch):
+    _, models = some()
+    config = EvaluationConfig(audit=0, hidden=False, share_sizes=True, batch_size=8)
+    whole = ladder(models["a"], config).rows
+    write, calls = Chunks.write, 0
+
+    def failing(*args):
+        nonlocal calls
+        calls += 1
+        if calls == 1 + len(SIZES) + 1 + stop:  # in the middle of the second chunk
+            raise KeyboardInterrupt
+        write(*args)
+
+    monkeypatch.setattr(Chunks, "write", failing)
+    with pytest.raises(KeyboardInterrupt):
+        ladder(models["a"], config, out=tmp_path / "run")
+    monkeypatch.undo()
+    pd.testing.assert_frame_equal(ladder(models["a"], config, out=tmp_path / "run").rows, whole)
+
+
+class Doubtful(nn.Module):
+    """Draws; images are robust by most votes, or fall by so many draws of a hundred."""
+
+    stochastic = True
+
+    def __init__(self, share):
+        super().__init__()
+        self.share = share
+        self.eval()
+
+    def forward(self, x):
+        wrong = (layer_uniform(x[:, 0, 0, 0]) < self.share) & (x.flatten(1).mean(dim=1) > 0.5)
+        return 4 * torch.stack([~wrong, wrong], dim=1).float() + 0 * x.flatten(1)[:, :2]
+
+
+@pytest.mark.parametrize(("share", "taken"), [(0.95, True), (0.53, False)])
+def test_of_a_model_that_draws_only_what_falls_without_a_doubt_is_taken_over(share, taken):
+    """What fell by votes that hardly agree is attacked again where more is allowed."""
+    x, y = torch.full((12, 1, 2, 2), 0.45), torch.zeros(12, dtype=torch.long)
+    attacks = [("fgsm", Brighter(threat=Linf(eps))) for eps in (0.1, 0.2)]
+    rows = evaluate_data(Doubtful(share), Data.of(x, y), attacks, SHARED).rows
+    larger = rows[rows["eps"] == 0.2]
+    assert larger["found_at"].eq(0.1).all() == taken
+    if taken:
+        assert larger["fooled"].all()
+        assert larger["linf"].max() == pytest.approx(0.1, rel=1e-5)
+    else:
+        assert larger["found_at"].eq(0.2).all()
+        assert (larger["forwards"] > 0).all()
+
+
+def test_an_attack_that_looks_for_the_smallest_perturbation_answers_all_sizes():
+    data, models = some()
+    attacks = [
+        (name, make(L2(eps)))
+        for name, make in (("pgd", PGD), ("ddn", lambda threat: DDN(threat, steps=20)))
+        for eps in (0.4, 0.8)
+    ]
+    found = evaluate_data(models["a"], data, attacks, SHARED)
+    assert [(cell["attack"], cell["eps"]) for cell in found.cells] == [
+        ("pgd", 0.4),
+        ("pgd", 0.8),
+        ("ddn", None),
+    ]
+    alone = evaluate_data(models["a"], data, attacks, QUICK)
+    read = [metrics.cells(metrics.at_finite_sizes(one.rows)) for one in (found, alone)]
+    assert len(read[0]) == len(read[1]) == 4
+    for one, other in zip(*(part.to_dict(orient="records") for part in read), strict=True):
+        assert (one["attack"], one["eps"]) == (other["attack"], other["eps"])
+        assert one["robust_accuracy"] == other["robust_accuracy"]
+    only = [one for one in attacks if one[0] == "ddn"]
+    assert run_once(only) == only  # nothing else would say at which sizes
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_what_looks_for_the_smallest_perturbation_says_so(case):
+    """But EAD, whose measure is not the distance."""
+    attack = case.make(THREATS[case.norms[0]](0.3))
+    assert attack.finds_smallest == (case.within is not None and case.name != "EAD")
+
+
+def test_shared_sizes_of_a_run_are_no_test_of_its_attacks(tmp_path):
+    """The audit does not take for strength what sharing makes so."""
+    _, models = some()
+    config = EvaluationConfig(hidden=False, share_sizes=True)
+    ladder(models["a"], config, out=tmp_path / "run")
+    audit = Audit.of_record(read_about(tmp_path / "run")["audit"])
+    (check,) = (one for one in audit.checks if one.id == "C2")
+    assert check.verdict is Verdict.NOT_RUN
+    assert "shared" in check.said
+    assert code("report", tmp_path / "run", "--out", tmp_path / "report", "--quiet") == 0
 
 
 def test_another_study_is_not_written_over(tmp_path):

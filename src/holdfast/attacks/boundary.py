@@ -80,6 +80,7 @@ class Boundary(Attack):
     """
 
     follows_gradients: ClassVar[bool] = False
+    finds_smallest: ClassVar[bool] = True
 
     threat: Threat = field(kw_only=False)
     queries: int = 5000

@@ -1,7 +1,7 @@
 """C&W: the closest fooling point in ℓ2, by Adam in a space where every point is an image."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 
@@ -63,6 +63,8 @@ class CarliniWagner(PenaltySearch):
         >>> bool((model(x_adv).argmax(dim=1) != y).all())
         True
     """
+
+    finds_smallest: ClassVar[bool] = True
 
     steps: int = 500
     abort_early: bool = True

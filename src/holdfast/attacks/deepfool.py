@@ -10,7 +10,7 @@ holds its length.
 
 import math
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Int
@@ -73,6 +73,8 @@ class DeepFool(Attack):
         >>> bool((model(x_adv).argmax(dim=1) != y).all())
         True
     """
+
+    finds_smallest: ClassVar[bool] = True
 
     threat: Threat = field(kw_only=False)
     steps: int = 50

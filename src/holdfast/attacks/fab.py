@@ -11,6 +11,7 @@ The projections are exact, see `shortest_to_plane`; an iterate may leave the foo
 
 import math
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from jaxtyping import Int
@@ -79,6 +80,8 @@ class FAB(Attack):
         >>> bool((model(x_adv).argmax(dim=1) != y).all())
         True
     """
+
+    finds_smallest: ClassVar[bool] = True
 
     threat: Threat = field(kw_only=False)
     steps: int = 100

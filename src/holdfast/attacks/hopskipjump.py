@@ -93,6 +93,7 @@ class HopSkipJump(Attack):
     """
 
     follows_gradients: ClassVar[bool] = False
+    finds_smallest: ClassVar[bool] = True
 
     threat: Threat = field(kw_only=False)
     queries: int = 5000

@@ -58,6 +58,7 @@ class SaltAndPepper(Attack):
     """
 
     follows_gradients: ClassVar[bool] = False
+    finds_smallest: ClassVar[bool] = True
 
     threat: Threat = field(kw_only=False)
     fraction: float = 1.0

@@ -159,7 +159,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
         "Run": (
             *("scale", "dry_run", "fail_if_worse", "junit", "out", "pages", "title"),
-            *("keep_images", "audit", "strict", "seed"),
+            *("keep_images", "share_sizes", "audit", "strict", "seed"),
             *("checkpoint_seconds", "keep_epochs", "devices", "num_nodes"),
             *("strategy", "json", "quiet"),
         ),

@@ -21,6 +21,7 @@ from holdfast.declarations import is_stochastic, purifiers
 from holdfast.defenses.noise import check_sigma
 from holdfast.errors import InputError
 from holdfast.evaluation import Evaluation, EvaluationConfig, Study, evaluate_data, study
+from holdfast.evaluation.sizes import run_once
 from holdfast.evaluation.studies import check_study
 from holdfast.models import Ensemble, loading
 from holdfast.progress import showing
@@ -48,6 +49,7 @@ def evaluate(
     attack_all: bool = False,
     batch_size: int = 128,
     keep_images: int | None = None,
+    share_sizes: bool = False,
     audit: Share = Share(0.15),
     strict: bool = False,
     dry_run: bool = False,
@@ -110,6 +112,8 @@ def evaluate(
         batch_size: Images attacked at once; on a GPU more are faster.
         keep_images: With --out: save the first so many images with their adversarial versions; 16
             by default.
+        share_sizes: Do not attack an image again at a larger size that fell at a smaller one, and
+            run attacks that look for the smallest perturbation once, for all sizes of the others.
         audit: Passes that the audit of the result may take, over those of the attacks: a number,
             full for no limit, or off. It says whether the robust accuracies can be believed.
         strict: End with exit code 3 unless the audit finds the robust accuracies believable.
@@ -137,7 +141,12 @@ def evaluate(
         attack_all=attack_all,
         keep_images=16 if keep_images is None else keep_images,
         audit=audit,
+        share_sizes=share_sizes,
     )
+    if share_sizes and len(eps) == 1:
+        raise InputError(
+            f"--share-sizes is about several sizes, and {eps[0]:g} is the only one: leave it out."
+        )
     several = (len(model), len(seed)) != (1, 1)
     if several:
         check_study(model, named, seed)
@@ -180,6 +189,8 @@ def evaluate(
             "no layer that purifies: leave it out."
         )
     if dry_run:
+        if share_sizes and not source:
+            typed = [*run_once(typed)]
         kept = config.keep_images if out is not None else None
         plan = planned(networks, pictures, typed, norm, batch_size, seeds=len(seed), kept=kept)
         show_plan(plan, json=json)

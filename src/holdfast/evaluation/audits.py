@@ -129,6 +129,7 @@ def audit_run(
         penalties=tuple(settings.get("penalties", (1.0,))),
         each=settings.get("each", False),
         variants=tuple(settings.get("variants", ())),
+        share_sizes=settings.get("share_sizes", False),
         hidden="found" in settings,
     )
     stochastic = bool(settings.get("stochastic", False))

@@ -30,6 +30,9 @@ class EvaluationConfig:
         keep_images: the first so many images are saved with their adversarial versions.
         audit: passes that the audit of the result may take, over those of the attacks; 0 for no
             audit, infinity for no limit.
+        share_sizes: what an attack breaks at a size is not attacked again at a larger one, where it
+            is asked about again; an attack that looks for the smallest perturbation is run once,
+            without a limit, where others keep the sizes at which it is then read.
         hidden: look for what the model hides from attacks without a declaration, and go round it
             (`holdfast.evaluation.hidden`).
 
@@ -55,6 +58,7 @@ class EvaluationConfig:
     attack_all: bool = False
     keep_images: int = 16
     audit: float = 0.15
+    share_sizes: bool = False
     hidden: bool = True
 
     def __post_init__(self) -> None:
@@ -72,6 +76,8 @@ class EvaluationConfig:
         """
         record = {**asdict(self), "variants": list(self.variants)}
         del record["penalties"], record["audit"], record["hidden"]
+        if not self.share_sizes:
+            del record["share_sizes"]
         if self.penalties != (1.0,):
             record["penalties"] = [*self.penalties]
         return record if self.hidden else {**record, "hidden": False}

@@ -30,7 +30,8 @@ from holdfast.evaluation.auditing.subject import Subject
 from holdfast.evaluation.config import EvaluationConfig
 from holdfast.evaluation.probe import probe
 from holdfast.evaluation.result import Evaluation
-from holdfast.evaluation.scoring import Scorer, check_name
+from holdfast.evaluation.scoring import Attacked, Scorer, check_name
+from holdfast.evaluation.sizes import run_once, smaller_sizes
 from holdfast.progress import Progress, silent
 from holdfast.results import CLEAN, Part, Run, kept_or_temporary
 from holdfast.tensors import eval_mode, fingerprint
@@ -154,10 +155,19 @@ def evaluate_data(
         warn_of(notes)
         stochastic = probed.stochastic
         like = twin_of(hidden, data, config, twin, twin_name)
+        if config.share_sizes:
+            attacks = run_once(attacks)
         attacks, left_out = adapted_to(attacks, model, stochastic, config, hidden, like)
         votes, watch = config.votes if stochastic else 1, progress.watch
         scorer = Scorer(
-            hidden.model, data, config.seed, votes, config.batch_size, config.attack_all, watch
+            hidden.model,
+            data,
+            config.seed,
+            votes,
+            config.batch_size,
+            config.attack_all,
+            watch,
+            config.share_sizes,
         )
         record = {
             "model": name,
@@ -176,7 +186,8 @@ def evaluate_data(
             _check_one_can_run(scorer, attacks, probed.prediction)
             batches = dict(enumerate(data.batches(config.batch_size)))
             labels = [metrics.title(name, a.threat.name, a.threat.eps) for name, a in attacks]
-            chunks = _Chunks(run, scorer, attacks, config.keep_images)
+            smaller = smaller_sizes(attacks) if config.share_sizes else {}
+            chunks = _Chunks(run, scorer, attacks, config.keep_images, smaller)
             run.fill(batches, [CLEAN, *labels], chunks.compute, "evaluate", progress)
 
         def results(run: Run, rows: pd.DataFrame) -> dict[str, Any]:
@@ -235,12 +246,14 @@ class _Chunks:
         scorer: of the model.
         attacks: with their names.
         keep: the first so many images are kept.
+        smaller: for an attack the one at the next smaller size, which hands on what fell there.
     """
 
     run: Run
     scorer: Scorer
     attacks: Named
     keep: int
+    smaller: Mapping[int, int]
 
     def compute(self, number: int, index: Tensor, missing: Sequence[int]) -> Iterator[Part]:
         """The missing cells of a chunk, one after the other."""
@@ -252,13 +265,28 @@ class _Chunks:
             rows = self.run.chunks.read(0, number)
         clean = torch.tensor(rows["clean_prediction"].to_numpy())
         kept = index < self.keep
-        for cell in (cell for cell in missing if cell):
-            name, attack = self.attacks[cell - 1]
-            rows, x_adv, skipped, noted = self.scorer.attack_rows(name, attack, batch, clean)
+        done: dict[int, Attacked] = {}
+        for place in self._in_order([cell - 1 for cell in missing if cell]):
+            name, attack = self.attacks[place]
+            before = done.get(self.smaller.get(place, -1))
+            done[place] = self.scorer.attack_rows(name, attack, batch, clean, before)
+            if place + 1 not in missing:
+                continue  # known, and begun from once more for the sizes above it
+            rows, x_adv, skipped, noted = done[place]
             images = {}
             if kept.any():
                 images = self.scorer.images(attack, batch.take(kept), x_adv[kept.to(x_adv.device)])
-            yield Part(cell, rows, images, skipped, noted)
+            yield Part(place + 1, rows, images, skipped, noted)
+
+    def _in_order(self, missing: Sequence[int]) -> list[int]:
+        """The attacks that are missing, each after those that it begins from."""
+        order: dict[int, None] = {}
+        for place in missing:
+            below = [place]
+            while below[-1] in self.smaller:
+                below.append(self.smaller[below[-1]])
+            order |= dict.fromkeys(reversed(below))
+        return list(order)
 
 
 class _Begun(Exception):  # noqa: N818, no error

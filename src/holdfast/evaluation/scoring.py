@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Bool, Int
+from scipy.stats import binom
 from torch import Tensor, nn
 
 from holdfast.attacks import Attack, Worst
@@ -28,6 +29,10 @@ from holdfast.votes import take_votes_apart
 
 #: Who broke an image that is robust.
 _NOBODY = "none"
+
+#: Chance that votes which part a class from the label so far are those of two equal ones, below
+#: which they leave no doubt.
+_DOUBT = 1e-3
 
 #: What an attack cannot be called: the words of the rows, and what programs that read CSV files
 #: take for a missing value.
@@ -156,6 +161,7 @@ class Scorer:
         batch_size: images in one forward pass of a vote.
         attack_all: attack images too that the model gets wrong without.
         watch: told every step of every attack.
+        share_sizes: whether rows say at which size their images were found.
     """
 
     model: nn.Module
@@ -165,6 +171,7 @@ class Scorer:
     batch_size: int
     attack_all: bool = False
     watch: Callback = silent.watch
+    share_sizes: bool = False
 
     def batch(self, index: Int[Tensor, " n"]) -> Batch:
         """The examples at ``index``."""
@@ -181,7 +188,12 @@ class Scorer:
         return _labelled(rows, CLEAN, "none", 0.0)
 
     def attack_rows(
-        self, name: str, attack: Attack, batch: Batch, clean: Int[Tensor, " n"]
+        self,
+        name: str,
+        attack: Attack,
+        batch: Batch,
+        clean: Int[Tensor, " n"],
+        before: "Attacked | None" = None,
     ) -> Attacked:
         """Rows and adversarial images of ``attack`` on a batch.
 
@@ -194,11 +206,18 @@ class Scorer:
             attack: already adapted to what the model declares.
             batch: the examples.
             clean: the model's predictions on the unattacked images.
+            before: what came of a smaller size: images that still fool are taken over, each with
+                the size at which it was found, and the others are attacked.
         """
         index, x, y = batch.index, batch.x, batch.y
         right = clean.to(y.device) == y
         chosen = torch.ones_like(right) if self.attack_all else right
-        x_adv = x.clone()
+        x_adv, known = x.clone(), torch.zeros_like(right)
+        found_at = np.full(len(index), attack.threat.eps)
+        if before is not None:
+            known = right & self._fallen(name, attack, batch, before)
+            chosen &= ~known
+            x_adv[known] = before.x_adv[known]
         counted, sight = Counted(self.model, index.to(x.device)), _Sight(chosen, self.watch)
         broke = np.full(len(index), name, dtype=object)
         # NumPy takes a torch mask of one element for a number, so its arrays get masks of its own.
@@ -223,15 +242,42 @@ class Scorer:
         purpose = f"{name} {attack.threat!r}"
         answer = self._ask(x_adv, y, index, purpose)
         # An image that was left alone was scored before; fresh noise must not make it robust.
-        prediction = torch.where(chosen, answer.prediction, clean.to(y.device))
+        prediction = torch.where(chosen | known, answer.prediction, clean.to(y.device))
         answer = replace(answer, prediction=prediction)
         effort = Effort(counted.forwards, counted.backwards, sight.blind)
         rows = self._rows(index, y, clean, answer, x, x_adv, effort)
         rows["fooled"] |= ~right.cpu().numpy()
         broke[~right.cpu().numpy()] = CLEAN
+        if before is not None:
+            taken = known.cpu().numpy()
+            broke[taken] = before.rows["by"].to_numpy()[taken]
+            found_at[taken] = before.rows["found_at"].to_numpy()[taken]
+        if self.share_sizes:
+            rows["found_at"] = found_at
         rows["by"] = np.where(rows["fooled"], broke, _NOBODY)
         rows = _labelled(rows, name, attack.threat.name, attack.threat.eps)
         return Attacked(rows, x_adv, skipped, noted)
+
+    def _fallen(
+        self, name: str, attack: Attack, batch: Batch, before: "Attacked"
+    ) -> Bool[Tensor, " n"]:
+        """Which images that fooled at a smaller size fool once more; by votes, without a doubt.
+
+        Of votes that hardly agree the next ones may say otherwise, and the image would be called
+        robust though a stronger one had been found for it: it is attacked instead.
+        """
+        fallen = torch.from_numpy(before.rows["fooled"].to_numpy(dtype=bool, copy=True))
+        if fallen.any():
+            some = batch.take(fallen)
+            x_adv = before.x_adv[fallen.to(some.x.device)]
+            answer = self._ask(x_adv, some.y, some.index, f"{name} {attack.threat!r} again")
+            fooled = (answer.prediction != some.y).cpu()
+            if self.votes > 1:
+                most, label = answer.votes_for_prediction.cpu(), answer.votes_for_label.cpu()
+                chance = torch.as_tensor(binom.sf(most - 1, most + label, 0.5))
+                fooled &= chance < _DOUBT
+            fallen[fallen.clone()] = fooled
+        return fallen.to(batch.x.device)
 
     def images(self, attack: Attack, batch: Batch, x_adv: Images) -> dict[str, Tensor]:
         """What to keep of adversarial images: as found, and as an 8-bit file would hold them.

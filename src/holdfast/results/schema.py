@@ -206,6 +206,10 @@ _IN_ROWS: Mapping[str, Mapping[str, Rule]] = {
         "votes_for_prediction": _AMOUNTS,
         "votes_for_label": _AMOUNTS,
         "rank?": _AMOUNTS,
+        "found_at?": Rule(
+            "sizes, and nothing for unattacked images",
+            lambda column: column.dtype.kind in "iuf" and bool((column.dropna() >= 0).all()),
+        ),
     },
     "certify": {
         "bound": _TEXTS,

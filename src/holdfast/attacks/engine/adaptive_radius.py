@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 
@@ -82,6 +83,8 @@ class AdaptiveRadius(Attack):
         >>> bool((model(x_adv).argmax(dim=1) != y).all())
         True
     """
+
+    finds_smallest: ClassVar[bool] = True
 
     threat: Threat = field(kw_only=False)
     steps: int = 100

@@ -62,6 +62,9 @@ class Attack(ABC):
     #: Whether it follows gradients; otherwise it sees the model's answers alone.
     follows_gradients: ClassVar[bool] = True
 
+    #: Whether it looks for the smallest perturbation in its threat's norm, wherever the limit is.
+    finds_smallest: ClassVar[bool] = False
+
     def __init_subclass__(cls, **options: Any) -> None:
         """Find the roles of the fields, or say at once which of them adaptivity cannot reach."""
         super().__init_subclass__(**options)

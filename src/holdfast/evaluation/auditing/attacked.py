@@ -30,6 +30,8 @@ def monotone(ledger: Ledger) -> Finding:
 
     The share of images that some attack fooled at a size and none at the next larger one.
     """
+    if ledger.settings.get("share_sizes"):
+        raise NotRun("the sizes shared their work: what fell at one was not attacked again.")
     worst = 0.0
     sizes = 0
     attacked = ledger.rows[(ledger.rows["attack"] != CLEAN) & np.isfinite(ledger.rows["eps"])]
