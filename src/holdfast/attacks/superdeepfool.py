@@ -10,6 +10,7 @@ DeepFool does not ask for.
 
 import math
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 
@@ -71,6 +72,8 @@ class SuperDeepFool(Attack):
         >>> bool((threat.distance(further, x) <= threat.distance(first, x)).all())
         True
     """
+
+    finds_smallest: ClassVar[bool] = True
 
     threat: Threat = field(kw_only=False)
     steps: int = 10
