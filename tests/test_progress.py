@@ -6,7 +6,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from holdfast import evaluate, progress
+from holdfast import EvaluationConfig, evaluate, progress
 from holdfast.attacks import PGD, EachTarget, On, Restarts, Worst
 from holdfast.certify import CertificationConfig, certify
 from holdfast.progress import Progress
@@ -86,6 +86,31 @@ def test_what_is_announced_waits_for_work(clock, capsys):
     assert told(capsys) == ["one thread"]
 
 
+def test_the_attack_is_told_while_it_runs(clock, capsys):
+    """With its stage, the images that are robust, and the time that is left."""
+    lines = progress._Lines()
+    lines.start("evaluate", 1000, done=500)
+    lines.advance(100)
+    lines.turn_to("worst-case linf 0.1")
+    clock.now = 10.0
+    lines.watch(step(stage="apgd-t"))
+    (line,) = told(capsys)
+    assert len(line) <= 79
+    assert line.startswith("worst-case linf 0.1: 600/1000, 10 s, 40 s left; 2 images robust, step")
+    console = Console(file=io.StringIO(), width=120, force_terminal=True, color_system=None)
+    bars = progress._bars(console)
+    bar = progress._Bar(bars)
+    bar.start("evaluate", 1000)
+    bar.turn_to("worst-case linf 0.1")
+    clock.now = 20.0
+    bar.watch(step(stage="apgd-t"))
+    assert bars.tasks[0].fields["note"] == "worst-case linf 0.1: 2 images robust, step 20 of apgd-t"
+    bar.start("certify", 10)
+    clock.now = 30.0
+    bar.tell(lambda: "100 votes")
+    assert bars.tasks[0].fields["note"] == "100 votes"
+
+
 def test_a_bar_in_80_columns(clock):
     stream = io.StringIO()
     console = Console(file=stream, width=80, force_terminal=True, color_system=None)
@@ -135,7 +160,13 @@ def test_quiet_says_nothing(capsys):
 
 class Watching(Progress):
     def __init__(self):
-        self.steps, self.notes, self.pieces = [], [], 0
+        self.steps, self.notes, self.parts, self.begun, self.pieces = [], [], [], [], 0
+
+    def start(self, what, total, done=0):
+        self.begun.append((total, done))
+
+    def turn_to(self, part):
+        self.parts.append(part)
 
     def advance(self, pieces=1, note=""):
         self.pieces += pieces
@@ -161,6 +192,29 @@ def test_it_moves_inside_a_batch():
     steps = watched(pgd())
     assert [number for _, number, _ in steps[-4:]] == [0, 1, 2, 3]
     assert {pieces for pieces, *_ in steps} == {8}  # the clean images; no attacked one was done
+
+
+def test_an_evaluation_says_which_attack_is_next_and_what_was_done_before(tmp_path):
+    """So that what an earlier process did takes no part in the time that is left."""
+    x, network = images(8, (1, 6, 6)), small_network()
+    y, attacks = network(x).argmax(dim=1), {"a": pgd(), "b": pgd()}
+    config = EvaluationConfig(batch_size=4, audit=0)
+
+    class Stopping(Watching):
+        def advance(self, pieces=1, note=""):
+            super().advance(pieces)
+            if self.pieces == 16:
+                raise KeyboardInterrupt
+
+    first, second = Stopping(), Watching()
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(network, x, y, attacks, config=config, out=tmp_path, progress=first)
+    evaluate(network, x, y, attacks, config=config, out=tmp_path, progress=second)
+    assert first.begun == [(24, 0)]
+    assert first.parts == ["a linf 1e-06", "b linf 1e-06"]
+    assert second.begun == [(24, 16)]
+    assert second.pieces == 8
+    assert second.parts == ["a linf 1e-06", "b linf 1e-06"]
 
 
 @pytest.mark.parametrize("interval", ["clopper-pearson", "two-sample", "sequential"])

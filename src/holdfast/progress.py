@@ -47,6 +47,9 @@ class Progress:
     def advance(self, pieces: int = 1, note: str = "") -> None:
         """``pieces`` more are done; ``note`` says how it goes."""
 
+    def turn_to(self, part: str) -> None:
+        """The part of the task that the next pieces are, such as an attack at one of its sizes."""
+
     def watch(self, step: Step) -> None:
         """How an attack on the next pieces goes: a callback for it, which seldom looks."""
 
@@ -65,12 +68,16 @@ class _Shown(Progress):
 
     def __init__(self) -> None:
         self._announced: list[str] = []
+        self._part = ""
         self._looked = time.monotonic()
 
     def start(self, what: str, total: int, done: int = 0) -> None:
         for text in self._announced:
             self.say(text)
-        self._announced = []
+        self._announced, self._part = [], ""
+
+    def turn_to(self, part: str) -> None:
+        self._part = part
 
     def announce(self, text: str) -> None:
         self._announced.append(text)
@@ -127,7 +134,8 @@ class _Bar(_Shown):
 
     def _tell(self, note: str) -> None:
         if self._bars.task_ids:
-            self._bars.update(self._bars.task_ids[-1], note=note)
+            told = f"{self._part}: {note}" if self._part else note
+            self._bars.update(self._bars.task_ids[-1], note=told)
 
 
 class _Bars(Bars):
@@ -167,7 +175,8 @@ class _Lines(_Shown):
         if done and self._done < self._total:
             text += f", {_duration(passed * (self._total - self._done) / done)} left"
         text += f"; {note}" if note else ""
-        self.say(_clipped(_clipped(self._what, max(_WIDTH - len(text), 20)) + text, _WIDTH))
+        what = self._part or self._what
+        self.say(_clipped(_clipped(what, max(_WIDTH - len(text), 20)) + text, _WIDTH))
 
 
 def _duration(seconds: float) -> str:

@@ -187,7 +187,7 @@ def evaluate_data(
             batches = dict(enumerate(data.batches(config.batch_size)))
             labels = [metrics.title(name, a.threat.name, a.threat.eps) for name, a in attacks]
             smaller = smaller_sizes(attacks) if config.share_sizes else {}
-            chunks = _Chunks(run, scorer, attacks, config.keep_images, smaller)
+            chunks = _Chunks(run, scorer, attacks, config.keep_images, smaller, labels, progress)
             run.fill(batches, [CLEAN, *labels], chunks.compute, "evaluate", progress)
 
         def results(run: Run, rows: pd.DataFrame) -> dict[str, Any]:
@@ -247,6 +247,8 @@ class _Chunks:
         attacks: with their names.
         keep: the first so many images are kept.
         smaller: for an attack the one at the next smaller size, which hands on what fell there.
+        labels: what to call each attack at its size.
+        progress: told which is next.
     """
 
     run: Run
@@ -254,6 +256,8 @@ class _Chunks:
     attacks: Named
     keep: int
     smaller: Mapping[int, int]
+    labels: Sequence[str]
+    progress: Progress
 
     def compute(self, number: int, index: Tensor, missing: Sequence[int]) -> Iterator[Part]:
         """The missing cells of a chunk, one after the other."""
@@ -269,6 +273,7 @@ class _Chunks:
         for place in self._in_order([cell - 1 for cell in missing if cell]):
             name, attack = self.attacks[place]
             before = done.get(self.smaller.get(place, -1))
+            self.progress.turn_to(self.labels[place])
             done[place] = self.scorer.attack_rows(name, attack, batch, clean, before)
             if place + 1 not in missing:
                 continue  # known, and begun from once more for the sizes above it

@@ -187,12 +187,16 @@ class Run:
             what: the work, for the progress.
             progress: told about every chunk of every cell.
         """
-        progress.start(what, len(cells) * sum(map(len, chunks.values())))
+        left = {
+            number: [cell for cell in range(len(cells)) if not self.chunks.has(cell, number)]
+            for number in chunks
+        }
+        total = len(cells) * sum(map(len, chunks.values()))
+        to_do = sum(len(left[number]) * len(index) for number, index in chunks.items())
+        progress.start(what, total, total - to_do)  # the time that is left goes by what is done now
         for number, index in chunks.items():
-            missing = [cell for cell in range(len(cells)) if not self.chunks.has(cell, number)]
-            progress.advance((len(cells) - len(missing)) * len(index))
             began = time.monotonic()
-            for part in work(number, index, missing) if missing else ():
+            for part in work(number, index, left[number]) if left[number] else ():
                 if part.images:
                     self.chunks.write_images(part.cell, number, part.images)
                 seconds = time.monotonic() - began
