@@ -57,9 +57,8 @@ def selection(subjects: Sequence[Subject]) -> list[str]:
     return [f"{', '.join(names)}: {sentence}" for sentence, names in met.items()]
 
 
-def commands(subjects: Sequence[Subject]) -> list[tuple[str, str]]:
+def commands(runs: Sequence[RunFolder]) -> list[tuple[str, str]]:
     """The folder of each run, and the command that made it; "" where it does not say."""
-    runs = [run for subject in subjects for run in subject.runs]
     return [(str(run.path), _command(run)) for run in runs]
 
 
@@ -148,8 +147,8 @@ def caveats(subjects: Sequence[Subject]) -> str:
     return " ".join(said)
 
 
-def references(subjects: Sequence[Subject]) -> list[str]:
-    """The papers of the attacks and certificates that were run, in the order of their first use."""
+def references(subjects: Sequence[Subject], runs: Sequence[RunFolder]) -> list[str]:
+    """The papers of the attacks, certificates and diagnoses, in the order of their first use."""
     names: list[str] = []
     for classifier in tables.classifiers(subjects):
         for run in classifier.evaluations:
@@ -157,6 +156,7 @@ def references(subjects: Sequence[Subject]) -> list[str]:
                 names += _NAME.findall(about["attack"])
         for proof in classifier.certifications:
             names += [proof.bound, proof.interval]
+    names += [str(run.settings["diagnosis"]) for run in runs if "diagnosis" in run.settings]
     return list(dict.fromkeys(REFERENCES[name] for name in names if name in REFERENCES))
 
 

@@ -16,10 +16,17 @@ import pandas as pd
 from holdfast import metrics
 from holdfast.errors import InputError
 from holdfast.results import CLEAN, read_about, read_rows
-from holdfast.results.schema import PROVEN, Limits, check_about, check_rows, limits_of
+from holdfast.results.schema import (
+    PROVEN,
+    Limits,
+    check_about,
+    check_diagnosis,
+    check_rows,
+    limits_of,
+)
 
-#: Commands that make a network.
-TRAINING = ("train", "tune")
+#: Commands that make a network, and the one that looks into one.
+TRAINING, DIAGNOSIS = ("train", "tune"), "diagnose"
 
 #: Attack, norm and size, which is infinite for no limit.
 Key = tuple[str, str, float]
@@ -161,16 +168,11 @@ def read_folder(path: Path) -> RunFolder:
         DamagedFileError: if the run is not what Holdfast writes.
         InputError: if it is not finished, leads out of its folder, or is no run that reports show.
     """
-    _check_inside(path)
-    about = read_about(path)
+    about = _finished(path)
     if about["kind"] not in ("evaluate", "certify", *TRAINING):
         raise InputError(
-            f"{path} is a run of holdfast {about['kind']}; a report shows evaluations and "
-            "certifications, and how their networks were trained."
-        )
-    if not about["complete"]:
-        raise InputError(
-            f"{path} is not finished; run its holdfast {about['kind']} command again to finish it."
+            f"{path} is a run of holdfast {about['kind']}; a report shows evaluations, "
+            "certifications and diagnoses, and how their networks were trained."
         )
     if about["kind"] in TRAINING:
         return RunFolder(path, about)
@@ -182,6 +184,28 @@ def read_folder(path: Path) -> RunFolder:
         rows = rows.assign(bound=str(settings["bounds"]), interval=str(settings["intervals"]))
     check_rows(path, about, rows)
     return RunFolder(path, about, rows)
+
+
+def read_diagnosis(path: Path) -> RunFolder:
+    """Read a finished diagnosis; its rows and arrays stay where they are.
+
+    Raises:
+        DamagedFileError: if the run is not what Holdfast writes.
+        InputError: if it is not finished, or leads out of its folder.
+    """
+    about = _finished(path)
+    check_diagnosis(path, about)
+    return RunFolder(path, about)
+
+
+def _finished(path: Path) -> dict[str, Any]:
+    _check_inside(path)
+    about = read_about(path)
+    if not about["complete"]:
+        raise InputError(
+            f"{path} is not finished; run its holdfast {about['kind']} command again to finish it."
+        )
+    return about
 
 
 def _check_inside(path: Path) -> None:

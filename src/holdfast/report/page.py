@@ -17,6 +17,8 @@ from holdfast.files import check_writable, read_json, write_json, write_table, w
 from holdfast.report import appendix, tables
 from holdfast.report.album import Shown, album
 from holdfast.report.audits import audit_of
+from holdfast.report.diagnosed import Diagnosed, apart, check_data, diagnosed
+from holdfast.report.folders import RunFolder
 from holdfast.report.gallery import galleries
 from holdfast.report.headline import headline
 from holdfast.report.latex import to_latex
@@ -39,7 +41,8 @@ def build(runs: Sequence[Path], out: Path, title: str = "Robustness report") -> 
     """Write the report of some runs.
 
     Args:
-        runs: folders of finished evaluations and certifications.
+        runs: folders of finished evaluations and certifications, with the trainings of their
+            networks, diagnoses of them and loss surfaces if wanted.
         out: folder for report.html, figures/, tables/ and images/. A report of the same runs is
             written again; a folder with anything else in it is refused.
         title: of the page.
@@ -64,27 +67,38 @@ def build(runs: Sequence[Path], out: Path, title: str = "Robustness report") -> 
         >>> build([Path("run")], Path("report")).name
         'report.html'
     """
-    subjects = read_subjects(runs)
+    others, diagnoses = apart(runs)
+    subjects = read_subjects(others)
+    check_data(diagnoses, subjects)
     shown = {id(c): galleries(c) for c in tables.classifiers(subjects)}
     sources = [str(run) for run in runs]
     _check_out(out, sources)
     for folder in (out, *(out / name for name in ("figures", "tables", "images"))):
         folder.mkdir(parents=True, exist_ok=True)
     about = {"report_of": sources, "holdfast": holdfast.__version__}
-    every = [{"path": str(run.path), **run.about} for subject in subjects for run in subject.runs]
+    met = [*(run for subject in subjects for run in subject.runs), *diagnoses]
+    every = [{"path": str(run.path), **run.about} for run in met]
     write_json(out / _ABOUT, {**about, "runs": every})
     moved = tables.perturbations(subjects)
     _write_tables(subjects, moved, out / "tables")
     save_figures(subjects, shown, out / "figures")
     pictures = album(subjects, shown, out / "images")
-    write_text(out / PAGE, _page(subjects, moved, pictures, title))
+    looks = diagnosed(diagnoses, out / "figures")
+    write_text(out / PAGE, _page(subjects, moved, pictures, looks, met, title))
     wrong = [text for c in tables.classifiers(subjects) for text in contradictions(c)]
     if wrong:
         raise ContradictionError(" ".join(wrong))
     return out / PAGE
 
 
-def _page(subjects: Sequence[Subject], moved: pd.DataFrame, pictures: Shown, title: str) -> str:
+def _page(
+    subjects: Sequence[Subject],
+    moved: pd.DataFrame,
+    pictures: Shown,
+    looks: Sequence[Diagnosed],
+    runs: Sequence[RunFolder],
+    title: str,
+) -> str:
     environment = Environment(
         loader=PackageLoader("holdfast.report", "."),
         undefined=StrictUndefined,
@@ -98,14 +112,14 @@ def _page(subjects: Sequence[Subject], moved: pd.DataFrame, pictures: Shown, tit
     strongest = [tables.strongest_attacks(c) if c.evaluations else [] for c in classifiers]
     first = headline(subjects, strongest)
     said = {classifier.label: notes(classifier) for classifier in classifiers}
-    runs = [run for subject in subjects for run in subject.runs]
     audits = [audit_of(c, run) for c in classifiers for run in c.evaluations]
     content, blocks = _content(subjects, first.norm, first.eps, pictures)
     content["first"]["model"] = first.rows[0].place
     return environment.get_template("page.html").render(
         title=title,
         version=holdfast.__version__,
-        data=runs[-1].settings["data"],
+        data=subjects[0].runs[-1].settings["data"],
+        looks=looks,
         first=first,
         networks=subjects,
         mixed=mixed(subjects),
@@ -126,11 +140,11 @@ def _page(subjects: Sequence[Subject], moved: pd.DataFrame, pictures: Shown, tit
         pictures=pictures,
         audits=[audit for audit in audits if audit is not None],
         selection=appendix.selection(subjects),
-        commands=appendix.commands(subjects),
+        commands=appendix.commands(runs),
         settings=appendix.settings(subjects),
         costs=appendix.costs(subjects),
         caveats=appendix.caveats(subjects),
-        references=appendix.references(subjects),
+        references=appendix.references(subjects, runs),
         runs=[(str(run.path), json.dumps(run.about, indent=2, ensure_ascii=False)) for run in runs],
         content=_json(content),
         blocks=blocks,

@@ -117,4 +117,9 @@ REFERENCES = {
         "C. Sison and J. Glaz, Simultaneous confidence intervals and sample size determination for "
         "multinomial proportions, JASA 1995."
     ),
+    "loss surface": _EAT,
+    "linearity": _EAT,
+    "orthogonal directions": _EAT,
+    "curvature": _SO,
+    "gradient norm": _SO,
 }

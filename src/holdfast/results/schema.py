@@ -161,6 +161,29 @@ _IN_SETTINGS: Mapping[str, Mapping[str, Rule]] = {
         "radii?": _list_of(_SIZE),
     },
 }
+#: Of a diagnosis, each of whose cells is a model, with the numbers found of it.
+_IN_DIAGNOSIS: Mapping[str, Rule] = {
+    "diagnosis?": _TEXT,
+    "model": _list_of(_TEXT, least=1),
+    "data": _TEXT,
+    "images": _whole(1),
+}
+_IN_DIAGNOSED: Mapping[str, Rule] = {
+    "cells?": _list_of(
+        Rule(
+            "a model and numbers",
+            lambda cell: (
+                isinstance(cell, dict)
+                and _TEXT.holds(cell.get("model"))
+                and all(
+                    _or_null(_number("a number", math.isfinite)).holds(value)
+                    for name, value in cell.items()
+                    if name != "model"
+                )
+            ),
+        )
+    ),
+}
 _IN_CELL: Mapping[str, Mapping[str, Rule]] = {
     "evaluate": {
         "attack": _TEXT,
@@ -259,6 +282,16 @@ def check_about(path: Path, about: Mapping[str, Any]) -> None:
         named = [attack["name"] for attack in settings["attacks"]]
         if named != [cell["attack"] for cell in about["cells"]]:
             raise _damaged(file, "settings.attacks and cells do not name the same attacks")
+
+
+def check_diagnosis(path: Path, about: Mapping[str, Any]) -> None:
+    """Check the run.json of a diagnosis.
+
+    Raises:
+        DamagedFileError: naming the first place that is not what it must be.
+    """
+    _check(path / ABOUT, "", about, _IN_DIAGNOSED)
+    _check(path / ABOUT, "settings.", about["settings"], _IN_DIAGNOSIS)
 
 
 def limits_of(about: Mapping[str, Any], bound: str, interval: str) -> Limits | None:
