@@ -57,6 +57,7 @@ class Browser:
         self._ask("Emulation.setDeviceMetricsOverride", **size)
         media = [{"name": "prefers-color-scheme", "value": scheme}]
         self._ask("Emulation.setEmulatedMedia", features=media)
+        self._ask("Emulation.setFocusEmulationEnabled", enabled=True)
         driver = Path(__file__).with_name("driver.js").read_text()
         self._ask("Page.addScriptToEvaluateOnNewDocument", source=driver)
         self._ask("Page.navigate", url=path.as_uri())

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tomllib
+import warnings
 from math import comb
 from pathlib import Path
 from xml.etree import ElementTree
@@ -49,6 +50,14 @@ def folder(tmp_path_factory):
         evaluate(model, x, y, {"fmn": FMN(Linf(float("inf")), steps=5)}, out=out / f"{name}-fmn")
     evaluate(models["a"], x[:-1], y[:-1], attacks, out=out / "fewer")
     evaluate(models["a"], 1 - x, y, attacks, out=out / "others")
+    slow = {
+        f"slow-{n}": PGD(Linf(0.02), steps=n, step_size=4e-3, random_start=False) for n in (1, 2)
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that they break little
+        evaluate(models["a"], x, y, slow, out=out / "a-slow")
+        evaluate(models["b"], x, y, slow, out=out / "b-slow")
+        evaluate(models["b"], x, y, {**slow, "pgd": attacks["pgd"]}, out=out / "b-more")
     evaluate(models["a"], x, y, {"other": FGSM(Linf(0.02))}, out=out / "other-attack")
     return out
 
@@ -112,6 +121,19 @@ class TestCompare:
             assert list(line.held) == np.flatnonzero(other & ~one).tolist()
         assert found.lines[0].fell
         assert found.notes == []
+
+    def test_the_worst_case_is_over_the_attacks_that_both_met(self, folder, capsys):
+        """Or a model would look worse for having met one attack more."""
+        alike, more = (compare(folder / "a-slow", folder / name) for name in ("b-slow", "b-more"))
+        rows = read_rows(folder / "b-more")
+        broken = set(rows.loc[rows["fooled"], ["attack", "index"]].itertuples(index=False))
+        alone = {i for of, i in broken if of == "pgd"} - {i for of, i in broken if of != "pgd"}
+        assert alone  # so that the attack that one run alone met would tell
+        assert [line.record() for line in alike.lines] == [line.record() for line in more.lines]
+        assert code("compare", folder / "a-slow", folder / "b-more") == 0
+        said = " ".join(capsys.readouterr().out.split())
+        assert "b-more met pgd linf 0.02, which is compared with nothing" in said
+        assert "worst case linf 0.02 is over the attacks that both met: slow-1, slow-2." in said
 
     def test_a_minimal_attack_is_compared_at_sizes(self, folder):
         found = compare(folder / "a-fmn", folder / "b-fmn")

@@ -3,12 +3,14 @@
 import hashlib
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from torch import nn
 
 from holdfast.attacks import FGSM, PGD, On
@@ -16,14 +18,18 @@ from holdfast.certify.config import CertificationConfig
 from holdfast.certify.run import certify_data
 from holdfast.data import Data
 from holdfast.defenses import GaussianNoise
+from holdfast.diagnose import Diagnosis, diagnose_data, loss_surface
+from holdfast.errors import DamagedFileError, InputError
 from holdfast.evaluation import EvaluationConfig, evaluate_data
 from holdfast.files import read_json, write_json
-from holdfast.report import album
+from holdfast.report import album, diagnosed
+from holdfast.report import diagnoses as figures
 from holdfast.report import page as module
 from holdfast.report.appendix import commands
 from holdfast.report.folders import RunFolder
 from holdfast.report.page import PARTS, build, part
 from holdfast.report.per_image import packed
+from holdfast.report.style import save
 from holdfast.report.subjects import Classifier, read_subjects
 from holdfast.report.views import view
 from holdfast.threat import L2, Linf
@@ -80,6 +86,7 @@ def report(tmp_path_factory):
     evaluate_data(noisy, data, [("pgd", PGD(L2(0.25), steps=2))], few, "nets/net0", root / "vote")
     certificate = CertificationConfig(sigma=0.1, votes=200)
     certify_data(networks[0], data, certificate, "nets/net0", root / "proof")
+    surface(root / "surface", networks[0], data)
     for run in (*runs, root / "vote"):
         about = {key: value for key, value in read_json(run / "run.json").items() if key != "audit"}
         if run == runs[0]:
@@ -92,7 +99,28 @@ def report(tmp_path_factory):
                 "checks": CHECKS,
             }
         write_json(run / "run.json", about)
-    return build([*runs, root / "vote", root / "proof"], root / "report", "A & B <report>")
+    folders = [*runs, root / "vote", root / "proof", root / "surface"]
+    return build(folders, root / "report", "A & B <report>")
+
+
+def surface(out, network, data):
+    """A loss surface as the command keeps it, and a figure that a stranger put beside it."""
+
+    def look(model, x, y, *, seed, index):
+        found = loss_surface(model, x, y, torch.ones_like(x), x - 0.5, 0.1, points=3)
+        return {"loss": found.loss}
+
+    settings = {"other": "nets/net1", "eps": 0.1}
+    most = Diagnosis("loss surface", settings, look, lambda found: {"most": found["loss"].max()})
+    (found,) = diagnose_data(most, {"nets/net0": network}, data, out=out).values()
+    along = np.linspace(-0.1, 0.1, 3)
+    for image in (0, 10):
+        loss = found["loss"][image]
+        save(figures.surface(along, along, loss, loss > loss.mean()), out / f"surface-{image}-0")
+    (out / "zz.svg").write_text(
+        '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9" onload="console.error(1)">'
+        '<image href="http://203.0.113.1/x.png"/><script>console.error(2)</script></svg>'
+    )
 
 
 KINDS = {"fgsm": FGSM, "pgd": lambda threat: PGD(threat, steps=3)}
@@ -162,26 +190,105 @@ def test_a_reader_chooses_what_is_shown(page):
 
 
 @in_a_browser
-def test_attacks_are_shown_and_hidden_by_mouse_and_keyboard(page):
+def test_attacks_are_shown_and_hidden(page):
     found = page.run(
         """
         await choose("#norm", "linf");
         const lines = () => $$("#by-attack svg g[aria-label=line] path").length;
         const all = lines();
-        $("#legend input").focus();
         await click("#legend input");
-        const without = lines();
-        await press("#by-attack .plot", "ArrowRight");
-        await press("#by-attack .plot", "ArrowRight");
-        const said = $("#by-attack figcaption").textContent;
-        return { all, without, said, names: texts("#legend label") };
+        return { all, without: lines(), names: texts("#legend label") };
         """,
     )
     assert found["without"] == found["all"] - 1
     assert len(found["names"]) == 3  # FGSM on the network itself, on the other one, and PGD
-    assert found["said"].startswith("ℓ∞ ≤ ")
-    assert "pgd" in found["said"]
-    assert " % (" in found["said"]
+
+
+@in_a_browser
+def test_every_point_of_a_figure_is_reached_by_keyboard(page):
+    """One stop of Tab a figure; arrows go on, the tip follows, and Escape takes it away."""
+    found = page.run(
+        """
+        await choose("#norm", "linf");
+        const figures = $$("figure:not([hidden]) .plot svg g.reached").map((points) => [
+          points.closest("figure").id,
+          points.querySelectorAll("[tabindex='0']").length,
+          [...points.children].every((point) => point.getAttribute("aria-label")),
+        ]);
+        const label = () => document.activeElement.getAttribute("aria-label");
+        const tip = () => $("#by-attack g[aria-label=tip]").textContent;
+        const stop = $("#by-attack g.reached [tabindex='0']");
+        stop.focus();
+        await rest();
+        const first = label(), shown = tip();
+        await press(":focus", "ArrowRight");
+        const right = label(), follows = tip();
+        await press(":focus", "ArrowLeft");
+        const back = label();
+        await press(":focus", "End");
+        const last = label(), stops = $$("#by-attack g.reached [tabindex='0']").length;
+        await press(":focus", "Escape");
+        return { figures, first, shown, right, follows, back, last, stops, gone: tip() };
+        """,
+    )
+    assert {name for name, *_ in found["figures"]} == {
+        *("headline", "compare", "curves", "by-attack", "broken", "times", "overlap", "matrix"),
+        *("sigmas", "by-class"),
+    }
+    assert all(stops == 1 and named for _, stops, named in found["figures"])
+    plain = {key: re.sub(r"\W", "", found[key]) for key in ("first", "shown", "right", "follows")}
+    assert plain["first"] == plain["shown"] != ""
+    assert plain["right"] == plain["follows"] != plain["first"]
+    assert "without attack: " in found["first"]
+    assert "; ℓ∞ ≤ 2/255: " in found["right"]
+    assert found["right"].split(";")[0] in found["first"]  # where all attacks meet
+    assert found["back"] == found["first"]
+    assert "; ℓ∞ ≤ 0.2: " in found["last"]
+    assert (found["stops"], found["gone"]) == (1, "")
+
+
+@in_a_browser
+def test_loss_surfaces_stand_where_they_were_asked_for(page, report):
+    """As pictures, in which nothing of a stranger's file runs or is fetched, and as files."""
+    found = page.run(
+        """
+        await Promise.all($$(".looks img").map((image) => image.decode().catch(() => null)));
+        const section = $("#looks").parentElement;
+        return {
+          title: $("nav a[href='#looks']").textContent,
+          captions: texts(".looks figcaption"),
+          wide: $$(".looks img").map((image) => image.naturalWidth > 0),
+          said: section.textContent,
+        };
+        """
+    )
+    assert found["title"] == "Loss surfaces"
+    assert found["captions"] == ["surface, image 0, model 1", "surface, image 10, model 1", "zz"]
+    assert found["wide"] == [True] * 3
+    for words in ("30 images of", "other nets/net1; eps 0.1; seed 0", "nets/net0", "Most"):
+        assert words in found["said"]
+    names = {path.name for path in (report.parent / "figures").glob("diagnosis-*")}
+    assert {f"diagnosis-1-surface-10-0.{kind}" for kind in ("pdf", "svg")} < names
+    html = report.read_text()
+    assert "Ensemble adversarial training" in html[html.index("What to cite") :]
+    assert '"diagnosis": "loss surface"' in (report.parent / "report.json").read_text()
+
+
+def test_diagnoses_stand_beside_evaluations_of_the_same_data(report, tmp_path):
+    root = report.parents[1]
+    with pytest.raises(InputError, match="there is no evaluation or certification"):
+        build([root / "surface"], tmp_path / "report")
+    for change, words in (
+        ({"data": "elsewhere"}, "images of elsewhere"),
+        ({"model": "nets/net0"}, "settings.model is 'nets/net0', but must be a list"),
+    ):
+        shutil.copytree(root / "surface", tmp_path / "run", dirs_exist_ok=True)
+        about = read_json(tmp_path / "run" / "run.json")
+        about["settings"] |= change
+        write_json(tmp_path / "run" / "run.json", about)
+        with pytest.raises((InputError, DamagedFileError), match=words):
+            build([root / "linf0", tmp_path / "run"], tmp_path / "report")
+    assert not (tmp_path / "report").exists()
 
 
 @in_a_browser
@@ -278,7 +385,7 @@ def test_a_study_of_ten_models_ten_attacks_and_ten_thousand_images_stays_below_t
     classifier = Classifier("net", None, [RunFolder(Path("run"), {}, rows)])
     shown = view(classifier, "linf", [8 / 255])
     of_one = len(json.dumps(shown)) + len(packed(classifier, "linf").block)
-    of_all = sum(len(part(name)) for name in PARTS) + album.AT_MOST
+    of_all = sum(len(part(name)) for name in PARTS) + album.AT_MOST + diagnosed.AT_MOST
     assert 10 * of_one + of_all < 10_000_000
 
 
@@ -311,7 +418,8 @@ def test_a_run_records_the_command_and_the_page_shows_it(monkeypatch, tmp_path, 
     data = Data.of(x, small_network()(x).argmax(dim=1))
     evaluate_data(small_network(), data, [("fgsm", FGSM(Linf(0.1)))], out=tmp_path / "run")
     assert read_json(tmp_path / "run" / "run.json")["command"] == command
-    assert commands(read_subjects([tmp_path / "run"])) == [(str(tmp_path / "run"), command or "")]
+    (subject,) = read_subjects([tmp_path / "run"])
+    assert commands(subject.runs) == [(str(tmp_path / "run"), command or "")]
 
 
 def test_a_title_is_text(report):

@@ -26,7 +26,7 @@ class Line:
     """One accuracy of both models.
 
     Attributes:
-        what: the attack, "worst case" over all that both met, or "clean".
+        what: the attack, "worst case" over the attacks that both models met, or "clean".
         norm: of its ball; "" without an attack.
         eps: its size; 0 without an attack.
         found: the accuracies and how far apart they are.
@@ -170,7 +170,9 @@ def compare(first: str | Path, second: str | Path) -> Comparison:
 
     Returns:
         A line for the images as they are, for each attack at each size that both runs met, and for
-        the worst case where there are several at a size.
+        the worst case over these where there are several at a size. An attack that one run alone
+        met counts for neither: against more attacks a model would look worse than it is. It is
+        named in the notes.
 
     Raises:
         MissingFileError: if a folder holds no run.
@@ -211,7 +213,10 @@ def compare(first: str | Path, second: str | Path) -> Comparison:
     for mine, others, path in ((met[0], met[1], first), (met[1], met[0], second)):
         left = [cell for cell in mine if cell not in others]
         if left:
-            notes.append(f"only {path} met {_titles(left)}, which is compared with nothing.")
+            notes.append(
+                f"only {path} met {_titles(left)}, which is compared with nothing and in no worst "
+                "case."
+            )
     parts = [dict(list(part.groupby(metrics.CELL))) for part in rows]
     right: dict[tuple[str, float], list[list[NDArray[np.bool_]]]] = {}
     for attack, norm, eps in common:
@@ -222,6 +227,9 @@ def compare(first: str | Path, second: str | Path) -> Comparison:
         if len(found) > 1:
             worst = [np.logical_and.reduce([both[place] for both in found]) for place in (0, 1)]
             lines.append(_line(WORST, norm, eps, worst))
+            names = ", ".join(attack for attack, *at in common if at == [norm, eps])
+            if any(len(cells) > len(common) for cells in met):
+                notes.append(f"{lines[-1].title} is over the attacks that both met: {names}.")
     return Comparison(one["model"], other["model"], lines, notes)
 
 

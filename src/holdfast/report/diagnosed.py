@@ -1,4 +1,4 @@
-"""Runs of ``holdfast diagnose`` in a report: their figures as they were drawn, and their numbers."""
+"""Runs of ``holdfast diagnose`` in a report: their figures as they were drawn, their numbers."""
 
 import base64
 import re
@@ -14,7 +14,7 @@ from holdfast.report.subjects import Subject
 from holdfast.results import read_about, runs_in
 
 #: What the figures of a page may weigh; heavier ones are beside it as files.
-AT_MOST = 1_500_000
+AT_MOST = 2_000_000
 
 
 class Kind(NamedTuple):

@@ -6,7 +6,7 @@ const find = (selector, within = document) => within.querySelector(selector);
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 const percent = (x) => x == null ? "–" : `${(100 * x).toFixed(1)} %`;
 const count = new Intl.NumberFormat("en").format;
-const state = { ...content.first, hidden: new Set(), cursor: null, page: 0, pictures: 12 };
+const state = { ...content.first, hidden: new Set(), page: 0, pictures: 12 };
 
 /** An element, its properties, and what is in it: elements, or text, which is never read as HTML. */
 function make(tag, properties = {}, ...children) {
@@ -47,19 +47,73 @@ function look(attack) {
 const HATCH = `<pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
 <line x1="0" y1="0" x2="0" y2="6" stroke="var(--soft)" stroke-width="1.1" stroke-opacity=".55"/></pattern>`;
 
-/** Plot's options that all figures share. */
-function drawn(figure, options) {
+/** Plot's options that all figures share; `reached` are the points that the keyboard goes through. */
+function drawn(figure, options, reached) {
   const target = find(".plot", figure);
   const width = Math.max(280, target.clientWidth);
+  const { marks, ...others } = options(width);
   const plot = Plot.plot({
     width,
     marginTop: 26,
     style: { background: "none", color: "var(--ink)", fontSize: width < 500 ? "12px" : "13px", fontFamily: "var(--sans)", overflow: "visible" },
-    ...options(width),
+    ...others,
+    marks: [...marks, reached ? Plot.dot(reached.points, { x: reached.x, y: reached.y, r: 8, fill: "none", className: "reached" }) : null],
   });
   target.replaceChildren(plot);
+  if (reached) reachable(plot, reached);
   return plot;
 }
+
+// --- The keyboard -------------------------------------------------------------------------------
+
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+/** Makes a figure's points stops of the keyboard: one by Tab, the next by an arrow; each shows its tip. */
+function reachable(plot, { points, words, series }) {
+  const stops = all("g.reached circle", plot);
+  const point = (type, stop) => {
+    const { left, top, width, height } = stop.getBoundingClientRect();
+    plot.dispatchEvent(new PointerEvent(type, { pointerType: "mouse", clientX: left + width / 2, clientY: top + height / 2 }));
+  };
+  const place = (stop) => [+stop.getAttribute("cx"), +stop.getAttribute("cy")];
+  const of = (stop) => points[stop.__data__];
+  /** The stop that lies next in a direction: of the same series if there is one, else hardly aside. */
+  const next = (from, [right, down]) => {
+    const here = place(from);
+    const cost = (to) => {
+      const [x, y] = place(to).map((end, axis) => end - here[axis]);
+      const ahead = right * x + down * y;
+      const aside = Math.abs(right ? y : x);
+      const other = right && series && series(of(to)) !== series(of(from));
+      return ahead > 0.5 && !other ? ahead + (right && series ? 0 : 3 * aside) : Infinity;
+    };
+    const best = stops.reduce((best, stop) => cost(stop) < cost(best) ? stop : best, from);
+    return best === from || cost(best) === Infinity ? null : best;
+  };
+  stops.forEach((stop, number) => {
+    stop.setAttribute("tabindex", number ? -1 : 0);
+    stop.setAttribute("role", "img");
+    stop.setAttribute("aria-label", words(of(stop)).replaceAll("\n", "; "));
+    stop.addEventListener("focus", () => {
+      for (const each of stops) each.setAttribute("tabindex", each === stop ? 0 : -1);
+      point("pointerenter", stop);
+      point("pointermove", stop);
+    });
+    stop.addEventListener("blur", () => point("pointerleave", stop));
+    stop.addEventListener("keydown", (event) => {
+      const ends = { Home: stops[0], End: stops.at(-1) };
+      const to = ARROWS[event.key] ? next(stop, ARROWS[event.key]) : ends[event.key];
+      if (ARROWS[event.key] || to) event.preventDefault();
+      to?.focus();
+    });
+  });
+}
+
+/** Escape takes away what a figure says of a point, however it was pointed at. */
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  for (const plot of all(".plot svg")) plot.dispatchEvent(new PointerEvent("pointerleave", { pointerType: "mouse" }));
+});
 
 const accuracyAxis = { domain: [0, 1], grid: true, ticks: 5, tickFormat: (x) => `${Math.round(100 * x)} %`, label: null };
 const axisOf = (norm, to) => ({ domain: [0, to], label: `size of the perturbation, ${content.norms[norm]}`, labelAnchor: "center", tickFormat: (x) => size("", x), ticks: 7, nice: false });
@@ -92,6 +146,8 @@ function headline() {
   const attacked = ceiling.at(-1)?.eps ?? 0;
   const to = Math.max(attacked, others.reduce((most, d) => Math.max(most, d.eps), 0), attacked ? 0 : floor.at(-1)?.eps ?? 0) * 1.02 || 1;
   const inside = floor.filter((d) => d.eps <= to);
+  const read = ceiling.length ? ceiling : inside;
+  const words = (d) => reading(d, shown);
   const plot = drawn(figure, (width) => {
     const room = width < 600 ? 16 : 210;
     return {
@@ -112,12 +168,10 @@ function headline() {
         Plot.dot(ceiling, { x: "eps", y: "accuracy", fill: "var(--robust)", r: 4, stroke: "var(--paper)" }),
         ...labels(ceiling, inside, width, shown),
         Plot.ruleY([0]),
-        state.cursor == null ? null : Plot.ruleX([state.cursor], { stroke: "var(--ink)" }),
-        Plot.tip(ceiling, Plot.pointerX({ x: "eps", y: "accuracy", title: (d) => reading(d, shown) })),
-        ceiling.length ? null : Plot.tip(inside, Plot.pointerX({ x: "eps", y: "accuracy", title: (d) => reading(d, shown) })),
+        Plot.tip(read, Plot.pointerX({ x: "eps", y: "accuracy", title: words })),
       ],
     };
-  });
+  }, { points: read, x: "eps", y: "accuracy", words });
   plot.setAttribute("aria-label", `${content.models[state.model].label}: robust and certified accuracy over the size of the perturbation in ${normName()}`);
   find("figcaption", figure).replaceChildren(...captionOf(shown, ceiling, inside));
 }
@@ -183,6 +237,8 @@ function compare() {
     };
   }).sort((a, b) => (b.robust?.accuracy ?? -1) - (a.robust?.accuracy ?? -1));
   const point = (key) => rows.filter((row) => row[key]).map((row) => ({ ...row, ...row[key] }));
+  const shows = (row) => row.robust?.accuracy ?? 0;
+  const words = (row) => [row.model, `without attack ${percent(row.clean?.accuracy)}`, `robust ${percent(row.robust?.accuracy)}`, `certified ${percent(row.certified?.accuracy)}`].join("\n");
   drawn(find("#compare"), (width) => {
     const narrow = width < 600;
     return {
@@ -197,10 +253,10 @@ function compare() {
         Plot.dot(point("clean"), { x: "accuracy", y: "model", r: 4.5, stroke: "var(--clean)", fill: "var(--paper)", strokeWidth: 1.6 }),
         Plot.dot(point("certified"), { x: "accuracy", y: "model", symbol: "square", r: 5, fill: "var(--certified)" }),
         Plot.dot(point("robust"), { x: "accuracy", y: "model", r: 5.5, fill: "var(--robust)" }),
-        Plot.tip(rows, Plot.pointerY({ y: "model", x: (row) => row.robust?.accuracy ?? 0, title: (row) => [row.model, `without attack ${percent(row.clean?.accuracy)}`, `robust ${percent(row.robust?.accuracy)}`, `certified ${percent(row.certified?.accuracy)}`].join("\n") })),
+        Plot.tip(rows, Plot.pointerY({ y: "model", x: shows, title: words })),
       ],
     };
-  });
+  }, { points: rows, x: shows, y: "model", words });
   find("#compare figcaption").replaceChildren(...key([["var(--clean)", "circle", "without attack", true], ["var(--robust)", "circle", "robust accuracy"], ...(rows.some((row) => row.certified) ? [["var(--certified)", "square", `certified accuracy in ${normName()}`]] : [])]));
   curves();
 }
@@ -212,6 +268,7 @@ function curves() {
   if (!several) return;
   const to = Math.max(...points.map((d) => d.eps)) * 1.02;
   const mine = points.filter((d) => d.place === state.model);
+  const words = atSize(points, (d) => d.model);
   drawn(find("#curves"), (width) => ({
     height: width < 600 ? 260 : 320, marginLeft: 46, marginBottom: 42, marginRight: width < 600 ? 16 : 210,
     x: axisOf(state.norm, to), y: accuracyAxis,
@@ -222,9 +279,19 @@ function curves() {
       width < 600 ? null : Plot.text(spread(points.filter((d) => d.eps === Math.max(...points.filter((e) => e.model === d.model).map((e) => e.eps)))), { x: "eps", y: "at", text: "model", textAnchor: "start", dx: 8, fill: (d) => d.place === state.model ? "var(--robust)" : "var(--soft)", fontSize: 12 }),
       Plot.ruleY([0]),
       Plot.dot(points, Plot.pointer({ x: "eps", y: "accuracy", fill: "var(--ink)", r: 4 })),
-      Plot.tip(points, Plot.pointer({ x: "eps", y: "accuracy", title: (d) => `${d.model}\n${normName()} ≤ ${size(state.norm, d.eps)}: ${percent(d.accuracy)}\n${percent(d.low)} to ${percent(d.high)}, ${count(d.n)} images` })),
+      Plot.tip(points, Plot.pointer({ x: "eps", y: "accuracy", title: words })),
     ],
-  }));
+  }), { points, x: "eps", y: "accuracy", words, series: (d) => d.model });
+}
+
+/** What is known at a point of a curve: of all curves that meet there, since a tip can show but one. */
+function atSize(points, name) {
+  const met = d3.group(points, (d) => `${d.eps} ${d.accuracy}`);
+  return (d) => {
+    const names = [...new Set(met.get(`${d.eps} ${d.accuracy}`).map(name))].join(", ");
+    const where = d.eps ? `${normName()} ≤ ${size(state.norm, d.eps)}` : "without attack";
+    return `${names}\n${where}: ${percent(d.accuracy)}\n${percent(d.low)} to ${percent(d.high)}, ${count(d.n)} images`;
+  };
 }
 
 /** Labels moved apart so that none lies on another. */
@@ -272,6 +339,7 @@ function byAttack() {
   const points = attacks.flatMap(([attack, curve]) => table(curve).map((d) => ({ ...d, attack })));
   const worst = table(shown.ceiling);
   const to = worst.at(-1).eps * 1.02 || 1;
+  const words = atSize(points, (d) => d.attack);
   drawn(figure, (width) => ({
     height: width < 600 ? 290 : 370, marginLeft: 46, marginBottom: 42, marginRight: width < 600 ? 16 : 170,
     x: axisOf(state.norm, to), y: accuracyAxis,
@@ -283,27 +351,10 @@ function byAttack() {
       ...attacks.map(([attack, curve]) => Plot.dot(table(curve), { x: "eps", y: "accuracy", fill: look(attack).colour, symbol: look(attack).mark, r: 4 })),
       width < 600 ? null : Plot.text(spread([...attacks.map(([attack, curve]) => ({ ...table(curve).at(-1), attack, colour: look(attack).colour })), { ...worst.at(-1), attack: "worst case", colour: "var(--robust)" }]), { x: "eps", y: "at", text: "attack", textAnchor: "start", dx: 9, fill: "colour", fontSize: 12 }),
       Plot.ruleY([0]),
-      state.cursor == null ? null : Plot.ruleX([state.cursor], { stroke: "var(--ink)" }),
-      Plot.tip(points, Plot.pointer({ x: "eps", y: "accuracy", title: (d) => `${d.attack}\n${normName()} ≤ ${size(state.norm, d.eps)}: ${percent(d.accuracy)}\n${percent(d.low)} to ${percent(d.high)}, ${count(d.n)} images` })),
+      Plot.tip(points, Plot.pointer({ x: "eps", y: "accuracy", title: words })),
     ],
-  }));
+  }), { points, x: "eps", y: "accuracy", words, series: (d) => d.attack });
   find("figcaption", figure).textContent = "Upright lines are 95 % intervals over the images.";
-}
-
-/** What the arrow keys read: all values at one size, in words below the figure. */
-function readable(figure, values, draw) {
-  find(".plot", figure).addEventListener("keydown", (event) => {
-    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    const sizes = [...new Set(values().map((d) => d.eps))].sort((a, b) => a - b);
-    if (!step || !sizes.length) return;
-    event.preventDefault();
-    const now = sizes.indexOf(state.cursor);
-    state.cursor = sizes[Math.min(sizes.length - 1, Math.max(0, now < 0 ? 0 : now + step))];
-    draw();
-    const said = values().filter((d) => d.eps === state.cursor).map((d) => `${d.words} ${percent(d.accuracy)} (${percent(d.low)} to ${percent(d.high)})`);
-    find("figcaption", figure).replaceChildren(make("output", { ariaLive: "polite" }, `${normName()} ≤ ${size(state.norm, state.cursor)}: ${said.join("; ")}`));
-  });
-  find(".plot", figure).addEventListener("blur", () => { if (state.cursor != null) { state.cursor = null; draw(); } });
 }
 
 // --- Who broke what -----------------------------------------------------------------------------
@@ -319,6 +370,7 @@ function broke() {
   const rows = now.broke.map(([attack, broke, alone, added]) => ({ attack, broke, alone, added }));
   const right = Math.max(1, now.right);
   const longest = Math.max(...rows.map((row) => row.attack.length));
+  const words = (row) => `${row.attack}\nbroke ${count(row.broke)} of ${count(right)} images\nno other attack broke ${count(row.alone)} of them\nadded ${count(row.added)} to those above`;
   drawn(find("#broken"), (width) => {
     const left = Math.min(width * 0.4, 14 + 7 * longest);
     return {
@@ -329,10 +381,10 @@ function broke() {
         Plot.barX(rows, { x: "broke", y: "attack", fill: (row) => look(row.attack).colour, fillOpacity: 0.4, inset: 4 }),
         Plot.barX(rows, { x: "alone", y: "attack", fill: (row) => look(row.attack).colour, inset: 4 }),
         Plot.text(rows, { x: "broke", y: "attack", text: (row) => `+${count(row.added)}`, textAnchor: "start", dx: 6 }),
-        Plot.tip(rows, Plot.pointerY({ x: "broke", y: "attack", title: (row) => `${row.attack}\nbroke ${count(row.broke)} of ${count(right)} images\nno other attack broke ${count(row.alone)} of them\nadded ${count(row.added)} to those above` })),
+        Plot.tip(rows, Plot.pointerY({ x: "broke", y: "attack", title: words })),
       ],
     };
-  });
+  }, { points: rows, x: "broke", y: "attack", words });
   const times = now.times.map((images, attacks) => ({ images, attacks }));
   drawn(find("#times"), (width) => ({
     height: 220, marginLeft: 46, marginBottom: 40, marginTop: 20,
@@ -342,7 +394,7 @@ function broke() {
       Plot.text(times, { x: "attacks", y: "images", text: (d) => count(d.images), dy: -8, fontSize: width / times.length < 40 ? 10 : 12.5 }),
       Plot.ruleY([0]),
     ],
-  }));
+  }), { points: times, x: "attacks", y: "images", words: (d) => `${count(d.images)} images that ${d.attacks || "no"} attack${d.attacks === 1 ? "" : "s"} broke` });
   const cells = now.overlap.flatMap((line, row) => line.map((share, column) => ({ row: rows[row].attack, column: rows[column].attack, share })));
   heat(find("#overlap"), rows.map((row) => row.attack), rows.map((row) => row.attack), cells, (d) => `of what ${d.row} broke,\n${d.column} broke ${percent(d.share)}`);
 }
@@ -367,7 +419,7 @@ function heat(figure, rows, columns, cells, words) {
       ],
       opacity: { type: "identity" },
     };
-  });
+  }, { points: cells, x: "column", y: "row", words });
 }
 
 // --- Transfer, certificates, classes ------------------------------------------------------------
@@ -391,7 +443,7 @@ function certified() {
   const points = named.flatMap((run, place) => table(run.curve).map((d) => ({ ...d, ...run, place })));
   const to = Math.max(...points.map((d) => d.eps)) || 1;
   const mine = (run) => run.model === state.model;
-  const ends = spread(named.map((run, place) => ({ ...(table(run.curve).findLast((d) => d.accuracy > 0) ?? table(run.curve)[0]), ...run, place })));
+  const words = (d) => `${d.words}\nradius ${+d.eps.toPrecision(3)}: ${percent(d.accuracy)}\n${percent(d.low)} to ${percent(d.high)}, ${count(d.n)} images`;
   drawn(find("#sigmas"), (width) => ({
     height: width < 600 ? 280 : 340, marginLeft: 46, marginBottom: 42, marginRight: 16,
     x: { ...axisOf(norm, to), label: `certified radius, ${content.norms[norm]}` }, y: accuracyAxis,
@@ -399,9 +451,9 @@ function certified() {
       ...marks(norm, to),
       ...named.map((run, place) => Plot.line(table(run.curve), { x: "eps", y: "accuracy", curve: "step-before", stroke: "var(--certified)", strokeOpacity: strength(run.sigma), strokeWidth: mine(run) ? 3 : 1.6, strokeDasharray: DASHES[place % 4] || null })),
       Plot.ruleY([0]),
-      Plot.tip(points, Plot.pointer({ x: "eps", y: "accuracy", title: (d) => `${d.words}\nradius ${+d.eps.toPrecision(3)}: ${percent(d.accuracy)}\n${percent(d.low)} to ${percent(d.high)}, ${count(d.n)} images`, lineWidth: 26 })),
+      Plot.tip(points, Plot.pointer({ x: "eps", y: "accuracy", title: words, lineWidth: 26 })),
     ],
-  }));
+  }), { points, x: "eps", y: "accuracy", words, series: (d) => d.place });
   find("#sigmas figcaption").replaceChildren(...named.map((run, place) => {
     const line = make("div", {});
     line.innerHTML = `<svg width="34" height="10" aria-hidden="true"><line x1="1" x2="33" y1="5" y2="5" stroke="var(--certified)" stroke-opacity="${strength(run.sigma)}" stroke-width="${mine(run) ? 3 : 1.6}" stroke-dasharray="${DASHES[place % 4]}"/></svg> `;
@@ -422,6 +474,7 @@ function classes() {
   const rows = now.classes.map(([label, n, clean, robust, low, high, certified]) => ({ label, name: name(label), n, clean, robust, low, high, certified }));
   if (find("#class-order").value === "class") rows.sort((a, b) => a.label - b.label);
   const hasProof = rows.some((row) => row.certified != null);
+  const words = (row) => `${row.name}, ${count(row.n)} images\nwithout attack ${percent(row.clean)}\nrobust ${percent(row.robust)} (${percent(row.low)} to ${percent(row.high)})${row.certified != null ? `\ncertified ${percent(row.certified)}` : ""}`;
   drawn(figure, (width) => {
     const left = Math.min(width * 0.35, 16 + 7 * Math.max(...rows.map((row) => row.name.length)));
     return {
@@ -434,10 +487,10 @@ function classes() {
         hasProof ? Plot.dot(rows, { x: "certified", y: "name", symbol: "square", r: 4.5, fill: "var(--certified)" }) : null,
         Plot.dot(rows, { x: "robust", y: "name", r: 4.5, fill: "var(--robust)" }),
         Plot.text(rows, { y: "name", text: (row) => `n = ${count(row.n)}`, frameAnchor: "right", dx: 52, fill: "var(--soft)", fontSize: 11.5 }),
-        Plot.tip(rows, Plot.pointerY({ x: "robust", y: "name", title: (row) => `${row.name}, ${count(row.n)} images\nwithout attack ${percent(row.clean)}\nrobust ${percent(row.robust)} (${percent(row.low)} to ${percent(row.high)})${row.certified != null ? `\ncertified ${percent(row.certified)}` : ""}` })),
+        Plot.tip(rows, Plot.pointerY({ x: "robust", y: "name", title: words })),
       ],
     };
-  });
+  }, { points: rows, x: "robust", y: "name", words });
   const entries = [["var(--clean)", "circle", "without attack", true], ["var(--robust)", "circle", "robust accuracy, with its 95 % interval"]];
   if (hasProof) entries.push(["var(--certified)", "square", "certified accuracy, same images"]);
   const more = content.classes.length > rows.length ? [`The ${rows.length} least robust of ${content.classes.length} classes; tables/by-class.csv has all.`] : [];
@@ -452,7 +505,7 @@ function gallery() {
   const shown = chosen.slice(0, state.pictures);
   find("#gallery-more").hidden = shown.length === chosen.length;
   find("#gallery-count").textContent = `${count(shown.length)} of ${count(chosen.length)} examples`;
-  const picture = (place, alt) => make("img", { src: `data:image/png;base64,${content.pictures[place]}`, alt, loading: "lazy" });
+  const picture = (place, alt) => make("img", { src: `data:image/png;base64,${content.pictures[place]}`, alt });
   find("#pictures").replaceChildren(...shown.map((d) => make("figure", {},
     make("div", { className: "three" },
       picture(d.pictures[0], `clean image of ${d.label}`), picture(d.pictures[1], `adversarial image seen as ${d.seen}`), picture(d.pictures[2], "their difference, magnified")),
@@ -628,12 +681,6 @@ function begin() {
     fill(find("#certified-norm"), norms.map((norm) => [norm, content.norms[norm]]), norms[0]);
     on("#certified-norm", "change", certified);
   }
-  const both = () => [
-    ...table(view().both?.ceiling ?? view().ceiling ?? []).map((d) => ({ ...d, words: "robust" })),
-    ...table(view().both?.floor ?? view().floor ?? []).filter((d) => !view().ceiling || (view().both?.ceiling ?? view().ceiling).some(([eps]) => eps === d.eps)).map((d) => ({ ...d, words: "certified" })),
-  ];
-  readable(find("#headline"), both, headline);
-  readable(find("#by-attack"), () => Object.entries(view().attacks).flatMap(([attack, curve]) => table(curve).map((d) => ({ ...d, words: attack }))), byAttack);
   draw().then(() => document.documentElement.classList.add("drawn"));
   let width = document.body.clientWidth;
   new ResizeObserver(() => { if (document.body.clientWidth !== width) { width = document.body.clientWidth; requestAnimationFrame(draw); } }).observe(document.body);

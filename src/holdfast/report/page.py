@@ -27,7 +27,7 @@ from holdfast.report.per_image import packed
 from holdfast.report.printed import save_figures
 from holdfast.report.subjects import Subject, mixed, read_subjects
 from holdfast.report.views import attack_names, certified_curves, transfers, view
-from holdfast.report.words import NORMS, USUAL, interval, percent, size
+from holdfast.report.words import NORMS, USUAL, interval, percent, size, tied
 
 __all__ = ["build"]
 
@@ -107,6 +107,7 @@ def _page(
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": percent, "norm": NORMS.__getitem__, "interval": interval}
+    environment.filters["tied"] = tied
     environment.globals |= {"size": size}
     classifiers = list(tables.classifiers(subjects))
     strongest = [tables.strongest_attacks(c) if c.evaluations else [] for c in classifiers]

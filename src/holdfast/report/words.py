@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-__all__ = ["NORMS", "USUAL", "interval", "listed", "percent", "size", "usual"]
+__all__ = ["NORMS", "USUAL", "interval", "listed", "percent", "size", "tied", "usual"]
 
 NORMS = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1"}
 
@@ -78,3 +78,16 @@ def listed(names: Sequence[str]) -> str:
         'fgsm, pgd and square'
     """
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def tied(text: str) -> str:
+    r"""Text whose numbers do not part from their signs at the end of a line.
+
+    Example:
+        >>> from holdfast.report.words import tied
+        >>> tied("45.7 % of them")
+        '45.7\xa0% of them'
+    """
+    for sign in (" %", " ≤ ", " = "):
+        text = text.replace(sign, sign.replace(" ", "\N{NO-BREAK SPACE}"))
+    return text
