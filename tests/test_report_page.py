@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ from holdfast.report.appendix import commands
 from holdfast.report.folders import RunFolder
 from holdfast.report.page import PARTS, build, part
 from holdfast.report.per_image import packed
-from holdfast.report.style import save
+from holdfast.report.style import ATTACKS, save
 from holdfast.report.subjects import Classifier, read_subjects
 from holdfast.report.views import view
 from holdfast.threat import L2, Linf
@@ -356,6 +357,76 @@ def test_light_and_dark(page, report, scheme, lighter):
         """
     )
     assert lighter * (ground - ink) > 0.7
+
+
+#: What readers see of linear RGB without one kind of cone (Machado et al. 2009, severity 1).
+BLIND = {
+    "nothing": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritanopia": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+}
+TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+
+
+def linear(colour):
+    """Linear RGB of a colour as style sheets write it."""
+    value = np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)]) / 255
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+
+
+def lab(rgb):
+    """CIELAB, in which a distance of 2 is just seen and one of 20 is plain."""
+    xyz = TO_XYZ @ np.clip(rgb, 0, 1) / [0.9505, 1, 1.089]
+    x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("blind", BLIND)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_colours_are_told_apart_by_the_colour_blind(scheme, blind):
+    sheets = re.findall(r":root \{(.*?)\}", part("page.css"), re.S)
+    colours = dict(re.findall(r"--(\w+): (#\w{6})", sheets[scheme == "dark"]))
+    attacks = [colours[f"a{place}"] for place in range(6)]
+    if scheme == "light":
+        assert attacks == list(ATTACKS)  # of the figures for a paper
+    pairs = [*combinations(attacks, 2), (colours["robust"], colours["certified"])]
+    for pair in pairs:
+        one, other = (lab(np.array(BLIND[blind]) @ linear(colour)) for colour in pair)
+        assert np.linalg.norm(one - other) > 20, pair
+    for colour in attacks:
+        dim, bright = sorted(TO_XYZ[1] @ linear(each) for each in (colour, colours["paper"]))
+        assert (bright + 0.05) / (dim + 0.05) > 3, colour
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_missing_chunks_are_told_of(report, tmp_path, finished):
+    """A run that lacks some of its chunks is never taken for one of fewer images."""
+    whole = report.parents[1] / "linf0"
+    shutil.copytree(whole, tmp_path / "run")
+    rows = pd.read_csv(whole / "rows.csv")
+    (tmp_path / "run" / "rows.csv").unlink()
+    (tmp_path / "run" / "rows").mkdir()
+    for number, chunk in enumerate((rows["index"] < 10, rows["index"] >= 20)):
+        rows[chunk].to_csv(tmp_path / "run" / "rows" / f"0000.{number:05d}.csv", index=False)
+    about = read_json(whole / "run.json")
+    write_json(tmp_path / "run" / "run.json", {**about, "complete": finished})
+    words = "must have one row for each of the 30 images" if finished else "evaluate command again"
+    with pytest.raises((DamagedFileError, InputError), match=words):
+        build([tmp_path / "run"], tmp_path / "report")
+    assert not (tmp_path / "report").exists()
 
 
 def test_a_study_of_ten_models_ten_attacks_and_ten_thousand_images_stays_below_ten_megabytes():

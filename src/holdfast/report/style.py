@@ -23,9 +23,10 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY = (
     "#b5609a",
     "#4aa8dc",
 )
-GREY, OLIVE = "#7d8590", "#8a7d00"
+GREY = "#7d8590"
 CYCLE = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
-ATTACKS = (ORANGE, GREEN, PURPLE, SKY, OLIVE, GREY)
+#: Attacks', chosen by search: any two differ for every kind of colour-blindness, as on the page.
+ATTACKS = ("#b58a07", "#08583f", "#812278", "#058fdb", "#61540d", "#909194")
 DASHES = ("-", "--", ":", "-.")
 
 STYLE: dict[Any, Any] = {
