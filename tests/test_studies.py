@@ -277,6 +277,9 @@ def test_what_falls_at_a_size_is_not_attacked_at_a_larger_one():
     assert (attacked["linf"] <= attacked["eps"] * (1 + 1e-6)).all()
     by_size = attacked.pivot_table(index="index", columns="eps", values="fooled")
     assert (by_size.diff(axis=1).dropna(axis=1) >= 0).all(axis=None)
+    fallen = attacked[attacked["fooled"]]
+    first = fallen.groupby("index")["eps"].transform("min")
+    assert (fallen["found_at"] == first).all()
     taken = attacked["found_at"] < attacked["eps"]
     assert taken.any()
     assert (attacked.loc[taken, ["forwards", "backwards"]] == 0).all(axis=None)
@@ -303,7 +306,7 @@ def test_shared_sizes_are_taken_up_where_they_were_left(tmp_path, stop, monkeypa
     def failing(*args):
         nonlocal calls
         calls += 1
-        if calls == 1 + len(SIZES) + 1 + stop:  # in the middle of the second chunk
+        if calls == 2 + stop:  # after so many sizes of the first chunk, whose clean images are one
             raise KeyboardInterrupt
         write(*args)
 
