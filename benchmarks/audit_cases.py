@@ -412,7 +412,7 @@ def suite(threat: Threat) -> Attack:
 
 
 def sound() -> list[Case]:
-    """At least 24 evaluations that can be believed."""
+    """More than 60 evaluations that can be believed."""
     ball, cases = Linf(0.1), []
     few = EvaluationConfig(samples=4, votes=20)
     for architecture in ARCHITECTURES:
@@ -481,6 +481,49 @@ def sound() -> list[Case]:
             "three sizes",
             lambda: network("conv", "adversarial"),
             {f"pgd {eps}": PGD(Linf(eps), steps=50) for eps in (0.05, 0.1, 0.2)},
+        )
+    )
+    return cases + _more_sound()
+
+
+def _more_sound() -> list[Case]:
+    """Other weights of the same kinds, other balls, and layers in front of other networks."""
+    ball, cases = Linf(0.1), []
+    ways = {
+        1: ("APGD and Square", Worst((APGD(ball, steps=40), Square(ball, queries=200)))),
+        2: ("PGD-50, ℓ2", PGD(L2(0.5), steps=50)),
+        3: ("PGD-60", PGD(ball, steps=60)),
+    }
+    for seed, (way, attack) in ways.items():
+        for architecture in ("conv", "mlp"):
+            for training in ("standard", "adversarial", "noisy"):
+
+                def make(a: str = architecture, t: str = training, s: int = seed) -> nn.Module:
+                    return network(a, t, seed=s)
+
+                title = f"{architecture}, {training}, weights {seed}, {way}"
+                cases.append(Case(title, make, {"attack": attack}))
+    for title, layer in (("fewer levels", Rounded()), ("blurred", Smoothed())):
+        for seed in (1, 2):
+
+            def behind(layer: nn.Module = layer, seed: int = seed) -> nn.Module:
+                return nn.Sequential(layer, network("mlp", "adversarial", seed=seed))
+
+            longer = {"pgd": PGD(ball, steps=60)}
+            cases.append(Case(f"{title}, mlp, weights {seed}, PGD-60", behind, longer))
+    for seed in (1, 2):
+
+        def smoothed(seed: int = seed) -> nn.Module:
+            return nn.Sequential(GaussianNoise(0.2), network("mlp", "noisy", seed=seed))
+
+        few, pgd = EvaluationConfig(samples=4, votes=20), {"pgd": PGD(L2(0.5), steps=40)}
+        title = f"smoothed, mlp, weights {seed}"
+        cases.append(Case(title, smoothed, pgd, config=few, count=40))
+    cases.append(
+        Case(
+            "ensemble of three weights, APGD and Square",
+            lambda: Ensemble(*(network("mlp", "adversarial", seed=seed) for seed in range(3))),
+            {"attack": ways[1][1]},
         )
     )
     return cases

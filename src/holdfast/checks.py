@@ -131,11 +131,13 @@ def check_classes(y: Tensor, classes: int) -> None:
 def try_model(model: nn.Module, x: Tensor) -> Tensor:
     """The model's output for ``x``, a failure of the user's code told as one sentence.
 
+    It is given a copy: what works in place spoils the caller's images, and no leaf of a graph.
+
     Raises:
         ModelError: if the model raises anything.
     """
     try:
-        output: Tensor = model(x)
+        output: Tensor = model(x.clone())
     except HoldfastError:
         raise
     except Exception as error:

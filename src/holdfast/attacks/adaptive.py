@@ -283,6 +283,7 @@ def adapted(
     weights: Sequence[float] = (1.0,),
     stochastic: bool | None = None,
     only: Collection[str] = (),
+    around: tuple[Bridge, ...] = (),
 ) -> Attack:
     """The attack as it must be run on a model: with every variant that the model calls for.
 
@@ -297,6 +298,7 @@ def adapted(
         weights: of the reconstruction error in R; see `adaptive`.
         stochastic: whether the model draws random numbers; what its layers declare by default.
         only: no other variants than these (`chosen`); all by default.
+        around: layers that hide their gradient without a declaration (`adaptive`).
 
     Example:
         >>> from torch import nn
@@ -310,6 +312,12 @@ def adapted(
     if stochastic is None:
         stochastic = is_stochastic(model)
     variants = variants_of(
-        attack, model, samples=samples, votes=votes, weights=weights, stochastic=stochastic
+        attack,
+        model,
+        samples=samples,
+        votes=votes,
+        weights=weights,
+        stochastic=stochastic,
+        around=around,
     )
     return combined(attack, chosen(variants, only), votes=votes, stochastic=stochastic)

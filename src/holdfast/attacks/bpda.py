@@ -1,5 +1,6 @@
 """BPDA: an attack through layers that hide their gradient, by the identity's in its place."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -129,7 +130,9 @@ def identity_gradients(*layers: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def other_forwards(wraps: Mapping[nn.Module, Callable[[Forward], Forward]]) -> Iterator[None]:
-    """Within the block each layer has another ``forward``, made of its own.
+    """Within the block each layer has another ``forward``, made of its own and of its hooks.
+
+    A hook can cut or turn a gradient too, so that none is left to do it behind the new forward.
 
     Example:
         >>> from torch import nn
@@ -139,18 +142,43 @@ def other_forwards(wraps: Mapping[nn.Module, Callable[[Forward], Forward]]) -> I
         ...     layer(torch.zeros(1))
         tensor([1.])
     """
-    forwards = {layer: layer.forward for layer in wraps}
-    own = {layer for layer in forwards if "forward" in vars(layer)}
-    for layer, forward in forwards.items():
-        layer.forward = wraps[layer](forward)
+    kept = [(layer, _state(layer)) for layer in wraps]
+    for layer, wrap in wraps.items():
+        hooked = any(getattr(layer, name, None) for name in _HOOKS)
+        layer.forward = wrap(partial(_entire, layer, _state(layer)) if hooked else layer.forward)
+        if hooked:
+            vars(layer).update({name: OrderedDict() for name in _HOOKS})
     try:
         yield
     finally:
-        for layer, forward in forwards.items():
-            if layer in own:
-                layer.forward = forward
-            else:
-                del layer.forward
+        for layer, state in kept:
+            _put(layer, state)
+
+
+#: What a module runs around its forward, and around its backward pass.
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+
+
+def _state(layer: nn.Module) -> dict[str, Any]:
+    """The hooks of a layer, and its forward where that is its own and not its class's."""
+    names = ("forward", *_HOOKS)
+    return {name: vars(layer)[name] for name in names if name in vars(layer)}
+
+
+def _put(layer: nn.Module, state: Mapping[str, Any]) -> None:
+    if "forward" not in state:
+        vars(layer).pop("forward", None)
+    vars(layer).update(state)
+
+
+def _entire(layer: nn.Module, state: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+    """The layer as it was, with its hooks."""
+    now = _state(layer)
+    _put(layer, state)
+    try:
+        return layer(*args, **kwargs)
+    finally:
+        _put(layer, now)
 
 
 def through_identity(forward: Forward) -> Forward:

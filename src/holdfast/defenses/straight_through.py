@@ -23,7 +23,7 @@ def identity(x: Tensor) -> Tensor:
 
 
 def straight_through(value: Tensor, surrogate: Tensor) -> Tensor:
-    """``value`` exactly, with the gradient of ``surrogate``.
+    """``value`` exactly, with the gradient of ``surrogate``; as numbers that bear one.
 
     Raises:
         ModelError: if the two differ in shape.
@@ -41,7 +41,10 @@ def straight_through(value: Tensor, surrogate: Tensor) -> Tensor:
             f"{tuple(surrogate.shape)}, but a gradient passes only between equal shapes; give a "
             "surrogate of the output's shape."
         )
-    surrogate = surrogate.to(value.dtype)
+    if value.is_floating_point() or value.is_complex():
+        surrogate = surrogate.to(value.dtype)
+    else:  # whole numbers and booleans have no gradient
+        value = value.to(surrogate.dtype)
     return value.detach() + (surrogate - surrogate.detach())  # the bracket is exactly 0
 
 

@@ -144,6 +144,7 @@ def audit_run(
             same,
             config=replace(config, audit=share),
             stochastic=stochastic,
+            bridges=hidden.bridges,
         )
         return audited(ledger, subject)
 

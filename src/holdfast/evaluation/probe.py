@@ -45,7 +45,15 @@ class Probed(NamedTuple):
     record: dict[str, Any]
 
 
-def probe(model: Model, data: Data, *, seed: int, batch_size: int, draws: bool = False) -> Probed:
+def probe(
+    model: Model,
+    data: Data,
+    *,
+    seed: int,
+    batch_size: int,
+    draws: bool = False,
+    asked: Model | None = None,
+) -> Probed:
     """Check a model on the first batch of the data, and learn what it is.
 
     Args:
@@ -54,20 +62,21 @@ def probe(model: Model, data: Data, *, seed: int, batch_size: int, draws: bool =
         seed: of draws that are none of Holdfast's.
         batch_size: images in the batch.
         draws: whether it is known to draw without a declaration, and has been said to.
+        asked: in its place, such as the same without a memory, which is no draw; itself by default.
 
     Raises:
         InputError, ModelError: if model and data are not fit for each other.
     """
-    device = device_of(model)
+    device, asked = device_of(model), model if asked is None else asked
     with torch.no_grad(), own_global_generator(seed, device):
         x = data.x(next(data.batches(batch_size))).to(device)
         check_images(x)
-        first = try_model(model, x)
+        first = try_model(asked, x)
         check_logits(first, len(x))
         check_classes(data.y, first.shape[1])
         notes = probability_notes(first, _FADES)
         stochastic = draws or is_stochastic(model)
-        if not stochastic and not torch.equal(first, try_model(model, x)):
+        if not stochastic and not torch.equal(first, try_model(asked, x)):
             stochastic = True
             notes.append(_UNDECLARED)
     sigma = noise_of(model)

@@ -150,6 +150,7 @@ def evaluate_data(
             seed=config.seed,
             batch_size=config.batch_size,
             draws=hidden.stochastic,
+            asked=hidden.model,
         )
         notes += [*probed.notes, *(finding.sentence for finding in hidden.found)]
         warn_of(notes)
@@ -212,6 +213,7 @@ def evaluate_data(
                     attacks,
                     config=config,
                     stochastic=stochastic,
+                    bridges=hidden.bridges,
                 )
                 about["audit"] = audited(ledger, subject).record()
             return about

@@ -120,6 +120,8 @@ def _features(subject: Subject, last: nn.Linear, x: Images) -> Tensor:
             subject.model(x)
     finally:
         handle.remove()
+    if not caught:
+        raise NotRun("every pass asks a fresh copy, whose features nobody sees.")
     features = caught[-1]
     if features.requires_grad:
         features.register_hook(lambda _: _count(subject, len(x)))

@@ -187,7 +187,7 @@ def in_front(subject: Subject) -> list[nn.Module]:
     handles = [
         layer.register_forward_hook(hook)
         for layer in subject.bare.modules()
-        if layer is not subject.bare
+        if layer is not subject.bare and not isinstance(layer, torch.jit.ScriptModule)
     ]
     try:
         with torch.no_grad(), subject.alone():

@@ -68,6 +68,8 @@ def _made(one: Definition, ledger: Ledger, run: Callable[[], Finding]) -> Check:
         verdict, said = Verdict.NOT_RUN, str(reason)
     except HoldfastError as error:  # a stranger's model may fail on what an attack does not ask
         verdict, said = Verdict.NOT_RUN, f"it could not be made: {error}"
+    except Exception as error:  # or bear no hook, no copy, no second question: no reason to end
+        verdict, said = Verdict.NOT_RUN, f"it could not be made: {type(error).__name__}, {error}"
     finite = value is not None and math.isfinite(value)
     return Check(
         id=one.id,

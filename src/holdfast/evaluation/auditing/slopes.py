@@ -5,8 +5,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from holdfast.attacks.bpda import identity_gradients
-from holdfast.declarations import non_differentiable, purifiers
 from holdfast.errors import GradientError
 from holdfast.evaluation.auditing.check import Finding, NotRun, of_model
 from holdfast.evaluation.auditing.shares import at_least
@@ -26,13 +24,12 @@ _DIRECTIONS = 3
 
 
 def slope(subject: Subject, goal: Goal, x: Images, some: Some, rng: Stream) -> Slope | None:
-    """Value and gradient of a goal, past layers that declare theirs useless; None if there is none.
+    """Value and gradient of a goal, past layers whose own is useless; None if there is none.
 
     Draws are averaged over as attacks do.
     """
-    declared = [*non_differentiable(subject.bare), *purifiers(subject.bare)]
     try:
-        with identity_gradients(*declared), subject.alone():
+        with subject.going_round(), subject.alone():
             return autograd(goal(subject.model, some.x, some.y))(x, rng)
     except GradientError:
         return None
@@ -75,10 +72,10 @@ def gradient_is_there(subject: Subject) -> Finding:
 
 @of_model(
     "H-underflow",
-    "The cross-entropy does not underflow",
+    "The cross-entropy fits the scale of the logits",
     limit=0.1,
     fails=0.4,
-    why="Where the softmax saturates, the cross-entropy has no gradient and attacks stand still.",
+    why="A saturated softmax has no gradient, and one of tiny logits prefers no class to another.",
     then="Ascend the margin or DLR (goal=margin), or divide the logits.",
     weight=1.2,
 )
@@ -86,8 +83,9 @@ def loss_has_a_slope(subject: Subject) -> Finding:
     """Carlini and Wagner 2016 on distillation; Tramèr et al. 2020: a loss that fits the defence.
 
     The share of images left where the gradient of the cross-entropy is 0 or no number, or below
-    1e-6 of that of the margin, and that of the margin is not 0. Moot where another loss was
-    ascended as well.
+    1e-6 of that of the margin, and that of the margin is not 0; or where the softmax gives no class
+    a hundredth more than one who guesses would, so that its gradient is the same for all of them.
+    Moot where another loss was ascended as well.
     """
     some = subject.some_left(4, most=16)
     rng = subject.rng(some, "underflow")
@@ -97,10 +95,12 @@ def loss_has_a_slope(subject: Subject) -> Finding:
         raise NotRun("no gradient reaches the images.")
     length = norm(by_margin.grad.double(), 2)
     faded = ~(norm(by_loss.grad.double(), 2) > 1e-6 * length) & (length > 0)
-    spread = float(subject.logits(some.x, rng).detach().abs().max())
+    logits = subject.logits(some.x, rng).detach()
+    faded |= logits.softmax(dim=1).amax(dim=1) < 1.01 / logits.shape[1]
+    spread = float(logits.abs().max())
     number = int(faded.sum())
     said = (
-        f"the cross-entropy's gradient vanishes for {number} of {len(some)} images left; the "
+        f"the cross-entropy says little about {number} of {len(some)} images left; the "
         f"largest logit is {spread:.3g}"
     )
     moot = bool(subject.ledger.losses & {"margin", "dlr"})
@@ -132,8 +132,8 @@ def agrees_with_differences(subject: Subject) -> Finding:
     steepest direction of the ball and random ones, forth and back: at the better of two lengths,
     more than half of the change's square is left unexplained.
     """
-    if subject.declared:
-        raise NotRun("a layer declares that its own gradient is not to be used.")
+    if subject.surrogates:
+        raise NotRun("a layer's own gradient is not to be used, and attacks go round it.")
     if subject.stochastic and not subject.declares_draws:
         raise NotRun("the model draws without a declaration.")
     asked = 2 + len(_STEPS) * 2 * (1 + _DIRECTIONS)

@@ -1,16 +1,17 @@
 """The model that was evaluated, asked again: images at hand, fresh answers, attacks run anew."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from holdfast.attacks import FGSM, Attack, On, Worst, adapted
+from holdfast.attacks import BPDA, FGSM, Attack, On, Worst, adapted
+from holdfast.attacks.bpda import Bridge, Forward, other_forwards, through_identity
 from holdfast.attacks.engine.attack import follows_gradients
 from holdfast.attacks.engine.roles import parts_of
 from holdfast.attacks.skips import hearing_skips
@@ -66,6 +67,7 @@ class Subject:
             are not at hand.
         config: of the evaluation; the audit has a stream of its own.
         stochastic: whether the model draws, declared or not.
+        bridges: ways round what hides its gradient, which the audit's own attacks take too.
 
     Attributes:
         purse: the passes that are left.
@@ -81,7 +83,9 @@ class Subject:
         *,
         config: EvaluationConfig,
         stochastic: bool,
+        bridges: tuple[Bridge, ...] = (),
     ) -> None:
+        self.bridges = bridges
         self.ledger, self.data, self.attacks = ledger, data, attacks
         self.stochastic, self.samples = stochastic, config.samples if stochastic else 1
         self.votes = min(config.votes, _VOTES) if stochastic else 1
@@ -102,9 +106,16 @@ class Subject:
         return self.model.model
 
     @property
-    def declared(self) -> bool:
-        """Whether a layer declares that its own gradient is none, or that it cleans images."""
-        return bool(non_differentiable(self.bare) or purifiers(self.bare))
+    def surrogates(self) -> bool:
+        """Whether a layer's own gradient is not to be used: it declares so, or was found out."""
+        return bool(non_differentiable(self.bare) or purifiers(self.bare) or self.bridges)
+
+    def going_round(self) -> AbstractContextManager[None]:
+        """Within the block gradients go round these layers."""
+        wraps: dict[nn.Module, Callable[[Forward], Forward]] = {}
+        layers = (*non_differentiable(self.bare), *purifiers(self.bare))
+        wraps |= dict.fromkeys(layers, through_identity)
+        return other_forwards(wraps | {bridge.layer: bridge.wrap for bridge in self.bridges})
 
     @property
     def declares_draws(self) -> bool:
@@ -171,7 +182,7 @@ class Subject:
 
     def cost(self, steps: float, backwards: bool = True) -> float:
         """Passes of an image under an attack of so many steps, and of being asked about after."""
-        variants = 1 + 2 * self.declared if backwards else 1
+        variants = 1 + 2 * self.surrogates if backwards else 1
         deciding = (2 if self.stochastic else 1) * 2.5 * self.votes
         return steps * (1 + backwards) * self.samples * variants + deciding
 
@@ -215,7 +226,12 @@ class Subject:
     def adapted(self, attack: Attack) -> Attack:
         """An attack with all that the model calls for."""
         return adapted(
-            attack, self.bare, samples=self.samples, votes=self.votes, stochastic=self.stochastic
+            attack,
+            self.bare,
+            samples=self.samples,
+            votes=self.votes,
+            stochastic=self.stochastic,
+            around=self.bridges,
         )
 
     def too_high(self, fallen: Tensor, what: str) -> Finding:
@@ -236,7 +252,8 @@ class Subject:
     def leading(self) -> tuple[str, Attack]:
         """The attack that followed gradients and left fewest in the audited ball, with its name.
 
-        Of a cascade it is the first part that follows gradients.
+        Of a cascade it is the first part that follows gradients, and where a layer hides its own
+        the first that goes round it.
 
         Raises:
             NotRun: if there is none, or the attacks are not at hand.
@@ -256,7 +273,8 @@ class Subject:
             raise NotRun(f"no attack of the run follows gradients within {self.ledger.size}.")
         _, name, attack = max(mine, key=lambda one: one[0])
         if isinstance(attack, Worst):
-            attack = next(part for part in attack.attacks if follows_gradients(part))
+            parts = [part for part in attack.attacks if follows_gradients(part)]
+            attack = next((part for part in parts if isinstance(part, BPDA)), parts[0])
         return name, attack
 
     def leading_cost(self) -> float:
@@ -265,11 +283,15 @@ class Subject:
         steps = _steps(attack)
         return (self.ledger.cost_of(name) if steps is None else 0) + self.cost(steps or 0)
 
-    def _pay(self, _: Model, given: tuple[Images, ...]) -> None:
-        """See before a pass that the purse bears it, and the backward pass that may follow."""
+    def _pay(self, _: Model, given: tuple[Images, ...]) -> tuple[Images, ...]:
+        """See before a pass that the purse bears it, and the backward pass that may follow.
+
+        The model is given a copy, as everywhere: it may work in place.
+        """
         passes = len(given[0]) * (1 + given[0].requires_grad)
         if passes > self.purse.left:
             raise Spent("the limit of passes was reached before it was done.")
+        return tuple(one.clone() for one in given)
 
     def _read(self, index: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> Some:
         chosen = torch.as_tensor(np.asarray(index))

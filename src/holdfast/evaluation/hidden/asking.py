@@ -1,6 +1,8 @@
 """Asking a model again under other circumstances: as fresh copies, and for answers alone."""
 
 import copy
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,15 +46,37 @@ class Alone(nn.Module):
 
     def forward(self, x: Images) -> Logits:
         """(N, K), one pass for each image."""
-        return torch.cat([self.model(one) for one in x.split(1)])
+        return torch.cat([self.model(one.clone()) for one in x.split(1)])
 
 
-def fresh(model: Model) -> Model:
-    """A copy that shares the weights; the model itself where there can be none."""
+def fresh(model: Model, *, shared: bool = True) -> Model:
+    """A copy, whatever cannot be copied shared with it; the model itself where there can be none.
+
+    Args:
+        model: is left as it is.
+        shared: whether the copy has the same weights, not copies.
+    """
+    same: dict[int, Any] = {id(one): one for one in model.parameters()} if shared else {}
     try:
-        return copy.deepcopy(model, {id(weight): weight for weight in model.parameters()})
-    except Exception:  # a stranger's network, which may well hold what cannot be copied
+        return copy.deepcopy(model, dict(same))
+    except Exception:  # a stranger's network, which may well hold a lock, a file, a session
+        held = {id(thing): thing for thing in _single(model)}
+    try:
+        return copy.deepcopy(model, same | held)
+    except Exception:
         return model
+
+
+def _single(model: Model) -> Iterator[Any]:
+    """The attributes of a model's layers of which there can be no second."""
+    known = vars(nn.Module())
+    for layer in model.modules():
+        for name, value in vars(layer).items():
+            if name not in known:
+                try:
+                    copy.deepcopy(value)
+                except Exception:
+                    yield value
 
 
 @torch.no_grad()
@@ -61,8 +85,13 @@ def answer(model: Model, x: Images, *, seed: int) -> Tensor:
     rng = Stream.of(seed, torch.arange(len(x), device=x.device))
     with kept_global_generators(x.device), drawing_from(rng):
         seed_every_generator(seed, x.device)
-        logits: Tensor = model(x)
+        logits: Tensor = model(x.clone())  # it may work in place
     return logits.detach().double()
+
+
+def steady(model: Model, x: Images, *, seed: int) -> bool:
+    """Whether two copies give the same answer, so that no draw from elsewhere is in it."""
+    return bool(same(*(answer(fresh(model), x, seed=seed) for _ in range(2))).all())
 
 
 def same(one: Tensor, other: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ class Call:
             # A copy, since a layer may work in place, which a leaf of the graph does not bear.
             return next(left).clone() if tensor.is_floating_point() else tensor
 
-        args, kwargs = _mapped((self.args, dict(self.kwargs)), put)
+        args, kwargs = mapped((self.args, dict(self.kwargs)), put)
         device = inputs[0].device if inputs else self.rng.index.device
         with kept_global_generators(device), drawing_from(self.rng):
             seed_every_generator(self.rng.key % 2**63, device)
@@ -64,7 +64,7 @@ def calls_within(call: Call) -> list[Call]:
             depth += 1
             if depth == 1 and module not in seen:
                 seen.add(module)
-                given, named = _mapped((args, kwargs), lambda tensor: tensor.detach().clone())
+                given, named = mapped((args, kwargs), lambda tensor: tensor.detach().clone())
                 found.append(Call(name, module, given, named, call.rng))
 
         return hook
@@ -96,15 +96,15 @@ def tensors_of(value: Any, depth: int = 0) -> Iterator[Tensor]:
             yield from tensors_of(part, depth + 1)
 
 
-def _mapped(value: Any, change: Any, depth: int = 0) -> Any:
+def mapped(value: Any, change: Any, depth: int = 0) -> Any:
     """The same nesting, with every tensor changed."""
     if isinstance(value, Tensor):
         return change(value)
     if depth <= _DEEPEST and isinstance(value, tuple | list):
-        parts = [_mapped(part, change, depth + 1) for part in value]
+        parts = [mapped(part, change, depth + 1) for part in value]
         if isinstance(value, tuple) and hasattr(value, "_fields"):
             return type(value)(*parts)
         return type(value)(parts)
     if depth <= _DEEPEST and isinstance(value, dict):
-        return {key: _mapped(part, change, depth + 1) for key, part in value.items()}
+        return {key: mapped(part, change, depth + 1) for key, part in value.items()}
     return value

@@ -58,5 +58,5 @@ def _changed(model: Model, x: Images, seed: int) -> Tensor:
     asked = fresh(model)
     with kept_global_generators(x.device):
         seed_every_generator(seed, x.device)
-        answers = [asked(x).detach().double() for _ in range(_TIMES)]
+        answers = [asked(x.clone()).detach().double() for _ in range(_TIMES)]
     return torch.stack([~same(answers[0], each) for each in answers])

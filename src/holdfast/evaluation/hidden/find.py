@@ -1,7 +1,6 @@
 """What a model hides, found by asking it."""
 
-import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -10,11 +9,11 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from holdfast.attacks.bpda import Forward, other_forwards
+from holdfast.attacks.bpda import Bridge, Forward, other_forwards
 from holdfast.declarations import is_stochastic, non_differentiable, purifiers
 from holdfast.defenses.straight_through import StraightThrough
 from holdfast.evaluation.hidden.asking import Alone, Forgetful, fresh
-from holdfast.evaluation.hidden.bridges import Way, given, instead, way_round
+from holdfast.evaluation.hidden.bridges import Way, bears, given, instead, ways_round
 from holdfast.evaluation.hidden.calls import Call
 from holdfast.evaluation.hidden.draws import Drawn, draws_of
 from holdfast.evaluation.hidden.findings import Finding, Findings, Kind
@@ -137,36 +136,67 @@ def _ways(
     """The layers that lie, one behind the other, each with the way round it."""
     few = x[: 1 if alone else _IMAGES]
     rng = rng.take(torch.arange(len(few), device=few.device)).fold("layers")
-    copied = _copied(model)
+    copied = fresh(model, shared=False)
     call = _in_float64(Call("", Forgetful(copied) if forgetful else copied, (few,), {}, rng))
     found: list[tuple[Finding, Way | None]] = []
+    met = set[str]()
+    bridges: list[Bridge] = []
     with ExitStack() as smoothed:
         smoothed.enter_context(other_forwards(_declared(call.module)))
         while len(found) < _LAYERS:
             lying = first_lie(call)
-            if lying is None:
+            if lying is None or lying[0][-1].name in met:
                 break
-            inner, lie = lying
-            layer = call.module.get_submodule(inner.name)
-            inner = replace(inner, name=inner.name.removeprefix("model").lstrip("."))
-            if not forgetful:
-                inner = replace(inner, name=lying[0].name)
-            way = _safely(inner, lie, model, x)
+            chain, lie = lying
+            inside = {_own_name(each, forgetful): each for each in chain}
+            within = [replace(each, name=name) for name, each in inside.items()]
+            inner = within[-1]
+            way = _first(within, lie, model, x, bridges)
             how = "" if way is None else f"attacks also go round it, by {way.bridge.how}"
             kind = type(inner.module).__name__
             finding = Finding(kind=lie.kind, layer=inner.name, type=kind, said=lie.said, met=how)
             found.append((finding, way))
             if way is None:
                 break
+            met.add(chain[-1].name)
+            bridges.append(way.bridge)
+            layer = call.module.get_submodule(inside[way.bridge.name].name)
             smoothed.enter_context(other_forwards({layer: way.smooth(layer)}))
     return found
 
 
-def _safely(call: Call, lie: Lie, model: Model, x: Images) -> Way | None:
+def _own_name(call: Call, forgetful: bool) -> str:
+    """A module's name in the model itself, which a wrapper of it may hold."""
+    return call.name.removeprefix("model").lstrip(".") if forgetful else call.name
+
+
+def _first(
+    within: Sequence[Call], lie: Lie, model: Model, x: Images, before: Sequence[Bridge]
+) -> Way | None:
+    """The first way that a gradient gets past, and that the model bears with those before it."""
     try:
-        return way_round(call, lie, model, x)
+        for way in ways_round(within, lie, model, x):
+            if _holds(partial(bears, way, within)) and _holds(
+                partial(_runs, model, x[:1], [*before, way.bridge])
+            ):
+                return way
     except Exception:  # a stranger's layer, which may well not bear what it was not written for
         return None
+    return None
+
+
+def _holds(what: Callable[[], bool]) -> bool:
+    try:
+        return what()
+    except Exception:  # as above, of one way: the next may do
+        return False
+
+
+def _runs(model: Model, x: Images, bridges: Sequence[Bridge]) -> bool:
+    """Whether a model still answers with gradients led round some of its modules."""
+    wraps = {bridge.layer: bridge.wrap for bridge in bridges}
+    with other_forwards(wraps), torch.enable_grad():
+        return bool(model(x.clone().requires_grad_() + 0).isfinite().all())
 
 
 def _declared(model: nn.Module) -> dict[nn.Module, Callable[[Forward], Forward]]:
@@ -179,20 +209,15 @@ def _declared(model: nn.Module) -> dict[nn.Module, Callable[[Forward], Forward]]
     return smooth
 
 
-def _copied(model: nn.Module) -> nn.Module:
-    """A copy, so that the model stays as it is; the model itself where there can be none."""
-    try:
-        return copy.deepcopy(model)
-    except Exception:  # a stranger's network, which may well hold what cannot be copied
-        return model
-
-
 def _in_float64(call: Call) -> Call:
     """The same call of a model that computes with more digits, where it can be one."""
+    twin = fresh(call.module, shared=False)
+    if twin is call.module:
+        return call
     try:
         exact = replace(
             call,
-            module=copy.deepcopy(call.module).double(),
+            module=twin.double(),
             args=tuple(tensor.double() for tensor in call.args),
         )
         with torch.no_grad():

@@ -3,23 +3,24 @@
 A module that lies though none of its own modules does rounds, detaches or votes between their
 calls. Its modules' inputs and outputs are known, so each cut has two sides: what stands before it
 is an output of a module, or what the module itself was given, and what stands behind it is the next
-module's input, or what is returned. Where both sides are alike the gradient is led from one to the
-other as if nothing had happened between, and a hard vote becomes the mean of the members' softmax.
+module's input or output, or what is returned. Where both sides are alike the gradient is led from
+one to the other as if nothing had happened between, also past modules that hand each other whole
+numbers, lists or dictionaries, and a hard vote becomes the mean of the members' softmax.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
 
 from holdfast.attacks.bpda import Forward
 from holdfast.defenses.straight_through import straight_through
-from holdfast.evaluation.hidden.alike import agree, alike
-from holdfast.evaluation.hidden.calls import Call
+from holdfast.evaluation.hidden.alike import agree, alike, fitted
+from holdfast.evaluation.hidden.calls import Call, mapped
 
 #: Name of what the module itself was given, among those of its modules.
 _GIVEN = ""
@@ -32,6 +33,7 @@ class Joins:
     Attributes:
         layer: the module.
         inside: by the name of one of its modules, whose output (or `_GIVEN`) leads to its input.
+        past: by the name of one of its modules, whose output (or `_GIVEN`) leads to its output.
         returned: whose outputs lead to what is returned; none if nothing is cut there, several if
             they vote.
         soft: return what leads there, a soft vote, and not only its gradient.
@@ -40,6 +42,7 @@ class Joins:
 
     layer: nn.Module
     inside: Mapping[str, str] = field(default_factory=dict)
+    past: Mapping[str, str] = field(default_factory=dict)
     returned: tuple[str, ...] = ()
     soft: bool = False
     smooth: bool = False
@@ -56,7 +59,7 @@ class Joins:
     def how(self) -> str:
         """What stands in for the gradient, for the record."""
         parts = []
-        if self.inside:
+        if self.inside or self.past:
             parts.append("the identity past the cut")
         if self.soft and len(self.returned) > 1:
             parts.append(f"the soft vote of {len(self.returned)} members")
@@ -64,22 +67,27 @@ class Joins:
             parts.append("the scores behind the hard answer")
         elif self.returned:
             parts.append("the identity past the last cut")
+        if not parts:
+            parts.append("the gradients that its code asks not to be taken")
         return " and ".join(parts)
 
     def _run(self, forward: Forward, *args: Any, **kwargs: Any) -> Any:
         given = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
         known = {_GIVEN: given[0]}
+        args, kwargs = mapped((args, kwargs), Tensor.clone)  # what works in place leaves that alone
 
-        def joined(name: str, x: Tensor) -> Tensor:
-            source = known.get(self.inside[name]) if name in self.inside else None
-            if source is None or source.numel() != x.numel():
+        def led(x: Tensor, source: Tensor | None) -> Tensor:
+            source = None if source is None else fitted(source, x)
+            if source is None:
                 return x
-            source = source.reshape(x.shape)
             return source if self.smooth else straight_through(x, source)
 
+        def joined(name: str, x: Tensor) -> Tensor:
+            return led(x, known.get(self.inside.get(name, "\0")))
+
         def keep(name: str, output: Tensor) -> Tensor:
-            known[name] = output
-            return output
+            known[name] = led(output, known.get(self.past.get(name, "\0")))
+            return known[name]
 
         with _watching(self.layer, joined, keep):
             output = forward(*args, **kwargs)
@@ -88,8 +96,7 @@ class Joins:
             return output
         if self.soft:
             return soft_vote(sources)
-        source = sources[0].reshape(output.shape)
-        return source if self.smooth else straight_through(output, source)
+        return led(output, sources[0])
 
 
 def soft_vote(logits: Sequence[Tensor]) -> Tensor:
@@ -100,25 +107,42 @@ def soft_vote(logits: Sequence[Tensor]) -> Tensor:
     return logs.logsumexp(dim=0) - torch.tensor(float(len(logits))).log().to(logs)
 
 
-def joins_of(call: Call, *, scores: bool) -> Joins | None:
+def joins_of(call: Call, *, scores: bool, distrust: bool = False) -> Joins | None:
     """The cuts within a module at a call, and what leads round them; None if nothing does.
+
+    Where there is none, the joins lead nowhere, but let pass what the code asks not to be taken.
 
     Args:
         call: whose module cuts its gradient off in its own code.
         scores: whether it returns scores of classes, which a hard vote may have made.
+        distrust: take every gradient between modules for a cut, as where one of them is wrong.
     """
     with torch.enable_grad():
         leaves = [tensor.detach().requires_grad_() for tensor in call.inputs]
     known: dict[str, Tensor] = {_GIVEN: leaves[0]}
-    entered: list[tuple[str, Tensor, dict[str, Tensor]]] = []
+    inside: dict[str, str] = {}
+    past: dict[str, str] = {}
+    entered: dict[str, Tensor] = {}
+
+    def reached(x: Tensor, sources: Collection[Tensor]) -> bool:
+        return any(x is source for source in sources) if distrust else _reached(x, sources)
+
+    def source_of(x: Tensor) -> str | None:
+        return next((each for each, y in reversed(known.items()) if alike(y, x)), None)
 
     def enter(name: str, x: Tensor) -> Tensor:
-        entered.append((name, x, dict(known)))
+        if not reached(x, known.values()) and (source := source_of(x)) is not None:
+            inside[name] = source
+            x = x.detach().requires_grad_()
+        entered[name] = x
         return x
 
     def leave(name: str, output: Tensor) -> Tensor:
         if not output.is_floating_point():
             return output
+        before = [*known.values(), *(x for x in (entered.get(name),) if _is_leaf(x))]
+        if not _reached(output, before) and (source := source_of(output)) is not None:
+            past[name] = source
         known[name] = output.detach().requires_grad_()
         return known[name]
 
@@ -126,25 +150,23 @@ def joins_of(call: Call, *, scores: bool) -> Joins | None:
         outputs = call.at(leaves)
     if len(outputs) != 1:
         return None
-    inside = {}
-    for name, x, before in entered:
-        if not _reached(x, before.values()):
-            source = next((each for each, y in reversed(before.items()) if alike(x, y)), None)
-            if source is not None:
-                inside[name] = source
     (output,) = outputs
-    joins = Joins(call.module, inside)
-    if _reached(output, known.values()):
-        return joins if inside else None
+    joins = Joins(call.module, inside, past)
+    if reached(output, known.values()):
+        return joins
     members = [name for name, each in known.items() if name and each.shape == output.shape]
     for several in (members, members[-1:]) if scores else ():
         if several and agree(output, soft_vote([known[name] for name in several])):
             return replace(joins, returned=tuple(several), soft=True)
-    source = next((each for each, y in reversed(known.items()) if alike(output, y)), None)
+    source = source_of(output)
     return None if source is None else replace(joins, returned=(source,))
 
 
-def _reached(x: Tensor, sources: Any) -> bool:
+def _is_leaf(x: Tensor | None) -> TypeGuard[Tensor]:
+    return x is not None and x.is_leaf and x.requires_grad
+
+
+def _reached(x: Tensor, sources: Collection[Tensor]) -> bool:
     """Whether a gradient that is not 0 gets from a tensor to one of several."""
     if not x.requires_grad:
         return False

@@ -10,22 +10,26 @@ from holdfast.evaluation.hidden.calls import Call, calls_within
 from holdfast.evaluation.hidden.slopes import Lie, lie_of
 
 
-def first_lie(call: Call) -> tuple[Call, Lie] | None:
+def first_lie(call: Call) -> tuple[list[Call], Lie] | None:
     """The innermost, first module that lies within a call, and how; None if the gradient is right.
+
+    Before the module come those that hold it, the outermost first: where nothing goes round it
+    alone, something may round one of them.
 
     Args:
         call: of the whole model.
     """
     lie = _judged(call)
-    return None if lie is None else _innermost(call, lie)
+    return None if lie is None else _innermost([call], lie)
 
 
-def _innermost(call: Call, lie: Lie) -> tuple[Call, Lie]:
+def _innermost(within: list[Call], lie: Lie) -> tuple[list[Call], Lie]:
+    call = within[-1]
     for inner in calls_within(call):
         found = _judged(inner)
         if found is not None:
-            return _innermost(inner, found)
-    return call, lie
+            return _innermost([*within, inner], found)
+    return within, lie
 
 
 def _judged(call: Call) -> Lie | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from holdfast.evaluation.hidden.asking import answer, fresh, nearby, same
+from holdfast.evaluation.hidden.asking import answer, fresh, nearby, same, steady
 from holdfast.random import Stream
 from holdfast.types import Images, Model
 
@@ -31,7 +31,8 @@ def memory_of(model: Model, x: Images, rng: Stream) -> str:
         beside = nearby(x, rng.fold("memory", time), _BESIDE[time % len(_BESIDE)])
         then = answer(asked, beside, seed=seed)
         sizes.append(_kept(asked))
-    if not same(then, answer(fresh(model), beside, seed=seed)).all():
+    changed = not same(then, answer(fresh(model), beside, seed=seed)).all()
+    if changed and steady(model, beside, seed=seed):
         return "answers by what it was asked before"
     if all(before < after for before, after in itertools.pairwise(sizes)):
         return "keeps what it was asked"
