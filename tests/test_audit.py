@@ -480,3 +480,33 @@ def test_a_subject_without_survivors_says_so():
     assert isinstance(subject, Subject)
     with pytest.raises(NotRun, match="anything"):
         _ = subject.left
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_audits_own_attacks_go_round_what_hides():
+    """Behind a rounding that was found and gone round, its gradient is there for the audit too."""
+    _, x, y = trained()
+    found = audit(Behind(before=staircase), x[:24], y[:24], {"pgd": PGD(Linf(0.05), steps=20)})
+    checks = {check.id: check for check in found.checks}
+    assert checks["H-hidden"].verdict is Verdict.WARN
+    assert checks["I1"].verdict is Verdict.PASS, checks["I1"].said
+    assert checks["C3"].verdict is Verdict.PASS, checks["C3"].said
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_cross_entropy_of_tiny_logits_is_seen():
+    _, x, y = trained()
+    config = EvaluationConfig(audit=math.inf, hidden=False)
+    found = audit(
+        Behind(after=lambda z: 1e-30 * z), x[:24], y[:24], [PGD(Linf(0.05))], config=config
+    )
+    (check,) = [check for check in found.checks if check.id == "H-underflow"]
+    assert check.verdict is Verdict.FAIL
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_model_that_bears_no_hook_ends_no_audit():
+    network, x, y = trained()
+    network = torch.jit.trace(network, x[:8])
+    found = audit(network, x[:8], y[:8], [PGD(Linf(0.05), steps=20)])
+    assert found.checks

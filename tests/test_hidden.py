@@ -1,5 +1,7 @@
 """What a stranger's network hides without a declaration is found, named and gone round."""
 
+import os
+import threading
 import warnings
 import zlib
 
@@ -10,10 +12,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from holdfast import EvaluationConfig, Linf, evaluate
-from holdfast.attacks import FGSM, PGD, Square, Worst
+from holdfast.attacks import BPDA, FGSM, PGD, Square, Worst
 from holdfast.defenses import Binarise, GaussianNoise, StraightThrough
+from holdfast.evaluation import adapt
 from holdfast.evaluation.hidden import find
+from holdfast.evaluation.hidden.asking import fresh
+from holdfast.evaluation.hidden.differences import through_differences
 from holdfast.evaluation.hidden.imitate import imitate
+from holdfast.random import Stream, drawing_from
 from holdfast.results import read_about
 from tests.digits import trained
 from tests.toys import Wrapped, images
@@ -447,3 +453,173 @@ def quiet(*arguments, **options):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return evaluate(*arguments, **options)
+
+
+class Masks(nn.Module):
+    def forward(self, x):
+        return [x > (k + 0.5) / 8 for k in range(8)]
+
+
+class Bands(nn.Module):
+    def forward(self, x):
+        low = functional.avg_pool2d(x, 3, 1, 1)
+        return {"low": (8 * low).round() / 8, "high": (8 * (x - low)).round() / 8}
+
+
+class Mixed(nn.Module):
+    """Behind a module of two tensors in and out, both coarse."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.mix = Of(lambda x: x)
+        self.mix.forward = lambda x, y: (in_steps((x + y) / 2), in_steps(y))
+        self.network = network
+
+    def forward(self, x):
+        fine, coarse = self.mix(x, functional.avg_pool2d(x, 3, 1, 1))
+        return self.network((3 * fine + coarse) / 4)
+
+
+class InPlace(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x):
+        return self.network(x.mul_(8).round_().div_(8))
+
+
+class Ungraded(InPlace):
+    @torch.no_grad()
+    def forward(self, x):
+        return self.network(x)
+
+
+def turned_by_a_hook(network: nn.Module) -> nn.Module:
+    turned = nn.Sequential(Of(torch.clone), network)
+    turned[0].register_full_backward_hook(lambda layer, back, given: (-back[0],))
+    return turned
+
+
+def coarse_spectrum(x):
+    found = torch.fft.rfft2(x, norm="ortho")
+    return torch.complex((4 * found.real).round() / 4, (4 * found.imag).round() / 4)
+
+
+STRANGE = {
+    "whole numbers": lambda m: nn.Sequential(
+        Of(lambda x: (8 * x).round().long()), Of(lambda z: z.float() / 8), m
+    ),
+    "booleans in a list": lambda m: nn.Sequential(
+        Masks(), Of(lambda masks: torch.stack([one.float() for one in masks]).mean(dim=0)), m
+    ),
+    "tensors by name": lambda m: nn.Sequential(Bands(), Of(lambda b: b["low"] + b["high"]), m),
+    "complex numbers": lambda m: nn.Sequential(
+        Of(coarse_spectrum), Of(lambda z: torch.fft.irfft2(z, s=(8, 8), norm="ortho")), m
+    ),
+    "two tensors": Mixed,
+    "in place": InPlace,
+    "no gradients": Ungraded,
+    "a hook": turned_by_a_hook,
+    "another shape": lambda m: nn.Sequential(
+        Of(lambda x: in_steps(functional.interpolate(x, scale_factor=2))),
+        Of(lambda x: functional.avg_pool2d(x, 2)),
+        m,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_modules_of_other_than_one_plain_tensor_are_gone_round(name):
+    network, x, y = trained()
+    x, y = x[:8], y[:8]
+    model, kept = STRANGE[name](network).eval(), x.clone()
+    found = find(model, x)
+    assert found.bridges, found
+    assert not found.blind, found
+    attack = BPDA(PGD(Linf(0.3), steps=20), around=found.bridges)
+    assert (model(attack(model, x, y, seed=0)).argmax(dim=1) != y).all()
+    assert torch.equal(x, kept)
+
+
+def test_what_neither_the_identity_nor_a_network_imitates_has_its_average_slope():
+    """Two tensors in, of which the output depends on the product."""
+    torch.manual_seed(0)
+    u, v = (torch.randn(64, 12, requires_grad=True) for _ in range(2))
+    product = through_differences(lambda a, b: {"out": (4 * a * b).round() / 4})
+    with drawing_from(Stream.of(0, torch.arange(64))):
+        product(u, v)["out"].sum().backward()
+    for mine, other in ((u, v), (v, u)):
+        pair = torch.stack([mine.grad.flatten(), other.detach().flatten()])
+        assert torch.corrcoef(pair)[0, 1] > 0.5
+
+
+def test_a_module_of_two_pictures_that_nothing_else_fits_is_differenced():
+    class Halves(nn.Module):
+        def forward(self, x, y):
+            return (x.flatten(1)[:, ::3] * 6).round(), (y.flatten(1)[:, 1::3] * 6).round()
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.halves = Halves()
+            torch.manual_seed(0)
+            self.last = nn.Linear(43, 10)
+
+        def forward(self, x):
+            return self.last(torch.cat(self.halves(x, 1 - x), dim=1))
+
+    found = find(Model().eval(), trained()[1][:8])
+    assert [bridge.how for bridge in found.bridges] == ["the average of its finite differences"]
+
+
+def test_a_model_that_holds_a_lock_is_copied_all_the_same():
+    class Kept(Wrapped):
+        def __init__(self, model):
+            super().__init__(model)
+            self.lock, self.known = threading.Lock(), {}
+
+    model = Kept(trained()[0])
+    copied = fresh(model)
+    assert copied is not model
+    assert copied.known is not model.known
+    assert copied.lock is model.lock
+
+
+def test_noise_that_no_seed_repeats_is_no_memory_and_hangs_on_no_neighbour():
+    network, x, _ = trained()
+
+    class Noisy(Wrapped):
+        def forward(self, x):
+            drawn = torch.frombuffer(bytearray(os.urandom(x.numel())), dtype=torch.uint8)
+            return self.function(x + drawn.view(x.shape) / 255 - 0.5)
+
+    kinds = {finding.kind for finding in find(Noisy(network).eval(), x[:6]).found}
+    assert "draws" in kinds
+    assert not kinds & {"memory", "neighbors"}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_model_with_a_memory_that_is_met_is_not_taken_for_one_that_draws():
+    network, x, y = trained()
+
+    class Counts(Wrapped):
+        asked = 0
+
+        def forward(self, x):
+            self.asked += 1
+            return self.function(x) * (1 + self.asked)
+
+    result = evaluate(Counts(network).eval(), x[:4], y[:4], [FGSM(Linf(0.1))])
+    assert (result.rows["votes_for_prediction"] == 1).all()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_attack_by_hand_is_adapted_as_evaluate_does_it():
+    network, x, y = trained()
+    x, y = x[:8], y[:8]
+    model = nn.Sequential(Of(in_steps), network).eval()
+    attack, target, found = adapt(PGD(Linf(0.3), steps=20), model, x)
+    assert found.bridges
+    assert (target(attack(target, x, y, seed=0)).argmax(dim=1) != y).all()
+    assert adapt(FGSM(Linf(0.3)), network, x)[:2] == (FGSM(Linf(0.3)), network)

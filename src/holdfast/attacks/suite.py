@@ -133,7 +133,8 @@ def worst_case(
     stochastic model gradients are averaged (EOT) and votes decide; where a layer is not
     differentiable or cleans images, every part also runs with a surrogate gradient (BPDA), and
     with a penalty on the reconstruction error (R). Parts that need a gradient where none reaches
-    the images are skipped with a warning, and Square goes on.
+    the images are skipped with a warning, and Square goes on. What a model hides without a
+    declaration is looked for by `holdfast.evaluation.adapt`, which makes an attack of any.
 
     Args:
         model: maps (N, C, H, W) in [0, 1] to logits (N, K).

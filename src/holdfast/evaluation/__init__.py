@@ -1,5 +1,6 @@
 """Evaluate: attack every example, then ask the model again, and audit what was found."""
 
+from holdfast.evaluation.adapting import Adapted, adapt
 from holdfast.evaluation.auditing.check import Check
 from holdfast.evaluation.auditing.verdict import Audit
 from holdfast.evaluation.audits import audit, audit_run
@@ -10,6 +11,7 @@ from holdfast.evaluation.run import evaluate, evaluate_data
 from holdfast.evaluation.studies import Member, Study, study
 
 __all__ = [
+    "Adapted",
     "Audit",
     "Check",
     "Comparison",
@@ -18,6 +20,7 @@ __all__ = [
     "Line",
     "Member",
     "Study",
+    "adapt",
     "audit",
     "audit_run",
     "compare",

@@ -2,21 +2,98 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeAlias
+from dataclasses import replace
+from typing import NamedTuple, TypeAlias
+
+import torch
 
 from holdfast.attacks import Attack, On, Worst
 from holdfast.attacks.adaptive import Variant, chosen, combined, variants_of
 from holdfast.attacks.engine.attack import follows_gradients
 from holdfast.attacks.eot import against_randomness
+from holdfast.checks import check_images
 from holdfast.data import Data
+from holdfast.declarations import is_stochastic
 from holdfast.evaluation.config import EvaluationConfig
 from holdfast.evaluation.hidden import Findings, find
 from holdfast.evaluation.hidden.twin import Twin, distilled, longer
 from holdfast.tensors import device_of
-from holdfast.types import Model
+from holdfast.types import Images, Model
+
+__all__ = ["Adapted", "adapt"]
 
 #: Attacks with the names that they are reported by.
 Named: TypeAlias = Sequence[tuple[str, Attack]]
+
+
+class Adapted(NamedTuple):
+    """An attack as it must be run, and what it is to be run on.
+
+    Attributes:
+        attack: with all that the model declares and hides taken into account.
+        model: the model itself, or the same without a memory, or asked about one image at a time.
+        found: what hides, and how it is met; of `holdfast.evaluation.hidden`.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import PGD
+        >>> from holdfast.evaluation import adapt
+        >>> adapt(PGD(Linf(0.3)), model, x).found.found  # an ordinary network hides nothing
+        ()
+    """
+
+    attack: Attack
+    model: Model
+    found: Findings
+
+
+def adapt(
+    attack: Attack,
+    model: Model,
+    x: Images,
+    *,
+    config: EvaluationConfig = EvaluationConfig(),
+    twin: Model | None = None,
+) -> Adapted:
+    """Look for what a model hides, and make of an attack one that goes round it.
+
+    What `holdfast.evaluate` does before it attacks, for whoever calls an attack by hand:
+
+        attack, target, found = adapt(WorstCase(Linf(0.3)), model, x)
+        x_adv = attack(target, x, y)
+
+    Args:
+        attack: any, also a cascade.
+        model: in evaluation mode; left as it is.
+        x: (N, C, H, W) images in [0, 1], a batch of them.
+        config: seed, and how to treat a stochastic model.
+        twin: a model like this one that shows its gradients; see `holdfast.evaluate`.
+
+    Raises:
+        InputError, InputTypeError: if the images are not what they must be.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import PGD
+        >>> from holdfast.evaluation import adapt
+        >>> class Round(nn.Module):
+        ...     def forward(self, x):
+        ...         return (8 * x).round() / 8
+        >>> attack, target, found = adapt(PGD(Linf(0.3)), nn.Sequential(Round(), model).eval(), x)
+        >>> print(found.found[0].sentence)
+        the layer 0 (Round) sends back a gradient of exactly 0 though its output changes: attacks...
+        >>> x_adv = attack(target, x, y)
+    """
+    check_images(x)
+    data = Data.of(x, torch.zeros(len(x), dtype=torch.long))
+    hidden = hidden_in(model, data, config)
+    stochastic = hidden.stochastic or is_stochastic(model)
+    like = twin_of(hidden, data, config, twin, "twin")
+    ((_, whole),), _ = adapted_to(
+        [("", attack)], model, stochastic, replace(config, each=False), hidden, like
+    )
+    return Adapted(whole, hidden.model, hidden)
 
 
 def named(attacks: Mapping[str, Attack] | Sequence[Attack]) -> Named:
