@@ -92,7 +92,7 @@ def made(case: Case, is_broken: bool, half: str, share: float) -> Line:
     """Evaluate a case both ways, with its audit."""
     x, y = (part[: case.count] for part in images(case.data, "test"))
     searched, hides = _said(case, x, y, share, search=True)
-    # Where nothing is found both evaluations are the same one.
+    # Where it is sure that nothing was found both evaluations are the same one.
     plain = _said(case, x, y, share, search=False)[0] if hides else searched
     known = _truth(case, x, y) if is_broken else None
     return Line(case.name, is_broken, half, plain, searched, known)
@@ -111,7 +111,7 @@ def _said(
     assert audit is not None
     flags = [check.id for verdict in (Verdict.FAIL, Verdict.WARN) for check in audit.of(verdict)]
     least = min(each for each in reported if each is not None)
-    hides = any(check.id == "H-hidden" and check.value for check in audit.checks)
+    hides = any(check.id == "H-hidden" and check.value != 0 for check in audit.checks)
     return Said(least, audit.word, flags, round(seconds, 1)), hides
 
 
