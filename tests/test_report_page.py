@@ -219,8 +219,13 @@ def test_every_point_of_a_figure_is_reached_by_keyboard(page):
         const label = () => document.activeElement.getAttribute("aria-label");
         const tip = () => $("#by-attack g[aria-label=tip]").textContent;
         const stop = $("#by-attack g.reached [tabindex='0']");
+        const ring = (each) => getComputedStyle(each).stroke !== "none";
+        const seen = () => $$("g.reached circle").filter(ring);
+        const before = seen().length;
         stop.focus();
         await rest();
+        await press(":focus", "Home");
+        const focused = seen().length;
         const first = label(), shown = tip();
         await press(":focus", "ArrowRight");
         const right = label(), follows = tip();
@@ -229,7 +234,8 @@ def test_every_point_of_a_figure_is_reached_by_keyboard(page):
         await press(":focus", "End");
         const last = label(), stops = $$("#by-attack g.reached [tabindex='0']").length;
         await press(":focus", "Escape");
-        return { figures, first, shown, right, follows, back, last, stops, gone: tip() };
+        const gone = tip(), rings = [before, focused];
+        return { rings, figures, first, shown, right, follows, back, last, stops, gone };
         """,
     )
     assert {name for name, *_ in found["figures"]} == {
@@ -240,6 +246,7 @@ def test_every_point_of_a_figure_is_reached_by_keyboard(page):
     plain = {key: re.sub(r"\W", "", found[key]) for key in ("first", "shown", "right", "follows")}
     assert plain["first"] == plain["shown"] != ""
     assert plain["right"] == plain["follows"] != plain["first"]
+    assert found["rings"] == [0, 1]  # a ring around the one that is reached
     assert "without attack: " in found["first"]
     assert "; ℓ∞ ≤ 2/255: " in found["right"]
     assert found["right"].split(";")[0] in found["first"]  # where all attacks meet

@@ -57,7 +57,7 @@ function drawn(figure, options, reached) {
     marginTop: 26,
     style: { background: "none", color: "var(--ink)", fontSize: width < 500 ? "12px" : "13px", fontFamily: "var(--sans)", overflow: "visible" },
     ...others,
-    marks: [...marks, reached ? Plot.dot(reached.points, { x: reached.x, y: reached.y, r: 8, fill: "none", className: "reached" }) : null],
+    marks: [...marks, reached ? Plot.dot(reached.points, { x: reached.x, y: reached.y, r: 8, fill: "none", stroke: "none", className: "reached" }) : null],
   });
   target.replaceChildren(plot);
   if (reached) reachable(plot, reached);
