@@ -92,6 +92,7 @@ INTERNAL = (
     "holdfast.report.appendix",
     "holdfast.report.audits",
     "holdfast.report.distinct",
+    "holdfast.report.diagnosed",
     "holdfast.report.folders",
     "holdfast.report.gallery",
     "holdfast.report.headline",

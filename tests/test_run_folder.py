@@ -289,6 +289,7 @@ class TestIdentity:
         network, found = small_network(), Data.of(images(4), torch.arange(4) % 3)
         (tmp_path / "mine.py").write_text(MINE)
         monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "mine", raising=False)  # another test's
         import mine
 
         evaluated(mine.Mine(network), found, tmp_path / "run")
