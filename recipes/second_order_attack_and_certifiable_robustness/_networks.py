@@ -44,11 +44,6 @@ def seeds(scale: Scale) -> range:
     return scale("seeds", quick=range(1), cpu=range(1), paper=range(3))
 
 
-def claims_seeds(scale: Scale) -> range:
-    """Of the networks that the paper's main claim is judged on (figure 2, middle)."""
-    return scale("seeds of the main claim", quick=range(1), cpu=range(3), paper=range(3))
-
-
 def sizes(scale: Scale) -> tuple[float, ...]:
     """ℓ2 sizes of the MNIST figures, whose axes end at 3."""
     # The digits' 64 pixels are 3.5 times shorter in ℓ2 than MNIST's 784.
