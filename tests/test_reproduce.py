@@ -60,6 +60,7 @@ from holdfast.reproduce.claims import judge
 from holdfast.reproduce.measures import difference
 from holdfast.reproduce.page import _points, numbers, write_item, write_paper
 from holdfast.reproduce.recipes import Paper, chosen
+from holdfast.reproduce.rows import rows_of
 from holdfast.reproduce.run import found, reproduce, state
 from holdfast.reproduce.scale import SCALES
 from holdfast.reproduce.steps import in_order
@@ -732,3 +733,13 @@ def test_norms_along_an_attack_are_read_off_what_was_kept(tmp_path: Path) -> Non
     write_tensors(kept / "0000.0000.safetensors", {spec_: torch.from_numpy(norms)}, {})
     assert gradient_norm(traced, spec_, 1).read(tmp_path).value == pytest.approx(3.0)
     assert gradient_norm(traced, spec_).read(tmp_path).value == pytest.approx(4.0)
+
+
+def test_rows_are_read_once_and_anew_once_they_are_others(tmp_path: Path) -> None:
+    step = _evaluated(tmp_path, 0, [True, False])
+    folder = tmp_path / step.folder
+    first = rows_of(folder)
+    assert rows_of(folder) is first
+    assert first.equals(read_rows(folder))
+    _evaluated(tmp_path, 0, [True, True, False])
+    assert len(rows_of(folder)) == len(read_rows(folder)) != len(first)

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from holdfast.reproduce import Computed, Mean, Measured, Scale, Step, diagnose, evaluate
-from holdfast.results import CLEAN, read_rows
+from holdfast.reproduce.rows import rows_of
+from holdfast.results import CLEAN
 
 from ._networks import Network, data
 
@@ -170,8 +171,8 @@ class AtReference:
 
     def read(self, root: Path) -> Measured:
         """See `holdfast.reproduce.Measure`."""
-        size = self.fraction * halving(read_rows(root / self.reference.folder))
-        right = _right(read_rows(root / self.of.folder))
+        size = self.fraction * halving(rows_of(root / self.reference.folder))
+        right = _right(rows_of(root / self.of.folder))
         if math.isnan(size):
             return Measured(math.nan, math.nan, math.nan, len(right), 1)
         place = int(np.clip(np.searchsorted(right.columns, size), 1, right.shape[1] - 1))

@@ -18,8 +18,9 @@ from scipy.stats import t as student
 from torch import Tensor
 
 from holdfast.errors import InputError, MissingFileError
+from holdfast.reproduce.rows import rows_of
 from holdfast.reproduce.steps import Step
-from holdfast.results import read_about, read_images, read_rows
+from holdfast.results import read_about, read_images
 from holdfast.statistics import proportion_interval
 
 _NORMAL = 1.959964  # 97.5 % quantile
@@ -91,7 +92,7 @@ class Mean:
 
     steps: tuple[Step, ...]
     of: Callable[[pd.DataFrame], "pd.Series[float]"]
-    table: Callable[[Path], pd.DataFrame] = read_rows
+    table: Callable[[Path], pd.DataFrame] = rows_of
     fraction: bool = False
 
     def by_image(self, root: Path) -> list["pd.Series[float]"]:
@@ -271,7 +272,7 @@ class Computed:
 
     def read(self, root: Path) -> Measured:
         """See `Measure`."""
-        rows = [read_rows(root / step.folder) for step in self.steps]
+        rows = [rows_of(root / step.folder) for step in self.steps]
         return Measured(float(self.of(*rows)), math.nan, math.nan, 0, 1)
 
 

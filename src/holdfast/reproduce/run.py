@@ -7,8 +7,9 @@ from typing import Literal
 
 from holdfast.errors import HoldfastError
 from holdfast.progress import Progress, silent
+from holdfast.reproduce.rows import rows_of
 from holdfast.reproduce.steps import Step
-from holdfast.results import read_about, read_rows
+from holdfast.results import read_about
 
 State = Literal["complete", "begun", "missing"]
 
@@ -50,7 +51,7 @@ def _finished(step: Step, root: Path) -> bool:
     if state(step, root) != "complete":
         return False
     if step.command.split()[0] in _WITH_ROWS:
-        read_rows(root / step.folder)
+        rows_of(root / step.folder)
     return True
 
 
