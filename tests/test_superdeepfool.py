@@ -95,7 +95,9 @@ def test_only_l2_has_its_projection(threat):
         SuperDeepFool(threat)
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"deepfool_steps": 0}, {"search": -1}])
+@pytest.mark.parametrize(
+    "wrong", [{"steps": 0}, {"deepfool_steps": 0}, {"search": -1}, {"overshoot": -0.1}]
+)
 def test_bad_numbers_are_told(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
         SuperDeepFool(FREE, **wrong)

@@ -46,9 +46,9 @@ def recipe(scale: Scale) -> Result:
                     more(found, transferred, "more often than by transfer from C"),
                 ],
                 why="In float32 a confident network's confidence is exactly 1 and does not change "
-                "by a small step: after the random step on a fifth of D's images of MNIST, and on "
-                "an eighth to a sixth of those of the trained ones. Such an adversary would ask "
-                "for logits, or more digits.",
+                "by a small step: on MNIST, after a random step of 0.05, on 21 % of the first "
+                "1,000 test images for D, 16 % for D_adv, 12 % for D_adv-ens (seed 0). Such "
+                "an adversary would ask for logits, or more digits.",
             )
         )
     return Result([Table("Errors in %", rows)], claims)

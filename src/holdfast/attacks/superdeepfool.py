@@ -8,13 +8,12 @@ The nearest point of a boundary is one at which the perturbation is parallel to 
 DeepFool does not ask for.
 """
 
-import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
 
-from holdfast.attacks.deepfool import deepfool_perturbation
+from holdfast.attacks.deepfool import DeepFool, deepfool_perturbation
 from holdfast.attacks.engine.active import Active
 from holdfast.attacks.engine.attack import Attack
 from holdfast.attacks.engine.closest import Closest
@@ -91,10 +90,7 @@ class SuperDeepFool(Attack):
                 "boundary's normal is ℓ2's; use FAB or FMN."
             )
         at_least_one(steps=self.steps, deepfool_steps=self.deepfool_steps, classes=self.classes)
-        if self.search < 0:
-            raise InputError(f"search is {self.search}, but must be at least 0.")
-        if not 0 <= self.overshoot < math.inf:
-            raise InputError(f"overshoot is {self.overshoot}, but is a number of at least 0.")
+        DeepFool(self.threat, overshoot=self.overshoot, search=self.search)  # which checks them
 
     def perturb(
         self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
