@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from holdfast import data
-from holdfast.attacks import APGD, FGSM, PGD, Attack, On, Square, Worst, WorstCase
+from holdfast.attacks import APGD, DDN, FGSM, PGD, Attack, On, Square, Worst, WorstCase
 from holdfast.defenses import Binarise, GaussianNoise
 from holdfast.evaluation import EvaluationConfig
 from holdfast.models import Ensemble, Normalize
@@ -689,6 +689,13 @@ def broken() -> list[Case]:
             lambda: Hidden(trained(), _any_of_three),
             {"pgd": PGD(Linf(0.1), steps=10)},
             config=one,
+        ),
+        Case("tiny logits", hidden(lambda m, x: 1e-12 * m(x)), pgd, honest=base),
+        Case(
+            "tiny logits, without a limit",
+            hidden(lambda m, x: 1e-30 * m(x)),
+            {"ddn": DDN(L2(math.inf), steps=40)},
+            honest=base,
         ),
     ]
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from holdfast.attacks import FGSM, PGD, Attack, On, Square, Worst
+from holdfast.attacks import DDN, FGSM, PGD, Attack, On, Square, Worst
 from holdfast.data import Data
 from holdfast.defenses import GaussianNoise
 from holdfast.errors import InputError
@@ -494,12 +494,24 @@ def test_the_audits_own_attacks_go_round_what_hides():
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_cross_entropy_of_tiny_logits_is_seen():
+@pytest.mark.parametrize("scale", [1e-12, 1e-30])
+@pytest.mark.parametrize("attack", [PGD(Linf(0.05)), DDN(L2(math.inf), steps=40)])
+def test_a_cross_entropy_of_tiny_logits_is_seen(scale, attack):
+    """Also where an attack without a limit leaves next to nothing: the scale is the model's."""
     _, x, y = trained()
     config = EvaluationConfig(audit=math.inf, hidden=False)
-    found = audit(
-        Behind(after=lambda z: 1e-30 * z), x[:24], y[:24], [PGD(Linf(0.05))], config=config
-    )
+    found = audit(Behind(after=lambda z: scale * z), x[:24], y[:24], [attack], config=config)
+    (check,) = [check for check in found.checks if check.id == "H-underflow"]
+    assert check.verdict is Verdict.FAIL
+    assert found.word == "not believable"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_logits_that_differ_in_their_last_digits_are_seen_whatever_is_ascended():
+    _, x, y = trained()
+    config = EvaluationConfig(audit=math.inf, hidden=False)
+    attack = PGD(Linf(0.05), goal=Untargeted(margin_of))
+    found = audit(Behind(after=lambda z: 1e6 + z), x[:24], y[:24], [attack], config=config)
     (check,) = [check for check in found.checks if check.id == "H-underflow"]
     assert check.verdict is Verdict.FAIL
 

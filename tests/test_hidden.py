@@ -313,6 +313,7 @@ ANSWERS = {
         lambda net: InForward(net, before=lambda x: torch.where(off_grid(x), x * 0 + 0.5, x)),
         ["grid"],
     ),
+    "tiny logits": (lambda net: InForward(net, behind=lambda z: 1e-12 * z), ["scale"]),
     "a hash as noise": (lambda net: InForward(net, before=hashed), ["content"]),
 }
 
@@ -347,6 +348,14 @@ class TestAnswers:
             assert torch.allclose(*slopes, atol=1e-5)
         assert not model.x
 
+    @pytest.mark.parametrize("scale", [1e-12, 1e-30])
+    def test_tiny_logits_are_multiplied_and_keep_every_digit(self, scale):
+        net, x, _ = trained()
+        model = InForward(net, behind=lambda z: scale * z).eval()
+        larger, own = find(model, x).model(x), model(x)
+        assert 1 < (larger.amax(dim=1) - larger.amin(dim=1)).median() < 100
+        assert torch.equal(*(torch.frexp(logits).mantissa for logits in (larger, own)))
+
     def test_a_batch_that_mixes_images_is_taken_apart(self):
         net, x, _ = trained()
         asked = find(InForward(net, before=of_the_batch).eval(), x).model
@@ -362,7 +371,9 @@ class TestAnswers:
         assert not model.x
         assert not asked.model.x
 
-    @pytest.mark.parametrize("name", ["a cache", "the call's number", "noise off the grid"])
+    @pytest.mark.parametrize(
+        "name", ["a cache", "the call's number", "noise off the grid", "tiny logits"]
+    )
     def test_each_is_met(self, name):
         """It falls as far as the network behind."""
         net, x, y = trained()

@@ -83,10 +83,13 @@ def loss_has_a_slope(subject: Subject) -> Finding:
     """Carlini and Wagner 2016 on distillation; Tramèr et al. 2020: a loss that fits the defence.
 
     The share of images left where the gradient of the cross-entropy is 0 or no number, or below
-    1e-6 of that of the margin, and that of the margin is not 0; or where the softmax gives no class
-    a hundredth more than one who guesses would, so that its gradient is the same for all of them.
-    Moot where another loss was ascended as well.
+    1e-6 of that of the margin, and that of the margin is not 0. If more, the share of all images
+    whose logits are tiny: the softmax gives no class a hundredth more than one who guesses would,
+    so that its gradient is the same whatever class is ahead. Moot where another loss was ascended
+    as well. If more still, the share of all images whose logits differ by so few of float32's last
+    digits that every loss moves in steps.
     """
+    scale = _scale(subject)
     some = subject.some_left(4, most=16)
     rng = subject.rng(some, "underflow")
     by_loss = slope(subject, cross_entropy, some.x, some, rng)
@@ -95,18 +98,48 @@ def loss_has_a_slope(subject: Subject) -> Finding:
         raise NotRun("no gradient reaches the images.")
     length = norm(by_margin.grad.double(), 2)
     faded = ~(norm(by_loss.grad.double(), 2) > 1e-6 * length) & (length > 0)
-    logits = subject.logits(some.x, rng).detach()
-    faded |= logits.softmax(dim=1).amax(dim=1) < 1.01 / logits.shape[1]
-    spread = float(logits.abs().max())
-    number = int(faded.sum())
-    said = (
-        f"the cross-entropy says little about {number} of {len(some)} images left; the "
-        f"largest logit is {spread:.3g}"
+    found = [
+        Finding(
+            at_least(int(faded.sum()), len(some)),
+            f"the cross-entropy says little about {int(faded.sum())} of {len(some)} images left; "
+            f"the largest logit is {scale.largest:.3g}",
+        ),
+        scale.tiny,
+    ]
+    worst = max(found, key=lambda one: one.value)
+    if worst.value and subject.ledger.losses & {"margin", "dlr"}:
+        worst = Finding(0.0, f"{worst.said}; other losses were ascended as well")
+    return max(worst, scale.coarse, key=lambda one: one.value)
+
+
+class _Scale(NamedTuple):
+    """What the size of the logits does to losses, on images of all kinds."""
+
+    largest: float
+    tiny: Finding
+    coarse: Finding
+
+
+@torch.no_grad()
+def _scale(subject: Subject) -> _Scale:
+    """Float32 resolves 2⁻²³ of a logit; logits that differ by 2⁻¹³ of theirs take 1000 values."""
+    some = subject.some(1, most=16)
+    logits = subject.logits(some.x, subject.rng(some, "scale"))
+    tiny = int((logits.softmax(dim=1).amax(dim=1) < 1.01 / logits.shape[1]).sum())
+    size = logits.abs().amax(dim=1)
+    coarse = int((logits.amax(dim=1) - logits.amin(dim=1) < 2**-13 * size).sum())
+    return _Scale(
+        float(size.max()),
+        Finding(
+            at_least(tiny, len(some)),
+            f"the softmax takes all classes for equal on {tiny} of {len(some)} images; the largest "
+            f"logit is {float(size.max()):.3g}",
+        ),
+        Finding(
+            at_least(coarse, len(some)),
+            f"the logits of {coarse} of {len(some)} images differ in their last digits alone",
+        ),
     )
-    moot = bool(subject.ledger.losses & {"margin", "dlr"})
-    if moot and number:
-        said += "; other losses were ascended as well"
-    return Finding(0.0 if moot else at_least(number, len(some)), said)
 
 
 class _Differences(NamedTuple):

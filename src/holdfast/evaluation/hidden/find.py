@@ -21,6 +21,7 @@ from holdfast.evaluation.hidden.grid import grid_of
 from holdfast.evaluation.hidden.layers import first_lie
 from holdfast.evaluation.hidden.memory import memory_of
 from holdfast.evaluation.hidden.neighbors import neighbors_of
+from holdfast.evaluation.hidden.scale import Rescaled, power_of
 from holdfast.evaluation.hidden.slopes import Lie
 from holdfast.random import Stream, own_global_generator
 from holdfast.tensors import device_of, eval_mode
@@ -63,16 +64,19 @@ def find(model: Model, x: Images, *, seed: int = 0) -> Findings:
     rng = Stream.of(seed, torch.arange(len(few), device=device)).fold("hidden")
     with eval_mode(model), own_global_generator(seed, device):
         of_answers = _of_answers(model, few, rng)
+        power = _tried(power_of, model, few, rng, 0)
         kinds = {finding.kind for finding in of_answers}
         forgetful, alone = bool(kinds & {"memory", "calls"}), "neighbors" in kinds
         asked = fresh(model) if forgetful else model
         ways = _ways(asked, x, rng, forgetful=forgetful, alone=alone)
     bears_one = any(finding.kind == "neighbors" and finding.met for finding in of_answers)
     target = Forgetful(asked).eval() if forgetful else asked
+    if bears_one:
+        target = Alone(target).eval()
     return Findings(
-        found=(*of_answers, *(finding for finding, _ in ways)),
+        found=(*of_answers, *_of_scale(model, power), *(finding for finding, _ in ways)),
         bridges=tuple(way.bridge for _, way in ways if way is not None),
-        model=Alone(target).eval() if bears_one else target,
+        model=Rescaled(target, power).eval() if power else target,
         stochastic="draws" in kinds,
         on_grid="grid" in kinds,
         beside="content" in kinds,
@@ -118,6 +122,15 @@ def _of_answers(model: Model, x: Images, rng: Stream) -> list[Finding]:
             "attacks also average over what lies a hair beside",
         )
     return found
+
+
+def _of_scale(model: Model, power: int) -> list[Finding]:
+    """That logits are tiny, where they are."""
+    if not power:
+        return []
+    said = "answers with logits that are so small as a whole that a softmax cannot tell them apart"
+    met = f"they are multiplied by 2^{power}, which changes no prediction"
+    return [Finding(kind="scale", layer="", type=type(model).__name__, said=said, met=met)]
 
 
 def _tried(

@@ -27,6 +27,7 @@ Kind = Literal[
     "neighbors",
     "grid",
     "content",
+    "scale",
 ]
 
 
@@ -84,7 +85,7 @@ class Findings:
         found: one after another, as they were found.
         bridges: ways round modules whose gradient lies, for `holdfast.attacks.BPDA`.
         model: what is to be attacked and asked: the model itself, or the same without a memory, or
-            asked about one image at a time.
+            asked about one image at a time, or with larger logits.
         stochastic: it draws random numbers without declaring it.
         on_grid: attacks have to run on the 8-bit grid too.
         beside: attacks have to average over what lies a hair beside an image.
