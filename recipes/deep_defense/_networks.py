@@ -137,7 +137,7 @@ def fine_tuned(
     passes = epochs(network, scale)
     few: dict[str, int | None] = {"MLP": None, "LeNet": 20_000, "ConvNet": 5_000, "NIN": 1_000}
     if short:
-        few |= {"MLP": 20_000, "LeNet": 10_000}
+        few |= {"MLP": 20_000, "LeNet": 5_000}
     return train(
         f"{network.name}-{name}",
         from_=reference(network, scale, conditioning),
@@ -220,7 +220,12 @@ def adv_train_1(network: Network, scale: Scale, conditioning: Conditioning | Non
 
 
 def adv_train_2(
-    network: Network, scale: Scale, eps: float, conditioning: Conditioning | None = None
+    network: Network,
+    scale: Scale,
+    eps: float,
+    conditioning: Conditioning | None = None,
+    *,
+    short: bool = False,
 ) -> Step:
     """Adv. Train II: FGS examples of the network in training (supplement, section 2)."""
     return fine_tuned(
@@ -228,5 +233,6 @@ def adv_train_2(
         network,
         scale,
         conditioning,
+        short=short,
         objective=f"adv-train-2(eps={eps:g})",
     )

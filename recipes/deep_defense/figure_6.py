@@ -26,11 +26,15 @@ def recipe(scale: Scale) -> Result:
         own, factor = network.c, network.c / dd.MLP.c
         nets = {
             "Deep Defense": {
-                f"c = {c * factor:g}": dd.deep_defense(network, scale, c=c * factor) for c in cs
+                f"c = {c * factor:g}": dd.deep_defense(network, scale, c=c * factor, short=True)
+                for c in cs
             },
-            "Adv. Train II": {f"ε = {eps:g}": dd.adv_train_2(network, scale, eps) for eps in sizes},
+            "Adv. Train II": {
+                f"ε = {eps:g}": dd.adv_train_2(network, scale, eps, short=True) for eps in sizes
+            },
             "both": {
-                f"ε = {eps:g}": dd.deep_defense(network, scale, adv_train_2=eps) for eps in sizes
+                f"ε = {eps:g}": dd.deep_defense(network, scale, adv_train_2=eps, short=True)
+                for eps in sizes
             },
         }
         margins = {

@@ -65,8 +65,19 @@ def attacked(
     attacks: list[str],
     scale: Scale,
     source: tuple[str, Value] | None = None,
+    *,
+    iterative: bool = False,
 ) -> Step:
-    """A network under attacks on itself, or on a source with its name."""
+    """A network under attacks on itself, or on a source with its name.
+
+    Args:
+        target: name of the network.
+        model: it.
+        attacks: as typed.
+        scale: at which.
+        source: what to craft on instead.
+        iterative: whether an attack of many steps is among them, for fewer images at the cpu scale.
+    """
     name, crafted_on = source or (target, model)
     return evaluate(
         target if crafted_on == model else f"{target} from {name}",
@@ -75,7 +86,12 @@ def attacked(
         attacks=attacks,
         eps=eps(scale),
         data=images(target, scale),
-        images=scale("test images", quick=100, cpu=10_000, paper=10_000),
+        images=scale(
+            f"test images{', iterative attacks' if iterative else ''}",
+            quick=100,
+            cpu=1_000 if iterative else 10_000,
+            paper=10_000,
+        ),
         attack_all=True,  # as the authors count: also what is wrong before
     )
 

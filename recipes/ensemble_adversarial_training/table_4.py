@@ -100,7 +100,7 @@ def recipe(scale: Scale) -> Result:
 
 
 def _black(name: str, model: Value, source: tuple[str, Value], scale: Scale) -> Step:
-    return imagenet.attacked(name, model, list(BLACK), scale, source)
+    return imagenet.attacked(name, model, list(BLACK), scale, source, iterative=True)
 
 
 def _clean(step: Step, top: int) -> Mean:
