@@ -44,6 +44,13 @@ def seeds(scale: Scale) -> range:
     return scale("seeds", quick=range(1), cpu=range(1), paper=range(3))
 
 
+def further_seeds(scale: Scale) -> range:
+    """Of networks that the paper's main claim is judged on beside those, at one size."""
+    return scale(
+        "further seeds of the claims", quick=range(1, 1), cpu=range(1, 3), paper=range(3, 3)
+    )
+
+
 def sizes(scale: Scale) -> tuple[float, ...]:
     """ℓ2 sizes of the MNIST figures, whose axes end at 3."""
     # The digits' 64 pixels are 3.5 times shorter in ℓ2 than MNIST's 784.
@@ -120,15 +127,15 @@ def stn_behind(scale: Scale, seed: int = 0) -> Step:
     )
 
 
-def on_natural(scale: Scale, seed: int) -> Step:
+def on_natural(scale: Scale, seed: int, eps: Sequence[float] | None = None) -> Step:
     """Settings 1 and 3 of table 1."""
-    return attacked(f"natural-{seed}", natural(scale, seed), [PGD, S_O], scale)
+    return attacked(f"natural-{seed}", natural(scale, seed), [PGD, S_O], scale, eps=eps)
 
 
-def on_madry(scale: Scale, seed: int) -> Step:
+def on_madry(scale: Scale, seed: int, eps: Sequence[float] | None = None) -> Step:
     """Settings 2 and 4."""
     attacks = [PGD, PGD_RESTARTED, FIXED, S_O]
-    return attacked(f"madry-{seed}", madry(scale, seed), attacks, scale)
+    return attacked(f"madry-{seed}", madry(scale, seed), attacks, scale, eps=eps)
 
 
 def on_stn(scale: Scale, seed: int) -> Step:
