@@ -1,6 +1,7 @@
 """Recipes: what they name is there, what they run runs, and what they say follows from the rows."""
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -658,6 +659,19 @@ def test_a_mean_of_anything_else_has_the_normal_interval(tmp_path: Path) -> None
     _finish(tmp_path / step.folder, pd.DataFrame({"x": rng.normal(size=1000)}))
     found = Mean((step,), lambda rows: rows["x"]).read(tmp_path)
     assert found.high - found.low == pytest.approx(2 * 1.96 / np.sqrt(1000), rel=0.1)
+
+
+def test_a_difference_from_a_number_without_an_interval_has_none(tmp_path: Path) -> None:
+    step = certify("c", model=_net(0), sigma=0.1)
+    _finish(tmp_path / step.folder, pd.DataFrame({"x": [0.0, 1.0, 2.0, 3.0]}))
+    exact = Computed((step,), lambda rows: rows["x"].max())
+    mean = Mean((step,), lambda rows: rows["x"])
+    for one, other in ((exact, mean), (mean, exact), (exact, exact)):
+        found = more(one, other, "more").difference(tmp_path)
+        assert math.isnan(found.low)
+        assert math.isnan(found.high)
+    assert more(exact, mean, "more").holds(more(exact, mean, "more").difference(tmp_path)) is True
+    assert not math.isnan(more(mean, mean, "more").difference(tmp_path).low)
 
 
 def test_a_search_is_named_by_its_defence_and_read_by_what_it_chose(tmp_path: Path) -> None:

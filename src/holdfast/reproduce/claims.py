@@ -52,7 +52,10 @@ class Check:
         return tuple(s for side in sides if not isinstance(side, float | int) for s in side.steps)
 
     def difference(self, root: Path) -> Measured:
-        """The larger less the smaller, on the same images where both are over images."""
+        """The larger less the smaller, on the same images where both are over images.
+
+        Where a side has no interval, the difference has none.
+        """
         if isinstance(self.larger, Mean | MeanOver) and isinstance(self.smaller, Mean | MeanOver):
             left, right = self.larger.by_image(root), self.smaller.by_image(root)
             if [list(part.index) for part in left] == [list(part.index) for part in right]:
@@ -79,7 +82,7 @@ def _read(side: Measure | float, root: Path) -> Measured:
 
 
 def _half(of: Measured) -> float:
-    return 0.0 if math.isnan(of.low) else (of.high - of.low) / 2
+    return (of.high - of.low) / 2
 
 
 def more(a: Measure, b: Measure, words: str, *, by: float = 0.0) -> Check:

@@ -308,7 +308,7 @@ def _claims(evidence: Sequence[Evidence]) -> list[str]:
         lines += [f"**{found.verdict}**: {claim.sentence} ({claim.section})", ""]
         for check, of, holds in found.differences:
             answer = {True: "yes", False: "no", None: "within the interval"}[holds]
-            ends = "" if math.isnan(of.low) else f" [{of.low:.3f}, {of.high:.3f}]"
+            ends = ", no interval" if math.isnan(of.low) else f" [{of.low:.3f}, {of.high:.3f}]"
             lines.append(f"- {check.words}: {answer} (by {of.value:.3f}{ends})")
         if claim.why:
             lines += ["", claim.why]
