@@ -13,11 +13,14 @@ from holdfast.attacks import Attack
 from holdfast.certify.bounds.bound import Bound
 from holdfast.goals import cross_entropy
 from holdfast.random import Stream
-from holdfast.threat import L1, L2, Linf
+from holdfast.threat import L0, L1, L2, Linf
 from holdfast.types import Objective, Threat
 from tests import formulas
 
-THREATS = {"linf": Linf, "l2": L2, "l1": L1}
+THREATS = {"linf": Linf, "l2": L2, "l1": L1, "l0": L0}
+
+#: The norms in which a step has a length.
+METRIC = ("linf", "l2", "l1")
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,8 @@ class AttackCase:
         norms: in which it is defined.
         limited: stays within the threat that it is given; a rotation does not.
         within: for an attack that looks for the smallest perturbation, how far it may exceed the
-            distance of the plane on a two-class linear model, relatively; None for an attack that
-            spends a fixed budget.
+            distance of the plane on a two-class linear model, relatively, but in ℓ0, where it is
+            no distance; None for an attack that spends a fixed budget.
     """
 
     name: str
@@ -42,7 +45,7 @@ class AttackCase:
     deterministic: bool = False
     exact_on_linear: bool = True
     targeted: bool = False
-    norms: tuple[str, ...] = ("linf", "l2", "l1")
+    norms: tuple[str, ...] = METRIC
     limited: bool = True
     within: float | None = None
 
@@ -85,7 +88,7 @@ ATTACKS = [
     AttackCase(
         "SaltAndPepper",
         lambda t: attacks.SaltAndPepper(t, queries=25),
-        norms=("l2", "l1"),
+        norms=("l2", "l1", "l0"),
         within=9.0,
     ),
     AttackCase(
@@ -181,7 +184,9 @@ ATTACKS = [
 EACH_NORM = [(case, norm) for case in ATTACKS for norm in case.norms]
 LIMITED = [(case, norm) for case, norm in EACH_NORM if case.limited]
 FIXED_BUDGET = [(case, norm) for case, norm in LIMITED if case.within is None]
-MINIMUM_NORM = [(case, norm) for case, norm in EACH_NORM if case.within is not None]
+MINIMUM_NORM = [
+    (case, norm) for case, norm in EACH_NORM if case.within is not None and norm != "l0"
+]
 
 #: Attacks that are the engine behind others, or need more than a threat.
 NOT_ATTACKS = {

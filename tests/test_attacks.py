@@ -46,7 +46,7 @@ def in_each_norm(pairs):
 def some_threat(case, fraction=1.0):
     """A threat of moderate size in the first of the norms that an attack is defined in."""
     norm = "l2" if "l2" in case.norms else case.norms[0]
-    return THREATS[norm](fraction * {"linf": 0.1, "l2": 0.5, "l1": 2.0}[norm])
+    return THREATS[norm](fraction * {"linf": 0.1, "l2": 0.5, "l1": 2.0, "l0": 4.0}[norm])
 
 
 def test_every_exported_attack_has_a_case():
@@ -68,7 +68,8 @@ def test_every_exported_attack_has_a_case():
 )
 def test_budget_and_box_are_held(case, norm, fraction, shape, dtype, count, corners):
     size = math.prod(shape)
-    eps = fraction * {"linf": 1.0, "l2": math.sqrt(size), "l1": size}[norm]
+    eps = fraction * {"linf": 1.0, "l2": math.sqrt(size), "l1": size, "l0": size}[norm]
+    eps = float(math.ceil(eps)) if norm == "l0" else eps
     x = images(count, shape).to(dtype)
     x = x.round() if corners else x
     threat = THREATS[norm](eps)
@@ -79,13 +80,23 @@ def test_budget_and_box_are_held(case, norm, fraction, shape, dtype, count, corn
     assert within(x_adv, x, norm, eps)
 
 
+@each_attack
+def test_an_attack_says_where_it_is_made_that_it_has_no_steps_in_l0(case):
+    """Rather than to step by lengths that mean nothing there."""
+    if "l0" in case.norms:
+        assert case.make(THREATS["l0"](2.0)).threat.name == "l0"
+    else:
+        with pytest.raises(InputError, match="not defined in l0"):
+            case.make(THREATS["l0"](4.0))
+
+
 @in_each_norm(EACH_NORM)
 def test_an_example_does_not_depend_on_its_batch(case, norm):
     """Nor do its draws of a model that draws, or the passes that are counted for it."""
     network, x = small_network().double(), images(6).double()  # no decision hangs on rounding
     y = network(x).argmax(dim=1)
     model = nn.Sequential(GaussianNoise(1e-3), network).eval()
-    attack = case.make(THREATS[norm]({"linf": 0.1, "l2": 0.5, "l1": 2.0}[norm]))
+    attack = case.make(THREATS[norm]({"linf": 0.1, "l2": 0.5, "l1": 2.0, "l0": 4.0}[norm]))
     counted = Counted(model, torch.arange(6))
     whole = attack(counted, x, y, seed=5)
     for i in (0, 4):
@@ -123,7 +134,7 @@ def test_the_model_is_left_as_it_was(case, norm, stochastic):
     kept = x.clone()
     context = pytest.warns(UserWarning, match="training mode") if stochastic else _nothing()
     with context:
-        case.make(THREATS[norm](0.2))(model, x, y)
+        case.make(THREATS[norm](2.0 if norm == "l0" else 0.2))(model, x, y)
     assert torch.equal(x, kept)
     assert [layer.training for layer in model.modules()] == modes
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())

@@ -419,6 +419,12 @@ BAD = [
     ("certify --model mine:good --sigma 0.1 --out=", "names no file or folder"),
     ("evaluate --model mine:good --attacks second-order(sigma=-1)", "sigma is -1"),
     ("evaluate --model mine:good --norm l3", "choose from|did you mean"),
+    ("evaluate --model mine:good --norm l0 --out run", "whole number, such as 25"),
+    ("evaluate --model mine:good --norm l0 --eps 5 --out run", "PGD is not defined in l0"),
+    (
+        "train --model small --objective adv-train-2 --norm l0 --eps 5 --out run",
+        "FGSM is not defined in l0",
+    ),
     ("evaluate --model mine:good --sigma 0", "sigma is 0"),
     ("evaluate --model mine:good --votes 0", "votes is 0"),
     ("evaluate --model mine:good --images 0", "0 images are asked for"),

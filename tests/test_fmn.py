@@ -12,11 +12,11 @@ from holdfast.counting import Counted
 from holdfast.errors import InputError
 from holdfast.gradients import Average
 from tests.budget import last_look
-from tests.cases import THREATS
+from tests.cases import METRIC, THREATS
 from tests.digits import trained
 from tests.toys import Plateau, images
 
-each_norm = pytest.mark.parametrize("norm", list(THREATS))
+each_norm = pytest.mark.parametrize("norm", METRIC)
 
 
 def free(norm, **parameters):

@@ -9,6 +9,7 @@ from holdfast.attacks import FGSM, DeepFool
 from holdfast.errors import InputError
 from holdfast.metrics import (
     accuracies_at,
+    at_finite_sizes,
     mean_length,
     perturbation_sizes,
     reference_size,
@@ -162,3 +163,11 @@ def test_parameters_are_checked():
             reference_size(lambda eps: 1.0, [0.1], **wrong)
     with pytest.raises(InputError, match=r"even at 0\.1"):
         reference_size(lambda eps: 0.4, [0.1])
+
+
+def test_sizes_in_l0_are_whole():
+    """Where none was asked for they are read off the distances, which are counts there."""
+    rows = pd.DataFrame({"norm": "l0", "eps": math.inf, "fooled": True, "l0": [1.0, 2, 3, 3]})
+    found = at_finite_sizes(rows.assign(attack="a", index=range(4)))
+    assert sorted(found["eps"].unique()) == [1, 2, 3]
+    assert found.groupby("eps")["fooled"].sum().tolist() == [1, 2, 4]

@@ -38,7 +38,7 @@ from holdfast.report.figures import floor_and_ceiling
 from holdfast.report.gallery import Example, Gallery
 from holdfast.report.page import build
 from holdfast.report.subjects import mixed, read_subjects
-from holdfast.report.tables import floor, strongest_attacks, summary
+from holdfast.report.tables import floor, largest_radius, strongest_attacks, summary
 from holdfast.threat import L2, Linf
 from tests.toys import Wrapped, images, small_network
 
@@ -214,7 +214,12 @@ def test_an_l2_certificate_proves_a_smaller_linf_radius(runs):
     radii = run.rows["radius"][run.rows["prediction"] == run.rows["label"]]
     middle = float(radii.median())
     fraction = float((radii >= middle).sum() / len(run.rows))
-    for norm, size in (("l2", middle), ("l1", middle), ("linf", middle / (3 * 6 * 6) ** 0.5)):
+    for norm, size in (
+        ("l2", middle),
+        ("l1", middle),
+        ("linf", middle / (3 * 6 * 6) ** 0.5),
+        ("l0", middle**2),  # no component changes by more than 1
+    ):
         assert floor(run, norm, [size * (1 - 1e-9)])["robust_accuracy"].tolist() == [fraction]
         assert floor(run, norm, [size * 1.001])["robust_accuracy"][0] < fraction
 
@@ -253,6 +258,7 @@ def test_several_bounds_intervals_and_noises(tmp_path):
         size = radius / 6**power * (1 - 1e-9)
         assert floor(proof, norm, [size])["robust_accuracy"][0] > 0
         assert floor(proof, norm, [size * 1.001])["robust_accuracy"][0] == 0
+    assert largest_radius(proof, "l0") == pytest.approx(radius)
     html = build(runs, tmp_path / "report").read_text()
     for words in (
         "cohen, sison-glaz (does not hold), 100 votes",

@@ -144,7 +144,7 @@ def bare(part: Attack, on_mean: bool) -> list[str]:
 @pytest.mark.parametrize(("case", "norm"), EACH_NORM, ids=str)
 def test_no_exported_attack_keeps_what_randomness_deceives(case, norm):
     model = nn.Sequential(GaussianNoise(0.1), small_network())
-    for variant in adaptive(case.make(THREATS[norm](0.1)), model, samples=3, votes=30).values():
+    for variant in adaptive(case.make(THREATS[norm](1.0)), model, samples=3, votes=30).values():
         parts = everywhere(variant)
         mean = [
             part for each in parts if isinstance(each, OnMeanScore) for part in everywhere(each)
@@ -156,10 +156,10 @@ def test_no_exported_attack_keeps_what_randomness_deceives(case, norm):
 def test_every_goal_of_an_attack_that_follows_gradients_meets_the_purifier(case, norm):
     """An R variant takes the error off all goals; where there is none, there is no such variant."""
     chain = MALADE(nn.Identity(), steps=1, alpha=0.1, delta=0.1, sigma=1.0)
-    variants = adaptive(case.make(THREATS[norm](0.1)), nn.Sequential(chain, small_network()))
+    variants = adaptive(case.make(THREATS[norm](1.0)), nn.Sequential(chain, small_network()))
     goals = {
         role
-        for part in everywhere(case.make(THREATS[norm](0.1)))
+        for part in everywhere(case.make(THREATS[norm](1.0)))
         for role in roles_of(type(part)).values()
     }
     follows = any(name == "bpda" for name in variants)

@@ -8,7 +8,7 @@ from holdfast import goals, losses
 from holdfast.attacks import SaltAndPepper
 from holdfast.counting import Counted
 from holdfast.errors import InputError
-from holdfast.threat import L1, L2, Linf
+from holdfast.threat import L0, L1, L2, Linf
 from tests.toys import Wrapped, images, small_network, two_class
 
 
@@ -44,6 +44,19 @@ def test_the_fewest_pixels_are_found_where_each_counts_the_same():
     x_adv = SaltAndPepper(L1(math.inf), queries=150)(model, x, y)
     assert (L1(1.0).distance(x_adv, x) == 1).all()
     assert (model(x_adv).argmax(dim=1) == 0).all()
+
+
+def test_in_l0_a_pixel_counts_as_often_as_a_channel_of_it_changes():
+    """A white pixel has to become black: its three channels, of which one is black as it is."""
+    x = torch.zeros(6, 3, 5, 5)
+    x[:, :2, 2, 2] = 1
+    weight = torch.zeros(3, 5, 5)
+    weight[:, 2, 2] = 1
+    model = two_class(weight.flatten(), 0.5)
+    y = torch.ones(6, dtype=torch.int64)
+    x_adv = SaltAndPepper(L0(math.inf), queries=400)(model, x, y)
+    assert (L0(1).distance(x_adv, x) == 2).all()
+    assert torch.equal(SaltAndPepper(L0(1), queries=400)(model, x, y), x)
 
 
 @pytest.mark.parametrize("fraction", [0.05, 0.25, 0.5])

@@ -374,7 +374,7 @@ def test_an_attack_that_looks_for_the_smallest_perturbation_answers_all_sizes():
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_what_looks_for_the_smallest_perturbation_says_so(case):
     """But EAD, whose measure is not the distance."""
-    attack = case.make(THREATS[case.norms[0]](0.3))
+    attack = case.make(THREATS[case.norms[0]](1.0))
     assert attack.finds_smallest == (case.within is not None and case.name != "EAD")
 
 

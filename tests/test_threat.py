@@ -1,4 +1,5 @@
 import math
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from scipy.optimize import minimize
 from holdfast.errors import InputError
 from holdfast.random import Stream
 from holdfast.tensors import norm, unit
-from holdfast.threat import L1, L2, Linf
+from holdfast.threat import L0, L1, L2, Linf
 from tests.cases import THREATS
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
@@ -19,14 +20,15 @@ SHAPES = [(3,), (1, 4, 4), (3, 5, 2), (2, 3, 2, 2)]
 
 
 @st.composite
-def situations(draw):
+def situations(draw, kinds=(Linf, L2, L1, L0)):
     """A threat, clean images in the box, and any two points."""
     shape = draw(st.sampled_from(SHAPES))
     dtype = draw(st.sampled_from(DTYPES))
     size = math.prod(shape)
-    kind = draw(st.sampled_from(list(THREATS.values())))
-    largest = {Linf: 1.0, L2: math.sqrt(size), L1: float(size)}[kind]
+    kind = draw(st.sampled_from(kinds))
+    largest = {Linf: 1.0, L2: math.sqrt(size), L1: float(size), L0: float(size)}[kind]
     eps = draw(st.sampled_from([0.0, 1e-3, 0.03, 0.3, 1.0])) * largest
+    eps = float(math.ceil(eps)) if kind is L0 else eps
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
     clean = torch.rand(4, *shape, generator=generator)
     if draw(st.booleans()):
@@ -54,7 +56,7 @@ def test_projection_is_idempotent(situation):
     assert (once.double() - threat.project(once, x0).double()).abs().max() <= rounding
 
 
-@given(situations())
+@given(situations(kinds=(Linf, L2, L1)))  # a ball in ℓ0 is not convex
 def test_projection_is_non_expansive(situation):
     threat, x0, x, other = situation
     before = norm(x.double() - other.double(), 2)
@@ -86,11 +88,14 @@ def test_random_starts_are_feasible(situation):
 @pytest.mark.parametrize("kind", THREATS.values())
 @pytest.mark.parametrize("scale", [1e-38, 1e-25, 1.0, 1e25, 1e38])
 def test_steepest_has_norm_one_and_reaches_the_dual_norm(kind, scale):
-    """The linearised score rises by ‖g‖_q, 1/p + 1/q = 1: Hölder's bound, attained."""
+    """The linearised score rises by ‖g‖_q, 1/p + 1/q = 1: Hölder's bound, attained.
+
+    In ℓ0 a step of norm 1 changes one component, by 1.
+    """
     threat = kind(1.0)
     grad = torch.randn(5, 2, 4, generator=torch.Generator().manual_seed(1)) * scale
     step = threat.steepest(grad).double()
-    dual = {math.inf: 1, 2.0: 2, 1.0: math.inf}[threat.p]
+    dual = {math.inf: 1, 2.0: 2, 1.0: math.inf, 0.0: math.inf}[threat.p]
     assert torch.allclose(norm(step, threat.p), torch.ones(5, dtype=torch.float64), rtol=1e-5)
     rise = (step * grad.double()).flatten(1).sum(dim=1)
     assert torch.allclose(rise, norm(grad.double(), dual), rtol=1e-4)
@@ -142,6 +147,51 @@ def test_l1_projection_is_the_nearest_point():
         assert np.allclose(projected, nearest, atol=1e-5)
 
 
+@given(situations(kinds=(L0,)))
+def test_l0_projection_is_the_nearest_point(situation):
+    """Of all choices of components, each of which then goes as near as the box allows."""
+    threat, x0, x, _ = situation
+    clean, points = (t.double().flatten(1)[:, :9] for t in (x0, x))
+    count = int(min(threat.eps, clean.shape[1]))
+    choices = torch.tensor(list(combinations(range(clean.shape[1]), count)), dtype=torch.int64)
+    inside = points.clamp(0, 1)
+    gain = (points - clean).square() - (points - inside).square()
+    most = gain[:, choices].sum(dim=2).amax(dim=1)  # nearer than x0 by so much, squared
+    found = L0(count).project(points, clean)
+    nearest = (points - clean).square().sum(dim=1) - most
+    assert torch.allclose((points - found).square().sum(dim=1), nearest)
+
+
+@given(situations(kinds=(L0,)))
+def test_in_l0_what_is_not_changed_is_left_to_the_last_bit(situation):
+    threat, x0, x, _ = situation
+    changed = (threat.project(x, x0) != x0).flatten(1).sum(dim=1)
+    moved = (x.clamp(0, 1) != x0).flatten(1).sum(dim=1)
+    assert torch.equal(changed, moved.clamp(max=int(threat.eps)))
+
+
+def test_each_image_has_its_own_number_of_changes():
+    x0, x = torch.zeros(3, 1, 2, 3), torch.arange(18.0).view(3, 1, 2, 3) / 18
+    found = L0(1).project_each(x, x0, torch.tensor([0.0, 2.0, math.inf]))
+    assert (found != 0).flatten(1).sum(dim=1).tolist() == [0, 2, 6]
+    assert torch.equal(found[1].flatten()[:4], torch.zeros(4))  # the largest two stay
+
+
+def test_in_l0_any_components_are_drawn():
+    x0 = torch.full((20_000, 5), 0.5)
+    start = L0(2).sample(x0, Stream.of(0, torch.arange(len(x0))))
+    changed = start != x0
+    assert (changed.sum(dim=1) == 2).all()
+    assert torch.allclose(changed.float().mean(dim=0), torch.tensor(0.4), atol=0.01)
+    assert float(start[changed].mean()) == pytest.approx(0.5, abs=0.01)
+    assert float(start[changed].var()) == pytest.approx(1 / 12, abs=0.01)
+
+
+def test_l0_counts():
+    with pytest.raises(InputError, match="whole number"):
+        L0(0.3)
+
+
 @pytest.mark.parametrize(("kind", "moment"), [(Linf, 1 / 3), (L2, 1 / 6 * 4), (L1, None)])
 def test_starts_are_uniform_in_the_ball(kind, moment):
     """By a moment of the uniform law: E x² per axis of the cube, E r² of the disc's radius."""
@@ -161,6 +211,7 @@ def test_distances():
     assert float(Linf(1).distance(x, y)) == pytest.approx(0.4)
     assert float(L2(1).distance(x, y)) == pytest.approx(0.5)
     assert float(L1(1).distance(x, y)) == pytest.approx(0.7)
+    assert float(L0(1).distance(x, y)) == 2
     assert L2(1).distance(x.half(), y.half()).dtype == torch.float64
 
 

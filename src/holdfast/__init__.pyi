@@ -18,9 +18,10 @@ from . import (
 )
 from .errors import HoldfastError
 from .evaluation import Evaluation, EvaluationConfig, evaluate
-from .threat import L1, L2, Linf
+from .threat import L0, L1, L2, Linf
 
 __all__ = [
+    "L0",
     "L1",
     "L2",
     "Evaluation",

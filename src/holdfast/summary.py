@@ -120,7 +120,7 @@ def size(eps: float | None) -> str:
     if eps is None or math.isinf(eps):
         return "no limit"
     levels = round(255 * eps)
-    short = f"{eps:.4g}"
+    short = f"{eps:.4g}" if eps < 1000 else f"{eps:g}"
     if float(short) != eps and abs(levels - 255 * eps) < 1e-9 and levels:
         return f"{levels}/255"
     return short

@@ -182,8 +182,8 @@ class Threat(Protocol):
         (True, 'l2', 2.0)
     """
 
-    name: ClassVar[str]  # of the norm: "linf", "l2" or "l1"
-    p: ClassVar[float]  # of the norm: infinity, 2 or 1
+    name: ClassVar[str]  # of the norm: "linf", "l2", "l1" or "l0"
+    p: ClassVar[float]  # of the norm: infinity, 2, 1 or 0
 
     @property
     def eps(self) -> float:

@@ -33,7 +33,7 @@ from tests.toys import small_network as small_network
 ROUNDING = 1e-6
 
 #: Sizes of a ball on the toys: large enough that every attack moves, and most fool.
-EPS = {"linf": 0.15, "l2": 0.9, "l1": 5.0}
+EPS = {"linf": 0.15, "l2": 0.9, "l1": 5.0, "l0": 20.0}
 
 
 def toy(count: int = 8) -> tuple[nn.Module, Tensor, Tensor]:

@@ -16,7 +16,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -65,6 +65,8 @@ class Guarded(Attack):
         >>> result.cells[0]["forwards"], result.cells[0]["backwards"]
         (4, 4)
     """
+
+    counts_components: ClassVar[bool] = True  # whatever it steps by, its result is held to the ball
 
     threat: Threat = field(kw_only=False)
     function: Callable[[Model, Images, Labels], Tensor] = field(kw_only=False, repr=False)

@@ -34,6 +34,8 @@ class SaltAndPepper(Attack):
     norm, so bisection finds where x_m begins to fool. The next draw asks the largest m that would
     be closer than what has been found; until something has been found, a random m.
 
+    In ℓ0 a pixel counts as often as the noise changes a channel of it.
+
     Attributes:
         threat: measures the distance; points beyond its ``eps`` do not count.
         fraction: ρ, of the pixels that may change, in (0, 1]; in MALADE 0.25, with T = 5000.
@@ -59,6 +61,7 @@ class SaltAndPepper(Attack):
 
     follows_gradients: ClassVar[bool] = False
     finds_smallest: ClassVar[bool] = True
+    counts_components: ClassVar[bool] = True
 
     threat: Threat = field(kw_only=False)
     fraction: float = 1.0
@@ -122,6 +125,8 @@ class SaltAndPepper(Attack):
         change = change.gather(2, order[:, None].expand_as(change))
         if math.isinf(self.threat.p):
             distance = change.amax(dim=1).cummax(dim=1).values
+        elif self.threat.p == 0:
+            distance = (change > 0).sum(dim=1).cumsum(dim=1)
         else:
             distance = change.pow(self.threat.p).sum(dim=1).cumsum(dim=1).pow(1 / self.threat.p)
         fits = (distance <= self.threat.eps) & (distance < best[:, None])

@@ -85,9 +85,9 @@ def evaluate(
         attacks: Names between commas (`holdfast list`), with parameters if wanted, such as
             pgd,"second-order(sigma=0.15, samples=20)", also with another gradient,
             "carlini-wagner(gradient=average(samples=10, noise=0.2))".
-        norm: Norm of the attacker's ball: linf, l2 or l1.
-        eps: Sizes of the ball between commas, on the [0, 1] scale; inf for no limit, with attacks
-            that look for the smallest perturbation.
+        norm: Norm of the attacker's ball: linf, l2, l1 or l0.
+        eps: Sizes of the ball between commas, on the [0, 1] scale, in l0 how many components may
+            change; inf for no limit, with attacks that look for the smallest perturbation.
         source: Craft the attacks on this model instead, a black box attack by transfer; several
             between commas are attacked together, through the mean of their probabilities. Every
             variant that the source calls for has a line of its own.

@@ -16,16 +16,14 @@ from holdfast.data import Data
 from holdfast.errors import InputError, unknown
 from holdfast.goals import Divergence
 from holdfast.parameters import MOST, check
-from holdfast.threat import L1, L2, Linf
+from holdfast.threat import BALLS
 from holdfast.training.hooks import Hook
 from holdfast.training.objectives.names import OBJECTIVES
 from holdfast.training.parseval import Parseval
 from holdfast.training.randomized import SizeDistribution, half_normal, uniform
 from holdfast.types import Goal, Gradient, Objective, Threat
 
-NORMS: Mapping[str, Callable[[float], Threat]] = MappingProxyType(
-    {"linf": Linf, "l2": L2, "l1": L1}
-)
+NORMS: Mapping[str, Callable[[float], Threat]] = BALLS
 
 GOALS: Mapping[str, Goal] = MappingProxyType(
     {

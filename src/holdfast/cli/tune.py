@@ -74,7 +74,7 @@ def malade(
             to try; by default 1, so that they stay.
         sigma: Noise that the denoiser was trained to remove; by default what its run says.
         attack: Attack to choose by, as of evaluate.
-        norm: Norm of the attacker's ball: linf, l2 or l1.
+        norm: Norm of the attacker's ball: linf, l2, l1 or l0.
         eps: Size of the ball, on the [0, 1] scale.
         first_images: How many of the images every chain is attacked on, evenly spaced.
         finalists: How many chains meet all variants of the attack.

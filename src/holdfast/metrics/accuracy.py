@@ -103,6 +103,7 @@ def at_finite_sizes(rows: pd.DataFrame) -> pd.DataFrame:
         sizes = others["eps"].unique()
         if not len(sizes):
             sizes = round_sizes(part.loc[part["fooled"], norm])
+            sizes = np.unique(np.ceil(sizes)) if norm == "l0" else sizes  # which counts
         for attack, mine in part.groupby("attack", sort=False):
             # Where the attack was also run with a limit, that is what it does there.
             for size in np.setdiff1d(sizes, others.loc[others["attack"] == attack, "eps"]):

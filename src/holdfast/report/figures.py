@@ -40,7 +40,7 @@ def floor_and_ceiling(
     """What is proven and what an attacker was shown to reach, over the perturbation's size.
 
     Args:
-        norm: "linf", "l2" or "l1".
+        norm: "linf", "l2", "l1" or "l0".
         ceiling: eps, robust_accuracy, low, high in the worst case over all attacks on the
             certified classifier; may be empty.
         floors: certified accuracy of the same classifier as (label, table) with the same columns,
@@ -139,7 +139,7 @@ def accuracy_by_attack(norm: str, cells: pd.DataFrame, names: Sequence[str] = ()
     """Robust accuracy under each attack, over the perturbation's size.
 
     Args:
-        norm: "linf", "l2" or "l1".
+        norm: "linf", "l2", "l1" or "l0".
         cells: attack, eps, robust_accuracy, low, high.
         names: of all attacks of a report, so that each looks the same in all its figures.
 

@@ -54,7 +54,7 @@ class Gallery:
 
     Attributes:
         attack: its name.
-        norm: "linf", "l2" or "l1".
+        norm: "linf", "l2", "l1" or "l0".
         eps: size of the ball; infinite for no limit.
         examples: images that it fooled.
     """

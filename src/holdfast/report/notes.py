@@ -86,7 +86,13 @@ def _of_norm(classifier: Classifier, norm: str) -> list[str]:
         for note in metrics.left_out(run.settings)
     ]
     other = {run.norm for run in classifier.certifications} - {norm}
-    if other and norm != "l1":
+    if other and norm == "l0":
+        power = " squared" if "l2" in other else ""
+        said.append(
+            f"What is certified in {NORMS[norm]} is implied by the {NORMS[other.pop()]} "
+            f"certificate: its radius{power}, since no component changes by more than 1."
+        )
+    elif other and norm != "l1":
         divisor = "d" if other == {"l1"} and norm == "linf" else "√d"
         said.append(
             f"What is certified in {NORMS[norm]} is implied by the {NORMS[other.pop()]} "

@@ -21,6 +21,7 @@ function make(tag, properties = {}, ...children) {
 
 /** A size as people write it: in steps of 1/255 where it is one. */
 function size(norm, eps) {
+  if (norm === "l0") return `${Math.round(eps)}`;
   const steps = eps * 255;
   const whole = norm === "linf" && steps > 0.5 && steps < 40 && Math.abs(steps - Math.round(steps)) < 1e-3 * steps;
   return whole ? `${Math.round(steps)}/255` : `${+eps.toPrecision(4)}`;

@@ -40,7 +40,7 @@ def packed(classifier: Classifier, norm: str) -> Packed:
 
     Args:
         classifier: under attack, certified, or both.
-        norm: "linf", "l2" or "l1".
+        norm: "linf", "l2", "l1" or "l0".
     """
     attacked, run = classifier.attacked_in(norm), classifier.proof
     proven = run.rows if run is not None and run.norm == norm else attacked[:0]

@@ -39,7 +39,7 @@ def view(classifier: Classifier, norm: str, sizes: Sequence[float]) -> dict[str,
 
     Args:
         classifier: of the report.
-        norm: "linf", "l2" or "l1".
+        norm: "linf", "l2", "l1" or "l0".
         sizes: that the page offers, at which certified accuracy is read.
 
     Returns:

@@ -7,13 +7,14 @@ import pandas as pd
 
 __all__ = ["NORMS", "USUAL", "interval", "listed", "percent", "size", "tied", "usual"]
 
-NORMS = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1"}
+NORMS = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1", "l0": "ℓ0"}
 
 #: Sizes that papers and leaderboards report at, by norm; the first that was run is the headline's.
 USUAL = {
     "linf": (8 / 255, 4 / 255, 0.3, 0.1, 16 / 255, 2 / 255),
     "l2": (0.5, 1.0, 2.0, 3.0, 0.25),
     "l1": (12.0, 1.0),
+    "l0": (24.0, 50.0, 10.0),
 }
 
 
@@ -48,6 +49,8 @@ def size(norm: str, eps: float) -> str:
         >>> size("linf", 8 / 255), size("linf", 0.3), size("l2", 0.5)
         ('8/255', '0.3', '0.5')
     """
+    if norm == "l0":
+        return f"{eps:.0f}"  # a count, however large
     steps = eps * 255
     if norm == "linf" and 0.5 < steps < 40 and math.isclose(steps, round(steps), rel_tol=1e-3):
         return f"{round(steps)}/255"

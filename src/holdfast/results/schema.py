@@ -47,7 +47,7 @@ _LIMITS_BEFORE: Mapping[str, Limits] = {
     "sison-glaz": Limits(guaranteed=False),
 }
 
-_NORMS = ("linf", "l2", "l1")
+_NORMS = ("linf", "l2", "l1", "l0")
 _LARGEST = 2**53  # up to which integers and floats are each other
 
 
@@ -218,6 +218,7 @@ _IN_ROWS: Mapping[str, Mapping[str, Rule]] = {
         "clean_prediction": _CLASSES,
         "prediction": _CLASSES,
         "fooled": _FLAGS,
+        "l0?": _DISTANCES,
         "l1": _DISTANCES,
         "l2": _DISTANCES,
         "linf": _DISTANCES,

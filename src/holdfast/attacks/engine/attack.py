@@ -65,6 +65,9 @@ class Attack(ABC):
     #: Whether it looks for the smallest perturbation in its threat's norm, wherever the limit is.
     finds_smallest: ClassVar[bool] = False
 
+    #: Whether it is defined in ℓ0, where a step has no length and a gradient no dual norm.
+    counts_components: ClassVar[bool] = False
+
     def __init_subclass__(cls, **options: Any) -> None:
         """Find the roles of the fields, or say at once which of them adaptivity cannot reach."""
         super().__init_subclass__(**options)
@@ -79,6 +82,20 @@ class Attack(ABC):
             )
         check_fields(self)
         check_reached(self)
+        if "threat" in type(self).__dataclass_fields__ and self.threat.p == 0:
+            self._check_it_counts()
+
+    def _check_it_counts(self) -> None:
+        """Refuse ℓ0 where the attack is not made for it.
+
+        Raises:
+            InputError: if it is not.
+        """
+        if not self.counts_components:
+            raise InputError(
+                f"{type(self).__name__} is not defined in l0, where a step has no length: use "
+                "SaltAndPepper."
+            )
 
     @abstractmethod
     def perturb(

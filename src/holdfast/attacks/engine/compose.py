@@ -19,7 +19,7 @@ from holdfast.errors import GradientError, InputError
 from holdfast.goals import margin
 from holdfast.parameters import at_least_one
 from holdfast.random import Stream, drawing_from
-from holdfast.threat import L1, L2, Linf
+from holdfast.threat import BALLS
 from holdfast.types import Callback, Images, Labels, Model, Score, Threat
 from holdfast.votes import Vote
 
@@ -55,7 +55,7 @@ class Then(Attack):
         one, two = self.first.threat, self.second.threat
         if one.name != two.name:
             return two.unlimited()
-        return {kind.name: kind for kind in (Linf, L2, L1)}[two.name](one.eps + two.eps)
+        return BALLS[two.name](one.eps + two.eps)
 
     def perturb(
         self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None

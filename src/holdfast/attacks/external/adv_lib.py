@@ -13,7 +13,7 @@ from torch import Tensor
 from holdfast.attacks.external.filled import filled
 from holdfast.types import Images, Labels, Model, Threat
 
-_NORMS = {"linf": math.inf, "l2": 2, "l1": 1}
+_NORMS = {"linf": math.inf, "l2": 2, "l1": 1, "l0": 0}
 
 
 def load(name: str) -> ModuleType:

@@ -47,12 +47,12 @@ def finds_what_was_planted(subject: Subject) -> Finding:
     some = subject.some_left(subject.leading_cost() + _INNER + 8, most=8)
     rng = subject.rng(some, "planted")
     inner = [some.x] + [
-        type(subject.threat)(_ETA * subject.threat.reach(some.x)).sample(  # type: ignore[call-arg]
+        type(subject.metric)(_ETA * subject.metric.reach(some.x)).sample(  # type: ignore[call-arg]
             some.x, rng.fold("inner", number)
         )
         for number in range(_INNER - 1)
     ]
-    planted = _surface(subject.threat, some, rng.fold("surface").normal(some.x.shape[1:]))
+    planted = _surface(subject.metric, some, rng.fold("surface").normal(some.x.shape[1:]))
     features = torch.stack([_features(subject, last, x) for x in (*inner, planted)])
     weight, bias, parted = _readout(features)
     if not parted.any():

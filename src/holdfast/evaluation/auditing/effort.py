@@ -231,7 +231,7 @@ def more_draws(subject: Subject) -> Finding:
         raise NotRun("the model draws no random numbers.")
     some = subject.some_left(_TIMES * subject.cost(20))
     attack = adapted(
-        PGD(subject.threat, steps=20),
+        PGD(subject.metric, steps=20),
         subject.bare,
         samples=_TIMES * subject.samples,
         votes=subject.votes,

@@ -64,7 +64,7 @@ def single_step(subject: Subject) -> Finding:
     By how much the accuracy is too high at least, after one step of the margin's gradient.
     """
     some = subject.some_left(subject.cost(2), most=32)
-    attack = subject.adapted(FGSM(subject.threat, goal=margin))
+    attack = subject.adapted(FGSM(subject.metric, goal=margin))
     return subject.too_high(subject.fallen(attack, some, "C4"), "one step along the gradient")
 
 
@@ -86,7 +86,7 @@ def another_loss(subject: Subject) -> Finding:
     known = subject.ledger.losses
     goal, name = (margin, "the margin") if "dlr" in known else (dlr, "DLR")
     some = subject.some_left(subject.cost(21))
-    attack = subject.adapted(APGD(subject.threat, steps=20, goal=goal, random_start=True))
+    attack = subject.adapted(APGD(subject.metric, steps=20, goal=goal, random_start=True))
     return subject.too_high(subject.fallen(attack, some, "C12"), f"APGD on {name}")
 
 
@@ -163,7 +163,7 @@ def past_the_first_layers(subject: Subject) -> Finding:
     for layer in front:
         layer.differentiable = False  # type: ignore[assignment]
     try:
-        attack = subject.adapted(BPDA(PGD(subject.threat, steps=20, goal=margin)))
+        attack = subject.adapted(BPDA(PGD(subject.metric, steps=20, goal=margin)))
         fallen = subject.fallen(attack, some, "identity")
     finally:
         for layer in front:
@@ -226,9 +226,9 @@ def another_direction(subject: Subject) -> Finding:
     """
     some = subject.some_left(subject.cost(20))
     attack = Ascent(
-        threat=subject.threat,
+        threat=subject.metric,
         steps=20,
-        step_size=subject.threat.reach(some.x) / 4,
+        step_size=subject.metric.reach(some.x) / 4,
         start=in_ball,
         goal=margin,
         direction=_Raw(),
@@ -252,12 +252,12 @@ def by_transfer(subject: Subject) -> Finding:
     By how much the accuracy is too high at least, after what PGD of 40 steps finds on a small
     network that was trained on the model's own answers at the images and at noisy ones.
     """
-    draws = 20
+    draws, threat = 20, subject.metric
     learning = subject.any
     asked = draws * len(learning)
     some = subject.some_left(2.5 * subject.votes + asked / 8, most=32, fewest=8)
     source = surrogate(subject, learning, draws)
-    attack = On(source, PGD(subject.threat, steps=40, goal=margin), name="copy")
+    attack = On(source, PGD(threat, steps=40, goal=margin), name="copy")
     return subject.too_high(subject.fallen(attack, some, "transfer"), "transfer from a copy")
 
 
@@ -266,7 +266,7 @@ def surrogate(subject: Subject, some: Some, draws: int) -> Model:
     rng = subject.rng(some, "surrogate")
     images, answers = [], []
     for number in range(draws):
-        size = (number % 4) / 2 * subject.threat.reach(some.x)
+        size = (number % 4) / 2 * subject.metric.reach(some.x)
         noise = rng.fold(number).uniform(some.x.shape[1:], some.x.dtype) * 2 - 1
         x = (some.x + size * noise).clamp(0, 1)
         with torch.no_grad(), subject.alone():

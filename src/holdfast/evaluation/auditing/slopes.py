@@ -183,16 +183,16 @@ def agrees_with_differences(subject: Subject) -> Finding:
 
 def _unexplained(subject: Subject, some: Some, step: float, rng: Stream) -> Tensor:
     """(N,) the part of the squared changes that the gradient does not explain."""
-    length = step * subject.threat.reach(some.x)
+    length = step * subject.metric.reach(some.x)
     x = some.x.clamp(min(length, 0.4), 1 - min(length, 0.4))
     at = slope(subject, margin, x, some, rng)
     if at is None:
         raise NotRun("no gradient reaches the images.")
-    ways = [subject.threat.steepest(at.grad)]
+    ways = [subject.metric.steepest(at.grad)]
     for number in range(_DIRECTIONS):
         drawn = rng.fold("way", number).normal(x.shape[1:], x.dtype)
-        way = drawn.sign() if subject.threat.p == torch.inf else drawn
-        ways.append(way / expand(norm(way, subject.threat.p), way))
+        way = drawn.sign() if subject.metric.p == torch.inf else drawn
+        ways.append(way / expand(norm(way, subject.metric.p), way))
     found, foretold = [], []
     for way in ways:
         with torch.no_grad(), subject.alone():
@@ -228,7 +228,7 @@ def stable(subject: Subject) -> Finding:
         raise NotRun("the model draws random numbers.")
     some = subject.some_left(9, most=16)
     rng = subject.rng(some, "stable")
-    small = type(subject.threat)(0.01 * subject.threat.reach(some.x))  # type: ignore[call-arg]
+    small = type(subject.metric)(0.01 * subject.metric.reach(some.x))  # type: ignore[call-arg]
     with subject.alone():
         at = margin_of(subject.model(some.x), some.y)
         total = torch.zeros(len(some), dtype=torch.float64)

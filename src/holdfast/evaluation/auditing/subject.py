@@ -28,7 +28,7 @@ from holdfast.evaluation.rounding import to_8_bit
 from holdfast.goals import logits_of
 from holdfast.random import Stream, drawing_from, hash_seed, own_global_generator
 from holdfast.tensors import device_of
-from holdfast.threat import L1, L2, Linf
+from holdfast.threat import BALLS
 from holdfast.types import Callback, Images, Labels, Model, Threat
 from holdfast.votes import take_votes_apart
 
@@ -128,12 +128,23 @@ class Subject:
         size = self.ledger.size
         if size is None:
             raise NotRun("no attack left anything robust.")
-        return {kind.name: kind for kind in (Linf, L2, L1)}[size.norm](size.eps)
+        return BALLS[size.norm](size.eps)
+
+    @property
+    def metric(self) -> Threat:
+        """The audited ball, where steps in it have a length.
+
+        Raises:
+            NotRun: in ℓ0, which counts components.
+        """
+        if self.threat.p == 0:
+            raise NotRun("steps have no length in l0.")
+        return self.threat
 
     @cached_property
     def box(self) -> Threat:
         """A ball that holds every image."""
-        return type(self.threat)(self.threat.diameter(self.any.x))  # type: ignore[call-arg]
+        return type(self.metric)(self.threat.diameter(self.any.x))  # type: ignore[call-arg]
 
     @cached_property
     def left(self) -> Some:

@@ -8,6 +8,7 @@ from holdfast.evaluation.auditing.check import Finding, NotRun, of_rows
 from holdfast.evaluation.auditing.ledger import Ledger
 from holdfast.evaluation.auditing.shares import at_least
 from holdfast.results import CLEAN
+from holdfast.threat import BALLS
 
 #: Settings without which a robust accuracy means nothing.
 _STATED = ("attacks", "data", "data_fingerprint", "images", "model", "seed", "shape")
@@ -29,7 +30,7 @@ def stated(ledger: Ledger) -> Finding:
     """
     missing = [name for name in _STATED if name not in ledger.settings]
     cells = ledger.rows[ledger.rows["attack"] != CLEAN][metrics.CELL].drop_duplicates()
-    vague = int((~cells["norm"].isin(["linf", "l2", "l1"]) | cells["eps"].isna()).sum())
+    vague = int((~cells["norm"].isin(list(BALLS)) | cells["eps"].isna()).sum())
     said = "every attack has a norm, a size, its settings and a seed"
     if missing or vague:
         lacking = [*missing, *(["a norm or a size"] if vague else [])]
