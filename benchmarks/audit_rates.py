@@ -29,8 +29,9 @@ from torch import nn
 
 from holdfast import evaluate
 from holdfast.attacks import On
+from holdfast.auditing.check import Verdict
 from holdfast.errors import GradientError
-from holdfast.evaluation.auditing.check import CHECKS, Verdict
+from holdfast.evaluation.auditing.check import CHECKS
 from holdfast.statistics import lower_limit, proportion_interval, upper_limit
 from holdfast.threads import suited_threads
 

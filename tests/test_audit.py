@@ -10,14 +10,15 @@ import torch
 from torch import nn
 
 from holdfast.attacks import DDN, FGSM, PGD, Attack, On, Square, Worst
+from holdfast.auditing.check import NotRun, Verdict
+from holdfast.auditing.shares import at_least
 from holdfast.data import Data
 from holdfast.defenses import GaussianNoise
 from holdfast.errors import InputError
 from holdfast.evaluation import Audit, EvaluationConfig, audit, audit_run, evaluate
-from holdfast.evaluation.auditing.check import CHECKS, NotRun, Verdict
+from holdfast.evaluation.auditing.check import CHECKS
 from holdfast.evaluation.auditing.ledger import Ledger
 from holdfast.evaluation.auditing.run import audited
-from holdfast.evaluation.auditing.shares import at_least
 from holdfast.evaluation.auditing.subject import Subject
 from holdfast.goals import Untargeted
 from holdfast.losses import margin as margin_of

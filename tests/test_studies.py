@@ -16,11 +16,11 @@ from torch import nn
 
 from holdfast import metrics
 from holdfast.attacks import DDN, FGSM, PGD, Attack, DeepFool
+from holdfast.auditing.check import Verdict
 from holdfast.cli.main import run
 from holdfast.data import Data
 from holdfast.errors import DamagedFileError, InputError, OutputError
 from holdfast.evaluation import Audit, EvaluationConfig, evaluate_data, study
-from holdfast.evaluation.auditing.check import Verdict
 from holdfast.evaluation.sizes import run_once
 from holdfast.models import Architecture
 from holdfast.models.checkpoint import save_model

@@ -7,13 +7,13 @@ from typing import Any
 
 from holdfast import data as datasets
 from holdfast.attacks import Attack
+from holdfast.auditing.check import Verdict
 from holdfast.certify.smoothing import named_noise
 from holdfast.cli import registry
 from holdfast.cli.common import device, print_json, print_table
 from holdfast.cli.options import Share
 from holdfast.errors import AuditError, HoldfastError
 from holdfast.evaluation import Audit, audit_run
-from holdfast.evaluation.auditing.check import Verdict
 from holdfast.models import loading
 from holdfast.progress import showing
 from holdfast.results import read_about, runs_in

@@ -1,8 +1,8 @@
 """Evaluate: attack every example, then ask the model again, and audit what was found."""
 
+from holdfast.auditing.check import Check
+from holdfast.auditing.verdict import Audit
 from holdfast.evaluation.adapting import Adapted, adapt
-from holdfast.evaluation.auditing.check import Check
-from holdfast.evaluation.auditing.verdict import Audit
 from holdfast.evaluation.audits import audit, audit_run
 from holdfast.evaluation.comparison import Comparison, Line, compare
 from holdfast.evaluation.config import EvaluationConfig

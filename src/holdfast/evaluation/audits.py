@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.attacks import Attack
+from holdfast.auditing.verdict import Audit
 from holdfast.data import Data
 from holdfast.errors import InputError
 from holdfast.evaluation.adapting import Named, adapted_to, hidden_in, late_parts
 from holdfast.evaluation.auditing.ledger import Ledger
 from holdfast.evaluation.auditing.run import audited
 from holdfast.evaluation.auditing.subject import Subject
-from holdfast.evaluation.auditing.verdict import Audit
 from holdfast.evaluation.config import EvaluationConfig
 from holdfast.evaluation.hidden import Findings
 from holdfast.evaluation.run import evaluate

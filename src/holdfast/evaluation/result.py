@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from holdfast.evaluation.auditing.verdict import Audit
+from holdfast.auditing.verdict import Audit
 from holdfast.results import read_about, read_rows
 from holdfast.summary import Result, Summary, percent
 

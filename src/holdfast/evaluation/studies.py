@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from holdfast import metrics
+from holdfast.auditing.verdict import Audit
 from holdfast.data import Data
 from holdfast.errors import InputError
 from holdfast.evaluation.adapting import Named
-from holdfast.evaluation.auditing.verdict import Audit
 from holdfast.evaluation.config import EvaluationConfig
 from holdfast.evaluation.result import Evaluation
 from holdfast.evaluation.run import check_attacks, evaluate_data

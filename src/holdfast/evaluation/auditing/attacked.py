@@ -5,9 +5,10 @@ import re
 import numpy as np
 from scipy.stats import binom
 
-from holdfast.evaluation.auditing.check import Finding, NotRun, of_rows
+from holdfast.auditing.check import Finding, NotRun
+from holdfast.auditing.shares import at_least
+from holdfast.evaluation.auditing.check import of_rows
 from holdfast.evaluation.auditing.ledger import Ledger
-from holdfast.evaluation.auditing.shares import at_least
 from holdfast.results import CLEAN
 
 #: Gradients that an image should have seen before it is called robust.

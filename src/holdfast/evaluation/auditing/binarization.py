@@ -7,10 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.attacks.engine.roles import Role, rebuilt
+from holdfast.auditing.asked import Some
+from holdfast.auditing.check import Finding, NotRun
+from holdfast.auditing.shares import at_least
 from holdfast.errors import GradientError
-from holdfast.evaluation.auditing.check import Finding, NotRun, of_model
-from holdfast.evaluation.auditing.shares import at_least
-from holdfast.evaluation.auditing.subject import Some, Subject
+from holdfast.evaluation.auditing.check import of_model
+from holdfast.evaluation.auditing.subject import Subject
 from holdfast.goals import margin
 from holdfast.random import active_stream, hash_seed
 from holdfast.tensors import expand, norm

@@ -10,10 +10,12 @@ from torch import Tensor
 from holdfast.attacks import PGD, Attack, adapted
 from holdfast.attacks.engine.climb import Climb
 from holdfast.attacks.engine.roles import Role, rebuilt
+from holdfast.auditing.asked import Some
+from holdfast.auditing.check import Finding, NotRun
+from holdfast.auditing.shares import at_least
 from holdfast.errors import GradientError
-from holdfast.evaluation.auditing.check import Finding, NotRun, of_model
-from holdfast.evaluation.auditing.shares import at_least
-from holdfast.evaluation.auditing.subject import Some, Subject
+from holdfast.evaluation.auditing.check import of_model
+from holdfast.evaluation.auditing.subject import Subject
 from holdfast.goals import cross_entropy
 from holdfast.losses import margin as margin_of
 from holdfast.types import Images, Step

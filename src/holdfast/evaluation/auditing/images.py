@@ -5,10 +5,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from holdfast.auditing.asked import Some
+from holdfast.auditing.check import Finding
+from holdfast.auditing.shares import at_least
 from holdfast.errors import HoldfastError
-from holdfast.evaluation.auditing.check import Finding, of_model
-from holdfast.evaluation.auditing.shares import at_least
-from holdfast.evaluation.auditing.subject import Some, Subject
+from holdfast.evaluation.auditing.check import of_model
+from holdfast.evaluation.auditing.subject import Subject
 from holdfast.random import Stream
 from holdfast.types import Images
 

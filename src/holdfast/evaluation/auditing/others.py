@@ -8,9 +8,11 @@ from torch import Tensor, nn
 from holdfast.attacks import APGD, BPDA, FGSM, PGD, Ascent, On, Square
 from holdfast.attacks.engine.active import Tree
 from holdfast.attacks.engine.starts import in_ball
-from holdfast.evaluation.auditing.check import Finding, NotRun, of_model
-from holdfast.evaluation.auditing.shares import at_least
-from holdfast.evaluation.auditing.subject import Some, Subject
+from holdfast.auditing.asked import Some
+from holdfast.auditing.check import Finding, NotRun
+from holdfast.auditing.shares import at_least
+from holdfast.evaluation.auditing.check import of_model
+from holdfast.evaluation.auditing.subject import Subject
 from holdfast.goals import dlr, margin
 from holdfast.tensors import unit
 from holdfast.types import Images, Model, Threat

@@ -5,10 +5,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from holdfast.auditing.asked import Some
+from holdfast.auditing.check import Finding, NotRun
+from holdfast.auditing.shares import at_least
 from holdfast.errors import GradientError
-from holdfast.evaluation.auditing.check import Finding, NotRun, of_model
-from holdfast.evaluation.auditing.shares import at_least
-from holdfast.evaluation.auditing.subject import Some, Subject
+from holdfast.evaluation.auditing.check import of_model
+from holdfast.evaluation.auditing.subject import Subject
 from holdfast.goals import cross_entropy, margin
 from holdfast.gradients import autograd
 from holdfast.losses import margin as margin_of

@@ -3,11 +3,8 @@
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
 from holdfast.attacks import BPDA, FGSM, Attack, On, Worst, adapted
@@ -15,48 +12,27 @@ from holdfast.attacks.bpda import Bridge, Forward, other_forwards, through_ident
 from holdfast.attacks.engine.attack import follows_gradients
 from holdfast.attacks.engine.roles import parts_of
 from holdfast.attacks.skips import hearing_skips
-from holdfast.counting import Counted
+from holdfast.auditing.asked import MOST, Asked, Some
+from holdfast.auditing.check import Finding, NotRun
+from holdfast.auditing.purse import FEWEST
+from holdfast.auditing.shares import at_least
 from holdfast.data import Data
 from holdfast.declarations import is_stochastic, non_differentiable, purifiers
 from holdfast.errors import GradientError
-from holdfast.evaluation.auditing.check import Finding, NotRun
 from holdfast.evaluation.auditing.ledger import Ledger
-from holdfast.evaluation.auditing.purse import FEWEST, Purse, Spent
-from holdfast.evaluation.auditing.shares import at_least
 from holdfast.evaluation.config import EvaluationConfig
 from holdfast.evaluation.rounding import to_8_bit
 from holdfast.goals import logits_of
-from holdfast.random import Stream, drawing_from, hash_seed, own_global_generator
-from holdfast.tensors import device_of
+from holdfast.random import Stream, drawing_from, hash_seed
 from holdfast.threat import BALLS
 from holdfast.types import Callback, Images, Labels, Model, Threat
 from holdfast.votes import take_votes_apart
-
-#: Images that checks look at, at the most.
-MOST = 32
 
 #: Draws by which an audit decides what a stochastic model answers, at the most.
 _VOTES = 30
 
 
-@dataclass(frozen=True)
-class Some:
-    """Some of the images."""
-
-    index: Tensor
-    x: Images
-    y: Labels
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def first(self, count: int) -> "Some":
-        """At most so many of them, evenly spaced."""
-        place = torch.linspace(0, len(self) - 1, min(count, len(self))).round().long()
-        return Some(self.index[place], self.x[place], self.y[place])
-
-
-class Subject:
+class Subject(Asked):
     """A model with the ledger of its evaluation.
 
     Args:
@@ -68,10 +44,6 @@ class Subject:
         config: of the evaluation; the audit has a stream of its own.
         stochastic: whether the model draws, declared or not.
         bridges: ways round what hides its gradient, which the audit's own attacks take too.
-
-    Attributes:
-        purse: the passes that are left.
-        aside: backward passes that went through the model and not through its logits.
     """
 
     def __init__(
@@ -85,25 +57,11 @@ class Subject:
         stochastic: bool,
         bridges: tuple[Bridge, ...] = (),
     ) -> None:
-        self.bridges = bridges
-        self.ledger, self.data, self.attacks = ledger, data, attacks
+        limit = math.inf if math.isinf(config.audit) else config.audit * ledger.passes
+        super().__init__(model, data, seed=config.seed, limit=limit)
+        self.bridges, self.ledger, self.attacks = bridges, ledger, attacks
         self.stochastic, self.samples = stochastic, config.samples if stochastic else 1
         self.votes = min(config.votes, _VOTES) if stochastic else 1
-        self.seed = hash_seed(config.seed, "audit")
-        limit = math.inf if math.isinf(config.audit) else config.audit * ledger.passes
-        self.model = Counted(model, torch.arange(len(data), device=device_of(model)))
-        self.purse, self.aside = Purse(limit, lambda: self.passes), 0
-        self.model.register_forward_pre_hook(self._pay)
-
-    @property
-    def passes(self) -> int:
-        """Forward and backward passes of single images that the audit took so far."""
-        return int(self.model.forwards.sum() + self.model.backwards.sum()) + self.aside
-
-    @property
-    def bare(self) -> Model:
-        """The model itself, whose passes nobody counts."""
-        return self.model.model
 
     @property
     def surrogates(self) -> bool:
@@ -156,30 +114,12 @@ class Subject:
         chosen = self.ledger.evenly(MOST)
         if not len(chosen):
             raise NotRun("no attack left anything robust.")
-        return self._read(chosen)
-
-    @cached_property
-    def any(self) -> Some:
-        """Images of all kinds, at most `MOST`, evenly spaced."""
-        total = len(self.data)
-        return self._read(np.linspace(0, total - 1, min(MOST, total)).round().astype(int))
+        return self.read(chosen)
 
     def some_left(self, each: float, most: int = 16, fewest: int = FEWEST) -> Some:
         """As many of the images left as the check under way can pay for; see `Purse.images`."""
         left = self.left
         return left.first(self.purse.images(each, most, min(fewest, len(left))))
-
-    def some(self, each: float, most: int = MOST, fewest: int = FEWEST) -> Some:
-        """As many images of all kinds as the check under way can pay for."""
-        return self.any.first(self.purse.images(each, most, min(fewest, len(self.any))))
-
-    def rng(self, some: Some, *purpose: str | int) -> Stream:
-        """The audit's own random numbers for some images."""
-        return Stream.of(self.seed, some.index.to(some.x.device)).fold("audit", *purpose)
-
-    def alone(self, *purpose: str) -> AbstractContextManager[None]:
-        """Undeclared draws inside the block are the audit's own, and leave no trace."""
-        return own_global_generator(hash_seed(self.seed, *purpose), device_of(self.bare))
 
     def logits(self, x: Images, rng: Stream) -> Tensor:
         """Of images, one stream for each; with a graph where ``x`` asks for one."""
@@ -293,21 +233,6 @@ class Subject:
         name, attack = self.leading
         steps = _steps(attack)
         return (self.ledger.cost_of(name) if steps is None else 0) + self.cost(steps or 0)
-
-    def _pay(self, _: Model, given: tuple[Images, ...]) -> tuple[Images, ...]:
-        """See before a pass that the purse bears it, and the backward pass that may follow.
-
-        The model is given a copy, as everywhere: it may work in place.
-        """
-        passes = len(given[0]) * (1 + given[0].requires_grad)
-        if passes > self.purse.left:
-            raise Spent("the limit of passes was reached before it was done.")
-        return tuple(one.clone() for one in given)
-
-    def _read(self, index: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> Some:
-        chosen = torch.as_tensor(np.asarray(index))
-        device = device_of(self.bare)
-        return Some(chosen, self.data.x(chosen).to(device), self.data.y[chosen].to(device))
 
 
 def _steps(attack: Attack) -> int | None:

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 
 from holdfast import metrics
-from holdfast.evaluation.auditing.check import Finding, NotRun, of_rows
+from holdfast.auditing.check import Finding, NotRun
+from holdfast.auditing.shares import at_least
+from holdfast.evaluation.auditing.check import of_rows
 from holdfast.evaluation.auditing.ledger import Ledger
-from holdfast.evaluation.auditing.shares import at_least
 from holdfast.results import CLEAN
 from holdfast.threat import BALLS
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from holdfast.evaluation.auditing.check import Check, Verdict
+from holdfast.auditing.check import Check, Verdict
 
 __all__ = ["Audit", "Word"]
 

@@ -13,7 +13,7 @@ def at_least(count: int, number: int) -> float:
     Checks hold this against their limits, so that one odd image of a few raises no alarm.
 
     Example:
-        >>> from holdfast.evaluation.auditing.shares import at_least
+        >>> from holdfast.auditing.shares import at_least
         >>> round(at_least(1, 3), 3), round(at_least(3, 3), 3), round(at_least(12, 12), 3)
         (0.017, 0.368, 0.779)
     """

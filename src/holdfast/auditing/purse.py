@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from holdfast.auditing.check import NotRun
 from holdfast.errors import HoldfastError
-from holdfast.evaluation.auditing.check import NotRun
 
 #: Images below which a check by attacks says too little.
 FEWEST = 3
