@@ -1,3 +1,4 @@
+from .audits import audit_certificates as audit_certificates
 from .bounds.bound import BOUNDS as BOUNDS
 from .bounds.bound import bound as bound
 from .bounds.bound import round_down as round_down
@@ -45,6 +46,7 @@ __all__ = [
     "SisonGlaz",
     "TwoSample",
     "Within",
+    "audit_certificates",
     "bound",
     "certificates",
     "certify",

@@ -9,6 +9,9 @@ from holdfast.goals import logits_of
 from holdfast.random import Stream, drawing_from, own_global_generator
 from holdfast.types import Images, Model
 
+#: Levels of an 8-bit file.
+_LEVELS = 255
+
 
 @torch.no_grad()
 def notes_on_what_follows_the_noise(model: Model, x: Images, sigma: float) -> list[str]:
@@ -39,9 +42,40 @@ def notes_on_what_follows_the_noise(model: Model, x: Images, sigma: float) -> li
             f"{sigma / std:.3g}; that is right if it was trained with noise before the "
             "normalization, and otherwise sigma should be the training noise times std."
         )
+    found = change_after_noise(model, x)
+    if found is not None:
+        notes.append(f"the model {found} after the noise: {CHANGES[found]}")
+    return notes
+
+
+#: What a model may do to its images, and what that means behind the noise.
+CHANGES = {
+    "clips its images to [0, 1]": (
+        "the certificate holds, but a network that was trained on unclipped noise meets other "
+        "images here, and votes worse; let the noise be the last thing before the network."
+    ),
+    "standardizes each image by its own mean and deviation": (
+        "the certificate holds, but the network meets less noise than sigma says; give mean and "
+        "std of the whole data set instead, holdfast.models.Normalize."
+    ),
+    "rounds its images to 8 bits": (
+        "the certificate holds, but the network that answers is the one behind the rounding; round "
+        "before the noise, or set differentiable = False on the layer that rounds."
+    ),
+}
+
+
+@torch.no_grad()
+def change_after_noise(model: Model, x: Images) -> str | None:
+    """What the model does to its images, of `CHANGES`; None if it does nothing of these.
+
+    A model does what makes no difference to it when it is done before; if next to nothing makes a
+    difference, there is no telling.
+    """
     own = Stream.of(0, torch.arange(len(x), device=x.device)).fold("what follows the noise")
     # Wide enough to leave the box with nearly every pixel, whatever sigma is.
     noisy = x + own.normal(x.shape[1:], x.dtype)
+    little = (own.fold("little").uniform(x.shape[1:]).to(x.dtype) - 0.5) / _LEVELS
 
     def same(change: Callable[[Tensor], Tensor]) -> bool:
         with drawing_from(own), own_global_generator(0, x.device):
@@ -50,21 +84,15 @@ def notes_on_what_follows_the_noise(model: Model, x: Images, sigma: float) -> li
             after = logits_of(model, change(noisy))
         return before.shape == after.shape and torch.allclose(before, after, rtol=1e-4, atol=1e-5)
 
+    clips, standardizes, rounds = CHANGES
     if same(lambda image: -image):  # it looks at nothing, or at too little to tell
-        return notes
+        return None
     if same(lambda image: image.clamp(0, 1)):
-        notes.append(
-            "the model clips its images to [0, 1] after the noise: the certificate holds, but a "
-            "network that was trained on unclipped noise meets other images here, and votes worse; "
-            "let the noise be the last thing before the network."
-        )
-    elif same(lambda image: 3 * image + 0.5):
-        notes.append(
-            "the model standardizes each image by its own mean and deviation after the noise: the "
-            "certificate holds, but the network meets less noise than sigma says; give mean and "
-            "std of the whole data set instead, holdfast.models.Normalize."
-        )
-    return notes
+        return clips
+    if same(lambda image: 3 * image + 0.5):
+        return standardizes
+    to_grid = same(lambda image: (image * _LEVELS).round() / _LEVELS)
+    return rounds if to_grid and not same(lambda image: image + little) else None
 
 
 def _normalization(model: nn.Module) -> float | None:

@@ -1,4 +1,4 @@
-"""``holdfast audit``: whether the robust accuracies of a finished run can be believed."""
+"""``holdfast audit``: whether robust and certified accuracies of finished runs can be believed."""
 
 import math
 from collections.abc import Iterator
@@ -8,11 +8,12 @@ from typing import Any
 from holdfast import data as datasets
 from holdfast.attacks import Attack
 from holdfast.auditing.check import Verdict
+from holdfast.certify.audits import audit_certificates
 from holdfast.certify.smoothing import named_noise
 from holdfast.cli import registry
 from holdfast.cli.common import device, print_json, print_table
 from holdfast.cli.options import Share
-from holdfast.errors import AuditError, HoldfastError
+from holdfast.errors import AuditError, HoldfastError, InputError
 from holdfast.evaluation import Audit, audit_run
 from holdfast.models import loading
 from holdfast.progress import showing
@@ -31,18 +32,20 @@ def audit(
     json: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Say whether the robust accuracies of finished evaluations can be believed.
+    """Say whether finished evaluations and certifications can be believed.
 
     What a run wrote is checked, and its model is loaded and asked again. The folders stay as they
     are. Evaluations are audited as they are made, within 15 % of their passes; here there is no
-    limit.
+    limit. Certificates are worked out again from their votes, counted again, and attacked within
+    their radii; evaluations of the same smoothed classifier that stand beside them are compared.
 
     Example:
         holdfast audit runs/eval
+        holdfast audit runs/cert runs/smoothed-eval
         holdfast audit runs/eval --strict --json
 
     Args:
-        runs: Folders written by holdfast evaluate; of a study, all of its runs.
+        runs: Folders written by holdfast evaluate or certify; of a study, all of its runs.
         model: Where the model is now, if not where it was; otherwise as of holdfast evaluate.
         data: Name of the data set now, if it has another one.
         data_dir: Folder of named data sets and image folders; else HOLDFAST_DATA.
@@ -54,7 +57,9 @@ def audit(
         quiet: Show no progress.
     """
     found: dict[str, Audit] = {}
-    for folder in (run for given in runs for run in runs_in(given)):
+    folders = [run for given in runs for run in runs_in(given)]
+    kinds = {folder: _kind(folder) for folder in folders}
+    for folder in folders:
         settings = read_about(folder)["settings"]
         pictures = datasets.load(
             data or settings.get("data", ""),
@@ -62,10 +67,20 @@ def audit(
             limit=settings.get("images"),
         )
         network = loading.load(model or settings.get("model", ""))
-        if settings.get("sigma") is not None:
-            family = named_noise(settings.get("noise", "gaussian"))
-            network = family.around(network, settings["sigma"], pictures.shape).model
         with showing(not quiet) as progress:
+            if kinds[folder] == "certify":
+                found[str(folder)] = audit_certificates(
+                    folder,
+                    network.to(device(accelerator)),
+                    pictures,
+                    beside=[other for other in folders if kinds[other] == "evaluate"],
+                    share=audit,
+                    progress=progress,
+                )
+                continue
+            if settings.get("sigma") is not None:
+                family = named_noise(settings.get("noise", "gaussian"))
+                network = family.around(network, settings["sigma"], pictures.shape).model
             found[str(folder)] = audit_run(
                 folder,
                 network.to(device(accelerator)),
@@ -126,6 +141,21 @@ def _print(folder: str, audit: Audit) -> None:
             for check in audit.of(verdict)
         ],
     )
+
+
+def _kind(folder: Path) -> str:
+    """Whether a folder holds an evaluation or a certification.
+
+    Raises:
+        InputError: if it holds another run.
+    """
+    kind = str(read_about(folder)["kind"])
+    if kind not in ("evaluate", "certify"):
+        raise InputError(
+            f"{folder} is a run of holdfast {kind}, and an audit is of evaluations and "
+            "certifications: give the folder that one of these wrote."
+        )
+    return kind
 
 
 def _attacks(about: dict[str, Any]) -> Iterator[tuple[str, Attack]]:

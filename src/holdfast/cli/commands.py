@@ -63,7 +63,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         ),
         "audit": Command(
             "holdfast.cli.audit:audit",
-            "Say whether the robust accuracies of finished evaluations can be believed.",
+            "Say whether finished evaluations and certifications can be believed.",
             _MEASURE,
         ),
         "diagnose purification": Command(

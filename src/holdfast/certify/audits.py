@@ -1,0 +1,104 @@
+"""An audit of a finished certification: what it wrote, and its model asked again."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from holdfast.auditing.verdict import Audit
+from holdfast.certify.auditing.ledger import Ledger
+from holdfast.certify.auditing.run import audited
+from holdfast.certify.auditing.subject import Subject
+from holdfast.data import Data
+from holdfast.errors import InputError
+from holdfast.metrics import at_finite_sizes
+from holdfast.progress import Progress, silent
+from holdfast.results import CLEAN, read_about, read_rows
+from holdfast.results.schema import check_about, check_rows
+from holdfast.tensors import eval_mode, fingerprint
+from holdfast.threads import suited_threads
+from holdfast.types import Model
+
+__all__ = ["audit_certificates"]
+
+#: What a certification and an evaluation of one smoothed classifier on the same images share.
+_SHARED = ("model_fingerprint", "data_fingerprint", "sigma")
+
+
+def audit_certificates(
+    run: Path,
+    model: Model,
+    data: Data,
+    *,
+    beside: Sequence[Path] = (),
+    share: float = math.inf,
+    progress: Progress = silent,
+) -> Audit:
+    """Audit a finished certification. The folder stays as it is.
+
+    Args:
+        run: its folder.
+        model: that was certified, without the noise.
+        data: that it was certified on.
+        beside: folders of evaluations; of those of the same smoothed classifier on the same images
+            robust accuracy must not be below what is certified.
+        share: passes that may be taken, over those of the run's votes.
+        progress: told about threads.
+
+    Raises:
+        MissingFileError, DamagedFileError: if the folder holds no run, or not what one writes.
+        InputError: if it is no finished certification, or of another model or other images.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast.certify import CertificationConfig, audit_certificates, certify
+        >>> from holdfast.data import Data
+        >>> result = certify(model, x, y, config=CertificationConfig(sigma=0.1), out="run")
+        >>> found = audit_certificates(Path("run"), model, Data.of(x, y))
+        >>> [check.id for check in found.checks if check.verdict == "fail"]
+        []
+    """
+    about = read_about(run)
+    if about["kind"] != "certify" or not about["complete"]:
+        raise InputError(f"{run} is no finished certification; an audit of certificates is of one.")
+    rows = read_rows(run)
+    check_about(run, about)
+    check_rows(run, about, rows)
+    settings = about["settings"]
+    for name, mine in (
+        ("model_fingerprint", fingerprint(model)),
+        ("data_fingerprint", data.fingerprint()),
+    ):
+        if settings[name] != mine:
+            kind = name.partition("_")[0]
+            raise InputError(
+                f"{run} is of another {kind} ({name} {settings[name]}, and of this one {mine}): "
+                f"give the {kind} that was certified."
+            )
+    with eval_mode(model), suited_threads(data.shape, model, progress=progress):
+        ledger = Ledger(rows, settings, about["cells"], len(data.classes))
+        around = ledger.config.family.around(model, ledger.config.sigma, data.shape)
+        ledger = Ledger(
+            rows,
+            settings,
+            about["cells"],
+            len(data.classes),
+            around.lipschitz,
+            _attacked(settings, beside),
+        )
+        return audited(ledger, Subject(model, data, ledger, share))
+
+
+def _attacked(settings: dict[str, object], beside: Sequence[Path]) -> pd.DataFrame | None:
+    """Rows of the attacks on the same smoothed classifier and images."""
+    found = []
+    for folder in beside:
+        about = read_about(folder)
+        theirs = about["settings"]
+        same = all(settings[name] == theirs.get(name) for name in _SHARED)
+        same &= settings.get("noise", "gaussian") == theirs.get("noise", "gaussian")
+        if about["kind"] == "evaluate" and about["complete"] and same:
+            rows = read_rows(folder)
+            found.append(at_finite_sizes(rows[rows["attack"] != CLEAN]))
+    return pd.concat(found, ignore_index=True) if found else None
