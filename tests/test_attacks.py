@@ -601,7 +601,7 @@ def test_a_record_says_all_that_an_attack_is(case):
     modules = holdfast.threat, holdfast.goals, holdfast.gradients, holdfast.attacks
     names = {name: thing for module in modules for name, thing in vars(module).items()}
     for norm in case.norms:
-        attack = case.make(THREATS[norm](0.1))
+        attack = case.make(THREATS[norm](1.0))
         record = repr(attack)
         if "[" not in record:
             again = eval(record, names | {"inf": math.inf})
