@@ -92,6 +92,13 @@ ATTACKS = [
         within=9.0,
     ),
     AttackCase(
+        "SigmaZero",
+        lambda t: attacks.SigmaZero(t, steps=60),
+        deterministic=True,
+        norms=("l0",),
+        within=0.1,
+    ),
+    AttackCase(
         "Spatial",
         lambda t: attacks.Spatial(type(t)(math.inf), angles=(-30.0, 0.0, 20.0), flips=2),
         limited=False,

@@ -1200,7 +1200,7 @@ def test_the_record_of_an_attack_is_the_same_in_every_process(name):
     made = []
     for threat in registry.NORMS.values():
         with contextlib.suppress(InputError):  # not an attack of this norm
-            made.append(repr(registry.attack(name, threat(0.5))))
+            made.append(repr(registry.attack(name, threat(1.0))))
     assert made
     assert not any(" at 0x" in record for record in made)
 

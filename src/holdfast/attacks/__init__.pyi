@@ -68,6 +68,7 @@ from .salt_and_pepper import SaltAndPepper as SaltAndPepper
 from .second_order import SecondOrder as SecondOrder
 from .second_order import SecondOrderUnitDraw as SecondOrderUnitDraw
 from .second_order import falling_sigma as falling_sigma
+from .sigma_zero import SigmaZero as SigmaZero
 from .spatial import Spatial as Spatial
 from .spatial import SpatialIFGSM as SpatialIFGSM
 from .square import Square as Square
@@ -130,6 +131,7 @@ __all__ = [
     "SaltAndPepper",
     "SecondOrder",
     "SecondOrderUnitDraw",
+    "SigmaZero",
     "Spatial",
     "SpatialIFGSM",
     "Square",

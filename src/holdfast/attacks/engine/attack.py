@@ -94,7 +94,7 @@ class Attack(ABC):
         if not self.counts_components:
             raise InputError(
                 f"{type(self).__name__} is not defined in l0, where a step has no length: use "
-                "SaltAndPepper."
+                "SigmaZero or SaltAndPepper."
             )
 
     @abstractmethod
