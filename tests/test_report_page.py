@@ -334,6 +334,29 @@ def test_galleries_and_rows_are_filtered_sorted_and_paged(page):
 
 
 @in_a_browser
+@pytest.mark.parametrize("width", [390, 500, 1280])
+def test_the_names_of_usual_sizes_do_not_overlap(page, report, width):
+    """At a narrow width fewer are named, and the most usual of those that meet stays."""
+    page.open(report, width=width)
+    found = page.run(
+        """
+        await choose("#norm", "linf");
+        return $$("figure:not([hidden]) .plot").map((plot) =>
+          [...plot.querySelectorAll("g.usual text")].map((name) => {
+            const { left, right } = name.getBoundingClientRect();
+            return { name: name.textContent, left, right };
+          }).sort((one, other) => one.left - other.left));
+        """
+    )
+    for names in found:
+        for one, other in zip(names, names[1:], strict=False):
+            assert one["right"] + 4 < other["left"], (one, other)
+    first = {one["name"] for one in found[0]}
+    assert "8/255" in first
+    assert ("4/255" in first) == (width == 1280)
+
+
+@in_a_browser
 @pytest.mark.parametrize("width", [390, 1280])
 def test_nothing_is_cut_off(page, report, width):
     """Only what scrolls by itself may be wider than the window."""

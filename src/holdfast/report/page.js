@@ -119,18 +119,21 @@ document.addEventListener("keydown", (event) => {
 const accuracyAxis = { domain: [0, 1], grid: true, ticks: 5, tickFormat: (x) => `${Math.round(100 * x)} %`, label: null };
 const axisOf = (norm, to) => ({ domain: [0, to], label: `size of the perturbation, ${content.norms[norm]}`, labelAnchor: "center", tickFormat: (x) => size("", x), ticks: 7, nice: false });
 
-/** Sizes that people report at, and what they are called. */
-function usual(norm, to) {
-  const sizes = content.usual[norm].filter((eps) => eps <= to * 1.001).sort((a, b) => a - b);
-  let last = -Infinity;
-  return sizes.filter((eps) => { const far = eps - last > to * 0.07; if (far) last = eps; return far; });
+/** Sizes that people report at, the most usual first, as many as have room for their names. */
+function usual(norm, to, pixels) {
+  const kept = [];
+  for (const eps of content.usual[norm]) {
+    const far = kept.every((other) => Math.abs(eps - other) / to * pixels > 44);
+    if (eps <= to * 1.001 && far) kept.push(eps);
+  }
+  return kept;
 }
 
-function marks(norm, to) {
-  const sizes = usual(norm, to);
+function marks(norm, to, pixels) {
+  const sizes = usual(norm, to, pixels);
   return [
     Plot.ruleX(sizes, { stroke: "var(--soft)", strokeDasharray: "1 3" }),
-    Plot.text(sizes, { x: (d) => d, text: (d) => size(norm, d), frameAnchor: "top", dy: -14, fill: "var(--soft)", fontSize: 11.5 }),
+    Plot.text(sizes, { x: (d) => d, text: (d) => size(norm, d), frameAnchor: "top", dy: -14, fill: "var(--soft)", fontSize: 11.5, className: "usual" }),
   ];
 }
 
@@ -160,7 +163,7 @@ function headline() {
         inside.length && ceiling.length ? Plot.areaY(ceiling, { x: "eps", y1: 0, y2: "accuracy", fill: "url(#hatch)" }) : null,
         inside.length ? Plot.areaY(inside.filter((d) => !ceiling.length || d.eps <= attacked), { x: "eps", y1: 0, y2: "accuracy", fill: "var(--paper)" }) : null,
         inside.length ? Plot.areaY(inside, { x: "eps", y1: 0, y2: "accuracy", fill: "var(--certified)", fillOpacity: 0.16 }) : null,
-        ...marks(state.norm, to),
+        ...marks(state.norm, to, width - 46 - room),
         Plot.line(others, { x: "eps", y: "accuracy", z: "model", stroke: "var(--soft)", strokeOpacity: 0.45, strokeWidth: 1 }),
         Plot.areaY(ceiling, { x: "eps", y1: "low", y2: "high", fill: "var(--robust)", fillOpacity: 0.16 }),
         Plot.areaY(inside, { x: "eps", y1: "low", y2: "high", fill: "var(--certified)", fillOpacity: 0.2 }),
@@ -274,7 +277,7 @@ function curves() {
     height: width < 600 ? 260 : 320, marginLeft: 46, marginBottom: 42, marginRight: width < 600 ? 16 : 210,
     x: axisOf(state.norm, to), y: accuracyAxis,
     marks: [
-      ...marks(state.norm, to),
+      ...marks(state.norm, to, width - 46 - (width < 600 ? 16 : 210)),
       Plot.line(points, { x: "eps", y: "accuracy", z: "model", stroke: "var(--soft)", strokeOpacity: 0.7 }),
       Plot.line(mine, { x: "eps", y: "accuracy", stroke: "var(--robust)", strokeWidth: 2.6 }),
       width < 600 ? null : Plot.text(spread(points.filter((d) => d.eps === Math.max(...points.filter((e) => e.model === d.model).map((e) => e.eps)))), { x: "eps", y: "at", text: "model", textAnchor: "start", dx: 8, fill: (d) => d.place === state.model ? "var(--robust)" : "var(--soft)", fontSize: 12 }),
@@ -345,7 +348,7 @@ function byAttack() {
     height: width < 600 ? 290 : 370, marginLeft: 46, marginBottom: 42, marginRight: width < 600 ? 16 : 170,
     x: axisOf(state.norm, to), y: accuracyAxis,
     marks: [
-      ...marks(state.norm, to),
+      ...marks(state.norm, to, width - 46 - (width < 600 ? 16 : 170)),
       Plot.line(worst, { x: "eps", y: "accuracy", stroke: "var(--robust)", strokeWidth: 6, strokeOpacity: 0.28 }),
       Plot.ruleX(points, { x: "eps", y1: "low", y2: "high", stroke: (d) => look(d.attack).colour, strokeOpacity: 0.5 }),
       ...attacks.map(([attack, curve]) => Plot.line(table(curve), { x: "eps", y: "accuracy", stroke: look(attack).colour, strokeWidth: 2, strokeDasharray: look(attack).dashes || null })),
@@ -449,7 +452,7 @@ function certified() {
     height: width < 600 ? 280 : 340, marginLeft: 46, marginBottom: 42, marginRight: 16,
     x: { ...axisOf(norm, to), label: `certified radius, ${content.norms[norm]}` }, y: accuracyAxis,
     marks: [
-      ...marks(norm, to),
+      ...marks(norm, to, width - 46 - 16),
       ...named.map((run, place) => Plot.line(table(run.curve), { x: "eps", y: "accuracy", curve: "step-before", stroke: "var(--certified)", strokeOpacity: strength(run.sigma), strokeWidth: mine(run) ? 3 : 1.6, strokeDasharray: DASHES[place % 4] || null })),
       Plot.ruleY([0]),
       Plot.tip(points, Plot.pointer({ x: "eps", y: "accuracy", title: words, lineWidth: 26 })),
