@@ -5,7 +5,7 @@ import json
 import re
 import shutil
 import sys
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -349,7 +349,7 @@ def test_the_names_of_usual_sizes_do_not_overlap(page, report, width):
         """
     )
     for names in found:
-        for one, other in zip(names, names[1:], strict=False):
+        for one, other in pairwise(names):
             assert one["right"] + 4 < other["left"], (one, other)
     first = {one["name"] for one in found[0]}
     assert "8/255" in first
