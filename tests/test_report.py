@@ -814,6 +814,22 @@ def test_nothing_is_written_for_a_damaged_run(plain, tmp_path):
     assert not (tmp_path / "report").exists()
 
 
+def test_files_of_images_that_are_missing_are_named(plain, tmp_path):
+    shutil.copytree(plain / "evaluate", tmp_path / "run")
+    assert "not shown" not in build([tmp_path / "run"], tmp_path / "whole").read_text()
+    x = images(3)
+    attacks = [(name, FGSM(Linf(0.1))) for name in ("one", "two")]
+    config = EvaluationConfig(batch_size=2)
+    data = Data.of(x, small_network()(x).argmax(dim=1))
+    evaluate_data(small_network(), data, attacks, config, "net", tmp_path / "two")
+    (tmp_path / "two" / "images" / "0002.00001.safetensors").unlink()
+    page = build([tmp_path / "two"], tmp_path / "some").read_text()
+    assert "are missing 0002.00001.safetensors: the images in them are not shown." in page
+    shutil.rmtree(tmp_path / "two" / "images")
+    page = build([tmp_path / "two"], tmp_path / "none").read_text()
+    assert "images is missing, so that none of its images is shown." in page
+
+
 def test_every_number_of_the_page_comes_from_the_rows(plain, tmp_path):
     """Not from the cells of run.json, which only say which cells there are."""
     first = build([plain / "evaluate", plain / "certify"], tmp_path / "first").read_text()

@@ -19,6 +19,7 @@ from holdfast.report.subjects import Classifier
 from holdfast.results import IMAGES, read_about, read_images, read_rows
 
 _AT_MOST = 8
+_NAMED = 4  # of files that are missing
 
 Pixels = NDArray[np.float32]
 
@@ -88,6 +89,26 @@ def galleries(classifier: Classifier) -> list[list[Gallery]]:
             ]
             found.append([gallery for gallery in shown if gallery.examples])
     return [shown for shown in found if shown]
+
+
+def lost(run: RunFolder) -> str:
+    """Which files of images that an evaluation kept are no longer there, in a sentence; or ""."""
+    kept, at_once = (run.settings.get(name) for name in ("keep_images", "batch_size"))
+    if not (isinstance(kept, int) and isinstance(at_once, int)):
+        return ""  # of a version that did not say
+    chunks = -(-min(kept, run.rows["index"].nunique()) // max(at_once, 1))
+    names = [
+        f"{cell:04d}.{chunk:05d}.safetensors"
+        for cell in range(1, len(run.cells) + 1)
+        for chunk in range(chunks)
+    ]
+    gone = [name for name in names if not (run.path / IMAGES / name).exists()]
+    if not gone:
+        return ""
+    if len(gone) == len(names):
+        return f"{run.path / IMAGES} is missing, so that none of its images is shown."
+    told = f"{', '.join(gone[:_NAMED])}{f' and {len(gone) - _NAMED} more' * (len(gone) > _NAMED)}"
+    return f"of {run.path / IMAGES} are missing {told}: the images in them are not shown."
 
 
 def gallery_of(folder: Path, attack: str, eps: float) -> Gallery:

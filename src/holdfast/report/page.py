@@ -19,7 +19,7 @@ from holdfast.report.album import Shown, album
 from holdfast.report.audits import audit_of
 from holdfast.report.diagnosed import Diagnosed, apart, check_data, diagnosed
 from holdfast.report.folders import RunFolder
-from holdfast.report.gallery import galleries
+from holdfast.report.gallery import galleries, lost
 from holdfast.report.headline import headline
 from holdfast.report.latex import to_latex
 from holdfast.report.notes import contradictions, notes, warnings
@@ -129,7 +129,8 @@ def _page(
             text
             for subject in subjects
             for text in warnings(subject, (note for each in said.values() for note in each))
-        ],
+        ]
+        + [text for c in classifiers for run in c.evaluations if (text := lost(run))],
         strongest=[
             (classifier.label, line)
             for classifier, lines in zip(classifiers, strongest, strict=True)
