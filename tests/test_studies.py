@@ -1,6 +1,7 @@
 """Several models, attacks, sizes and seeds as one run: as one by one, and taken up again."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -376,6 +377,49 @@ def test_what_looks_for_the_smallest_perturbation_says_so(case):
     """But EAD, whose measure is not the distance."""
     attack = case.make(THREATS[case.norms[0]](1.0))
     assert attack.finds_smallest == (case.within is not None and case.name != "EAD")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("sizes", [(0.4, 2.0, 0.8), (0.6, math.inf)])
+def test_an_attack_that_finds_the_smallest_is_run_at_its_largest_size_and_read_at_the_others(sizes):
+    data, models = some()
+    attacks = [("ddn", DDN(L2(eps), steps=20)) for eps in sizes]
+    rows = evaluate_data(models["a"], data, attacks, SHARED).rows
+    alone = evaluate_data(models["a"], data, attacks, QUICK).rows
+    of, apart = (
+        part[part["attack"] == "ddn"].set_index(["eps", "index"]).sort_index()
+        for part in (rows, alone)
+    )
+    assert (of["l2"] <= of.index.get_level_values("eps") * (1 + 1e-6)).all()
+    assert not (apart["fooled"] & ~of["fooled"]).any()
+    largest = of.loc[max(sizes)]
+    assert largest["forwards"].gt(0).any()
+    for eps in sorted(sizes)[:-1]:
+        assert of.loc[eps, ["forwards", "backwards"]].eq(0).all(axis=None)
+        wrong = largest["clean_prediction"] != largest["label"]
+        expected = wrong | (largest["fooled"] & (largest["l2"] <= eps))
+        assert (of.loc[eps, "fooled"] == expected).all()
+        read = of.loc[eps, "fooled"] & ~wrong
+        assert (of.loc[eps].loc[read, "found_at"] == max(sizes)).all()
+        assert (of.loc[eps].loc[read, "l2"] == largest.loc[read, "l2"]).all()
+    assert of.loc[min(sizes), "fooled"].sum() < largest["fooled"].sum()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_what_is_read_off_a_blind_attack_is_blind_too():
+    data, models = some()
+    attacks = [("ddn", DDN(L2(eps), steps=5)) for eps in (0.5, 1.0)]
+    model = nn.Sequential(Rounded(), models["a"]).eval()
+    rows = evaluate_data(model, data, attacks, SHARED).rows
+    for _, part in rows[rows["attack"] == "ddn"].groupby("eps"):
+        assert part.loc[~part["fooled"], "blind"].all()
+
+
+class Rounded(nn.Module):
+    """Whole tenths, which no gradient passes."""
+
+    def forward(self, x):
+        return (10 * x).round() / 10
 
 
 def test_shared_sizes_of_a_run_are_no_test_of_its_attacks(tmp_path):

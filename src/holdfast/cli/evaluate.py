@@ -21,7 +21,7 @@ from holdfast.declarations import is_stochastic, purifiers
 from holdfast.defenses.noise import check_sigma
 from holdfast.errors import InputError
 from holdfast.evaluation import Evaluation, EvaluationConfig, Study, evaluate_data, study
-from holdfast.evaluation.sizes import run_once
+from holdfast.evaluation.sizes import read_off, run_once
 from holdfast.evaluation.studies import check_study
 from holdfast.models import Ensemble, loading
 from holdfast.progress import showing
@@ -190,7 +190,8 @@ def evaluate(
         )
     if dry_run:
         if share_sizes and not source:
-            typed = [*run_once(typed)]
+            once = run_once(typed)
+            typed = [one for place, one in enumerate(once) if place not in read_off(once)]
         kept = config.keep_images if out is not None else None
         plan = planned(networks, pictures, typed, norm, batch_size, seeds=len(seed), kept=kept)
         show_plan(plan, json=json)

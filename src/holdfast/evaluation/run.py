@@ -31,7 +31,7 @@ from holdfast.evaluation.config import EvaluationConfig
 from holdfast.evaluation.probe import probe
 from holdfast.evaluation.result import Evaluation
 from holdfast.evaluation.scoring import Attacked, Scorer, check_name
-from holdfast.evaluation.sizes import run_once, smaller_sizes
+from holdfast.evaluation.sizes import read_off, run_once, smaller_sizes
 from holdfast.progress import Progress, silent
 from holdfast.results import CLEAN, Part, Run, kept_or_temporary
 from holdfast.tensors import eval_mode, fingerprint
@@ -187,8 +187,10 @@ def evaluate_data(
             _check_one_can_run(scorer, attacks, probed.prediction)
             batches = dict(enumerate(data.batches(config.batch_size)))
             labels = [metrics.title(name, a.threat.name, a.threat.eps) for name, a in attacks]
-            smaller = smaller_sizes(attacks) if config.share_sizes else {}
-            chunks = _Chunks(run, scorer, attacks, config.keep_images, smaller, labels, progress)
+            begins: Mapping[int, int] = {}
+            if config.share_sizes:
+                begins = {**smaller_sizes(attacks), **read_off(attacks)}
+            chunks = _Chunks(run, scorer, attacks, config.keep_images, begins, labels, progress)
             run.fill(batches, [CLEAN, *labels], chunks.compute, "evaluate", progress)
 
         def results(run: Run, rows: pd.DataFrame) -> dict[str, Any]:
@@ -248,7 +250,7 @@ class _Chunks:
         scorer: of the model.
         attacks: with their names.
         keep: the first so many images are kept.
-        smaller: for an attack the one at the next smaller size, which hands on what fell there.
+        begins: for an attack the one at another size, which hands on what fell there.
         labels: what to call each attack at its size.
         progress: told which is next.
     """
@@ -257,7 +259,7 @@ class _Chunks:
     scorer: Scorer
     attacks: Named
     keep: int
-    smaller: Mapping[int, int]
+    begins: Mapping[int, int]
     labels: Sequence[str]
     progress: Progress
 
@@ -274,11 +276,11 @@ class _Chunks:
         done: dict[int, Attacked] = {}
         for place in self._in_order([cell - 1 for cell in missing if cell]):
             name, attack = self.attacks[place]
-            before = done.get(self.smaller.get(place, -1))
+            before = done.get(self.begins.get(place, -1))
             self.progress.turn_to(self.labels[place])
             done[place] = self.scorer.attack_rows(name, attack, batch, clean, before)
             if place + 1 not in missing:
-                continue  # known, and begun from once more for the sizes above it
+                continue  # known, and begun from once more for the sizes beside it
             rows, x_adv, skipped, noted = done[place]
             images = {}
             if kept.any():
@@ -289,10 +291,10 @@ class _Chunks:
         """The attacks that are missing, each after those that it begins from."""
         order: dict[int, None] = {}
         for place in missing:
-            below = [place]
-            while below[-1] in self.smaller:
-                below.append(self.smaller[below[-1]])
-            order |= dict.fromkeys(reversed(below))
+            before = [place]
+            while before[-1] in self.begins:
+                before.append(self.begins[before[-1]])
+            order |= dict.fromkeys(reversed(before))
         return list(order)
 
 

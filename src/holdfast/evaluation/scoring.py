@@ -24,7 +24,7 @@ from holdfast.progress import silent
 from holdfast.random import Stream
 from holdfast.results import CLEAN
 from holdfast.tensors import device_of, distances, norm
-from holdfast.types import Callback, Images, Labels, Step
+from holdfast.types import Callback, Images, Labels, Step, Threat
 from holdfast.votes import take_votes_apart
 
 #: Who broke an image that is robust.
@@ -148,6 +148,16 @@ class Attacked(NamedTuple):
     skipped: Mapping[str, str]  # attacks, or parts of one, that could not run: name -> reason
     noted: Mapping[str, int]  # what was mended of its images: what -> how many
 
+    @property
+    def eps(self) -> float:
+        """The size that it had."""
+        return float(self.rows["eps"].iloc[0])
+
+    def fallen(self, threat: Threat) -> Bool[Tensor, " n"]:
+        """Which images fell, at a point in the ball of another size."""
+        fits = self.rows[threat.name] <= threat.eps * (1 + 1e-6)
+        return torch.from_numpy((self.rows["fooled"] & fits).to_numpy(dtype=bool, copy=True))
+
 
 @dataclass(frozen=True)
 class Scorer:
@@ -206,24 +216,32 @@ class Scorer:
             attack: already adapted to what the model declares.
             batch: the examples.
             clean: the model's predictions on the unattacked images.
-            before: what came of a smaller size: images that still fool are taken over, each with
-                the size at which it was found, and the others are attacked.
+            before: what came of another size: images that lie in this ball and still fool are taken
+                over, each with the size at which it was found, and the others are attacked; not so
+                if the size was larger, where the attack has found the nearest that it finds.
         """
         index, x, y = batch.index, batch.x, batch.y
         right = clean.to(y.device) == y
-        chosen = torch.ones_like(right) if self.attack_all else right
+        chosen = torch.ones_like(right) if self.attack_all else right.clone()
         x_adv, known = x.clone(), torch.zeros_like(right)
         found_at = np.full(len(index), attack.threat.eps)
+        skipped: Mapping[str, str] = {}
+        noted: Mapping[str, int] = {}
+        blind = torch.zeros_like(right)  # of those left alone, as of the size that tells of them
         if before is not None:
-            known = right & self._fallen(name, attack, batch, before)
+            fallen = before.fallen(attack.threat).to(right.device)
+            known = right & self._fallen(name, attack, batch, before, fallen)
+            if before.eps > attack.threat.eps:
+                chosen &= fallen | ~right
+                was_blind = torch.from_numpy(before.rows["blind"].to_numpy(dtype=bool, copy=True))
+                blind = right & ~fallen & was_blind.to(right.device)
+                skipped = before.skipped
             chosen &= ~known
             x_adv[known] = before.x_adv[known]
         counted, sight = Counted(self.model, index.to(x.device)), _Sight(chosen, self.watch)
         broke = np.full(len(index), name, dtype=object)
         # NumPy takes a torch mask of one element for a number, so its arrays get masks of its own.
         attacked = chosen.cpu().numpy()
-        skipped: Mapping[str, str] = {}
-        noted: Mapping[str, int] = {}
         if chosen.any():
             number = index[chosen.cpu()].to(x.device)
             asked = (counted, x[chosen], y[chosen])
@@ -244,7 +262,7 @@ class Scorer:
         # An image that was left alone was scored before; fresh noise must not make it robust.
         prediction = torch.where(chosen | known, answer.prediction, clean.to(y.device))
         answer = replace(answer, prediction=prediction)
-        effort = Effort(counted.forwards, counted.backwards, sight.blind)
+        effort = Effort(counted.forwards, counted.backwards, sight.blind | blind)
         rows = self._rows(index, y, clean, answer, x, x_adv, effort)
         rows["fooled"] |= ~right.cpu().numpy()
         broke[~right.cpu().numpy()] = CLEAN
@@ -259,14 +277,19 @@ class Scorer:
         return Attacked(rows, x_adv, skipped, noted)
 
     def _fallen(
-        self, name: str, attack: Attack, batch: Batch, before: "Attacked"
+        self,
+        name: str,
+        attack: Attack,
+        batch: Batch,
+        before: "Attacked",
+        fallen: Bool[Tensor, " n"],
     ) -> Bool[Tensor, " n"]:
-        """Which images that fooled at a smaller size fool once more; by votes, without a doubt.
+        """Which images that fooled at another size fool once more; by votes, without a doubt.
 
         Of votes that hardly agree the next ones may say otherwise, and the image would be called
         robust though a stronger one had been found for it: it is attacked instead.
         """
-        fallen = torch.from_numpy(before.rows["fooled"].to_numpy(dtype=bool, copy=True))
+        fallen = fallen.cpu().clone()
         if fallen.any():
             some = batch.take(fallen)
             x_adv = before.x_adv[fallen.to(some.x.device)]

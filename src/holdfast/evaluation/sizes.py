@@ -2,8 +2,9 @@
 
 An adversarial image is allowed in every larger ball. It is handed on with its own distance, the
 model is asked about it again at each size, and only what stands is attacked there. An attack that
-looks for the smallest perturbation is run once, without a limit, and its distances tell of the
-sizes of the others (`holdfast.metrics.at_finite_sizes`).
+looks for the smallest perturbation is run once: without a limit where other attacks keep the sizes
+at which to read its distances (`holdfast.metrics.at_finite_sizes`), and else at its largest size,
+off which the smaller ones are read.
 """
 
 import math
@@ -15,7 +16,7 @@ from itertools import pairwise
 from holdfast.attacks import Attack
 from holdfast.evaluation.adapting import Named
 
-__all__ = ["run_once", "smaller_sizes"]
+__all__ = ["read_off", "run_once", "smaller_sizes"]
 
 
 def run_once(attacks: Named) -> Named:
@@ -54,6 +55,8 @@ def _looks_for_smallest(attack: Attack) -> bool:
 def smaller_sizes(attacks: Named) -> Mapping[int, int]:
     """For each attack the place of the one of that name at the next smaller size, if there is one.
 
+    Not for attacks that look for the smallest perturbation; see `read_off`.
+
     Example:
         >>> from holdfast import Linf
         >>> from holdfast.attacks import PGD
@@ -61,12 +64,38 @@ def smaller_sizes(attacks: Named) -> Mapping[int, int]:
         >>> smaller_sizes([("pgd", PGD(Linf(eps))) for eps in (0.3, 0.1, 0.2)])
         {2: 1, 0: 2}
     """
-    ladders = defaultdict(list)
-    for place, (name, attack) in enumerate(attacks):
-        if math.isfinite(attack.threat.eps):
-            ladders[name, attack.threat.name].append((attack.threat.eps, place))
     return {
         larger: smaller
-        for ladder in ladders.values()
-        for (_, smaller), (_, larger) in pairwise(sorted(ladder))
+        for ladder in _ladders(attacks)
+        for smaller, larger in pairwise(ladder)
+        if not _looks_for_smallest(attacks[larger][1])
+        and math.isfinite(attacks[larger][1].threat.eps)
     }
+
+
+def read_off(attacks: Named) -> Mapping[int, int]:
+    """For each attack that need not be run the place of the one at the next larger size.
+
+    That is of an attack that looks for the smallest perturbation: what it found there answers here.
+
+    Example:
+        >>> from holdfast import L2
+        >>> from holdfast.attacks import DDN
+        >>> from holdfast.evaluation.sizes import read_off
+        >>> read_off([("ddn", DDN(L2(eps))) for eps in (3.0, 1.0, 2.0)])
+        {1: 2, 2: 0}
+    """
+    return {
+        smaller: larger
+        for ladder in _ladders(attacks)
+        for smaller, larger in pairwise(ladder)
+        if _looks_for_smallest(attacks[larger][1])
+    }
+
+
+def _ladders(attacks: Named) -> list[list[int]]:
+    """The places of each attack in each norm, by size."""
+    ladders = defaultdict(list)
+    for place, (name, attack) in enumerate(attacks):
+        ladders[name, attack.threat.name].append((attack.threat.eps, place))
+    return [[place for _, place in sorted(ladder)] for ladder in ladders.values()]
