@@ -939,6 +939,7 @@ UNUSED = [
     ("evaluate --data folder(path=images,side=3)", "data set folder has no parameter side"),
     ("certify --sigma 0.1 --intervals hoeffding --selection-votes 5", "--selection-votes"),
     ("certify --sigma 0.1 --within 0.9", "sequential"),
+    ("certify --sigma 0.1 --workers 2 --devices 2 --out run", "--workers and --devices both"),
     ("audit nothing --data-dir .", "nothing holds no run"),
     ("certify --sigma 0.1 --data-dir .", "digits is none"),
     ("train --model small --val-norm l2 --out run", "--val-norm .* give --val-attack"),
@@ -1018,10 +1019,10 @@ ALWAYS_USED = {
     "eps first_images finalists finalist_images votes samples batch_size seed accelerator json "
     "quiet",
     "evaluate": "dry_run model data images attacks norm eps attack_all sigma source batch_size "
-    "audit seed accelerator out json quiet",
+    "audit seed accelerator workers out json quiet",
     "audit": "runs model data audit strict accelerator json quiet",
     "certify": "model sigma data images noise votes confidence bounds intervals radii batch_size "
-    "seed accelerator devices out json quiet",
+    "seed accelerator devices workers out json quiet",
     "compare": "runs fail_if_worse junit json quiet",
     "diagnose purification": "model out data image attack source norm eps at seed accelerator "
     "quiet",

@@ -510,10 +510,10 @@ class TestResumeOr:
     def run(self, folder, done, results=lambda run, rows: {"count": len(rows)}, **more):
         chunks = {0: torch.arange(2), 1: torch.arange(2, 5)}
 
-        def compute(number, index, missing):
-            for cell in missing:
-                done.append((cell, number))
-                yield Part(cell, pd.DataFrame({"cell": cell, "index": index.numpy()}))
+        def compute(missing):
+            for cell in missing.cells:
+                done.append((cell, missing.chunk))
+                yield Part(cell, pd.DataFrame({"cell": cell, "index": missing.index.numpy()}))
 
         def work(run):
             run.fill(chunks, ["a", "b"], compute, "work")

@@ -24,6 +24,7 @@ __all__ = [
     "OutputError",
     "RoleError",
     "UnknownNameError",
+    "WorkersError",
     "WorseError",
     "nearest",
     "no_room",
@@ -90,6 +91,10 @@ class ContradictionError(HoldfastError, RuntimeError):
 
 class WorseError(HoldfastError, RuntimeError):
     """A model is worse than another by more than is allowed."""
+
+
+class WorkersError(HoldfastError, RuntimeError):
+    """Workers that cannot be had, are of another version, or end before their work does."""
 
 
 class AuditError(HoldfastError, RuntimeError):

@@ -26,7 +26,7 @@ from holdfast.progress import Progress, silent
 from holdfast.random import own_global_generator
 from holdfast.tensors import device_of, eval_mode
 
-__all__ = ["multiply_adds", "suited_threads"]
+__all__ = ["multiply_adds", "suited_threads", "threads_of_a_worker"]
 
 #: Multiply-adds for one image below which a network is small.
 SMALL = 10_000_000
@@ -74,6 +74,18 @@ def suited_threads(
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def threads_of_a_worker() -> int:
+    """One, of several processes on a machine, unless the user has chosen another number.
+
+    Example:
+        >>> from holdfast.threads import threads_of_a_worker
+        >>> threads_of_a_worker() in (1, torch.get_num_threads())
+        True
+    """
+    here = torch.get_num_threads()
+    return here if _chosen(here) else 1
 
 
 def multiply_adds(model: nn.Module, shape: tuple[int, ...]) -> int | None:

@@ -4,7 +4,8 @@ One sampling of votes and scores serves all bounds and intervals. Its counts and
 in the rows, so that whoever prefers another bound can have it without the model.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from holdfast import metrics
 from holdfast.certify.after_noise import notes_on_what_follows_the_noise
@@ -43,11 +44,12 @@ from holdfast.errors import InputError
 from holdfast.group import Group, first
 from holdfast.models.identity import identify
 from holdfast.progress import Progress, silent
-from holdfast.results import Part, Run, kept_or_temporary, read_about, read_rows
+from holdfast.results import Missing, Part, Run, kept_or_temporary, read_about, read_rows
 from holdfast.tensors import device_of, eval_mode
 from holdfast.threads import suited_threads
 from holdfast.types import Images, Labels, Model
 from holdfast.votes import Heard
+from holdfast.workers import workers_at
 
 __all__ = ["certify", "certify_data"]
 
@@ -72,6 +74,7 @@ def certify(
     name: str = "model",
     out: str | Path | None = None,
     progress: Progress = silent,
+    workers: int | str | None = None,
 ) -> Certification:
     """Certified accuracy of the classifier that answers what ``model`` mostly says under noise.
 
@@ -86,6 +89,9 @@ def certify(
         name: of the model, for the record.
         out: folder to keep the run in; interrupted, the same call goes on from there.
         progress: told about every chunk.
+        workers: how many processes of this machine share the images, or the address of a Ray
+            cluster, "ray://host:10001", whose workers do; None for this process alone. They need
+            ``holdfast[ray]``. See docs/scaling.md.
 
     Returns:
         Rows and cells.
@@ -95,6 +101,7 @@ def certify(
             so many votes cannot certify anything.
         ModelError: if the model does not return finite logits (N, K).
         OutputError: if ``out`` cannot be written or holds another run.
+        WorkersError: if there are no such workers, or they end on some images each time.
 
     Example:
         >>> from holdfast.certify import CertificationConfig, certify
@@ -105,7 +112,7 @@ def certify(
     """
     check_images(x)
     check_labels(y, len(x))
-    return certify_data(model, Data.of(x, y), config, name, out, progress)
+    return certify_data(model, Data.of(x, y), config, name, out, progress, workers=workers)
 
 
 def certify_data(
@@ -116,6 +123,7 @@ def certify_data(
     out: str | Path | None = None,
     progress: Progress = silent,
     group: Group | None = None,
+    workers: int | str | None = None,
 ) -> Certification:
     """As `certify`, of a data set, whose images are read one chunk after the other.
 
@@ -128,6 +136,7 @@ def certify_data(
         progress: told about every chunk.
         group: several processes that share the chunks among them; ``model`` is on each one's
             device, and ``out`` is the same folder for all.
+        workers: see `certify`; not with a group.
 
     Example:
         >>> from holdfast.certify import CertificationConfig, certify_data
@@ -140,8 +149,13 @@ def certify_data(
     """
     if group is not None and group.world_size > 1 and out is None:
         raise InputError("several processes share one run folder: say by out where it is.")
+    if group is not None and group.world_size > 1 and workers is not None:
+        raise InputError(
+            "workers and several processes of a group both share out the images: give one of them."
+        )
     notes = training_notes(model)
     with (
+        workers_at(workers, device_of(model), progress) as engine,
         eval_mode(model),
         suited_threads(data.shape, model, progress=progress),
         kept_or_temporary(out) as folder,
@@ -167,18 +181,10 @@ def certify_data(
                 size = _IMAGES_IN_A_CHUNK
             chunks = dict(list(enumerate(data.batches(size)))[rank::world])
             smoothed = config.family.around(model, config.sigma, data.shape)
-
-            def compute(_: int, index: Tensor, missing: Sequence[int]) -> Iterator[Part]:
-                """One sampling for all certificates."""
-                sampling = _sample(smoothed, data, index, config, progress)
-                for cell in missing:
-                    rows = _rows(data, index, sampling, config, smoothed.lipschitz, *wanted[cell])
-                    yield Part(cell, rows)
-
-            wanted = list(config.certificates)
-            labels = [f"{bound}, {interval}" for bound, interval in wanted]
+            labels = [f"{bound}, {interval}" for bound, interval in config.certificates]
             what = f"certify sigma {config.sigma:g}, {config.votes} votes"
-            run.fill(chunks, labels, compute, what, progress)
+            work = _Chunks(smoothed, data, config, progress).compute
+            run.fill(chunks, labels, work, what, progress, engine)
 
         def results(run: Run, rows: pd.DataFrame) -> dict[str, Any]:
             cells = _cells(rows, config, name, run)
@@ -186,6 +192,32 @@ def certify_data(
 
         Run.resume_or(folder, "certify", record, work, results, group=group, progress=progress)
         return Certification(read_rows(folder), read_about(folder)["cells"], notes)
+
+
+@dataclass(frozen=True)
+class _Chunks:
+    """Computes what a chunk lacks.
+
+    Attributes:
+        smoothed: whose votes are taken.
+        data: the test set.
+        config: noise, votes, bounds and intervals.
+        progress: told about every forward pass.
+    """
+
+    smoothed: SmoothedClassifier
+    data: Data
+    config: CertificationConfig
+    progress: Progress
+
+    def compute(self, missing: Missing) -> Iterator[Part]:
+        """One sampling for all certificates."""
+        data, config, index = self.data, self.config, missing.index
+        sampling = _sample(self.smoothed, data, index, config, self.progress)
+        wanted = list(config.certificates)
+        for cell in missing.cells:
+            lipschitz = self.smoothed.lipschitz
+            yield Part(cell, _rows(data, index, sampling, config, lipschitz, *wanted[cell]))
 
 
 def _sample(

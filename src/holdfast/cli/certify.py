@@ -17,6 +17,7 @@ from holdfast.metrics import accuracy_at
 from holdfast.models import loading
 from holdfast.processes import Processes
 from holdfast.progress import showing
+from holdfast.workers import check_workers
 
 
 def certify(
@@ -38,6 +39,7 @@ def certify(
     seed: int = 0,
     accelerator: str = "auto",
     devices: int = 1,
+    workers: int | str | None = None,
     out: Path | None = None,
     json: bool = False,
     quiet: bool = False,
@@ -84,10 +86,16 @@ def certify(
         seed: Of the noise.
         accelerator: auto, cpu, cuda, ... as Lightning Fabric names them.
         devices: Processes, one for each device, that share the images; they need --out.
+        workers: Processes of this machine that share the images, each with a GPU if there are as
+            many; or the address of a Ray cluster, ray://host:10001, whose workers do. They need
+            holdfast[ray], and take more images as they are done with some.
         out: Folder to keep the run in, for holdfast report; nothing is kept without it.
         json: Print one JSON object and nothing else.
         quiet: Show no progress.
     """
+    check_workers(workers)
+    if devices > 1 and workers is not None:
+        raise InputError("--workers and --devices both share out the images: give one of them.")
     config = CertificationConfig(
         sigma=sigma,
         noise=noise,
@@ -114,7 +122,7 @@ def certify(
     network = network.to(fabric.device)
     loud = not quiet and fabric.is_global_zero
     with showing(loud) as progress:
-        found = certify_data(network, pictures, config, model, out, progress, fabric)
+        found = certify_data(network, pictures, config, model, out, progress, fabric, workers)
     if not fabric.is_global_zero:
         return
     if json:

@@ -160,7 +160,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "Run": (
             *("scale", "dry_run", "fail_if_worse", "junit", "out", "pages", "title"),
             *("keep_images", "share_sizes", "audit", "strict", "seed"),
-            *("checkpoint_seconds", "keep_epochs", "devices", "num_nodes"),
+            *("checkpoint_seconds", "keep_epochs", "devices", "num_nodes", "workers"),
             *("strategy", "json", "quiet"),
         ),
     }

@@ -26,6 +26,7 @@ from holdfast.evaluation.studies import check_study
 from holdfast.models import Ensemble, loading
 from holdfast.progress import showing
 from holdfast.types import Model
+from holdfast.workers import check_workers
 
 
 def evaluate(
@@ -55,6 +56,7 @@ def evaluate(
     dry_run: bool = False,
     seed: Counts = Counts((0,)),
     accelerator: str = "auto",
+    workers: int | str | None = None,
     out: Path | None = None,
     json: bool = False,
     quiet: bool = False,
@@ -121,10 +123,15 @@ def evaluate(
             timed batch, and how much room the run takes on disk; nothing is attacked or written.
         seed: Of all randomness; several between commas repeat everything with each.
         accelerator: auto, cpu, cuda, ... as Lightning Fabric names them.
+        workers: Processes of this machine that share the batches, each with a GPU if there are as
+            many; or the address of a Ray cluster, ray://host:10001, whose workers do. They need
+            holdfast[ray]; rows are the same whatever their number, and so may it be when the
+            command is run again.
         out: Folder to keep the run in, for holdfast report; nothing is kept without it.
         json: Print one JSON object and nothing else.
         quiet: Show no progress.
     """
+    check_workers(workers)
     named = [
         (registry.own_name(attack), registry.attack(attack, registry.threat(norm, limit)))
         for attack in attacks
@@ -204,7 +211,7 @@ def evaluate(
         given = (like, twin or "twin")
         found: Evaluation | Study
         if several:
-            found = study(networks, pictures, named, seed, config, out, progress, *given)
+            found = study(networks, pictures, named, seed, config, out, progress, *given, workers)
         else:
             (name, network), *_ = networks.items()
             found = evaluate_data(network, pictures, named, config, name, out, progress, *given)

@@ -1,7 +1,7 @@
 """Diagnose models image by image, into a run folder: rows of numbers, and arrays beside them."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -16,7 +16,7 @@ from holdfast.errors import InputError
 from holdfast.models.identity import identify
 from holdfast.parameters import at_least_one
 from holdfast.progress import Progress, silent
-from holdfast.results import Part, Run, kept_or_temporary, read_images, read_rows
+from holdfast.results import Missing, Part, Run, kept_or_temporary, read_images, read_rows
 from holdfast.tensors import device_of
 from holdfast.threads import suited_threads
 from holdfast.types import Images, Labels, Model
@@ -128,8 +128,9 @@ def diagnose_data(
         found = diagnosis.look(model, x, y, seed=seed, index=place)
         return {key: value.detach().cpu() for key, value in found.items()}
 
-    def parts(_: int, index: Tensor, missing: Sequence[int]) -> Iterable[Part]:
-        for cell in missing:
+    def parts(missing: Missing) -> Iterable[Part]:
+        index = missing.index
+        for cell in missing.cells:
             found = look(names[cell], index)
             known = {"cell": cell, "index": index.numpy(), "label": data.y[index].cpu().numpy()}
             numbers = {key: value.numpy() for key, value in found.items() if value.ndim == 1}

@@ -14,7 +14,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch import Tensor
 
 from holdfast import metrics
 from holdfast.attacks import Attack, On, Worst
@@ -33,10 +32,11 @@ from holdfast.evaluation.result import Evaluation
 from holdfast.evaluation.scoring import Attacked, Scorer, check_name
 from holdfast.evaluation.sizes import read_off, run_once, smaller_sizes
 from holdfast.progress import Progress, silent
-from holdfast.results import CLEAN, Part, Run, kept_or_temporary
-from holdfast.tensors import eval_mode, fingerprint
+from holdfast.results import CLEAN, Missing, Part, Run, kept_or_temporary
+from holdfast.tensors import device_of, eval_mode, fingerprint
 from holdfast.threads import suited_threads
 from holdfast.types import Images, Labels, Model, Step
+from holdfast.workers import workers_at
 
 __all__ = ["evaluate", "evaluate_data"]
 
@@ -58,6 +58,7 @@ def evaluate(
     out: str | Path | None = None,
     progress: Progress = silent,
     twin: Model | None = None,
+    workers: int | str | None = None,
 ) -> Evaluation:
     """Robust accuracy of a model under attacks.
 
@@ -76,6 +77,10 @@ def evaluate(
         twin: a model like this one that shows its gradients, such as the network that a defence was
             put around: attacks that follow gradients are crafted on it too. Where the model's own
             are in doubt and none is given, one is distilled from the model's answers.
+        workers: how many processes of this machine share the batches, or the address of a Ray
+            cluster, "ray://host:10001", whose workers do; None for this process alone. They need
+            ``holdfast[ray]``, and a script that calls this needs none of the precautions of
+            `multiprocessing`. See docs/scaling.md.
 
     Returns:
         Rows and cells.
@@ -85,6 +90,7 @@ def evaluate(
         ModelError: if the model does not return finite logits (N, K).
         GradientError: if every attack needs a gradient and none reaches the images.
         OutputError: if ``out`` cannot be written or holds another run.
+        WorkersError: if there are no such workers, or they end on some batch each time.
 
     Example:
         >>> from holdfast import Linf, evaluate
@@ -98,7 +104,9 @@ def evaluate(
     """
     check_images(x)
     check_labels(y, len(x))
-    return evaluate_data(model, Data.of(x, y), named(attacks), config, name, out, progress, twin)
+    return evaluate_data(
+        model, Data.of(x, y), named(attacks), config, name, out, progress, twin, workers=workers
+    )
 
 
 def evaluate_data(
@@ -111,6 +119,7 @@ def evaluate_data(
     progress: Progress = silent,
     twin: Model | None = None,
     twin_name: str = "twin",
+    workers: int | str | None = None,
 ) -> Evaluation:
     """As `evaluate`, of a data set, whose images are read one batch after the other.
 
@@ -124,6 +133,7 @@ def evaluate_data(
         progress: told about every batch.
         twin: see `evaluate`.
         twin_name: of it, for the record.
+        workers: see `evaluate`.
 
     Example:
         >>> from holdfast import Linf
@@ -139,6 +149,7 @@ def evaluate_data(
     notes = training_notes(model)
     sources = [attack.source for _, attack in attacks if isinstance(attack, On)]
     with (
+        workers_at(workers, device_of(model), progress) as engine,
         eval_mode(model),
         suited_threads(data.shape, model, *sources, progress=progress),
         kept_or_temporary(out) as folder,
@@ -190,8 +201,9 @@ def evaluate_data(
             begins: Mapping[int, int] = {}
             if config.share_sizes:
                 begins = {**smaller_sizes(attacks), **read_off(attacks)}
-            chunks = _Chunks(run, scorer, attacks, config.keep_images, begins, labels, progress)
-            run.fill(batches, [CLEAN, *labels], chunks.compute, "evaluate", progress)
+            chunks = _Chunks(scorer, attacks, config.keep_images, begins, labels, progress)
+            cells = [CLEAN, *labels]
+            run.fill(batches, cells, chunks.compute, "evaluate", progress, engine)
 
         def results(run: Run, rows: pd.DataFrame) -> dict[str, Any]:
             cells = _cells(rows, name, run, attacks)
@@ -246,7 +258,6 @@ class _Chunks:
     """Computes what a chunk lacks; its images are read once, and cell 0 is the clean ones.
 
     Attributes:
-        run: to read from, when it goes on, what the clean images were taken for.
         scorer: of the model.
         attacks: with their names.
         keep: the first so many images are kept.
@@ -255,7 +266,6 @@ class _Chunks:
         progress: told which is next.
     """
 
-    run: Run
     scorer: Scorer
     attacks: Named
     keep: int
@@ -263,23 +273,21 @@ class _Chunks:
     labels: Sequence[str]
     progress: Progress
 
-    def compute(self, number: int, index: Tensor, missing: Sequence[int]) -> Iterator[Part]:
+    def compute(self, missing: Missing) -> Iterator[Part]:
         """The missing cells of a chunk, one after the other."""
-        batch = self.scorer.batch(index)
-        if 0 in missing:
+        batch, rows = self.scorer.batch(missing.index), missing.first
+        if rows is None:
             rows = self.scorer.clean_rows(batch)
             yield Part(0, rows)
-        else:
-            rows = self.run.chunks.read(0, number)
         clean = torch.tensor(rows["clean_prediction"].to_numpy())
-        kept = index < self.keep
+        kept = missing.index < self.keep
         done: dict[int, Attacked] = {}
-        for place in self._in_order([cell - 1 for cell in missing if cell]):
+        for place in self._in_order([cell - 1 for cell in missing.cells if cell]):
             name, attack = self.attacks[place]
             before = done.get(self.begins.get(place, -1))
             self.progress.turn_to(self.labels[place])
             done[place] = self.scorer.attack_rows(name, attack, batch, clean, before)
-            if place + 1 not in missing:
+            if place + 1 not in missing.cells:
                 continue  # known, and begun from once more for the sizes beside it
             rows, x_adv, skipped, noted = done[place]
             images = {}

@@ -26,6 +26,7 @@ from holdfast.progress import Progress, silent
 from holdfast.results import CLEAN, Run, kept_or_temporary
 from holdfast.summary import Summary, percent, size
 from holdfast.types import Model
+from holdfast.workers import connected
 
 __all__ = ["Member", "Study", "study"]
 
@@ -148,6 +149,7 @@ def study(
     progress: Progress = silent,
     twin: Model | None = None,
     twin_name: str = "twin",
+    workers: int | str | None = None,
 ) -> Study:
     """Evaluate several models under the same attacks, from several seeds, as one run.
 
@@ -162,6 +164,7 @@ def study(
         progress: told about every batch.
         twin: see `holdfast.evaluate`.
         twin_name: of it, for the record.
+        workers: see `holdfast.evaluate`; the same for all runs.
 
     Raises:
         InputError: if there is no model, seed or attack, one of them stands there twice, or a size
@@ -208,6 +211,7 @@ def study(
             progress,
             twin,
             twin_name,
+            workers,
         )
 
     def work(run: Run) -> None:
@@ -218,7 +222,7 @@ def study(
     def results(run: Run, _: object) -> dict[str, Any]:
         return {"runs": [member.folder for member in members]}
 
-    with kept_or_temporary(out) as folder:
+    with connected(workers), kept_or_temporary(out) as folder:
         Run.resume_or(folder, "study", record, work, results, progress=progress)
         return Study({member: Evaluation.read(folder / member.folder) for member in members})
 

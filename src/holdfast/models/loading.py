@@ -9,9 +9,9 @@ from pathlib import Path
 
 from torch import nn
 
+from holdfast.built import build
 from holdfast.errors import InputError, MissingFileError, ModelError
 from holdfast.files import check_regular
-from holdfast.imports import imported
 from holdfast.models.checkpoint import MODEL, is_ours, read_model
 from holdfast.models.external.names import LibraryModel
 from holdfast.models.layers import in_front, layers_and_network
@@ -127,7 +127,7 @@ def _load(spec: str, denoiser: bool, shape: tuple[int, ...] | None = None) -> nn
             f"{spec}, then give the folder of that run{published}."
         )
     if ":" in spec:
-        return _call(spec)
+        return build(spec)
     beside = [other.name for other in path.parent.glob("*")]
     near = get_close_matches(path.name, beside, n=1)
     hint = f"did you mean {path.with_name(near[0])}? Or " if near else ""
@@ -149,19 +149,3 @@ def _other_kind(path: Path, architecture: Architecture) -> ModelError:
         f"{path} holds the classifier {architecture.name}, which maps images to logits; give a "
         f"denoiser, which maps them to images: train one, such as {next(iter(DENOISERS))}."
     )
-
-
-def _call(spec: str) -> nn.Module:
-    target = imported(spec, "--model", ModelError)
-    try:
-        model = target()
-    except Exception as error:  # the user's code may raise anything
-        raise ModelError(
-            f"calling {spec} failed with {type(error).__name__}: {error}; it must take no "
-            "arguments and return a torch.nn.Module."
-        ) from error
-    if not isinstance(model, nn.Module):
-        raise ModelError(
-            f"{spec} returned a {type(model).__name__}, but must return a torch.nn.Module."
-        )
-    return model

@@ -11,6 +11,7 @@ a run with other settings, or that another process writes to, is refused. A cell
 one size, or one certificate. A study's run.json names the folders of its runs, each with its own.
 """
 
+from holdfast.results.part import Done, Engine, Missing, Part, Work, done, here
 from holdfast.results.reading import (
     ABOUT,
     CLEAN,
@@ -21,7 +22,7 @@ from holdfast.results.reading import (
     read_rows,
     runs_in,
 )
-from holdfast.results.run import Part, Run, kept_or_temporary
+from holdfast.results.run import Run, kept_or_temporary
 from holdfast.results.sameness import same
 
 __all__ = [
@@ -29,8 +30,14 @@ __all__ = [
     "CLEAN",
     "IMAGES",
     "ROWS",
+    "Done",
+    "Engine",
+    "Missing",
     "Part",
     "Run",
+    "Work",
+    "done",
+    "here",
     "kept_or_temporary",
     "read_about",
     "read_images",

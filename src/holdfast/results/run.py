@@ -2,12 +2,11 @@
 
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 from torch import Tensor
@@ -20,6 +19,7 @@ from holdfast.group import Group, first
 from holdfast.lock import Owner
 from holdfast.progress import Progress, silent
 from holdfast.results.chunks import Chunks
+from holdfast.results.part import Engine, Missing, Work, here
 from holdfast.results.reading import (
     ABOUT,
     ROWS,
@@ -31,31 +31,7 @@ from holdfast.results.reading import (
 from holdfast.results.sameness import FORMAT, check_same, compared
 from holdfast.results.schema import check_finished
 
-__all__ = ["Part", "Run", "kept_or_temporary"]
-
-
-class Part(NamedTuple):
-    """A chunk of one cell, as it is computed.
-
-    Attributes:
-        cell: its number.
-        rows: one for each example of the chunk.
-        images: what to keep of them beside the rows.
-        skipped: what could not run, and why: name -> reason.
-        noted: what was mended of the results: what -> of how many examples.
-
-    Example:
-        >>> import pandas as pd
-        >>> from holdfast.results import Part
-        >>> Part(0, pd.DataFrame({"index": [0, 1]})).skipped
-        {}
-    """
-
-    cell: int
-    rows: pd.DataFrame
-    images: Mapping[str, Tensor] = {}
-    skipped: Mapping[str, str] = {}
-    noted: Mapping[str, int] = {}
+__all__ = ["Run", "kept_or_temporary"]
 
 
 class Run:
@@ -77,8 +53,8 @@ class Run:
         >>> from pathlib import Path
         >>> import pandas as pd
         >>> from holdfast.results import Part, Run, read_about
-        >>> def compute(chunk, index, missing):
-        ...     yield Part(0, pd.DataFrame({"square": (index**2).numpy()}))
+        >>> def compute(missing):
+        ...     yield Part(0, pd.DataFrame({"square": (missing.index**2).numpy()}))
         >>> def work(run):
         ...     run.fill({0: torch.arange(4)}, ["squares"], compute, "square")
         >>> def results(run, rows):
@@ -173,19 +149,20 @@ class Run:
         self,
         chunks: Mapping[int, Tensor],
         cells: Sequence[str],
-        work: Callable[[int, Tensor, Sequence[int]], Iterable[Part]],
+        work: Work,
         what: str,
         progress: Progress = silent,
+        engine: Engine = here,
     ) -> None:
         """Write every chunk of every cell that is missing, each as soon as it is there.
 
         Args:
             chunks: by number, the examples of each that this process is to do.
             cells: what to call each cell, for the progress.
-            work: given a chunk's number, its examples and the cells that it lacks, computes these
-                one after the other.
+            work: computes what a chunk lacks.
             what: the work, for the progress.
             progress: told about every chunk of every cell.
+            engine: who computes; what comes is written here, in the order in which it comes.
         """
         left = {
             number: [cell for cell in range(len(cells)) if not self.chunks.has(cell, number)]
@@ -194,15 +171,19 @@ class Run:
         total = len(cells) * sum(map(len, chunks.values()))
         to_do = sum(len(left[number]) * len(index) for number, index in chunks.items())
         progress.start(what, total, total - to_do)  # the time that is left goes by what is done now
-        for number, index in chunks.items():
-            began = time.monotonic()
-            for part in work(number, index, left[number]) if left[number] else ():
-                if part.images:
-                    self.chunks.write_images(part.cell, number, part.images)
-                seconds = time.monotonic() - began
-                self.chunks.write(part.cell, number, part.rows, seconds, part.skipped, part.noted)
-                progress.advance(len(index), cells[part.cell] if len(cells) > 1 else "")
-                began = time.monotonic()
+        for number, part, seconds in engine(work, self._missing(chunks, left)):
+            if part.images:
+                self.chunks.write_images(part.cell, number, part.images)
+            self.chunks.write(part.cell, number, part.rows, seconds, part.skipped, part.noted)
+            progress.advance(len(chunks[number]), cells[part.cell] if len(cells) > 1 else "")
+
+    def _missing(
+        self, chunks: Mapping[int, Tensor], left: Mapping[int, Sequence[int]]
+    ) -> Iterator[Missing]:
+        for number, cells in left.items():
+            if cells:
+                first = None if 0 in cells else self.chunks.read(0, number)
+                yield Missing(number, chunks[number], cells, first)
 
     @property
     def has_rows(self) -> bool:

@@ -22,7 +22,7 @@ from holdfast.group import first_of_all
 from holdfast.models.identity import identify
 from holdfast.progress import Progress, silent
 from holdfast.random import Stream
-from holdfast.results import Part, Run, kept_or_temporary, read_images
+from holdfast.results import Missing, Part, Run, kept_or_temporary, read_images
 from holdfast.tensors import device_of, distances, eval_mode
 from holdfast.threads import suited_threads
 from holdfast.threat import L2
@@ -131,7 +131,8 @@ def precompute(
         "batch_size": batch_size,
     }
 
-    def compute(_: int, index: Tensor, __: object) -> Iterator[Part]:
+    def compute(missing: Missing) -> Iterator[Part]:
+        index = missing.index
         with eval_mode(reference):
             yield _attacked(attack, reference, data, index, seed, batch_size, progress.watch)
 

@@ -1,0 +1,256 @@
+"""Chunks computed by workers: the rows are those of one process, whatever ends on the way."""
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from holdfast import Linf, evaluate, workers
+from holdfast.attacks import PGD
+from holdfast.certify import CertificationConfig, certify
+from holdfast.defenses import GaussianNoise
+from holdfast.errors import HoldfastError, InputError, MissingPackageError, ModelError, WorkersError
+from holdfast.evaluation import EvaluationConfig
+from holdfast.models import loading
+from holdfast.progress import Progress
+from holdfast.workers import connected
+from tests.toys import images, small_network
+
+COUNT = 12
+CONFIG = EvaluationConfig(batch_size=4, votes=5, samples=2, keep_images=6, audit=0)
+ATTACKS = {"pgd": PGD(Linf(0.1), steps=3), "weak": PGD(Linf(0.01), steps=2)}
+
+
+def data():
+    x, y = images(COUNT), torch.arange(COUNT) % 3
+    x[6, 0, 0, 0] = 1.0  # in chunk 1, which no look before the run takes
+    return x, y
+
+
+class Unlucky(nn.Module):
+    """Ends its process at image 6, so often; the driver's goes on."""
+
+    def __init__(self, folder: Path, times: int) -> None:
+        super().__init__()
+        self.network, self.folder, self.times = small_network(), folder, times
+        self.driver = os.getpid()
+
+    def forward(self, x):
+        if (x[:, 0, 0, 0] == 1).any() and os.getpid() != self.driver:
+            before = len(list(self.folder.glob("*")))
+            if before < self.times:
+                (self.folder / str(before)).touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+        return self.network(x)
+
+
+class Locked(nn.Module):
+    """Holds what no pickle does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = small_network()
+        self.inner = nn.Identity()
+        self.inner.lock = threading.Lock()
+
+    def forward(self, x):
+        with self.inner.lock:
+            return self.network(x)
+
+
+def locked():
+    return Locked().eval()
+
+
+def another_each_time():
+    torch.seed()
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).eval()
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Three workers, for all tests: each evaluation finds them connected."""
+    pytest.importorskip("ray", reason="needs holdfast[ray]")
+    with connected(3) as ray:
+        yield ray
+    with warnings.catch_warnings():  # of Ray's processes, which it does not wait for
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
+def run(model, out, count=None, progress=None):
+    more = {} if progress is None else {"progress": progress}
+    return evaluate(model, *data(), ATTACKS, config=CONFIG, out=out, workers=count, **more)
+
+
+def rows(folder):
+    return (folder / "rows.csv").read_bytes()
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+def test_rows_and_images_are_those_of_one_process(cluster, tmp_path, noise):
+    model = nn.Sequential(GaussianNoise(noise), small_network()) if noise else small_network()
+    model.eval()
+    run(model, tmp_path / "one")
+    run(model, tmp_path / "three", 3)
+    assert rows(tmp_path / "one") == rows(tmp_path / "three")
+    kept = sorted(path.name for path in (tmp_path / "one" / "images").iterdir())
+    assert kept
+    for name in kept:
+        one, three = (tmp_path / folder / "images" / name for folder in ("one", "three"))
+        assert one.read_bytes() == three.read_bytes()
+
+
+def test_certificates_are_those_of_one_process(cluster, tmp_path):
+    config = CertificationConfig(sigma=0.1, votes=4000)  # 8 images in a chunk
+    for out, count in (("one", None), ("three", 3)):
+        certify(small_network(), *data(), config=config, out=tmp_path / out, workers=count)
+    assert rows(tmp_path / "one") == rows(tmp_path / "three")
+
+
+class Saying(Progress):
+    def __init__(self) -> None:
+        self.said = ""
+
+    def say(self, text: str) -> None:
+        self.said += text
+
+
+def test_a_worker_that_is_killed_loses_nothing(cluster, tmp_path):
+    (tmp_path / "deaths").mkdir()
+    model, progress = Unlucky(tmp_path / "deaths", times=1).eval(), Saying()
+    run(model, tmp_path / "three", 3, progress)
+    assert len(list((tmp_path / "deaths").iterdir())) == 1
+    assert "chunk 1 (images 4 to 7) goes to another worker" in progress.said
+    run(model, tmp_path / "one")
+    assert rows(tmp_path / "one") == rows(tmp_path / "three")
+
+
+def test_a_chunk_that_ends_every_worker_is_told_of_and_the_rest_is_kept(cluster, tmp_path):
+    (tmp_path / "deaths").mkdir()
+    model, out = Unlucky(tmp_path / "deaths", times=100).eval(), tmp_path / "run"
+    with pytest.raises(WorkersError, match=r"3 workers .* chunk 1 \(images 4 to 7\)"):
+        run(model, out, 3)
+    chunks = {path.stem.partition(".")[2] for path in (out / "rows").glob("*.csv")}
+    assert chunks == {"00000", "00002"}
+    run(model, out)
+    run(model, tmp_path / "one")
+    assert rows(out) == rows(tmp_path / "one")
+
+
+def test_what_the_work_raises_is_raised(cluster, tmp_path):
+    class Odd(nn.Module):
+        def forward(self, x):
+            return x.flatten(1)[:, :3] / (x[:, :1, 0, 0] < 1)
+
+    with pytest.raises(ModelError, match="image 6"):
+        run(Odd().eval(), tmp_path, 3)
+
+
+def test_what_cannot_be_sent_is_named_and_what_a_callable_builds_is_built_there(cluster, tmp_path):
+    with pytest.raises(WorkersError, match=r"inner\.lock is a _thread\.lock.* module:callable"):
+        run(locked(), tmp_path / "run", 3)
+    assert not (tmp_path / "run").exists()
+    model = loading.load("tests.test_workers:locked")
+    run(model, tmp_path / "three", 3)
+    run(model, tmp_path / "one")
+    assert rows(tmp_path / "one") == rows(tmp_path / "three")
+    with pytest.raises(ModelError, match="another network in each process"):
+        run(loading.load("tests.test_workers:another_each_time"), tmp_path / "run", 3)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (0, "workers is 0, but must be at least 1"),
+        ("-2", "workers is -2, but must be at least 1"),
+        (10**6, "at most 1024"),
+        ("many", "workers is 'many', but must be a number .*ray://host:10001"),
+        ("ray://nowhere", "must be a number"),
+        (True, "workers is True"),
+    ],
+)
+def test_what_are_no_workers_is_refused(tmp_path, given, words):
+    with pytest.raises(InputError, match=words):
+        run(small_network(), tmp_path / "run", given)
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_ray_its_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingPackageError, match=r"pip install 'holdfast\[ray\]'"):
+        run(small_network(), tmp_path / "run", 2)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_address_that_does_not_answer_is_refused():
+    ray = pytest.importorskip("ray", reason="needs holdfast[ray]")
+    with pytest.raises(WorkersError, match=r"no Ray cluster answers at ray://127\.0\.0\.1:1 "):
+        workers._join(ray, "ray://127.0.0.1:1")
+
+
+def test_workers_of_another_version_are_refused(cluster, monkeypatch):
+    own = workers._versions()
+    monkeypatch.setattr(workers, "_versions", lambda: {**own, "torch": "1.0"})
+    with pytest.raises(WorkersError, match=f"has torch {own['torch']}, .* has torch 1.0"):
+        workers._check_versions(cluster)
+    monkeypatch.setattr(workers, "_versions", lambda: {"holdfastly": "1.0"})
+    with pytest.raises(WorkersError, match="has no holdfastly"):
+        workers._check_versions(cluster)
+
+
+DRIVER = """
+import os, sys, time
+from pathlib import Path
+from torch import nn
+from tests import test_workers as mine
+
+class Waiting(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.network = mine.small_network()
+    def forward(self, x):
+        if (x[:, 0, 0, 0] == 1).any():
+            time.sleep(1000)
+        return self.network(x)
+
+mine.run(Waiting().eval(), Path(sys.argv[1]), 2)
+"""
+
+
+def test_a_driver_that_is_killed_goes_on_with_other_workers(cluster, tmp_path):
+    """And all that it has started ends with it."""
+    out = tmp_path / "run"
+    env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    env["TMPDIR"] = str(tmp_path)
+    asked = [sys.executable, "-c", DRIVER, str(out)]
+    driver = subprocess.Popen(asked, env=env, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 300
+    while driver.poll() is None and len(list(out.glob("rows/*.csv"))) < 6:
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    driver.kill()
+    assert driver.communicate()[1] == ""
+    run(small_network(), out, 3)
+    run(small_network(), tmp_path / "one")
+    assert rows(out) == rows(tmp_path / "one")
+    mark = str(tmp_path)
+    while any(mark in _command(process) for process in Path("/proc").glob("[0-9]*")):
+        assert time.monotonic() < until
+        time.sleep(0.2)
+
+
+def _command(process: Path) -> str:
+    try:
+        return (process / "cmdline").read_text()
+    except (OSError, HoldfastError):
+        return ""
