@@ -50,6 +50,9 @@ _SECONDS_TO_BEGIN = 300.0  # until the first worker of a machine must have begun
 
 _ADDRESS = re.compile(r"ray://(?P<host>[^/:]+|\[[^]]+\]):(?P<port>\d{1,5})")
 
+#: Letters of a folder for temporary files in which the system still takes the path of a socket.
+_SHORT = 20
+
 #: What a worker must have in the driver's version: what computes the rows.
 _SAME = ("holdfast", "torch")
 
@@ -180,7 +183,7 @@ def connected(workers: int | str | None) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
-    with tempfile.TemporaryDirectory(prefix="holdfast-", ignore_cleanup_errors=True) as folder:
+    with _folder() as folder, _silenced():
         try:
             if isinstance(workers, int):
                 _begin(ray, workers, folder)
@@ -192,10 +195,33 @@ def connected(workers: int | str | None) -> Iterator[Any]:
             ray.shutdown()
 
 
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    """For Ray's logs and sockets; the path of a socket is short, and a user's folder may not be."""
+    usual = tempfile.gettempdir()
+    place = "/tmp" if len(usual) > _SHORT and os.path.isdir("/tmp") else usual
+    return tempfile.TemporaryDirectory(prefix="holdfast-", dir=place, ignore_cleanup_errors=True)
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """Without what Ray prints of a worker that died, on standard output and at any level of logs.
+
+    It is told here, and --json promises one object and nothing else.
+    """
+    worker, name = import_module("ray._private.worker"), "print_to_stdstream"
+    before = getattr(worker, name, None)
+    setattr(worker, name, lambda *_, **__: None)
+    try:
+        yield
+    finally:
+        setattr(worker, name, before)
+
+
 def _begin(ray: Any, workers: int, folder: str) -> None:
-    """Start Ray on this machine, for this process alone: it ends with it, and a token guards it."""
-    if "RAY_AUTH_MODE" not in os.environ:
-        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
+    """Start Ray on this machine, for this process alone; it ends with it."""
+    # Ray's ports are open to the network, and whoever shows the token may run what they like. Its
+    # own would be left behind in the user's home.
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     try:
         ray.init(
             "local",
