@@ -14,6 +14,7 @@ import pickle
 import re
 import secrets
 import socket
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -294,6 +295,11 @@ def _check_versions(ray: Any) -> None:
                 raise WorkersError(_other(where, name, its, own))
 
 
+def _path() -> list[str]:
+    """The driver's, whole: on a worker its own places come first, and what is not there is not."""
+    return [os.path.abspath(place) for place in sys.path]
+
+
 def _other(where: str, name: str, its: str, own: str) -> str:
     return (
         f"{where} has {name} {its}, and this process has {name} {own}, so that rows could differ: "
@@ -306,6 +312,7 @@ class _Sent(NamedTuple):
 
     versions: Mapping[str, str]
     threads: int
+    path: Sequence[str]  # where the driver finds modules, the user's own among them
     work: bytes
 
 
@@ -336,7 +343,7 @@ class _Workers:
             )
         # Of the chunks that are tried again here, Ray would try some without end.
         task = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=0)(_computed)
-        sent = ray.put(_Sent(_versions(), threads, _pickled(ray, work)))
+        sent = ray.put(_Sent(_versions(), threads, _path(), _pickled(ray, work)))
         left, waiting, lost = iter(missing), dict[Any, tuple[Missing, int]](), list[str]()
         try:
             while True:
@@ -422,6 +429,7 @@ def _loaded(reference: Any) -> Work:
             where = f"the worker on {socket.gethostname()}"
             raise WorkersError(_other(where, name, its, sent.versions[name]))
     torch.set_num_threads(sent.threads)
+    sys.path.extend(place for place in sent.path if place not in sys.path)
     built: dict[Origin, nn.Module] = {}  # what is met twice is one network
 
     def load(told: Origin | tuple[()]) -> Any:
