@@ -15,7 +15,14 @@ from holdfast.auditing.shares import at_least
 from holdfast.data import Data
 from holdfast.defenses import GaussianNoise
 from holdfast.errors import InputError
-from holdfast.evaluation import Audit, EvaluationConfig, audit, audit_run, evaluate
+from holdfast.evaluation import (
+    Audit,
+    EvaluationConfig,
+    audit,
+    audit_run,
+    evaluate,
+    evaluate_data,
+)
 from holdfast.evaluation.auditing.check import CHECKS
 from holdfast.evaluation.auditing.ledger import Ledger
 from holdfast.evaluation.auditing.run import audited
@@ -362,6 +369,23 @@ def test_a_sound_evaluation_passes(name):
         assert name in ("C14-length", "H-classes", "I5", "H-declared", "T-draws")
         return
     assert CHECKS[name].judge(found) is Verdict.PASS, found
+
+
+def test_a_point_beyond_the_ball_is_no_silent_success():
+    """DDN goes round the boundary, beyond the ball, and returns nothing from there."""
+    nearest = evaluated(trained()[0], {"ddn": DDN(L2(0.3), steps=30)})
+    assert len(nearest.ledger.survivors) > 4
+    assert CHECKS["I3"].judge(value("I3", nearest)) is Verdict.PASS
+
+
+def test_what_is_read_off_a_larger_size_has_seen_its_gradients():
+    attacks = [("ddn", DDN(L2(eps), steps=30)) for eps in (0.2, 0.3, 9.0)]
+    model, x, y = trained()
+    config = EvaluationConfig(share_sizes=True, audit=math.inf)
+    found = evaluate_data(model, Data.of(x, y), attacks, config)
+    assert found.rows.query("attack == 'ddn' and eps < 9")["backwards"].eq(0).all()
+    verdicts = {check.id: check.verdict for check in found.audit.checks}
+    assert verdicts["C14"] is Verdict.PASS
 
 
 class TestVerdict:

@@ -1,19 +1,26 @@
 """Every check of certificates: a planted defect fails it, and a sound certification passes."""
 
+import json
+import tempfile
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from holdfast import L2, EvaluationConfig, evaluate
+from holdfast.attacks import PGD
 from holdfast.auditing.check import NotRun, Verdict
 from holdfast.certify import CertificationConfig, audit_certificates, certify
 from holdfast.certify.auditing.check import CHECKS
 from holdfast.certify.auditing.ledger import Ledger
 from holdfast.certify.auditing.run import audited
 from holdfast.certify.auditing.subject import Subject
+from holdfast.cli.main import run as command
 from holdfast.data import Data
+from holdfast.defenses import GaussianNoise
 from holdfast.errors import InputError
 from holdfast.results import read_about, read_rows
 from tests.digits import digits_network, trained
@@ -24,9 +31,6 @@ SIGMA = 0.12
 @cache
 def ledger(**changes):
     """Of certificates of the digits' network under noise."""
-    import tempfile
-    from pathlib import Path
-
     model, x, y = trained()
     config = CertificationConfig(sigma=SIGMA, votes=200, selection_votes=50, **changes)
     with tempfile.TemporaryDirectory() as folder:
@@ -188,3 +192,66 @@ def test_a_sound_run_is_believable_and_stays_as_it_is(tmp_path):
     assert few.passes <= few.limit
     with pytest.raises(InputError, match="of another model"):
         audit_certificates(tmp_path / "run", other_network(), Data.of(x, y))
+
+
+def attacks(size):
+    """An evaluation of the same smoothed classifier, in l2 at one size."""
+    model, x, y = trained()
+    smoothed = nn.Sequential(GaussianNoise(SIGMA), model).eval()
+    config = EvaluationConfig(votes=200, samples=2, audit=0)
+    rows = evaluate(smoothed, x, y, {"pgd": PGD(L2(size), steps=3)}, config=config).rows
+    return rows[rows["attack"] == "pgd"]
+
+
+@pytest.mark.filterwarnings("ignore:pgd l2 0.05. left")
+def test_more_certified_than_attacks_left_robust_fails():
+    left = attacks(0.05)
+    found, said = verdict("S-ceiling", replace(ledger(), attacked=left))
+    assert found is Verdict.PASS, said
+    fallen = left.assign(
+        fooled=True,
+        prediction=(left["label"] + 1) % 10,
+        votes_for_label=0,
+        votes_for_prediction=200,
+    )
+    found, said = verdict("S-ceiling", replace(ledger(), attacked=fallen))
+    assert found is Verdict.FAIL, said
+    with pytest.raises(NotRun, match="is in l2"):
+        verdict("S-ceiling", replace(ledger(), attacked=left.assign(norm="linf")))
+
+
+@pytest.fixture
+def there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+NET = ("--model", "tests.digits:digits_network", "--data", "digits", "--images", "20", "--quiet")
+NOISE = ("--sigma", str(SIGMA), "--votes", "50")
+
+
+def test_the_command_sets_a_certification_beside_an_evaluation(there, capsys):
+    assert command(["certify", *NET, *NOISE, "--out", "cert"]) == 0
+    attack = ("--attacks", "pgd(steps=2)", "--norm", "l2", "--eps", "0.05", "--samples", "2")
+    assert command(["evaluate", *NET, *NOISE, *attack, "--audit", "off", "--out", "eval"]) == 0
+    capsys.readouterr()
+    assert command(["audit", "cert", "eval", "--quiet", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["runs"]["cert"]["audit"]
+    found = {one["id"]: one["verdict"] for one in told["checks"]}
+    assert found["S-ceiling"] == found["S-seed"] == found["S-radius"] == "pass"
+
+
+def test_a_certification_of_another_noise_ends_with_3_if_strict(there, capsys):
+    assert command(["certify", *NET, *NOISE, "--out", "cert"]) == 0
+    about = json.loads(Path("cert/run.json").read_text())
+    about["settings"]["sigma"] = 0.6
+    Path("cert/run.json").write_text(json.dumps(about))
+    assert command(["audit", "cert", "--quiet"]) == 0
+    assert command(["audit", "cert", "--quiet", "--strict"]) == 3
+    assert "not believable" in capsys.readouterr().err
+
+
+def test_runs_of_other_kinds_are_refused(there, capsys):
+    assert command(["diagnose", "filters", *NET, "--out", "look"]) == 0
+    assert command(["audit", "look", "--quiet"]) == 2
+    told = capsys.readouterr().err
+    assert "an audit is of evaluations and certifications" in told

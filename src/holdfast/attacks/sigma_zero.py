@@ -6,45 +6,36 @@ g = ∇ [max(-value, 0) + ℓ̂₀(δ) / d],  δ ← δ - η · Adam(g / ‖g‖
 δ ← δ where |δ| >= τ, else 0                                         (algorithm 1)
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 
-from holdfast.attacks.engine.active import Active
 from holdfast.attacks.engine.adam import Moments, adam
-from holdfast.attacks.engine.attack import Attack
-from holdfast.attacks.engine.closest import Closest
-from holdfast.attacks.engine.confirmation import confirmed
+from holdfast.attacks.engine.minimum_norm import MinimumNorm, Points
 from holdfast.attacks.engine.names import ATTACKS
-from holdfast.attacks.engine.roles import EarlyStop
 from holdfast.attacks.engine.schedules import annealed
 from holdfast.errors import InputError
 from holdfast.goals import margin
-from holdfast.gradients import autograd
-from holdfast.parameters import above_zero, at_least_one
-from holdfast.random import Stream, drawing_from
+from holdfast.parameters import above_zero
 from holdfast.tensors import expand, unit
 from holdfast.threat import finite
-from holdfast.types import (
-    Callback,
-    Goal,
-    Gradient,
-    Images,
-    Labels,
-    Model,
-    PerExample,
-    Score,
-    Step,
-    Threat,
-)
+from holdfast.types import Goal, Images, PerExample
 
 __all__ = ["SigmaZero"]
 
 
+@dataclass(eq=False)
+class _Points(Points):
+    """Each with its threshold."""
+
+    tau: PerExample
+    memory: Moments | None = None  # Adam's
+
+
 @ATTACKS.named("sigma-zero")
 @dataclass(frozen=True, kw_only=True)
-class SigmaZero(Attack):
+class SigmaZero(MinimumNorm[_Points]):
     """σ-zero: the fooling point in which the fewest components change, from few gradients.
 
     Attributes:
@@ -78,18 +69,13 @@ class SigmaZero(Attack):
         True
     """
 
-    finds_smallest: ClassVar[bool] = True
     counts_components: ClassVar[bool] = True
 
-    threat: Threat = field(kw_only=False)
     steps: int = 1000
-    step_size: float = 1.0
     sigma: float = 1e-3
     threshold: float = 0.3
     threshold_step: float = 0.01
     goal: Goal = margin
-    gradient: Gradient = autograd
-    early_stop: EarlyStop = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -98,57 +84,32 @@ class SigmaZero(Attack):
                 f"SigmaZero is for l0, not {self.threat.name}: it looks for the fewest components; "
                 "use FMN or FAB."
             )
-        at_least_one(steps=self.steps)
-        above_zero(step_size=self.step_size, sigma=self.sigma)
+        above_zero(sigma=self.sigma)
         if not 0 <= self.threshold <= 1:
             raise InputError(f"threshold is {self.threshold}, but must lie between 0 and 1.")
         if not self.threshold_step >= 0:
             raise InputError(f"threshold_step is {self.threshold_step}, but must be at least 0.")
 
-    def perturb(
-        self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
-    ) -> Images:
-        """Descend, undo what is small, and keep the sparsest point; see `Attack.perturb`."""
-        with drawing_from(rng.fold("goal")):
-            score = self.goal(model, x0, y)
-        closest = Closest(x0, self.threat.unlimited())
-        tau = torch.full_like(closest.distance, self.threshold)
-        at = _Points(x0, x0, tau, score, rng)
-        for step in range(self.steps):
-            slope = self.gradient(at.score)(at.x, at.rng.fold("step", step), step / self.steps)
-            if callback is not None:
-                callback(Step(step, at.position, at.x, *slope))
-            closest.offer(at.x, slope.reached, at.position)
-            delta = at.x - at.x0
-            hinge = torch.where(expand(slope.reached, delta), 0, finite(slope.grad))
-            grad = self._slope_of_count(delta) - hinge
-            direction, at.memory = adam(unit(grad, torch.inf), at.memory, step)
-            eta = annealed(self.step_size, self.step_size / 10, max(step - 1, 0), self.steps)
-            moved = (at.x - eta * direction).clamp(0, 1).to(at.x)
-            eta = annealed(self.step_size, self.step_size / 10, step, self.steps)
-            further = torch.where(slope.reached, eta, -eta) * self.threshold_step
-            at.tau = (at.tau + further).clamp(0, 1)
-            small = (moved - at.x0).abs() < expand(at.tau, moved)
-            at.x = torch.where(small, at.x0, moved)
-            at.keep(closest.improvable(self.threat, self.early_stop)[at.position])
-            if not len(at):
-                break
-        return confirmed(model, score, closest, self.threat, rng)
+    def begin(self, at: Points) -> _Points:
+        """τ = ``threshold``; see `MinimumNorm.begin`."""
+        return _Points(**at.known(), tau=torch.full_like(at.nearest, self.threshold))
+
+    def advance(self, at: _Points, step: int) -> None:
+        """Descend, and undo what is small; see `MinimumNorm.advance`."""
+        delta = at.x - at.x0
+        hinge = torch.where(expand(at.reached, delta), 0, finite(at.grad))
+        grad = self._slope_of_count(delta) - hinge
+        direction, at.memory = adam(unit(grad, torch.inf), at.memory, step)
+        eta = annealed(self.step_size, self.step_size / 10, max(step - 1, 0), self.steps)
+        moved = (at.x - eta * direction).clamp(0, 1).to(at.x)
+        eta = annealed(self.step_size, self.step_size / 10, step, self.steps)
+        further = torch.where(at.reached, eta, -eta) * self.threshold_step
+        at.tau = (at.tau + further).clamp(0, 1)
+        small = (moved - at.x0).abs() < expand(at.tau, moved)
+        at.x = torch.where(small, at.x0, moved)
 
     def _slope_of_count(self, delta: Images) -> Images:
         """∇ ℓ̂₀(δ) / d."""
         wide = delta.to(torch.promote_types(delta.dtype, torch.float32))
         slope = 2 * self.sigma * wide / (wide.square() + self.sigma).square()
         return (slope / delta[0].numel()).to(delta)
-
-
-@dataclass(eq=False)
-class _Points(Active):
-    """Where the images are that are worth more steps."""
-
-    x: Images
-    x0: Images
-    tau: PerExample
-    score: Score
-    rng: Stream
-    memory: Moments | None = None  # Adam's

@@ -2,21 +2,21 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
+from holdfast.auditing.finished import finished
 from holdfast.auditing.verdict import Audit
 from holdfast.certify.auditing.ledger import Ledger
 from holdfast.certify.auditing.run import audited
 from holdfast.certify.auditing.subject import Subject
 from holdfast.data import Data
-from holdfast.errors import InputError
 from holdfast.metrics import at_finite_sizes
 from holdfast.progress import Progress, silent
 from holdfast.results import CLEAN, read_about, read_rows
-from holdfast.results.schema import check_about, check_rows
-from holdfast.tensors import eval_mode, fingerprint
+from holdfast.tensors import eval_mode
 from holdfast.threads import suited_threads
 from holdfast.types import Model
 
@@ -59,33 +59,14 @@ def audit_certificates(
         >>> [check.id for check in found.checks if check.verdict == "fail"]
         []
     """
-    about = read_about(run)
-    if about["kind"] != "certify" or not about["complete"]:
-        raise InputError(f"{run} is no finished certification; an audit of certificates is of one.")
-    rows = read_rows(run)
-    check_about(run, about)
-    check_rows(run, about, rows)
-    settings = about["settings"]
-    for name, mine in (
-        ("model_fingerprint", fingerprint(model)),
-        ("data_fingerprint", data.fingerprint()),
-    ):
-        if settings[name] != mine:
-            kind = name.partition("_")[0]
-            raise InputError(
-                f"{run} is of another {kind} ({name} {settings[name]}, and of this one {mine}): "
-                f"give the {kind} that was certified."
-            )
+    rows, about = finished(
+        run, model, data, kind="certify", called="certification", done="certified"
+    )
     with eval_mode(model), suited_threads(data.shape, model, progress=progress):
-        ledger = Ledger(rows, settings, about["cells"], len(data.classes))
+        ledger = Ledger(rows, about["settings"], about["cells"], len(data.classes))
         around = ledger.config.family.around(model, ledger.config.sigma, data.shape)
-        ledger = Ledger(
-            rows,
-            settings,
-            about["cells"],
-            len(data.classes),
-            around.lipschitz,
-            _attacked(settings, beside),
+        ledger = replace(
+            ledger, lipschitz=around.lipschitz, attacked=_attacked(about["settings"], beside)
         )
         return audited(ledger, Subject(model, data, ledger, share))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.attacks import Attack
+from holdfast.auditing.finished import finished
 from holdfast.auditing.verdict import Audit
 from holdfast.data import Data
 from holdfast.errors import InputError
@@ -18,9 +19,7 @@ from holdfast.evaluation.config import EvaluationConfig
 from holdfast.evaluation.hidden import Findings
 from holdfast.evaluation.run import evaluate
 from holdfast.progress import Progress, silent
-from holdfast.results import read_about, read_rows
-from holdfast.results.schema import check_about, check_rows
-from holdfast.tensors import eval_mode, fingerprint
+from holdfast.tensors import eval_mode
 from holdfast.threads import suited_threads
 from holdfast.types import Images, Labels, Model
 
@@ -105,23 +104,8 @@ def audit_run(
         >>> audit_run(Path("run"), model, Data.of(x, y)).word  # four images are few
         'doubtful'
     """
-    about = read_about(run)
-    if about["kind"] != "evaluate" or not about["complete"]:
-        raise InputError(f"{run} is no finished evaluation; an audit is of one.")
-    rows = read_rows(run)
-    check_about(run, about)
-    check_rows(run, about, rows)
+    rows, about = finished(run, model, data, kind="evaluate", called="evaluation", done="evaluated")
     settings: dict[str, Any] = about["settings"]
-    for what, mine in (
-        ("model_fingerprint", fingerprint(model)),
-        ("data_fingerprint", data.fingerprint()),
-    ):
-        if settings[what] != mine:
-            kind = what.partition("_")[0]
-            raise InputError(
-                f"{run} is of another {kind} ({what} {settings[what]}, and of this one {mine}): "
-                f"give the {kind} that was evaluated."
-            )
     config = EvaluationConfig(
         seed=settings["seed"],
         votes=settings.get("votes", 100),

@@ -219,6 +219,7 @@ class Scorer:
             before: what came of another size: images that lie in this ball and still fool are taken
                 over, each with the size at which it was found, and the others are attacked; not so
                 if the size was larger, where the attack has found the nearest that it finds.
+                Rows then have that size for these too.
         """
         index, x, y = batch.index, batch.x, batch.y
         right = clean.to(y.device) == y
@@ -269,6 +270,8 @@ class Scorer:
         if before is not None:
             taken = known.cpu().numpy()
             broke[taken] = before.rows["by"].to_numpy()[taken]
+            if before.eps > attack.threat.eps:  # which tells of those too that do not fall here
+                taken = (right & ~chosen).cpu().numpy()
             found_at[taken] = before.rows["found_at"].to_numpy()[taken]
         if self.share_sizes:
             rows["found_at"] = found_at

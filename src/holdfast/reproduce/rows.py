@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from holdfast.results import ROWS, read_rows
+from holdfast.results import ABOUT, ROWS, read_rows
 
 __all__ = ["rows_of"]
 
@@ -28,7 +28,7 @@ def rows_of(folder: Path) -> pd.DataFrame:
     """
     written = tuple(
         (file.stat().st_mtime_ns, file.stat().st_size) if file.exists() else None
-        for file in (folder / ROWS, folder / "run.json")
+        for file in (folder / ROWS, folder / ABOUT)
     )
     return _read(folder.absolute(), written)
 

@@ -1,62 +1,30 @@
 """A ball that shrinks where its point fools and grows where it does not: what DDN and FMN share."""
 
 from abc import abstractmethod
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import dataclass
 
 import torch
 
-from holdfast.attacks.engine.active import Active
-from holdfast.attacks.engine.attack import Attack
-from holdfast.attacks.engine.closest import Closest
-from holdfast.attacks.engine.confirmation import confirmed
-from holdfast.attacks.engine.roles import EarlyStop
+from holdfast.attacks.engine.minimum_norm import MinimumNorm
+from holdfast.attacks.engine.minimum_norm import Points as Anywhere
 from holdfast.errors import InputError
-from holdfast.goals import cross_entropy
-from holdfast.gradients import autograd
-from holdfast.parameters import above_zero, at_least_one
-from holdfast.random import Stream, drawing_from
 from holdfast.tensors import norm
-from holdfast.types import (
-    Callback,
-    Flags,
-    Goal,
-    Gradient,
-    Images,
-    Labels,
-    Model,
-    PerExample,
-    Score,
-    Step,
-    Threat,
-)
+from holdfast.types import Images, PerExample
 
 __all__ = ["AdaptiveRadius"]
 
 
 @dataclass(eq=False)
-class Points(Active):
-    """Where the examples that are worth more calls are."""
+class Points(Anywhere):
+    """Where the examples that are worth more calls are, each with its ball."""
 
-    x: Images
-    x0: Images
-    value: PerExample  # of the score at x
-    grad: Images
-    reached: Flags
     radius: PerExample
     farthest: PerExample  # what the radius never exceeds: distance of the box's farthest corner
-    nearest: PerExample  # distance of the closest fooling point so far; infinite without one
-    score: Score
-    rng: Stream
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdaptiveRadius(Attack):
+class AdaptiveRadius(MinimumNorm[Points]):
     """Move a point with its ball across the boundary, back and forth; keep the closest that fools.
-
-    The search itself knows no limit but the box, since a point beyond the threat's eps may lead to
-    one within: on adversarially trained networks that breaks some images which nothing reaches
-    from inside.
 
     A new attack of the kind writes `first_radius` and `move`.
 
@@ -84,20 +52,10 @@ class AdaptiveRadius(Attack):
         True
     """
 
-    finds_smallest: ClassVar[bool] = True
-
-    threat: Threat = field(kw_only=False)
-    steps: int = 100
-    step_size: float = 1.0
     gamma: float = 0.05
-    goal: Goal = cross_entropy
-    gradient: Gradient = autograd
-    early_stop: EarlyStop = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least_one(steps=self.steps)
-        above_zero(step_size=self.step_size)
         if not 0 < self.gamma < 1:
             raise InputError(f"gamma is {self.gamma}, but must lie between 0 and 1.")
 
@@ -109,25 +67,11 @@ class AdaptiveRadius(Attack):
     def move(self, at: Points, step: int) -> tuple[Images, PerExample]:
         """The next points, within the box, and the next radii."""
 
-    def perturb(
-        self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
-    ) -> Images:
-        """Move, and keep the closest point that fools; see `Attack.perturb`."""
-        with drawing_from(rng.fold("goal")):
-            score = self.goal(model, x0, y)
-        closest = Closest(x0, self.threat.unlimited())
-        farthest = norm(torch.maximum(x0, 1 - x0), self.threat.p)
-        radius, nearest = self.first_radius(farthest), closest.distance
-        at = Points(x0, x0, nearest, x0, closest.found, radius, farthest, nearest, score, rng)
-        for step in range(self.steps):
-            slope = self.gradient(at.score)(at.x, at.rng.fold("step", step), step / self.steps)
-            at.value, at.grad, at.reached = slope
-            if callback is not None:
-                callback(Step(step, at.position, at.x, *slope))
-            closest.offer(at.x, at.reached, at.position)
-            at.keep(closest.improvable(self.threat, self.early_stop)[at.position])
-            if not len(at):
-                break
-            at.nearest = closest.distance[at.position]
-            at.x, at.radius = self.move(at, step)
-        return confirmed(model, score, closest, self.threat, rng)
+    def begin(self, at: Anywhere) -> Points:
+        """The first radius; see `MinimumNorm.begin`."""
+        farthest = norm(torch.maximum(at.x0, 1 - at.x0), self.threat.p)
+        return Points(**at.known(), radius=self.first_radius(farthest), farthest=farthest)
+
+    def advance(self, at: Points, step: int) -> None:
+        """One `move`; see `MinimumNorm.advance`."""
+        at.x, at.radius = self.move(at, step)

@@ -18,7 +18,7 @@ from holdfast.evaluation.auditing.check import of_model
 from holdfast.evaluation.auditing.subject import Subject
 from holdfast.goals import cross_entropy
 from holdfast.losses import margin as margin_of
-from holdfast.types import Images, Step
+from holdfast.types import Images, Step, Threat
 
 #: As in `others`.
 _LIMIT, _FAILS = 0.01, 0.05
@@ -81,15 +81,25 @@ def more_restarts(subject: Subject) -> Finding:
 
 
 class _Path:
-    """What an attack was seen to do, step by step: values, and whether the aim was reached."""
+    """What an attack was seen to do, step by step: values, and whether a point fooled.
 
-    def __init__(self, count: int) -> None:
-        self.values: list[list[float]] = [[] for _ in range(count)]
-        self.reached = [False] * count
+    A point beyond the ball is no success: attacks that look for the nearest one pass many.
+
+    Args:
+        x0: (N, C, H, W) where it began.
+        threat: the ball.
+    """
+
+    def __init__(self, x0: Images, threat: Threat) -> None:
+        self._x0, self._threat = x0, threat
+        self.values: list[list[float]] = [[] for _ in range(len(x0))]
+        self.reached = [False] * len(x0)
 
     def __call__(self, step: Step) -> None:
+        apart = self._threat.distance(step.x.detach(), self._x0[step.position])
+        within = step.reached & (apart <= self._threat.eps).to(step.reached.device)
         for position, value, reached in zip(
-            step.position.tolist(), step.value.tolist(), step.reached.tolist(), strict=True
+            step.position.tolist(), step.value.tolist(), within.tolist(), strict=True
         ):
             self.values[position].append(value)
             self.reached[position] |= reached
@@ -116,7 +126,7 @@ def _watched(subject: Subject) -> _Watched:
     if subject not in _SEEN:
         name, attack = subject.leading
         some = subject.some_left(subject.leading_cost(), most=8)
-        path, seed = _Path(len(some)), subject.rng(some, "watched").key
+        path, seed = _Path(some.x, subject.threat), subject.rng(some, "watched").key
         try:
             x_adv = attack(
                 subject.model, some.x, some.y, seed=seed, index=some.index, callback=path

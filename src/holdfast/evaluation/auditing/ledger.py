@@ -60,8 +60,20 @@ class Ledger:
 
     @cached_property
     def attacked(self) -> pd.DataFrame:
-        """Rows of all attacks; those without a limit read at finite sizes."""
-        return metrics.at_finite_sizes(self.rows[self.rows["attack"] != CLEAN])
+        """Rows of all attacks, those without a limit read at finite sizes.
+
+        What was read off a larger size has the passes that the attack took there.
+        """
+        rows = self.rows[self.rows["attack"] != CLEAN]
+        if "found_at" in rows:
+            passes, key = ["forwards", "backwards"], ["attack", "norm", "eps", "index"]
+            read = rows["found_at"] > rows["eps"]
+            there = rows.loc[read].assign(eps=rows["found_at"])[key]
+            rows = rows.copy()
+            rows.loc[read, passes] = (
+                rows.set_index(key)[passes].loc[pd.MultiIndex.from_frame(there)].to_numpy()
+            )
+        return metrics.at_finite_sizes(rows)
 
     @property
     def chance(self) -> float:
