@@ -8,9 +8,7 @@ driver that is killed goes on as any run does, with another number of workers if
 draw is keyed, the rows are the same whoever computes them.
 """
 
-import io
 import os
-import pickle
 import re
 import secrets
 import socket
@@ -26,10 +24,9 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
 
-from holdfast.built import Origin, origin_of
 from holdfast.errors import InputError, MissingPackageError, WorkersError
+from holdfast.packed import brief, packed, unpacked
 from holdfast.parameters import at_least_one
 from holdfast.progress import Progress, silent
 from holdfast.results import Done, Engine, Missing, Part, Work, done, here
@@ -290,7 +287,7 @@ def _check_versions(ray: Any) -> None:
                     "holdfast[ray] in the Python that Ray was started by."
                 ) from error
             except ray.exceptions.RayError as error:
-                raise WorkersError(f"{where} does not answer: {_brief(error)}.") from error
+                raise WorkersError(f"{where} does not answer: {brief(error)}.") from error
             if its != own:
                 raise WorkersError(_other(where, name, its, own))
 
@@ -343,7 +340,7 @@ class _Workers:
             )
         # Of the chunks that are tried again here, Ray would try some without end.
         task = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=0)(_computed)
-        sent = ray.put(_Sent(_versions(), threads, _path(), _pickled(ray, work)))
+        sent = ray.put(_Sent(_versions(), threads, _path(), packed(ray, work)))
         left, waiting, lost = iter(missing), dict[Any, tuple[Missing, int]](), list[str]()
         try:
             while True:
@@ -387,17 +384,11 @@ def _why_lost(ray: Any, error: Exception) -> str:
     But for want of memory: of that a worker dies in one way or the other.
     """
     if not isinstance(error, ray.exceptions.RayTaskError):
-        return _brief(error)
+        return brief(error)
     cause = error.cause
     if isinstance(cause, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(cause):
-        return f"out of memory: {_brief(cause)}"
+        return f"out of memory: {brief(cause)}"
     raise cause from error
-
-
-def _brief(error: BaseException) -> str:
-    """The first sentence of an error's text."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text.partition(". ")[0][:200].rstrip(".")
 
 
 def _computed(sent: Sequence[Any], missing: Missing) -> tuple[list[Done], list[str]]:
@@ -430,84 +421,4 @@ def _loaded(reference: Any) -> Work:
             raise WorkersError(_other(where, name, its, sent.versions[name]))
     torch.set_num_threads(sent.threads)
     sys.path.extend(place for place in sent.path if place not in sys.path)
-    built: dict[Origin, nn.Module] = {}  # what is met twice is one network
-
-    def load(told: Origin | tuple[()]) -> Any:
-        if not told:
-            return silent
-        if told not in built:
-            built[told] = told.build_again()
-        return built[told]
-
-    unpickler = pickle.Unpickler(io.BytesIO(sent.work))
-    unpickler.persistent_load = load  # type: ignore[method-assign]
-    work: Work = unpickler.load()
-    return work
-
-
-def _pickled(ray: Any, work: Work) -> bytes:
-    """The work as it is sent: a network that a callable built goes as the callable's name.
-
-    Raises:
-        WorkersError: if something in it cannot be pickled.
-    """
-    try:
-        return _dump(ray, work)
-    except Exception as error:  # what a stranger's class raises
-        path, culprit = _culprit(ray, "", work, set())
-        kind = type(culprit)
-        raise WorkersError(
-            f"the work cannot be sent to workers: {path.lstrip('.')} is a "
-            f"{kind.__module__}.{kind.__qualname__}, which cannot be pickled ({_brief(error)}); a "
-            "model that is named as package.module:callable is built on each worker instead, also "
-            "by holdfast.models.loading.load."
-        ) from error
-
-
-def _dump(ray: Any, value: object) -> bytes:
-    def told(part: object) -> Origin | tuple[()] | None:
-        if isinstance(part, nn.Module):
-            return origin_of(part)
-        return () if isinstance(part, Progress) else None  # the driver's own
-
-    buffer = io.BytesIO()
-    pickler = ray.cloudpickle.CloudPickler(buffer)
-    pickler.persistent_id = told
-    pickler.dump(value)
-    return buffer.getvalue()
-
-
-def _culprit(ray: Any, path: str, value: object, seen: set[int]) -> tuple[str, object]:
-    """The innermost part of a value that cannot be pickled, and the way to it."""
-    seen.add(id(value))
-    for name, part in _parts(value):
-        if id(part) in seen:
-            continue
-        try:
-            _dump(ray, part)
-        except Exception:
-            return _culprit(ray, f"{path}{name}", part, seen)
-    return path, value
-
-
-def _parts(value: object) -> Iterator[tuple[str, object]]:
-    """What a value is made of, each with how it is called."""
-    if isinstance(value, nn.Module):
-        for name, module in value.named_children():
-            yield f".{name}", module
-    if isinstance(value, Mapping):
-        for key, part in value.items():
-            yield f"[{key!r}]", part
-    elif isinstance(value, list | tuple):
-        for place, part in enumerate(value):
-            yield f"[{place}]", part
-    if owner := getattr(value, "__self__", None):
-        yield "", owner
-    for name, part in getattr(value, "__dict__", {}).items():
-        yield f".{name}", part
-    for name, cell in zip(
-        getattr(getattr(value, "__code__", None), "co_freevars", ()),
-        getattr(value, "__closure__", None) or (),
-        strict=False,
-    ):
-        yield f".{name}", cell.cell_contents
+    return unpacked(sent.work)
