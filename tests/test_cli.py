@@ -576,11 +576,10 @@ def test_a_full_disk_is_told_without_a_traceback(place, capsys, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("holdfast.results.run.write_table", full)
-    assert code(*EVALUATE, "--model", "mine:good", "--out", "run") == 1
+    with monkeypatch.context() as disk:
+        disk.setattr("holdfast.results.run.write_table", full)
+        assert code(*EVALUATE, "--model", "mine:good", "--out", "run") == 1
     assert capsys.readouterr().err.strip().endswith("No space left on device")
-    monkeypatch.undo()
-    os.chdir(place)
     assert code(*EVALUATE, "--model", "mine:good", "--out", "run") == 0
 
 

@@ -26,6 +26,7 @@ from holdfast.progress import Progress
 from holdfast.workers import connected
 from tests.toys import images, small_network
 
+ROOT = Path(__file__).parents[1]
 COUNT = 12
 CONFIG = EvaluationConfig(batch_size=4, votes=5, samples=2, keep_images=6, audit=0)
 ATTACKS = {"pgd": PGD(Linf(0.1), steps=3), "weak": PGD(Linf(0.01), steps=2)}
@@ -247,7 +248,7 @@ def test_a_driver_that_is_killed_goes_on_with_other_workers(cluster, tmp_path):
         script = DRIVER.replace("sys.argv[2]", repr(str(tmp_path)))  # a worker has others
         asked = [sys.executable, "-c", script, str(out)]
         driver = subprocess.Popen(
-            asked, env={**env, "TMPDIR": short}, stderr=subprocess.PIPE, text=True
+            asked, cwd=ROOT, env={**env, "TMPDIR": short}, stderr=subprocess.PIPE, text=True
         )
         try:
             while driver.poll() is None and not (

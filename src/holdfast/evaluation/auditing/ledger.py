@@ -65,14 +65,12 @@ class Ledger:
         What was read off a larger size has the passes that the attack took there.
         """
         rows = self.rows[self.rows["attack"] != CLEAN]
-        if "found_at" in rows:
+        read = rows[rows["found_at"] > rows["eps"]] if "found_at" in rows else rows[:0]
+        if len(read):
             passes, key = ["forwards", "backwards"], ["attack", "norm", "eps", "index"]
-            read = rows["found_at"] > rows["eps"]
-            there = rows.loc[read].assign(eps=rows["found_at"])[key]
+            there = pd.MultiIndex.from_frame(read.assign(eps=read["found_at"])[key])
             rows = rows.copy()
-            rows.loc[read, passes] = (
-                rows.set_index(key)[passes].loc[pd.MultiIndex.from_frame(there)].to_numpy()
-            )
+            rows.loc[read.index, passes] = rows.set_index(key)[passes].loc[there].to_numpy()
         return metrics.at_finite_sizes(rows)
 
     @property
