@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from holdfast import models
+from holdfast.built import origin_of
 from holdfast.data import Data
 from holdfast.errors import (
     DamagedFileError,
@@ -373,6 +374,43 @@ def test_callables(tmp_path, monkeypatch):
         (":f", "cannot be imported"),
     ):
         with pytest.raises(ModelError, match=words):
+            load(spec)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".safetensors"])
+def test_a_callable_with_parameters_and_a_file_of_weights(tmp_path, monkeypatch, suffix):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "user_nets.py").write_text(
+        "import torch\n"
+        "class Net(torch.nn.Linear):\n"
+        "    def __init__(self, width=4):\n        super().__init__(2, width)\n"
+        "class Own(Net):\n"
+        "    def __init__(self, weights):\n"
+        "        super().__init__(5)\n        self.file = weights\n"
+    )
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    saved = nn.Linear(2, 3).state_dict()
+    file = f"net{suffix}"
+    save_file(saved, file) if suffix == ".safetensors" else torch.save({"state_dict": saved}, file)
+    net = load(f"user_nets:Net(width=3, weights={file})")
+    torch.testing.assert_close(net.state_dict(), saved, rtol=0, atol=0)
+    assert not net.training
+    assert load("user_nets:Net(width=3)").out_features == 3
+    assert load(f"user_nets:Own(weights={file})").file == file  # it loads them as it likes
+    again = origin_of(net).build_again()
+    torch.testing.assert_close(again.state_dict(), saved, rtol=0, atol=0)
+    for spec, error, words in (
+        (
+            f"user_nets:Net(weights={file})",
+            DamagedFileError,
+            r"weights of user_nets:Net: .* \(3,.*its parameters",
+        ),
+        (f"user_nets:Net(height=3, weights={file})", ModelError, "unexpected.*these arguments"),
+        (f"user_nets:Net(weights=no{suffix})", MissingFileError, "no file of weights"),
+        ("user_nets:Net(width=", InputError, "model"),
+        (file, InputError, r"package\.module:Net\(weights=net"),
+    ):
+        with pytest.raises(error, match=words):
             load(spec)
 
 

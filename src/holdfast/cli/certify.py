@@ -56,9 +56,10 @@ def certify(
 
     Args:
         model: Folder of a training run, a model.safetensors file, package.module:callable, a
-            library's pretrained model such as "torchvision/resnet18(weights='DEFAULT')", or an
-            architecture with a file of weights, "torchvision/resnet18(weights=net.pth)"; with
-            layers in front if wanted, "binarise(threshold=0.5) | runs/net".
+            library's pretrained model such as "torchvision/resnet18(weights='DEFAULT')", or what
+            builds the network with a file of its weights, "mynet:Net(weights=net.pth)" or
+            "torchvision/resnet18(weights=net.pth)"; with layers in front if wanted,
+            "binarise(threshold=0.5) | runs/net".
         sigma: Standard deviation of the noise, on the [0, 1] scale.
         data: Data set (`holdfast list`), with parameters if wanted, such as
             "imagenet(resize=342, crop=299)", or the path of an image folder.

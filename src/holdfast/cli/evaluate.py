@@ -76,10 +76,10 @@ def evaluate(
 
     Args:
         model: Folder of a training run, a model.safetensors file, package.module:callable, a
-            library's pretrained model such as "torchvision/resnet18(weights='DEFAULT')", or an
-            architecture with a file of weights, "torchvision/resnet18(weights=net.pth)"; with
-            layers in front if wanted, "binarise(threshold=0.5) | runs/net"; several between commas
-            meet the same attacks.
+            library's pretrained model such as "torchvision/resnet18(weights='DEFAULT')", or what
+            builds the network with a file of its weights, "mynet:Net(weights=net.pth)" or
+            "torchvision/resnet18(weights=net.pth)"; with layers in front if wanted,
+            "binarise(threshold=0.5) | runs/net"; several between commas meet the same attacks.
         data: Data set (`holdfast list`), with parameters if wanted, such as
             "imagenet(resize=342, crop=299)", or the path of an image folder.
         data_dir: Folder of named data sets and image folders; else HOLDFAST_DATA.

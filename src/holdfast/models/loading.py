@@ -17,7 +17,8 @@ from holdfast.models.external.names import LibraryModel
 from holdfast.models.layers import in_front, layers_and_network
 from holdfast.models.purified import PURIFIED, read_purified
 from holdfast.models.registry import ARCHITECTURES, DENOISERS, Architecture
-from holdfast.models.weights import SUFFIXES, FileOfWeights, read_weights
+from holdfast.models.weights import FileOfWeights
+from holdfast.state_dicts import SUFFIXES, read_weights
 
 __all__ = ["load", "load_denoiser"]
 
@@ -28,10 +29,11 @@ def load(spec: str, shape: tuple[int, ...] | None = None) -> nn.Module:
     Args:
         spec: the folder of a training or tuning run, a model.safetensors file,
             ``torchvision/resnet18(weights='DEFAULT')`` or ``timm/resnet18(weights='DEFAULT')``, or
-            ``package.module:callable``, which is called without arguments and returns a
-            `torch.nn.Module` that maps images in [0, 1] to logits; or an architecture's name with a
-            file of weights, ``torchvision/resnet18(weights=net.pth)``
-            (`holdfast.models.weights`); any of them with layers in front,
+            ``package.module:callable``, which returns a `torch.nn.Module` that maps images in
+            [0, 1] to logits (`holdfast.built`), also with a file of weights,
+            ``mynet:Net(weights=net.pth)``; or an architecture's name with one,
+            ``torchvision/resnet18(weights=net.pth)`` (`holdfast.models.weights`); any of them with
+            layers in front,
             ``binarise(threshold=0.5) | runs/net``.
         shape: (C, H, W) of the images, for an architecture that is built for them.
 
@@ -106,8 +108,8 @@ def _load(spec: str, denoiser: bool, shape: tuple[int, ...] | None = None) -> nn
         read_weights(path)  # says what is wrong with it
         raise InputError(
             f"{path} holds weights, and not which network's: name its architecture with it, "
-            f"torchvision/resnet18(weights={path}), or give a function that builds the model, as "
-            "package.module:function."
+            f"torchvision/resnet18(weights={path}), or the function or class that builds it, "
+            f"package.module:Net(weights={path})."
         )
     if path.is_file():
         network, architecture = read_model(path)
