@@ -17,7 +17,7 @@ import pytest
 from holdfast import EvaluationConfig, Linf, evaluate
 from holdfast.attacks import FGSM, FMN, PGD
 from holdfast.cli.main import run
-from holdfast.errors import InputError, WorseError
+from holdfast.errors import InputError, MissingFileError, WorseError
 from holdfast.evaluation import compare
 from holdfast.goals import toward_least_likely
 from holdfast.metrics import paired
@@ -152,6 +152,10 @@ class TestCompare:
     def test_what_cannot_be_compared_is_refused(self, folder, capsys, other, words):
         assert code("compare", folder / "a", folder / other) == 2
         assert words in " ".join(capsys.readouterr().err.split())
+
+    def test_a_folder_of_runs_names_one(self, folder):
+        with pytest.raises(MissingFileError, match=rf"{folder}/\S+ holds one"):
+            compare(folder, folder / "a")
 
     def test_attacks_of_one_name_and_other_settings_are_told(self, folder, tmp_path):
         x = images(N)

@@ -67,7 +67,9 @@ def read_about(path: Path) -> dict[str, Any]:
         ('evaluate', True, 4)
     """
     if not (path / ABOUT).exists():
-        raise MissingFileError(f"{path} holds no run of Holdfast: there is no {ABOUT} in it.")
+        below = min(path.glob(f"*/{ABOUT}"), default=None)
+        hint = f"; {below.parent} holds one" if below else ""
+        raise MissingFileError(f"{path} holds no run of Holdfast: there is no {ABOUT} in it{hint}.")
     about = read_json(path / ABOUT)
     for name, kind, words in (
         ("kind", str, "a text"),
