@@ -23,12 +23,16 @@ _PUBLISHED = {
 }
 #: Shorter sides that timm brings images to, by bicubic interpolation, to cut out 299 each way.
 _RESIZED = {"v4": 341, "v3": 341, "v3_adv": 341, "IRv2": 333, "IRv2_adv-ens": 333}
+#: At the smaller scales.
+_STAND = "B for v4, C for v3, D for IRv2"
 MISSING = "its weights were not published where timm or torchvision has them."
 
 
 def network(name: str, scale: Scale) -> Value | None:
     """The network of a name; None if it cannot be had."""
-    chosen = scale("networks", quick="of digits", cpu="of MNIST", paper="of ImageNet")
+    chosen = scale(
+        "networks", quick=f"of digits: {_STAND}", cpu=f"of MNIST: {_STAND}", paper="of ImageNet"
+    )
     if chosen == "of ImageNet":
         return _PUBLISHED.get(name)
     made: dict[str, Step] = {
