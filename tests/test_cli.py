@@ -938,6 +938,7 @@ UNUSED = [
     ("evaluate --data folder(path=images,side=3)", "data set folder has no parameter side"),
     ("certify --sigma 0.1 --intervals hoeffding --selection-votes 5", "--selection-votes"),
     ("certify --sigma 0.1 --within 0.9", "sequential"),
+    ("certify --sigma 0.1 --audit off --strict", "--strict asks what the audit says"),
     ("certify --sigma 0.1 --workers 2 --devices 2 --out run", "--workers and --devices both"),
     ("audit nothing --data-dir .", "nothing holds no run"),
     ("certify --sigma 0.1 --data-dir .", "digits is none"),
@@ -1021,7 +1022,7 @@ ALWAYS_USED = {
     "audit seed accelerator workers out json quiet",
     "audit": "runs model data audit strict accelerator json quiet",
     "certify": "model sigma data images noise votes confidence bounds intervals radii batch_size "
-    "seed accelerator devices workers out json quiet",
+    "audit seed accelerator devices workers out json quiet",
     "compare": "runs fail_if_worse junit json quiet",
     "diagnose purification": "model out data image attack source norm eps at seed accelerator "
     "quiet",

@@ -13,10 +13,10 @@ from torch.nn import functional
 
 from holdfast import EvaluationConfig, Linf, evaluate
 from holdfast.attacks import BPDA, FGSM, PGD, Square, Worst
+from holdfast.auditing.fresh import fresh
 from holdfast.defenses import Binarise, GaussianNoise, StraightThrough
 from holdfast.evaluation import adapt
 from holdfast.evaluation.hidden import find
-from holdfast.evaluation.hidden.asking import fresh
 from holdfast.evaluation.hidden.differences import through_differences
 from holdfast.evaluation.hidden.imitate import imitate
 from holdfast.random import Stream, drawing_from

@@ -665,6 +665,49 @@ def test_a_certificate_in_another_norm_is_shown_in_its_own(runs, tmp_path):
     )
 
 
+def _audited(run, copy, audit):
+    """A copy of a run, with another audit or none."""
+    shutil.copytree(run, copy)
+    about = {key: value for key, value in read_json(copy / "run.json").items() if key != "audit"}
+    write_json(copy / "run.json", {**about, **({} if audit is None else {"audit": audit})})
+    return copy
+
+
+def test_the_first_line_says_whether_to_believe_the_certificates(runs, tmp_path):
+    checks = read_json(runs["one-cert"] / "run.json")["audit"]["checks"]
+    (seed,) = (check for check in checks if check["id"] == "S-seed")
+    seed |= {"verdict": "fail", "said": "9 of 400 votes are others now.", "value": 0.02}
+    found = {
+        "verdict": "not believable",
+        "sentence": "not believable: 9 of 400 votes are others now (S-seed).",
+        "about": "gaussian noise of 0.1",
+        "passes": 400,
+        "limit": None,
+        "checks": checks,
+    }
+    wrong = _audited(runs["one-cert"], tmp_path / "wrong", found)
+    html = build([runs["one-linf"], wrong], tmp_path / "report").read_text()
+    (first,) = re.findall(r'<p class="belief not-believable">(.*?) <a href="#audit">', html)
+    assert first == (
+        "<b>Not believable.</b> Certified accuracy of one, smoothed with σ = 0.1 "
+        f"({wrong}): 9 of 400 votes are others now (S-seed)."
+    )
+    section = html[html.index('<h2 id="audit">') : html.index('<h2 id="method">')]
+    assert "one, robust accuracy: <span" in section
+    mine = section[section.index("one, smoothed with σ = 0.1, certified accuracy: <span") :]
+    assert mine.index("The seed gives the votes") < mine.index("<small>S-radius</small>")
+    assert seed["why"] in mine
+    assert seed["then"] in mine
+
+
+def test_certificates_of_earlier_versions_are_not_audited(runs, tmp_path):
+    old = _audited(runs["one-cert"], tmp_path / "old", None)
+    for given in ([old], [old, runs["one-linf"]]):
+        html = build(given, tmp_path / f"report-{len(given)}").read_text()
+        assert '<p class="belief not-audited"><b>Not audited.</b> Nobody checked the cert' in html
+    assert "None of the runs holds an audit." in build([old], tmp_path / "report-1").read_text()
+
+
 def test_what_a_certificate_implies_in_another_norm_is_said_to_be_implied(runs, tmp_path):
     shutil.copytree(runs["one-cert"], tmp_path / "cert")
     _rewrite(tmp_path / "cert", lambda rows: rows.assign(prediction=rows["label"], radius=9.0))

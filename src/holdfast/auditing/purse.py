@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from holdfast.auditing.check import NotRun
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, InputError
 
 #: Images below which a check by attacks says too little.
 FEWEST = 3
@@ -13,6 +13,16 @@ FEWEST = 3
 
 class Spent(HoldfastError):  # noqa: N818, no error of anybody's
     """No passes are left; of Holdfast's own, so that nothing takes it for the model's failure."""
+
+
+def check_share(audit: float) -> None:
+    """See that an audit can take so many passes, over those that what it is of takes.
+
+    Raises:
+        InputError: if not.
+    """
+    if not audit >= 0:
+        raise InputError(f"audit is {audit}, but a share of passes is at least 0.")
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """What the checks amount to: one word and one sentence."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -14,7 +14,7 @@ Word: TypeAlias = Literal["believable", "doubtful", "not believable"]
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """Whether the robust accuracies of an evaluation can be believed.
+    """Whether the numbers of an evaluation or a certification can be believed.
 
     Attributes:
         checks: all of them, also those that were not run.
@@ -70,6 +70,11 @@ class Audit:
             "limit": None if self.limit == float("inf") else int(self.limit),
             "checks": [check.record() for check in self.checks],
         }
+
+    @classmethod
+    def of_run(cls, about: Mapping[str, Any]) -> "Audit | None":
+        """From a run.json; None if it holds no audit."""
+        return cls.of_record(about["audit"]) if "audit" in about else None
 
     @classmethod
     def of_record(cls, record: dict[str, Any]) -> "Audit":

@@ -1,3 +1,4 @@
+from .audits import audit as audit
 from .audits import audit_certificates as audit_certificates
 from .bounds.bound import BOUNDS as BOUNDS
 from .bounds.bound import bound as bound
@@ -46,6 +47,7 @@ __all__ = [
     "SisonGlaz",
     "TwoSample",
     "Within",
+    "audit",
     "audit_certificates",
     "bound",
     "certificates",

@@ -1,4 +1,4 @@
-"""An audit of a finished certification: what it wrote, and its model asked again."""
+"""An audit by itself: of a model under noise, or of a certification that was finished before."""
 
 import math
 from collections.abc import Sequence
@@ -12,18 +12,60 @@ from holdfast.auditing.verdict import Audit
 from holdfast.certify.auditing.ledger import Ledger
 from holdfast.certify.auditing.run import audited
 from holdfast.certify.auditing.subject import Subject
+from holdfast.certify.config import CertificationConfig
+from holdfast.certify.run import certify
 from holdfast.data import Data
+from holdfast.errors import InputError
 from holdfast.metrics import at_finite_sizes
 from holdfast.progress import Progress, silent
 from holdfast.results import CLEAN, read_about, read_rows
 from holdfast.tensors import eval_mode
 from holdfast.threads import suited_threads
-from holdfast.types import Model
+from holdfast.types import Images, Labels, Model
 
-__all__ = ["audit_certificates"]
+__all__ = ["audit", "audit_certificates"]
 
 #: What a certification and an evaluation of one smoothed classifier on the same images share.
 _SHARED = ("model_fingerprint", "data_fingerprint", "sigma")
+
+
+def audit(
+    model: Model,
+    x: Images,
+    y: Labels,
+    *,
+    config: CertificationConfig,
+    name: str = "model",
+    out: str | Path | None = None,
+    progress: Progress = silent,
+) -> Audit:
+    """Certify a model, and say whether the certified accuracies can be believed.
+
+    Args:
+        model: maps (N, C, H, W) in [0, 1] to logits (N, K).
+        x: (N, C, H, W) images in [0, 1].
+        y: (N,) true classes.
+        config: how to certify; its ``audit`` is what may be asked beyond that, infinity for all.
+        name: of the model, for the record.
+        out: folder to keep the run in.
+        progress: told about every chunk.
+
+    Raises:
+        InputError: if the config asks for no audit; and as `certify`.
+
+    Example:
+        >>> from holdfast.certify import CertificationConfig, audit
+        >>> config = CertificationConfig(sigma=0.1, votes=50, intervals=("stn-2019",))
+        >>> found = audit(model, x, y, config=config)  # limits that do not hold
+        >>> found.word
+        'doubtful'
+    """
+    if not config.audit:
+        raise InputError("audit is 0, but an audit needs passes; give the config a larger share.")
+    found = certify(model, x, y, config=config, name=name, out=out, progress=progress)
+    if found.audit is None:
+        raise InputError(f"{out} was finished without an audit; give it to audit_certificates.")
+    return found.audit
 
 
 def audit_certificates(

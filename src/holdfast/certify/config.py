@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from holdfast import specs
+from holdfast.auditing.purse import check_share
 from holdfast.certify.intervals.interval import INTERVALS, Interval
 from holdfast.certify.sequential import AtLeast, Question, Sequential, Within
 from holdfast.certify.smoothing import named_bound, named_noise
@@ -40,6 +41,8 @@ class CertificationConfig:
             factor, in (0, 1).
         seed: of the noise.
         batch_size: noisy images in one forward pass.
+        audit: passes that the audit of the result may take, over those of the votes; 0 for no
+            audit, infinity for no limit.
 
     Example:
         >>> from holdfast.certify import CertificationConfig
@@ -59,6 +62,7 @@ class CertificationConfig:
     within: float | None = None
     seed: int = 0
     batch_size: int = 128
+    audit: float = 0.15
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -69,6 +73,7 @@ class CertificationConfig:
             if not getattr(self, name) or len(set(getattr(self, name))) < len(getattr(self, name)):
                 raise InputError(f"{name} must name at least one, and none of them twice.")
         check_sigma(self.sigma)
+        check_share(self.audit)
         for bound in self.bounds:
             named_bound(bound, self.family)
         for interval in self.intervals:
@@ -94,10 +99,11 @@ class CertificationConfig:
             )
 
     def record(self) -> dict[str, Any]:
-        """As a run's record holds it."""
+        """As a run's record holds it. The audit is none of it: the rows are the same without."""
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in asdict(self).items()
+            if name != "audit"
         }
 
     @property

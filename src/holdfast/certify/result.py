@@ -1,8 +1,12 @@
 """What a certification found."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from holdfast.auditing.verdict import Audit
 from holdfast.metrics import accuracy_at
+from holdfast.results import read_about, read_rows
 from holdfast.summary import Result, Summary, percent
 
 __all__ = ["Certification"]
@@ -21,6 +25,7 @@ class Certification(Result):
             from, certified accuracy over the radius as the corners of its ``curve``, and the same
             ``at`` the radii of interest.
         warnings: all that must be known to read the numbers, such as limits that do not hold.
+        audit: whether the certificates can be believed; None if no audit was asked for.
 
     Example:
         >>> from holdfast.certify import CertificationConfig, certify
@@ -30,6 +35,13 @@ class Certification(Result):
     """
 
     warnings: list[str] = field(default_factory=list)
+    audit: Audit | None = None
+
+    @classmethod
+    def read(cls, folder: Path, warnings: Sequence[str] = ()) -> "Certification":
+        """What a finished run found; ``warnings`` where one of an earlier version says none."""
+        rows, about = read_rows(folder), read_about(folder)
+        return cls(rows, about["cells"], about.get("warnings", list(warnings)), Audit.of_run(about))
 
     @property
     def _summary(self) -> Summary:
@@ -51,7 +63,8 @@ class Certification(Result):
             }
             for cell in self.cells
         ]
-        return Summary(title, lines, self.warnings)
+        notes = [*([] if self.audit is None else [self.audit.sentence]), *self.warnings]
+        return Summary(title, lines, notes)
 
     def _some_radii(self) -> list[float]:
         """Evenly spaced up to the largest certified one."""

@@ -16,7 +16,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from holdfast import metrics
+from holdfast.auditing.fresh import fresh
 from holdfast.certify.after_noise import notes_on_what_follows_the_noise
+from holdfast.certify.auditing.ledger import Ledger
+from holdfast.certify.auditing.run import audited
+from holdfast.certify.auditing.subject import Subject
 from holdfast.certify.config import CertificationConfig
 from holdfast.certify.result import Certification
 from holdfast.certify.sampling import Sampling, sample
@@ -44,7 +48,7 @@ from holdfast.errors import InputError
 from holdfast.group import Group, first
 from holdfast.models.identity import identify
 from holdfast.progress import Progress, silent
-from holdfast.results import Missing, Part, Run, kept_or_temporary, read_about, read_rows
+from holdfast.results import Missing, Part, Run, kept_or_temporary
 from holdfast.tensors import device_of, eval_mode
 from holdfast.threads import suited_threads
 from holdfast.types import Images, Labels, Model
@@ -85,7 +89,7 @@ def certify(
         model: maps (N, C, H, W) in [0, 1] to logits (N, K), on the device that is to do the work.
         x: (N, C, H, W) images in [0, 1].
         y: (N,) true classes.
-        config: noise, votes, confidence, bounds and intervals.
+        config: noise, votes, confidence, bounds and intervals, and how the result is audited.
         name: of the model, for the record.
         out: folder to keep the run in; interrupted, the same call goes on from there.
         progress: told about every chunk.
@@ -94,7 +98,7 @@ def certify(
             ``holdfast[ray]``. See docs/scaling.md.
 
     Returns:
-        Rows and cells.
+        Rows, cells, and whether these can be believed.
 
     Raises:
         InputError, InputTypeError: if images, labels or a parameter are not what they must be, or
@@ -160,6 +164,7 @@ def certify_data(
         suited_threads(data.shape, model, progress=progress),
         kept_or_temporary(out) as folder,
     ):
+        unasked = fresh(model) if config.audit else None
         notes += first(group, lambda: _probe(model, data, config))
         if group is None or group.is_global_zero:
             warn_of(notes)
@@ -188,10 +193,16 @@ def certify_data(
 
         def results(run: Run, rows: pd.DataFrame) -> dict[str, Any]:
             cells = _cells(rows, config, name, run)
-            return {"classes": list(data.classes), "cells": cells, "warnings": notes}
+            about = {"classes": list(data.classes), "cells": cells, "warnings": notes}
+            if config.audit:
+                around = config.family.around(model, config.sigma, data.shape)
+                ledger = Ledger(rows, record, cells, len(data.classes), around.lipschitz)
+                subject = Subject(model, data, ledger, config.audit, unasked)
+                about["audit"] = audited(ledger, subject).record()
+            return about
 
         Run.resume_or(folder, "certify", record, work, results, group=group, progress=progress)
-        return Certification(read_rows(folder), read_about(folder)["cells"], notes)
+        return Certification.read(folder, notes)
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,8 @@ def audit(
     """Say whether finished evaluations and certifications can be believed.
 
     What a run wrote is checked, and its model is loaded and asked again. The folders stay as they
-    are. Evaluations are audited as they are made, within 15 % of their passes; here there is no
-    limit. Certificates are worked out again from their votes, counted again, and attacked within
+    are. Both are audited as they are made, within 15 % of their passes; here there is no limit.
+    Certificates are worked out again from their votes, counted again, and attacked within
     their radii; evaluations of the same smoothed classifier that stand beside them are compared.
 
     Example:
@@ -49,8 +49,8 @@ def audit(
         model: Where the model is now, if not where it was; otherwise as of holdfast evaluate.
         data: Name of the data set now, if it has another one.
         data_dir: Folder of named data sets and image folders; else HOLDFAST_DATA.
-        audit: Passes that the audit may take, over those of the attacks: a number, or full for no
-            limit.
+        audit: Passes that the audit may take, over those of the attacks or votes: a number, or
+            full for no limit.
         strict: End with exit code 3 unless all are believable.
         accelerator: auto, cpu, cuda, ... as Lightning Fabric names them.
         json: Print one JSON object and nothing else.
@@ -111,6 +111,16 @@ def told(audit: Audit | None) -> str:
     if audit is None:
         return "not audited: holdfast audit RUN says whether this can be believed."
     return audit.sentence
+
+
+def check_strict(strict: bool, audit: float) -> None:
+    """See that there is an audit for --strict to ask.
+
+    Raises:
+        InputError: if not.
+    """
+    if strict and not audit:
+        raise InputError("--strict asks what the audit says, and --audit off leaves it out.")
 
 
 def believed(audit: Audit | None) -> None:

@@ -9,9 +9,11 @@ import numpy as np
 from holdfast import data as datasets
 from holdfast.certify.bounds.bound import round_down
 from holdfast.certify.config import CertificationConfig
+from holdfast.certify.result import Certification
 from holdfast.certify.run import certify_data
+from holdfast.cli.audit import as_json, believed, check_strict, told
 from holdfast.cli.common import percent, print_json, print_table
-from holdfast.cli.options import Number, Numbers, Words
+from holdfast.cli.options import Number, Numbers, Share, Words
 from holdfast.errors import InputError
 from holdfast.metrics import accuracy_at
 from holdfast.models import loading
@@ -36,6 +38,8 @@ def certify(
     radii: Numbers = Numbers(()),
     within: Number | None = None,
     batch_size: int = 128,
+    audit: Share = Share(0.15),
+    strict: bool = False,
     seed: int = 0,
     accelerator: str = "auto",
     devices: int = 1,
@@ -84,6 +88,9 @@ def certify(
             votes stop as soon as it is known which of them are certified.
         within: Sequential votes stop as soon as the radius is known up to this factor, such as 0.9.
         batch_size: Noisy copies in one forward pass; on a GPU more are faster.
+        audit: Passes that the audit of the result may take, over those of the votes: a number, full
+            for no limit, or off. It says whether the certified accuracies can be believed.
+        strict: End with exit code 3 unless the audit finds the certified accuracies believable.
         seed: Of the noise.
         accelerator: auto, cpu, cuda, ... as Lightning Fabric names them.
         devices: Processes, one for each device, that share the images; they need --out.
@@ -109,7 +116,9 @@ def certify(
         within=within,
         seed=seed,
         batch_size=batch_size,
+        audit=audit,
     )
+    check_strict(strict, audit)
     if selection_votes is not None and not config.chooses:
         raise InputError(
             "--selection-votes choose the class for the intervals two-sample and sequential, and "
@@ -127,13 +136,21 @@ def certify(
     if not fabric.is_global_zero:
         return
     if json:
-        print_json({"cells": found.cells, "warnings": found.warnings})
+        told_too = {"warnings": found.warnings, **as_json(found.audit)}
+        print_json({"cells": found.cells, **told_too})
     else:
-        _print(model, found.cells, config)
+        _print(model, found, config)
+    if strict:
+        believed(found.audit)
 
 
-def _print(model: str, cells: Sequence[dict[str, Any]], config: CertificationConfig) -> None:
-    """Certified accuracy over the radius: a table for each interval, a column for each bound."""
+def _print(model: str, found: Certification, config: CertificationConfig) -> None:
+    """The word of the audit, and certified accuracy over the radius.
+
+    A table for each interval, with a column for each bound.
+    """
+    cells = found.cells
+    print(told(found.audit))
     farthest = max(cell["curve"][-1][0] for cell in cells)
     radii = config.radii or np.unique(round_down(np.linspace(0, farthest, 9), decimals=3))
     name = f"{config.norm} radius"

@@ -11,7 +11,7 @@ from holdfast.attacks.adaptive import chosen
 from holdfast.attacks.engine.attack import follows_gradients
 from holdfast.certify.smoothing import named_noise
 from holdfast.cli import registry
-from holdfast.cli.audit import believed
+from holdfast.cli.audit import believed, check_strict
 from holdfast.cli.common import device
 from holdfast.cli.dry_run import planned, show_plan
 from holdfast.cli.evaluated import show_evaluation, show_study
@@ -157,8 +157,7 @@ def evaluate(
     several = (len(model), len(seed)) != (1, 1)
     if several:
         check_study(model, named, seed)
-    if strict and not audit:
-        raise InputError("--strict asks what the audit says, and --audit off leaves it out.")
+    check_strict(strict, audit)
     family = named_noise(noise or "gaussian")
     if sigma is not None:
         check_sigma(sigma)

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from holdfast.auditing.purse import check_share
 from holdfast.errors import InputError
 from holdfast.parameters import check_fields
 
@@ -66,8 +67,7 @@ class EvaluationConfig:
         for name, least in (("batch_size", 1), ("votes", 1), ("samples", 1), ("keep_images", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}, but must be at least {least}.")
-        if not self.audit >= 0:
-            raise InputError(f"audit is {self.audit}, but a share of passes is at least 0.")
+        check_share(self.audit)
 
     def record(self) -> dict[str, Any]:
         """As a run's record holds it; what is new since there are records, if it is no default.

@@ -41,8 +41,7 @@ class Evaluation(Result):
     def read(cls, folder: Path, warnings: Sequence[str] = ()) -> "Evaluation":
         """What a finished run found; ``warnings`` where one of an earlier version says none."""
         rows, about = read_rows(folder), read_about(folder)
-        audit = Audit.of_record(about["audit"]) if "audit" in about else None
-        return cls(rows, about["cells"], about.get("warnings", list(warnings)), audit)
+        return cls(rows, about["cells"], about.get("warnings", list(warnings)), Audit.of_run(about))
 
     @property
     def _summary(self) -> Summary:

@@ -1,4 +1,4 @@
-"""Whether the numbers can be believed: the audits that evaluations kept of themselves."""
+"""Whether the numbers can be believed: the audits that runs kept of themselves."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -6,11 +6,21 @@ from typing import Any, NamedTuple
 from holdfast.report.folders import RunFolder
 from holdfast.report.subjects import Classifier
 
-#: From best to worst; an evaluation without an audit says less than one that is believable.
+#: From best to worst; a run without an audit says less than one that is believable.
 VERDICTS = ("believable", "not audited", "doubtful", "not believable")
 
 #: How far the checks of an audit are from what they should be.
 _ORDER = ("fail", "warn", "not run", "pass")
+
+
+#: What a run of each kind is about, and what nobody knows of one without an audit.
+_ABOUT = {"evaluate": "robust accuracy", "certify": "certified accuracy"}
+_UNKNOWN = {
+    "evaluate": "Nobody checked whether the attacks could see: robust accuracy is a ceiling, and "
+    "may be far above what a better attack leaves.",
+    "certify": "Nobody checked the certificates: certified accuracy is a floor only where votes, "
+    "limits and radii are what they are said to be.",
+}
 
 
 class Check(NamedTuple):
@@ -38,9 +48,19 @@ class Check(NamedTuple):
 
 
 class Audit(NamedTuple):
-    """What an evaluation found out about itself."""
+    """What a run found out about itself.
+
+    Attributes:
+        classifier: that it is about.
+        about: the number that it is of.
+        path: of the run.
+        verdict: in a word.
+        sentence: what that rests on.
+        checks: the worst first.
+    """
 
     classifier: str
+    about: str
     path: str
     verdict: str
     sentence: str
@@ -67,36 +87,34 @@ def audit_of(classifier: Classifier, run: RunFolder) -> Audit | None:
     verdict = str(found["verdict"])
     sentence = str(found.get("sentence", "")).removeprefix(f"{verdict}: ")
     return Audit(
-        classifier.label, str(run.path), verdict, sentence[:1].upper() + sentence[1:], checks
+        classifier.label,
+        _ABOUT[run.about["kind"]],
+        str(run.path),
+        verdict,
+        sentence[:1].upper() + sentence[1:],
+        checks,
     )
 
 
 def belief(classifiers: Sequence[Classifier]) -> Belief:
-    """The least that the evaluations of some classifiers can be believed, and why."""
+    """The least that the numbers of some classifiers can be believed, and why."""
     found: list[Belief] = []
-    several = sum(len(classifier.evaluations) for classifier in classifiers) > 1
+    several = sum(len(classifier.runs) for classifier in classifiers) > 1
     for classifier in classifiers:
-        for run in classifier.evaluations:
+        for run in classifier.runs:
             audit = audit_of(classifier, run)
             if audit is not None:
-                where = f"{audit.classifier} ({audit.path}): " if several else ""
+                about = audit.about[:1].upper() + audit.about[1:]
+                where = f"{about} of {audit.classifier} ({audit.path}): " if several else ""
                 found.append(Belief(audit.verdict, where + audit.sentence))
             else:
-                found.append(Belief("not audited", _UNKNOWN))
-    if not found:
-        return Belief("not audited", "No attack was run: nothing here could have been overstated.")
+                found.append(Belief("not audited", _UNKNOWN[run.about["kind"]]))
     worst = max(found, key=lambda each: VERDICTS.index(each.verdict))
-    told = len({note for each in classifiers for run in each.evaluations for note in run.warnings})
+    told = len({note for each in classifiers for run in each.runs for note in run.warnings})
     if worst.verdict == "not audited" and told:
         warned = "a warning, which is" if told == 1 else f"{told} warnings, which are"
         return Belief(worst.verdict, f"{worst.sentence} Its runs gave {warned} below.")
     return worst
-
-
-_UNKNOWN = (
-    "Nobody checked whether the attacks could see: robust accuracy is a ceiling, and may be far "
-    "above what a better attack leaves."
-)
 
 
 def _check(found: Mapping[str, Any]) -> Check:

@@ -33,7 +33,7 @@ class Row(NamedTuple):
         strongest: the attack that by itself left the fewest images right there.
         certified: in the certificate's own norm.
         gap: between the two over the same images, where both are in the headline's norm and size.
-        belief: whether its robust accuracy can be believed.
+        belief: whether its robust and certified accuracy can be believed.
     """
 
     place: int

@@ -113,7 +113,7 @@ def _page(
     strongest = [tables.strongest_attacks(c) if c.evaluations else [] for c in classifiers]
     first = headline(subjects, strongest)
     said = {classifier.label: notes(classifier) for classifier in classifiers}
-    audits = [audit_of(c, run) for c in classifiers for run in c.evaluations]
+    audits = [audit_of(c, run) for c in classifiers for run in c.runs]
     content, blocks = _content(subjects, first.norm, first.eps, pictures)
     content["first"]["model"] = first.rows[0].place
     return environment.get_template("page.html").render(

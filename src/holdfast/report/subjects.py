@@ -74,6 +74,12 @@ class Classifier:
         return f"--sigma {sigma:g}" + ("" if family == "gaussian" else f" --noise {family}")
 
     @property
+    def runs(self) -> list[RunFolder]:
+        """Its evaluations, and its certifications, each once."""
+        certified = {run.path: run for run in self.certifications}
+        return [*self.evaluations, *certified.values()]
+
+    @property
     def proof(self) -> CertifiedRun | None:
         """The certificates that the summary shows: from the most votes, if they hold."""
         holding = [run for run in self.certifications if run.guaranteed]
@@ -144,10 +150,7 @@ class Subject:
     def runs(self) -> list[RunFolder]:
         """Everything that is known of it: training, evaluations, certifications."""
         found = [self.training] if self.training else []
-        for classifier in self.classifiers:
-            certified = {run.path: run for run in classifier.certifications}
-            found += [*classifier.evaluations, *certified.values()]
-        return found
+        return found + [run for classifier in self.classifiers for run in classifier.runs]
 
 
 def read_subjects(paths: Sequence[Path]) -> list[Subject]:

@@ -1,11 +1,12 @@
 """Checks that ask the smoothed classifier again: the same draws, others, and attacks."""
 
+from functools import reduce
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import binom
+from scipy.stats import binom, hypergeom
 
 from holdfast.attacks import PGD, adapted
 from holdfast.attacks.skips import hearing_skips
@@ -21,6 +22,9 @@ from holdfast.threat import L1, L2
 
 #: Fresh draws by which an image is judged.
 _DRAWS = 200
+
+#: Fresh draws of each image where many images are judged together.
+_FEW = 50
 
 #: Of the radius, where an attack is tried: on the sphere itself rounding would decide.
 _WITHIN = 0.9
@@ -42,10 +46,13 @@ _CHANCE = 1e-3
     weight=2,
 )
 def drawn_again(subject: Subject) -> Finding:
-    """The share of votes, of a few images, that the run's own draws now give to other classes."""
-    _reproducible(subject)
+    """The share of votes that the run's own draws now give to other classes.
+
+    Of a few images: those whose votes agree least, since equal votes are equal by any draws.
+    """
+    reproducible(subject)
     rows = next(subject.ledger.parts)[2].set_index("index")
-    some = subject.some(float(rows["draws"].max()), most=4, fewest=1)
+    some = subject.divided("votes", float(rows["draws"].max()), most=4)
     written = rows.loc[some.index.numpy()]
     moved = 0.0
     for place, (counts, draws) in enumerate(
@@ -70,13 +77,16 @@ def drawn_again(subject: Subject) -> Finding:
     weight=1,
 )
 def chosen_by_their_own(subject: Subject) -> Finding:
-    """The share of selection votes, of a few images, that their own draws give to other classes."""
-    _reproducible(subject)
+    """The share of selection votes that their own draws give to other classes.
+
+    Of a few images: those whose selection votes agree least.
+    """
+    reproducible(subject)
     rows = next(subject.ledger.parts)[2].set_index("index")
     if "choice" not in rows:
         raise NotRun("the intervals need no votes that only choose the class.")
     n0, seed = subject.ledger.chosen_by, subject.ledger.config.seed
-    some = subject.some(n0, most=16, fewest=1)
+    some = subject.divided("choice", n0, most=16)
     rng = certificate_stream(seed, some.index.to(some.x.device))
     again = choose(subject.model, some.x, rng, n0=n0)
     written = subject.ledger.counts(rows.loc[some.index.numpy(), "choice"])
@@ -115,6 +125,42 @@ def counted_again(subject: Subject) -> Finding:
         f"{own.sum()} of {_DRAWS * len(some)} fresh votes are for the certified classes of "
         f"{len(some)} images, where the limits say {100 * p1.mean():.1f} %; that or less has a "
         f"chance of {chance:.2g} at most",
+    )
+
+
+@of_model(
+    "S-fresh",
+    "Fresh draws agree as often as those that are written",
+    limit=3,
+    fails=3,
+    why="Votes that agree better than others of the same noise were chosen, changed or not drawn.",
+    then="See that sigma, model and images are those that were certified, and count again.",
+    weight=3,
+)
+def votes_alike(subject: Subject) -> Finding:
+    """Fisher's exact tests of the votes for the label: of each image, and of all together.
+
+    The label hangs on no draw, as the class of the votes would, so that of all votes for it the
+    fresh ones are a draw without replacement. Powers of ten by which they are rarer than by chance.
+    """
+    ledger = subject.ledger
+    if ledger.config.sequential:
+        raise NotRun("how well sequential votes agree hangs on where they stopped.")
+    some = subject.some(_FEW, most=32, fewest=1)
+    rows = next(ledger.parts)[2].set_index("index").loc[some.index.numpy()]
+    at = np.arange(len(some)), some.y.cpu().numpy()
+    counts = ledger.counts(rows["votes"])
+    written, own = counts[at].astype(int), subject.fresh(some, some.x, _FEW, "fresh")[at]
+    law = hypergeom(counts.sum(axis=1).astype(int) + _FEW, written + own, _FEW)
+    each = float(np.minimum(law.cdf(own), law.sf(own - 1)).min()) * len(some)
+    of_all = reduce(np.convolve, law.pmf(np.arange(_FEW + 1)[:, None]).T)
+    together = min(of_all[: own.sum() + 1].sum(), of_all[own.sum() :].sum())
+    chance = min(1.0, 4 * min(each, float(together)))
+    return Finding(
+        _powers(chance),
+        f"{own.sum()} of {_FEW * len(some)} fresh votes, and {written.sum()} of "
+        f"{counts.sum():.0f} that are written, are for the labels of {len(some)} images; so far "
+        f"apart by a chance of {chance:.2g} at most",
     )
 
 
@@ -167,6 +213,25 @@ def attacked_within(subject: Subject) -> Finding:
 
 
 @of_model(
+    "S-labels",
+    "The labels are those of the images",
+    limit=0,
+    fails=0,
+    why="Certified accuracy is how often the certified class is the true one.",
+    then="Put the run folder's copy back, or repeat the certification.",
+    weight=0.01,
+    overstates=False,
+)
+def labels_of_the_images(subject: Subject) -> Finding:
+    """Counts the rows with another label than the image of that number has; takes no pass."""
+    rows = subject.ledger.rows
+    own = subject.data.y.cpu().numpy()[rows["index"].to_numpy()]
+    wrong = int((rows["label"].to_numpy() != own).sum())
+    said = f"{wrong} rows have another label than their image"
+    return Finding(wrong, said if wrong else "every row has the label of its image")
+
+
+@of_model(
     "S-behind",
     "No layer changes the images after the noise, or it says that it does",
     limit=0,
@@ -191,7 +256,7 @@ def nothing_behind(subject: Subject) -> Finding:
     return Finding(float(found is not None), said)
 
 
-def _reproducible(subject: Subject) -> None:
+def reproducible(subject: Subject) -> None:
     """Draws of the network's own, that it declares to nobody, hang on the batch.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from holdfast.auditing.run import audited_by
 from holdfast.auditing.verdict import Audit
-from holdfast.certify.auditing import asked, written  # noqa: F401  each enters its checks
+from holdfast.certify.auditing import alone, asked, written  # noqa: F401  each enters its checks
 from holdfast.certify.auditing.check import CHECKS
 from holdfast.certify.auditing.ledger import Ledger
 from holdfast.certify.auditing.subject import Subject

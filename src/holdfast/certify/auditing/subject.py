@@ -7,6 +7,7 @@ import torch
 
 from holdfast.auditing.asked import Asked, Some
 from holdfast.auditing.check import NotRun
+from holdfast.auditing.fresh import fresh
 from holdfast.certify.auditing.ledger import Ledger
 from holdfast.data import Data
 from holdfast.random import Stream
@@ -23,14 +24,23 @@ class Subject(Asked):
         data: that it was certified on.
         ledger: what the certification wrote.
         share: passes that may be taken, over those of the votes; infinite for no limit.
+        unasked: the network as it was before anything was asked, where that is known.
     """
 
-    def __init__(self, network: Model, data: Data, ledger: Ledger, share: float = math.inf) -> None:
+    def __init__(
+        self,
+        network: Model,
+        data: Data,
+        ledger: Ledger,
+        share: float = math.inf,
+        unasked: Model | None = None,
+    ) -> None:
         config = ledger.config
         smoothed = config.family.around(network, config.sigma, data.shape).model
         limit = math.inf if math.isinf(share) else share * ledger.passes
         super().__init__(smoothed, data, seed=config.seed, limit=limit)
         self.network, self.ledger = network, ledger
+        self._unasked = fresh(network) if unasked is None else unasked
 
     def certified(self, each: float, most: int) -> Some:
         """As many images with a radius as the check under way can pay for, evenly spaced.
@@ -43,6 +53,19 @@ class Subject(Asked):
             raise NotRun("no certificate about votes, whose limits hold, has a radius.")
         number = min(self.purse.images(each, most, fewest=1), len(index))
         return self.read(index[np.linspace(0, len(index) - 1, number).round().astype(int)])
+
+    def unasked(self) -> Model:
+        """A copy of the smoothed classifier that nobody has asked anything."""
+        config = self.ledger.config
+        return config.family.around(fresh(self._unasked), config.sigma, self.data.shape).model
+
+    def divided(self, column: str, each: float, most: int) -> Some:
+        """The images whose votes agree least, as many as the check under way can pay for."""
+        rows = next(self.ledger.parts)[2]
+        counts = self.ledger.counts(rows[column])
+        order = (counts.max(axis=1) / counts.sum(axis=1)).argsort(kind="stable")
+        number = self.purse.images(each, most, fewest=1)
+        return self.read(rows["index"].to_numpy()[order[:number]])
 
     def votes(self, x: Images, rng: Stream, n: int) -> Counts:
         """(N, K) votes of the smoothed classifier."""

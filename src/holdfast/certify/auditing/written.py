@@ -15,6 +15,9 @@ _STATED = (
     *("sigma", "noise", "norm", "votes", "selection_votes", "confidence", "bounds", "intervals"),
 )
 
+#: Settings that cells repeat.
+_IN_CELLS = ("sigma", "noise", "norm", "votes", "confidence")
+
 #: What rounding may move: of a limit, whose mean scores are written to nine digits, and of a radius
 #: that is rounded down to a millionth.
 _LIMIT, _RADIUS = 1e-7, 1.5e-6
@@ -215,7 +218,7 @@ def abstentions(ledger: Ledger) -> Finding:
 
 @of_rows(
     "S-cells",
-    "Certified accuracy is what the rows say, image by image",
+    "Certified accuracy is what the rows and settings say, image by image",
     limit=1e-9,
     fails=1e-9,
     why="Certified accuracy is over all images: of each, right and certified at that radius.",
@@ -225,8 +228,17 @@ def abstentions(ledger: Ledger) -> Finding:
 def of_rows_alone(ledger: Ledger) -> Finding:
     """The largest difference between a cell of run.json and what its rows amount to.
 
-    Of accuracy, abstentions, the curve and the radii of interest.
+    Of accuracy, abstentions, the curve and the radii of interest; 1 if it is said to be of other
+    noise, norm, votes or confidence than the settings are.
     """
+    told = [
+        name
+        for cell in ledger.cells
+        for name in _IN_CELLS
+        if cell.get(name, getattr(ledger.config, name)) != getattr(ledger.config, name)
+    ]
+    if told:
+        return Finding(1.0, f"a cell says another {told[0]} than the settings")
     again = metrics.certification_cells(ledger.rows, list(ledger.settings.get("radii", ())))
     worst = 0.0 if len(again) == len(ledger.cells) else 1.0
     for mine, written in zip(again, ledger.cells, strict=False):

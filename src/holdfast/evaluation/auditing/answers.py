@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from holdfast.auditing.check import Finding, NotRun
+from holdfast.auditing.fresh import fresh
 from holdfast.checks import probability_notes
 from holdfast.declarations import purifiers
 from holdfast.evaluation.auditing.check import of_model
 from holdfast.evaluation.auditing.subject import Subject
-from holdfast.evaluation.hidden.asking import fresh, on_grid
+from holdfast.evaluation.hidden.asking import on_grid
 from holdfast.losses import margin
 from holdfast.types import Logits
 

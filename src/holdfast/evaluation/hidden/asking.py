@@ -1,12 +1,9 @@
-"""Asking a model again under other circumstances: as fresh copies, and for answers alone."""
-
-import copy
-from collections.abc import Iterator
-from typing import Any
+"""Asking a model again under other circumstances: as fresh copies, alone, and for answers."""
 
 import torch
 from torch import Tensor, nn
 
+from holdfast.auditing.fresh import fresh
 from holdfast.random import Stream, drawing_from, kept_global_generators, seed_every_generator
 from holdfast.types import Images, Logits, Model
 
@@ -47,36 +44,6 @@ class Alone(nn.Module):
     def forward(self, x: Images) -> Logits:
         """(N, K), one pass for each image."""
         return torch.cat([self.model(one.clone()) for one in x.split(1)])
-
-
-def fresh(model: Model, *, shared: bool = True) -> Model:
-    """A copy, whatever cannot be copied shared with it; the model itself where there can be none.
-
-    Args:
-        model: is left as it is.
-        shared: whether the copy has the same weights, not copies.
-    """
-    same: dict[int, Any] = {id(one): one for one in model.parameters()} if shared else {}
-    try:
-        return copy.deepcopy(model, dict(same))
-    except Exception:  # a stranger's network, which may well hold a lock, a file, a session
-        held = {id(thing): thing for thing in _single(model)}
-    try:
-        return copy.deepcopy(model, same | held)
-    except Exception:
-        return model
-
-
-def _single(model: Model) -> Iterator[Any]:
-    """The attributes of a model's layers of which there can be no second."""
-    known = vars(nn.Module())
-    for layer in model.modules():
-        for name, value in vars(layer).items():
-            if name not in known:
-                try:
-                    copy.deepcopy(value)
-                except Exception:
-                    yield value
 
 
 @torch.no_grad()

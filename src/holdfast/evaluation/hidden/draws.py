@@ -5,7 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from holdfast.evaluation.hidden.asking import fresh, nearby, on_grid, same
+from holdfast.auditing.fresh import fresh
+from holdfast.evaluation.hidden.asking import nearby, on_grid, same
 from holdfast.random import Stream, kept_global_generators, seed_every_generator
 from holdfast.types import Images, Model
 

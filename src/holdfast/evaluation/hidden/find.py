@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from holdfast.attacks.bpda import Bridge, Forward, other_forwards
+from holdfast.auditing.fresh import fresh
 from holdfast.declarations import is_stochastic, non_differentiable, purifiers
 from holdfast.defenses.straight_through import StraightThrough
-from holdfast.evaluation.hidden.asking import Alone, Forgetful, fresh
+from holdfast.evaluation.hidden.asking import Alone, Forgetful
 from holdfast.evaluation.hidden.bridges import Way, bears, given, instead, ways_round
 from holdfast.evaluation.hidden.calls import Call
 from holdfast.evaluation.hidden.draws import Drawn, draws_of

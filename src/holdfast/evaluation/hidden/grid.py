@@ -4,7 +4,8 @@ from typing import Literal
 
 import torch
 
-from holdfast.evaluation.hidden.asking import answer, fresh, nearby, on_grid, same
+from holdfast.auditing.fresh import fresh
+from holdfast.evaluation.hidden.asking import answer, nearby, on_grid, same
 from holdfast.random import Stream
 from holdfast.types import Images, Model
 

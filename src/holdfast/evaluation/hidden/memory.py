@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from holdfast.evaluation.hidden.asking import answer, fresh, nearby, same, steady
+from holdfast.auditing.fresh import fresh
+from holdfast.evaluation.hidden.asking import answer, nearby, same, steady
 from holdfast.random import Stream
 from holdfast.types import Images, Model
 

@@ -2,7 +2,8 @@
 
 import torch
 
-from holdfast.evaluation.hidden.asking import Alone, answer, fresh, same, steady
+from holdfast.auditing.fresh import fresh
+from holdfast.evaluation.hidden.asking import Alone, answer, same, steady
 from holdfast.random import Stream
 from holdfast.types import Images, Model
 

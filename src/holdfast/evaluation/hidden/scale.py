@@ -8,7 +8,8 @@ import math
 
 from torch import Tensor, nn
 
-from holdfast.evaluation.hidden.asking import answer, fresh
+from holdfast.auditing.fresh import fresh
+from holdfast.evaluation.hidden.asking import answer
 from holdfast.random import Stream
 from holdfast.types import Images, Logits, Model
 
