@@ -8,7 +8,9 @@ Cohen et al.'s. Printed are certified accuracy at every radius of the grid, the 
 and how many times fewer votes were drawn. With --toy the network is replaced by images whose
 probability is known, spread as on a trained network, and nothing is run on pixels. With --again the
 probabilities are the fractions of votes of a run with fixed n, and all votes are drawn anew, many
-times: one run on 200 images says little about the next.
+times: one run on 200 images says little about the next. Each time the probability of an image is
+one that its votes leave likely, drawn from Jeffreys's posterior, since no image's is exactly 1.
+With --within the question is the radius up to a factor, not whether it is one of --radii.
 """
 
 import argparse
@@ -18,7 +20,15 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 
-from holdfast.certify import AtLeast, Sampling, Sequential, TwoSample, certificates, cohen_radius
+from holdfast.certify import (
+    AtLeast,
+    Sampling,
+    Sequential,
+    TwoSample,
+    Within,
+    certificates,
+    cohen_radius,
+)
 from holdfast.certify.config import CertificationConfig
 from holdfast.certify.intervals.interval import Interval
 from holdfast.certify.run import certify_data
@@ -53,7 +63,7 @@ def on_network(a: argparse.Namespace) -> dict[str, tuple[list[tuple[float, float
     return found
 
 
-def probabilities(a: argparse.Namespace) -> np.ndarray:
+def probabilities(a: argparse.Namespace, rng: np.random.Generator) -> np.ndarray:
     """Of the right class, on every image: 0.3 in 3 % of them, up to 1 - 5e-6 in the others."""
     if a.again is None:
         p = 1 - 0.5 * 10 ** -np.random.default_rng(0).uniform(0, 5, size=a.images)
@@ -63,7 +73,7 @@ def probabilities(a: argparse.Namespace) -> np.ndarray:
     votes = [dict(pair.split(":") for pair in row.split()) for row in rows["votes"]]
     right = [int(of.get(str(y), 0)) for of, y in zip(votes, rows["label"], strict=True)]
     drawn = [sum(map(int, of.values())) for of in votes]
-    return np.array(right) / np.array(drawn)
+    return rng.beta(np.array(right) + 0.5, np.array(drawn) - np.array(right) + 0.5)
 
 
 def on_toy(
@@ -79,13 +89,13 @@ def on_toy(
             np.stack([choice[of], a.selection_votes - choice[of]], axis=1),
         )
 
-    def curve(drawn: Sampling, interval: Interval) -> list[tuple[float, float]]:
+    def radii(drawn: Sampling, interval: Interval) -> pd.DataFrame:
         found = certificates(drawn, interval, cohen_radius, a.sigma)
-        rows = pd.DataFrame({"prediction": found.prediction, "label": 0, "radius": found.radius})
-        return certified_curve(rows)
+        return pd.DataFrame({"prediction": found.prediction, "label": 0, "radius": found.radius})
 
     limits = Sequential(a.confidence, most=a.votes)
-    settled = answered([AtLeast(tuple(a.radii))], limits, [cohen_radius], a.sigma)
+    question = Within(a.within) if a.within else AtLeast(tuple(a.radii))
+    settled = answered([question], limits, [cohen_radius], a.sigma)
     votes, drawn, going = np.zeros_like(every), np.zeros_like(every), every
     for first, last in looks(a.votes):
         votes[going] += rng.binomial(last - first, p[going])
@@ -97,27 +107,39 @@ def on_toy(
         np.stack([choice, a.selection_votes - choice], axis=1),
     )
     fixed = votes + rng.binomial(a.votes - drawn, p)  # goes on with the same votes, as on a network
+    before = radii(sampling(fixed, a.votes, every), TwoSample(a.confidence))
+    after = radii(stopped, limits)
+    if a.within:
+        known = (before["prediction"] == 0) & (before["radius"] > 0)
+        share = after["radius"][known] / before["radius"][known]
+        print(
+            f"of fixed n's radius {100 * share.mean():.1f} % on average, {100 * share.min():.0f} %"
+        )
+        print(f"at least, {a.within:g} in {100 * (share >= a.within).mean():.0f} % of the images")
     return {
-        "two-sample": (
-            curve(sampling(fixed, a.votes, every), TwoSample(a.confidence)),
-            float(a.selection_votes + a.votes),
-        ),
-        "sequential": (curve(stopped, limits), a.selection_votes + float(drawn.mean())),
+        "two-sample": (certified_curve(before), float(a.selection_votes + a.votes)),
+        "sequential": (certified_curve(after), a.selection_votes + float(drawn.mean())),
     }
 
 
 def repeated(a: argparse.Namespace) -> None:
     """Print how the saving and the largest difference spread over many runs."""
-    p, saved, gaps = probabilities(a), [], []
+    saved, lost = [], []
     for seed in range(a.repeat):
-        found = on_toy(a, p, np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        p = probabilities(a, rng)
+        found = on_toy(a, p, rng)
         (fixed, most), (stopped, drawn) = found["two-sample"], found["sequential"]
-        saved.append(most / drawn)
-        gaps.append(max(abs(accuracy_at(fixed, r) - accuracy_at(stopped, r)) for r in a.radii))
-    points = 100 * np.array(gaps)
-    print(f"{a.repeat} runs on {len(p)} images: {np.mean(saved):.2f} times fewer votes")
-    print(f"({min(saved):.2f} to {max(saved):.2f}); largest difference {points.mean():.2f} points")
-    print(f"on average, at most 0.5 in {100 * (points < 0.5 + 1e-9).mean():.0f} % of the runs")
+        saved.append(drawn / most)
+        lost.append([accuracy_at(fixed, r) - accuracy_at(stopped, r) for r in a.radii])
+    points = 100 * np.array(lost)
+    print(f"{a.repeat} runs on {len(p)} images: {1 / np.mean(saved):.1f} times fewer votes")
+    print(f"({1 / max(saved):.1f} to {1 / min(saved):.1f})")
+    if not a.within:
+        each = ", ".join(
+            f"{gap:.2f} at {r:g}" for gap, r in zip(points.mean(0), a.radii, strict=True)
+        )
+        print(f"points lost on average: {each}")
 
 
 def main() -> None:
@@ -137,6 +159,7 @@ def main() -> None:
     parser.add_argument("--radii", type=float, nargs="+", help="default: σ/2, σ, ... 3 σ")
     parser.add_argument("--accelerator", default="auto")
     parser.add_argument("--out", type=Path, help="folder of the two runs, which resume")
+    parser.add_argument("--within", type=float, help="a factor; with --toy or --again")
     a = parser.parse_args()
     if not a.toy and a.model is None and a.again is None:
         parser.error("give --model, --toy or --again")
@@ -144,7 +167,8 @@ def main() -> None:
     if a.again:
         repeated(a)
         return
-    found = on_toy(a, probabilities(a), np.random.default_rng(1)) if a.toy else on_network(a)
+    rng = np.random.default_rng(1)
+    found = on_toy(a, probabilities(a, rng), rng) if a.toy else on_network(a)
     (fixed, most), (stopped, drawn) = found["two-sample"], found["sequential"]
     print(f"{'radius':>8}  {'n = ' + str(a.votes):>12}  sequential")
     gaps = []

@@ -28,6 +28,7 @@ from holdfast.errors import InputError
 from tests.toys import images, small_network
 
 ERROR = 0.05
+AT_END = 0.25  # of the error, for the limit at the last draw
 
 
 def paths(p, n, repeats, seed=0):
@@ -83,18 +84,18 @@ class TestGuarantee:
             assert refuted == (q < lower)
 
     def test_it_costs_little_over_a_fixed_number(self):
-        """When all votes agree, at most a third more draws prove the same limit."""
+        """When all votes agree, a tenth more draws prove the same limit."""
         for n in (100, 1000, 100_000):
             (lower,) = lower_sequence(np.array([n]), np.array([n]), 0.001)
-            assert np.log(0.001) / np.log(lower) > n / 1.34
+            assert np.log(0.001) / np.log(lower) > n / 1.11
 
 
 class TestTheEnd:
     def test_there_the_limit_is_nearly_that_of_a_fixed_number(self):
         votes, n = np.array([950]), 1000
         _, (p1,), _ = Sequential(1 - ERROR, most=n)(_two(votes, np.array([n])))
-        assert p1 == pytest.approx(stats.beta.ppf(0.75 * ERROR, 950, 51))
-        (before,) = lower_sequence(votes, np.array([n]), 0.25 * ERROR)
+        assert p1 == pytest.approx(stats.beta.ppf(AT_END * ERROR, 950, 51))
+        (before,) = lower_sequence(votes, np.array([n]), (1 - AT_END) * ERROR)
         assert before < p1
         (going,) = Sequential(1 - ERROR, most=n + 1).lower(votes, np.array([n]))
         assert going == before  # the two share the error, and need no more than all of it
@@ -111,11 +112,25 @@ class TestTheEnd:
     def test_hope_is_what_the_end_can_bring(self):
         limits = Sequential(1 - ERROR, most=100)
         (lower,), (hoped,) = limits.hope(_two(np.array([20]), np.array([20])))
-        assert lower < hoped == pytest.approx((0.75 * ERROR) ** (1 / 100))
+        (best,) = limits.lower(np.array([100]), np.array([100]))
+        assert lower < hoped == pytest.approx(best)
         (lower,), (hoped,) = limits.hope(_two(np.array([80]), np.array([100])))
         assert lower == hoped
         with pytest.raises(InputError, match="most"):
             Sequential(0.9).hope(_two(np.array([20]), np.array([20])))
+
+    @pytest.mark.parametrize(("chance", "pursued"), [(0.02, False), (0.2, True)])
+    def test_a_chance_of_a_certificate_has_its_price(self, chance, pursued):
+        """Drawing to the end is worth 5 % of a certificate, and no less."""
+        most, n = 100_000, 50_000
+        limits = Sequential(1 - ERROR, most=most)
+        votes = int(0.9 * n)
+        width = np.sqrt(0.9 * 0.1 * (1 / n + 1 / (most - n)))
+        fraction = 0.9 + stats.norm.isf(chance) * width  # of what is left, with that chance
+        end = votes + round(fraction * (most - n))
+        aim = limits.lower(np.array([end]), np.array([most]))[0]
+        _, (hoped,) = limits.hope(_two(np.array([votes]), np.array([n])))
+        assert (hoped >= aim) == pursued
 
 
 class TestQuestions:
