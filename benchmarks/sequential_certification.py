@@ -31,8 +31,9 @@ from holdfast.certify import (
 )
 from holdfast.certify.config import CertificationConfig
 from holdfast.certify.intervals.interval import Interval
+from holdfast.certify.questions import answered
 from holdfast.certify.run import certify_data
-from holdfast.certify.sequential import answered, looks
+from holdfast.certify.sequential import looks
 from holdfast.metrics import accuracy_at, certified_curve
 
 
@@ -94,7 +95,7 @@ def on_toy(
         return pd.DataFrame({"prediction": found.prediction, "label": 0, "radius": found.radius})
 
     limits = Sequential(a.confidence, most=a.votes)
-    question = Within(a.within) if a.within else AtLeast(tuple(a.radii))
+    question = Within(a.within, tuple(a.between)) if a.within else AtLeast(tuple(a.radii))
     settled = answered([question], limits, [cohen_radius], a.sigma)
     votes, drawn, going = np.zeros_like(every), np.zeros_like(every), every
     for first, last in looks(a.votes):
@@ -160,6 +161,7 @@ def main() -> None:
     parser.add_argument("--accelerator", default="auto")
     parser.add_argument("--out", type=Path, help="folder of the two runs, which resume")
     parser.add_argument("--within", type=float, help="a factor; with --toy or --again")
+    parser.add_argument("--between", type=float, nargs=2, default=(0.0, np.inf), help="radii")
     a = parser.parse_args()
     if not a.toy and a.model is None and a.again is None:
         parser.error("give --model, --toy or --again")

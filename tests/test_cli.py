@@ -477,6 +477,10 @@ BAD = [
         "certify --model mine:good --sigma 0.1 --within 2 --intervals sequential",
         "within 2.0, but that is a factor between 0 and 1",
     ),
+    (
+        "certify --model mine:good --sigma 0.1 --within 0.9 --between 2,1 --intervals sequential",
+        "between 2, 1, but that is two radii",
+    ),
     ("certify --model mine:good --sigma 0.1 --votes 3", "give votes of at least 5"),
     ("certify --model mine:good --sigma 0.1 --bounds laplace", "the noise is GaussianNoise"),
     ("certify --model mine:good --sigma 0.1 --noise lapalce", "did you mean 'laplace'"),
@@ -939,6 +943,7 @@ UNUSED = [
     ("certify --sigma 0.1 --intervals hoeffding --selection-votes 5", "--selection-votes"),
     ("certify --sigma 0.1 --within 0.9", "sequential"),
     ("certify --sigma 0.1 --audit off --strict", "--strict asks what the audit says"),
+    ("certify --sigma 0.1 --radii 1 --intervals sequential --between 1,2", "between .* give it"),
     ("certify --sigma 0.1 --workers 2 --devices 2 --out run", "--workers and --devices both"),
     ("audit nothing --data-dir .", "nothing holds no run"),
     ("certify --sigma 0.1 --data-dir .", "digits is none"),

@@ -227,7 +227,7 @@ def test_certification_moves_inside_a_chunk(interval):
         bounds=("renyi",),
         intervals=(interval,),
         radii=(0.05,),
-        batch_size=60,
+        batch_size=20,
     )
     made = certify(network, x, network(x).argmax(dim=1), config=config, progress=heard)
     n0 = 20 if config.chooses else 0

@@ -18,12 +18,8 @@ from holdfast.certify import (
     certify_images,
     cohen_radius,
 )
-from holdfast.certify.sequential import (
-    answered,
-    log_martingale,
-    looks,
-    lower_sequence,
-)
+from holdfast.certify.questions import answered, log_upper_martingale, upper_sequence
+from holdfast.certify.sequential import log_martingale, looks, lower_sequence
 from holdfast.errors import InputError
 from tests.toys import images, small_network
 
@@ -34,6 +30,20 @@ AT_END = 0.25  # of the error, for the limit at the last draw
 def paths(p, n, repeats, seed=0):
     """Votes for the chosen class after each of n draws, (repeats, n)."""
     return np.random.default_rng(seed).binomial(1, p, size=(repeats, n)).cumsum(axis=1)
+
+
+def until(settled, p, most, repeats):
+    """Votes and draws of as many images of one probability, each until it is settled."""
+    rng = np.random.default_rng(1)
+    votes, n = np.zeros(repeats, dtype=np.int64), np.zeros(repeats, dtype=np.int64)
+    going = np.ones(repeats, dtype=bool)
+    for first, last in looks(most):
+        votes[going] += rng.binomial(last - first, p, size=going.sum())
+        n[going] = last
+        going[going] = ~settled(_two(votes[going], n[going]))
+        if not going.any():
+            break
+    return votes, n
 
 
 class TestGuarantee:
@@ -90,6 +100,38 @@ class TestGuarantee:
             assert np.log(0.001) / np.log(lower) > n / 1.11
 
 
+class TestUpper:
+    """The upper limit of p, by which `Within` knows what is still possible."""
+
+    @pytest.mark.parametrize(("p", "aim"), [(0.5, 0.95), (0.6, 0.6), (0.9, 0.95), (0.99, 0.6)])
+    def test_adversarial_stopping_gains_nothing(self, p, aim):
+        votes, n = paths(p, 400, 1000), np.arange(1, 401)
+        z = np.full(votes.shape, stats.norm.ppf(p))
+        martingale = log_upper_martingale(votes, np.broadcast_to(n, votes.shape), z, aim)
+        assert (martingale >= np.log(1 / ERROR)).any(axis=1).mean() <= ERROR
+
+    @pytest.mark.parametrize("p", [0.5, 0.8, 0.999])
+    def test_the_martingale_keeps_its_mean(self, p):
+        for n in (1, 5, 40):
+            votes, z = np.arange(n + 1), np.full(n + 1, stats.norm.ppf(p))
+            martingale = log_upper_martingale(votes, np.full(n + 1, n), z, 0.9)
+            assert stats.binom.pmf(votes, n, p) @ np.exp(martingale) == pytest.approx(1, rel=1e-9)
+
+    @settings(max_examples=40)
+    @given(
+        n=st.integers(1, 100_000), fraction=st.floats(0, 1), z=st.floats(0, 6), aim=st.floats(0, 1)
+    )
+    def test_the_limit_is_where_the_martingale_crosses(self, n, fraction, z, aim):
+        """All above is ruled out, nothing between it and the votes' fraction is."""
+        votes, n = np.array([round(fraction * n)]), np.array([n])
+        (upper,) = upper_sequence(votes, n, ERROR, aim)
+        assert max(0.5, votes[0] / n[0]) <= upper <= 1
+        q = stats.norm.cdf(z)
+        out = log_upper_martingale(votes, n, np.array([z]), aim)[0] >= np.log(1 / ERROR)
+        if q >= votes[0] / n[0] and abs(q - upper) > 1e-9:
+            assert out == (q > upper)
+
+
 class TestTheEnd:
     def test_there_the_limit_is_nearly_that_of_a_fixed_number(self):
         votes, n = np.array([950]), 1000
@@ -111,13 +153,14 @@ class TestTheEnd:
 
     def test_hope_is_what_the_end_can_bring(self):
         limits = Sequential(1 - ERROR, most=100)
-        (lower,), (hoped,) = limits.hope(_two(np.array([20]), np.array([20])))
-        (best,) = limits.lower(np.array([100]), np.array([100]))
-        assert lower < hoped == pytest.approx(best)
-        (lower,), (hoped,) = limits.hope(_two(np.array([80]), np.array([100])))
-        assert lower == hoped
-        with pytest.raises(InputError, match="most"):
-            Sequential(0.9).hope(_two(np.array([20]), np.array([20])))
+        votes, n = np.array([20, 80]), np.array([20, 100])
+        lower, hoped, best = limits.lower(votes, n), limits.hope(votes, n), limits.best(votes, n)
+        (all_agree,) = limits.lower(np.array([100]), np.array([100]))
+        assert lower[0] < hoped[0] == pytest.approx(best[0]) == pytest.approx(all_agree)
+        assert lower[1] == hoped[1] == best[1]
+        for of_the_end in (Sequential(0.9).hope, Sequential(0.9).best):
+            with pytest.raises(InputError, match="most"):
+                of_the_end(votes, n)
 
     @pytest.mark.parametrize(("chance", "pursued"), [(0.02, False), (0.2, True)])
     def test_a_chance_of_a_certificate_has_its_price(self, chance, pursued):
@@ -129,7 +172,7 @@ class TestTheEnd:
         fraction = 0.9 + stats.norm.isf(chance) * width  # of what is left, with that chance
         end = votes + round(fraction * (most - n))
         aim = limits.lower(np.array([end]), np.array([most]))[0]
-        _, (hoped,) = limits.hope(_two(np.array([votes]), np.array([n])))
+        (hoped,) = limits.hope(np.array([votes]), np.array([n]))
         assert (hoped >= aim) == pursued
 
 
@@ -159,21 +202,65 @@ class TestQuestions:
         sigma, most, repeats = 1.0, 100_000, 60
         limits = Sequential(1 - ERROR, most=most)
         settled = answered([question], limits, [cohen_radius], sigma)
-        rng = np.random.default_rng(1)
-        votes, n = np.zeros(repeats, dtype=np.int64), np.zeros(repeats, dtype=np.int64)
-        going = np.ones(repeats, dtype=bool)
-        for first, last in looks(most):
-            votes[going] += rng.binomial(last - first, p, size=going.sum())
-            n[going] = last
-            going[going] = ~settled(_two(votes[going], n[going]))
-            if not going.any():
-                break
+        votes, n = until(settled, p, most, repeats)
         truth = cohen_radius(p, 1 - p, sigma)
         _, p1, p2 = limits(_two(votes, n))
         radius = cohen_radius(p1, p2, sigma)
         wrong = radius > truth
         assert wrong.mean() <= stats.binom.ppf(0.9999, repeats, ERROR) / repeats
         assert n.mean() < most / 3
+
+
+class TestThePromise:
+    """What `Within` says of an image whose votes end early, beside its certificate."""
+
+    @pytest.mark.parametrize("between", [(0.0, np.inf), (0.4, 2.0)])
+    @pytest.mark.parametrize("p", [0.4, 0.55, 0.7, 0.9, 0.99, 0.9999])
+    def test_it_is_kept(self, p, between):
+        """At least the factor of the true radius, or of that of equal votes to the end."""
+        question, most, repeats = Within(0.8, between), 4000, 1000
+        limits = Sequential(1 - ERROR, most=most)
+        votes, n = until(answered([question], limits, [cohen_radius], 1.0), p, most, repeats)
+        lower = limits.lower(votes, n)
+        best = limits.best(votes, n)
+        proven, true, end = (
+            cohen_radius(q, 1 - q, 1.0) for q in (lower, np.full(repeats, p), best)
+        )
+        early = n < most
+        short = early & ~question(proven, np.minimum(true, end))
+        assert short.mean() <= ERROR
+        assert (proven > true + 1e-9).mean() <= ERROR
+        if p in (0.4, 0.9, 0.9999) or between[0]:
+            assert early.mean() > 0.9  # it does stop
+
+    def test_what_is_worth_drawing_for_would_not_keep_it(self):
+        """The same images, judged by `Sequential.hope`, fall short far more often."""
+
+        class Hoped(Within):
+            def end(self, limits, votes, n):
+                return limits.hope(votes, n)
+
+        limits, p, most = Sequential(1 - ERROR, most=20_000), 0.9, 20_000
+        settled = answered([Hoped(0.95)], limits, [cohen_radius], 1.0)
+        votes, n = until(settled, p, most, 100)
+        lower = limits.lower(votes, n)
+        short = cohen_radius(lower, 1 - lower, 1.0) < 0.95 * cohen_radius(p, 1 - p, 1.0)
+        assert (short & (n < most)).mean() > 2 * ERROR
+
+    def test_a_class_that_is_not_the_most_likely_ends_early(self):
+        """That its radius is 0 is an answer."""
+        limits = Sequential(1 - ERROR, most=100_000)
+        for p, at_most in ((0.0, 100), (0.3, 200), (0.45, 20_000)):
+            settled = answered([Within(0.9)], limits, [cohen_radius], 1.0)
+            _, n = until(settled, p, limits.most, 20)
+            assert n.max() < at_most
+
+    @pytest.mark.parametrize(
+        "between", [(1.0, 0.5), (0.5, 0.5), (-0.1, 1.0), (1.0,), (np.nan, 1.0)]
+    )
+    def test_it_is_asked_between_two_radii(self, between):
+        with pytest.raises(InputError, match="the smaller first"):
+            Within(0.9, between)
 
 
 class TestSampling:

@@ -22,7 +22,8 @@ from holdfast.certify import (
     pixeldp_radius,
     renyi_radius,
 )
-from holdfast.certify.sequential import answered, looks
+from holdfast.certify.questions import answered
+from holdfast.certify.sequential import looks
 
 TIMES, CONFIDENCE, SIGMA = 10_000, 0.9, 0.5
 N, N0 = 100, 20

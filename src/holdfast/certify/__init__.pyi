@@ -17,13 +17,13 @@ from .intervals.interval import least_draws as least_draws
 from .intervals.sison_glaz import SisonGlaz as SisonGlaz
 from .intervals.stn_2019 import STN2019 as STN2019
 from .intervals.two_sample import TwoSample as TwoSample
+from .questions import AtLeast as AtLeast
+from .questions import Within as Within
 from .result import Certification as Certification
 from .run import certify as certify
 from .run import certify_data as certify_data
 from .sampling import Sampling as Sampling
-from .sequential import AtLeast as AtLeast
 from .sequential import Sequential as Sequential
-from .sequential import Within as Within
 from .smoothing import ABSTAIN as ABSTAIN
 from .smoothing import Certificates as Certificates
 from .smoothing import certificates as certificates

@@ -8,7 +8,8 @@ from typing import Any
 from holdfast import specs
 from holdfast.auditing.purse import check_share
 from holdfast.certify.intervals.interval import INTERVALS, Interval
-from holdfast.certify.sequential import AtLeast, Question, Sequential, Within
+from holdfast.certify.questions import AtLeast, Question, Within
+from holdfast.certify.sequential import Sequential
 from holdfast.certify.smoothing import named_bound, named_noise
 from holdfast.defenses import Noise
 from holdfast.defenses.noise import check_sigma
@@ -38,7 +39,8 @@ class CertificationConfig:
         radii: of interest; a sequential sampling stops as soon as it is known which of them
             are certified.
         within: a sequential sampling stops as soon as the certified radius is known up to this
-            factor, in (0, 1).
+            factor, in (0, 1); see `Within` for what that promises.
+        between: two radii: for ``within`` those beyond count as the nearer one.
         seed: of the noise.
         batch_size: noisy images in one forward pass.
         audit: passes that the audit of the result may take, over those of the votes; 0 for no
@@ -60,6 +62,7 @@ class CertificationConfig:
     intervals: tuple[str, ...] = ("two-sample",)
     radii: tuple[float, ...] = ()
     within: float | None = None
+    between: tuple[float, ...] | None = None
     seed: int = 0
     batch_size: int = 128
     audit: float = 0.15
@@ -97,6 +100,11 @@ class CertificationConfig:
                 "within says when a sequential sampling stops, and the intervals are "
                 f"{', '.join(self.intervals)}: give the interval sequential."
             )
+        if self.between is not None and self.within is None:
+            raise InputError(
+                "between says for which radii within is asked, and within is not given: give it, "
+                "such as 0.9, or leave between out."
+            )
 
     def record(self) -> dict[str, Any]:
         """As a run's record holds it. The audit is none of it: the rows are the same without."""
@@ -120,7 +128,10 @@ class CertificationConfig:
     def questions(self) -> list[Question]:
         """What a sequential sampling is to find out."""
         asked: list[Question] = [AtLeast(self.radii)] if self.radii else []
-        return asked + ([] if self.within is None else [Within(self.within)])
+        if self.within is not None:
+            ends = () if self.between is None else (self.between,)
+            asked.append(Within(self.within, *ends))
+        return asked
 
     @property
     def norm(self) -> str:

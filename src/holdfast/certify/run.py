@@ -22,9 +22,10 @@ from holdfast.certify.auditing.ledger import Ledger
 from holdfast.certify.auditing.run import audited
 from holdfast.certify.auditing.subject import Subject
 from holdfast.certify.config import CertificationConfig
+from holdfast.certify.questions import answered
 from holdfast.certify.result import Certification
 from holdfast.certify.sampling import Sampling, sample
-from holdfast.certify.sequential import Sequential, answered, sample_until
+from holdfast.certify.sequential import Sequential, sample_until
 from holdfast.certify.smoothing import (
     Certificates,
     certificate_stream,

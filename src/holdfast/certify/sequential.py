@@ -5,9 +5,9 @@ stop. A confidence sequence does: with the stated probability it holds after eve
 it holds whenever one stops, for whatever reason.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp, xlog1py, xlogy
 from scipy.stats import norm
 
-from holdfast.certify.bounds.bound import Bound, proven
 from holdfast.certify.intervals.interval import INTERVALS, Limits
 from holdfast.certify.sampling import Sampling, choose
 from holdfast.errors import InputError
@@ -24,7 +23,7 @@ from holdfast.statistics import Array, Counts, check_confidence, lower_limit, up
 from holdfast.types import Images, Model
 from holdfast.votes import Heard, take_votes
 
-__all__ = ["AtLeast", "Sequential", "Within"]
+__all__ = ["Sequential"]
 
 Settled = NDArray[np.bool_]
 
@@ -40,8 +39,11 @@ _AT_END = 0.25
 #: proportion to their number, ``_PRICE`` for as many as there may be at the most.
 _HOPELESS, _PRICE = 0.001, 0.05
 
+#: Smaller chances are not told apart.
+_NEVER = 1e-15
+
 #: Draws that are weighed, beside all that are left: so many times those so far.
-_AHEAD = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+_AHEAD = (0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 
 #: From one look to the next: this fraction more draws, and at least so many.
 _GROWTH, _LEAST = 0.05, 16
@@ -99,18 +101,21 @@ class Sequential:
 
     def __call__(self, sampling: Sampling) -> Limits:
         """The limits for every image."""
-        lower = self.lower(_votes(sampling), sampling.n)
+        lower = self.lower(votes_of_chosen(sampling), sampling.n)
         return Limits(_chosen(sampling), lower, 1 - lower)
 
     def lower(self, votes: Counts, n: Counts) -> Array:
         """(N,) lower limits of the probability of a class that has (N,) ``votes`` of ``n``."""
         if self.most is None:
             return lower_sequence(votes, n, 1 - self.confidence)
-        going = lower_sequence(votes, n, (1 - _AT_END) * (1 - self.confidence))
-        return np.where(n == self.most, np.maximum(going, self._at_end(votes, n)), going)
+        limit = lower_sequence(votes, n, (1 - _AT_END) * (1 - self.confidence))
+        last = n == self.most
+        at_end = lower_limit(votes[last], n[last], _AT_END * (1 - self.confidence))
+        limit[last] = np.maximum(limit[last], at_end)
+        return limit
 
-    def hope(self, sampling: Sampling) -> tuple[Array, Array]:
-        """(N,) proven lower limits, and (N,) those that are worth drawing on for.
+    def hope(self, votes: Counts, n: Counts) -> Array:
+        """(N,) the lower limits that are worth drawing on for.
 
         For a number m of further draws, that is the limit they prove with a chance of 5 % m / most,
         0.1 % at least; the largest over some m up to all that are left counts. So a clear case is
@@ -119,21 +124,23 @@ class Sequential:
         z √((n + m) / m) since the draws vary too. It only decides when to give up; nothing false
         follows if it is wrong.
         """
+        ahead = np.minimum(np.outer((*_AHEAD, np.inf), n), self._most - n).astype(np.int64)
+        chance = np.maximum(_HOPELESS, _PRICE * ahead / self._most)
+        chance = norm.sf(norm.isf(chance) * np.sqrt((n + ahead) / np.maximum(ahead, 1)))
+        chance = np.maximum(chance, _NEVER)
+        further = np.floor(upper_limit(votes, n, chance) * ahead).astype(np.int64)
+        limits = self.lower((votes + further).ravel(), (n + ahead).ravel())
+        return np.asarray(limits.reshape(ahead.shape).max(axis=0))
+
+    def best(self, votes: Counts, n: Counts) -> Array:
+        """(N,) the lower limits at the last draw if all further votes agree."""
+        return self.lower(votes + self._most - n, np.full_like(n, self._most))
+
+    @property
+    def _most(self) -> int:
         if self.most is None:
             raise InputError("say by most how many draws there may be at the most.")
-        votes, n = _votes(sampling), sampling.n
-        lower, left = self.lower(votes, n), self.most - n
-        hoped = lower
-        for times in (*_AHEAD, np.inf):
-            m = np.minimum(times * n, left).astype(np.int64)
-            chance = np.maximum(_HOPELESS, _PRICE * m / self.most)
-            chance = norm.sf(norm.isf(chance) * np.sqrt((n + m) / np.maximum(m, 1)))
-            further = np.floor(upper_limit(votes, n, chance) * m).astype(np.int64)
-            hoped = np.maximum(hoped, self.lower(votes + further, n + m))
-        return lower, hoped
-
-    def _at_end(self, votes: Counts, n: Counts) -> Array:
-        return lower_limit(votes, n, _AT_END * (1 - self.confidence))
+        return self.most
 
 
 def log_martingale(votes: Counts, n: Counts, q: Array) -> Array:
@@ -172,110 +179,6 @@ def lower_sequence(votes: Counts, n: Counts, error: float) -> Array:
         out = log_martingale(votes, n, middle) >= -np.log(error)
         outside, inside = np.where(out, middle, outside), np.where(out, inside, middle)
     return outside[place.ravel()]
-
-
-@runtime_checkable
-class Question(Protocol):
-    """What one wants to know of a radius that lies between two others: when is it answered?
-
-    Example:
-        >>> from holdfast.certify import AtLeast
-        >>> from holdfast.certify.sequential import Question
-        >>> isinstance(AtLeast((0.5,)), Question)
-        True
-    """
-
-    def __call__(self, lower: Array, upper: Array) -> Settled:
-        """(N,) whether the answer is the same for all radii from ``lower`` to ``upper``."""
-        ...
-
-
-@dataclass(frozen=True)
-class AtLeast:
-    """Is the certified radius at least R, for each of some R?
-
-    Attributes:
-        radii: the R, positive.
-
-    Example:
-        >>> import numpy as np
-        >>> from holdfast.certify import AtLeast
-        >>> lower, upper = np.array([0.6, 0.1, 0.4]), np.array([0.9, 0.3, 0.7])
-        >>> AtLeast((0.5,))(lower, upper)  # yes, no, not yet known
-        array([ True,  True, False])
-    """
-
-    radii: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        if not self.radii or not all(0 < radius < np.inf for radius in self.radii):
-            raise InputError(f"the radii are {self.radii}, but must be positive, and at least one.")
-
-    def __call__(self, lower: Array, upper: Array) -> Settled:
-        """Whether no R lies between."""
-        wanted = np.array(self.radii)
-        undecided = (lower[:, None] < wanted) & (wanted <= upper[:, None])
-        return np.asarray(~undecided.any(axis=1))
-
-
-@dataclass(frozen=True)
-class Within:
-    """What is the certified radius, to within a factor?
-
-    Attributes:
-        factor: fraction of the radius that must be proven, in (0, 1).
-
-    Example:
-        >>> import numpy as np
-        >>> from holdfast.certify import Within
-        >>> Within(0.9)(np.array([0.95, 0.5]), np.array([1.0, 1.0]))
-        array([ True, False])
-    """
-
-    factor: float
-
-    def __post_init__(self) -> None:
-        if not 0 < self.factor < 1:
-            raise InputError(
-                f"the radius is to be known within {self.factor}, but that is a factor "
-                "between 0 and 1."
-            )
-
-    def __call__(self, lower: Array, upper: Array) -> Settled:
-        """Whether the proven radius is that fraction of any that is still possible."""
-        return np.asarray(lower >= self.factor * upper)
-
-
-def answered(
-    questions: Sequence[Question], limits: Sequential, bounds: Sequence[Bound], sigma: float
-) -> Callable[[Sampling], Settled]:
-    """Whether a sampling answers all questions about the radii of all bounds.
-
-    Args:
-        questions: what one wants to know of the radius that will have been proven in the end.
-        limits: the confidence sequence, which knows when sampling ends.
-        bounds: make radii of its limits.
-        sigma: of the noise.
-
-    Example:
-        >>> import numpy as np
-        >>> from holdfast.certify import AtLeast, Sampling, Sequential, cohen_radius
-        >>> from holdfast.certify.sequential import answered
-        >>> settled = answered([AtLeast((0.1,))], Sequential(0.95, most=1000), [cohen_radius], 0.25)
-        >>> settled(Sampling(np.array([[100, 0]]), choice=np.array([[10, 0]])))
-        array([ True])
-    """
-
-    def settled(sampling: Sampling) -> Settled:
-        found = np.ones(len(sampling.counts), dtype=bool)
-        ends = limits.hope(sampling)
-        for bound in bounds:
-            low, high = (proven(bound, p, 1 - p, sigma) for p in ends)
-            for question in questions:
-                found &= question(low, high)
-        return found
-
-    return settled
 
 
 def sample_until(
@@ -361,6 +264,14 @@ def _chosen(sampling: Sampling) -> Counts:
     return sampling.choice.argmax(axis=1)
 
 
-def _votes(sampling: Sampling) -> Counts:
-    """(N,) votes for the chosen class."""
+def votes_of_chosen(sampling: Sampling) -> Counts:
+    """(N,) votes for the class that the first draws chose.
+
+    Example:
+        >>> import numpy as np
+        >>> from holdfast.certify import Sampling
+        >>> from holdfast.certify.sequential import votes_of_chosen
+        >>> votes_of_chosen(Sampling(np.array([[3, 90, 7]]), choice=np.array([[0, 10, 0]])))
+        array([90])
+    """
     return np.take_along_axis(sampling.counts, _chosen(sampling)[:, None], axis=1)[:, 0]

@@ -20,8 +20,9 @@ from holdfast.certify.bounds.bound import (
 )
 from holdfast.certify.intervals.interval import Interval, least_draws
 from holdfast.certify.intervals.two_sample import TwoSample
+from holdfast.certify.questions import Question, answered
 from holdfast.certify.sampling import Sampling, sample
-from holdfast.certify.sequential import Question, Sequential, answered, sample_until
+from holdfast.certify.sequential import Sequential, sample_until
 from holdfast.checks import Checked, check_images, warn_if_training, warn_of
 from holdfast.defenses import NOISES, Noise
 from holdfast.errors import InputError, unknown

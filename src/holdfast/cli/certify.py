@@ -37,6 +37,7 @@ def certify(
     intervals: Words = Words(("two-sample",)),
     radii: Numbers = Numbers(()),
     within: Number | None = None,
+    between: Numbers | None = None,
     batch_size: int = 128,
     audit: Share = Share(0.15),
     strict: bool = False,
@@ -86,7 +87,10 @@ def certify(
             known.
         radii: Radii of interest between commas: certified accuracy is told there, and sequential
             votes stop as soon as it is known which of them are certified.
-        within: Sequential votes stop as soon as the radius is known up to this factor, such as 0.9.
+        within: Sequential votes stop as soon as the radius is known up to this factor, such as 0.9:
+            it is at least that fraction of what more votes would prove, with a confidence of its
+            own that is --confidence as well.
+        between: Two radii, such as 0.25,1.5, for --within: one beyond counts as the nearer of them.
         batch_size: Noisy copies in one forward pass; on a GPU more are faster.
         audit: Passes that the audit of the result may take, over those of the votes: a number, full
             for no limit, or off. It says whether the certified accuracies can be believed.
@@ -114,6 +118,7 @@ def certify(
         intervals=tuple(intervals),
         radii=tuple(radii),
         within=within,
+        between=None if between is None else tuple(between),
         seed=seed,
         batch_size=batch_size,
         audit=audit,

@@ -136,6 +136,19 @@ def proven(bound: Bound, p1: Array, p2: Array, sigma: float) -> Array:
     return round_down(bound(p1, p2, np.float64(sigma)) * (1 - _ROUNDING))
 
 
+def possible(bound: Bound, p1: Array, p2: Array, sigma: float) -> Array:
+    """The radius that is not ruled out: a billionth more than computed, for rounding.
+
+    Example:
+        >>> import numpy as np
+        >>> from holdfast.certify import cohen_radius
+        >>> from holdfast.certify.bounds.bound import possible
+        >>> possible(cohen_radius, np.array([0.9]), np.array([0.1]), 1.0).round(6)
+        array([1.281552])
+    """
+    return np.asarray(bound(p1, p2, np.float64(sigma)) * (1 + _ROUNDING))
+
+
 def _check(p1: Array, p2: Array, sigma: Array) -> None:
     for values in (p1, p2):
         if not ((values >= 0) & (values <= 1)).all():
