@@ -6,12 +6,14 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
 
 from holdfast.threat import Linf
+from tests.toys import images, small_network
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("architecture", "methods", "adding")
@@ -133,3 +135,51 @@ def test_every_file_that_the_documentation_names_is_there(page):
     for name in names:
         places = [ROOT / name, ROOT / "src/holdfast" / name, ROOT / "src/holdfast/attacks" / name]
         assert any(place.exists() for place in places), name
+
+
+#: What the page for those who come from another library calls it, its package, and what it imports.
+LIBRARIES = {
+    "Foolbox": ("foolbox", ""),
+    "torchattacks": ("torchattacks", ""),
+    "Adversarial Robustness Toolbox": (
+        "art",
+        "from torch.nn import CrossEntropyLoss\n"
+        "from art.estimators.classification import PyTorchClassifier\n"
+        "from art.attacks.evasion import FastGradientMethod, ProjectedGradientDescent\n"
+        "from art.utils import compute_accuracy, to_categorical\n",
+    ),
+    "AutoAttack": ("autoattack", "from autoattack import AutoAttack\n"),
+    "Randomized smoothing (Cohen, Rosenfeld and Kolter's `smoothing`)": ("smoothing", ""),
+}
+
+
+def test_the_page_for_those_who_come_from_another_library_names_each_that_is_tested():
+    text = (ROOT / "docs" / "coming-from.md").read_text()
+    assert re.findall("^## (.*)$", text, re.MULTILINE) == list(LIBRARIES)
+
+
+@pytest.mark.parametrize("side", ["there", "here"])
+@pytest.mark.parametrize("heading", LIBRARIES)
+def test_what_is_called_there_and_here_runs(heading, side):
+    library, before = LIBRARIES[heading]
+    if side == "here":
+        before = (
+            "from math import inf\nfrom holdfast import *\nfrom holdfast.attacks import *\n"
+            "from holdfast.gradients import Average\n"
+        )
+    else:
+        pytest.importorskip(library)
+        before += f"import {library}\n"
+    x, model = images(4), small_network(classes=10)
+    names = {"model": model, "x": x, "y": model(x).argmax(dim=1)}
+    text = (ROOT / "docs" / "coming-from.md").read_text()
+    section = text.split(f"## {heading}\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (.*) \| (`.*`) \|$", section, re.MULTILINE)
+    assert rows
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of other libraries', and of attacks that break nothing
+        exec(before, names)
+        for row in rows:
+            code = row[side == "here"]
+            if code.startswith("`"):  # and no words
+                exec(code.strip("`"), names)
