@@ -985,6 +985,14 @@ UNUSED = [
         "--finished .* leave out",
     ),
     (
+        "reproduce ensemble-adversarial-training/table-7 --out run --finished --workers 2",
+        "--finished .* --workers .* leave out",
+    ),
+    (
+        "reproduce ensemble-adversarial-training/table-7 --out run --dry-run --workers 2",
+        "--dry-run .* --workers .* leave out",
+    ),
+    (
         "reproduce ensemble-adversarial-training/table-7 --out run --finished --data-dir .",
         "--finished .* leave out --data-dir",
     ),
@@ -1041,7 +1049,7 @@ ALWAYS_USED = {
     "diagnose perceptual": "attack norm eps",
     "diagnose subspace": "norm eps orders",
     "diagnose surface": "other eps points",
-    "reproduce": "what scale out dry_run finished json quiet",
+    "reproduce": "what scale out dry_run finished workers json quiet",
     "report": "runs out title quiet",
 }
 

@@ -87,7 +87,6 @@ INTERNAL = (
     "holdfast.digests",
     "holdfast.lock",
     "holdfast.models.external",
-    "holdfast.packed",
     "holdfast.parameters",
     "holdfast.report.album",
     "holdfast.report.appendix",

@@ -15,15 +15,19 @@ import pytest
 import torch
 from torch import nn
 
-from holdfast import Linf, evaluate, workers
+from holdfast import Linf, evaluate
 from holdfast.attacks import PGD
 from holdfast.certify import CertificationConfig, certify
+from holdfast.cli import main
 from holdfast.defenses import GaussianNoise
 from holdfast.errors import InputError, MissingPackageError, ModelError, WorkersError
 from holdfast.evaluation import EvaluationConfig
-from holdfast.models import loading
+from holdfast.models import Architecture, loading
+from holdfast.models.checkpoint import save_model
 from holdfast.progress import Progress
-from holdfast.workers import connected
+from holdfast.training import save_epoch
+from holdfast.workers import cluster as clusters
+from holdfast.workers import connected, engine, versions
 from tests.toys import images, small_network
 
 ROOT = Path(__file__).parents[1]
@@ -130,6 +134,56 @@ def test_certificates_are_those_of_one_process(cluster, tmp_path):
     assert rows(tmp_path / "one") == rows(tmp_path / "three")
 
 
+def code(line):
+    return main.run(line.split())
+
+
+def everything(folder):
+    """Rows, and what is kept beside them, by name."""
+    kept = [path for pattern in ("rows.csv", "images/*") for path in folder.rglob(pattern)]
+    assert kept
+    return {path.relative_to(folder): path.read_bytes() for path in kept}
+
+
+OF_A_MODEL = (
+    "evaluate --attacks fgsm --audit off",
+    "evaluate --attacks fgsm --audit off --seed 0,1",
+    "certify --sigma 0.1",
+    "diagnose convergence",
+    "diagnose curvature --samples 2 --iterations 2",
+    "diagnose filters",
+    "diagnose gradient-norm --attacks pgd(early_stop=False,steps=2)",
+    "diagnose ibp",
+    "diagnose linearity",
+    "diagnose margin",
+    "diagnose perceptual --attack deepfool(steps=2)",
+    "diagnose subspace --orders 1,4",
+    "diagnose surface --points 3 --other two.safetensors",
+)
+
+
+@pytest.mark.parametrize("line", OF_A_MODEL)
+def test_every_command_hands_its_chunks_to_the_workers(cluster, tmp_path, monkeypatch, line):
+    monkeypatch.chdir(tmp_path)
+    made = Architecture(name="small", shape=(1, 8, 8), classes=10)
+    for seed, name in enumerate(("one", "two")):
+        save_model(tmp_path / f"{name}.safetensors", made.build(seed), made)
+    save_epoch(tmp_path / "run", 0, made.build(0), made)
+    of = "run" if "convergence" in line else "one.safetensors"
+    whole = f"{line} --model {of} --images 4 --batch-size 2 --quiet"
+    asked, call = [], engine._Workers.__call__
+    monkeypatch.setattr(
+        engine._Workers,
+        "__call__",
+        lambda workers, *work: asked.append(work) or call(workers, *work),
+    )
+    assert code(f"{whole} --out one") == 0
+    assert not asked
+    assert code(f"{whole} --out three --workers 3") == 0
+    assert asked
+    assert everything(tmp_path / "one") == everything(tmp_path / "three")
+
+
 class Saying(Progress):
     def __init__(self) -> None:
         self.said = ""
@@ -207,17 +261,17 @@ def test_without_ray_its_extra_is_named(tmp_path, monkeypatch):
 def test_an_address_that_does_not_answer_is_refused():
     ray = pytest.importorskip("ray", reason="needs holdfast[ray]")
     with pytest.raises(WorkersError, match=r"no Ray cluster answers at ray://127\.0\.0\.1:1 "):
-        workers._join(ray, "ray://127.0.0.1:1")
+        clusters._join(ray, "ray://127.0.0.1:1")
 
 
 def test_workers_of_another_version_are_refused(cluster, monkeypatch):
-    own = workers._versions()
-    monkeypatch.setattr(workers, "_versions", lambda: {**own, "torch": "1.0"})
+    own = versions.versions()
+    monkeypatch.setattr(versions, "versions", lambda: {**own, "torch": "1.0"})
     with pytest.raises(WorkersError, match=f"has torch {own['torch']}, .* has torch 1.0"):
-        workers._check_versions(cluster)
-    monkeypatch.setattr(workers, "_versions", lambda: {"holdfastly": "1.0"})
+        versions.check_versions(cluster)
+    monkeypatch.setattr(versions, "versions", lambda: {"holdfastly": "1.0"})
     with pytest.raises(WorkersError, match="has no holdfastly"):
-        workers._check_versions(cluster)
+        versions.check_versions(cluster)
 
 
 DRIVER = """

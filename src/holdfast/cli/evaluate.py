@@ -207,10 +207,10 @@ def evaluate(
         for written in attacks:
             if registry.own_name(written) != written:
                 progress.say(f"{written} is {registry.own_name(written)} here")
-        given = (like, twin or "twin")
+        given = (like, twin or "twin", workers)
         found: Evaluation | Study
         if several:
-            found = study(networks, pictures, named, seed, config, out, progress, *given, workers)
+            found = study(networks, pictures, named, seed, config, out, progress, *given)
         else:
             (name, network), *_ = networks.items()
             found = evaluate_data(network, pictures, named, config, name, out, progress, *given)

@@ -15,10 +15,11 @@ from holdfast.files import check_writable
 from holdfast.progress import showing
 from holdfast.reproduce.page import Made, judged, write_item, write_paper
 from holdfast.reproduce.recipes import Recipe, chosen, papers
-from holdfast.reproduce.run import Outcome, found, state
+from holdfast.reproduce.run import Outcome, Runner, found, state
 from holdfast.reproduce.run import reproduce as reproduce_steps
 from holdfast.reproduce.scale import Scale
 from holdfast.reproduce.steps import Step, in_order
+from holdfast.workers import check_workers, connected
 
 
 def reproduce(
@@ -30,6 +31,7 @@ def reproduce(
     pages: Path | None = None,
     dry_run: bool = False,
     finished: bool = False,
+    workers: int | str | None = None,
     json: bool = False,
     quiet: bool = False,
 ) -> None:
@@ -57,9 +59,14 @@ def reproduce(
             others take at most, and how many minutes all of them take.
         finished: Run nothing: write the pages of what is there already. An item that is not whole
             and none of whose claims can be judged has none; its paper's page says so.
+        workers: Processes of this machine that share the batches of what is attacked, certified and
+            diagnosed, each with a GPU if there are as many; or the address of a Ray cluster,
+            ray://host:10001, whose workers do. They need holdfast[ray]; rows are the same whatever
+            their number. What is trained is trained by this process.
         json: Print one JSON object and nothing else.
         quiet: Show no progress.
     """
+    check_workers(workers)
     at = Scale(scale)
     if what == ["list"]:
         _list(json=json)
@@ -70,6 +77,9 @@ def reproduce(
         raise InputError("--finished writes pages, and --dry-run writes none: leave out one.")
     if finished and data_dir is not None:
         raise InputError("--finished runs nothing and reads no images: leave out --data-dir.")
+    for option, given in (("--finished", finished), ("--dry-run", dry_run)):
+        if given and workers is not None:
+            raise InputError(f"{option} runs nothing that --workers could share: leave out one.")
     recipes = tuple(dict.fromkeys(one for name in what for one in chosen(name)))
     root = out / "steps"
     steps = in_order(step for one in recipes for step in one.build(at).steps)
@@ -85,7 +95,9 @@ def reproduce(
         if finished:
             outcome = found(steps, root)
         else:
-            outcome = reproduce_steps(steps, root, _run, data_dir=data_dir, progress=progress)
+            run = _runner(workers)
+            with connected(workers):  # once, for all steps
+                outcome = reproduce_steps(steps, root, run, data_dir=data_dir, progress=progress)
         made = [judged(one, Scale(scale), outcome, root) for one in recipes]
         made = [
             write_item(one.recipe, Scale(scale), outcome, root, pages or out)
@@ -100,13 +112,19 @@ def reproduce(
     _tell(made, outcome, json=json)
 
 
-def _run(arguments: Sequence[str]) -> None:
-    """Do what would be typed after ``holdfast``; the table that it prints is in its folder too."""
-    # A paper's way is followed, whether or not its numbers can be believed.
-    unaudited = ["--audit", "off"] if arguments[0] in ("evaluate", "certify") else []
-    function, options = read([*arguments, *unaudited, "--quiet"])
-    with redirect_stdout(io.StringIO()):
-        function(**options)
+def _runner(workers: int | str | None) -> Runner:
+    """Does what would be typed after ``holdfast``; the table that it prints is in its folder."""
+
+    def run(arguments: Sequence[str]) -> None:
+        # A paper's way is followed, whether or not its numbers can be believed.
+        unaudited = ["--audit", "off"] if arguments[0] in ("evaluate", "certify") else []
+        function, options = read([*arguments, *unaudited, "--quiet"])
+        if "workers" in options:
+            options["workers"] = workers
+        with redirect_stdout(io.StringIO()):
+            function(**options)
+
+    return run
 
 
 def _list(*, json: bool) -> None:

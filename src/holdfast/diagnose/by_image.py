@@ -1,7 +1,7 @@
 """Diagnose models image by image, into a run folder: rows of numbers, and arrays beside them."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -20,6 +20,7 @@ from holdfast.results import Missing, Part, Run, kept_or_temporary, read_images,
 from holdfast.tensors import device_of
 from holdfast.threads import suited_threads
 from holdfast.types import Images, Labels, Model
+from holdfast.workers import workers_at
 
 __all__ = ["Diagnosis", "diagnose_data"]
 
@@ -73,6 +74,7 @@ def diagnose_data(
     batch_size: int = 128,
     out: str | Path | None = None,
     progress: Progress = silent,
+    workers: int | str | None = None,
 ) -> dict[str, Found]:
     """Look at every image of a data set with every model.
 
@@ -87,6 +89,7 @@ def diagnose_data(
         batch_size: images at once.
         out: folder to keep the run in; a finished one is read.
         progress: told about every batch.
+        workers: see `holdfast.evaluate`.
 
     Returns:
         For each model, what was found of every image, in the order of the images.
@@ -94,6 +97,7 @@ def diagnose_data(
     Raises:
         InputError: if there is no model, or the diagnosis cannot be had of it.
         OutputError: if ``out`` cannot be written or holds another run.
+        WorkersError: if there are no such workers, or they end on some batch each time.
 
     Example:
         >>> from holdfast.data import Data
@@ -121,38 +125,61 @@ def diagnose_data(
         "batch_size": batch_size,
     }
 
-    def look(name: str, index: Tensor) -> Mapping[str, Tensor]:
-        model = models[name]
-        here = device_of(model)
-        x, y, place = data.x(index).to(here), data.y[index].to(here), index.to(here)
-        found = diagnosis.look(model, x, y, seed=seed, index=place)
-        return {key: value.detach().cpu() for key, value in found.items()}
-
-    def parts(missing: Missing) -> Iterable[Part]:
-        index = missing.index
-        for cell in missing.cells:
-            found = look(names[cell], index)
-            known = {"cell": cell, "index": index.numpy(), "label": data.y[index].cpu().numpy()}
-            numbers = {key: value.numpy() for key, value in found.items() if value.ndim == 1}
-            arrays = {key: value for key, value in found.items() if value.ndim > 1}
-            yield Part(cell, pd.DataFrame({**known, **numbers}), arrays)
+    chunks = _Chunks(diagnosis.look, list(models.values()), data, seed)
 
     def work(run: Run) -> None:
-        index = torch.arange(len(data))
-        chunks = dict(enumerate(index.split(batch_size)))
-        run.fill(chunks, names, parts, diagnosis.name, progress)
+        batches = dict(enumerate(data.batches(batch_size)))
+        run.fill(batches, names, chunks.compute, diagnosis.name, progress, engine)
 
     def results(run: Run, rows: pd.DataFrame) -> dict[str, Any]:
         cells = zip(names, _found(run.path, rows, len(names)), strict=True)
         return {"cells": [{"model": name, **summarised(diagnosis, of)} for name, of in cells]}
 
-    threads = suited_threads(data.shape, *models.values(), progress=progress)
-    with threads, kept_or_temporary(out) as folder:
+    with (
+        workers_at(workers, device_of(next(iter(models.values()))), progress) as engine,
+        suited_threads(data.shape, *models.values(), progress=progress),
+        kept_or_temporary(out) as folder,
+    ):
         if not Run(folder, "diagnose", record).complete:
-            for name in names:  # what cannot be had is told before the folder is made
-                look(name, torch.arange(1))
+            for cell in range(len(names)):  # what cannot be had is told before the folder is made
+                chunks.found(cell, torch.arange(1))
         Run.resume_or(folder, "diagnose", record, work, results, progress=progress)
         return dict(zip(names, _found(folder, read_rows(folder), len(names)), strict=True))
+
+
+@dataclass(frozen=True)
+class _Chunks:
+    """Computes what a chunk lacks; a cell is a model.
+
+    Attributes:
+        look: of the diagnosis.
+        models: one for each cell.
+        data: the test set.
+        seed: of all randomness.
+    """
+
+    look: Look
+    models: Sequence[Model]
+    data: Data
+    seed: int
+
+    def compute(self, missing: Missing) -> Iterator[Part]:
+        """The missing cells of a chunk, one after the other."""
+        index, labels = missing.index.numpy(), self.data.y[missing.index].cpu().numpy()
+        for cell in missing.cells:
+            found = self.found(cell, missing.index)
+            known = {"cell": cell, "index": index, "label": labels}
+            numbers = {key: value.numpy() for key, value in found.items() if value.ndim == 1}
+            arrays = {key: value for key, value in found.items() if value.ndim > 1}
+            yield Part(cell, pd.DataFrame({**known, **numbers}), arrays)
+
+    def found(self, cell: int, index: Tensor) -> Mapping[str, Tensor]:
+        """What the model of a cell shows of some images."""
+        model = self.models[cell]
+        here = device_of(model)
+        x, y, place = (each.to(here) for each in (self.data.x(index), self.data.y[index], index))
+        found = self.look(model, x, y, seed=self.seed, index=place)
+        return {key: value.detach().cpu() for key, value in found.items()}
 
 
 def summarised(diagnosis: Diagnosis, found: Found) -> dict[str, float | None]:

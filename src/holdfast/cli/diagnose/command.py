@@ -25,6 +25,7 @@ from holdfast.models import loading
 from holdfast.progress import showing
 from holdfast.report import style
 from holdfast.types import Model
+from holdfast.workers import check_workers
 
 
 class Shown(NamedTuple):
@@ -48,6 +49,9 @@ class Shared:
         batch_size: Images at once; on a GPU more are faster.
         seed: Of all randomness.
         accelerator: auto, cpu, cuda, ... as Lightning Fabric names them.
+        workers: Processes of this machine that share the batches, each with a GPU if there are as
+            many; or the address of a Ray cluster, ray://host:10001, whose workers do. They need
+            holdfast[ray]; rows are the same whatever their number.
         out: Folder to keep rows, arrays and figures (PDF, SVG) in; nothing is kept without it.
         json: Print one JSON object and nothing else.
         quiet: Show no progress.
@@ -60,6 +64,7 @@ class Shared:
     batch_size: int = 128
     seed: int = 0
     accelerator: str = "auto"
+    workers: int | str | None = None
     out: Path | None = None
     json: bool = False
     quiet: bool = False
@@ -115,6 +120,7 @@ def _documented(function: Callable[..., Shown]) -> str:
 def _check(told: Shared) -> None:
     if not told.model:
         raise InputError("--model is empty; give at least one, or several between commas.")
+    check_workers(told.workers)
 
 
 def _diagnose(shown: Shown, told: Shared) -> None:
@@ -132,6 +138,7 @@ def _diagnose(shown: Shown, told: Shared) -> None:
             batch_size=told.batch_size,
             out=told.out,
             progress=progress,
+            workers=told.workers,
         )
     cells = [{"model": name, **summarised(shown.diagnosis, of)} for name, of in found.items()]
     named = dict(zip(short_names(found), found.values(), strict=True))
