@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -104,6 +105,19 @@ def cluster():
         gc.collect()
 
 
+@pytest.fixture
+def asked(monkeypatch):
+    """What workers were given to do."""
+    given, call = [], engine._Workers.__call__
+
+    def told(workers, work, missing):
+        given.append(work)
+        return call(workers, work, missing)
+
+    monkeypatch.setattr(engine._Workers, "__call__", told)
+    return given
+
+
 def run(model, out, count=None, progress=None):
     more = {} if progress is None else {"progress": progress}
     return evaluate(model, *data(), ATTACKS, config=CONFIG, out=out, workers=count, **more)
@@ -163,7 +177,7 @@ OF_A_MODEL = (
 
 
 @pytest.mark.parametrize("line", OF_A_MODEL)
-def test_every_command_hands_its_chunks_to_the_workers(cluster, tmp_path, monkeypatch, line):
+def test_every_command_hands_its_chunks_to_the_workers(cluster, tmp_path, monkeypatch, asked, line):
     monkeypatch.chdir(tmp_path)
     made = Architecture(name="small", shape=(1, 8, 8), classes=10)
     for seed, name in enumerate(("one", "two")):
@@ -171,17 +185,29 @@ def test_every_command_hands_its_chunks_to_the_workers(cluster, tmp_path, monkey
     save_epoch(tmp_path / "run", 0, made.build(0), made)
     of = "run" if "convergence" in line else "one.safetensors"
     whole = f"{line} --model {of} --images 4 --batch-size 2 --quiet"
-    asked, call = [], engine._Workers.__call__
-    monkeypatch.setattr(
-        engine._Workers,
-        "__call__",
-        lambda workers, *work: asked.append(work) or call(workers, *work),
-    )
     assert code(f"{whole} --out one") == 0
     assert not asked
     assert code(f"{whole} --out three --workers 3") == 0
     assert asked
     assert everything(tmp_path / "one") == everything(tmp_path / "three")
+
+
+def test_steps_of_a_reproduction_are_shared_and_nothing_is_trained_twice(cluster, tmp_path, asked):
+    one, three = tmp_path / "one", tmp_path / "three"
+    line = "reproduce so/figure-7 --scale quick --quiet --out"
+    assert code(f"{line} {one}") == 0
+    (trained,) = (one / "steps").glob("train-*")
+    network = three / "steps" / trained.name / "model.safetensors"
+    shutil.copytree(trained, network.parent)
+    before = network.stat().st_mtime_ns
+    assert not asked
+    assert code(f"{line} {three} --workers 3") == 0
+    assert asked
+    assert network.stat().st_mtime_ns == before
+    assert everything(one) == everything(three)
+    asked.clear()
+    assert code(f"{line} {three} --workers 2") == 0
+    assert not asked
 
 
 class Saying(Progress):
@@ -218,6 +244,18 @@ def test_a_chunk_that_ends_every_worker_is_told_of_and_the_rest_is_kept(cluster,
 def test_what_the_work_raises_is_raised(cluster, tmp_path):
     with pytest.raises(ModelError, match="image 6"):
         run(Odd().eval(), tmp_path, 3)
+
+
+def test_what_other_chunks_raise_is_not_logged_by_ray(cluster, monkeypatch):
+    """On a terminal it would tell, seconds later, of each that nobody has asked for."""
+    worker, told = cluster._private.worker, []
+    monkeypatch.setattr(worker, "_unhandled_error_handler", told.append)
+    monkeypatch.setattr(worker.Worker, "deserialize_objects", lambda *_: [ModelError("odd.")])
+    worker.global_worker.raise_errors([], [])
+    assert not told
+    monkeypatch.delenv("RAY_IGNORE_UNHANDLED_ERRORS")
+    worker.global_worker.raise_errors([], [])
+    assert told
 
 
 def test_what_cannot_be_sent_is_named_and_what_a_callable_builds_is_built_there(cluster, tmp_path):
