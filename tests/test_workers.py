@@ -162,7 +162,7 @@ def everything(folder):
 OF_A_MODEL = (
     "evaluate --attacks fgsm --audit off",
     "evaluate --attacks fgsm --audit off --seed 0,1",
-    "certify --sigma 0.1",
+    "certify --sigma 0.1 --audit off",
     "diagnose convergence",
     "diagnose curvature --samples 2 --iterations 2",
     "diagnose filters",
