@@ -2,9 +2,11 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -16,14 +18,17 @@ from holdfast.certify import (
     Sampling,
     SisonGlaz,
     TwoSample,
+    TwoSampleRandomised,
     cohen_radius,
     renyi_radius,
 )
 from holdfast.certify.intervals.interval import least_draws
+from holdfast.certify.sampling import uniform_draws
+from holdfast.certify.smoothing import certificate_stream
 from holdfast.errors import InputError
-from holdfast.statistics import proportion_interval
+from holdfast.statistics import lower_limit, proportion_interval, randomised_lower_limit
 
-INTERVALS = [ClopperPearson, TwoSample, Hoeffding, SisonGlaz, STN2019]
+INTERVALS = [ClopperPearson, TwoSample, TwoSampleRandomised, Hoeffding, SisonGlaz, STN2019]
 every_interval = pytest.mark.parametrize("interval", INTERVALS)
 
 
@@ -79,6 +84,57 @@ class TestTwoSample:
     def test_it_needs_draws_that_choose(self):
         with pytest.raises(InputError, match="selection_votes"):
             TwoSample(0.9)(Sampling(np.array([[80, 20]])))
+
+
+class TestTwoSampleRandomised:
+    @pytest.mark.parametrize("error", [0.05, 0.001])
+    @pytest.mark.parametrize("n", [1, 7, 100])
+    def test_it_is_wrong_exactly_as_often_as_it_says(self, n, error):
+        """By the sum over all outcomes, with the draw on a grid that is as fine as a run's."""
+        votes, steps = np.arange(n + 1), 4000
+        uniform = np.arange(1, steps + 1) / steps
+        limits = np.stack(
+            [
+                randomised_lower_limit(np.full(steps, k), np.full(steps, n), error, uniform)
+                for k in votes
+            ]
+        )
+        for p in (1e-4, 0.02, 0.3, 0.5, 0.77, 0.99, 0.9999):
+            wrong = stats.binom.pmf(votes, n, p) @ (limits > p).mean(axis=1)
+            assert error - 1 / steps <= wrong <= error + 1e-9
+
+    def test_the_last_vote_is_worth_more_or_less(self):
+        """From Clopper and Pearson's limit to that of a vote more, falling with the draw."""
+        k, n, uniform = np.arange(100), np.full(100, 100), np.linspace(0, 1, 9)[1:]
+        limits = [randomised_lower_limit(k, n, 0.01, np.full(100, w)) for w in uniform]
+        assert (np.diff(limits, axis=0) <= 0).all()
+        assert limits[-1] == pytest.approx(lower_limit(k, n, 0.01))
+        assert (limits[0] > lower_limit(k, n, 0.01))[1:].all()
+        assert (limits[0] <= lower_limit(k + 1, n, 0.01) + 1e-12).all()
+
+    def test_equal_votes_have_a_closed_form(self):
+        uniform = np.array([1.0, 0.5, 0.2])
+        sampling = Sampling.unanimous(100, 3)
+        for w in uniform:
+            drawn = replace(sampling, uniform=np.array([w]))
+            _, (p1,), (p2,) = TwoSampleRandomised(0.9)(drawn)
+            assert (p1, p2) == pytest.approx(((0.1 / w) ** 0.01, 1 - (0.1 / w) ** 0.01))
+        _, p1, p2 = TwoSampleRandomised(0.9)(replace(sampling, uniform=np.array([0.05])))
+        assert 0.999999 < p1[0] < 1  # whose radius is finite
+        assert 0 < cohen_radius(p1, p2, 1.0)[0] < 9
+
+    def test_draws_are_of_the_image_and_the_seed(self):
+        rng = certificate_stream(3, torch.arange(2000))
+        drawn = uniform_draws(rng)
+        assert (drawn[[7, 40]] == uniform_draws(rng.take(torch.tensor([7, 40])))).all()
+        assert (drawn > 0).all()
+        assert (drawn <= 1).all()
+        assert stats.kstest(drawn, "uniform").pvalue > 1e-3
+        assert (drawn != uniform_draws(certificate_stream(4, torch.arange(2000)))).mean() > 0.99
+
+    def test_it_needs_the_draw(self):
+        with pytest.raises(InputError, match="one uniform draw"):
+            TwoSampleRandomised(0.9)(Sampling(np.array([[80, 20]]), choice=np.array([[9, 1]])))
 
 
 class TestHoeffding:
@@ -182,7 +238,7 @@ class TestEveryInterval:
     @given(counts=st.lists(st.integers(0, 50), min_size=2, max_size=6).filter(lambda c: sum(c) > 0))
     def test_limits_are_in_order(self, interval, counts):
         votes = np.array([counts])
-        top, p1, p2 = interval(0.9)(Sampling(votes, votes / votes.sum(), votes))
+        top, p1, p2 = interval(0.9)(Sampling(votes, votes / votes.sum(), votes, np.ones(1)))
         assert top[0] == np.argmax(counts)
         assert 0 <= p1[0] <= max(counts) / sum(counts)
         assert p2[0] <= 1 - p1[0] + 1e-12

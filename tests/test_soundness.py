@@ -15,6 +15,7 @@ from holdfast.certify import (
     Sequential,
     SisonGlaz,
     TwoSample,
+    TwoSampleRandomised,
     Within,
     certificates,
     cohen_radius,
@@ -65,7 +66,8 @@ def _scale(law):
 def sampling(law, planes, t, rng):
     p = probabilities(law, planes, t)
     counts = rng.multinomial(N, p, size=TIMES)
-    return Sampling(counts, counts / N, rng.multinomial(N0, p, size=TIMES))
+    choice = rng.multinomial(N0, p, size=TIMES)
+    return Sampling(counts, counts / N, choice, rng.uniform(size=TIMES))
 
 
 def wrong_fraction(found, top, radius):
@@ -79,7 +81,9 @@ every_place = pytest.mark.parametrize("t", PLACES)
 
 @every_classifier
 @every_place
-@pytest.mark.parametrize("interval", [ClopperPearson, TwoSample, Hoeffding, Sequential])
+@pytest.mark.parametrize(
+    "interval", [ClopperPearson, TwoSample, TwoSampleRandomised, Hoeffding, Sequential]
+)
 def test_no_more_certificates_are_wrong_than_promised(planes, t, interval):
     """The scores of a linear classifier of infinite slope are its votes."""
     top, radius = truth(norm, planes, t)

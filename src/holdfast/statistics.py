@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import betainc
 from scipy.stats import beta
 
 from holdfast.errors import InputError
@@ -15,6 +16,7 @@ __all__ = [
     "check_confidence",
     "lower_limit",
     "proportion_interval",
+    "randomised_lower_limit",
     "upper_limit",
 ]
 
@@ -46,6 +48,48 @@ def upper_limit(successes: Counts, trials: Counts, error: float | Array) -> Arra
     """
     limit = beta.isf(error, successes + 1, np.maximum(trials - successes, 1))
     return np.where(successes < trials, limit, 1.0)
+
+
+def randomised_lower_limit(
+    successes: Counts, trials: Counts, error: float, uniform: Array
+) -> Array:
+    """As `lower_limit`, and the true fraction p lies below it with probability ``error`` exactly.
+
+    The largest p with P(Bin(n, p) > k) + w P(Bin(n, p) = k) <= error for k successes of n trials
+    and a draw w, uniform on (0, 1]. What stands on the left is uniform on (0, 1] too, whatever p
+    is: that is all of the proof. Since w <= 1 it is never below Clopper and Pearson's limit, which
+    has w = 1, nor above theirs for k + 1. Where p is 1 no limit is wrong.
+
+    Args:
+        successes: (N,) k.
+        trials: (N,) n.
+        error: in (0, 1).
+        uniform: (N,) w.
+
+    Reference:
+        Stevens, "Fiducial limits of the parameter of a discontinuous distribution", Biometrika
+        1950; in randomized smoothing Voráček, "Treatment of statistical estimation problems in
+        randomized smoothing for adversarial robustness", NeurIPS 2024.
+
+    Example:
+        >>> import numpy as np
+        >>> from holdfast.statistics import lower_limit, randomised_lower_limit
+        >>> k, n = np.array([90, 90, 90]), np.array([100, 100, 100])
+        >>> randomised_lower_limit(k, n, 0.05, np.array([1.0, 0.5, 0.01])).round(3)
+        array([0.836, 0.842, 0.848])
+        >>> lower_limit(np.array([90, 91]), np.array([100, 100]), 0.05).round(3)
+        array([0.836, 0.848])
+    """
+    k, others = successes, trials - successes
+    low = lower_limit(k, trials, error)
+    high = np.where(others > 0, lower_limit(k + 1, np.maximum(trials, k + 1), error), 1.0)
+    for _ in range(60):
+        middle = (low + high) / 2
+        at_least = np.where(k > 0, betainc(np.maximum(k, 1), others + 1, middle), 1.0)
+        more = np.where(others > 0, betainc(k + 1, np.maximum(others, 1), middle), 0.0)
+        holds = more + uniform * (at_least - more) <= error
+        low, high = np.where(holds, middle, low), np.where(holds, high, middle)
+    return np.asarray(np.minimum(low, np.nextafter(1.0, 0.0)))
 
 
 def proportion_interval(

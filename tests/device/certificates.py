@@ -15,6 +15,7 @@ NOISE = {"laplace": "laplace"}  # of a bound; Gaussian for all others
 #: Beside Clopper and Pearson's, which each bound is read off with.
 INTERVALS: dict[str, dict[str, Any]] = {
     "two-sample": {"interval": certify.TwoSample},
+    "two-sample, randomised": {"interval": certify.TwoSampleRandomised},
     "Hoeffding": {"interval": certify.Hoeffding, "bound": "pixeldp"},
     "Sison-Glaz": {"interval": certify.SisonGlaz},
     "STN 2019": {"interval": certify.STN2019},

@@ -17,6 +17,7 @@ from .intervals.interval import least_draws as least_draws
 from .intervals.sison_glaz import SisonGlaz as SisonGlaz
 from .intervals.stn_2019 import STN2019 as STN2019
 from .intervals.two_sample import TwoSample as TwoSample
+from .intervals.two_sample_randomised import TwoSampleRandomised as TwoSampleRandomised
 from .questions import AtLeast as AtLeast
 from .questions import Within as Within
 from .result import Certification as Certification
@@ -46,6 +47,7 @@ __all__ = [
     "Sequential",
     "SisonGlaz",
     "TwoSample",
+    "TwoSampleRandomised",
     "Within",
     "audit",
     "audit_certificates",

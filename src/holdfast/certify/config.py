@@ -34,8 +34,9 @@ class CertificationConfig:
         confidence: of each certificate, in (0, 1).
         bounds: specs, such as "cohen", the tight one, or the papers' "renyi", "pixeldp"; "laplace"
             for Laplace noise.
-        intervals: specs, such as "two-sample", which gives the largest radii of those that hold,
-            "clopper-pearson", "hoeffding", "sison-glaz", "stn-2019"; or "sequential" alone.
+        intervals: specs, such as "two-sample", which gives the largest radii of those that hold
+            for given votes, "two-sample-randomised", a little larger ones, "clopper-pearson",
+            "hoeffding", "sison-glaz", "stn-2019"; or "sequential" alone.
         radii: of interest; a sequential sampling stops as soon as it is known which of them
             are certified.
         within: a sequential sampling stops as soon as the certified radius is known up to this

@@ -20,6 +20,8 @@ class Sampling:
         counts: (N, K) votes of the n draws.
         scores: (N, K) mean softmax of the same draws; None if nobody took them.
         choice: (N, K) votes of n0 draws before those, which only choose a class; None without.
+        uniform: (N,) one draw of each image in (0, 1], independent of its votes, for limits that
+            are randomised; None if nobody took them.
 
     Example:
         >>> import numpy as np
@@ -32,6 +34,7 @@ class Sampling:
     counts: Counts
     scores: Array | None = None
     choice: Counts | None = None
+    uniform: Array | None = None
 
     @property
     def n(self) -> Counts:
@@ -45,10 +48,13 @@ class Sampling:
 
     @classmethod
     def unanimous(cls, n: int, classes: int) -> "Sampling":
-        """The best that n draws of one image can give: all for class 0, with certainty."""
+        """The best that n draws of one image can give: all for class 0, with certainty.
+
+        Limits that are randomised are the lowest that they can be for these votes.
+        """
         counts = np.zeros((1, classes), dtype=np.int64)
         counts[:, 0] = n
-        return cls(counts, counts / n, counts)
+        return cls(counts, counts / n, counts, np.ones(1))
 
 
 def sample(
@@ -84,7 +90,25 @@ def sample(
     """
     choice = choose(model, x, rng, n0=n0, batch_size=batch_size, heard=heard) if n0 else None
     counts, scores = take_votes(model, x, rng, n=n, batch_size=batch_size, heard=heard)
-    return Sampling(counts.cpu().numpy(), scores.double().cpu().numpy(), choice)
+    return Sampling(counts.cpu().numpy(), scores.double().cpu().numpy(), choice, uniform_draws(rng))
+
+
+def uniform_draws(rng: Stream) -> Array:
+    """(N,) a draw in (0, 1] of each image, which depends on no other and on none of its votes.
+
+    Rounded up to a multiple of 2^-24, so that none is smaller with more than its probability.
+
+    Example:
+        >>> from holdfast.certify.sampling import uniform_draws
+        >>> from holdfast.random import Stream
+        >>> both, alone = (
+        ...     uniform_draws(Stream.of(0, torch.tensor(index))) for index in ([5, 17], [17])
+        ... )
+        >>> bool(both[1] == alone[0])
+        True
+    """
+    drawn = rng.fold("limit").uniform((1,)).flatten()  # multiples of 2^-24 in [0, 1)
+    return np.asarray(drawn.cpu().numpy(), dtype=np.float64) + 2.0**-24
 
 
 def choose(

@@ -76,15 +76,16 @@ def certify(
             its Lipschitz constant.
         votes: Votes for each image; with --intervals sequential, the most.
         selection_votes: Votes before those which only choose the class, for the intervals
-            two-sample and sequential; there 100 by default.
+            two-sample, two-sample-randomised and sequential; there 100 by default.
         confidence: Confidence of each certificate.
         bounds: How limits become a radius, specs between commas: cohen, which is tight, or the
             papers' renyi, pixeldp; laplace. The first is the one that the summary of a report
             shows.
         intervals: How votes become limits, specs between commas: two-sample, which certifies most
-            of those that hold, clopper-pearson, hoeffding (of mean scores), sison-glaz and stn-2019
-            (for comparison only); or sequential alone, whose votes stop as soon as the answer is
-            known.
+            of those that hold for given votes, two-sample-randomised, which certifies a little more
+            by one draw of chance an image, clopper-pearson, hoeffding (of mean scores), sison-glaz
+            and stn-2019 (for comparison only); or sequential alone, whose votes stop as soon as the
+            answer is known.
         radii: Radii of interest between commas: certified accuracy is told there, and sequential
             votes stop as soon as it is known which of them are certified.
         within: Sequential votes stop as soon as the radius is known up to this factor, such as 0.9:
@@ -126,8 +127,8 @@ def certify(
     check_strict(strict, audit)
     if selection_votes is not None and not config.chooses:
         raise InputError(
-            "--selection-votes choose the class for the intervals two-sample and sequential, and "
-            f"--intervals is {intervals}: leave them out."
+            "--selection-votes choose the class for the intervals two-sample, "
+            f"two-sample-randomised and sequential, and --intervals is {intervals}: leave them out."
         )
     if devices > 1 and out is None:
         raise InputError("several processes share one run folder: say by --out where it is.")

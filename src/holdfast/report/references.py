@@ -106,6 +106,10 @@ REFERENCES = {
     "Average": _BPDA,
     "cohen": _COHEN,
     "two-sample": _COHEN,
+    "two-sample-randomised": (
+        "V. Voráček, Treatment of statistical estimation problems in randomized smoothing for "
+        "adversarial robustness, NeurIPS 2024."
+    ),
     "renyi": _STN,
     "pixeldp": _PIXELDP,
     "hoeffding": _PIXELDP,

@@ -7,10 +7,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 
 from holdfast.certify.config import CertificationConfig
-from holdfast.certify.sampling import Sampling
-from holdfast.certify.smoothing import Certificates, certificates, named_bound
+from holdfast.certify.sampling import Sampling, uniform_draws
+from holdfast.certify.smoothing import (
+    Certificates,
+    certificate_stream,
+    certificates,
+    named_bound,
+)
 from holdfast.statistics import Array
 
 
@@ -125,7 +131,11 @@ class Ledger:
         config = self.config
         choice = self.counts(part["choice"]).astype(np.int64) if "choice" in part else None
         scores = self.counts(part["scores"]) if "scores" in part else None
-        sampling = Sampling(self.counts(part["votes"]).astype(np.int64), scores, choice)
+        counts = self.counts(part["votes"]).astype(np.int64)
+        # Not what somebody wrote: those of the run's seed, or the smallest of many might be chosen.
+        index = torch.tensor(part["index"].to_numpy(dtype=np.int64))
+        uniform = uniform_draws(certificate_stream(config.seed, index))
+        sampling = Sampling(counts, scores, choice, uniform)
         radius_of = named_bound(bound, config.family, self.lipschitz)
         return certificates(sampling, config.limits(interval), radius_of, config.sigma)
 

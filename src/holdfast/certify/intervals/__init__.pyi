@@ -7,6 +7,7 @@ from .interval import least_draws as least_draws
 from .sison_glaz import SisonGlaz as SisonGlaz
 from .stn_2019 import STN2019 as STN2019
 from .two_sample import TwoSample as TwoSample
+from .two_sample_randomised import TwoSampleRandomised as TwoSampleRandomised
 
 __all__ = [
     "ClopperPearson",
@@ -17,5 +18,6 @@ __all__ = [
     "STN2019",
     "SisonGlaz",
     "TwoSample",
+    "TwoSampleRandomised",
     "least_draws",
 ]

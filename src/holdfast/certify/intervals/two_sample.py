@@ -8,7 +8,7 @@ import numpy as np
 from holdfast.certify.intervals.interval import INTERVALS, Limits
 from holdfast.certify.sampling import Sampling
 from holdfast.errors import InputError
-from holdfast.statistics import check_confidence, lower_limit
+from holdfast.statistics import Counts, check_confidence, lower_limit
 
 __all__ = ["TwoSample"]
 
@@ -47,11 +47,27 @@ class TwoSample:
 
     def __call__(self, sampling: Sampling) -> Limits:
         """The limits for every image."""
-        if sampling.choice is None:
-            raise InputError(
-                "two-sample limits need draws that choose the class: give selection_votes."
-            )
-        top = sampling.choice.argmax(axis=1)
-        votes = np.take_along_axis(sampling.counts, top[:, None], axis=1)[:, 0]
+        top, votes = chosen(sampling)
         p1 = lower_limit(votes, sampling.n, 1 - self.confidence)
         return Limits(top, p1, 1 - p1)
+
+
+def chosen(sampling: Sampling) -> tuple[Counts, Counts]:
+    """(N,) the class that the first draws chose, and how many of the others it has.
+
+    Raises:
+        InputError: if there are no draws that choose.
+
+    Example:
+        >>> import numpy as np
+        >>> from holdfast.certify import Sampling
+        >>> from holdfast.certify.intervals.two_sample import chosen
+        >>> chosen(Sampling(np.array([[3, 90, 7]]), choice=np.array([[1, 9, 0]])))
+        (array([1]), array([90]))
+    """
+    if sampling.choice is None:
+        raise InputError(
+            "two-sample limits need draws that choose the class: give selection_votes."
+        )
+    top = sampling.choice.argmax(axis=1)
+    return top, np.take_along_axis(sampling.counts, top[:, None], axis=1)[:, 0]
