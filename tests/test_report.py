@@ -35,7 +35,7 @@ from holdfast.evaluation import EvaluationConfig, evaluate, evaluate_data
 from holdfast.files import read_json, read_tensors, write_json, write_tensors
 from holdfast.report import figures, pictures, style, tables
 from holdfast.report.figures import floor_and_ceiling
-from holdfast.report.gallery import Example, Gallery
+from holdfast.report.gallery import Example, Gallery, gallery_of
 from holdfast.report.page import build
 from holdfast.report.subjects import mixed, read_subjects
 from holdfast.report.tables import floor, largest_radius, strongest_attacks, summary
@@ -848,13 +848,44 @@ class TestDamagedRuns:
 
 def test_nothing_is_written_for_a_damaged_run(plain, tmp_path):
     shutil.copytree(plain / "evaluate", tmp_path / "run")
-    (kept,) = (tmp_path / "run" / "images").iterdir()
-    tensors, about = read_tensors(kept)
-    tensors["x"] = tensors["x"][:, :, :2]
-    write_tensors(kept, tensors, about)
-    with pytest.raises(DamagedFileError, match="holds other images"):
+    (tmp_path / "run" / "rows.csv").write_bytes(b"")
+    with pytest.raises(DamagedFileError, match=r"rows\.csv"):
         build([tmp_path / "run"], tmp_path / "report")
     assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "noise", "folder", "shape", "values"])
+def test_files_of_images_that_cannot_be_read_are_named_and_the_others_shown(
+    plain, tmp_path, damage
+):
+    run = tmp_path / "run"
+    shutil.copytree(plain / "evaluate", run)
+    whole = build([run], tmp_path / "whole")
+    assert len(list((tmp_path / "whole" / "images").iterdir())) > 0
+    (kept,) = (run / "images").iterdir()
+    shutil.copy(kept, kept.with_name("0001.00001.safetensors"))  # of which images are shown
+    content = kept.read_bytes()
+    tensors, about = read_tensors(kept)
+    if damage == "folder":
+        kept.unlink()
+        kept.mkdir()
+    elif damage == "shape":
+        write_tensors(kept, {**tensors, "x": tensors["x"][:, :, :2]}, about)
+    elif damage == "values":
+        write_tensors(kept, {**tensors, "x_adv": tensors["x_adv"] + 2}, about)
+    else:
+        bad = {"cut": content[: len(content) // 2], "empty": b"", "noise": b"\xa5" * len(content)}
+        kept.write_bytes(bad[damage])
+    page = build([run], tmp_path / "report")
+    assert f"cannot be read {kept.name}, which are damaged" in page.read_text()
+    assert "cannot be read" not in whole.read_text()
+    pictures = [
+        {file.name: file.read_bytes() for file in (tmp_path / name / "images").iterdir()}
+        for name in ("whole", "report")
+    ]
+    assert pictures[0] == pictures[1]
+    with pytest.raises((DamagedFileError, MissingFileError), match=kept.name):
+        gallery_of(run, "worst", 0.3)
 
 
 def test_files_of_images_that_are_missing_are_named(plain, tmp_path):

@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +13,14 @@ from PIL import Image
 from torch import Tensor
 
 from holdfast import metrics
-from holdfast.errors import DamagedFileError, InputError
+from holdfast.errors import DamagedFileError, InputError, MissingFileError
+from holdfast.files import read_tensors
 from holdfast.report.folders import RunFolder
 from holdfast.report.subjects import Classifier
-from holdfast.results import IMAGES, read_about, read_images, read_rows
+from holdfast.results import IMAGES, read_about, read_rows
 
 _AT_MOST = 8
-_NAMED = 4  # of files that are missing
+_NAMED = 4  # of files that are missing, or cannot be read
 
 Pixels = NDArray[np.float32]
 
@@ -74,6 +75,8 @@ class Gallery:
 def galleries(classifier: Classifier) -> list[list[Gallery]]:
     """For each run and norm, images that each attack fooled at a size where about half fell.
 
+    Files of images that are missing or cannot be read are passed over; `lost` names them.
+
     Returns:
         For each run and norm the galleries of its attacks, the strongest first.
     """
@@ -91,24 +94,41 @@ def galleries(classifier: Classifier) -> list[list[Gallery]]:
     return [shown for shown in found if shown]
 
 
-def lost(run: RunFolder) -> str:
-    """Which files of images that an evaluation kept are no longer there, in a sentence; or ""."""
+def lost(run: RunFolder) -> list[str]:
+    """Which files of images that an evaluation kept are missing or cannot be read, in sentences."""
+    folder = run.path / IMAGES
+    there = sorted(folder.glob("*.safetensors"))
+    expected = _expected(run)
+    gone = [name for name in expected if not (folder / name).exists()]
+    told = []
+    if gone and len(gone) == len(expected):
+        told.append(f"{folder} is missing, so that none of its images is shown.")
+    elif gone:
+        told.append(f"of {folder} are missing {_few(gone)}: the images in them are not shown.")
+    if broken := [file.name for file in there if not _is_readable(run, file)]:
+        told.append(
+            f"of {folder} cannot be read {_few(broken)}, which are damaged or hold other images "
+            "than the run is about: the images in them are not shown."
+        )
+    return told
+
+
+def _expected(run: RunFolder) -> list[str]:
+    """The names of the files of images that an evaluation kept, where its settings tell."""
     kept, at_once = (run.settings.get(name) for name in ("keep_images", "batch_size"))
     if not (isinstance(kept, int) and isinstance(at_once, int)):
-        return ""  # of a version that did not say
+        return []  # of a version that did not say
     chunks = -(-min(kept, run.rows["index"].nunique()) // max(at_once, 1))
-    names = [
+    return [
         f"{cell:04d}.{chunk:05d}.safetensors"
         for cell in range(1, len(run.cells) + 1)
         for chunk in range(chunks)
     ]
-    gone = [name for name in names if not (run.path / IMAGES / name).exists()]
-    if not gone:
-        return ""
-    if len(gone) == len(names):
-        return f"{run.path / IMAGES} is missing, so that none of its images is shown."
-    told = f"{', '.join(gone[:_NAMED])}{f' and {len(gone) - _NAMED} more' * (len(gone) > _NAMED)}"
-    return f"of {run.path / IMAGES} are missing {told}: the images in them are not shown."
+
+
+def _few(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return f"{', '.join(names[:_NAMED])}{f' and {more} more' if more > 0 else ''}"
 
 
 def gallery_of(folder: Path, attack: str, eps: float) -> Gallery:
@@ -116,6 +136,7 @@ def gallery_of(folder: Path, attack: str, eps: float) -> Gallery:
 
     Raises:
         InputError: if the run has no such attack.
+        DamagedFileError: if a file of its images cannot be read, or holds others.
 
     Example:
         >>> from pathlib import Path
@@ -134,6 +155,8 @@ def gallery_of(folder: Path, attack: str, eps: float) -> Gallery:
         known = cells[["attack", "eps"]].to_dict(orient="records")
         raise InputError(f"{folder} has no one attack {attack} at eps {eps:g}, but {known}.")
     cell = found.iloc[0]
+    for file in _files(run, int(cell["number"])):
+        _read(run, file)
     return Gallery(cell["attack"], cell["norm"], float(cell["eps"]), _examples(run, cell))
 
 
@@ -155,9 +178,6 @@ def _examples(run: RunFolder, cell: "pd.Series[object]") -> list[Example]:
     shape = run.settings["shape"]
     if len(shape) != 3 or shape[0] not in (1, 3):
         return []  # nothing that can be shown as a picture
-    images = read_images(run.path, int(str(cell["number"])))
-    if not images:
-        return []
     rows = run.rows
     mine = (
         (rows["attack"] == cell["attack"])
@@ -165,13 +185,12 @@ def _examples(run: RunFolder, cell: "pd.Series[object]") -> list[Example]:
         & (rows["eps"] == cell["eps"])
     )
     rows = rows[mine].set_index("index")
-    _check(run, images)
     names: Sequence[str] = run.about["classes"]
     found: list[Example] = []
-    for place, index in enumerate(images["index"].tolist()):
+    for index, x, x_adv in _kept(run, int(str(cell["number"]))):
         row = rows.loc[index]
         if row["fooled"] and row["clean_prediction"] == row["label"] and len(found) < _AT_MOST:
-            clean, adversarial = to_pixels(images["x"][place]), to_pixels(images["x_adv"][place])
+            clean, adversarial = to_pixels(x), to_pixels(x_adv)
             difference = adversarial - clean
             factor = 0.5 / max(float(np.abs(difference).max()), 1e-9)
             found.append(
@@ -189,14 +208,36 @@ def _examples(run: RunFolder, cell: "pd.Series[object]") -> list[Example]:
     return found
 
 
-def _check(run: RunFolder, images: Mapping[str, Tensor]) -> None:
-    """Check that the images kept of a run are such.
+def _kept(run: RunFolder, number: int) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Index, image and adversarial image of what can be read of a cell's images."""
+    for file in _files(run, number):
+        if _is_readable(run, file):
+            index, x, x_adv = _read(run, file)
+            yield from zip(index.tolist(), x, x_adv, strict=True)
+
+
+def _files(run: RunFolder, number: int) -> list[Path]:
+    return sorted((run.path / IMAGES).glob(f"{number:04d}.*"))
+
+
+def _is_readable(run: RunFolder, file: Path) -> bool:
+    try:
+        _read(run, file)
+    except (DamagedFileError, MissingFileError):
+        return False
+    return True
+
+
+def _read(run: RunFolder, file: Path) -> tuple[Tensor, Tensor, Tensor]:
+    """Index, images and adversarial images of one file.
 
     Raises:
-        DamagedFileError: if they are not.
+        DamagedFileError: if it cannot be read, or holds other images than the run is about.
+        MissingFileError: if it is no file.
     """
-    shape, known = tuple(run.settings["shape"]), set(run.rows["index"])
-    index, x, x_adv = (images.get(name) for name in ("index", "x", "x_adv"))
+    held = read_tensors(file)[0]
+    shape, known = tuple(run.settings["shape"]), set(run.rows["index"].unique())
+    index, x, x_adv = (held.get(name) for name in ("index", "x", "x_adv"))
     if (
         index is None
         or x is None
@@ -207,9 +248,9 @@ def _check(run: RunFolder, images: Mapping[str, Tensor]) -> None:
         or not all(((part >= 0) & (part <= 1)).all() for part in (x, x_adv))
     ):
         raise DamagedFileError(
-            f"{run.path / IMAGES} holds other images than the run is about; put its copy back, or "
-            "take the folder away: the report then shows none."
+            f"{file} holds other images than the run is about; put its copy back, or take it away."
         )
+    return index, x, x_adv
 
 
 def to_pixels(image: Tensor) -> Pixels:

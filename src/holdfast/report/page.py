@@ -130,7 +130,7 @@ def _page(
             for subject in subjects
             for text in warnings(subject, (note for each in said.values() for note in each))
         ]
-        + [text for c in classifiers for run in c.evaluations if (text := lost(run))],
+        + [text for c in classifiers for run in c.evaluations for text in lost(run)],
         strongest=[
             (classifier.label, line)
             for classifier, lines in zip(classifiers, strongest, strict=True)
