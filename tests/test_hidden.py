@@ -19,10 +19,12 @@ from holdfast.evaluation import adapt
 from holdfast.evaluation.hidden import find
 from holdfast.evaluation.hidden.differences import through_differences
 from holdfast.evaluation.hidden.imitate import imitate
+from holdfast.evaluation.hidden.tally import Tally
+from holdfast.evaluation.hidden.twin import distilled
 from holdfast.random import Stream, drawing_from
 from holdfast.results import read_about
 from tests.digits import trained
-from tests.toys import Wrapped, images
+from tests.toys import Wrapped, images, small_network
 
 PICTURES = images(6, (3, 32, 32), seed=1)
 #: Kinds of what is found in a gradient.
@@ -634,3 +636,52 @@ def test_an_attack_by_hand_is_adapted_as_evaluate_does_it():
     assert found.bridges
     assert (target(attack(target, x, y, seed=0)).argmax(dim=1) != y).all()
     assert adapt(FGSM(Linf(0.3)), network, x)[:2] == (FGSM(Linf(0.3)), network)
+
+
+class Counting(nn.Module):
+    """Counts the images that it and all its copies were asked about, and looked back at."""
+
+    asked, back = 0, 0
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        Counting.asked += len(x)
+        logits = self.network(x)
+        if logits.requires_grad and x.requires_grad:
+            logits.register_hook(self._back(len(x)))
+        return logits
+
+    def _back(self, images: int):
+        def count(_: Tensor) -> None:
+            Counting.back += images
+
+        return count
+
+
+@pytest.mark.parametrize("what", ["find", "distilled"])
+def test_what_the_search_asks_is_counted(what):
+    """Every pass of an honest network, none of whose parts is asked by itself."""
+    x, tally = images(6), Tally()
+    network = Counting(small_network()).eval()
+    Counting.asked = Counting.back = 0
+    with tally.counting():
+        found = find(network, x) if what == "find" else distilled(network, x, seed=0)
+    assert not (what == "find" and found)
+    assert (tally.forwards, tally.backwards) == (Counting.asked, Counting.back)
+    assert tally.forwards > 100
+    before = tally.forwards
+    find(network, x)
+    assert tally.forwards == before
+
+
+def test_parts_that_are_asked_by_themselves_are_counted_as_the_whole():
+    x, tally = images(6), Tally()
+    network = Counting(nn.Sequential(Of(in_steps), small_network())).eval()
+    Counting.asked = Counting.back = 0
+    with tally.counting():
+        assert find(network, x).of("zero")
+    assert tally.forwards > Counting.asked
+    assert tally.backwards > Counting.back

@@ -1,14 +1,17 @@
 """Progress stays readable in 80 columns and in a log, and moves inside a batch."""
 
 import io
+import re
 
 import pytest
 import torch
 from rich.console import Console
 
 from holdfast import EvaluationConfig, evaluate, progress
-from holdfast.attacks import PGD, EachTarget, On, Restarts, Worst
+from holdfast.attacks import FGSM, PGD, EachTarget, On, Restarts, Worst
 from holdfast.certify import CertificationConfig, certify
+from holdfast.counting import Counted
+from holdfast.evaluation.forecast import Forecast
 from holdfast.progress import Progress
 from holdfast.threat import Linf
 from holdfast.types import Step
@@ -54,7 +57,7 @@ def test_lines_of_a_log(clock, capsys):
     (line,) = told(capsys)
     assert len(line) <= 79
     assert line.startswith("second-order")
-    assert "…: 128/1000, 10 s, 68 s left; 2 images robust, step 20" in line
+    assert "…: 128/1000, 10 s, about 68 s left; 2 images robust, step 20" in line
     lines.watch(step())
     assert told(capsys) == []  # five seconds have not passed
 
@@ -73,7 +76,7 @@ def test_a_log_goes_on_where_a_run_was_interrupted(clock, capsys):
     lines.start("train", 100, done=80)
     clock.now = 10.0
     lines.advance(10)
-    assert told(capsys) == ["train: 90/100, 10 s, 10 s left"]
+    assert told(capsys) == ["train: 90/100, 10 s, about 10 s left"]
 
 
 def test_what_is_announced_waits_for_work(clock, capsys):
@@ -96,7 +99,8 @@ def test_the_attack_is_told_while_it_runs(clock, capsys):
     lines.watch(step(stage="apgd-t"))
     (line,) = told(capsys)
     assert len(line) <= 79
-    assert line.startswith("worst-case linf 0.1: 600/1000, 10 s, 40 s left; 2 images robust, step")
+    expected = "worst-case linf 0.1: 600/1000, 10 s, about 40 s left; 2 images robust"
+    assert line.startswith(expected)
     console = Console(file=io.StringIO(), width=120, force_terminal=True, color_system=None)
     bars = progress._bars(console)
     bar = progress._Bar(bars)
@@ -260,3 +264,104 @@ def test_certification_moves_inside_a_chunk(interval):
 def test_the_stage_of_an_attack_made_of_several(attack, stages):
     seen = dict.fromkeys(stage for *_, stage in watched(attack))
     assert list(seen) == stages
+
+
+class Ticking(torch.nn.Module):
+    """A network of which every image of a forward pass takes so many seconds."""
+
+    def __init__(self, clock, seconds):
+        super().__init__()
+        self.clock, self.seconds, self.network = clock, seconds, small_network()
+
+    def forward(self, x):
+        self.clock.now += self.seconds * len(x)
+        return self.network(x)
+
+
+class Guessing(progress._Lines):
+    """Keeps when it told which time is left, and how many pieces were done then."""
+
+    def __init__(self, clock):
+        self.clock, self.told = clock, []
+        super().__init__()
+
+    def say(self, text):
+        if found := re.search(r": (\d+)/\d+, .*about (\d+) s left", text):
+            self.told.append((self.clock.now, int(found[1]), int(found[2])))
+
+
+def guesses(clock, attacks, **options):
+    x, network, lines = images(16), Ticking(clock, 0.1), Guessing(clock)
+    y = small_network()(x).argmax(dim=1)
+    y[::4] = (y[::4] + 1) % 4  # of a batch of 8 two are left alone
+    config = EvaluationConfig(batch_size=8, audit=0, hidden=False)
+    found = evaluate(network, x, y, attacks, config=config, progress=lines, **options)
+    return lines.told, found
+
+
+@pytest.mark.filterwarnings("ignore:fgsm")
+def test_the_time_left_is_guessed_within_the_first_batch(clock):
+    """By the passes that are planned: neither clean images nor short attacks make it too short."""
+    attacks = {"fgsm": FGSM(Linf(1e-6)), "pgd": PGD(Linf(1e-6), steps=60, early_stop=False)}
+    told, _ = guesses(clock, attacks)
+    end = clock.now
+    early = [(now, left) for now, pieces, left in told if pieces < 24]
+    assert len(early) >= 3
+    for now, left in early:
+        assert left >= 0
+        assert abs(left - (end - now)) < 0.15 * end
+
+
+def test_what_falls_early_is_no_longer_waited_for(clock):
+    attacks = {"pgd": PGD(Linf(0.5), steps=100)}
+    told, _ = guesses(clock, attacks)
+    assert all(left >= 0 for *_, left in told)
+    forecast = Forecast([("pgd", PGD(Linf(0.5), steps=50))], [8], (1, 6, 6), 4)
+    counted = Counted(small_network(), torch.arange(4))
+    forecast.begin(0, 4)
+    assert forecast.share() == 0
+    forecast.count(counted)
+    assert forecast.share() == 0
+    counted._forwards += torch.tensor([10, 2, 10, 0])
+    assert forecast.share() == pytest.approx(0.5 * 22 / (22 + 2 * 90))
+    counted._forwards += 1000  # more than planned
+    assert forecast.share() <= 0.5
+    forecast.finish()
+    assert forecast.share() == 0.5
+
+
+def test_a_guess_leaves_no_trace_in_what_is_found(clock):
+    """An attack is tried on toys amid another, which draws and notes what it did before."""
+    attacks = {"pgd": Restarts(attack=PGD(Linf(0.02), steps=30), count=3)}
+    told, found = guesses(clock, attacks)
+    assert told
+    x = images(16)
+    y = small_network()(x).argmax(dim=1)
+    y[::4] = (y[::4] + 1) % 4
+    config = EvaluationConfig(batch_size=8, audit=0, hidden=False)
+    quiet = evaluate(Ticking(clock, 0.1), x, y, attacks, config=config)
+    assert found.rows.equals(quiet.rows)
+    assert [{**cell, "seconds": 0} for cell in found.cells] == [
+        {**cell, "seconds": 0} for cell in quiet.cells
+    ]
+
+
+def test_where_passes_cannot_be_told_before_pieces_are_what_is_left(clock):
+    source = On(small_network(seed=1), pgd(), name="s")
+    assert Forecast([("s", source)], [8], (1, 6, 6), 4).share() is None
+    assert Forecast([], [], (1, 6, 6), 4).share() is None
+
+
+def test_a_certificate_guesses_within_its_first_chunk(clock):
+    x, lines = images(3), Guessing(clock)
+    config = CertificationConfig(
+        sigma=0.1, votes=300, selection_votes=20, bounds=("cohen",), radii=(0.05,), batch_size=60
+    )
+    network = Ticking(clock, 0.1)
+    y = small_network()(x).argmax(dim=1)
+    certify(network, x, y, config=config, progress=lines)
+    end = clock.now
+    assert len(lines.told) >= 3
+    for now, pieces, left in lines.told:
+        assert pieces == 0
+        assert abs(left - (end - now)) < 0.15 * end

@@ -904,6 +904,21 @@ def test_files_of_images_that_are_missing_are_named(plain, tmp_path):
     assert "images is missing, so that none of its images is shown." in page
 
 
+def test_what_the_search_for_what_hides_took_stands_among_the_costs(plain, tmp_path):
+    shutil.copytree(plain / "evaluate", tmp_path / "run")
+    about = read_json(tmp_path / "run" / "run.json")
+    assert about["costs"]["search"]["forwards"] > 100
+    about["costs"]["search"] = {"forwards": 12_345, "backwards": 678}
+    write_json(tmp_path / "run" / "run.json", about)
+    page = build([tmp_path / "run"], tmp_path / "report").read_text()
+    (line,) = re.findall("<tr>[^\n]*search for what the model hides.*", page)
+    assert "12,345" in line
+    assert "678" in line
+    write_json(tmp_path / "run" / "run.json", {**about, "costs": {"search": {"forwards": 1}}})
+    with pytest.raises(DamagedFileError, match="costs"):
+        build([tmp_path / "run"], tmp_path / "other")
+
+
 def test_every_number_of_the_page_comes_from_the_rows(plain, tmp_path):
     """Not from the cells of run.json, which only say which cells there are."""
     first = build([plain / "evaluate", plain / "certify"], tmp_path / "first").read_text()

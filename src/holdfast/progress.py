@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from rich.console import Console, RenderableType
 from rich.progress import (
@@ -11,7 +12,6 @@ from rich.progress import (
     MofNCompleteColumn,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.progress import Progress as Bars
 from rich.table import Column
@@ -19,12 +19,14 @@ from rich.text import Text
 
 from holdfast.types import Step
 
-__all__ = ["Progress", "showing", "silent"]
+__all__ = ["Progress", "Share", "showing", "silent"]
 
 #: Between two lines of a log, at first; they grow rarer as the task goes on, up to a minute.
 _SECONDS_BETWEEN_LINES = 5.0
 _SECONDS_BETWEEN_LOOKS = 0.2  # at an attack, for a bar
+_SECONDS_BEFORE_GUESSING = 2.0  # how much time is left
 _WIDTH = 79  # of a line in a log
+_SHORTEST = 14  # what is left of a long name there
 
 
 class Progress:
@@ -56,6 +58,12 @@ class Progress:
     def tell(self, note: Callable[[], str]) -> None:
         """How other work on the next pieces goes: ``note`` says it, and is seldom asked."""
 
+    def measure(self, share: Callable[[], float | None]) -> None:
+        """How much of the task's work is done, from 0 to 1, where its pieces tell that badly.
+
+        It is seldom asked, and may answer None if it does not know.
+        """
+
     def say(self, text: str) -> None:
         """Tell something that stays."""
 
@@ -63,18 +71,54 @@ class Progress:
         """Tell it when the next task begins; never, if nothing is left to do."""
 
 
+@dataclass
+class Share:
+    """How much of a task's work is done, with what is under way; see `Progress.measure`.
+
+    Attributes:
+        total: of the work, in any unit.
+        finished: so much of it is.
+        under_way: done of what is not finished.
+
+    Example:
+        >>> from holdfast.progress import Share
+        >>> share = Share(total=8.0, finished=2.0)
+        >>> share.under_way = 4.0
+        >>> share()
+        0.75
+    """
+
+    total: float
+    finished: float = 0.0
+    under_way: float = 0.0
+
+    def __call__(self) -> float | None:
+        """From 0 to 1; None where there is nothing to do."""
+        return (self.finished + self.under_way) / self.total if self.total else None
+
+
 class _Shown(Progress):
-    """What a bar and lines share: when to look, and what to say of a step."""
+    """What a bar and lines share: when to look, what to say of a step, and what time is left."""
 
     def __init__(self) -> None:
         self._announced: list[str] = []
         self._part = ""
-        self._looked = time.monotonic()
+        self._total = self._done = self._first = 0
+        self._share: Callable[[], float | None] | None = None
+        self._looked = self._began = time.monotonic()
 
     def start(self, what: str, total: int, done: int = 0) -> None:
         for text in self._announced:
             self.say(text)
-        self._announced, self._part = [], ""
+        self._announced, self._part, self._share = [], "", None
+        self._total, self._done, self._first = total, done, done
+        self._began = time.monotonic()
+
+    def advance(self, pieces: int = 1, note: str = "") -> None:
+        self._done += pieces
+
+    def measure(self, share: Callable[[], float | None]) -> None:
+        self._share = share
 
     def turn_to(self, part: str) -> None:
         self._part = part
@@ -103,6 +147,18 @@ class _Shown(Progress):
         self._looked = now
         return True
 
+    def _left(self) -> str:
+        """About how much time is left, by what the work that is done took; "" if unknown."""
+        passed = time.monotonic() - self._began
+        if passed < _SECONDS_BEFORE_GUESSING:
+            return ""
+        share = None if self._share is None else self._share()
+        if share is None and self._total > self._first:
+            share = (self._done - self._first) / (self._total - self._first)
+        if not share or share >= 1:
+            return ""
+        return f"about {_duration(passed * (1 - share) / share)} left"
+
     def _seconds(self) -> float:
         """Between two looks."""
         raise AssertionError  # abstract
@@ -124,7 +180,8 @@ class _Bar(_Shown):
         self._bars.add_task(what, total=total, completed=done, note="")
 
     def advance(self, pieces: int = 1, note: str = "") -> None:
-        self._bars.update(self._bars.task_ids[-1], advance=pieces, note=note)
+        super().advance(pieces, note)
+        self._bars.update(self._bars.task_ids[-1], advance=pieces, note=self._with_left(note))
 
     def say(self, text: str) -> None:
         self._bars.console.print(text, highlight=False, markup=False)
@@ -135,7 +192,10 @@ class _Bar(_Shown):
     def _tell(self, note: str) -> None:
         if self._bars.task_ids:
             told = f"{self._part}: {note}" if self._part else note
-            self._bars.update(self._bars.task_ids[-1], note=told)
+            self._bars.update(self._bars.task_ids[-1], note=self._with_left(told))
+
+    def _with_left(self, note: str) -> str:
+        return "; ".join(text for text in (self._left(), note) if text)
 
 
 class _Bars(Bars):
@@ -150,16 +210,14 @@ class _Bars(Bars):
 class _Lines(_Shown):
     def __init__(self) -> None:
         super().__init__()
-        self._what, self._total, self._done, self._first = "", 0, 0, 0
-        self._began = time.monotonic()
+        self._what = ""
 
     def start(self, what: str, total: int, done: int = 0) -> None:
         super().start(what, total, done)
-        self._what, self._total, self._done, self._first = what, total, done, done
-        self._began = time.monotonic()
+        self._what = what
 
     def advance(self, pieces: int = 1, note: str = "") -> None:
-        self._done += pieces
+        super().advance(pieces, note)
         if self._due():
             self._tell(note)
 
@@ -170,13 +228,11 @@ class _Lines(_Shown):
         return min(max(_SECONDS_BETWEEN_LINES, (time.monotonic() - self._began) / 10), 60)
 
     def _tell(self, note: str) -> None:
-        passed, done = time.monotonic() - self._began, self._done - self._first
-        text = f": {self._done}/{self._total}, {_duration(passed)}"
-        if done and self._done < self._total:
-            text += f", {_duration(passed * (self._total - self._done) / done)} left"
-        text += f"; {note}" if note else ""
+        told = [f"{self._done}/{self._total}", _duration(time.monotonic() - self._began)]
+        told += [left] if (left := self._left()) else []
+        text = f": {', '.join(told)}" + (f"; {note}" if note else "")
         what = self._part or self._what
-        self.say(_clipped(_clipped(what, max(_WIDTH - len(text), 20)) + text, _WIDTH))
+        self.say(_clipped(_clipped(what, max(_WIDTH - len(text), _SHORTEST)) + text, _WIDTH))
 
 
 def _duration(seconds: float) -> str:
@@ -217,12 +273,11 @@ def showing(wanted: bool = True) -> Iterator[Progress]:
 
 def _bars(console: Console) -> _Bars:
     """In 80 columns everything has its place, a long name cut off."""
-    name = Column(no_wrap=True, overflow="ellipsis", max_width=max(console.width - 52, 12))
+    name = Column(no_wrap=True, overflow="ellipsis", max_width=max(console.width - 44, 12))
     columns = (
         TextColumn("{task.description}", markup=False, table_column=name),
         BarColumn(bar_width=min(console.width // 8, 40)),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
     )
     return _Bars(*columns, console=console, transient=True)

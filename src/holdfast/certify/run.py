@@ -48,7 +48,7 @@ from holdfast.defenses.smoothed import SmoothedClassifier
 from holdfast.errors import InputError
 from holdfast.group import Group, first
 from holdfast.models.identity import identify
-from holdfast.progress import Progress, silent
+from holdfast.progress import Progress, Share, silent
 from holdfast.results import Missing, Part, Run, kept_or_temporary
 from holdfast.tensors import device_of, eval_mode
 from holdfast.threads import suited_threads
@@ -189,7 +189,8 @@ def certify_data(
             smoothed = config.family.around(model, config.sigma, data.shape)
             labels = [f"{bound}, {interval}" for bound, interval in config.certificates]
             what = f"certify sigma {config.sigma:g}, {config.votes} votes"
-            work = _Chunks(smoothed, data, config, progress).compute
+            share = Share(run.images_left(chunks, range(len(labels))))
+            work = _Chunks(smoothed, data, config, progress, share).compute
             run.fill(chunks, labels, work, what, progress, engine)
 
         def results(run: Run, rows: pd.DataFrame) -> dict[str, Any]:
@@ -215,17 +216,22 @@ class _Chunks:
         data: the test set.
         config: noise, votes, bounds and intervals.
         progress: told about every forward pass.
+        share: of the images that are done, and of the votes of those under way.
     """
 
     smoothed: SmoothedClassifier
     data: Data
     config: CertificationConfig
     progress: Progress
+    share: Share
 
     def compute(self, missing: Missing) -> Iterator[Part]:
         """One sampling for all certificates."""
         data, config, index = self.data, self.config, missing.index
-        sampling = _sample(self.smoothed, data, index, config, self.progress)
+        self.progress.measure(self.share)
+        sampling = _sample(self.smoothed, data, index, config, self.progress, self.share)
+        self.share.finished += len(index)
+        self.share.under_way = 0
         wanted = list(config.certificates)
         for cell in missing.cells:
             lipschitz = self.smoothed.lipschitz
@@ -238,11 +244,12 @@ def _sample(
     index: torch.Tensor,
     config: CertificationConfig,
     progress: Progress,
+    share: Share,
 ) -> Sampling:
     x = data.x(index).to(device_of(smoothed.model))
     rng = certificate_stream(config.seed, index.to(x.device))
     n0 = config.selection_votes if config.chooses else 0
-    heard = _shown(progress, len(x) * (n0 + config.votes))
+    heard = _shown(progress, share, len(x), n0 + config.votes)
     if config.sequential:
         bounds = [named_bound(bound, config.family, smoothed.lipschitz) for bound in config.bounds]
         limits = Sequential(config.confidence, most=config.votes)
@@ -262,13 +269,14 @@ def _sample(
     )
 
 
-def _shown(progress: Progress, most: int) -> Heard:
-    """Tells how many of a chunk's votes were taken; fewer than ``most`` where it stops early."""
-    taken = 0
+def _shown(progress: Progress, share: Share, images: int, each: int) -> Heard:
+    """Tells how many of a chunk's votes were taken; fewer than all where it stops early."""
+    taken, most = 0, images * each
 
     def heard(votes: int) -> None:
         nonlocal taken
         taken += votes
+        share.under_way = taken / each
         progress.tell(lambda: f"{taken} of {most} votes")
 
     return heard

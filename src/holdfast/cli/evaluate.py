@@ -9,6 +9,7 @@ from holdfast import data as datasets
 from holdfast.attacks import Attack, On, variants_of
 from holdfast.attacks.adaptive import chosen
 from holdfast.attacks.engine.attack import follows_gradients
+from holdfast.attacks.engine.transfer import spending
 from holdfast.certify.smoothing import named_noise
 from holdfast.cli import registry
 from holdfast.cli.audit import believed, check_strict
@@ -21,7 +22,7 @@ from holdfast.declarations import is_stochastic, purifiers
 from holdfast.defenses.noise import check_sigma
 from holdfast.errors import InputError
 from holdfast.evaluation import Evaluation, EvaluationConfig, Study, evaluate_data, study
-from holdfast.evaluation.sizes import read_off, run_once
+from holdfast.evaluation.sizes import read_off, run_once, smaller_sizes
 from holdfast.evaluation.studies import check_study
 from holdfast.models import Ensemble, loading
 from holdfast.progress import showing
@@ -119,8 +120,9 @@ def evaluate(
         audit: Passes that the audit of the result may take, over those of the attacks: a number,
             full for no limit, or off. It says whether the robust accuracies can be believed.
         strict: End with exit code 3 unless the audit finds the robust accuracies believable.
-        dry_run: Only show the most passes that each attack can take, about how long these take by a
-            timed batch, and how much room the run takes on disk; nothing is attacked or written.
+        dry_run: Only show how many passes each attack takes, exactly where that does not hang on
+            what falls, else at most and about; how long these take, by a timed batch; and how much
+            room the run takes. The model is asked once about every image; nothing is written.
         seed: Of all randomness; several between commas repeat everything with each.
         accelerator: auto, cpu, cuda, ... as Lightning Fabric names them.
         workers: Processes of this machine that share the batches, each with a GPU if there are as
@@ -195,11 +197,24 @@ def evaluate(
             "no layer that purifies: leave it out."
         )
     if dry_run:
-        if share_sizes and not source:
+        if crafted_on is not None:
+            typed = [(name, spending(attack)) for name, attack in typed]
+        elif share_sizes:
             once = run_once(typed)
             typed = [one for place, one in enumerate(once) if place not in read_off(once)]
-        kept = config.keep_images if out is not None else None
-        plan = planned(networks, pictures, typed, norm, batch_size, seeds=len(seed), kept=kept)
+        with showing(not quiet) as progress:
+            plan = planned(
+                networks,
+                pictures,
+                typed,
+                config,
+                handed_on=smaller_sizes(typed) if share_sizes else (),
+                source=str(source) if source else None,
+                twin=twin is not None,
+                seeds=len(seed),
+                kept=config.keep_images if out is not None else None,
+                progress=progress,
+            )
         show_plan(plan, json=json)
         return
     like = None if twin is None else loading.load(twin).eval().to(device(accelerator))

@@ -1,7 +1,8 @@
 """About how many passes a command will take, before it is run.
 
-Each attack and objective is tried on one image of a linear model that nothing fools, so that a
-number is the most that it can be on a network without layers that call for adaptive variants.
+Each attack is tried as `holdfast.evaluation.forecast` does it, and each objective on one image of a
+linear model that nothing fools, so that a number is the most that it can be on a network without
+layers that call for adaptive variants.
 """
 
 import math
@@ -19,6 +20,7 @@ from holdfast.cli import registry
 from holdfast.counting import Counted
 from holdfast.data import Data
 from holdfast.errors import HoldfastError
+from holdfast.evaluation.forecast import passes_of
 from holdfast.random import Stream
 
 #: Images to train on and to test on, of the data sets that have so many always, and their shape.
@@ -59,14 +61,6 @@ def passes(command: str, options: Mapping[str, Any]) -> int | None:
         return None
 
 
-def passes_of_attack(spec: str, norm: str, eps: float, shape: tuple[int, ...]) -> int | None:
-    """Passes of an attack for an image of ``shape``, at most; None if it cannot be told."""
-    try:
-        return _of_attack(spec, norm, eps, shape)
-    except HoldfastError:
-        return None
-
-
 class _Firm(nn.Module):
     """A linear model that answers 0, whatever is done to an image."""
 
@@ -94,10 +88,7 @@ def _of_certificate(options: Mapping[str, Any]) -> int:
 
 @cache
 def _of_attack(spec: str, norm: str, eps: float, shape: tuple[int, ...]) -> int:
-    x, y, index = _example(shape)  # differences pixel by pixel hang on it
-    model = Counted(_Firm(shape).eval(), index)
-    registry.attack(spec, registry.threat(norm, eps))(model, x, y, seed=0, index=index)
-    return _sum(model)
+    return passes_of(registry.attack(spec, registry.threat(norm, eps)), shape).most
 
 
 @cache
@@ -107,7 +98,7 @@ def _of_objective(spec: str, norm: str | None, eps: float | None, shape: tuple[i
     objective = registry.objective(spec, Data.of(x, y), torch.device("cpu"), norm=norm, eps=eps)
     loss, _ = objective(model, x, y, Stream.of(0, index))
     loss.backward()
-    return _sum(model)
+    return int(model.forwards.sum() + model.backwards.sum())
 
 
 def _example(shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
@@ -115,7 +106,3 @@ def _example(shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
         torch.manual_seed(0)
         x = torch.rand(1, *shape)
     return x, torch.zeros(1, dtype=torch.long), torch.arange(1)
-
-
-def _sum(model: Counted) -> int:
-    return int(model.forwards.sum() + model.backwards.sum())

@@ -8,7 +8,7 @@ one that is not differentiable or cleans its images also through a surrogate gra
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from holdfast.evaluation.auditing.ledger import Ledger
 from holdfast.evaluation.auditing.run import audited
 from holdfast.evaluation.auditing.subject import Subject
 from holdfast.evaluation.config import EvaluationConfig
+from holdfast.evaluation.forecast import Forecast
+from holdfast.evaluation.hidden.tally import Tally
 from holdfast.evaluation.probe import probe
 from holdfast.evaluation.result import Evaluation
 from holdfast.evaluation.scoring import Attacked, Scorer, check_name
@@ -154,7 +156,11 @@ def evaluate_data(
         suited_threads(data.shape, model, *sources, progress=progress),
         kept_or_temporary(out) as folder,
     ):
-        hidden = hidden_in(model, data, config)  # before anything else is asked that it may keep
+        searched = Tally()
+        with searched.counting():
+            hidden = hidden_in(
+                model, data, config
+            )  # before anything else is asked that it may keep
         probed = probe(
             model,
             data,
@@ -166,7 +172,8 @@ def evaluate_data(
         notes += [*probed.notes, *(finding.sentence for finding in hidden.found)]
         warn_of(notes)
         stochastic = probed.stochastic
-        like = twin_of(hidden, data, config, twin, twin_name)
+        with searched.counting():
+            like = twin_of(hidden, data, config, twin, twin_name)
         if config.share_sizes:
             attacks = run_once(attacks)
         attacks, left_out = adapted_to(attacks, model, stochastic, config, hidden, like)
@@ -201,8 +208,13 @@ def evaluate_data(
             begins: Mapping[int, int] = {}
             if config.share_sizes:
                 begins = {**smaller_sizes(attacks), **read_off(attacks)}
-            chunks = _Chunks(scorer, attacks, config.keep_images, begins, labels, progress)
             cells = [CLEAN, *labels]
+            todo = [run.images_left(batches, [cell]) for cell in range(1, len(cells))]
+            forecast = Forecast(attacks, todo, data.shape, len(data.classes))
+            counting = replace(scorer, counting=forecast.count)
+            chunks = _Chunks(
+                counting, attacks, config.keep_images, begins, labels, progress, forecast
+            )
             run.fill(batches, cells, chunks.compute, "evaluate", progress, engine)
 
         def results(run: Run, rows: pd.DataFrame) -> dict[str, Any]:
@@ -218,6 +230,8 @@ def evaluate_data(
             if fingerprint(model) != record["model_fingerprint"]:
                 found.append(_CHANGED)
             about = {"classes": list(data.classes), "cells": cells, "warnings": [*notes, *found]}
+            if searched.forwards:
+                about["costs"] = {"search": searched.record()}
             if config.audit:
                 ledger = Ledger(rows, record, cells, len(data.classes), late)
                 subject = Subject(
@@ -264,6 +278,7 @@ class _Chunks:
         begins: for an attack the one at another size, which hands on what fell there.
         labels: what to call each attack at its size.
         progress: told which is next.
+        forecast: how much is done; a worker that is another process has a copy, which none asks.
     """
 
     scorer: Scorer
@@ -272,6 +287,7 @@ class _Chunks:
     begins: Mapping[int, int]
     labels: Sequence[str]
     progress: Progress
+    forecast: Forecast
 
     def compute(self, missing: Missing) -> Iterator[Part]:
         """The missing cells of a chunk, one after the other."""
@@ -282,13 +298,16 @@ class _Chunks:
         clean = torch.tensor(rows["clean_prediction"].to_numpy())
         kept = missing.index < self.keep
         done: dict[int, Attacked] = {}
+        self.progress.measure(self.forecast.share)
         for place in self._in_order([cell - 1 for cell in missing.cells if cell]):
             name, attack = self.attacks[place]
             before = done.get(self.begins.get(place, -1))
             self.progress.turn_to(self.labels[place])
+            self.forecast.begin(place, len(missing.index))
             done[place] = self.scorer.attack_rows(name, attack, batch, clean, before)
             if place + 1 not in missing.cells:
                 continue  # known, and begun from once more for the sizes beside it
+            self.forecast.finish()
             rows, x_adv, skipped, noted = done[place]
             images = {}
             if kept.any():

@@ -1,6 +1,6 @@
 """Runs an attack on a batch, then asks the model in other batches; makes rows of the answers."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -172,6 +172,7 @@ class Scorer:
         attack_all: attack images too that the model gets wrong without.
         watch: told every step of every attack.
         share_sizes: whether rows say at which size their images were found.
+        counting: told what counts the passes of an attack before it runs.
     """
 
     model: nn.Module
@@ -182,6 +183,7 @@ class Scorer:
     attack_all: bool = False
     watch: Callback = silent.watch
     share_sizes: bool = False
+    counting: Callable[[Counted], None] | None = None
 
     def batch(self, index: Int[Tensor, " n"]) -> Batch:
         """The examples at ``index``."""
@@ -240,6 +242,8 @@ class Scorer:
             chosen &= ~known
             x_adv[known] = before.x_adv[known]
         counted, sight = Counted(self.model, index.to(x.device)), _Sight(chosen, self.watch)
+        if self.counting is not None:
+            self.counting(counted)
         broke = np.full(len(index), name, dtype=object)
         # NumPy takes a torch mask of one element for a number, so its arrays get masks of its own.
         attacked = chosen.cpu().numpy()

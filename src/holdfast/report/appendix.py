@@ -15,6 +15,10 @@ _THREAT = re.compile(r"threat=\w+\(eps=[^()]*\)(, )?")
 _NAME = re.compile(r"\b[A-Z][A-Za-z0-9]+(?=\()")
 
 
+#: What the passes were taken for that no attack took, by their names in run.json.
+_BESIDE = {"search": "search for what the model hides"}
+
+
 class Setting(NamedTuple):
     """An attack or a certificate as it was run, in readable form."""
 
@@ -30,7 +34,7 @@ class Cost(NamedTuple):
 
     classifier: str
     name: str
-    images: int
+    images: int | None
     forwards: int | None
     backwards: int | None
     seconds: float | None
@@ -95,10 +99,13 @@ def settings(subjects: Sequence[Subject]) -> list[Setting]:
 
 
 def costs(subjects: Sequence[Subject]) -> list[Cost]:
-    """Passes and time of each attack over all its sizes, and of each certification."""
-    found = []
+    """Passes and time of each attack over all its sizes, of each certification, and beside them."""
+    found: list[Cost] = []
     for classifier in tables.classifiers(subjects):
         for run in classifier.evaluations:
+            for name, spent in run.about.get("costs", {}).items():
+                called, passes = _BESIDE.get(name, name), (spent["forwards"], spent["backwards"])
+                found.append(Cost(classifier.label, called, None, *passes, None))
             table = metrics.cells(run.attacked)
             table["seconds"] = [cell.get("seconds") for cell in run.cells]
             for name, part in table.groupby("attack", sort=False):

@@ -177,6 +177,14 @@ class Run:
             self.chunks.write(part.cell, number, part.rows, seconds, part.skipped, part.noted)
             progress.advance(len(chunks[number]), cells[part.cell] if len(cells) > 1 else "")
 
+    def images_left(self, chunks: Mapping[int, Tensor], cells: Sequence[int]) -> int:
+        """How many examples some of these cells lack."""
+        return sum(
+            len(index)
+            for number, index in chunks.items()
+            if not all(self.chunks.has(cell, number) for cell in cells)
+        )
+
     def _missing(
         self, chunks: Mapping[int, Tensor], left: Mapping[int, Sequence[int]]
     ) -> Iterator[Missing]:

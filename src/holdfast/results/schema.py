@@ -100,6 +100,17 @@ _COUNTS = Rule(
     lambda value: isinstance(value, dict) and all(map(_whole(0).holds, value.values())),
 )
 
+_COSTS = Rule(
+    "forwards and backwards by what took them",
+    lambda value: (
+        isinstance(value, dict)
+        and all(
+            _COUNTS.holds(each) and {"forwards", "backwards"} <= each.keys()
+            for each in value.values()
+        )
+    ),
+)
+
 _MEASURED = Rule(
     "numbers as values, and within what they are equal",
     lambda value: (
@@ -144,6 +155,7 @@ _IN_ABOUT: Mapping[str, Rule] = {
     "cells": _list_of(_OBJECT, least=1),
     "warnings?": _list_of(_TEXT),
     "audit?": _AUDIT,
+    "costs?": _COSTS,
 }
 _IN_SETTINGS: Mapping[str, Mapping[str, Rule]] = {
     "evaluate": {

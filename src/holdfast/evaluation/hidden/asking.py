@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.auditing.fresh import fresh
+from holdfast.evaluation.hidden.tally import asks
 from holdfast.random import Stream, drawing_from, kept_global_generators, seed_every_generator
 from holdfast.types import Images, Logits, Model
 
@@ -50,6 +51,7 @@ class Alone(nn.Module):
 def answer(model: Model, x: Images, *, seed: int) -> Tensor:
     """What a model says with all that it may draw from seeded."""
     rng = Stream.of(seed, torch.arange(len(x), device=x.device))
+    asks(len(x))
     with kept_global_generators(x.device), drawing_from(rng):
         seed_every_generator(seed, x.device)
         logits: Tensor = model(x.clone())  # it may work in place

@@ -17,6 +17,7 @@ from holdfast.evaluation.hidden.differences import through_differences
 from holdfast.evaluation.hidden.imitate import imitate
 from holdfast.evaluation.hidden.joins import Joins, joins_of
 from holdfast.evaluation.hidden.slopes import Lie
+from holdfast.evaluation.hidden.tally import asks
 from holdfast.random import Stream
 from holdfast.types import Images, Model
 
@@ -55,6 +56,7 @@ def ways_round(within: Sequence[Call], lie: Lie, model: Model, x: Images) -> Ite
         x: images at hand, for an imitation.
     """
     call = within[-1]
+    asks(len(call.inputs[0]))
     with torch.no_grad():
         scores = next(tensors_of(model(x[: len(call.inputs[0])].clone()))).shape
     if lie.kind in ("cut", "zero", "wrong", "not finite"):
@@ -164,6 +166,7 @@ def _pairs(layer: nn.Module, model: Model, x: Images, rng: Stream) -> tuple[Tens
     try:
         with torch.no_grad():
             for number in range(rounds):
+                asks(len(x))
                 noise = draws.fold(number).uniform(x.shape, x.dtype)[0] * 2 - 1
                 model((x + _BESIDE[number % len(_BESIDE)] * noise).clamp(0, 1))
     finally:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from holdfast.evaluation.hidden.tally import asks
 from holdfast.random import Stream, drawing_from, kept_global_generators, seed_every_generator
 
 #: Deepest nesting of lists and dictionaries in what a module takes or returns that is looked into.
@@ -45,6 +46,8 @@ class Call:
             # A copy, since a layer may work in place, which a leaf of the graph does not bear.
             return next(left).clone() if tensor.is_floating_point() else tensor
 
+        followed = torch.is_grad_enabled() and any(each.requires_grad for each in inputs)
+        asks(len(self.rng.index), back=followed)
         args, kwargs = mapped((self.args, dict(self.kwargs)), put)
         device = inputs[0].device if inputs else self.rng.index.device
         with kept_global_generators(device), drawing_from(self.rng):

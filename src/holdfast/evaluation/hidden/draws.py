@@ -7,6 +7,7 @@ from torch import Tensor
 
 from holdfast.auditing.fresh import fresh
 from holdfast.evaluation.hidden.asking import nearby, on_grid, same
+from holdfast.evaluation.hidden.tally import asks
 from holdfast.random import Stream, kept_global_generators, seed_every_generator
 from holdfast.types import Images, Model
 
@@ -57,6 +58,7 @@ def draws_of(model: Model, x: Images, rng: Stream) -> Drawn:
 def _changed(model: Model, x: Images, seed: int) -> Tensor:
     """(times, N) whether an answer is another one than the first."""
     asked = fresh(model)
+    asks(_TIMES * len(x))
     with kept_global_generators(x.device):
         seed_every_generator(seed, x.device)
         answers = [asked(x.clone()).detach().double() for _ in range(_TIMES)]

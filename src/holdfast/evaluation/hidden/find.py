@@ -24,6 +24,7 @@ from holdfast.evaluation.hidden.memory import memory_of
 from holdfast.evaluation.hidden.neighbors import neighbors_of
 from holdfast.evaluation.hidden.scale import Rescaled, power_of
 from holdfast.evaluation.hidden.slopes import Lie
+from holdfast.evaluation.hidden.tally import asks
 from holdfast.random import Stream, own_global_generator
 from holdfast.tensors import device_of, eval_mode
 from holdfast.types import Images, Model
@@ -209,6 +210,7 @@ def _holds(what: Callable[[], bool]) -> bool:
 def _runs(model: Model, x: Images, bridges: Sequence[Bridge]) -> bool:
     """Whether a model still answers with gradients led round some of its modules."""
     wraps = {bridge.layer: bridge.wrap for bridge in bridges}
+    asks(len(x))
     with other_forwards(wraps), torch.enable_grad():
         return bool(model(x.clone().requires_grad_() + 0).isfinite().all())
 
