@@ -57,7 +57,7 @@ def test_lines_of_a_log(clock, capsys):
     (line,) = told(capsys)
     assert len(line) <= 79
     assert line.startswith("second-order")
-    assert "…: 128/1000, 10 s, about 68 s left; 2 images robust, step 20" in line
+    assert "…: 128/1000, 10 s, ~68 s left; 2 images robust, step 20" in line
     lines.watch(step())
     assert told(capsys) == []  # five seconds have not passed
 
@@ -76,7 +76,7 @@ def test_a_log_goes_on_where_a_run_was_interrupted(clock, capsys):
     lines.start("train", 100, done=80)
     clock.now = 10.0
     lines.advance(10)
-    assert told(capsys) == ["train: 90/100, 10 s, about 10 s left"]
+    assert told(capsys) == ["train: 90/100, 10 s, ~10 s left"]
 
 
 def test_what_is_announced_waits_for_work(clock, capsys):
@@ -99,7 +99,7 @@ def test_the_attack_is_told_while_it_runs(clock, capsys):
     lines.watch(step(stage="apgd-t"))
     (line,) = told(capsys)
     assert len(line) <= 79
-    expected = "worst-case linf 0.1: 600/1000, 10 s, about 40 s left; 2 images robust"
+    expected = "worst-case linf 0.1: 600/1000, 10 s, ~40 s left; 2 images robust"
     assert line.startswith(expected)
     console = Console(file=io.StringIO(), width=120, force_terminal=True, color_system=None)
     bars = progress._bars(console)
@@ -267,15 +267,21 @@ def test_the_stage_of_an_attack_made_of_several(attack, stages):
 
 
 class Ticking(torch.nn.Module):
-    """A network of which every image of a forward pass takes so many seconds."""
+    """A network of which every image of a pass, forward or back, takes so many seconds."""
 
     def __init__(self, clock, seconds):
         super().__init__()
         self.clock, self.seconds, self.network = clock, seconds, small_network()
 
     def forward(self, x):
-        self.clock.now += self.seconds * len(x)
-        return self.network(x)
+        logits = self.network(x)
+        self.tick(len(x))
+        if logits.requires_grad:
+            logits.register_hook(lambda _: self.tick(len(x)))
+        return logits
+
+    def tick(self, images):
+        self.clock.now += self.seconds * images
 
 
 class Guessing(progress._Lines):
@@ -286,12 +292,12 @@ class Guessing(progress._Lines):
         super().__init__()
 
     def say(self, text):
-        if found := re.search(r": (\d+)/\d+, .*about (\d+) s left", text):
+        if found := re.search(r": (\d+)/\d+, .*~(\d+) s left", text):
             self.told.append((self.clock.now, int(found[1]), int(found[2])))
 
 
 def guesses(clock, attacks, **options):
-    x, network, lines = images(16), Ticking(clock, 0.1), Guessing(clock)
+    x, network, lines = images(16), Ticking(clock, 0.05), Guessing(clock)
     y = small_network()(x).argmax(dim=1)
     y[::4] = (y[::4] + 1) % 4  # of a batch of 8 two are left alone
     config = EvaluationConfig(batch_size=8, audit=0, hidden=False)
@@ -299,7 +305,7 @@ def guesses(clock, attacks, **options):
     return lines.told, found
 
 
-@pytest.mark.filterwarnings("ignore:fgsm")
+@pytest.mark.filterwarnings("ignore:(fgsm|pgd)")
 def test_the_time_left_is_guessed_within_the_first_batch(clock):
     """By the passes that are planned: neither clean images nor short attacks make it too short."""
     attacks = {"fgsm": FGSM(Linf(1e-6)), "pgd": PGD(Linf(1e-6), steps=60, early_stop=False)}
@@ -307,9 +313,9 @@ def test_the_time_left_is_guessed_within_the_first_batch(clock):
     end = clock.now
     early = [(now, left) for now, pieces, left in told if pieces < 24]
     assert len(early) >= 3
-    for now, left in early:
-        assert left >= 0
-        assert abs(left - (end - now)) < 0.15 * end
+    apart = [abs(left - (end - now)) / end for now, left in early]
+    assert max(apart) < 0.4  # at first what lies before the attack weighs
+    assert apart[-1] < 0.1
 
 
 def test_what_falls_early_is_no_longer_waited_for(clock):
@@ -323,7 +329,7 @@ def test_what_falls_early_is_no_longer_waited_for(clock):
     forecast.count(counted)
     assert forecast.share() == 0
     counted._forwards += torch.tensor([10, 2, 10, 0])
-    assert forecast.share() == pytest.approx(0.5 * 22 / (22 + 2 * 90))
+    assert forecast.share() == pytest.approx(0.5 * 100 / 102 * 22 / (22 + 2 * 90))
     counted._forwards += 1000  # more than planned
     assert forecast.share() <= 0.5
     forecast.finish()
@@ -339,7 +345,7 @@ def test_a_guess_leaves_no_trace_in_what_is_found(clock):
     y = small_network()(x).argmax(dim=1)
     y[::4] = (y[::4] + 1) % 4
     config = EvaluationConfig(batch_size=8, audit=0, hidden=False)
-    quiet = evaluate(Ticking(clock, 0.1), x, y, attacks, config=config)
+    quiet = evaluate(Ticking(clock, 0.05), x, y, attacks, config=config)
     assert found.rows.equals(quiet.rows)
     assert [{**cell, "seconds": 0} for cell in found.cells] == [
         {**cell, "seconds": 0} for cell in quiet.cells

@@ -26,7 +26,6 @@ _SECONDS_BETWEEN_LINES = 5.0
 _SECONDS_BETWEEN_LOOKS = 0.2  # at an attack, for a bar
 _SECONDS_BEFORE_GUESSING = 2.0  # how much time is left
 _WIDTH = 79  # of a line in a log
-_SHORTEST = 14  # what is left of a long name there
 
 
 class Progress:
@@ -157,7 +156,7 @@ class _Shown(Progress):
             share = (self._done - self._first) / (self._total - self._first)
         if not share or share >= 1:
             return ""
-        return f"about {_duration(passed * (1 - share) / share)} left"
+        return f"~{_duration(passed * (1 - share) / share)} left"
 
     def _seconds(self) -> float:
         """Between two looks."""
@@ -232,7 +231,7 @@ class _Lines(_Shown):
         told += [left] if (left := self._left()) else []
         text = f": {', '.join(told)}" + (f"; {note}" if note else "")
         what = self._part or self._what
-        self.say(_clipped(_clipped(what, max(_WIDTH - len(text), _SHORTEST)) + text, _WIDTH))
+        self.say(_clipped(_clipped(what, max(_WIDTH - len(text), 20)) + text, _WIDTH))
 
 
 def _duration(seconds: float) -> str:

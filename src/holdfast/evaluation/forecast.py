@@ -33,6 +33,10 @@ _LEAD = 5.0
 _TINY = 1e-6  # a distance that no network tells from none
 
 
+#: Passes after an attack: the model is asked about what was found, and mostly about 8-bit images.
+_ASKED = 2
+
+
 class Passes(NamedTuple):
     """Forward and backward passes of an attack for an image that the model gets right.
 
@@ -178,10 +182,11 @@ class Forecast:
         """From 0 to 1; None if the passes of some attack cannot be told before it is run."""
         if self._most is None:
             self._most = Context().run(self._planned)
-        total = sum(n * most for n, most in zip(self._todo, self._most, strict=True))
-        if not (total and all(self._most)):
+        if not (sum(self._todo) and all(self._most)):
             return None
-        done = sum(n * most for n, most in zip(self._finished, self._most, strict=True))
+        each = [most + _ASKED for most in self._most]
+        total = sum(n * passes for n, passes in zip(self._todo, each, strict=True))
+        done = sum(n * passes for n, passes in zip(self._finished, each, strict=True))
         most = self._most[self._place]
         return min((done + self._images * most * self._under_way(most)) / total, 1.0)
 
