@@ -118,10 +118,12 @@ def _said(
 
 def _truth(case: Case, x: torch.Tensor, y: torch.Tensor) -> float | None:
     """The least that is known to be left: by the suite, also from the model that hides nothing."""
-    threat = max((attack.threat for attack in case.attacks.values()), key=lambda ball: ball.eps)
-    attacks = {"suite": suite(threat)}
+    largest = max(case.attacks.values(), key=lambda attack: attack.threat.eps)
+    threat = largest.threat
+    strong = suite(threat) if math.isfinite(threat.eps) else largest
+    attacks = {"suite": strong}
     if case.honest is not None:
-        attacks["honest"] = On(case.honest(), suite(threat), name="honest", early_stop=True)
+        attacks["honest"] = On(case.honest(), strong, name="honest", early_stop=True)
     config = replace(case.config, audit=0.0, samples=4, votes=20, hidden=False)
     try:
         found = evaluate(case.model(), x, y, attacks, config=config)

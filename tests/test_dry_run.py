@@ -137,15 +137,17 @@ def test_nothing_is_exact_of_a_network_that_calls_for_variants(data, capsys):
     assert "exactly" not in said
 
 
-def test_what_is_printed_says_which_number_is_which(data, capsys):
+def test_what_is_printed_says_which_number_is_which(data, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     named = [("fgsm", FGSM(BALL)), ("pgd", PGD(BALL, steps=3))]
     plan = planned({"net": small_network()}, data, named, EvaluationConfig())
     show_plan(plan, json=False)
     said = " ".join(capsys.readouterr().out.split())
     assert "exactly 16" in said
     assert "at most 48" in said
-    assert "about" in said
-    assert "the audit takes at most 15% of that on top" in said
+    assert "passes time" in said
+    assert "about at most" in said
+    assert "the audit takes at most 15 % on top" in said
     assert f"looking for what the model hides {plan.search:,} passes" in said
     show_plan(plan, json=True)
     told = json.loads(capsys.readouterr().out)

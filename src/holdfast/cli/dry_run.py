@@ -306,10 +306,9 @@ def show_plan(plan: Plan, *, json: bool) -> None:
                 **({"model": one.model} if len(models) > 1 else {}),
                 "attack": one.attack,
                 "size": f"{one.norm} {size(one.eps)}",
-                "passes": _labelled("exactly" if one.exact else "at most", one.passes),
-                "expected": _labelled("exactly" if one.exact else "about", one.expected),
-                "time": _time("about" if one.exact else "at most", one.seconds),
-                "expected\ntime": _time("about", one.expected_seconds),
+                "passes": _passes("exactly " if one.exact else "at most ", one.passes),
+                "passes\nabout": _passes("", one.expected),
+                "time\nat most": "?" if one.seconds is None else _duration(one.seconds),
             }
             for one in plan.lines
         ],
@@ -319,7 +318,7 @@ def show_plan(plan: Plan, *, json: bool) -> None:
     known = [one.seconds for one in plan.lines if one.seconds is not None]
     likely = [one.expected_seconds for one in plan.lines if one.expected_seconds is not None]
     whole = f", about {_duration(sum(likely))} expected" if len(likely) == len(plan.lines) else ""
-    share = "without a limit" if math.isinf(plan.audit) else f"at most {plan.audit:.0%} of that"
+    share = "without a limit" if math.isinf(plan.audit) else f"at most {100 * plan.audit:g} %"
     print(
         f"all together at most {_duration(sum(known))}{whole}; the audit takes {share} on top, and "
         f"looking for what the model hides {plan.search:,} passes"
@@ -330,16 +329,12 @@ def show_plan(plan: Plan, *, json: bool) -> None:
     )
 
 
-def _labelled(label: str, passes: int | None) -> str:
-    return "?" if passes is None else f"{label} {passes:,}"
-
-
-def _time(label: str, seconds: float | None) -> str:
-    return "?" if seconds is None else f"{label} {_duration(seconds)}"
+def _passes(label: str, passes: int | None) -> str:
+    return "?" if passes is None else f"{label}{passes:,}"
 
 
 def _duration(seconds: float) -> str:
     for unit, length in (("h", 3600.0), ("min", 60.0)):
         if seconds >= length:
             return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.1f} s"
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds:.2g} s"
