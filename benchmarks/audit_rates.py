@@ -163,7 +163,7 @@ def main() -> None:
         left_out = options.kind == ("sound" if is_broken else "broken")
         if left_out or options.half not in (half, "all") or options.only not in case.name:
             continue
-        line = known.get(case.name)
+        line = known.get((half, case.name))
         if line is None:
             with suited_threads((1, 8, 8), nn.Identity()):
                 line = made(case, is_broken, half, options.share)
@@ -187,14 +187,14 @@ def _cases() -> Iterator[tuple[Case, bool, str]]:
         yield case, True, "strangers"
 
 
-def _read(path: Path | None) -> dict[str, Line]:
-    """Results by the names of their cases."""
+def _read(path: Path | None) -> dict[tuple[str, str], Line]:
+    """Results by the halves and names of their cases: two halves may have one of the same name."""
     if path is None or not path.exists():
         return {}
     found = {}
     for text in path.read_text().splitlines():
         name, is_broken, half, plain, searched, known = json.loads(text)
-        found[name] = Line(name, is_broken, half, Said(*plain), Said(*searched), known)
+        found[half, name] = Line(name, is_broken, half, Said(*plain), Said(*searched), known)
     return found
 
 
