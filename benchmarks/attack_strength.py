@@ -18,13 +18,13 @@ from typing import Any
 
 import pandas as pd
 import torch
-from contest import Contest, Crafts, compare, measure
+from contest import Contest, Crafts, compare, kept
 from peers import adversarial_library, art, autoattack, foolbox, torchattacks
 from torch import Tensor, nn
 
 from holdfast import attacks, data, goals
 from holdfast.attacks import Attack
-from holdfast.files import read_json, write_json, write_table, write_text
+from holdfast.files import write_text
 from holdfast.models import loading
 from holdfast.threat import L1, L2, Linf
 from holdfast.types import Threat
@@ -152,21 +152,14 @@ def run(
 ) -> list[dict[str, object]]:
     """One line of the table for each entry; what has been measured before is read."""
     measured = {}
-    for library, craft in contest.entries.items():
-        file = out / f"{contest.name} {contest.threat} {library}.csv".replace(" ", "_")
-        if not file.with_suffix(".json").exists():
-            print(f"{contest.name}, {contest.threat}, {library} ...", flush=True)
-            try:
-                rows, cost = measure(model, x, y, craft, contest.threat, batch_size)
-            except Exception as error:
-                if library == "holdfast":
-                    raise
-                # A peer that fails is told and left out; ours must not fail.
-                print(f"{library} failed: {type(error).__name__}: {error}", file=sys.stderr)
-                continue
-            write_table(file, rows)
-            write_json(file.with_suffix(".json"), cost)
-        measured[library] = pd.read_csv(file), read_json(file.with_suffix(".json"))
+    for library in contest.entries:
+        try:
+            measured[library] = kept(contest, library, model, x, y, out, batch_size)
+        except Exception as error:
+            if library == "holdfast":
+                raise
+            # A peer that fails is told and left out; ours must not fail.
+            print(f"{library} failed: {type(error).__name__}: {error}", file=sys.stderr)
     lines = []
     free = math.isinf(contest.threat.eps)
     for library, (rows, cost) in measured.items():

@@ -8,6 +8,7 @@ An image that comes back all black is a failure, since that is how some librarie
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from scipy import stats
 from torch import Tensor, nn
 
 from holdfast.counting import Counted
+from holdfast.files import read_json, write_json, write_table
 from holdfast.types import Threat
 
 Crafts = Callable[[nn.Module, Tensor, Tensor], Tensor]
@@ -34,6 +36,26 @@ class Contest:
     name: str
     threat: Threat
     entries: dict[str, Crafts]
+
+
+def kept(
+    contest: Contest,
+    entry: str,
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    out: Path,
+    batch_size: int,
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """What `measure` says of an entry: read from ``out`` where it has been measured before."""
+    file = out / f"{contest.name} {contest.threat} {entry}.csv".replace(" ", "_")
+    if not file.with_suffix(".json").exists():
+        print(f"{contest.name}, {contest.threat}, {entry} ...", flush=True)
+        craft = contest.entries[entry]
+        rows, cost = measure(model, x, y, craft, contest.threat, batch_size)
+        write_table(file, rows)
+        write_json(file.with_suffix(".json"), cost)
+    return pd.read_csv(file), read_json(file.with_suffix(".json"))
 
 
 def measure(

@@ -4,6 +4,7 @@ foolbox, torchattacks (which carries an AutoAttack), adversarial-library and ART
 imported when its attack runs, so that a missing one is one missing column.
 """
 
+import importlib
 import sys
 import types
 import warnings
@@ -71,17 +72,18 @@ def autoattack(norm: str, eps: float, classes: int = 10) -> Crafts:
 
 
 def adversarial_library(attack: str, **settings: Any) -> Crafts:
-    """An attack of adversarial-library, by the name of its function."""
+    """An attack of adversarial-library, by the name of its function below ``adv_lib.attacks``."""
 
     def craft(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         # It imports visdom for its live plots, which nothing here draws.
         stub = types.ModuleType("visdom")
         stub.Visdom = object  # type: ignore[attr-defined]
         sys.modules.setdefault("visdom", stub)
-        import adv_lib.attacks
+        module, _, function = f"adv_lib.attacks.{attack}".rpartition(".")
 
         torch.manual_seed(0)
-        return getattr(adv_lib.attacks, attack)(model, x, y, **settings).detach()
+        run = getattr(importlib.import_module(module), function)
+        return run(model, x, y, **settings).detach()
 
     return craft
 

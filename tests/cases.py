@@ -146,6 +146,30 @@ ATTACKS = [
     ),
     AttackCase("FMN", lambda t: attacks.FMN(t, steps=60), deterministic=True, within=0.02),
     AttackCase(
+        "Greedy", lambda t: attacks.Greedy(t, steps=80), deterministic=True, norms=("l0",), within=0
+    ),
+    AttackCase(
+        "Nearest",
+        lambda t: attacks.Nearest(t, steps=200),
+        norms=("linf", "l2", "l1", "l0"),
+        deterministic=True,
+        within=0.02,
+    ),
+    AttackCase(
+        "PDPGD",
+        lambda t: attacks.PDPGD(t, steps=200),
+        deterministic=True,
+        norms=("linf", "l2", "l1", "l0"),
+        within=0.05,
+    ),
+    AttackCase(
+        "ALMA",
+        lambda t: attacks.ALMA(t, steps=200),
+        deterministic=True,
+        norms=("l2", "l1"),
+        within=0.05,
+    ),
+    AttackCase(
         "Boundary",
         lambda t: attacks.Boundary(t, queries=400, draws=20),
         norms=("linf", "l2"),
@@ -203,7 +227,9 @@ NOT_ATTACKS = {
     "Ascent",
     "Attack",
     "Climb",
+    "ClosestOf",  # of any: tests/test_nearest.py
     "Composed",
+    "Onward",
     "On",  # needs a source that fits the target: tests/test_transfer.py
     "PenaltySearch",
     "Preset",

@@ -6,6 +6,7 @@ from .adaptive import adaptive as adaptive
 from .adaptive import chosen as chosen
 from .adaptive import combined as combined
 from .adaptive import variants_of as variants_of
+from .alma import ALMA as ALMA
 from .apgd import APGD as APGD
 from .apgd import APGDT as APGDT
 from .apgd import AdaptiveAscent as AdaptiveAscent
@@ -33,6 +34,8 @@ from .engine.compose import Worst as Worst
 from .engine.directions import Momentum as Momentum
 from .engine.directions import steepest as steepest
 from .engine.names import ATTACKS as ATTACKS
+from .engine.onward import ClosestOf as ClosestOf
+from .engine.onward import Onward as Onward
 from .engine.penalty_search import PenaltySearch as PenaltySearch
 from .engine.preset import Composed as Composed
 from .engine.preset import Preset as Preset
@@ -56,12 +59,15 @@ from .fab import FAB as FAB
 from .fgsm import FGSM as FGSM
 from .fgsm import RFGSM as RFGSM
 from .fmn import FMN as FMN
+from .greedy import Greedy as Greedy
 from .guarded import Guarded as Guarded
 from .hopskipjump import HopSkipJump as HopSkipJump
 from .ifgsm import IFGSM as IFGSM
 from .ifgsm import IterLL as IterLL
 from .mim import MIM as MIM
+from .nearest import Nearest as Nearest
 from .nes import NES as NES
+from .pdpgd import PDPGD as PDPGD
 from .pgd import PGD as PGD
 from .regularized import regularize as regularize
 from .salt_and_pepper import SaltAndPepper as SaltAndPepper
@@ -82,6 +88,7 @@ from .superdeepfool import SuperDeepFool as SuperDeepFool
 from .trace import Trace as Trace
 
 __all__ = [
+    "ALMA",
     "APGD",
     "APGDT",
     "ATTACKS",
@@ -100,6 +107,7 @@ __all__ = [
     "CarliniWagner",
     "Climb",
     "Closest",
+    "ClosestOf",
     "Composed",
     "DDN",
     "DeepFool",
@@ -109,6 +117,7 @@ __all__ = [
     "FAB",
     "FGSM",
     "FMN",
+    "Greedy",
     "Guarded",
     "HopSkipJump",
     "IFGSM",
@@ -118,9 +127,12 @@ __all__ = [
     "MIM",
     "Momentum",
     "NES",
+    "Nearest",
     "NormalStep",
     "On",
     "OnMeanScore",
+    "Onward",
+    "PDPGD",
     "PGD",
     "PenaltySearch",
     "Preset",

@@ -37,5 +37,17 @@ def adam(grad: Images, before: Moments | None, step: int) -> tuple[Images, Momen
         before = Moments(torch.zeros_like(grad), torch.zeros_like(grad))
     mean = 0.9 * before.mean + 0.1 * grad
     square = 0.999 * before.square + 0.001 * grad.square()
-    steepness = (square / (1 - 0.999 ** (step + 1))).sqrt()
-    return mean / (1 - 0.9 ** (step + 1)) / (steepness + 1e-8), Moments(mean, square)
+    moments = Moments(mean, square)
+    return mean / (1 - 0.9 ** (step + 1)) / steepness(moments, step), moments
+
+
+def steepness(moments: Moments, step: int) -> Images:
+    """√v̂ + 1e-8, what Adam divides by.
+
+    Example:
+        >>> from holdfast.attacks.engine.adam import adam, steepness
+        >>> _, moments = adam(torch.tensor([[0.5, -2.0]]), None, 0)
+        >>> steepness(moments, 0)
+        tensor([[0.5000, 2.0000]])
+    """
+    return (moments.square / (1 - 0.999 ** (step + 1))).sqrt() + 1e-8

@@ -68,9 +68,11 @@ class AdaptiveRadius(MinimumNorm[Points]):
         """The next points, within the box, and the next radii."""
 
     def begin(self, at: Anywhere) -> Points:
-        """The first radius; see `MinimumNorm.begin`."""
+        """The first radius, or that of the point begun at; see `MinimumNorm.begin`."""
         farthest = norm(torch.maximum(at.x0, 1 - at.x0), self.threat.p)
-        return Points(**at.known(), radius=self.first_radius(farthest), farthest=farthest)
+        away = norm(at.x - at.x0, self.threat.p)
+        radius = torch.where(away > 0, away, self.first_radius(farthest))
+        return Points(**at.known(), radius=radius, farthest=farthest)
 
     def advance(self, at: Points, step: int) -> None:
         """One `move`; see `MinimumNorm.advance`."""

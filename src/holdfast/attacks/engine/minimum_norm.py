@@ -2,12 +2,12 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from holdfast.attacks.engine.active import Active
-from holdfast.attacks.engine.attack import Attack
 from holdfast.attacks.engine.closest import Closest
 from holdfast.attacks.engine.confirmation import confirmed
+from holdfast.attacks.engine.onward import Onward
 from holdfast.attacks.engine.roles import EarlyStop
 from holdfast.goals import cross_entropy
 from holdfast.gradients import autograd
@@ -50,7 +50,7 @@ P = TypeVar("P", bound=Points)
 
 
 @dataclass(frozen=True, kw_only=True)
-class MinimumNorm(Attack, Generic[P]):
+class MinimumNorm(Onward, Generic[P]):
     """Move a point by its gradients, within no limit but the box; keep the closest that fools.
 
     A point beyond the threat's eps may lead to one within: on adversarially trained networks that
@@ -67,8 +67,6 @@ class MinimumNorm(Attack, Generic[P]):
         early_stop: stop an image at the first point found within the threat's eps.
     """
 
-    finds_smallest: ClassVar[bool] = True
-
     threat: Threat = field(kw_only=False)
     steps: int = 100
     step_size: float = 1.0
@@ -83,21 +81,27 @@ class MinimumNorm(Attack, Generic[P]):
 
     @abstractmethod
     def begin(self, at: Points) -> P:
-        """The clean images, with what else is remembered: ``Mine(**at.known(), ...)``."""
+        """Where to begin, with what else is remembered: ``Mine(**at.known(), ...)``."""
 
     @abstractmethod
     def advance(self, at: P, step: int) -> None:
         """Move ``at.x``, within the box, from what is known there."""
 
-    def perturb(
-        self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
+    def onward(
+        self,
+        model: Model,
+        x0: Images,
+        start: Images,
+        y: Labels,
+        rng: Stream,
+        callback: Callback | None = None,
     ) -> Images:
-        """Move, and keep the closest point that fools; see `Attack.perturb`."""
+        """Move, and keep the closest point that fools; see `Onward.onward`."""
         with drawing_from(rng.fold("goal")):
             score = self.goal(model, x0, y)
         closest = Closest(x0, self.threat.unlimited())
         none = closest.distance
-        at = self.begin(Points(x0, x0, none, x0, closest.found, none, score, rng))
+        at = self.begin(Points(start, x0, none, x0, closest.found, none, score, rng))
         for step in range(self.steps):
             slope = self.gradient(at.score)(at.x, at.rng.fold("step", step), step / self.steps)
             at.value, at.grad, at.reached = slope
