@@ -150,10 +150,10 @@ ATTACKS = [
     ),
     AttackCase(
         "Nearest",
-        lambda t: attacks.Nearest(t, steps=200),
+        lambda t: attacks.Nearest(t, steps=600),
         norms=("linf", "l2", "l1", "l0"),
         deterministic=True,
-        within=0.02,
+        within=0.05,
     ),
     AttackCase(
         "PDPGD",
