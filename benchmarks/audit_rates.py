@@ -239,7 +239,8 @@ An evaluation is audited with at most 15 % of the passes of its attacks, as `hol
 it. Here the audit meets evaluations that can be believed, which it should not flag, and evaluations
 that report at least {least} points more than a stronger attack leaves, which it should; flagged is
 whatever is not *believable*. Small networks of scikit-learn's digits, and two of MNIST; 50 images
-each, 40 where votes decide.
+each, 40 where votes decide. [certificate-audit.md](certificate-audit.md) is the same of
+certifications.
 
 Every case is evaluated twice. *Without the search* nothing looks for what a network hides before it
 is attacked, so that the audit is measured by itself. *With the search*, the default, what hides is
