@@ -71,6 +71,7 @@ ATTACKS = [
     ),
     AttackCase("APGD", lambda t: attacks.APGD(t, steps=20, early_stop=False)),
     AttackCase("APGDT", lambda t: attacks.APGDT(t, targets=2, steps=20)),
+    AttackCase("MALT", lambda t: attacks.MALT(t, targets=2, steps=20)),
     AttackCase("EachTarget", lambda t: attacks.EachTarget(attack=attacks.PGD(t, steps=10))),
     AttackCase(
         "SecondOrder",
@@ -195,6 +196,11 @@ ATTACKS = [
     AttackCase(
         "WorstCase",
         lambda t: attacks.WorstCase(t, steps=4, targets=2, queries=6),
+        exact_on_linear=False,
+    ),
+    AttackCase(
+        "Standard",
+        lambda t: attacks.Standard(t, steps=4, targets=2, queries=6),
         exact_on_linear=False,
     ),
     AttackCase(

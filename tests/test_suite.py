@@ -5,11 +5,23 @@ import torch
 from torch import nn
 
 import holdfast
-from holdfast.attacks import PGD, SecondOrder, Worst, WorstCase, adapted, worst_case
+from holdfast.attacks import (
+    APGDT,
+    MALT,
+    PGD,
+    SecondOrder,
+    Standard,
+    Worst,
+    WorstCase,
+    adapted,
+    worst_case,
+)
+from holdfast.attacks.engine.hyperplane import nearest_first
 from holdfast.attacks.skips import hearing_skips
 from holdfast.counting import Counted
 from holdfast.errors import GradientError, InputError
-from holdfast.random import layer_noise
+from holdfast.evaluation.hidden.twin import longer
+from holdfast.random import Stream, layer_noise
 from holdfast.threat import L1, L2, Linf
 from tests.cases import METRIC, THREATS
 from tests.digits import digits, digits_network
@@ -168,6 +180,127 @@ def test_it_holds_the_four_of_autoattack_and_the_second_order_attack():
     assert "square" not in WorstCase(L1(1.0)).names
     second = WorstCase(L2(0.5), steps=40).attacks[1]
     assert second == SecondOrder(L2(0.5), steps=20, samples=8)
+
+
+class Far(nn.Module):
+    """Twelve classes; slopes everywhere, and nothing within reach."""
+
+    def forward(self, x):
+        z = x.flatten(1)[:, :11] + x.flatten(1)[:, 11:22].square()
+        return torch.cat([torch.full_like(z[:, :1], 100.0), z], dim=1)
+
+
+class TestBudget:
+    """`WorstCase` with a number of passes."""
+
+    @pytest.mark.parametrize("norm", METRIC)
+    def test_no_image_takes_more_passes(self, norm):
+        x, y = images(3), torch.zeros(3, dtype=torch.int64)
+        for budget in (13, 20, 100, 250, 900):
+            counted = Counted(Far().eval(), torch.arange(3))
+            suite = WorstCase(THREATS[norm](0.1), budget=budget)
+            assert (suite.run(counted, x, y).by == -1).all()
+            spent = counted.forwards + counted.backwards
+            assert spent.max() <= budget
+
+    @pytest.mark.parametrize("norm", METRIC)
+    def test_rows_are_the_same_whatever_the_batch(self, norm):
+        """Which images beside it fall, or do not, changes nothing for an image."""
+        model, (x, y) = digits_network(), digits(12)
+        threat = THREATS[norm]({"linf": 0.06, "l2": 0.3, "l1": 1.0}[norm])
+        suite, index = WorstCase(threat, budget=250), torch.arange(12)
+        whole = suite.run(model, x, y, index=index)
+        assert 0 < int((whole.by >= 0).sum()) < 12
+        for size in (5,):
+            parts = [suite.run(model, x[i], y[i], index=index[i]) for i in index.split(size)]
+            assert torch.equal(torch.cat([part.by for part in parts]), whole.by)
+            assert torch.allclose(torch.cat([p.x_adv for p in parts]), whole.x_adv, atol=1e-5)
+
+    def test_a_larger_budget_keeps_every_kind_of_part_and_a_small_one_the_search(self):
+        assert WorstCase(Linf(0.1), budget=900).names == (
+            "apgd-ce",
+            "malt",
+            "second-order-margin",
+            "second-order",
+            "second-order-t",
+            "square",
+        )
+        assert WorstCase(Linf(0.1), budget=100).names == ("apgd-ce", "malt", "square")
+        assert "fmn" in WorstCase(L1(1.0), budget=100).names
+
+    def test_a_staircase_falls_to_the_search_alone(self):
+        honest, x = small_network(), images(30)
+        model = Wrapped(lambda x: honest((8 * x).round() / 8))
+        y = model(x).argmax(dim=1)
+        suite = WorstCase(Linf(0.3), budget=250)
+        fell, names = broken(suite, model, x, y)
+        assert fell.float().mean() > 0.8
+        assert names.count("square") > 10
+        assert broken(without(suite, "square"), model, x, y)[0].float().mean() < 0.5
+
+    def test_a_plateau_falls_to_averaged_slopes_alone(self):
+        x = torch.full((8, 1, 1, 2), 0.5)
+        model, y = Plateau(torch.tensor(0.5), width=0.1), torch.zeros(8, dtype=torch.int64)
+        suite = WorstCase(L2(0.3), budget=250)
+        assert broken(without(suite, "square"), model, x, y)[0].all()
+        blind = without(suite, "square", "second-order", "second-order-margin")
+        assert not broken(blind, model, x, y)[0].any()
+
+    def test_saturated_logits(self):
+        honest, x = small_network(), images(30)
+        model, y = Saturated(honest, 1e4), honest(x).argmax(dim=1)
+        assert broken(WorstCase(Linf(0.15), budget=250), model, x, y)[0].float().mean() > 0.9
+
+    def test_where_gradients_mislead_the_search_has_all_its_queries(self):
+        (one,) = longer(WorstCase(Linf(0.1), budget=250))
+        assert one.attack.queries == 5000
+        (one,) = longer(WorstCase(Linf(0.1), **SMALL))
+        assert one.attack.queries == 4 * SMALL["queries"]
+
+    def test_too_small_a_budget_is_refused_and_so_is_a_budget_beside_numbers(self):
+        with pytest.raises(InputError, match=r"12 passes.*apgd-ce, takes 13; give 13 or more"):
+            WorstCase(Linf(0.1), budget=12)
+        with pytest.raises(InputError, match="leave either out"):
+            WorstCase(Linf(0.1), budget=900, steps=10)
+        with pytest.raises(InputError, match="needs a limit"):
+            WorstCase(Linf(float("inf")), budget=900)
+
+
+class TestNearestClasses:
+    """MALT's order of the targets."""
+
+    def test_it_is_that_of_the_distances_and_not_of_the_logits(self):
+        """Class 1 is likelier than class 2, but its logit hardly moves."""
+        x, y = torch.full((1, 1, 1, 2), 0.5), torch.zeros(1, dtype=torch.int64)
+
+        def model(x):
+            first, second = x.flatten(1).unbind(dim=1)
+            moving = [0.01 * (first - 0.5) - 0.1, second - 0.5 - 0.2]
+            return torch.stack([torch.zeros_like(first), *moving], dim=1)
+
+        others, rng = torch.tensor([[1, 2]]), Stream.of(0, torch.arange(1))
+        assert nearest_first(Wrapped(model), x, y, others, p=2, rng=rng).tolist() == [[2, 1]]
+        wrapped = Wrapped(model)
+        assert MALT(Linf(0.3), targets=1, steps=5)(wrapped, x, y).ne(x).any()
+        near, likely = (
+            wrapped(attack(wrapped, x, y)).argmax(dim=1)
+            for attack in (
+                MALT(Linf(0.3), targets=1, steps=5),
+                APGDT(Linf(0.3), targets=1, steps=5, random_start=False),
+            )
+        )
+        assert (int(near), int(likely)) == (2, 0)
+
+    def test_where_no_slope_shows_the_likeliest_come_first(self):
+        x, y = images(2), torch.zeros(2, dtype=torch.int64)
+        flat = Wrapped(lambda x: torch.tensor([3.0, 1.0, 2.0]) + 0 * x.flatten(1)[:, :3])
+        others, rng = torch.tensor([[2, 1]] * 2), Stream.of(0, torch.arange(2))
+        assert torch.equal(nearest_first(flat, x, y, others, p=2, rng=rng), others)
+
+
+def test_standard_is_what_worst_case_is_without_a_budget():
+    for threat in (Linf(0.1), L2(0.5), L1(2.0)):
+        assert Standard(threat, **SMALL) == WorstCase(threat, **SMALL)
 
 
 def test_a_suite_needs_a_limit():

@@ -12,6 +12,7 @@ from .apgd import APGDT as APGDT
 from .apgd import AdaptiveAscent as AdaptiveAscent
 from .boundary import Boundary as Boundary
 from .bpda import BPDA as BPDA
+from .budget import parts_within as parts_within
 from .carlini_wagner import CarliniWagner as CarliniWagner
 from .ddn import DDN as DDN
 from .deepfool import DeepFool as DeepFool
@@ -64,6 +65,7 @@ from .guarded import Guarded as Guarded
 from .hopskipjump import HopSkipJump as HopSkipJump
 from .ifgsm import IFGSM as IFGSM
 from .ifgsm import IterLL as IterLL
+from .malt import MALT as MALT
 from .mim import MIM as MIM
 from .nearest import Nearest as Nearest
 from .nes import NES as NES
@@ -82,6 +84,7 @@ from .square import SquareSearch as SquareSearch
 from .step_ll import RStepLL as RStepLL
 from .step_ll import StepLL as StepLL
 from .suite import AutoAttack as AutoAttack
+from .suite import Standard as Standard
 from .suite import WorstCase as WorstCase
 from .suite import worst_case as worst_case
 from .superdeepfool import SuperDeepFool as SuperDeepFool
@@ -124,6 +127,7 @@ __all__ = [
     "IterLL",
     "LIBRARIES",
     "Length",
+    "MALT",
     "MIM",
     "Momentum",
     "NES",
@@ -148,6 +152,7 @@ __all__ = [
     "SpatialIFGSM",
     "Square",
     "SquareSearch",
+    "Standard",
     "StepLL",
     "SuperDeepFool",
     "Then",
@@ -171,6 +176,7 @@ __all__ = [
     "least_elastic_net",
     "least_l1",
     "library_attack",
+    "parts_within",
     "regularize",
     "steepest",
     "uniform_noise",

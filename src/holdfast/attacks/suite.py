@@ -3,7 +3,8 @@
 An evaluation is worth what its strongest attack is worth, and which attack that is differs from
 network to network and from image to image. The suite holds AutoAttack's four (APGD on the
 cross-entropy, APGD-T, FAB-T and Square) and the second-order attack, each with fewer steps than
-there; cheap ones come first, since an image that has fallen costs nothing more.
+there; cheap ones come first, since an image that has fallen costs nothing more. With a budget of
+passes it holds what breaks most for a pass, see `holdfast.attacks.budget`.
 """
 
 import math
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from holdfast.attacks.adaptive import adapted
 from holdfast.attacks.apgd import APGD, APGDT
+from holdfast.attacks.budget import parts_within
 from holdfast.attacks.ddn import DDN
 from holdfast.attacks.engine.attack import Attack
 from holdfast.attacks.engine.compose import Broken, Worst
@@ -23,14 +25,63 @@ from holdfast.attacks.square import Square
 from holdfast.errors import InputError
 from holdfast.types import Callback, Images, Labels, Model, Threat
 
-__all__ = ["AutoAttack", "WorstCase", "worst_case"]
+__all__ = ["AutoAttack", "Standard", "WorstCase", "worst_case"]
 
 
 @ATTACKS.named("worst-case")
-def WorstCase(threat: Threat, *, steps: int = 40, targets: int = 9, queries: int = 2500) -> Worst:
+def WorstCase(
+    threat: Threat,
+    *,
+    steps: int = 40,
+    targets: int = 9,
+    queries: int = 2500,
+    budget: int | None = None,
+) -> Worst:
+    """The suite, as one attack: `Standard`, or what a budget of passes pays for.
+
+    With ``budget`` it is `holdfast.attacks.budget`: the parts that break most for a pass, and for
+    each image no more passes than that, forward and backward together. At 900, a tenth of what
+    AutoAttack spends on an image that it leaves, it left no more than AutoAttack on the networks of
+    docs/results/attack-strength.md. What a model calls for (`adapted`) comes on top of it: another
+    variant of a part takes its passes again, an average over draws as many times.
+
+    Args:
+        threat: the ball, with a finite ε, in ℓ∞, ℓ2 or ℓ1.
+        steps: see `Standard`.
+        targets: see `Standard`.
+        queries: see `Standard`.
+        budget: passes an image; the other numbers follow from it, and cannot be given too.
+
+    Raises:
+        InputError: if a number is out of range, the budget too small for the first part, or the
+            threat has no limit.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import WorstCase
+        >>> WorstCase(Linf(0.3)).names
+        ('apgd-ce', 'second-order', 'apgd-t', 'fab-t', 'square')
+        >>> WorstCase(Linf(0.3), budget=900).names
+        ('apgd-ce', 'malt', 'second-order-margin', 'second-order', 'second-order-t', 'square')
+    """
+    if budget is None:
+        return Standard(threat, steps=steps, targets=targets, queries=queries)
+    if (steps, targets, queries) != (40, 9, 2500):
+        raise InputError(
+            f"worst-case is given a budget of {budget} passes and steps, targets or queries too, "
+            "which follow from a budget; leave either out."
+        )
+    _check_limit(threat)
+    parts = parts_within(threat, budget)
+    return Worst(tuple(parts.values()), called=tuple(parts), budget=budget)
+
+
+@ATTACKS.named("standard")
+def Standard(threat: Threat, *, steps: int = 40, targets: int = 9, queries: int = 2500) -> Worst:
     """The standard suite, as one attack: APGD, S-O, DDN, APGD-T, FAB-T, Square.
 
-    DDN runs in ℓ2 only. Square is not defined in ℓ1, where FMN takes its place.
+    Its parts stay what they are, so that numbers can be compared with published ones. DDN runs in
+    ℓ2 only. Square is not defined in ℓ1, where FMN takes its place.
 
     Args:
         threat: the ball, with a finite ε, in ℓ∞, ℓ2 or ℓ1.
@@ -47,15 +98,12 @@ def WorstCase(threat: Threat, *, steps: int = 40, targets: int = 9, queries: int
         "Second-order adversarial attack and certifiable robustness", 2019.
 
     Example:
-        >>> from holdfast import Linf
-        >>> from holdfast.attacks import WorstCase
-        >>> WorstCase(Linf(0.3)).names
-        ('apgd-ce', 'second-order', 'apgd-t', 'fab-t', 'square')
+        >>> from holdfast import L2
+        >>> from holdfast.attacks import Standard
+        >>> Standard(L2(0.5)).names
+        ('apgd-ce', 'second-order', 'ddn', 'apgd-t', 'fab-t', 'square')
     """
-    if math.isinf(threat.eps):
-        raise InputError(
-            f"the threat is {threat!r}, but the suite needs a limit; give a finite eps."
-        )
+    _check_limit(threat)
     half = max(steps // 2, 1)
     parts: dict[str, Attack] = {"apgd-ce": APGD(threat, steps=2 * steps)}
     parts["second-order"] = SecondOrder(threat, steps=half, samples=8)
@@ -68,6 +116,14 @@ def WorstCase(threat: Threat, *, steps: int = 40, targets: int = 9, queries: int
     else:
         parts["square"] = Square(threat, queries=queries)
     return Worst(tuple(parts.values()), called=tuple(parts))
+
+
+def _check_limit(threat: Threat) -> None:
+    """Refuse a ball without a limit, in which the first point found would end the search."""
+    if math.isinf(threat.eps):
+        raise InputError(
+            f"the threat is {threat!r}, but the suite needs a limit; give a finite eps."
+        )
 
 
 @ATTACKS.named("autoattack")
@@ -118,13 +174,14 @@ def worst_case(
     y: Labels,
     threat: Threat,
     *,
+    budget: int | None = None,
     samples: int = 10,
     votes: int = 100,
     seed: int = 0,
     index: Tensor | None = None,
     callback: Callback | None = None,
 ) -> Broken:
-    """Run the standard suite, and tell which attack broke which image.
+    """Run the suite, and tell which attack broke which image.
 
         broken = worst_case(model, x, y, Linf(0.3))
         robust_accuracy = (broken.by < 0).float().mean()
@@ -141,6 +198,7 @@ def worst_case(
         x: (N, C, H, W) clean images in [0, 1].
         y: (N,) true classes.
         threat: the ball, with a finite ε.
+        budget: passes an image, see `WorstCase`; the standard suite by default.
         samples: draws that a gradient averages over on a stochastic model.
         votes: draws that decide a stochastic model's prediction.
         seed: the same seed gives the same images, whatever the batch size.
@@ -161,6 +219,6 @@ def worst_case(
         >>> float((broken.by < 0).float().mean())  # robust accuracy
         0.0
     """
-    suite = adapted(WorstCase(threat), model, samples=samples, votes=votes)
+    suite = adapted(WorstCase(threat, budget=budget), model, samples=samples, votes=votes)
     assert isinstance(suite, Worst)
     return suite.run(model, x, y, seed=seed, index=index, callback=callback)

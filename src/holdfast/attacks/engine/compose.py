@@ -90,6 +90,8 @@ class Worst(Attack):
         votes: draws that decide a prediction, at least 1; 1 is enough for a deterministic model.
         called: names of the attacks where it is told which of them broke an image; their reprs by
             default.
+        budget: passes an image that the attacks were chosen to fit in, if they were; it changes
+            nothing here, but says that what they leave out may be needed where gradients mislead.
 
     Raises:
         InputError: if there is no attack, their threats differ or have no limit, votes is below 1,
@@ -113,6 +115,7 @@ class Worst(Attack):
     aim: Aim = margin
     votes: Votes = 1
     called: tuple[str, ...] = field(default=(), repr=False)
+    budget: int | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()

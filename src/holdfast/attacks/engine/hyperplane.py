@@ -97,6 +97,31 @@ def _nearest(
     p: float,
 ) -> tuple[Plane, Labels]:
     """The nearest of the planes to the classes ``others``, and its place among them."""
+    seen = _seen(logits, grads, y, others, p)
+    nearest = seen.distance.argmin(dim=1)
+    row = torch.arange(len(logits), device=logits.device)
+    value, normal, scale = (field[row, nearest] for field in (seen.value, seen.normal, seen.scale))
+    normal = (normal / scale[:, None]).view_as(grads[:, 0])
+    return Plane(finite(value / scale), normal), nearest
+
+
+class _Seen(NamedTuple):
+    """Several boundaries of each image."""
+
+    value: Float[Tensor, "n c"]  # f
+    normal: Float[Tensor, "n c d"]  # w
+    scale: Float[Tensor, "n c"]  # the largest entry of w; 1 where w = 0
+    distance: Float[Tensor, "n c"]  # in ℓp; infinite where w = 0
+
+
+def _seen(
+    logits: Logits,
+    grads: Float[Tensor, "n c *image"],
+    y: Labels,
+    others: Int[Tensor, "n c"],
+    p: float,
+) -> _Seen:
+    """The boundaries with the classes ``others``, from the gradients of the logits' differences."""
     values = finite(finite(logits).gather(1, others) - finite(logits).gather(1, y[:, None]))
     normals = finite(grads).flatten(2)
     peak = normals.detach().abs().amax(dim=2)
@@ -104,11 +129,44 @@ def _nearest(
     scale = torch.where(peak > 0, peak, 1)
     length = torch.linalg.vector_norm(normals.detach() / scale[..., None], dual(p), dim=2)
     distance = torch.where(peak > 0, (values.detach() / scale).abs() / length, torch.inf)
-    nearest = distance.argmin(dim=1)
-    row = torch.arange(len(logits), device=logits.device)
-    value, normal, scale = (field[row, nearest] for field in (values, normals, scale))
-    normal = (normal / scale[:, None]).view_as(grads[:, 0])
-    return Plane(finite(value / scale), normal), nearest
+    return _Seen(values, normals, scale, distance)
+
+
+def nearest_first(
+    model: Model, x: Images, y: Labels, others: Int[Tensor, "n c"], *, p: float, rng: Stream
+) -> Int[Tensor, "n c"]:
+    """The classes ``others``, from the one whose linearised boundary with ``y`` is nearest in ℓp.
+
+    Equally near ones, as where no gradient reaches the image, keep their order.
+
+    Args:
+        model: maps (N, C, H, W) to logits (N, K).
+        x: (N, C, H, W) where to linearise.
+        y: (N,) the class on one side.
+        others: (N, c) the classes on the other; each costs a backward pass.
+        p: of the norm.
+        rng: the model's own randomness.
+
+    Raises:
+        GradientError: if no gradient reaches the images.
+
+    Example:
+        >>> from holdfast.attacks.engine.hyperplane import nearest_first, ranked_classes
+        >>> from holdfast.random import Stream
+        >>> others, rng = ranked_classes(model(x).detach(), y), Stream.of(0, torch.arange(4))
+        >>> ranked = nearest_first(model, x, y, others, p=2, rng=rng)
+        >>> bool((ranked.sort(dim=1).values == others.sort(dim=1).values).all())
+        True
+    """
+    distances = []
+    with drawing_from(rng):
+        forward = Forward(model, x)
+        # One class after another: only lengths are wanted of the gradients, and not every layer
+        # takes batched ones.
+        for one in others.split(1, dim=1):
+            grads = forward.gradients(one, minus=y, again=True)
+            distances.append(_seen(forward.logits.detach(), grads, y, one, p).distance)
+    return others.gather(1, torch.cat(distances, dim=1).argsort(dim=1, stable=True))
 
 
 def plane_at(plane: Plane, x: Images, at: Images) -> Plane:

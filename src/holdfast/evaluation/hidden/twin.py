@@ -20,8 +20,9 @@ __all__ = ["Twin", "distilled"]
 _PAIRS = 4096
 _BESIDE = (0.0, 0.03, 0.1, 0.2)
 
-#: How many more queries Square gets where it alone sees.
-_LONGER = 4
+#: How many more queries Square gets where it alone sees, and how many at least in a suite whose
+#: budget left it few: AutoAttack's.
+_LONGER, _FULL = 4, 5000
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,9 +77,19 @@ def distilled(model: Model, x: Images, *, seed: int) -> Twin:
 
 
 def longer(attack: Attack) -> list[Variant]:
-    """Square with more queries, for where it alone sees."""
+    """Square with more queries, for where it alone sees.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import WorstCase
+        >>> from holdfast.evaluation.hidden.twin import longer
+        >>> [one.attack.queries for one in longer(WorstCase(Linf(0.3), budget=900))]
+        [5000]
+    """
+    fitted = isinstance(attack, Worst) and attack.budget is not None
+    least = _FULL if fitted else 0
     return [
-        Variant(part, "longer", replace(one, queries=_LONGER * one.queries))
+        Variant(part, "longer", replace(one, queries=max(_LONGER * one.queries, least)))
         for part, one in _parts(attack)
         if isinstance(one, Square)
     ]

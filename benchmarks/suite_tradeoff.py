@@ -1,0 +1,119 @@
+"""What the suite leaves for its passes: budgets, the standard suite, AutoAttack, single attacks.
+
+    python benchmarks/suite_tradeoff.py --name "MNIST, PGD" --model runs/pgd --data mnist \
+        --images 100 --norm linf --eps 0.2 --out runs/tradeoff/pgd
+    python benchmarks/suite_tradeoff.py --figure docs/results/suite-tradeoff.svg runs/tradeoff/*
+
+The first measures one network, attack by attack as attack_strength.py does, and goes on after an
+interruption; the second draws all that were measured and prints their table. AutoAttack is there
+twice: by our parts (`autoattack`) and by torchattacks', see attack_strength.py. Passes are forward
+and backward ones together, over all images, also those that fall at once.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+from attack_strength import markdown, ours, run
+from contest import Contest
+from peers import autoattack
+
+from holdfast import attacks, data, goals
+from holdfast.files import write_json
+from holdfast.models import loading
+from holdfast.threat import L2, Linf
+from holdfast.types import Threat
+
+#: The budget that the others are held against, first, and further ones.
+BUDGETS = (900, 100, 250, 4900)
+
+SINGLE = "single attacks"
+
+
+def contest(name: str, threat: Threat, budgets: list[int], peer: bool) -> Contest:
+    """Suites and single attacks; the first budget is what the others are compared with."""
+    first, *others = budgets
+    entries = {"holdfast": ours(attacks.WorstCase(threat, budget=first))}
+    entries |= {f"budget={b}": ours(attacks.WorstCase(threat, budget=b)) for b in others}
+    entries |= {
+        "PGD, 40 steps": ours(attacks.PGD(threat, steps=40)),
+        "APGD, 100 steps": ours(attacks.APGD(threat)),
+        "APGD on the margin, 100 steps": ours(attacks.APGD(threat, goal=goals.margin)),
+        "MALT": ours(attacks.MALT(threat)),
+        "standard": ours(attacks.Standard(threat)),
+        "AutoAttack": ours(attacks.AutoAttack(threat)),
+    }
+    if peer:
+        norm = {"linf": "Linf", "l2": "L2"}[threat.name]
+        entries["AutoAttack, by torchattacks"] = autoattack(norm, threat.eps)
+    return Contest(name, threat, entries)
+
+
+def measured(options: argparse.Namespace) -> None:
+    """One network, into its folder."""
+    threat = {"linf": Linf, "l2": L2}[options.norm](options.eps)
+    model = loading.load(options.model).eval()
+    images = data.load(options.data, data_dir=options.data_dir, limit=options.images)
+    x = images.x(torch.arange(len(images)))
+    options.out.mkdir(parents=True, exist_ok=True)
+    entries = contest(options.name, threat, options.budgets, options.peer)
+    lines = run(entries, model, x, images.y, options.out, options.batch_size)
+    for line in lines:
+        line["library"] = str(line["library"]).replace("holdfast", f"budget={options.budgets[0]}")
+    about = {"name": options.name, "images": len(x), "lines": lines}
+    write_json(options.out / "tradeoff.json", about)
+    print(markdown(table([about])))
+
+
+def passes(line: dict[str, Any]) -> float:
+    """Forward and backward, an image."""
+    return float(line["forwards"]) + float(line["backwards"])
+
+
+def table(networks: list[dict[str, Any]]) -> list[dict[str, object]]:
+    """A line for each network and attack; passes as a fraction of AutoAttack's by our parts."""
+    lines: list[dict[str, object]] = []
+    for network in networks:
+        whole = {str(line["library"]): line for line in network["lines"]}
+        reference = whole.get("AutoAttack")
+        for name, line in whole.items():
+            of = passes(line) / passes(reference) if reference else None
+            lines.append(
+                {
+                    "network": network["name"],
+                    "size": line["size"],
+                    "attack": name,
+                    "left, %": line["robust, %"],
+                    "passes": f"{line['forwards']:.0f} + {line['backwards']:.0f}",
+                    "of AutoAttack's": None if of is None else f"{of:.3f}",
+                }
+            )
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--figure", type=Path, help="draw the folders that are named after it")
+    parser.add_argument("folders", type=Path, nargs="*")
+    parser.add_argument("--name", default="")
+    parser.add_argument("--model", help="as holdfast evaluate takes it")
+    parser.add_argument("--data", default="mnist")
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--images", type=int, default=100)
+    parser.add_argument("--batch-size", type=int, default=300)
+    parser.add_argument("--norm", default="linf", choices=("linf", "l2"))
+    parser.add_argument("--eps", type=float, default=0.2)
+    parser.add_argument("--budgets", type=int, nargs="+", default=BUDGETS)
+    parser.add_argument("--peer", action="store_true", help="AutoAttack by torchattacks too")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    if options.figure is None:
+        measured(options)
+        return
+
+
+if __name__ == "__main__":
+    main()

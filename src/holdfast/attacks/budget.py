@@ -1,0 +1,170 @@
+"""What the suite runs for a number of passes an image: cheap parts first, each with its share.
+
+The parts are those that earned their passes on networks of several kinds of training, see
+docs/results/attack-strength.md: a short ascent of the cross-entropy; a few steps towards the three
+nearest classes; slopes averaged over noise, which see past what adversarial training has flattened,
+of the margin, of the cross-entropy, and towards those classes; and Square for what hides its
+gradients. FAB is left out: it broke nothing there that these had not.
+
+What is chosen for an image hangs on no other one, so that rows are the same whatever the batch.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+from holdfast.attacks.apgd import APGD
+from holdfast.attacks.engine.attack import Attack
+from holdfast.attacks.engine.repeat import RANKED
+from holdfast.attacks.fmn import FMN
+from holdfast.attacks.malt import MALT
+from holdfast.attacks.second_order import SecondOrder, falling_sigma
+from holdfast.attacks.square import Square
+from holdfast.errors import InputError
+from holdfast.goals import cross_entropy, margin
+from holdfast.gradients import Average
+from holdfast.types import Goal, Threat
+
+__all__ = ["parts_within"]
+
+#: Draws that a slope averages over: two find less, and sixteen no more.
+_SAMPLES = 4
+
+#: Passes of a slope, forward and backward; averaged, the image itself is asked about too.
+_SLOPE, _AVERAGED = 2, 2 * _SAMPLES + 1
+
+#: Most steps of the ascents, by the passes of a slope; then there are more targets, or more runs.
+_MOST = {_SLOPE: 40, _AVERAGED: 20}
+
+#: Whether a part, or the run towards a target, has broken an image is asked once more.
+_ASKED = 1
+
+#: Passes that rank the classes: their logits, and a forward and a backward pass for each.
+_RANKING = 2 + RANKED
+
+#: Share that is kept for the search without gradients, and passes below which there is none.
+_SEARCH, _LEAST_SEARCH = 0.28, 20
+
+
+class _Fitted(NamedTuple):
+    """An attack, and the passes that it takes for an image that nothing breaks, at most."""
+
+    attack: Attack
+    passes: int
+
+
+class _Part(NamedTuple):
+    """A part of the suite."""
+
+    share: float  # of the budget
+    least: int  # passes that it takes whatever its share
+    fitted: Callable[[Threat, int], _Fitted]
+
+
+def parts_within(threat: Threat, budget: int) -> dict[str, Attack]:
+    """The parts that fit in so many passes of each image, by name, in the order of their running.
+
+    A part takes its share of the budget, or the least that it is worth running with. One that does
+    not fit is left out, and the search without gradients takes what is left.
+
+    Args:
+        threat: the ball, with a finite ε, in ℓ∞, ℓ2 or ℓ1.
+        budget: forward and backward passes together.
+
+    Raises:
+        InputError: if the first part does not fit.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks.budget import parts_within
+        >>> list(parts_within(Linf(0.1), budget=100))
+        ['apgd-ce', 'malt', 'square']
+    """
+    first, least = next((name, part.least) for name, part in _PARTS.items())
+    if budget < least:
+        raise InputError(
+            f"the budget is {budget} passes an image, but the first part, {first}, takes {least}; "
+            f"give {least} or more."
+        )
+    parts: dict[str, Attack] = {}
+    left, kept = budget, int(_SEARCH * budget)
+    for name, part in _PARTS.items():
+        passes = max(int(part.share * budget), part.least)
+        if not parts or passes <= left - kept:
+            parts[name], spent = part.fitted(threat, passes)
+            left -= spent
+    if left >= _LEAST_SEARCH:
+        parts["fmn" if threat.p == 1 else "square"] = _search(threat, left)
+    return parts
+
+
+def _ascent(threat: Threat, passes: int) -> _Fitted:
+    """APGD, the cheapest of all."""
+    looks = min((passes - _ASKED) // _SLOPE, 100)
+    attack = APGD(threat, steps=looks - _beside(threat), annealed=threat.p != 1)
+    return _Fitted(attack, looks * _SLOPE + _ASKED)
+
+
+def _nearest(threat: Threat, passes: int) -> _Fitted:
+    """Towards the nearest classes."""
+    targets, looks = _towards(threat, passes, _SLOPE)
+    attack = MALT(threat, targets=targets, steps=looks - _beside(threat))
+    return _Fitted(attack, _RANKING + targets * (looks * _SLOPE + _ASKED))
+
+
+def _averaged(threat: Threat, passes: int, goal: Goal = cross_entropy) -> _Fitted:
+    """Slopes averaged over noise; with passes enough from several random starts."""
+    most = _MOST[_AVERAGED]
+    runs = max(passes // (most * _AVERAGED + _ASKED), 1)
+    steps = min((passes // runs - _ASKED) // _AVERAGED, most)
+    attack = SecondOrder(
+        threat,
+        steps=steps,
+        samples=_SAMPLES,
+        goal=goal,
+        restarts=runs,
+        random_start=runs > 1,
+    )
+    return _Fitted(attack, runs * (steps * _AVERAGED + _ASKED))
+
+
+def _nearest_averaged(threat: Threat, passes: int) -> _Fitted:
+    """Towards the nearest classes, along slopes averaged over noise."""
+    targets, looks = _towards(threat, passes, _AVERAGED)
+    slope = Average(samples=_SAMPLES, noise=falling_sigma(threat))
+    attack = MALT(threat, targets=targets, steps=looks - _beside(threat), gradient=slope)
+    return _Fitted(attack, _RANKING + targets * (looks * _AVERAGED + _ASKED))
+
+
+def _towards(threat: Threat, passes: int, slope: int) -> tuple[int, int]:
+    """How many classes, three or more, and at how many points on the way to each a slope is taken.
+
+    Three classes have most of what there is, so others come when those have all the steps that
+    they can use.
+    """
+    most = _MOST[slope] + _beside(threat)
+    left = passes - _RANKING
+    targets = min(max(left // (most * slope + _ASKED), 3), RANKED)
+    return targets, min((left // targets - _ASKED) // slope, most)
+
+
+def _beside(threat: Threat) -> int:
+    """Points at which an adaptive ascent looks beside its steps: in ℓ1 it is three ascents."""
+    return 3 if threat.p == 1 else 1
+
+
+def _search(threat: Threat, passes: int) -> Attack:
+    """For what hides its gradients; Square is not defined in ℓ1, where FMN takes its place."""
+    if threat.p == 1:
+        return FMN(threat, steps=(passes - _ASKED) // _SLOPE, early_stop=True)
+    return Square(threat, queries=passes - _ASKED)
+
+
+#: In the order of their running.
+_PARTS = {
+    "apgd-ce": _Part(0.06, 13, _ascent),
+    "malt": _Part(0.14, 50, _nearest),
+    "second-order-margin": _Part(0.11, 46, partial(_averaged, goal=margin)),
+    "second-order": _Part(0.11, 46, _averaged),
+    "second-order-t": _Part(0.3, 176, _nearest_averaged),
+}
