@@ -2,7 +2,7 @@
 
     python benchmarks/suite_tradeoff.py --name "MNIST, PGD" --model runs/pgd --data mnist \
         --images 100 --norm linf --eps 0.2 --out runs/tradeoff/pgd
-    python benchmarks/suite_tradeoff.py --figure docs/results/suite-tradeoff.svg runs/tradeoff/*
+    python benchmarks/suite_tradeoff.py --figure docs/results/suite-tradeoff runs/tradeoff/*
 
 The first measures one network, attack by attack as attack_strength.py does, and goes on after an
 interruption; the second draws all that were measured and prints their table. AutoAttack is there
@@ -14,21 +14,27 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import torch
 from attack_strength import markdown, ours, run
 from contest import Contest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from peers import autoattack
 
 from holdfast import attacks, data, goals
-from holdfast.files import write_json
+from holdfast.files import read_json, write_json
 from holdfast.models import loading
+from holdfast.report import style
 from holdfast.threat import L2, Linf
 from holdfast.types import Threat
 
+_ACROSS = 3  # panels beside each other
+
+_SINGLE = ("PGD, 40 steps", "APGD, 100 steps", "APGD on the margin, 100 steps", "MALT")
+
 #: The budget that the others are held against, first, and further ones.
 BUDGETS = (900, 100, 250, 4900)
-
-SINGLE = "single attacks"
 
 
 def contest(name: str, threat: Threat, budgets: list[int], peer: bool) -> Contest:
@@ -92,6 +98,40 @@ def table(networks: list[dict[str, Any]]) -> list[dict[str, object]]:
     return lines
 
 
+def figure(networks: list[dict[str, Any]]) -> Figure:
+    """What is left over passes, a panel for each network; lower left is better."""
+    rows = -(-len(networks) // _ACROSS)
+    with mpl.rc_context(style.STYLE):
+        drawn = Figure(figsize=(2.9 * _ACROSS, 2.4 * rows), layout="constrained")
+        panels = drawn.subplots(rows, _ACROSS, squeeze=False, sharex=True).flatten()
+        for axes in panels[len(networks) :]:
+            axes.set_visible(False)
+        for axes, network in zip(panels, networks, strict=False):
+            _panel(axes, network)
+        drawn.supxlabel("forward and backward passes an image, mean over all")
+        drawn.supylabel("images left, %")
+        drawn.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+        return style.settled(drawn)
+
+
+def _panel(axes: Axes, network: dict[str, Any]) -> None:
+    lines = {str(line["library"]): line for line in network["lines"]}
+    size = next(iter(lines.values()))["size"]
+    axes.set_title(f"{network['name']}, {size}", fontsize=10)
+    axes.set_xscale("log")
+    for label, colour, marker, joined, names in (
+        ("the suite in a budget", style.BLUE, "o", "-", [n for n in lines if "budget=" in n]),
+        ("standard", style.GREEN, "D", "none", ["standard"]),
+        ("AutoAttack", style.RED, "s", "none", [n for n in lines if n.startswith("AutoAttack")]),
+        ("single attacks", style.GREY, "x", "none", [n for n in lines if n in _SINGLE]),
+    ):
+        points = sorted((passes(lines[n]), float(lines[n]["robust, %"])) for n in names)
+        passed, left = zip(*points, strict=True)
+        axes.plot(passed, left, color=colour, marker=marker, linestyle=joined, label=label)
+    axes.margins(y=0.15)
+    axes.xaxis.set_major_formatter("{x:g}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -111,8 +151,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     if options.figure is None:
+        if not (options.model and options.out):
+            parser.error("--model and --out are needed to measure, --figure to draw")
         measured(options)
         return
+    networks = [read_json(folder / "tradeoff.json") for folder in options.folders]
+    style.save(figure(networks), options.figure)
+    print(markdown(table(networks)))
 
 
 if __name__ == "__main__":
