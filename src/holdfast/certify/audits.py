@@ -55,10 +55,10 @@ def audit(
 
     Example:
         >>> from holdfast.certify import CertificationConfig, audit
-        >>> config = CertificationConfig(sigma=0.1, votes=50, intervals=("stn-2019",))
-        >>> found = audit(model, x, y, config=config)  # limits that do not hold
-        >>> found.word
-        'doubtful'
+        >>> config = CertificationConfig(sigma=0.1, votes=200)
+        >>> found = audit(model, x, y, config=config)
+        >>> [check.id for check in found.checks if check.verdict == "fail"]
+        []
     """
     if not config.audit:
         raise InputError("audit is 0, but an audit needs passes; give the config a larger share.")
