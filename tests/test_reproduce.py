@@ -122,6 +122,7 @@ def test_every_recipe_of_a_paper_runs_at_the_quick_scale_and_safe_claims_hold(
     assert told["failed"] == {}
     verdicts = {(claim["item"], claim["claim"]): claim["verdict"] for claim in told["claims"]}
     for one in paper.recipes:
+        assert not found(one.build(Scale("quick")).steps, tmp_path / "steps").failed
         for claim in one.build(Scale("quick")).claims:
             verdict = verdicts[one.item, claim.sentence]
             assert verdict != Verdict.NOT_RUN, claim.sentence
