@@ -29,6 +29,7 @@ from attack_strength import markdown
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 from numpy.typing import NDArray
 from torch import nn
 from torchvision.models import resnet50
@@ -140,7 +141,7 @@ def balance(
                 "images a chunk": job.chunk,
                 "chunks": f"{len(chunks):,}",
                 "longest / mean": f"{chunks.max() / chunks.mean():.1f}",
-                **{f"{n} GPUs": f"{efficiency(chunks, n, driver):.2f}" for n in GPUS},
+                **{_gpus(n): f"{efficiency(chunks, n, driver):.2f}" for n in GPUS},
             }
         )
     return lines
@@ -163,10 +164,14 @@ def costs(
                 "backwards": f"{job.backwards.mean():,.0f}",
                 "core-days": f"{seconds[devices[1].name].sum() / 86400:,.0f}",
                 "GPU-hours": f"{on_gpu.sum() / 3600:,.1f}",
-                **{f"{n} GPUs": _clock(duration(on_gpu, n, driver)) for n in GPUS},
+                **{_gpus(n): _clock(duration(on_gpu, n, driver)) for n in GPUS},
             }
         )
     return lines
+
+
+def _gpus(count: int) -> str:
+    return f"{count} GPU" if count == 1 else f"{count} GPUs"
 
 
 def _clock(seconds: float) -> str:
@@ -197,6 +202,7 @@ def drawn(jobs: Sequence[Job], images: int, device: Device, driver: float) -> Fi
         left.legend(loc="lower left")
         right.set_ylabel("hours")
         right.set_yscale("log")
+        right.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         for axes in (left, right):
             _counted(axes, counts)
         return figure
@@ -215,7 +221,12 @@ def main() -> None:
     )
     parser.add_argument("--suite", type=Path, required=True)
     parser.add_argument("--certificates", type=Path, required=True)
-    parser.add_argument("--driver", type=float, default=0.005, help="seconds of a chunk")
+    parser.add_argument(
+        "--driver",
+        type=float,
+        default=0.007,
+        help="seconds of a chunk, as benchmarks/driver_limits.py measures them",
+    )
     parser.add_argument("--forward", type=float, help="seconds of an image on a GPU")
     parser.add_argument("--backward", type=float)
     parser.add_argument("--out", type=Path, required=True)
