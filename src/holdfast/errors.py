@@ -125,15 +125,16 @@ def no_room(error: BaseException) -> bool:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that ``name`` most resembles; None if none does.
+    """The known name that ``name`` most resembles, of the same letters first; None if none does.
 
     Example:
         >>> from holdfast.errors import nearest
-        >>> nearest("pdg", ["fgsm", "pgd"]), nearest("salt", ["fgsm", "pgd"])
+        >>> nearest("pdg", ["fgsm", "pdpgd", "pgd"]), nearest("salt", ["fgsm", "pgd"])
         ('pgd', None)
     """
     folded = {candidate.lower(): candidate for candidate in sorted(known)}
-    near = get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
+    same = [candidate for candidate in folded if sorted(candidate) == sorted(name.lower())]
+    near = same or get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
     return folded[near[0]] if near else None
 
 

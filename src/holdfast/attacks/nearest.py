@@ -85,9 +85,9 @@ def Nearest(threat: Threat, *, steps: int = 2000) -> ClosestOf:
         2025, whose budget this is, and who compare the parts.
 
     Example:
-        >>> from holdfast import L1
+        >>> from holdfast import L2
         >>> from holdfast.attacks import FMN, Nearest
-        >>> threat = L1(float("inf"))
+        >>> threat = L2(float("inf"))
         >>> nearest, fmn = Nearest(threat, steps=400), FMN(threat, steps=200)
         >>> here, there = (threat.distance(attack(model, x, y), x) for attack in (nearest, fmn))
         >>> bool(here.mean() <= 1.01 * there.mean())

@@ -50,8 +50,9 @@ def _finished(step: Step, root: Path) -> bool:
     """Whether its numbers can be read; raises if it is finished and they can't."""
     if state(step, root) != "complete":
         return False
-    if step.command.split()[0] in _WITH_ROWS and "cells" in read_about(root / step.folder):
-        rows_of(root / step.folder)  # the trace of a single image has none
+    kept = read_about(root / step.folder).keys() & {"cells", "rows_sha256"}
+    if step.command.split()[0] in _WITH_ROWS and kept:  # the trace of a single image has none
+        rows_of(root / step.folder)
     return True
 
 
