@@ -12,51 +12,27 @@ at least 5 points above the truth: the least that is known to be left, by the su
 transfer from the one that hides nothing, or by the evaluation with the search.
 """
 
-import argparse
-import json
 import math
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import rates
 import torch
 from audit_cases import Case, broken, images, sound, suite
 from audit_strangers import strangers
+from rates import Said
 from torch import nn
 
 from holdfast import evaluate
 from holdfast.attacks import On
-from holdfast.auditing.check import Verdict
 from holdfast.errors import GradientError
 from holdfast.evaluation.auditing.check import CHECKS
-from holdfast.statistics import lower_limit, proportion_interval, upper_limit
 from holdfast.threads import suited_threads
 
 #: Points by which a broken evaluation reports too much, at least.
 TOO_HIGH = 0.05
-
-
-class Said(NamedTuple):
-    """What an evaluation came to.
-
-    Attributes:
-        reported: the least robust accuracy of its attacks.
-        word: of its audit.
-        flags: checks that fail, then those that warn.
-        seconds: that it took.
-    """
-
-    reported: float
-    word: str
-    flags: list[str]
-    seconds: float
-
-    @property
-    def flagged(self) -> bool:
-        return self.word != "believable"
 
 
 class Line(NamedTuple):
@@ -92,10 +68,11 @@ class Line(NamedTuple):
 def made(case: Case, is_broken: bool, half: str, share: float) -> Line:
     """Evaluate a case both ways, with its audit."""
     x, y = (part[: case.count] for part in images(case.data, "test"))
-    searched, hides = _said(case, x, y, share, search=True)
-    # Where it is sure that nothing was found both evaluations are the same one.
-    plain = _said(case, x, y, share, search=False)[0] if hides else searched
-    known = _truth(case, x, y) if is_broken else None
+    with suited_threads((1, 8, 8), nn.Identity()):
+        searched, hides = _said(case, x, y, share, search=True)
+        # Where it is sure that nothing was found both evaluations are the same one.
+        plain = _said(case, x, y, share, search=False)[0] if hides else searched
+        known = _truth(case, x, y) if is_broken else None
     return Line(case.name, is_broken, half, plain, searched, known)
 
 
@@ -110,10 +87,9 @@ def _said(
     reported = [cell["robust_accuracy"] for cell in found.cells]
     audit = found.audit
     assert audit is not None
-    flags = [check.id for verdict in (Verdict.FAIL, Verdict.WARN) for check in audit.of(verdict)]
     least = min(each for each in reported if each is not None)
     hides = any(check.id == "H-hidden" and check.value != 0 for check in audit.checks)
-    return Said(least, audit.word, flags, round(seconds, 1)), hides
+    return Said(least, audit.word, rates.flags(audit), round(seconds, 1)), hides
 
 
 def _truth(case: Case, x: torch.Tensor, y: torch.Tensor) -> float | None:
@@ -145,34 +121,8 @@ def shown(line: Line) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    halves = ("tuning", "held-out", "strangers")
-    parser.add_argument("--half", choices=(*halves, "all"), default="all")
-    parser.add_argument("--only", default="", help="cases whose names hold this")
-    parser.add_argument("--kind", choices=("sound", "broken", "both"), default="both")
-    parser.add_argument("--share", type=float, default=0.15)
-    parser.add_argument("--page", type=Path, help="Markdown page to write")
-    parser.add_argument("--kept", type=Path, help="file of results, to go on from and add to")
-    options = parser.parse_args()
-    warnings.simplefilter("ignore")
-    known = _read(options.kept)
-    lines = []
-    for case, is_broken, half in _cases():
-        left_out = options.kind == ("sound" if is_broken else "broken")
-        if left_out or options.half not in (half, "all") or options.only not in case.name:
-            continue
-        line = known.get((half, case.name))
-        if line is None:
-            with suited_threads((1, 8, 8), nn.Identity()):
-                line = made(case, is_broken, half, options.share)
-            if options.kept is not None:
-                options.kept.parent.mkdir(parents=True, exist_ok=True)
-                with options.kept.open("a") as file:
-                    file.write(json.dumps(line) + "\n")
-        lines.append(line)
-        print(shown(line), flush=True)
+    options = rates.arguments(__doc__, ("tuning", "held-out", "strangers"))
+    lines = rates.run(_cases(), options, made=made, read=_read, shown=shown)
     print(_rates(lines))
     if options.page is not None:
         options.page.write_text(page(lines))
@@ -180,22 +130,14 @@ def main() -> None:
 
 def _cases() -> Iterator[tuple[Case, bool, str]]:
     """Every case, whether it is broken, and its half."""
-    for is_broken, cases in ((False, sound()), (True, broken())):
-        for number, case in enumerate(cases):
-            yield case, is_broken, ("tuning", "held-out")[number % 2]
+    yield from rates.halved(sound(), broken())
     for case in strangers():
         yield case, True, "strangers"
 
 
-def _read(path: Path | None) -> dict[tuple[str, str], Line]:
-    """Results by the halves and names of their cases: two halves may have one of the same name."""
-    if path is None or not path.exists():
-        return {}
-    found = {}
-    for text in path.read_text().splitlines():
-        name, is_broken, half, plain, searched, known = json.loads(text)
-        found[half, name] = Line(name, is_broken, half, Said(*plain), Said(*searched), known)
-    return found
+def _read(fields: list[Any]) -> Line:
+    *about, plain, searched, known = fields
+    return Line(*about, Said(*plain), Said(*searched), known)
 
 
 def _rates(lines: Sequence[Line]) -> str:
@@ -212,7 +154,9 @@ def _rates(lines: Sequence[Line]) -> str:
                 if line.broken == (kind == "broken") and half in (line.half, "all")
             ]
             cells = [
-                _rate([said for line, said in each if not line.broken or line.overstates(said)])
+                rates.rate(
+                    [said for line, said in each if not line.broken or line.overstates(said)]
+                )
                 for each in (
                     [(line, line.plain) for line in mine],
                     [(line, line.searched) for line in mine],
@@ -220,15 +164,6 @@ def _rates(lines: Sequence[Line]) -> str:
             ]
             rows.append(f"| {kind}, {half} | {' | '.join(cells)} |")
     return "\n".join(rows)
-
-
-def _rate(said: Sequence[Said]) -> str:
-    """How many were flagged, with the 95 % interval."""
-    if not said:
-        return "none"
-    count = sum(each.flagged for each in said)
-    low, high = proportion_interval(count, len(said))
-    return f"{count} of {len(said)}, {100 * float(low):.0f} to {100 * float(high):.0f} %"
 
 
 _PAGE = """# How often the audit is right
@@ -291,11 +226,7 @@ def page(lines: Sequence[Line]) -> str:
         bounds=_bounds(lines),
         search=_searched(lines),
         cases="\n".join(_row(line) for line in lines),
-        checks="\n".join(
-            f"| {one.id} | {one.title} | {one.limit:g} "
-            f"| {'' if one.fails is None else f'{one.fails:g}'} |"
-            for one in CHECKS.values()
-        ),
+        checks=rates.limits(CHECKS),
     )
 
 
@@ -303,15 +234,7 @@ def _bounds(lines: Sequence[Line]) -> str:
     """What the numbers of cases allow to say, of the audit by itself."""
     sound_ones = [line.plain for line in lines if not line.broken]
     broken_ones = [line.plain for line in lines if line.broken and line.overstates(line.plain)]
-    wrong = sum(said.flagged for said in sound_ones)
-    right = sum(said.flagged for said in broken_ones)
-    most = 100 * float(upper_limit(wrong, len(sound_ones), 0.05))
-    least = 100 * float(lower_limit(right, len(broken_ones), 0.05))
-    return (
-        f"One-sided, with 95 % confidence: at most {math.ceil(10 * most) / 10:.1f} % of sound "
-        f"evaluations like these are flagged, and at least {math.floor(10 * least) / 10:.1f} % of "
-        "broken ones."
-    )
+    return rates.one_sided(sound_ones, broken_ones, "evaluations")
 
 
 def _searched(lines: Sequence[Line]) -> str:

@@ -7,29 +7,23 @@ of the votes' passes, and prints what it says; flagged is whatever is not *belie
 mended on every second case (``tuning``), and are measured on the others too (``held-out``).
 """
 
-import argparse
-import json
-import math
 import time
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from unittest import mock
 
 import numpy as np
 import pandas as pd
+import rates
 from audit_cases import images
-from audit_rates import Said, _rate
 from certificate_audit_cases import Case, broken, sound
+from rates import Said
 from torch import nn
 
-from holdfast.auditing.check import Verdict
 from holdfast.certify import Certification, certify
 from holdfast.certify.auditing.check import CHECKS
-from holdfast.statistics import lower_limit, upper_limit
 from holdfast.threads import suited_threads
 
 
@@ -60,10 +54,7 @@ def made(case: Case, is_broken: bool, half: str, share: float) -> Line:
         found = _certified(case, share)
     seconds = time.monotonic() - began
     assert found.audit is not None
-    flags = [
-        check.id for verdict in (Verdict.FAIL, Verdict.WARN) for check in found.audit.of(verdict)
-    ]
-    said = Said(_radius(found), found.audit.word, flags, round(seconds, 1))
+    said = Said(_radius(found), found.audit.word, rates.flags(found.audit), round(seconds, 1))
     honest = _radius(_certified(case, 0.0)) if case.tampering else None
     return Line(case.name, is_broken, half, said, honest)
 
@@ -95,53 +86,17 @@ def shown(line: Line) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--half", choices=("tuning", "held-out", "all"), default="all")
-    parser.add_argument("--only", default="", help="cases whose names hold this")
-    parser.add_argument("--kind", choices=("sound", "broken", "both"), default="both")
-    parser.add_argument("--share", type=float, default=0.15)
-    parser.add_argument("--page", type=Path, help="Markdown page to write")
-    parser.add_argument("--kept", type=Path, help="file of results, to go on from and add to")
-    options = parser.parse_args()
-    warnings.simplefilter("ignore")
-    known = _read(options.kept)
-    lines = []
-    for case, is_broken, half in _cases():
-        left_out = options.kind == ("sound" if is_broken else "broken")
-        if left_out or options.half not in (half, "all") or options.only not in case.name:
-            continue
-        line = known.get(case.name)
-        if line is None:
-            line = made(case, is_broken, half, options.share)
-            if options.kept is not None:
-                options.kept.parent.mkdir(parents=True, exist_ok=True)
-                with options.kept.open("a") as file:
-                    file.write(json.dumps(line) + "\n")
-        lines.append(line)
-        print(shown(line), flush=True)
+    options = rates.arguments(__doc__, ("tuning", "held-out"))
+    cases = rates.halved(sound(), broken())
+    lines = rates.run(cases, options, made=made, read=_read, shown=shown)
     print(_rates(lines))
     if options.page is not None:
         options.page.write_text(page(lines))
 
 
-def _cases() -> Iterator[tuple[Case, bool, str]]:
-    """Every case, whether it is broken, and its half."""
-    for is_broken, cases in ((False, sound()), (True, broken())):
-        for number, case in enumerate(cases):
-            yield case, is_broken, ("tuning", "held-out")[number % 2]
-
-
-def _read(path: Path | None) -> dict[str, Line]:
-    """Results by the names of their cases."""
-    if path is None or not path.exists():
-        return {}
-    found = {}
-    for text in path.read_text().splitlines():
-        name, is_broken, half, said, honest = json.loads(text)
-        found[name] = Line(name, is_broken, half, Said(*said), honest)
-    return found
+def _read(fields: list[Any]) -> Line:
+    *about, said, honest = fields
+    return Line(*about, Said(*said), honest)
 
 
 def _rates(lines: Sequence[Line]) -> str:
@@ -154,7 +109,7 @@ def _rates(lines: Sequence[Line]) -> str:
                 for line in lines
                 if line.broken == (kind == "broken") and half in (line.half, "all")
             ]
-            rows.append(f"| {kind}, {half} | {_rate(mine)} |")
+            rows.append(f"| {kind}, {half} | {rates.rate(mine)} |")
     return "\n".join(rows)
 
 
@@ -210,11 +165,7 @@ def page(lines: Sequence[Line]) -> str:
         rates=_rates(lines),
         bounds=_bounds(lines),
         cases="\n".join(_row(line) for line in lines),
-        checks="\n".join(
-            f"| {one.id} | {one.title} | {one.limit:g} "
-            f"| {'' if one.fails is None else f'{one.fails:g}'} |"
-            for one in CHECKS.values()
-        ),
+        checks=rates.limits(CHECKS),
     )
 
 
@@ -222,17 +173,9 @@ def _bounds(lines: Sequence[Line]) -> str:
     """What the numbers of cases allow to say."""
     sound_ones = [line.said for line in lines if not line.broken]
     broken_ones = [line.said for line in lines if line.broken]
-    wrong = sum(said.flagged for said in sound_ones)
-    right = sum(said.flagged for said in broken_ones)
-    most = 100 * float(upper_limit(wrong, len(sound_ones), 0.05))
-    least = 100 * float(lower_limit(right, len(broken_ones), 0.05))
     silent = [line.name for line in lines if line.broken and not line.said.flagged]
     told = f" Not flagged: {', '.join(silent)}." if silent else ""
-    return (
-        f"One-sided, with 95 % confidence: at most {math.ceil(10 * most) / 10:.1f} % of sound "
-        f"certifications like these are flagged, and at least {math.floor(10 * least) / 10:.1f} % "
-        f"of broken ones.{told}"
-    )
+    return rates.one_sided(sound_ones, broken_ones, "certifications") + told
 
 
 def _row(line: Line) -> str:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
@@ -57,16 +58,16 @@ class Autograd(Gradient):
 
     def __call__(self, score: Score) -> SlopeAt:
         """Bind to a score."""
-
-        def slope(x: Tensor, rng: Stream, progress: float = 1.0) -> Slope:
-            del progress
-            with drawing_from(rng.fold("model")):
-                return _differentiate(score, x)
-
-        return slope
+        return partial(_exactly, score)
 
     def __repr__(self) -> str:
         return "autograd"
+
+
+def _exactly(score: Score, x: Tensor, rng: Stream, progress: float = 1.0) -> Slope:
+    del progress
+    with drawing_from(rng.fold("model")):
+        return _differentiate(score, x)
 
 
 autograd = Autograd()
@@ -129,20 +130,19 @@ class Average(Gradient):
 
     def __call__(self, score: Score) -> SlopeAt:
         """Bind to a score."""
+        return partial(self._mean, score)
 
-        def slope(x: Tensor, rng: Stream, progress: float = 1.0) -> Slope:
-            noise = self.noise_at(progress)
-            with _saved_bytes() as saved:
-                parts = [self._copies(score, x, rng, noise, 0, 1)]
-            memory = self.memory or (2**26 if x.device.type == "cpu" else 2**31)
-            at_once = max(1, memory // max(saved.total, 1))
-            for start in range(1, self.samples, at_once):
-                stop = min(start + at_once, self.samples)
-                parts.append(self._copies(score, x, rng, noise, start, stop))
-            value, grad, reached = (torch.cat(field) for field in zip(*parts, strict=True))
-            return Slope(value.mean(dim=0), grad.mean(dim=0), self._reached(score, x, rng, reached))
-
-        return slope
+    def _mean(self, score: Score, x: Tensor, rng: Stream, progress: float = 1.0) -> Slope:
+        noise = self.noise_at(progress)
+        with _saved_bytes() as saved:
+            parts = [self._copies(score, x, rng, noise, 0, 1)]
+        memory = self.memory or (2**26 if x.device.type == "cpu" else 2**31)
+        at_once = max(1, memory // max(saved.total, 1))
+        for start in range(1, self.samples, at_once):
+            stop = min(start + at_once, self.samples)
+            parts.append(self._copies(score, x, rng, noise, start, stop))
+        value, grad, reached = (torch.cat(field) for field in zip(*parts, strict=True))
+        return Slope(value.mean(dim=0), grad.mean(dim=0), self._reached(score, x, rng, reached))
 
     def _copies(
         self, score: Score, x: Tensor, rng: Stream, noise: float, start: int, stop: int

@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 _MASK = 0xFFFFFFFF
-_Transform = Callable[[list[Tensor]], list[Tensor]]
+_Transform = Callable[[list[Tensor], torch.dtype], list[Tensor]]
 _BLOCKS_AT_ONCE = 1 << 17  # keeps the integer temporaries within a processor's cache
 
 
@@ -97,24 +97,16 @@ class Stream:
         self, shape: Sequence[int], dtype: torch.dtype = torch.float32
     ) -> Float[Tensor, "n ..."]:
         """Standard normal draws of ``shape`` for each example, by Box and Muller."""
-
-        def polar(words: list[Tensor]) -> list[Tensor]:
-            normals = []
-            for radius_word, angle_word in (words[:2], words[2:]):
-                # (w + 1) / 2^32 lies in (0, 1], so the logarithm is finite.
-                radius = (_real(radius_word, dtype) + 2.0**-32).log_().mul_(-2).sqrt_()
-                angle = _real(angle_word, dtype).mul_(2 * math.pi)
-                normals += [radius * angle.cos(), radius * angle.sin()]
-            return normals
-
-        return self._draw(shape, dtype, polar)
+        return self._draw(shape, dtype, _polar)
 
     def uniform(
         self, shape: Sequence[int], dtype: torch.dtype = torch.float32
     ) -> Float[Tensor, "n ..."]:
         """Uniform draws in [0, 1) of ``shape`` for each example; half precision may round to 1."""
         # 24 bits are exact in float32, so that rounding never reaches 1.
-        return self._draw(shape, dtype, lambda words: [_real(w >> 8 << 8, dtype) for w in words])
+        return self._draw(
+            shape, dtype, lambda words, kind: [_real(w >> 8 << 8, kind) for w in words]
+        )
 
     def _draw(self, shape: Sequence[int], dtype: torch.dtype, transform: _Transform) -> Tensor:
         work = torch.float64 if dtype == torch.float64 else torch.float32
@@ -124,7 +116,7 @@ class Stream:
         rows = max(1, _BLOCKS_AT_ONCE // max(blocks, 1))
         for start in range(0, len(self), rows):
             part = slice(start, start + rows)
-            for lane, values in enumerate(transform(self._words(part, blocks))):
+            for lane, values in enumerate(transform(self._words(part, blocks), dtype)):
                 out[part, :, lane] = values
         return out.flatten(1)[:, :size].reshape(len(self), *shape).to(dtype)
 
@@ -137,6 +129,16 @@ class Stream:
             for word in (block, copy & _MASK, index & _MASK, index >> 32 & _MASK)
         ]
         return philox(counter, (self.key & _MASK, self.key >> 32))
+
+
+def _polar(words: list[Tensor], dtype: torch.dtype) -> list[Tensor]:
+    normals = []
+    for radius_word, angle_word in (words[:2], words[2:]):
+        # (w + 1) / 2^32 lies in (0, 1], so the logarithm is finite.
+        radius = (_real(radius_word, dtype) + 2.0**-32).log_().mul_(-2).sqrt_()
+        angle = _real(angle_word, dtype).mul_(2 * math.pi)
+        normals += [radius * angle.cos(), radius * angle.sin()]
+    return normals
 
 
 def hash_seed(seed: int, *purpose: str | int) -> int:

@@ -29,13 +29,13 @@ from .engine.boundary_search import Among as Among
 from .engine.boundary_search import uniform_noise as uniform_noise
 from .engine.climb import Climb as Climb
 from .engine.closest import Closest as Closest
+from .engine.closest_of import ClosestOf as ClosestOf
 from .engine.compose import Broken as Broken
 from .engine.compose import Then as Then
 from .engine.compose import Worst as Worst
 from .engine.directions import Momentum as Momentum
 from .engine.directions import steepest as steepest
 from .engine.names import ATTACKS as ATTACKS
-from .engine.onward import ClosestOf as ClosestOf
 from .engine.onward import Onward as Onward
 from .engine.penalty_search import PenaltySearch as PenaltySearch
 from .engine.preset import Composed as Composed

@@ -11,8 +11,9 @@ from typing import TypeAlias
 
 from holdfast.attacks.alma import ALMA
 from holdfast.attacks.engine.attack import Attack
+from holdfast.attacks.engine.closest_of import ClosestOf
 from holdfast.attacks.engine.names import ATTACKS
-from holdfast.attacks.engine.onward import ClosestOf, Onward
+from holdfast.attacks.engine.onward import Onward
 from holdfast.attacks.fab import FAB
 from holdfast.attacks.fmn import FMN
 from holdfast.attacks.greedy import Greedy

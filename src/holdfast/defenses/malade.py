@@ -148,14 +148,15 @@ class MALADE(nn.Module):
 
     def _drifted(self, x: Tensor, alpha: float, again: bool) -> Tensor:
         """One step without its noise; ``again``: to be computed again on the way back."""
-
-        def drift(x: Tensor) -> Tensor:
-            return x + alpha * self.score(x)
-
         if not (again and torch.is_grad_enabled()):
-            return drift(x)
-        drifted: Tensor = checkpoint(drift, x, use_reentrant=False, preserve_rng_state=False)
+            return self._drift(x, alpha)
+        drifted: Tensor = checkpoint(
+            self._drift, x, alpha, use_reentrant=False, preserve_rng_state=False
+        )
         return drifted
+
+    def _drift(self, x: Tensor, alpha: float) -> Tensor:
+        return x + alpha * self.score(x)
 
     def get_extra_state(self) -> Tensor:
         """Its numbers, so that the fingerprints of two models with other numbers differ."""

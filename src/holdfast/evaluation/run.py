@@ -157,10 +157,8 @@ def evaluate_data(
         kept_or_temporary(out) as folder,
     ):
         searched = Tally()
-        with searched.counting():
-            hidden = hidden_in(
-                model, data, config
-            )  # before anything else is asked that it may keep
+        with searched.counting():  # before anything else is asked that it may keep
+            hidden = hidden_in(model, data, config)
         probed = probe(
             model,
             data,

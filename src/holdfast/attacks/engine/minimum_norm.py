@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from holdfast.attacks.engine.active import Active
 from holdfast.attacks.engine.closest import Closest
@@ -50,34 +50,28 @@ P = TypeVar("P", bound=Points)
 
 
 @dataclass(frozen=True, kw_only=True)
-class MinimumNorm(Onward, Generic[P]):
-    """Move a point by its gradients, within no limit but the box; keep the closest that fools.
+class Pursuit(Onward, Generic[P]):
+    """Ask about one point after another, within no limit but the box; keep the closest that fools.
 
-    A point beyond the threat's eps may lead to one within: on adversarially trained networks that
-    breaks some images which nothing reaches from inside.
-
-    A new attack of the kind writes `begin` and `advance`.
+    What derives from it has a goal, a gradient and early_stop among its fields, and writes `begin`
+    and `advance`.
 
     Attributes:
         threat: a ball; points beyond its eps, which may be infinite, do not count.
         steps: number of iterations, at least 1; each costs one gradient.
-        step_size: of the first step, above 0.
-        goal: what to ascend.
-        gradient: how to estimate its gradient.
-        early_stop: stop an image at the first point found within the threat's eps.
     """
 
     threat: Threat = field(kw_only=False)
     steps: int = 100
-    step_size: float = 1.0
-    goal: Goal = cross_entropy
-    gradient: Gradient = autograd
-    early_stop: EarlyStop = False
+
+    if TYPE_CHECKING:  # so that each has them where its own parameters have their place
+        goal: Goal
+        gradient: Gradient
+        early_stop: EarlyStop
 
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least_one(steps=self.steps)
-        above_zero(step_size=self.step_size)
 
     @abstractmethod
     def begin(self, at: Points) -> P:
@@ -85,7 +79,7 @@ class MinimumNorm(Onward, Generic[P]):
 
     @abstractmethod
     def advance(self, at: P, step: int) -> None:
-        """Move ``at.x``, within the box, from what is known there."""
+        """Move ``at.x``, within the box, from what is known there; drop what is done."""
 
     def onward(
         self,
@@ -109,8 +103,35 @@ class MinimumNorm(Onward, Generic[P]):
                 callback(Step(step, at.position, at.x, *slope))
             closest.offer(at.x, at.reached, at.position)
             at.keep(closest.improvable(self.threat, self.early_stop)[at.position])
+            if len(at):
+                at.nearest = closest.distance[at.position]
+                self.advance(at, step)
             if not len(at):
                 break
-            at.nearest = closest.distance[at.position]
-            self.advance(at, step)
         return confirmed(model, score, closest, self.threat, rng)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MinimumNorm(Pursuit[P]):
+    """A pursuit that moves a point by its gradients, some way in each step.
+
+    A point beyond the threat's eps may lead to one within: on adversarially trained networks that
+    breaks some images which nothing reaches from inside.
+
+    Attributes:
+        threat: a ball; points beyond its eps, which may be infinite, do not count.
+        steps: number of iterations, at least 1; each costs one gradient.
+        step_size: of the first step, above 0.
+        goal: what to ascend.
+        gradient: how to estimate its gradient.
+        early_stop: stop an image at the first point found within the threat's eps.
+    """
+
+    step_size: float = 1.0
+    goal: Goal = cross_entropy
+    gradient: Gradient = autograd
+    early_stop: EarlyStop = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        above_zero(step_size=self.step_size)

@@ -185,35 +185,31 @@ def _watching(layer: nn.Module, enter: Any, leave: Any) -> Iterator[None]:
     wanted, depth, modes = torch.is_grad_enabled(), 0, list[bool]()
     handles = []
 
-    def hooks(name: str) -> tuple[Any, Any]:
-        def before(module: nn.Module, args: Any) -> Any:
-            nonlocal depth
-            depth += 1
-            if depth > 1:
-                return None
-            modes.append(torch.is_grad_enabled())
-            torch.set_grad_enabled(wanted)
-            if args and isinstance(args[0], Tensor) and args[0].is_floating_point():
-                return (enter(name, args[0]), *args[1:])
+    def before(name: str, module: nn.Module, args: Any) -> Any:
+        nonlocal depth
+        depth += 1
+        if depth > 1:
             return None
+        modes.append(torch.is_grad_enabled())
+        torch.set_grad_enabled(wanted)
+        if args and isinstance(args[0], Tensor) and args[0].is_floating_point():
+            return (enter(name, args[0]), *args[1:])
+        return None
 
-        def after(module: nn.Module, args: Any, output: Any) -> Any:
-            nonlocal depth
-            depth -= 1
-            if depth:
-                return None
-            if isinstance(output, Tensor):
-                output = leave(name, output)
-            torch.set_grad_enabled(modes.pop())
-            return output
-
-        return before, after
+    def after(name: str, module: nn.Module, args: Any, output: Any) -> Any:
+        nonlocal depth
+        depth -= 1
+        if depth:
+            return None
+        if isinstance(output, Tensor):
+            output = leave(name, output)
+        torch.set_grad_enabled(modes.pop())
+        return output
 
     for name, module in layer.named_modules():
         if module is not layer and not isinstance(module, torch.jit.ScriptModule):
-            before, after = hooks(name)
-            handles.append(module.register_forward_pre_hook(before))
-            handles.append(module.register_forward_hook(after, always_call=True))
+            handles.append(module.register_forward_pre_hook(partial(before, name)))
+            handles.append(module.register_forward_hook(partial(after, name), always_call=True))
     try:
         yield
     finally:

@@ -17,6 +17,9 @@ _BESIDE = (0.001, 0.05)
 
 _DEEPEST = 6  # nesting of containers that is looked into for what a model keeps
 
+#: Attributes that torch gives every module.
+_OF_TORCH = frozenset(vars(nn.Module()))
+
 
 def memory_of(model: Model, x: Images, rng: Stream) -> str:
     """What a model does with what it was asked before, in words; "" if it does nothing.
@@ -52,7 +55,7 @@ def _kept(model: nn.Module) -> int:
 
 def _is_private(name: str) -> bool:
     """Whether an attribute that begins with an underscore is the author's, none of torch's."""
-    return name.startswith("_") and name not in vars(nn.Module())
+    return name.startswith("_") and name not in _OF_TORCH
 
 
 def _size(value: Any, depth: int = 0) -> int:
