@@ -16,7 +16,7 @@ class Onward(Attack):
     """Look for the closest fooling point, from the image or from any other; write `onward`.
 
     Example:
-        >>> from dataclasses import dataclass
+        >>> from dataclasses import dataclass, field
         >>> from holdfast import L2
         >>> from holdfast.attacks import Onward
         >>> from holdfast.types import Threat
