@@ -15,7 +15,7 @@ with install_import_hook("holdfast", "tests.shapes.checked"):
     import holdfast
 
     for module in pkgutil.walk_packages(holdfast.__path__, "holdfast."):
-        if not module.name.startswith(("holdfast.__main__", "holdfast.cli")):
+        if not module.name.startswith(("holdfast.__main__", "holdfast.cli", "holdfast.bridges.")):
             importlib.import_module(module.name)
 
 from holdfast.report import style

@@ -183,3 +183,28 @@ def test_what_is_called_there_and_here_runs(heading, side):
             code = row[side == "here"]
             if code.startswith("`"):  # and no words
                 exec(code.strip("`"), names)
+
+
+#: What a section of the page of bridges needs, beside what the tests have.
+BRIDGES = {
+    "Foolbox": "foolbox",
+    "ART": "art",
+    "AttackBench": "torch",
+    "MAITE": "maite",
+    "torchmetrics": "torchmetrics",
+    "Lightning": "holdfast.bridges.lightning",
+}
+
+
+@pytest.mark.filterwarnings("ignore")  # of other projects' imports
+@pytest.mark.parametrize("heading", BRIDGES)
+def test_a_bridge_leads_where_its_section_says(heading, monkeypatch, tmp_path):
+    pytest.importorskip(BRIDGES[heading], exc_type=ImportError)
+    first, *sections = (ROOT / "docs" / "bridges.md").read_text().split("\n## ")
+    assert [section.partition("\n")[0] for section in sections] == list(BRIDGES)
+    text = next(section for section in sections if section.startswith(f"{heading}\n"))
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    with torch.random.fork_rng():
+        for block in re.findall(r"```python\n(.*?)```", f"{first}{text}", re.DOTALL):
+            exec(block, names)

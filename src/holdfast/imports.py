@@ -2,12 +2,41 @@
 
 import importlib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, MissingPackageError
 
-__all__ = ["imported"]
+__all__ = ["imported", "needed"]
+
+
+@contextmanager
+def needed(extra: str, what: str) -> Iterator[None]:
+    """Tell in a sentence what to install, where an optional package cannot be imported.
+
+    Args:
+        extra: of pyproject.toml, which brings the package.
+        what: needs it.
+
+    Raises:
+        MissingPackageError: if an import within fails.
+
+    Example:
+        >>> from holdfast.imports import needed
+        >>> with needed("ray", "--workers"):
+        ...     import no_such_package
+        Traceback (most recent call last):
+        holdfast.errors.MissingPackageError: --workers needs the extra "ray" (No module named ...
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise MissingPackageError(
+            f'{what} needs the extra "{extra}" ({error}): install it with '
+            f'pip install "holdfast[{extra}]".'
+        ) from error
 
 
 def imported(spec: str, option: str, error: type[HoldfastError]) -> Any:

@@ -1,0 +1,75 @@
+"""Images between other bounds than 0 and 1, as other libraries' models may take them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from holdfast.errors import InputError
+
+__all__ = ["Box", "Rescaled"]
+
+
+@dataclass(frozen=True)
+class Box:
+    """Bounds of a model's images, the same for every pixel.
+
+    Raises:
+        InputError: if the lower is not below the upper.
+
+    Example:
+        >>> from holdfast.bridges.box import Box
+        >>> box = Box(-1.0, 1.0)
+        >>> box.unit(torch.tensor([-1.0, 0.0])), box.back(torch.tensor([0.0, 0.5])), box.size(0.5)
+        (tensor([0.0000, 0.5000]), tensor([-1.,  0.]), 0.25)
+    """
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise InputError(
+                f"the bounds are {self.low} and {self.high}, but the first must be the smaller."
+            )
+
+    @property
+    def is_unit(self) -> bool:
+        """Whether it is Holdfast's own."""
+        return (self.low, self.high) == (0.0, 1.0)
+
+    def unit(self, x: Tensor) -> Tensor:
+        """Images between these bounds, in [0, 1]."""
+        return x if self.is_unit else ((x - self.low) / (self.high - self.low)).clamp(0, 1)
+
+    def back(self, x: Tensor) -> Tensor:
+        """Images in [0, 1], between these bounds."""
+        return x if self.is_unit else x * (self.high - self.low) + self.low
+
+    def size(self, eps: float, p: float = 2.0) -> float:
+        """The size of a ball between these bounds, in [0, 1]; ℓ0 counts whatever the bounds are."""
+        return eps if p == 0 else eps / (self.high - self.low)
+
+
+class Rescaled(nn.Module):
+    """Any function on images between some bounds, as a model on images in [0, 1].
+
+    Args:
+        call: (N, ...) images between the bounds -> logits (N, K).
+        box: the bounds.
+
+    Example:
+        >>> from holdfast.bridges.box import Box, Rescaled
+        >>> there = Rescaled(lambda images: model((images + 1) / 2), Box(-1.0, 1.0))
+        >>> bool(torch.allclose(there(x), model(x), atol=1e-5))
+        True
+    """
+
+    def __init__(self, call: Callable[[Tensor], Tensor], box: Box) -> None:
+        super().__init__()
+        self.call, self.box = call, box
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of images in [0, 1]."""
+        return self.call(self.box.back(x))

@@ -1,0 +1,114 @@
+"""Holdfast's attacks as Foolbox's: ``to_foolbox(PGD(Linf(8 / 255)))(fmodel, x, y, epsilons=...)``.
+
+What is called with epsilons there is one attack in balls of those sizes here. An attack that looks
+for the smallest perturbation is one of Foolbox's minimization attacks, any other one with a fixed
+epsilon. A `foolbox.PyTorchModel` shows its answers alone, so that nothing is known of what a
+network declares: attack stochastic and purifying ones by `holdfast.evaluate`.
+"""
+
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+from torch import Tensor
+
+from holdfast.attacks import Attack
+from holdfast.bridges.aims import toward_classes, within
+from holdfast.bridges.box import Box, Rescaled
+from holdfast.errors import InputError
+from holdfast.imports import needed
+
+with needed("foolbox", "holdfast.bridges.foolbox"):
+    import eagerpy as ep
+    from foolbox.attacks.base import FixedEpsilonAttack, MinimizationAttack
+    from foolbox.criteria import Misclassification, TargetedMisclassification
+    from foolbox.distances import LpDistance
+
+__all__ = ["to_foolbox"]
+
+
+def to_foolbox(attack: Attack, *, seed: int = 0) -> "FixedSize | Smallest":
+    """An attack of Foolbox that runs one of Holdfast's.
+
+    Args:
+        attack: whose size is that of the call's epsilons, and whose goal that of its criterion:
+            labels, `Misclassification` or `TargetedMisclassification`.
+        seed: of all randomness; the same seed gives the images that Holdfast's own call gives.
+
+    Example:
+        >>> import foolbox
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import PGD
+        >>> from holdfast.bridges.foolbox import to_foolbox
+        >>> fmodel = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
+        >>> attack = to_foolbox(PGD(Linf(0.1)))
+        >>> _, (small, large), success = attack(fmodel, x, y, epsilons=[0.01, 0.3])
+        >>> torch.allclose(large, PGD(Linf(0.3))(model, x, y), atol=1e-6), success.shape
+        (True, torch.Size([2, 4]))
+    """
+    return (Smallest if attack.finds_smallest else FixedSize)(attack, seed)
+
+
+@dataclass(repr=False)
+class _Adapter:
+    """What both kinds share."""
+
+    attack: Attack
+    seed: int = 0
+
+    @property
+    def distance(self) -> LpDistance:
+        """Foolbox's name of the norm."""
+        return LpDistance(self.attack.threat.p)
+
+    def _run(self, model: Any, inputs: Any, criterion: Any, eps: float) -> Any:
+        images, restore = ep.astensor_(inputs)
+        box = Box(*map(float, model.bounds))
+        attack = within(self.attack, box.size(eps, self.attack.threat.p))
+        network = Rescaled(model, box)
+        x = box.unit(images.raw)
+        attack, y = self._aimed(attack, network, x, criterion)
+        found = attack(network, x, y, seed=self.seed)
+        return restore(ep.astensor(box.back(found)))
+
+    def _aimed(
+        self, attack: Attack, network: Rescaled, x: Tensor, criterion: Any
+    ) -> tuple[Attack, Tensor]:
+        """The attack with the criterion's goal, and labels."""
+        if isinstance(criterion, TargetedMisclassification):
+            target = criterion.target_classes.raw
+            return toward_classes(attack, target), network(x).argmax(dim=1)
+        if isinstance(criterion, Misclassification):
+            return attack, criterion.labels.raw
+        if isinstance(criterion, ep.Tensor | Tensor):
+            return attack, ep.astensor(criterion).raw
+        raise InputError(
+            f"the criterion is a {type(criterion).__name__}, but Holdfast's attacks know labels, "
+            "Misclassification and TargetedMisclassification."
+        )
+
+
+class FixedSize(_Adapter, FixedEpsilonAttack):
+    """One of Holdfast's attacks within a ball."""
+
+    def run(self, model: Any, inputs: Any, criterion: Any, *, epsilon: float, **kwargs: Any) -> Any:
+        """Attack a batch in the ball of size ``epsilon``."""
+        del kwargs  # Foolbox hands on what its caller gave; nothing of it is about this attack
+        return self._run(model, inputs, criterion, epsilon)
+
+
+class Smallest(_Adapter, MinimizationAttack):
+    """One of Holdfast's attacks that look for the smallest perturbation."""
+
+    def run(
+        self,
+        model: Any,
+        inputs: Any,
+        criterion: Any,
+        *,
+        early_stop: float | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Attack a batch, without a limit: Foolbox holds what is found to each epsilon."""
+        del early_stop, kwargs
+        return self._run(model, inputs, criterion, inf)

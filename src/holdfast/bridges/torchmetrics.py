@@ -1,0 +1,137 @@
+"""Robust and certified accuracy as torchmetrics, which sum over batches and processes."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.attacks import Attack
+from holdfast.certify import ABSTAIN
+from holdfast.errors import InputError
+from holdfast.imports import needed
+from holdfast.tensors import eval_mode
+
+with needed("torchmetrics", "holdfast.bridges.torchmetrics"):
+    from torchmetrics import Metric
+
+__all__ = ["CertifiedAccuracy", "RobustAccuracy"]
+
+
+class RobustAccuracy(Metric):
+    """The fraction of images that a model is right on, and stays right on under an attack.
+
+    Images are attacked when they are given. Only those that the model gets right are, and the
+    randomness of each is that of the seed and of its place among all images given so far, or of
+    ``index``. Attacks that go round randomness or a hidden gradient are made by
+    `holdfast.evaluation.adapt`; `holdfast.evaluate` looks for what calls for them.
+
+    Args:
+        attack: any.
+        seed: of all randomness.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import PGD
+        >>> from holdfast.bridges.torchmetrics import RobustAccuracy
+        >>> metric = RobustAccuracy(PGD(Linf(0.3)))
+        >>> metric.update(model, x, y)
+        >>> metric.compute()
+        tensor(0.)
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    plot_lower_bound, plot_upper_bound = 0.0, 1.0
+    right: Tensor
+    total: Tensor
+
+    def __init__(self, attack: Attack, *, seed: int = 0) -> None:
+        super().__init__()
+        self.attack, self.seed = attack, seed
+        self.add_state("right", torch.tensor(0), dist_reduce_fx="sum")
+        self.add_state("total", torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, model: nn.Module, x: Tensor, y: Tensor, index: Tensor | None = None) -> None:
+        """Attack a batch and count what stands; in any mode of autograd, inference mode among them.
+
+        Args:
+            model: maps images in [0, 1] to logits; its mode and gradients are left as they are.
+            x: (N, ...) images in [0, 1].
+            y: (N,) labels.
+            index: (N,) identity of each image; by default its place among those given.
+        """
+        first = int(self.total)
+        index = torch.arange(first, first + len(x)) if index is None else index.cpu()
+        # What was made in inference mode has no gradient ever after, but its copy has.
+        with torch.inference_mode(False), torch.enable_grad(), eval_mode(model):
+            x, y = x.detach().clone(), y.detach().clone()
+            with torch.no_grad():
+                stands = model(x).argmax(dim=1) == y
+            if stands.any():
+                kept = stands.nonzero()[:, 0]
+                found = self.attack(
+                    model, x[kept], y[kept], seed=self.seed, index=index[kept.cpu()]
+                )
+                with torch.no_grad():
+                    stands[kept] = model(found).argmax(dim=1) == y[kept]
+        self.right += stands.sum().to(self.right)
+        self.total += len(x)
+
+    def compute(self) -> Tensor:
+        """A fraction; NaN of no images."""
+        return self.right / self.total
+
+
+class CertifiedAccuracy(Metric):
+    """For each radius, the fraction of images whose right class is certified to hold within it.
+
+    Args:
+        radii: at which it is asked.
+
+    Raises:
+        InputError: if there is none, or one below 0.
+
+    Example:
+        >>> from holdfast import certify
+        >>> from holdfast.bridges.torchmetrics import CertifiedAccuracy
+        >>> found = certify.certify_images(model, x, sigma=0.25, votes=200)
+        >>> metric = CertifiedAccuracy((0.0, 0.25, 10.0))
+        >>> metric.update(found.prediction, found.radius, y)
+        >>> metric.compute().shape, float(metric.compute()[-1])
+        (torch.Size([3]), 0.0)
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    right: Tensor
+    total: Tensor
+    radii: Tensor
+
+    def __init__(self, radii: Sequence[float]) -> None:
+        super().__init__()
+        if not radii or min(radii) < 0:
+            raise InputError(f"radii are {tuple(radii)}, but must be at least one, none below 0.")
+        self.register_buffer("radii", torch.tensor(radii, dtype=torch.float64), persistent=False)
+        self.add_state("right", torch.zeros(len(radii), dtype=torch.long), dist_reduce_fx="sum")
+        self.add_state("total", torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, prediction: Tensor, radius: Tensor, y: Tensor) -> None:
+        """Count a batch of certificates.
+
+        Args:
+            prediction: (N,) certified classes; -1 where the smoothed classifier abstained.
+            radius: (N,) within which they hold.
+            y: (N,) labels.
+        """
+        prediction, radius, y = (
+            torch.as_tensor(given).to(self.right.device) for given in (prediction, radius, y)
+        )
+        sure = (prediction == y) & (prediction != ABSTAIN)
+        self.right += (sure[:, None] & (radius[:, None] >= self.radii)).sum(dim=0)
+        self.total += len(y)
+
+    def compute(self) -> Tensor:
+        """(R,) fractions; NaN of no images."""
+        return self.right / self.total

@@ -1,0 +1,412 @@
+"""Holdfast's attacks called as other libraries call theirs: the same images as Holdfast's own call.
+
+Each against the installed library; without it the test is skipped.
+"""
+
+import sys
+from importlib import import_module
+from math import inf
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from holdfast import EvaluationConfig, certify, evaluate
+from holdfast.attacks import APGDT, DDN, FGSM, FMN, PGD, DeepFool, Restarts, Worst
+from holdfast.bridges.aims import toward_classes, within
+from holdfast.bridges.attackbench import for_attackbench
+from holdfast.bridges.box import Box
+from holdfast.bridges.maite import (
+    AttackedBatch,
+    HoldfastDataset,
+    HoldfastModel,
+    RobustAccuracyMetric,
+)
+from holdfast.data import Data
+from holdfast.errors import InputError, MissingPackageError
+from holdfast.threat import L1, L2, Linf
+from tests.toys import images, small_network
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of other projects' imports and calls
+
+
+@pytest.fixture
+def given():
+    """A network, images of which it is right on three of four, and labels."""
+    model, x = small_network(), images(8)
+    y = model(x).argmax(dim=1)
+    return model, x, torch.where(torch.arange(8) % 4 == 3, (y + 1) % 4, y)
+
+
+def bridge(name, library):
+    pytest.importorskip(library, exc_type=ImportError)
+    return import_module(f"holdfast.bridges.{name}")
+
+
+class TestAims:
+    def test_a_size_reaches_all_parts(self):
+        attack = Worst((FGSM(Linf(0.3)), Restarts(attack=PGD(Linf(0.3)), count=2)))
+        assert within(attack, 0.1) == Worst(
+            (FGSM(Linf(0.1)), Restarts(attack=PGD(Linf(0.1)), count=2))
+        )
+
+    def test_a_target_is_reached_by_all_parts(self, given):
+        model, x, y = given
+        target = (y + 2) % 4
+        attack = toward_classes(Restarts(attack=PGD(Linf(0.9)), count=2), target)
+        assert torch.equal(model(attack(model, x, y)).argmax(dim=1), target)
+
+    @pytest.mark.parametrize("attack", [APGDT(Linf(0.3)), DeepFool(L2(inf))])
+    def test_what_has_no_goal_for_it_refuses_a_target(self, attack, given):
+        with pytest.raises(InputError, match="such as PGD"):
+            toward_classes(attack, given[2])
+
+
+class TestFoolbox:
+    @pytest.fixture
+    def foolbox(self):
+        self.to = bridge("foolbox", "foolbox").to_foolbox
+        return pytest.importorskip("foolbox")
+
+    @pytest.mark.parametrize("bounds", [(0, 1), (-1, 3)])
+    @pytest.mark.parametrize("threat", [Linf, L2, L1])
+    def test_the_images_are_those_of_holdfasts_own_call(self, foolbox, given, bounds, threat):
+        model, x, y = given
+        low, width = bounds[0], bounds[1] - bounds[0]
+        there = Scaled(model, low, width).eval()
+        fmodel = foolbox.PyTorchModel(there, bounds=bounds, device="cpu")
+        attack = self.to(PGD(threat(1.0)), seed=3)
+        sizes = [0.05, 0.5]
+        _, clipped, success = attack(
+            fmodel, x * width + low, y, epsilons=[size * width for size in sizes]
+        )
+        for size, found, fooled in zip(sizes, clipped, success, strict=True):
+            own = PGD(threat(size))(model, x, y, seed=3)
+            assert torch.allclose((found - low) / width, own, atol=1e-5)
+            assert torch.equal(fooled, model(own).argmax(dim=1) != y)
+
+    def test_the_seed_is_the_attacks(self, foolbox, given):
+        model, x, y = given
+        fmodel = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
+        attack = PGD(Linf(0.01), early_stop=False)
+        first, other = (self.to(attack, seed=s)(fmodel, x, y, epsilons=0.01)[1] for s in (0, 1))
+        assert torch.equal(first, attack(model, x, y, seed=0))
+        assert not torch.equal(first, other)
+
+    @pytest.mark.parametrize("attack", [DDN(L2(inf), steps=10), FMN(Linf(inf), steps=10)])
+    def test_the_smallest_perturbations(self, foolbox, given, attack):
+        model, x, y = given
+        fmodel = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
+        raw, _, success = self.to(attack)(fmodel, x, y, epsilons=None)
+        own = attack(model, x, y)
+        assert torch.allclose(raw, own, atol=1e-4)
+        assert torch.equal(success, model(own).argmax(dim=1) != y)
+
+    def test_targets(self, foolbox, given):
+        model, x, y = given
+        target = (y + 2) % 4
+        fmodel = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
+        criterion = foolbox.criteria.TargetedMisclassification(target)
+        _, found, success = self.to(PGD(Linf(0.5)))(fmodel, x, criterion, epsilons=0.9)
+        assert success.all()
+        assert torch.equal(model(found).argmax(dim=1), target)
+
+    def test_another_criterion_is_refused(self, foolbox, given):
+        model, x, y = given
+        fmodel = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
+        both = foolbox.criteria.Misclassification(y) & foolbox.criteria.Misclassification(y)
+        with pytest.raises(InputError, match="know labels, Misclassification"):
+            self.to(PGD(Linf(0.5)))(fmodel, x, both, epsilons=0.9)
+
+    def test_foolbox_can_repeat_it(self, foolbox, given):
+        model, x, y = given
+        fmodel = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
+        found = self.to(PGD(Linf(0.1))).repeat(2)(fmodel, x, y, epsilons=0.1)[1]
+        assert torch.allclose(found, PGD(Linf(0.1))(model, x, y), atol=1e-6)
+
+
+class TestART:
+    @pytest.fixture
+    def classifier(self, given):
+        self.attack = bridge("art", "art").HoldfastAttack
+        from art.estimators.classification import PyTorchClassifier
+
+        def make(model, **more):
+            return PyTorchClassifier(
+                model, nn.CrossEntropyLoss(), (1, 6, 6), 4, device_type="cpu", **more
+            )
+
+        return make
+
+    @pytest.mark.parametrize("batch_size", [3, 128])
+    @pytest.mark.parametrize("one_hot", [False, True])
+    def test_the_images_are_those_of_holdfasts_own_call(
+        self, classifier, given, batch_size, one_hot
+    ):
+        model, x, y = given
+        there = classifier(model, clip_values=(0, 1))
+        labels = nn.functional.one_hot(y, 4) if one_hot else y
+        attack = self.attack(there, PGD(Linf(0.1)), batch_size=batch_size, seed=3)
+        found = torch.from_numpy(attack.generate(x.numpy(), labels.numpy()))
+        assert torch.allclose(found, PGD(Linf(0.1))(model, x, y, seed=3), atol=1e-6)
+
+    def test_preprocessing_and_bounds_are_the_classifiers(self, classifier, given):
+        model, x, y = given
+        there = classifier(
+            Scaled(model, 0, 10).eval(), clip_values=(0, 20), preprocessing=(0.0, 2.0)
+        )
+        found = self.attack(there, PGD(Linf(0.1))).generate((x * 20).numpy(), y.numpy())
+        own = PGD(Linf(0.1))(model, x, y)
+        assert torch.allclose(torch.from_numpy(found) / 20, own, atol=1e-5)
+
+    def test_labels_left_out_are_those_predicted(self, classifier, given):
+        model, x, _ = given
+        found = self.attack(classifier(model), PGD(Linf(0.1))).generate(x.numpy())
+        own = PGD(Linf(0.1))(model, x, model(x).argmax(dim=1))
+        assert torch.equal(torch.from_numpy(found), own)
+
+    def test_targets(self, classifier, given):
+        model, x, y = given
+        target = ((y + 2) % 4).numpy()
+        attack = self.attack(classifier(model), PGD(Linf(0.9)), targeted=True)
+        found = torch.from_numpy(attack.generate(x.numpy(), target))
+        assert np.array_equal(model(found).argmax(dim=1).numpy(), target)
+        with pytest.raises(InputError, match="which classes to go to"):
+            attack.generate(x.numpy())
+
+    def test_art_tells_its_parameters_and_refuses_other_estimators(self, classifier, given):
+        attack = self.attack(classifier(given[0]), PGD(Linf(0.1)), seed=3)
+        assert "seed=3" in repr(attack)
+        attack.set_params(seed=4)
+        assert attack.seed == 4
+        with pytest.raises(Exception, match="HoldfastAttack requires an estimator"):
+            self.attack(given[0], PGD(Linf(0.1)))
+
+
+class TestAttackBench:
+    def test_the_images_are_those_of_holdfasts_own_call(self, given):
+        model, x, y = given
+        own = DDN(L2(inf), steps=10)(model, x, y, seed=3)
+        assert torch.equal(for_attackbench(DDN(L2(inf), steps=10), seed=3)(model, x, y), own)
+
+    def test_targets(self, given):
+        model, x, y = given
+        attack, target = for_attackbench(PGD(Linf(0.9))), (y + 2) % 4
+        found = attack(model=model, inputs=x, labels=y, targets=target, targeted=True)
+        assert torch.equal(model(found).argmax(dim=1), target)
+        with pytest.raises(InputError, match="targets are missing"):
+            attack(model, x, y, targeted=True)
+
+
+class TestMAITE:
+    @pytest.fixture
+    def things(self, given):
+        model, x, y = given
+        return SimpleNamespace(
+            model=HoldfastModel(model, "net", list("abcd")),
+            data=HoldfastDataset(Data.of(x, y)),
+            augmentation=AttackedBatch(model, PGD(Linf(0.05)), seed=3),
+            metric=RobustAccuracyMetric(),
+        )
+
+    def test_each_is_what_its_protocol_says(self, things):
+        protocols = pytest.importorskip("maite.protocols.image_classification")
+        assert isinstance(things.model, protocols.Model)
+        assert isinstance(things.data, protocols.Dataset)
+        assert isinstance(things.augmentation, protocols.Augmentation)
+        assert isinstance(things.metric, protocols.Metric)
+
+    def test_maites_own_evaluation_gives_the_robust_accuracy_of_holdfast(self, things, given):
+        tasks = pytest.importorskip("maite.tasks")
+        model, x, y = given
+        metrics, _, _ = tasks.evaluate(
+            model=things.model,
+            dataset=things.data,
+            augmentation=things.augmentation,
+            metric=things.metric,
+            batch_size=3,
+        )
+        own = PGD(Linf(0.05))(model, x, y, seed=3)
+        stands = (model(own).argmax(dim=1) == y).float().mean()
+        assert 0 < stands < 1
+        assert metrics == {"robust_accuracy": pytest.approx(float(stands))}
+
+    def test_a_batch_is_attacked_as_its_places_say(self, things, given):
+        model, x, y = given
+        own = PGD(Linf(0.05))(model, x, y, seed=3)
+        batch = zip(*(things.data[place] for place in (5, 2)), strict=True)
+        found, _, _ = things.augmentation(tuple(batch))
+        assert np.allclose(np.stack(found), own[[5, 2]].numpy(), atol=1e-6)
+        assert len(list(things.data)) == 8
+
+
+class TestTorchmetrics:
+    @pytest.fixture
+    def metrics(self):
+        return bridge("torchmetrics", "torchmetrics")
+
+    def test_robust_accuracy_is_that_of_an_evaluation_whatever_the_batches(self, metrics, given):
+        model, x, y = given
+        own = evaluate(model, x, y, [PGD(Linf(0.05))], config=EvaluationConfig(audit=0))
+        for size in (8, 3):
+            metric = metrics.RobustAccuracy(PGD(Linf(0.05)))
+            for xs, ys in zip(x.split(size), y.split(size), strict=True):
+                metric.update(model, xs, ys)
+            assert float(metric.compute()) == pytest.approx(own.cells[0]["robust_accuracy"])
+        assert 0 < float(metric.compute()) < 1
+
+    def test_it_attacks_in_inference_mode_and_leaves_the_model_as_it_was(self, metrics, given):
+        model, x, y = given
+        model.train()
+        metric = metrics.RobustAccuracy(PGD(Linf(1.0)))
+        with torch.inference_mode():
+            metric.update(model, x.clone(), y.clone())
+        assert float(metric.compute()) == 0
+        assert model.training
+        assert all(parameter.grad is None for parameter in model.parameters())
+
+    def test_certified_accuracy_is_that_of_a_certification(self, metrics, given):
+        model, x, y = given
+        radii = (0.05, 0.1, 0.2, 9.0)
+        config = certify.CertificationConfig(sigma=0.25, votes=200, radii=radii, audit=0)
+        own = certify.certify(model, x, y, config=config)
+        metric = metrics.CertifiedAccuracy(radii)
+        for part in torch.arange(8).split(3):
+            rows = own.rows.iloc[part.tolist()]
+            metric.update(
+                torch.tensor(rows["prediction"].to_numpy()),
+                torch.tensor(rows["radius"].to_numpy()),
+                y[part],
+            )
+        said = [line["accuracy"] for line in own.cells[0]["at"]]
+        assert metric.compute().tolist() == pytest.approx(said)
+        assert metric.compute()[0] > 0
+
+    def test_radii_are_some(self, metrics):
+        with pytest.raises(InputError, match="none below 0"):
+            metrics.CertifiedAccuracy((-0.1,))
+
+
+class TestLightning:
+    @pytest.fixture
+    def lightning(self):
+        bridge("torchmetrics", "torchmetrics")
+        try:
+            self.bridge = import_module("holdfast.bridges.lightning")
+        except MissingPackageError:
+            pytest.skip("no Lightning")
+        return self.bridge
+
+    def fit(self, lightning, given, tmp_path, loader, **more):
+        """Two epochs, and what was logged of them."""
+        model, _, _ = given
+        network = more.pop("net", model)
+
+        class Module(lightning.LightningModule):
+            def __init__(self):
+                super().__init__()
+                self.net = network
+
+            def forward(self, x):
+                return self.net(x)
+
+            def training_step(self, batch):
+                return nn.functional.cross_entropy(self(batch[0]), batch[1])
+
+            def validation_step(self, batch):
+                self.log("accuracy", (self(batch[0]).argmax(dim=1) == batch[1]).float().mean())
+
+            def configure_optimizers(self):
+                return torch.optim.SGD(self.parameters(), lr=0.0)
+
+        logger = CSV(lightning)(tmp_path)
+        callback = lightning.RobustAccuracyCallback(PGD(Linf(0.05)), **more)
+        trainer = lightning.Trainer(
+            max_epochs=2,
+            accelerator="cpu",
+            callbacks=[callback],
+            logger=logger,
+            enable_progress_bar=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            log_every_n_steps=1,
+        )
+        trainer.fit(Module(), loader, loader)
+        logger.save()
+        return pd.read_csv(tmp_path / logger.name / "version_0" / "metrics.csv")
+
+    def loader(self, x, y):
+        return torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=3)
+
+    def test_every_validation_logs_the_robust_accuracy(self, lightning, given, tmp_path):
+        model, x, y = given
+        own = evaluate(model, x, y, [PGD(Linf(0.05))], config=EvaluationConfig(audit=0))
+        logged = self.fit(lightning, given, tmp_path, self.loader(x, y))["robust_accuracy"].dropna()
+        assert list(logged) == pytest.approx([own.cells[0]["robust_accuracy"]] * 2)
+
+    def test_images_that_the_loader_normalised(self, lightning, given, tmp_path):
+        model, x, y = given
+        there = Scaled(model, -2.0, 4.0).eval()  # takes (x - 0.5) / 0.25
+        own = evaluate(model, x[:5], y[:5], [PGD(Linf(0.05))], config=EvaluationConfig(audit=0))
+        loader = self.loader((x - 0.5) / 0.25, y)
+        logged = self.fit(
+            lightning,
+            given,
+            tmp_path,
+            loader,
+            net=there,
+            mean=[0.5],
+            std=[0.25],
+            images=5,
+            every=2,
+            network=lambda module: module.net,
+        )["robust_accuracy"].dropna()
+        assert list(logged) == pytest.approx([own.cells[0]["robust_accuracy"]])
+
+    def test_a_mean_needs_a_deviation(self, lightning):
+        with pytest.raises(InputError, match="give both"):
+            lightning.RobustAccuracyCallback(PGD(Linf(0.05)), mean=[0.5])
+
+
+def CSV(lightning):  # noqa: N802
+    """The logger of whichever name Lightning is installed under."""
+    package = lightning.Trainer.__module__.split(".trainer")[0]
+    return import_module(f"{package}.loggers").CSVLogger
+
+
+class Scaled(nn.Module):
+    """A model on images that were stretched."""
+
+    def __init__(self, model, low, width):
+        super().__init__()
+        self.model, self.low, self.width = model, low, width
+
+    def forward(self, x):
+        return self.model((x - self.low) / self.width)
+
+
+def test_bounds_are_two():
+    with pytest.raises(InputError, match="the first must be the smaller"):
+        Box(1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "packages"),
+    [
+        ("foolbox", ["foolbox", "foolbox.attacks.base"]),
+        ("art", ["art", "art.attacks.attack"]),
+        ("torchmetrics", ["torchmetrics"]),
+        ("lightning", ["lightning", "lightning.pytorch", "pytorch_lightning"]),
+    ],
+)
+def test_a_bridge_says_what_it_needs(name, packages, monkeypatch):
+    if name == "lightning":
+        pytest.importorskip("torchmetrics")
+    for package in packages:
+        monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, f"holdfast.bridges.{name}", raising=False)
+    with pytest.raises(MissingPackageError, match=rf'pip install "holdfast\[{name}\]"'):
+        import_module(f"holdfast.bridges.{name}")
