@@ -89,8 +89,8 @@ ATTACKS = [
     AttackCase(
         "SaltAndPepper",
         lambda t: attacks.SaltAndPepper(t, queries=25),
-        norms=("l2", "l1", "l0"),
-        within=9.0,
+        norms=("linf", "l2", "l1", "l0"),
+        within=11.0,
     ),
     AttackCase(
         "SigmaZero",

@@ -400,7 +400,7 @@ class TestVerdict:
     def test_the_sentence_cites_the_worst_check(self):
         found = audit(*trained(), {"a": FGSM(BALL)})
         assert found.sentence.startswith(
-            "not believable: the images left have seen 1 gradients (C14"
+            "not believable: gradients that an image left has seen: 1 (C14"
         )
 
     def test_where_nothing_is_left_no_number_is_too_high(self):

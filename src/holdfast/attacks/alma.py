@@ -7,6 +7,7 @@ P(v, ρ, μ) = μ v + μ ρ v² + ρ² v³ / 6  for v >= 0,  μ v / (1 - ρ v)  
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -82,17 +83,14 @@ class ALMA(MinimumNorm[_Points]):
         True
     """
 
+    norms: ClassVar[tuple[str, ...]] = ("l2", "l1")  # whose distance has a gradient to descend
+
     steps: int = 1000
     alpha: float = 0.9
     goal: Goal = dlr
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.threat.p not in (1, 2):
-            raise InputError(
-                f"ALMA is for l1 and l2, not {self.threat.name}, whose distance has no gradient to "
-                "descend: use PDPGD or FMN."
-            )
         if not 0 < self.alpha < 1:
             raise InputError(f"alpha is {self.alpha}, but must lie between 0 and 1.")
 

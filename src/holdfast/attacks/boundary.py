@@ -81,6 +81,7 @@ class Boundary(Attack):
 
     follows_gradients: ClassVar[bool] = False
     finds_smallest: ClassVar[bool] = True
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
 
     threat: Threat = field(kw_only=False)
     queries: int = 5000
@@ -93,10 +94,6 @@ class Boundary(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.threat.name not in ("l2", "linf"):
-            raise InputError(
-                f"the norm is {self.threat.name}, but the boundary attack is for l2 and linf."
-            )
         at_least_one(queries=self.queries, draws=self.draws)
         for name, most in (("orthogonal_step", 1.0), ("source_step", 0.5)):
             if not 0 < getattr(self, name) <= most:

@@ -8,7 +8,6 @@ import torch
 from holdfast.attacks.engine.adam import Moments, adam
 from holdfast.attacks.engine.names import ATTACKS
 from holdfast.attacks.engine.penalty_search import PenaltySearch
-from holdfast.errors import InputError
 from holdfast.tensors import norm
 from holdfast.types import Images, PerExample, Slope
 
@@ -65,14 +64,10 @@ class CarliniWagner(PenaltySearch):
     """
 
     finds_smallest: ClassVar[bool] = True
+    norms: ClassVar[tuple[str, ...]] = ("l2",)
 
     steps: int = 500
     abort_early: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.threat.p != 2:
-            raise InputError(f"the threat is {self.threat}, but C&W is defined in L2 only.")
 
     def first_c(self, first: Slope) -> PerExample:
         """2 (κ - v) / ‖g‖₂²: the smallest c that fools a linear score."""

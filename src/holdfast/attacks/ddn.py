@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -57,12 +58,12 @@ class DDN(AdaptiveRadius):
         True
     """
 
+    norms: ClassVar[tuple[str, ...]] = ("l2",)
+
     initial_radius: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.threat.p != 2:
-            raise InputError(f"the threat is {self.threat}, but DDN is defined in L2 only.")
         if not 0 < self.initial_radius < math.inf:
             raise InputError(f"initial_radius is {self.initial_radius}, but must be above 0.")
 

@@ -75,6 +75,8 @@ class DeepFool(Attack):
     """
 
     finds_smallest: ClassVar[bool] = True
+    #: In ℓ1 it would move a single pixel, and be stopped by the box.
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
 
     threat: Threat = field(kw_only=False)
     steps: int = 50
@@ -85,11 +87,6 @@ class DeepFool(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.threat.p == 1:
-            raise InputError(
-                "DeepFool is for linf and l2: in l1 it would move a single pixel and be stopped by "
-                "the box; use FAB, which knows the box."
-            )
         at_least_one(steps=self.steps, classes=self.classes)
         if self.search < 0:
             raise InputError(f"search is {self.search}, but must be at least 0.")

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from holdfast.attacks.engine.names import ATTACKS
 from holdfast.attacks.engine.penalty_search import PenaltySearch
@@ -102,13 +102,13 @@ class EAD(PenaltySearch):
         True
     """
 
+    norms: ClassVar[tuple[str, ...]] = ("l1",)
+
     beta: float = 4.0
     rule: Rule = least_l1
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.threat.p != 1:
-            raise InputError(f"the threat is {self.threat}, but EAD is defined in L1 only.")
         if not 0 <= self.beta < math.inf:
             raise InputError(f"beta is {self.beta}, but must be at least 0.")
 

@@ -16,7 +16,6 @@ from torch import Tensor
 from holdfast.attacks.engine.minimum_norm import Points, Pursuit
 from holdfast.attacks.engine.names import ATTACKS
 from holdfast.attacks.engine.roles import EarlyStop
-from holdfast.errors import InputError
 from holdfast.goals import margin
 from holdfast.gradients import autograd
 from holdfast.tensors import expand
@@ -61,19 +60,12 @@ class Greedy(Pursuit["_Search"]):
         True
     """
 
-    counts_components: ClassVar[bool] = True
+    norms: ClassVar[tuple[str, ...]] = ("l0",)
 
     steps: int = 200
     goal: Goal = margin
     gradient: Gradient = autograd
     early_stop: EarlyStop = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.threat.p != 0:
-            raise InputError(
-                f"Greedy is for l0, not {self.threat.name}: it counts components; use FMN or FAB."
-            )
 
     def begin(self, at: Points) -> "_Search":
         """Nothing is known of the start; see `Pursuit`."""

@@ -66,7 +66,8 @@ class Guarded(Attack):
         (4, 4)
     """
 
-    counts_components: ClassVar[bool] = True  # whatever it steps by, its result is held to the ball
+    #: Whatever it steps by, its result is held to the ball.
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
 
     threat: Threat = field(kw_only=False)
     function: Callable[[Model, Images, Labels], Tensor] = field(kw_only=False, repr=False)

@@ -21,7 +21,6 @@ from holdfast.attacks.engine.names import ATTACKS
 from holdfast.attacks.engine.roles import EarlyStop
 from holdfast.attacks.engine.starts import Start
 from holdfast.checks import rounding_of
-from holdfast.errors import InputError
 from holdfast.goals import margin
 from holdfast.parameters import at_least_one
 from holdfast.random import Stream, drawing_from
@@ -94,6 +93,7 @@ class HopSkipJump(Attack):
 
     follows_gradients: ClassVar[bool] = False
     finds_smallest: ClassVar[bool] = True
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
 
     threat: Threat = field(kw_only=False)
     queries: int = 5000
@@ -105,10 +105,6 @@ class HopSkipJump(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.threat.name not in ("l2", "linf"):
-            raise InputError(
-                f"the norm is {self.threat.name}, but HopSkipJump is defined in l2 and linf."
-            )
         at_least_one(queries=self.queries, draws=self.draws, evaluations=self.evaluations)
 
     def perturb(

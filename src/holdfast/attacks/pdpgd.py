@@ -83,7 +83,7 @@ class PDPGD(MinimumNorm[_Points]):
         True
     """
 
-    counts_components: ClassVar[bool] = True
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
 
     steps: int = 500
     step_size: float = 0.1

@@ -61,7 +61,7 @@ class SaltAndPepper(Attack):
 
     follows_gradients: ClassVar[bool] = False
     finds_smallest: ClassVar[bool] = True
-    counts_components: ClassVar[bool] = True
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
 
     threat: Threat = field(kw_only=False)
     fraction: float = 1.0

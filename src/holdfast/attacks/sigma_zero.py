@@ -69,7 +69,7 @@ class SigmaZero(MinimumNorm[_Points]):
         True
     """
 
-    counts_components: ClassVar[bool] = True
+    norms: ClassVar[tuple[str, ...]] = ("l0",)
 
     steps: int = 1000
     sigma: float = 1e-3

@@ -288,6 +288,7 @@ class Square(Preset):
     """
 
     follows_gradients: ClassVar[bool] = False
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
 
     threat: Threat = field(kw_only=False)
     queries: int = 5000

@@ -23,7 +23,6 @@ from holdfast.attacks.engine.names import ATTACKS
 from holdfast.attacks.engine.queries import query
 from holdfast.attacks.engine.roles import EarlyStop
 from holdfast.attacks.engine.segment_search import segment_search
-from holdfast.errors import InputError
 from holdfast.goals import margin
 from holdfast.gradients import Forward
 from holdfast.parameters import at_least_one
@@ -73,6 +72,7 @@ class SuperDeepFool(Attack):
     """
 
     finds_smallest: ClassVar[bool] = True
+    norms: ClassVar[tuple[str, ...]] = ("l2",)
 
     threat: Threat = field(kw_only=False)
     steps: int = 10
@@ -84,11 +84,6 @@ class SuperDeepFool(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.threat.p != 2:
-            raise InputError(
-                f"SuperDeepFool is for l2, not {self.threat.name}: its projection onto the "
-                "boundary's normal is ℓ2's; use FAB or FMN."
-            )
         at_least_one(steps=self.steps, deepfool_steps=self.deepfool_steps, classes=self.classes)
         DeepFool(self.threat, overshoot=self.overshoot, search=self.search)  # which checks them
 

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Mapping
 
 from holdfast import data
-from holdfast.attacks import ATTACKS
+from holdfast.attacks import ATTACKS, Attack
 from holdfast.certify.bounds.bound import BOUNDS
 from holdfast.certify.intervals.interval import INTERVALS
 from holdfast.cli import registry, schedules
@@ -21,7 +21,7 @@ def list_names() -> None:
     Example:
         holdfast list
     """
-    print_table("--attacks", _described(ATTACKS))
+    print_table("--attacks, and the norms that each is defined in", _attacks())
     print_table(
         "other names of attacks", [{"name": a, "what": b} for a, b in registry.ALIASES.items()]
     )
@@ -65,6 +65,20 @@ def list_names() -> None:
     print_table("--noise", _described({name: noise.layer for name, noise in NOISES.items()}))
     print_table("--bounds", _described(BOUNDS))
     print_table("--intervals", _described(INTERVALS))
+
+
+def _attacks() -> list[dict[str, str]]:
+    """Their names and norms, where these do not hang on parts, and what they are."""
+    return [
+        {
+            "name": line["name"],
+            "norms": " ".join(made.norms)
+            if isinstance(made, type) and issubclass(made, Attack)
+            else "",
+            "what": line["what"],
+        }
+        for line, made in zip(_described(ATTACKS), ATTACKS.values(), strict=True)
+    ]
 
 
 def _described(named: Mapping[str, object]) -> list[dict[str, str]]:

@@ -65,8 +65,8 @@ class Attack(ABC):
     #: Whether it looks for the smallest perturbation in its threat's norm, wherever the limit is.
     finds_smallest: ClassVar[bool] = False
 
-    #: Whether it is defined in ℓ0, where a step has no length and a gradient no dual norm.
-    counts_components: ClassVar[bool] = False
+    #: The norms that it is defined in. In ℓ0 a step has no length and a gradient no dual norm.
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Find the roles of the fields, or say at once which of them adaptivity cannot reach."""
@@ -82,19 +82,19 @@ class Attack(ABC):
             )
         check_fields(self)
         check_reached(self)
-        if "threat" in type(self).__dataclass_fields__ and self.threat.p == 0:
-            self._check_it_counts()
+        if "threat" in type(self).__dataclass_fields__:
+            self._check_norm()
 
-    def _check_it_counts(self) -> None:
-        """Refuse ℓ0 where the attack is not made for it.
+    def _check_norm(self) -> None:
+        """Refuse a threat in a norm that the attack is not defined in.
 
         Raises:
-            InputError: if it is not.
+            InputError: if it is.
         """
-        if not self.counts_components:
+        if self.threat.name not in self.norms:
             raise InputError(
-                f"{type(self).__name__} is not defined in l0, where a step has no length: use "
-                "SigmaZero or SaltAndPepper."
+                f"{type(self).__name__} is not defined in {self.threat.name}, but in "
+                f"{' and '.join(self.norms)}: choose one of these (--norm), or another attack."
             )
 
     @abstractmethod

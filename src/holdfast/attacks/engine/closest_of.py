@@ -50,7 +50,7 @@ class ClosestOf(Attack):
     """
 
     finds_smallest: ClassVar[bool] = True
-    counts_components: ClassVar[bool] = True  # if its parts do
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")  # if its parts do
 
     threat: Threat = field(kw_only=False)
     attacks: tuple[Attack, ...]

@@ -71,13 +71,14 @@ def surface(
 
     def drawn(found: Mapping[str, Found]) -> dict[str, Figure]:
         along = np.linspace(-eps, eps, points)
+        titled = [(name if len(found) > 1 else "", of) for name, of in found.items()]
         made = {}
-        for place, image in enumerate(next(iter(found.values()))["index"]):
-            for number, (name, of) in enumerate(found.items()):
+        for place, image in enumerate(titled[0][1]["index"]):
+            for number, (title, of) in enumerate(titled):
                 made[f"surface-{image}-{number}"] = figures.surface(
-                    along, along, of["loss"][place], of["fooled"][place], title=name
+                    along, along, of["loss"][place], of["fooled"][place], title=title
                 )
-            losses = [(name, of["loss"][place]) for name, of in found.items()]
+            losses = [(title, of["loss"][place]) for title, of in titled]
             made[f"landscape-{image}"] = figures.surface_3d(along, along, losses)
         return made
 

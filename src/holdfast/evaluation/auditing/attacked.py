@@ -69,7 +69,8 @@ def steps_taken(ledger: Ledger) -> Finding:
     seen = float(ledger.last.groupby("index")["backwards"].sum().median()) / max(draws, 1)
     if seen == 0:
         return Finding(1.0, "no attack followed the model's own gradients on the images left")
-    return Finding(max(0.0, 1 - seen / _STEPS), f"the images left have seen {seen:.0f} gradients")
+    said = f"gradients that an image left has seen: {seen:.0f}"
+    return Finding(max(0.0, 1 - seen / _STEPS), said)
 
 
 @of_rows(
