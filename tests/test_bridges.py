@@ -25,8 +25,15 @@ from holdfast.bridges.maite import (
     HoldfastModel,
     RobustAccuracyMetric,
 )
+from holdfast.bridges.robustbench import export, known
 from holdfast.data import Data
-from holdfast.errors import InputError, MissingPackageError
+from holdfast.errors import (
+    DamagedFileError,
+    InputError,
+    MissingFileError,
+    MissingPackageError,
+    OutputError,
+)
 from holdfast.threat import L1, L2, Linf
 from tests.toys import images, small_network
 
@@ -410,3 +417,53 @@ def test_a_bridge_says_what_it_needs(name, packages, monkeypatch):
     monkeypatch.delitem(sys.modules, f"holdfast.bridges.{name}", raising=False)
     with pytest.raises(MissingPackageError, match=rf'pip install "holdfast\[{name}\]"'):
         import_module(f"holdfast.bridges.{name}")
+
+
+class TestRobustBench:
+    def test_a_run_becomes_what_the_leaderboard_asks_for(self, given, tmp_path):
+        model, x, y = given
+        attacks = {"fgsm": FGSM(Linf(0.03)), "pgd": PGD(Linf(0.03))}
+        found = evaluate(
+            model, x, y, attacks, out=tmp_path / "run", config=EvaluationConfig(audit=0)
+        )
+        exported = export(tmp_path / "run", tmp_path / "net.pt", model="Net2020")
+        saved = torch.load(tmp_path / "net.pt", weights_only=True)
+        assert torch.equal(saved, exported)
+        assert exported.shape == x.shape
+        assert (exported - x).abs().max() <= 0.03
+        rows = found.rows[found.rows["attack"] != "clean"]
+        fooled = torch.tensor(rows.groupby("index")["fooled"].any().to_numpy())
+        assert 0 < fooled.sum() < 8
+        assert torch.equal(model(exported).argmax(dim=1) != y, fooled)
+        said = (tmp_path / "net.md").read_text()
+        assert "identifier(s):** Net2020" in said
+        assert f"accuracy:** {100 * (1 - float(fooled.float().mean())):.2f}%" in said
+
+    def test_nothing_is_overwritten_or_left_out(self, given, tmp_path):
+        model, x, y = given
+        config = EvaluationConfig(audit=0, keep_images=3)
+        evaluate(model, x, y, [FGSM(Linf(0.1))], out=tmp_path / "run", config=config)
+        with pytest.raises(InputError, match="kept 3 of its 8 images"):
+            export(tmp_path / "run", tmp_path / "net.pt")
+        assert not (tmp_path / "net.pt").exists()
+        attacks = {"small": FGSM(Linf(0.1)), "large": FGSM(Linf(0.2))}
+        evaluate(model, x, y, attacks, out=tmp_path / "two", config=EvaluationConfig(audit=0))
+        with pytest.raises(InputError, match="within 2 balls"):
+            export(tmp_path / "two", tmp_path / "net.pt")
+        (tmp_path / "net.pt").touch()
+        with pytest.raises(OutputError, match="is there already"):
+            export(tmp_path / "run", tmp_path / "net.pt")
+
+    def test_what_is_known_of_a_model(self, tmp_path):
+        path = tmp_path / "cifar10" / "Linf" / "Net2020.json"
+        path.parent.mkdir(parents=True)
+        path.write_text('{"eps": "8/255", "clean_acc": "89.69", "autoattack_acc": "59.53"}')
+        found = known("Net2020", tmp_path)
+        assert (found.clean, found.autoattack, found.best_known) == (0.8969, 0.5953, 0.5953)
+        assert found.eps == pytest.approx(8 / 255)
+        for text in ("{}", "[]", '{"eps": "x", "clean_acc": 1, "autoattack_acc": 1}'):
+            path.write_text(text)
+            with pytest.raises(DamagedFileError, match="does not describe a model"):
+                known("Net2020", tmp_path)
+        with pytest.raises(MissingFileError, match="model_info of a clone"):
+            known("Net2021", tmp_path)

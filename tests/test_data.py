@@ -3,6 +3,7 @@ import hashlib
 import inspect
 import shutil
 import struct
+import sys
 import threading
 
 import numpy as np
@@ -18,6 +19,7 @@ from holdfast.errors import (
     InputError,
     InputTypeError,
     MissingFileError,
+    MissingPackageError,
     UnknownNameError,
 )
 from holdfast.models import Normalize
@@ -503,3 +505,125 @@ def test_a_pass_over_all_images_holds_few_large_ones_at_once(tmp_path):
     assert max(sizes) * 3 * 224 * 224 <= 2**24
     small = data.load("digits")
     assert [len(index) for index in small.all_batches()] == [500]
+
+
+class TestOtherLibraries:
+    """Data that other libraries read; files are written by the tests."""
+
+    @pytest.fixture
+    def photos(self):
+        """Pictures of Pillow that differ, and labels."""
+        generator = torch.Generator().manual_seed(0)
+        pixels = torch.randint(0, 256, (6, 10, 12, 3), dtype=torch.uint8, generator=generator)
+        return [Image.fromarray(one.numpy()) for one in pixels], [0, 1, 2, 0, 1, 2], pixels
+
+    def test_a_data_set_of_torch_with_transforms(self, photos):
+        from torchvision.transforms import v2
+
+        pictures, labels, pixels = photos
+
+        class Pictures(torch.utils.data.Dataset):
+            classes = ("a", "b", "c")
+            transform = v2.Compose([v2.ToImage(), v2.RandomHorizontalFlip(p=1.0)])
+
+            def __len__(self):
+                return len(pictures)
+
+            def __getitem__(self, place):
+                return self.transform(pictures[place]), labels[place]
+
+        found = data.of_dataset(Pictures())
+        assert found.classes == ("a", "b", "c")
+        assert found.y.tolist() == labels
+        theirs = pixels.permute(0, 3, 1, 2).flip(-1).float() / 255
+        assert torch.allclose(found.x(torch.tensor([5, 2])), theirs[[5, 2]])
+        Pictures.transform = v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32), v2.Lambda(minus)])
+        with pytest.raises(InputError, match="leave normalisation to the model"):
+            data.of_dataset(Pictures())
+
+    def test_what_is_no_data_set(self):
+        with pytest.raises(InputTypeError, match="a length and items"):
+            data.of_dataset(3)
+        four = torch.utils.data.TensorDataset(torch.rand(4, 1, 2, 2), torch.arange(4))
+        with pytest.raises(InputError, match="labels from 0 to 3, but 3 classes"):
+            data.of_dataset(four, classes=list("abc"))
+
+    def test_torchvisions_by_name(self, tmp_path, photos):
+        """SVHN's file is one of MATLAB's, in which the digit 0 is a 10."""
+        from scipy.io import savemat
+
+        _, _, pixels = photos
+        big = torch.zeros(6, 32, 32, 3, dtype=torch.uint8)
+        big[:, :10, :12] = pixels
+        y = np.array([10, 1, 2, 3, 4, 5])[:, None]
+        savemat(tmp_path / "test_32x32.mat", {"X": big.permute(1, 2, 3, 0).numpy(), "y": y})
+        checked = "torchvision.datasets.svhn.check_integrity"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(checked, lambda *arguments: True)
+            patch.setattr("torchvision.datasets.svhn.calculate_md5", lambda path: "", raising=False)
+            patch.setattr(
+                "torchvision.datasets.SVHN._check_integrity", lambda self: True, raising=False
+            )
+            found = data.load("torchvision(name=SVHN)", data_dir=tmp_path, limit=3)
+        assert found.y.tolist() == [0, 2, 4]
+        assert torch.allclose(
+            found.x(torch.tensor([1])) * 255, big[[2]].permute(0, 3, 1, 2).float()
+        )
+        with pytest.raises(UnknownNameError, match="did you mean 'SVHN'"):
+            data.load("torchvision(name=SVHM)")
+
+    def test_the_hubs_from_a_folder(self, tmp_path, photos):
+        datasets = pytest.importorskip("datasets")
+        pictures, labels, pixels = photos
+        features = datasets.Features(
+            {"img": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b", "c"])}
+        )
+        table = datasets.Dataset.from_dict({"img": pictures, "label": labels}, features=features)
+        datasets.DatasetDict({"validation": table}).save_to_disk(tmp_path / "photos")
+        found = data.load(f"hf(path='{tmp_path / 'photos'}', image=img)", limit=3)
+        assert found.classes == ("a", "b", "c")
+        assert found.y.tolist() == [0, 2, 1]
+        assert torch.allclose(
+            found.x(torch.tensor([1])) * 255, pixels[[2]].permute(0, 3, 1, 2).float()
+        )
+        again = data.load(f"hf(path='{tmp_path / 'photos'}', image=img)", limit=3)
+        small = data.load(f"hf(path='{tmp_path / 'photos'}', image=img, resize=8)", limit=3)
+        assert found.fingerprint() == again.fingerprint() != small.fingerprint()
+        for spec, words in (
+            (f"hf(path='{tmp_path / 'photos'}')", "no column 'image', but img, label"),
+            (f"hf(path='{tmp_path / 'photos'}', image=img, part=test)", "part of"),
+        ):
+            with pytest.raises((InputError, UnknownNameError), match=words):
+                data.load(spec)
+        with pytest.raises(InputError, match="no part for train images, but validation"):
+            data.load(f"hf(path='{tmp_path / 'photos'}', image=img)", "train")
+
+    def test_shards_of_webdataset(self, tmp_path, photos):
+        wds = pytest.importorskip("webdataset")
+        pictures, labels, pixels = photos
+        for shard in range(2):
+            with wds.TarWriter(str(tmp_path / f"{shard:03d}.tar")) as sink:
+                for place in range(3 * shard, 3 * shard + 3):
+                    sink.write(
+                        {"__key__": f"{place}", "png": pictures[place], "cls": labels[place]}
+                    )
+        found = data.load(f"webdataset(path='{tmp_path}/{{000..001}}.tar')")
+        assert found.y.tolist() == labels
+        assert torch.allclose(found.x(torch.arange(6)) * 255, pixels.permute(0, 3, 1, 2).float())
+        with pytest.raises(InputError, match="a class number, digit"):
+            data.load(f"webdataset(path='{tmp_path}/000.tar', label=digit)")
+        with pytest.raises(MissingFileError, match="there is no shard"):
+            data.load("webdataset(path='no.tar')")
+
+    @pytest.mark.parametrize(
+        ("spec", "package", "extra"),
+        [("hf(path=x)", "datasets", "datasets"), ("webdataset(path=x)",) + ("webdataset",) * 2],
+    )
+    def test_what_is_missing_is_said(self, spec, package, extra, monkeypatch):
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(MissingPackageError, match=rf'pip install "holdfast\[{extra}\]"'):
+            data.load(spec)
+
+
+def minus(image):
+    return image - 1.0

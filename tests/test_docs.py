@@ -193,6 +193,11 @@ BRIDGES = {
     "MAITE": "maite",
     "torchmetrics": "torchmetrics",
     "Lightning": "holdfast.bridges.lightning",
+    "RobustBench": "torch",
+    "Hugging Face": "torch",
+    "OpenCLIP": "torch",
+    "ONNX": "torch",
+    "Data of other libraries": "torch",
 }
 
 

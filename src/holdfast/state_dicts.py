@@ -22,7 +22,7 @@ __all__ = ["SUFFIXES", "fill", "read_weights"]
 SUFFIXES = (".pt", ".pth", ".safetensors", ".ckpt", ".bin", ".tar")
 
 #: Where a checkpoint of a training keeps the network's weights, the most specific name first.
-_WITHIN = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
+_WITHIN = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "last")
 
 #: What later versions of torch count, and older files do not hold.
 _COUNTER = "num_batches_tracked"

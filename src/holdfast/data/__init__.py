@@ -9,10 +9,19 @@ asked for.
 A module beside this one enters its data sets in `DATASETS`.
 """
 
-from holdfast.data import bundled, folders, imagenet, tiny_imagenet, torchvision  # noqa: F401
+from holdfast.data import (  # noqa: F401
+    bundled,
+    folders,
+    hugging_face,
+    imagenet,
+    tiny_imagenet,
+    torchvision,
+    webdataset,
+)
 from holdfast.data.bundled import DIGITS_TEST
 from holdfast.data.labelled import Data
 from holdfast.data.loading import load
 from holdfast.data.names import DATASETS, UNSORTED, Split
+from holdfast.data.torch_datasets import of_dataset
 
-__all__ = ["DATASETS", "DIGITS_TEST", "UNSORTED", "Data", "Split", "load"]
+__all__ = ["DATASETS", "DIGITS_TEST", "UNSORTED", "Data", "Split", "load", "of_dataset"]

@@ -6,7 +6,7 @@ normalise; to normalise is the model's affair, and happens there once.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -78,6 +78,44 @@ class Reading:
                 image, white = self._decoded(file)
         except (UnidentifiedImageError, OSError, SyntaxError) as error:
             raise DamagedFileError(f"{path} is damaged or no image: {error}.") from error
+        return self._pixels(image, white, path)
+
+    def of(self, picture: Any, called: str) -> Float[Tensor, "c h w"]:
+        """A picture that somebody else read, in [0, 1]; one of Pillow, or a tensor or array.
+
+        Args:
+            picture: of Pillow, or (C, H, W) or (H, W), 8-bit or in [0, 1].
+            called: what it is, for messages.
+
+        Raises:
+            InputError: if it is none of these, or smaller than what is to be cut out of it.
+        """
+        if isinstance(picture, Image.Image):
+            return self._pixels(*self._decoded(picture), called)
+        try:
+            found = torch.as_tensor(picture)
+        except (TypeError, ValueError, RuntimeError):
+            found = torch.empty(0, dtype=torch.bool)
+        white = 255 if found.dtype == torch.uint8 else 1
+        if found.dim() not in (2, 3) or not (found.is_floating_point() or white == 255):
+            raise InputError(
+                f"{called} is a {type(picture).__name__}, but must be a picture of Pillow or a "
+                "tensor (C, H, W), 8-bit or floating point."
+            )
+        found = (found if found.dim() == 3 else found[None]).float() / white
+        if self.channels is not None and len(found) != self.channels:
+            grey = found.mean(dim=0, keepdim=True)
+            found = grey if self.channels == 1 else grey.expand(3, -1, -1)
+        if not bool(((found >= 0) & (found <= 1)).all()):
+            raise InputError(
+                f"{called} has values outside [0, 1]: leave normalisation to the model, and out of "
+                "the transforms."
+            )
+        fitted: Tensor = self._fitted(found, called)
+        return fitted.clamp(0, 1)
+
+    def _pixels(self, image: Image.Image, white: int, path: str | Path) -> Tensor:
+        """Resized and cut, as numbers."""
         array = np.array(self._fitted(image, path), dtype=np.float32) / white
         pixels = torch.from_numpy(array)
         if pixels.dim() == 3:
@@ -91,7 +129,8 @@ class Reading:
         grey = file.mode in ("1", "L") if self.channels is None else self.channels == 1
         return file.convert("L" if grey else "RGB"), 255
 
-    def _fitted(self, image: Image.Image, path: str | Path) -> Image.Image:
+    def _fitted(self, image: Any, path: str | Path) -> Any:
+        """The picture, or tensor (C, H, W), resized and cut."""
         if self.resize is self.crop is None:
             return image
         from torchvision.transforms import InterpolationMode, functional
@@ -102,9 +141,10 @@ class Reading:
             )
         if self.crop is None:
             return image
-        if min(image.size) < self.crop:
+        height, width = functional.get_dimensions(image)[1:]
+        if min(height, width) < self.crop:
             raise InputError(
-                f"{path} has {image.width}×{image.height} pixels, less than crop={self.crop}: give "
+                f"{path} has {width}×{height} pixels, less than crop={self.crop}: give "
                 "resize too, the shorter side before the cut."
             )
         return functional.center_crop(image, self.crop)

@@ -14,6 +14,7 @@ from holdfast.errors import InputError, MissingFileError, ModelError
 from holdfast.files import check_regular
 from holdfast.models.checkpoint import MODEL, is_ours, read_model
 from holdfast.models.external.names import LibraryModel
+from holdfast.models.external.published import published
 from holdfast.models.layers import in_front, layers_and_network
 from holdfast.models.purified import PURIFIED, read_purified
 from holdfast.models.registry import ARCHITECTURES, DENOISERS, Architecture
@@ -28,7 +29,8 @@ def load(spec: str, shape: tuple[int, ...] | None = None) -> nn.Module:
 
     Args:
         spec: the folder of a training or tuning run, a model.safetensors file,
-            ``torchvision/resnet18(weights='DEFAULT')`` or ``timm/resnet18(weights='DEFAULT')``, or
+            ``torchvision/resnet18(weights='DEFAULT')`` or ``timm/resnet18(weights='DEFAULT')``,
+            ``hf/owner/model`` and others (`holdfast.models.external.published`), or
             ``package.module:callable``, which returns a `torch.nn.Module` that maps images in
             [0, 1] to logits (`holdfast.built`), also with a file of weights,
             ``mynet:Net(weights=net.pth)``; or an architecture's name with one,
@@ -119,14 +121,21 @@ def _load(spec: str, denoiser: bool, shape: tuple[int, ...] | None = None) -> nn
     weights = FileOfWeights.read(spec)
     if weights is not None:
         return weights.fitting(shape).load()
+    whole = published(spec)
+    if whole is not None:
+        if denoiser:
+            raise ModelError(
+                f"{spec} is a classifier; give a denoiser, which makes images of images."
+            )
+        return whole
     model = LibraryModel.read(spec)
     if model is not None and model.weights is not None:
         return model.load(model.weights)
     if model is not None or spec in ARCHITECTURES or spec in DENOISERS:
-        published = f", or ask for the library's: \"{spec}(weights='DEFAULT')\"" if model else ""
+        offered = f", or ask for the library's: \"{spec}(weights='DEFAULT')\"" if model else ""
         raise InputError(
             f"{spec} is an architecture without weights; train it with holdfast train --model "
-            f"{spec}, then give the folder of that run{published}."
+            f"{spec}, then give the folder of that run{offered}."
         )
     if ":" in spec:
         return build(spec)
