@@ -946,6 +946,11 @@ UNUSED = [
     ("certify --sigma 0.1 --radii 1 --intervals sequential --between 1,2", "between .* give it"),
     ("certify --sigma 0.1 --workers 2 --devices 2 --out run", "--workers and --devices both"),
     ("audit nothing --data-dir .", "nothing holds no run"),
+    ("verify images --data digits", "--data is about asking the model again"),
+    ("verify images --data-dir .", "--data-dir is about asking the model again"),
+    ("verify images --passes 9", "--passes is about asking the model again"),
+    ("verify images --accelerator cpu", "--accelerator is about asking the model again"),
+    ("verify images --manifest 00", "images is a folder, and a manifest's SHA-256 is that of"),
     ("certify --sigma 0.1 --data-dir .", "digits is none"),
     ("train --model small --val-norm l2 --out run", "--val-norm .* give --val-attack"),
     ("train --model small --val-eps 1 --out run", "--val-eps .* give --val-attack"),
@@ -1012,7 +1017,7 @@ UNUSED_BY_TUNE = [
 def test_an_option_that_is_not_used_is_refused(place, capsys, line, words):
     (place / "images" / "a").mkdir(parents=True)
     Image.new("L", (8, 8)).save(place / "images" / "a" / "1.png")
-    without = any(word in line for word in ("--model", "--from", "reproduce"))
+    without = any(word in line for word in ("--model", "--from", "reproduce", "verify"))
     model = [] if without else ["--model", "net.safetensors"]
     assert code(*line.split(), *model) == 2
     said = capsys.readouterr().err
@@ -1051,6 +1056,8 @@ ALWAYS_USED = {
     "diagnose surface": "other eps points",
     "reproduce": "what scale out dry_run finished workers json quiet",
     "report": "runs out title quiet",
+    "bundle": "runs out title laboratory customer authorised_by issued quiet",
+    "verify": "what model json quiet",
 }
 
 

@@ -229,7 +229,7 @@ class _Chunks:
         """One sampling for all certificates."""
         data, config, index = self.data, self.config, missing.index
         self.progress.measure(self.share)
-        sampling = _sample(self.smoothed, data, index, config, self.progress, self.share)
+        sampling = sampled(self.smoothed, data, index, config, self.progress, self.share)
         self.share.finished += len(index)
         self.share.under_way = 0
         wanted = list(config.certificates)
@@ -238,7 +238,7 @@ class _Chunks:
             yield Part(cell, _rows(data, index, sampling, config, lipschitz, *wanted[cell]))
 
 
-def _sample(
+def sampled(
     smoothed: SmoothedClassifier,
     data: Data,
     index: torch.Tensor,
@@ -246,6 +246,16 @@ def _sample(
     progress: Progress,
     share: Share,
 ) -> Sampling:
+    """The votes of some images, by the run's own draws.
+
+    Args:
+        smoothed: whose votes are taken.
+        data: the test set.
+        index: (n,) of the images.
+        config: noise, votes, intervals and seed.
+        progress: told about every forward pass.
+        share: of the votes under way.
+    """
     x = data.x(index).to(device_of(smoothed.model))
     rng = certificate_stream(config.seed, index.to(x.device))
     n0 = config.selection_votes if config.chooses else 0
@@ -326,6 +336,11 @@ def _cells(
 ) -> list[dict[str, Any]]:
     """The cells as ``holdfast certify --json`` prints them."""
     seconds = sum(run.chunks.seconds(cell) for cell, _ in enumerate(config.certificates))
+    return [{**cell, "seconds": round(seconds, 3)} for cell in cells_of(rows, config, model)]
+
+
+def cells_of(rows: pd.DataFrame, config: CertificationConfig, model: str) -> list[dict[str, Any]]:
+    """What rows amount to: the cells without the time that they took."""
     cells = []
     for cell in metrics.certification_cells(rows, config.radii):
         limits = config.limits(cell["interval"])
@@ -342,7 +357,6 @@ def _cells(
                 "of_votes": limits.of_votes,
                 **cell,
                 "forwards": cell["draws"] + cell["images"] * n0,
-                "seconds": round(seconds, 3),
             }
         )
     return cells

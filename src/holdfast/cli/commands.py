@@ -131,6 +131,16 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "Make one page of evaluations and certifications.",
             _SHOW,
         ),
+        "bundle": Command(
+            "holdfast.cli.bundle:bundle",
+            "Put finished runs and their report into one file that a stranger can check.",
+            _SHOW,
+        ),
+        "verify": Command(
+            "holdfast.cli.verify:verify",
+            "Find out whether what a bundle or a run says follows from what is in it.",
+            _SHOW,
+        ),
     }
 )
 

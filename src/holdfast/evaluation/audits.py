@@ -106,16 +106,7 @@ def audit_run(
     """
     rows, about = finished(run, model, data, kind="evaluate", called="evaluation", done="evaluated")
     settings: dict[str, Any] = about["settings"]
-    config = EvaluationConfig(
-        seed=settings["seed"],
-        votes=settings.get("votes", 100),
-        samples=settings.get("samples", 10),
-        penalties=tuple(settings.get("penalties", (1.0,))),
-        each=settings.get("each", False),
-        variants=tuple(settings.get("variants", ())),
-        share_sizes=settings.get("share_sizes", False),
-        hidden="found" in settings,
-    )
+    config = recorded_config(settings)
     stochastic = bool(settings.get("stochastic", False))
     with eval_mode(model), suited_threads(data.shape, model, progress=progress):
         hidden = hidden_in(model, data, config)
@@ -131,6 +122,20 @@ def audit_run(
             bridges=hidden.bridges,
         )
         return audited(ledger, subject)
+
+
+def recorded_config(settings: Mapping[str, Any]) -> EvaluationConfig:
+    """How an evaluation was run, as far as asking its model again hangs on it."""
+    return EvaluationConfig(
+        seed=settings["seed"],
+        votes=settings.get("votes", 100),
+        samples=settings.get("samples", 10),
+        penalties=tuple(settings.get("penalties", (1.0,))),
+        each=settings.get("each", False),
+        variants=tuple(settings.get("variants", ())),
+        share_sizes=settings.get("share_sizes", False),
+        hidden="found" in settings,
+    )
 
 
 def _recorded(

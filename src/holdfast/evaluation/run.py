@@ -6,7 +6,6 @@ attacked: a stochastic model through the average over its randomness, and its pr
 one that is not differentiable or cleans its images also through a surrogate gradient (BPDA).
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -360,28 +359,19 @@ def _check_one_can_run(scorer: Scorer, attacks: Named, prediction: Labels) -> No
 
 
 def _cells(rows: pd.DataFrame, model: str, run: Run, attacks: Named) -> list[dict[str, Any]]:
-    """The cells as ``holdfast evaluate --json`` prints them; JSON knows no infinity."""
-    rows = rows[rows["attack"] != CLEAN]
-    table = metrics.cells(rows)
-    table.insert(0, "model", model)
-    table["seconds"] = [round(run.chunks.seconds(cell), 3) for cell in range(1, len(attacks) + 1)]
-    cells = [
-        {
-            key: None if value in (None, math.inf) or pd.isna(value) else value
-            for key, value in cell.items()
-        }
-        for cell in table.to_dict(orient="records")
-    ]
-    parts = rows.groupby(metrics.CELL, sort=False)
-    for number, (cell, (_, attack), (_, part)) in enumerate(
-        zip(cells, attacks, parts, strict=True), start=1
+    """The cells as ``holdfast evaluate --json`` prints them."""
+    numbers = range(1, len(attacks) + 1)
+    parts = [attack.names if isinstance(attack, Worst) else () for _, attack in attacks]
+    found = []
+    for number, cell in zip(
+        numbers,
+        metrics.evaluation_cells(rows, parts, [run.chunks.skipped(one) for one in numbers]),
+        strict=True,
     ):
-        if isinstance(attack, Worst):
-            cell["broken_by"] = metrics.broken_by(part, attack.names)
+        cell = {"model": model, **cell, "seconds": round(run.chunks.seconds(number), 3)}
         if noted := run.chunks.noted(number):
             cell["noted"] = noted
         if skipped := run.chunks.skipped(number):
             cell["skipped"] = skipped
-            if cell["attack"] in skipped and (part["blind"] | part["fooled"]).all():
-                cell |= dict.fromkeys(("robust_accuracy", "low", "high"))
-    return cells
+        found.append(cell)
+    return found

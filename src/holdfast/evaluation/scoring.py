@@ -65,6 +65,8 @@ class Answer:
     votes_for_prediction: Tensor  # (N,)
     votes_for_label: Tensor  # (N,)
     rank: Tensor  # (N,) classes that the model prefers to the label: 0 if it is right
+    counts: Tensor  # (N, K) votes
+    scores: Tensor  # (N, K) mean probabilities
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,7 @@ class Scorer:
     def clean_rows(self, batch: Batch) -> pd.DataFrame:
         """Rows of the unattacked images."""
         index, x, y = batch.index, batch.x, batch.y
-        answer = self._ask(x, y, index, CLEAN)
+        answer = self.answer_clean(batch)
         effort = Effort.none(index)
         rows = self._rows(index, y, answer.prediction, answer, x, x, effort)
         rows["by"] = np.where(rows["fooled"], CLEAN, _NOBODY)
@@ -262,8 +264,7 @@ class Scorer:
                     broke[attacked] = names[broken.by.cpu().numpy()]
                 else:
                     x_adv[chosen] = attack(*asked, seed=self.seed, index=number, callback=sight)
-        purpose = f"{name} {attack.threat!r}"
-        answer = self._ask(x_adv, y, index, purpose)
+        answer = self.answer(name, attack.threat, x_adv, y, index)
         # An image that was left alone was scored before; fresh noise must not make it robust.
         prediction = torch.where(chosen | known, answer.prediction, clean.to(y.device))
         answer = replace(answer, prediction=prediction)
@@ -282,6 +283,18 @@ class Scorer:
         rows["by"] = np.where(rows["fooled"], broke, _NOBODY)
         rows = _labelled(rows, name, attack.threat.name, attack.threat.eps)
         return Attacked(rows, x_adv, skipped, noted)
+
+    def answer_clean(self, batch: Batch) -> Answer:
+        """What the model says of the unattacked images: by the same draws whenever it is asked."""
+        return self._ask(batch.x, batch.y, batch.index, CLEAN)
+
+    def answer(self, name: str, threat: Threat, x_adv: Images, y: Labels, index: Tensor) -> Answer:
+        """The same of an attack's images."""
+        return self._ask(x_adv, y, index, f"{name} {threat!r}")
+
+    def answer_8_bit(self, threat: Threat, rounded: Images, y: Labels, index: Tensor) -> Answer:
+        """The same of those on the grid of 256 levels."""
+        return self._ask(rounded, y, index, f"8-bit {threat!r}")
 
     def _fallen(
         self,
@@ -317,7 +330,7 @@ class Scorer:
         """
         index, x, y = batch.index, batch.x, batch.y
         rounded, possible = to_8_bit(x_adv, x, attack.threat)
-        prediction = self._ask(rounded, y, index, f"8-bit {attack.threat!r}").prediction
+        prediction = self.answer_8_bit(attack.threat, rounded, y, index).prediction
         return {
             "index": index,
             "label": y,
@@ -343,7 +356,8 @@ class Scorer:
         most, prediction = counts.max(dim=1)
         liked = counts + scores / 2  # by votes, and where they are equal by probability
         rank = (liked > liked.gather(1, y[:, None])).sum(dim=1)
-        return Answer(prediction, loss, most, counts.gather(1, y[:, None])[:, 0], rank)
+        label = counts.gather(1, y[:, None])[:, 0]
+        return Answer(prediction, loss, most, label, rank, counts, scores)
 
     def _rows(
         self,

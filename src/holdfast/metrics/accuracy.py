@@ -1,6 +1,7 @@
 """Accuracy under attack: of one attack at one size, and in the worst case over several."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ __all__ = [
     "broken_by",
     "broken_by_size",
     "cells",
+    "evaluation_cells",
     "from_zero",
     "met_by_all",
     "round_sizes",
@@ -59,6 +61,49 @@ def cells(rows: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(found)
+
+
+def evaluation_cells(
+    rows: pd.DataFrame,
+    parts: Sequence[Sequence[str]],
+    skipped: Sequence[Mapping[str, str]],
+) -> list[dict[str, Any]]:
+    """One record for each attack and size, as run.json holds it: `cells`, without an infinity.
+
+    Args:
+        rows: of an evaluation.
+        parts: of each attack that is a cascade the names of its parts; of any other none.
+        skipped: of each attack what could not run, and why. Where it is the attack itself, and it
+            has seen nothing of the images that it left, it says nothing of what is robust.
+
+    Example:
+        >>> from holdfast import Linf, evaluate, metrics
+        >>> from holdfast.attacks import DeepFool
+        >>> from holdfast import L2
+        >>> rows = evaluate(model, x, y, {"deepfool": DeepFool(L2(float("inf")))}).rows
+        >>> (cell,) = metrics.evaluation_cells(rows, [()], [{}])
+        >>> cell["attack"], cell["eps"], cell["n"]
+        ('deepfool', None, 4)
+    """
+    attacked = rows[rows["norm"] != "none"]
+    found = []
+    for line, names, without, (_, part) in zip(
+        cells(attacked).to_dict(orient="records"),
+        parts,
+        skipped,
+        attacked.groupby(CELL, sort=False),
+        strict=True,
+    ):
+        cell: dict[str, Any] = {
+            str(key): None if value in (None, math.inf) or pd.isna(value) else value
+            for key, value in line.items()
+        }
+        if names:
+            cell["broken_by"] = broken_by(part, names)
+        if cell["attack"] in without and (part["blind"] | part["fooled"]).all():
+            cell |= dict.fromkeys(("robust_accuracy", "low", "high"))
+        found.append(cell)
+    return found
 
 
 def broken_by(rows: pd.DataFrame, names: Sequence[str]) -> dict[str, int]:

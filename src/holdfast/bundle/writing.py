@@ -1,0 +1,95 @@
+"""Write a bundle: runs, and what is made of them, in one file."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from holdfast.bundle.archive import write_archive
+from holdfast.bundle.contents import copied
+from holdfast.bundle.derived import derive
+from holdfast.bundle.manifest import MANIFEST, Manifest, Said, checksum, files_in
+from holdfast.errors import InputError, OutputError
+from holdfast.files import check_writable
+
+__all__ = ["write_bundle"]
+
+
+def write_bundle(
+    runs: Sequence[Path],
+    out: Path,
+    *,
+    title: str = "Robustness report",
+    laboratory: str | None = None,
+    customer: str | None = None,
+    authorised_by: str | None = None,
+    issued: str | None = None,
+) -> str:
+    """Write finished runs, and the report that is made of them, into one zip file.
+
+    The same runs, given by the same paths, make the same bytes.
+
+    Args:
+        runs: folders of evaluations, certifications and studies, with the trainings of their
+            networks and diagnoses of them if wanted.
+        out: the zip file; one that is there is not overwritten.
+        title: of the report.
+        laboratory: name and address of who ran them.
+        customer: name and contact of who asked for them.
+        authorised_by: who authorises the report.
+        issued: the date of its issue.
+
+    Returns:
+        The SHA-256 of the manifest, for a signature.
+
+    Raises:
+        MissingFileError, DamagedFileError: if a folder holds no run, or not what one writes.
+        InputError: if a run is not finished, or no report can be made of these.
+        OutputError: if the file is there, or cannot be written.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast import Linf, evaluate
+        >>> from holdfast.attacks import FGSM
+        >>> from holdfast.bundle import write_bundle
+        >>> result = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.3))}, out="run")
+        >>> len(write_bundle([Path("run")], Path("study.zip"), customer="who asked"))
+        64
+    """
+    if not runs:
+        raise InputError("there is no run; name the folder of at least one.")
+    out = Path(out)
+    said = Said(
+        title=title,
+        laboratory=laboratory,
+        customer=customer,
+        authorised_by=authorised_by,
+        issued=issued,
+    )
+    _check_out(out)
+    with TemporaryDirectory() as folder:
+        root = Path(folder).resolve()
+        names = copied([Path(run) for run in runs], root)
+        wrong = derive(root, names, said, root)
+        Manifest.of(root, names, said).write(root)
+        manifest = checksum(root / MANIFEST)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write_archive(out, {name: root / name for name in (MANIFEST, *files_in(root))})
+        except FileExistsError as error:
+            raise _there(out) from error
+    if wrong is not None:
+        warnings.warn(f"the report contradicts itself, and says so: {wrong}", stacklevel=2)
+    return manifest
+
+
+def _check_out(out: Path) -> None:
+    if out.exists() or out.is_symlink():
+        raise _there(out)
+    if not out.name:
+        raise InputError(f"{out} names no file; give one, such as study.zip.")
+    check_writable(out.parent)
+
+
+def _there(out: Path) -> OutputError:
+    return OutputError(f"{out} is there, and is not overwritten; give another --out.")

@@ -1,0 +1,574 @@
+"""A bundle can be made again byte for byte, and whatever is changed in it is named."""
+
+import io
+import json
+import shutil
+import stat
+import warnings
+import zipfile
+from contextlib import chdir
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from holdfast import EvaluationConfig, Linf, evaluate
+from holdfast.attacks import FGSM, PGD
+from holdfast.bundle import Verdict, verify, write_bundle
+from holdfast.bundle.archive import unpacked, write_archive
+from holdfast.bundle.manifest import Manifest
+from holdfast.certify import CertificationConfig, certify
+from holdfast.cli.main import run
+from holdfast.data import Data
+from holdfast.errors import DamagedFileError, HoldfastError, InputError, OutputError
+from holdfast.files import read_tensors, write_tensors
+from holdfast.results.reading import digest, digest_of
+from tests.toys import images, small_network
+
+N, KEPT = 24, 20
+
+EVAL, CERT = "runs/eval", "runs/cert"
+
+
+@pytest.fixture(scope="module")
+def model():
+    return small_network()
+
+
+@pytest.fixture(scope="module")
+def data(model):
+    x = images(N)
+    y = model(x).argmax(dim=1)
+    y[::6] = (y[::6] + 1) % 4  # some are wrong without an attack
+    return Data.of(x, y)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory, model, data):
+    """An evaluation and a certification of one network, and their bundle."""
+    out = tmp_path_factory.mktemp("study")
+    x, y = data.x(torch.arange(N)), data.y
+    attacks = {"fgsm": FGSM(Linf(0.05)), "pgd": PGD(Linf(0.05), steps=3)}
+    with chdir(out), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        evaluate(model, x, y, attacks, out=EVAL, config=EvaluationConfig(keep_images=KEPT))
+        config = CertificationConfig(sigma=0.1, votes=200, radii=(0.05,), bounds=("cohen", "renyi"))
+        certify(model, x, y, config=config, out=CERT)
+        write_bundle([Path(EVAL), Path(CERT)], Path("study.zip"), customer="who asked")
+    return out
+
+
+@pytest.fixture
+def copied(study, tmp_path):
+    """The runs, to be changed."""
+    shutil.copytree(study / "runs", tmp_path / "runs")
+    return tmp_path
+
+
+def said(found, verdict):
+    return [f"{one.where} {one.what}: {one.said}" for one in found.of(verdict)]
+
+
+def forged(folder, rows=None, about=None):
+    """Change a run by hand, and its digests as whoever wants to deceive does."""
+    if rows is not None:
+        table = pd.read_csv(folder / "rows.csv")
+        rows(table)
+        table.to_csv(folder / "rows.csv", index=False)
+    content = json.loads((folder / "run.json").read_text())
+    content.pop("sha256")
+    if about is not None:
+        about(content)
+    content["rows_sha256"] = digest((folder / "rows.csv").read_bytes())
+    content["sha256"] = digest_of(content)
+    (folder / "run.json").write_text(json.dumps(content))
+
+
+def kept(folder, change):
+    """Change an image file of the second attack."""
+    path = folder / "images" / "0002.00000.safetensors"
+    tensors, about = read_tensors(path)
+    change(tensors)
+    write_tensors(path, tensors, about)
+
+
+class TestBundle:
+    def test_the_same_runs_make_the_same_bytes(self, study, tmp_path):
+        with chdir(study):
+            write_bundle([Path(EVAL), Path(CERT)], tmp_path / "again.zip", customer="who asked")
+        assert (tmp_path / "again.zip").read_bytes() == (study / "study.zip").read_bytes()
+
+    def test_it_holds_what_an_auditor_asks_for(self, study):
+        with zipfile.ZipFile(study / "study.zip") as archive:
+            names = archive.namelist()
+            report = archive.read("test-report.md").decode()
+            manifest = json.loads(archive.read("manifest.json"))
+            assert archive.read(f"{EVAL}/rows.csv") == (study / EVAL / "rows.csv").read_bytes()
+        assert names == sorted(names)
+        assert sorted([*manifest["files"], "manifest.json"]) == names
+        assert {f"{EVAL}/run.json", "environment.json", "report/report.html"} < set(names)
+        assert any(name.endswith(".pdf") for name in names)
+        assert any(name.startswith(f"{EVAL}/images/") for name in names)
+        letters = [line[4] for line in report.splitlines() if line.startswith("### ")]
+        assert "".join(letters) == "abcdefghijklmnopabcde"  # 7.8.2.1 and 7.8.3.1
+        assert "claims conformity with neither that standard nor any other" in report
+        items = {
+            part[:1]: part.partition("\n")[2].partition("\n## ")[0].strip()
+            for part in report.split("### ")[1:17]
+        }
+        assert items["e"] == "who asked"
+        assert {items[letter] for letter in "bhjop"} == {"not recorded"}
+        assert "| pgd linf 0.05 |" in items["m"]
+        assert "cohen, two-sample | l2 0.05 |" in items["m"]
+
+    def test_it_is_never_overwritten(self, study):
+        before = (study / "study.zip").read_bytes()
+        with pytest.raises(OutputError, match=r"study.zip is there, and is not overwritten"):
+            write_bundle([study / EVAL], study / "study.zip")
+        assert (study / "study.zip").read_bytes() == before
+
+    def test_what_it_cannot_hold_is_refused_before_anything_is_written(self, study, tmp_path):
+        shutil.copytree(study / EVAL, tmp_path / "run")
+        (tmp_path / "run" / "rows.csv").unlink()
+        (tmp_path / "run" / "rows.csv").symlink_to("/etc/passwd")
+        with pytest.raises(InputError, match="is not a file of the run itself"):
+            write_bundle([tmp_path / "run"], tmp_path / "study.zip")
+        (tmp_path / "run" / "run.json").write_text(
+            '{"kind": "evaluate", "complete": false, "settings": {}}'
+        )
+        with pytest.raises(InputError, match="is not finished"):
+            write_bundle([tmp_path / "run"], tmp_path / "study.zip")
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+
+
+class TestVerify:
+    def test_what_nobody_changed_holds_and_what_it_could_not_check_it_says(self, study):
+        found = verify(study / "study.zip")
+        assert said(found, Verdict.CONTRADICTED) == []
+        held = " ".join(said(found, Verdict.HOLDS))
+        for words in (
+            "files have their SHA-256",
+            f"{EVAL}/run.json cells",
+            f"{EVAL}/rows.csv rows",
+            f"{EVAL}/images images: {2 * KEPT} adversarial images",
+            f"{CERT}/rows.csv certificates: limits, classes and radii of {2 * N} rows",
+            "made of the runs are the same, made again",
+        ):
+            assert words in held
+        left = " ".join(said(found, Verdict.UNCHECKED))
+        for words in (
+            "compare its SHA-256 with the one that its author gave",
+            f"{2 * (N - KEPT)} of {2 * N} rows under attack have no image kept",
+            "could have been edited together with their digests: it was not given",
+            "checks need more than the rows",
+        ):
+            assert words in left
+
+    def test_with_the_model_answers_and_votes_hold(self, study, model, data):
+        found = verify(study / EVAL, models=[model], data=data)
+        assert said(found, Verdict.CONTRADICTED) == []
+        held = " ".join(said(found, Verdict.HOLDS))
+        assert f"clean: the model answers {N} images as written" in held
+        assert "pgd linf 0.05: the model answers" in held
+        found = verify(study / CERT, models=[model], data=data)
+        assert said(found, Verdict.CONTRADICTED) == []
+        assert f"draws give the votes of {N} images again" in " ".join(said(found, Verdict.HOLDS))
+        few = verify(study / CERT, models=[model], data=data, passes=3 * 300)
+        assert f"{N - 3} of {N} images were not drawn again" in " ".join(
+            said(few, Verdict.UNCHECKED)
+        )
+
+    def test_another_model_or_other_images_are_named(self, study, model, data):
+        found = verify(study / EVAL, models=[small_network(seed=1)], data=data)
+        assert "none of the runs is about the model" in found.sentence
+        others = Data.of(1 - data.x(torch.arange(N)), data.y)
+        found = verify(study / EVAL, models=[model], data=others)
+        assert "images or labels that were given are others" in found.sentence
+
+    def test_models_need_images(self, study, model):
+        with pytest.raises(InputError, match="models are given and no data"):
+            verify(study / EVAL, models=[model])
+
+
+def flip_fooled(rows):
+    rows.loc[rows["attack"] == "pgd", "fooled"] ^= rows["index"] == 3
+
+
+def certify_farther(rows):
+    rows.loc[rows["radius"].idxmax(), "radius"] += 0.01
+
+
+def certify_nearer(rows):
+    rows.loc[rows["radius"].idxmax(), "radius"] -= 0.01
+
+
+def count_others(rows):
+    votes = rows["votes"].str.extract(r"^(\d+):(\d+)")
+    place = rows.index[votes[1].astype(int).lt(200)][0]
+    first, count = votes.loc[place]
+    text = rows.loc[place, "votes"]
+    second = text.split()[1].partition(":")
+    text = text.replace(f"{first}:{count}", f"{first}:{int(count) + 1}", 1)
+    less = f"{second[0]}:{int(second[2]) - 1}"
+    rows.loc[place, "votes"] = text.replace("".join(second), less, 1)
+
+
+def leave_the_ball(rows):
+    rows.loc[rows.index[-1], ["linf", "l2", "l1"]] = [0.06, 0.3, 1.5]
+
+
+def raise_accuracy(about):
+    about["cells"][1]["robust_accuracy"] += 0.01
+
+
+def believe(about):
+    about["audit"]["verdict"] = "believable"
+    about["audit"]["sentence"] = "believable: 40 checks pass and none fails (0 were not run)."
+
+
+def pass_a_check(about):
+    check = next(one for one in about["audit"]["checks"] if one["id"] == "C14")
+    check["value"] = 0.0
+
+
+def certify_more(about):
+    about["cells"][0]["at"][0]["accuracy"] += 1 / N
+
+
+#: What is changed: of which run, its rows or its run.json; and what of it is said.
+FORGERIES = [
+    (EVAL, flip_fooled, None, "rows.csv rows: fooled is not what prediction and label say: pgd"),
+    (EVAL, leave_the_ball, None, "the adversarial image is outside its ball: pgd linf 0.05, image"),
+    (EVAL, None, raise_accuracy, "run.json cells: cells[1].robust_accuracy is"),
+    (EVAL, None, believe, "run.json audit: it says 'believable: 40 checks"),
+    (EVAL, None, pass_a_check, "run.json audit: check C14 says"),
+    (CERT, certify_farther, None, "radius is not what the votes prove in 1 rows, first of image"),
+    (CERT, certify_nearer, None, "radius is not what the votes prove in 1 rows, first of image"),
+    (CERT, count_others, None, "is not what the votes prove in 1 rows, first of image"),
+    (CERT, None, certify_more, "run.json cells: cells[0].at is"),
+]
+
+
+class TestForgeries:
+    @pytest.mark.parametrize(("folder", "rows", "about", "words"), FORGERIES)
+    def test_whatever_is_edited_with_its_digest_is_named(self, copied, folder, rows, about, words):
+        forged(copied / folder, rows, about)
+        found = verify(copied / folder)
+        assert words in " ".join(said(found, Verdict.CONTRADICTED))
+        assert " digest: " not in " ".join(said(found, Verdict.CONTRADICTED))
+
+    def test_without_its_digest_that_is_named_too(self, copied):
+        rows = (copied / EVAL / "rows.csv").read_text()
+        (copied / EVAL / "rows.csv").write_text(f"{rows}\n")  # nothing else changes
+        (found,) = verify(copied / EVAL).contradictions
+        assert (found.where, found.what) == (f"{copied / EVAL}/rows.csv", "digest")
+
+    def test_rows_that_agree_with_each_other_are_found_with_the_model_alone(
+        self, copied, model, data
+    ):
+        """A row that fell is made robust in every column, and all that follows from it."""
+
+        def hold(rows):
+            fell = (rows["attack"] == "pgd") & rows["fooled"] & (rows["by"] == "pgd")
+            place = rows.index[fell & (rows["index"] < KEPT)][0]
+            rows.loc[place, ["prediction", "fooled", "by", "rank", "votes_for_label"]] = [
+                rows.loc[place, "label"],
+                False,
+                "none",
+                0,
+                1,
+            ]
+
+        def follow(about):
+            rows = pd.read_csv(copied / EVAL / "rows.csv", keep_default_na=False)
+            from holdfast import metrics
+
+            seconds = [cell["seconds"] for cell in about["cells"]]
+            again = metrics.evaluation_cells(rows, [()] * 2, [{}] * 2)
+            about["cells"] = [
+                {"model": "model", **cell, "seconds": s}
+                for cell, s in zip(again, seconds, strict=True)
+            ]
+            del about["audit"]
+
+        forged(copied / EVAL, hold)
+        forged(copied / EVAL, about=follow)
+        found = verify(copied / EVAL)
+        assert said(found, Verdict.CONTRADICTED) == []
+        assert "could have been edited" in " ".join(said(found, Verdict.UNCHECKED))
+        found = verify(copied / EVAL, models=[model], data=data)
+        (wrong,) = said(found, Verdict.CONTRADICTED)
+        assert "images answers: pgd linf 0.05, image" in wrong
+        assert "the row says class" in wrong
+
+    def test_clean_answers_that_were_edited_are_found_with_the_model(self, copied, model, data):
+        """Of an image that is wrong without an attack: its label, or what the model says of it."""
+        first = pd.read_csv(copied / EVAL / "rows.csv").iloc[0]
+        assert first["fooled"]
+        for name, value, words in (
+            ("label", first["clean_prediction"], "labels: image 0: the label is not that of the"),
+            ("prediction", first["label"], "answers: clean, image 0: the row says class"),
+        ):
+
+            def right(rows, name=name, value=value):
+                mine = rows["index"] == 0
+                names = [name, "clean_prediction"] if name == "prediction" else [name]
+                rows.loc[mine, names] = value
+                rows.loc[mine, ["fooled", "by", "rank", "votes_for_label"]] = [False, "none", 0, 1]
+
+            shutil.copy(copied / EVAL / "rows.csv", copied / "before.csv")
+            forged(copied / EVAL, right)
+            found = verify(copied / EVAL, models=[model], data=data)
+            assert words in " ".join(said(found, Verdict.CONTRADICTED))
+            shutil.copy(copied / "before.csv", copied / EVAL / "rows.csv")
+
+    def test_votes_that_prove_what_is_written_are_found_with_the_model(self, copied, model, data):
+        """An image is given the votes of one that is certified farther, and all that follows."""
+
+        def borrow(rows):
+            for _, part in rows.groupby("bound"):
+                ordered = part[part["label"] == part["prediction"]].sort_values("radius").index
+                told = ["votes", "choice", "p1", "p2", "radius", "prediction", "abstained"]
+                rows.loc[ordered[0], told] = rows.loc[ordered[-1], told].to_numpy()
+
+        forged(copied / CERT, borrow, lambda about: about.pop("audit"))
+        found = verify(copied / CERT)
+        assert not any("certificates" in one for one in said(found, Verdict.CONTRADICTED))
+        found = verify(copied / CERT, models=[model], data=data)
+        assert "are others by the run's own draws" in " ".join(said(found, Verdict.CONTRADICTED))
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            (lambda held: held["x_adv"][0].clamp_(0.3, 0.6), "distance is not that of the row"),
+            (lambda held: held["x_adv"][0].add_(2), "the adversarial image leaves [0, 1]"),
+            (lambda held: held["x"][1].mul_(0.5), "kept with another clean image"),
+            (lambda held: held["label"].add_(1), "its label is not that of the row"),
+            (lambda held: held["x_adv_8bit"][2].mul_(0.5), "8-bit version is not the image on"),
+            (lambda held: held["index"].add_(1000), "holds other images than the run is about"),
+            (lambda held: held.pop("x"), "holds other images than the run is about"),
+        ],
+    )
+    def test_an_image_that_was_changed_is_named(self, copied, change, words):
+        kept(copied / EVAL, change)
+        found = verify(copied / EVAL)
+        assert words in " ".join(said(found, Verdict.CONTRADICTED))
+
+    def test_images_that_were_exchanged_are_found_with_the_model(self, copied, model, data):
+        """Clean and adversarial image moved alike: boxes, balls and distances stay as they were."""
+
+        def move(held):
+            for name in ("x", "x_adv"):
+                held[name][0] = held[name][0].flip(-1)
+
+        for number in (1, 2):
+            path = copied / EVAL / "images" / f"{number:04d}.00000.safetensors"
+            tensors, about = read_tensors(path)
+            move(tensors)
+            write_tensors(path, tensors, about)
+        found = verify(copied / EVAL, models=[model], data=data)
+        assert "are not those of the data" in " ".join(said(found, Verdict.CONTRADICTED))
+
+    @pytest.mark.parametrize("name", ["run.json", "rows.csv"])
+    def test_what_cannot_be_read_is_a_contradiction_and_no_traceback(self, copied, name):
+        (copied / CERT / name).write_text("{}" if name == "run.json" else "a,b\n1,2\n")
+        with pytest.raises(DamagedFileError) if name == "run.json" else chdir(copied):
+            found = verify(copied / CERT)
+            assert "is not what a run writes" in found.sentence
+
+
+class TestForgedBundles:
+    @pytest.fixture
+    def opened(self, study, tmp_path):
+        with zipfile.ZipFile(study / "study.zip") as archive:
+            archive.extractall(tmp_path / "open")
+        return tmp_path / "open"
+
+    def closed(self, opened, manifest):
+        """A bundle of what lies there, with the manifest made anew or as it was."""
+        if manifest:
+            before = Manifest.read(opened)
+            Manifest.of(opened, before.runs, before.said).write(opened)
+        out = opened.with_suffix(".zip")
+        files = (path for path in opened.rglob("*") if path.is_file())
+        write_archive(out, {path.relative_to(opened).as_posix(): path for path in files})
+        return out
+
+    def test_what_was_made_of_the_runs_cannot_say_another_thing(self, opened):
+        """Page, tables, figures and test report, though their checksums are forged."""
+        for name, old, new in (
+            ("report/report.html", "</style>", "</style><!-- 99.9 % -->"),
+            ("report/tables/attacks.csv", ",0.05,", ",0.06,"),
+            ("test-report.md", "| pgd linf 0.05 |", "| pgd linf 0.06 |"),
+            ("environment.json", '"cores": ', '"cores": 1'),
+        ):
+            text = (opened / name).read_text()
+            assert old in text
+            (opened / name).write_text(text.replace(old, new, 1))
+        figure = next((opened / "report" / "figures").glob("*.pdf"))
+        figure.write_bytes(figure.read_bytes() + b"%")
+        (opened / "report" / "more.html").write_text("100 %")
+        found = verify(self.closed(opened, manifest=True))
+        wrong = {one.where: one.said for one in found.contradictions}
+        assert wrong.keys() == {
+            "report/report.html",
+            "report/tables/attacks.csv",
+            "test-report.md",
+            "environment.json",
+            f"report/figures/{figure.name}",
+            "report/more.html",
+        }
+        assert "it says '0.05' where the rows give" not in wrong["report/tables/attacks.csv"]
+        assert "it says '0.06' where the rows give '0.05'" in wrong["report/tables/attacks.csv"]
+        assert wrong["report/more.html"] == "it follows from none of the runs."
+
+    def test_what_is_not_in_the_manifest_is_named_and_so_is_what_is_missing(
+        self, opened, monkeypatch
+    ):
+        monkeypatch.setattr("holdfast.bundle.verification.made_again", lambda *_: iter(()))
+        (opened / "more.txt").write_text("more")
+        (opened / "test-report.md").unlink()
+        (opened / CERT / "rows.csv").write_bytes(b"x")
+        with zipfile.ZipFile(opened.with_suffix(".zip"), "w") as archive:
+            for path in opened.rglob("*"):  # as a stranger zips it, with entries for folders
+                archive.write(path, path.relative_to(opened))
+        found = verify(opened.with_suffix(".zip"), manifest="00")
+        wrong = {(one.where, one.what): one.said for one in found.contradictions}
+        assert "is in the bundle, and not in the manifest" in wrong["more.txt", "checksum"]
+        assert "is in the manifest, and missing" in wrong["test-report.md", "checksum"]
+        assert "it was changed" in wrong[f"{CERT}/rows.csv", "checksum"]
+        assert "the one that was given is 00" in wrong["manifest.json", "origin"]
+        assert str(opened.parent) not in found.summary()
+
+    def test_a_bundle_that_is_none_is_one_sentence(self, opened, tmp_path):
+        (opened / "manifest.json").write_text('{"bundle": 1, "runs": ["../up"]}')
+        with pytest.raises(DamagedFileError, match="runs must be a list of folders of the bundle"):
+            verify(self.closed(opened, manifest=False))
+        (tmp_path / "text.zip").write_text("no zip file")
+        with pytest.raises(DamagedFileError, match="is damaged or no zip file"):
+            verify(tmp_path / "text.zip")
+
+
+def zipped(path, *entries):
+    """A zip file of entries as a stranger may write them."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of names that are there twice
+        for name, content, mode in entries:
+            entry = zipfile.ZipInfo(name)
+            entry.external_attr = mode << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, content)
+
+
+class TestArchive:
+    @pytest.mark.parametrize(
+        ("names", "words"),
+        [
+            (["../up"], "leads out"),
+            (["a/../../up"], "leads out"),
+            (["/etc/up"], "leads out"),
+            (["a//b"], "leads out"),
+            (["./a"], "leads out"),
+            (["a\\..\\up"], "a name that files of a bundle do not have"),
+            (["C:up"], "a name that files of a bundle do not have"),
+            (["a\nb"], "a name that files of a bundle do not have"),
+            (["a", "a"], "is there twice"),
+            (["a", "A"], "is there twice"),
+            (["a", "a/b"], "is a file and a folder"),
+            (["a/" * 600 + "b"], "too long"),
+            (["b" * 300], "too long"),
+        ],
+    )
+    def test_names_that_no_bundle_has_are_refused(self, tmp_path, names, words):
+        zipped(tmp_path / "a.zip", *((name, b"x", 0o100644) for name in names))
+        with pytest.raises(InputError, match=words), unpacked(tmp_path / "a.zip"):
+            raise AssertionError("it was unpacked")
+        assert not (tmp_path / "up").exists()
+
+    @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFSOCK])
+    def test_links_and_devices_are_refused(self, tmp_path, kind):
+        zipped(tmp_path / "a.zip", ("a", b"/etc/passwd", kind | 0o777))
+        with pytest.raises(InputError, match="is a link or a device"), unpacked(tmp_path / "a.zip"):
+            raise AssertionError("it was unpacked")
+
+    def test_what_would_unpack_to_too_much_is_refused_before_it_is(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("holdfast.bundle.archive._SOME", 2**16)
+        zipped(tmp_path / "a.zip", ("a", bytes(2**22), 0o100644))
+        refused = pytest.raises(InputError, match="would unpack to 4194304 bytes")
+        with refused, unpacked(tmp_path / "a.zip"):
+            raise AssertionError("it was unpacked")
+
+    def test_a_file_is_never_more_than_it_says(self, tmp_path):
+        """An entry that says 10 bytes, in both of its places, and holds a million."""
+        zipped(tmp_path / "a.zip", ("a", bytes(10**6), 0o100644))
+        content = bytearray((tmp_path / "a.zip").read_bytes())
+        for mark, place in ((b"PK\3\4", 22), (b"PK\1\2", 24)):
+            at = content.index(mark) + place
+            content[at : at + 4] = (10).to_bytes(4, "little")
+        (tmp_path / "a.zip").write_bytes(content)
+        with pytest.raises(DamagedFileError, match="is damaged"), unpacked(tmp_path / "a.zip"):
+            raise AssertionError("it was unpacked")
+
+    def test_a_list_of_files_that_is_too_long_is_refused_before_it_is_read(self, tmp_path):
+        zipped(tmp_path / "a.zip", ("a", b"x", 0o100644))
+        content = bytearray((tmp_path / "a.zip").read_bytes())
+        at = content.rindex(b"PK\5\6") + 12
+        content[at : at + 4] = (2**31).to_bytes(4, "little")
+        (tmp_path / "a.zip").write_bytes(content)
+        refused = pytest.raises(InputError, match="list of files has 2147483648 bytes")
+        with refused, unpacked(tmp_path / "a.zip"):
+            raise AssertionError("it was unpacked")
+
+    def test_damage_anywhere_is_one_sentence(self, tmp_path):
+        zipped(tmp_path / "a.zip", ("a", bytes(range(256)) * 8, 0o100644), ("b", b"b", 0o100644))
+        whole = (tmp_path / "a.zip").read_bytes()
+        for place in range(0, len(whole), 3):
+            changed = bytearray(whole)
+            changed[place] ^= 0xFF
+            (tmp_path / "a.zip").write_bytes(changed)
+            try:
+                with unpacked(tmp_path / "a.zip"):
+                    pass
+            except HoldfastError:
+                pass
+        for length in range(0, len(whole), 7):
+            (tmp_path / "a.zip").write_bytes(whole[:length])
+            with pytest.raises(HoldfastError), unpacked(tmp_path / "a.zip"):
+                pass
+
+    def test_what_is_written_is_read(self, tmp_path):
+        (tmp_path / "a").write_bytes(b"first")
+        write_archive(tmp_path / "a.zip", {"x/y": tmp_path / "a", "b": tmp_path / "a"})
+        with unpacked(tmp_path / "a.zip") as folder:
+            found = {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        assert found == {"y": b"first", "b": b"first"}
+        assert not folder.exists()
+        assert zipfile.ZipFile(io.BytesIO((tmp_path / "a.zip").read_bytes())).testzip() is None
+
+
+class TestCommands:
+    def test_the_exit_code_tells_whether_anything_is_contradicted(self, copied, capsys):
+        assert run(["verify", str(copied / EVAL), "--json"]) == 0
+        (found,) = json.loads(capsys.readouterr().out)["verified"]
+        assert not found["contradicted"]
+        assert {one["verdict"] for one in found["findings"]} == {"holds", "not checked"}
+        forged(copied / EVAL, flip_fooled)
+        assert run(["verify", str(copied / EVAL), "--quiet"]) == 3
+        told = capsys.readouterr()
+        assert "contradicted:" in told.out
+        assert "holds:" not in told.out
+        assert told.err.startswith("holdfast: ")
+        assert told.err.count("\n") == 1
+
+    def test_a_bundle_by_the_command_has_the_manifest_that_it_prints(
+        self, study, tmp_path, capsys, monkeypatch
+    ):
+        monkeypatch.setattr("holdfast.bundle.verification.made_again", lambda *_: iter(()))
+        out = str(tmp_path / "one.zip")
+        assert run(["bundle", str(study / CERT), "--out", out]) == 0
+        manifest = capsys.readouterr().out.split()[-1]
+        assert run(["verify", out, "--manifest", manifest]) == 0
+        assert "manifest.json, origin: its SHA-256 is the one" in capsys.readouterr().out
+        assert run(["bundle", str(study / CERT), "--out", out]) == 2
+        assert "is not overwritten" in capsys.readouterr().err
