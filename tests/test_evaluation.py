@@ -1124,9 +1124,9 @@ class TestCertification:
         chunk = tmp_path / "run" / "rows" / "0000.00002.csv"
         content = chunk.read_text()
         chunk.write_text(content.replace("1", "7", 1))
-        sample, asked = certification._sample, []
+        sample, asked = certification.sampled, []
         monkeypatch.setattr(
-            certification, "_sample", lambda *a: (asked.append(a[2].tolist()), sample(*a))[1]
+            certification, "sampled", lambda *a: (asked.append(a[2].tolist()), sample(*a))[1]
         )
         with pytest.warns(UserWarning, match=r"00002\.csv is damaged: chunk 2"):
             again = certify_data(model, Data.of(x, y), how, "m", tmp_path / "run").cells
