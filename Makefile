@@ -4,7 +4,7 @@ BIN := .venv/bin
 # One thread each: they would wait for each other.
 WORKERS ?= 2
 
-.PHONY: demo test test-device lint clean
+.PHONY: demo test test-device lint docs report-picture clean
 
 demo: .venv/installed
 	$(BIN)/holdfast demo
@@ -27,6 +27,19 @@ lint: .venv/tested
 	$(BIN)/ruff format .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The site, into build/site. Whatever needs it was installed: the build asks nothing of the network.
+docs: .venv/documented
+	$(BIN)/python -m mkdocs build --strict
+
+report-picture: .venv/installed
+	rm -rf build/picture && mkdir -p build/picture
+	cd build/picture && $(CURDIR)/$(BIN)/holdfast demo
+	$(BIN)/python -m tools.site.screenshot build/picture/runs/demo/report/report.html docs/report.png
+
+.venv/documented: .venv/installed pyproject.toml
+	$(BIN)/pip install -e ".[docs]"
+	touch $@
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv

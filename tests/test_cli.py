@@ -45,6 +45,7 @@ from holdfast.training import TRADES, Adversarial, DeepDefense, OneByOne, Stabil
 from holdfast.training.randomized import half_normal
 from tests.cases import ATTACKS
 from tests.test_tuning import networks
+from tools.site import methods
 
 ROOT = Path(__file__).parents[1]
 
@@ -715,6 +716,7 @@ def commands_in(text):
 SHOWN = [
     *commands_in("".join(f"    {line}\n" for line in EXAMPLES.splitlines())),
     *(line for command in COMMANDS.values() for line in commands_in(command.load().__doc__)),
+    *(method.command for method in methods.methods() if method.command),
     *(
         line
         for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
@@ -736,7 +738,8 @@ def test_a_command_that_is_shown_can_be_typed(line, monkeypatch):
         if options.get(name):
             specs.parse(options[name])
     for spec in options.get("attacks", ()):
-        registry.attack(spec, registry.threat(options["norm"], 0.5))
+        size = 1.0 if options["norm"] == "l0" else 0.5  # l0 counts
+        registry.attack(spec, registry.threat(options["norm"], size))
     if "optimizer" in options:
         schedules.optimizer(options["optimizer"])
         schedules.rate(options["schedule"])

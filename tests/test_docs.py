@@ -1,5 +1,7 @@
 """What the documentation shows, runs."""
 
+import ast
+import importlib
 import os
 import re
 import shutil
@@ -9,11 +11,13 @@ import tomllib
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from holdfast.threat import Linf
 from tests.toys import images, small_network
+from tools.site import api, links, methods, toy
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("architecture", "methods", "adding")
@@ -107,6 +111,124 @@ def test_the_python_of_the_readme_works(capsys, monkeypatch, tmp_path):
     out = capsys.readouterr().out
     assert "robust accuracy" in out
     assert "certified accuracy" in out
+
+
+TUTORIALS = sorted(path.name for path in (ROOT / "docs" / "tutorials").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", ["index.md", *(f"tutorials/{name}" for name in TUTORIALS)])
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of networks that learnt too little for more
+def test_the_python_of_a_page_works(page, monkeypatch, tmp_path):
+    """From its first block to its last, as one program."""
+    monkeypatch.chdir(tmp_path)
+    program = blocks(f"docs/{page}")
+    assert program
+    names = {"__name__": page}
+    with torch.random.fork_rng():
+        for block in program:
+            exec(block, names)
+
+
+def test_the_tests_that_the_guarantees_name_are_there():
+    text = (ROOT / "docs" / "guarantees.md").read_text()
+    named = re.findall(r"`(tests/\w+\.py)::((?:\w+::)?\w+)`", text)
+    assert len(named) > 20
+    for path, where in named:
+        body = ast.parse((ROOT / path).read_text()).body
+        for name in where.split("::"):
+            found = [each for each in body if getattr(each, "name", None) == name]
+            assert found, f"{path}::{where}"
+            body = getattr(found[0], "body", [])
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").glob("*.md"),
+        *(ROOT / "docs/tutorials").glob("*.md"),
+        *(ROOT / "docs/results").glob("*.md"),
+    ],
+    ids=lambda page: page.relative_to(ROOT).as_posix(),
+)
+def test_a_link_within_the_repository_leads_somewhere(page):
+    """Also to a heading, by the name that Markdown gives it."""
+    for target, heading in re.findall(r"\]\((?!\w+:)([^)\s#]*)(?:#([^)\s]+))?\)", _prose(page)):
+        there = page.parent / target if target else page
+        assert there.exists(), target
+        if heading:
+            titles = re.findall(r"^#+ (.*)$", there.read_text(), re.MULTILINE)
+            assert heading in {_anchor(title) for title in titles}, heading
+
+
+def _prose(page):
+    """A page without its code."""
+    return re.sub(
+        r"```.*?```|`[^`\n]*`|^    .*$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE
+    )
+
+
+def _anchor(title):
+    return re.sub(r"[^\w -]", "", title.lower()).strip().replace(" ", "-")
+
+
+def test_every_method_has_a_page_with_what_it_is_how_it_is_typed_and_an_example():
+    """What the site shows of a method comes from its registry entry and its docstring."""
+    for method in methods.methods():
+        page = methods.page(method)
+        parts = re.findall("^## (.*)$", page, re.MULTILINE)
+        assert page.startswith(f"# {method.name}\n"), method.name
+        assert "Example" in parts, method.name
+        rows = re.findall(r"^\| `(\w+)` \| .* \| (.*) \|$", page, re.MULTILINE)
+        assert not [name for name, text in rows if not text], method.name
+
+
+def test_the_page_of_an_attack_shows_its_contests():
+    pages = {method.name: methods.page(method) for method in methods.methods()}
+    assert "| DDN, 100 steps | l2 |" in pages["ddn"]
+    assert "| suite | linf 0.2 |" in pages["worst-case"]
+    assert "APGD-T" not in pages["apgd"].split("## In our contests")[1]
+    assert "contests" not in pages["spatial"]
+
+
+def test_the_picture_of_an_attack_is_of_its_own_run():
+    asked, found = toy.run("fgsm", "l2")
+    start, ball = np.array(toy._START), toy._EPS["l2"]
+    assert np.linalg.norm(found - start) == pytest.approx(ball, abs=1e-5)
+    assert np.allclose(asked[0], start)
+    picture = toy.draw("fgsm", "l2")
+    assert picture is not None
+    assert picture.startswith(b"<?xml")
+    assert toy.draw("spatial", "linf") is None
+
+
+def test_the_reference_shows_every_export():
+    """Of every ``__all__``: where it is defined, once."""
+    shown = {(each.room, each.name) for each in api.exports()}
+    for package in (
+        "attacks",
+        "certify",
+        "defenses",
+        "diagnose",
+        "training",
+        "evaluation",
+        "goals",
+    ):
+        names = importlib.import_module(f"holdfast.{package}").__all__
+        assert {name for _, name in shown} >= set(names)
+    assert ("attacks", "PGD") in shown
+    assert len({each.path for each in api.exports()}) == len(list(api.exports()))
+
+
+def test_a_link_out_of_the_documentation_is_rewritten_for_the_site():
+    page = ROOT / "docs" / "adding.md"
+    text = (
+        "[a](../README.md#test-it) [b](../tests/cases.py) [c](results/) [d](how-to.md) [e](no.md)"
+    )
+    assert links.rewritten(text, page, "adding.md") == (
+        f"[a](overview.md#test-it) [b]({links.REPOSITORY}/tests/cases.py) [c](results/README.md) "
+        "[d](how-to.md) [e](no.md)"
+    )
 
 
 def test_the_training_loop_of_the_how_to_page_gives_every_batch_its_own_noise(monkeypatch):

@@ -180,6 +180,11 @@ class APGD(Preset):
 
     ``goal=dlr`` gives APGD-DLR.
 
+    When:
+        In place of `PGD` wherever there is no reason for a fixed step. With ``goal=dlr`` where
+        softmax saturates. Not alone for the last number: `APGDT` and `Square` break images that it
+        leaves.
+
     Attributes:
         threat: the ball of size ε, in ℓ∞, ℓ2 or ℓ1.
         steps: number of steps.
@@ -239,6 +244,10 @@ class APGD(Preset):
 @dataclass(frozen=True, kw_only=True)
 class APGDT(Composed):
     """APGD-T: APGD on the targeted DLR loss, towards each of the likeliest other classes in turn.
+
+    When:
+        For what `APGD` leaves, at the price of an ascent for each target. `MALT` goes towards fewer
+        and nearer classes.
 
     Attributes:
         threat: the ball of size ε, in ℓ∞, ℓ2 or ℓ1.

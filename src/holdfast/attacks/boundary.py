@@ -48,6 +48,10 @@ class Boundary(Attack):
     In ℓ∞ the sphere is the surface of a cube. A step along it takes a share δ of the entries to +D
     or -D, and one towards the image cuts what stands out of the smaller cube.
 
+    When:
+        Where the model answers with a class alone. `HopSkipJump` comes nearer from as many queries
+        (docs/results/attack-strength.md). A distance found so is far above the smallest.
+
     Attributes:
         threat: ℓ2 or ℓ∞; the largest distance that counts is its ``eps``.
         queries: budget of forward passes for each image, at least 1, with those for the start.

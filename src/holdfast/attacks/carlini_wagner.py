@@ -30,6 +30,11 @@ class CarliniWagner(PenaltySearch):
     Costs at most 1 + searches · steps gradients. With ``gradient=Average(samples, noise)``, the
     gradient of the second-order attack, this is the ℓ2 attack of STN section 6.2.
 
+    When:
+        To compare with published ℓ2 distances. For the distance itself `FMN`, which on the
+        PGD-trained network of docs/results/attack-strength.md came nearer in an eighth of the
+        passes.
+
     Attributes:
         threat: an ℓ2 ball; points beyond its eps, which may be infinite, do not count.
         steps: Adam's steps at each c, at least 1; 10,000 in the paper.

@@ -28,6 +28,9 @@ class DDN(AdaptiveRadius):
     The image stays on a sphere whose radius ρ crosses the decision boundary back and forth; the
     closest fooling point on the way is returned.
 
+    When:
+        For ℓ2 distances from some 100 gradients. In other norms, `FMN`.
+
     Attributes:
         threat: an ℓ2 ball; points beyond its eps, which may be infinite, do not count.
         steps: number of iterations, at least 1; each costs one gradient.

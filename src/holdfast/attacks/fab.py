@@ -48,6 +48,10 @@ __all__ = ["FAB"]
 class FAB(Attack):
     """FAB in ℓ∞, ℓ2 and ℓ1; with ``targets`` it is FAB-T.
 
+    When:
+        For distances without a step size to choose, and with ``targets`` on many classes: a step
+        costs a backward pass for each class that it looks at.
+
     Attributes:
         threat: the norm; points beyond its ``eps`` do not count.
         steps: number of iterations of a run, at least 1; each costs two forward passes and a

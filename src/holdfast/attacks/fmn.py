@@ -29,6 +29,10 @@ class FMN(AdaptiveRadius):
     with 1/p + 1/q = 1, γ₀ the first γ, and Π_ρ the projection onto the ball of size ρ cut by the
     box. The closest fooling point on the way is returned.
 
+    When:
+        For distances in ℓ∞, ℓ2 and ℓ1 from some 200 gradients. Where one attack may go astray,
+        `Nearest`.
+
     Attributes:
         threat: an ℓ∞, ℓ2 or ℓ1 ball; points beyond its eps, which may be infinite, do not
             count.

@@ -58,6 +58,10 @@ class HopSkipJump(Attack):
     boundary by a thousandth of its distance, `past_the_boundary`. An image for which no start
     reaches the goal is returned unchanged.
 
+    When:
+        Where the model answers with a class alone, with thousands of queries to spend. With scores,
+        `Square`; with gradients, anything else.
+
     Attributes:
         threat: ℓ2 or ℓ∞; the norm that is made small, and the largest distance that counts.
         queries: budget of forward passes for each image, at least 1, with those for the start.

@@ -17,6 +17,10 @@ class MIM(IFGSM):
 
     It has the parameters of `IFGSM`, and one more.
 
+    When:
+        For transfer: momentum follows what the steps have in common, which is less the source's
+        own. On the model itself with many steps, `APGD`.
+
     Attributes:
         decay: μ of the momentum; 1 in the paper.
 

@@ -73,6 +73,9 @@ def Nearest(threat: Threat, *, steps: int = 2000) -> ClosestOf:
     ℓ∞: FMN, PDPGD, FAB-T, then FMN from the closest point. ℓ2 and ℓ1: ALMA, PDPGD, then FMN.
     ℓ0: σ-zero, greedy search, then both.
 
+    When:
+        Where the distance is the number. For robust accuracy at one size, `WorstCase`.
+
     Args:
         threat: the norm; points beyond its eps, which may be infinite, do not count.
         steps: forward and backward passes of the model for each image, of both together, at least

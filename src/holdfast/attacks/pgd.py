@@ -21,6 +21,11 @@ __all__ = ["PGD"]
 class PGD(Preset):
     """Projected gradient descent: x ← Π(x + α · steepest(∇L(x, y))) (SO equation 2).
 
+    When:
+        For a first number, and inside training, there with ``early_stop=False``. Not for the last
+        one: its step is fixed, and the cross-entropy goes flat where logits are large; `APGD`
+        chooses its steps, `dlr` and `margin` do not go flat.
+
     Attributes:
         threat: the ball of size ε; ℓ∞ steps by the sign, ℓ2 by the normalised gradient.
         steps: number of steps.

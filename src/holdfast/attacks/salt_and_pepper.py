@@ -36,6 +36,9 @@ class SaltAndPepper(Attack):
 
     In ℓ0 a pixel counts as often as the noise changes a channel of it.
 
+    When:
+        As a floor: what falls to it falls to noise. No measure of robustness by itself.
+
     Attributes:
         threat: measures the distance; points beyond its ``eps`` do not count.
         fraction: ρ, of the pixels that may change, in (0, 1]; in MALADE 0.25, with T = 5000.

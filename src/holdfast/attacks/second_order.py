@@ -40,6 +40,10 @@ class SecondOrder(Preset):
     (docs/results/second-order-attack-and-certifiable-robustness/sigma.md). The paper's attack is
     ``sigma=0.15``, or another number.
 
+    When:
+        On adversarially trained networks, above all in ℓ2, where it breaks images that AutoAttack
+        leaves (docs/results/attack-strength.md). On plain networks `APGD` finds as much for less.
+
     Attributes:
         threat: the ball of size ε; ℓ2 in the paper's section 3, ℓ∞ in its appendix F.
         steps: number of steps.

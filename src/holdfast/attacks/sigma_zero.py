@@ -38,6 +38,9 @@ class _Points(Points):
 class SigmaZero(MinimumNorm[_Points]):
     """σ-zero: the fooling point in which the fewest components change, from few gradients.
 
+    When:
+        For the fewest changed components. In ℓ0 a colour pixel has three.
+
     Attributes:
         threat: an ℓ0 ball; points beyond its eps, which may be infinite, do not count.
         steps: number of iterations, at least 1; each costs one gradient.

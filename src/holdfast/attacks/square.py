@@ -260,6 +260,11 @@ class Square(Preset):
     of asking the same point again. Squares are cut to images of any shape; a vector is an image of
     one line.
 
+    When:
+        As a check on gradients, of which it asks none: if it breaks what gradient attacks leave,
+        they are misled. A stochastic model is asked for its mean scores, which the evaluator sees
+        to. Needs thousands of queries.
+
     Attributes:
         threat: the ball of size ε, ℓ∞ or ℓ2.
         queries: most forward passes for each image, at least 1, in each run.

@@ -45,6 +45,10 @@ def WorstCase(
     docs/results/attack-strength.md. What a model calls for (`adapted`) comes on top of it: another
     variant of a part takes its passes again, an average over draws as many times.
 
+    When:
+        For the number to report. With ``budget=900`` while developing; without one for the last. A
+        stochastic or purifying model gets more variants by itself, and takes as many times longer.
+
     Args:
         threat: the ball, with a finite ε, in ℓ∞, ℓ2 or ℓ1.
         steps: see `Standard`.
@@ -133,6 +137,9 @@ def AutoAttack(threat: Threat, *, steps: int = 100, targets: int = 9, queries: i
     The same attacks in the same order with its numbers of steps, target classes and queries, and
     not its code: robust accuracies are close to its own and not equal image by image. `WorstCase`
     breaks as much or more for less.
+
+    When:
+        To compare with numbers that AutoAttack gave elsewhere. Otherwise `WorstCase`.
 
     Args:
         threat: the ball, with a finite ε, in ℓ∞ or ℓ2.

@@ -69,6 +69,10 @@ class Sequential:
     With ``most`` draws the last of them has a limit of its own, Clopper and Pearson's, for which
     a quarter of the error is kept.
 
+    When:
+        Where many images are clear after few votes: certify up to a radius of interest, or to a
+        share of the largest, for a fraction of the votes. Name the radii before looking.
+
     Attributes:
         confidence: of all n together, in (0, 1).
         most: draws at which sampling ends, if it has not before; None if it may go on for ever, and

@@ -1,7 +1,7 @@
 """Objectives with what the command line can write: numbers, names and paths.
 
 A parameter ``threat`` stands for norm and eps. ``data`` and ``device`` are those of the training,
-and no one writes them.
+and no one writes them. What the class that is made does not say of a parameter stands under Adds.
 """
 
 from collections.abc import Sequence
@@ -53,7 +53,14 @@ def fgsm(
     draw_each: bool = False,
     attack_in_eval: bool = True,
 ) -> Adversarial:
-    """Half clean, half FGSM examples against the predicted class (EAT C.2)."""
+    """Half clean, half FGSM examples against the predicted class (EAT C.2).
+
+    Adds:
+        threat: the ball of size ε, from --norm and --eps.
+        goal: what the attack ascends.
+        draw: the law of a random ε, redrawn for each batch; ε as it is by default.
+        draw_each: draw it for each image instead.
+    """
     attack = against_prediction(_sized(FGSM(threat, goal=goal), draw, draw_each))
     return Adversarial(attack=attack, weight=weight, replace=replace, attack_in_eval=attack_in_eval)
 
@@ -70,7 +77,15 @@ def r_fgsm(
     draw_each: bool = False,
     attack_in_eval: bool = True,
 ) -> Adversarial:
-    """R+FGSM examples only, against the predicted class (EAT 4.1)."""
+    """R+FGSM examples only, against the predicted class (EAT 4.1).
+
+    Adds:
+        threat: the ball of size ε, from --norm and --eps.
+        alpha: length of the random step; ε/2 by default.
+        goal: what the attack ascends.
+        draw: the law of a random ε, redrawn for each batch; ε as it is by default.
+        draw_each: draw it for each image instead.
+    """
     attack = against_prediction(_sized(RFGSM(threat, alpha=alpha, goal=goal), draw, draw_each))
     return Adversarial(attack=attack, weight=weight, replace=replace, attack_in_eval=attack_in_eval)
 
@@ -87,7 +102,15 @@ def pgd(
     draw_each: bool = False,
     attack_in_eval: bool = True,
 ) -> Adversarial:
-    """PGD examples only (Madry et al. 2018)."""
+    """PGD examples only (Madry et al. 2018).
+
+    Adds:
+        threat: the ball of size ε, from --norm and --eps.
+        steps: of the attack.
+        step_size: of the attack, α; 2.5 · ε / steps by default.
+        draw: the law of a random ε, redrawn for each batch; ε as it is by default.
+        draw_each: draw it for each image instead.
+    """
     attack = _sized(
         PGD(threat, steps=steps, step_size=step_size, early_stop=False), draw, draw_each
     )
@@ -110,7 +133,17 @@ def ensemble(
     data: Data,
     device: torch.device,
 ) -> Adversarial:
-    """Half single-step examples from the model or a trained one, sources=['run', ...] (EAT 3.4)."""
+    """Half single-step examples from the model or a trained one, sources=['run', ...] (EAT 3.4).
+
+    Adds:
+        threat: the ball of size ε, from --norm and --eps.
+        sources: folders of trained networks, at least one.
+        cache: folder of the sources' gradients, computed once; computed for each batch by default.
+        goal: what the attack ascends.
+        draw: the law of a random ε, redrawn for each batch; ε as it is by default.
+        draw_each: draw it for each image instead.
+        sources_dropout: let the sources draw their dropout, as EAT's code for MNIST does.
+    """
     single = _sized(FGSM(threat, goal=goal), draw, draw_each)
     static: list[Attack] = []
     if sources_dropout and cache is not None:
@@ -160,7 +193,13 @@ def alp(
     weight: float = 0.5,
     attack_in_eval: bool = True,
 ) -> LogitPairing:
-    """Adversarial logit pairing: clean and PGD examples with alike logits (Kannan et al. 2018)."""
+    """Adversarial logit pairing: clean and PGD examples with alike logits (Kannan et al. 2018).
+
+    Adds:
+        threat: the ball of size ε, from --norm and --eps.
+        steps: of the attack.
+        step_size: of the attack, α; 2.5 · ε / steps by default.
+    """
     attack = PGD(threat, steps=steps, step_size=step_size, early_stop=False)
     return LogitPairing(attack=attack, weight=weight, attack_in_eval=attack_in_eval)
 
@@ -176,7 +215,11 @@ def deep_defense(
     layer: str | None = None,
     adv_train_2: float | None = None,
 ) -> DeepDefense:
-    """DeepFool's perturbation in the loss (DD eq. 3); adv_train_2 is the ε of FGS in it."""
+    """DeepFool's perturbation in the loss (DD eq. 3); adv_train_2 is the ε of FGS in it.
+
+    Adds:
+        adv_train_2: ε of FGS in the classification loss (DD supplement 2); none by default.
+    """
     base: Objective = Standard()
     if adv_train_2 is not None:  # DD supplement 2
         base = Total((base, Adversarial(attack=FGSM(Linf(adv_train_2)), weight=1.0)))
@@ -192,7 +235,12 @@ def adv_train_1(
     data: Data,
     device: torch.device,
 ) -> Adversarial:
-    """DeepFool examples made once on a trained network, reference='run' (DD 4)."""
+    """DeepFool examples made once on a trained network, reference='run' (DD 4).
+
+    Adds:
+        reference: folder of the trained network that the examples are made on.
+        cache: folder for what is computed once and taken up again; in memory by default.
+    """
     out = None if cache is None else Path(cache)
     return adversarial_training_1(_load(reference, device), data, weight=weight, out=out)
 
@@ -207,7 +255,11 @@ def sdae(
     data: Data,
     device: torch.device,
 ) -> SupervisedDenoising:
-    """Autoencoder that removes noise and keeps the class, classifier='run' (MALADE eq. 11)."""
+    """Autoencoder that removes noise and keeps the class, classifier='run' (MALADE eq. 11).
+
+    Adds:
+        balanced: count images so that all classes weigh the same (after theorem 1).
+    """
     return SupervisedDenoising(
         sigma=sigma,
         classifier=_frozen(classifier, device),

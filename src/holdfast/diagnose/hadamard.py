@@ -36,6 +36,9 @@ _MINUS: dict[int, tuple[tuple[int, ...], ...]] = {
 def regular_hadamard(order: int) -> Float[Tensor, "k k"]:
     """A regular Hadamard matrix of this order, in float64.
 
+    Args:
+        order: k, one of `ORDERS`, or 1.
+
     Raises:
         InputError: if the order is none of `ORDERS`.
 

@@ -26,7 +26,10 @@ __all__ = [
     "runs_in",
 ]
 
-ABOUT, ROWS, CHUNKS, IMAGES = "run.json", "rows.csv", "rows", "images"
+ABOUT = "run.json"
+ROWS = "rows.csv"
+CHUNKS = "rows"
+IMAGES = "images"
 
 #: The name under which the rows of unattacked images stand.
 CLEAN = "clean"

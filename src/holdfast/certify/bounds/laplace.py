@@ -18,6 +18,9 @@ def laplace_radius(p1: Array, p2: Array, sigma: Array) -> Array:
     since moving an image by δ changes no event's probability by more than a factor of exp(‖δ‖₁/b).
     At p₂ = 1 - p₁ it is -b log(2 (1 - p₁)), which is tight.
 
+    When:
+        For ℓ1, with Laplace noise in the votes and in the training.
+
     Args:
         p1: lower limit of the top class's probability under noise, in [0, 1].
         p2: upper limit of every other class's, in [0, 1]; cut to 1 - p1, which always is one.

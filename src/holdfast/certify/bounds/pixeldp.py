@@ -23,6 +23,9 @@ def pixeldp_radius(p1: Array, p2: Array, sigma: Array) -> Array:
     For each ε the largest δ is best, δ = (p₁ - e^(2ε) p₂) / (1 + e^ε); the best ε is found on a
     grid and then by golden section. Cohen et al.'s radius is tight and never smaller.
 
+    When:
+        To compare with PixelDP. Sound, and never above `renyi_radius`.
+
     Args:
         p1: lower limit of the top class's probability under noise, or of its mean score, in [0, 1].
         p2: upper limit of every other class's, in [0, 1]; cut to 1 - p1, which always is one.

@@ -25,6 +25,9 @@ def renyi_radius(p1: Array, p2: Array, sigma: Array) -> Array:
     is the limit α → 1: L = sqrt(-2σ² log(1 - p₁)). Cohen et al.'s radius is tight and never
     smaller.
 
+    When:
+        To compare with SO and STN. Sound, and never above `cohen_radius`.
+
     Args:
         p1: lower limit of the top class's probability under noise, in [0, 1].
         p2: upper limit of every other class's, in [0, 1]; cut to 1 - p1, which always is one.

@@ -33,6 +33,10 @@ class ClopperPearson:
     With K classes and n votes p1 is at most ((1 - confidence) / K)^(1/n): 0.9484 for 100 votes,
     10 classes and 95 %.
 
+    When:
+        To compare with SO and STN, whose Algorithm 1 reads the class off the same votes;
+        Bonferroni's correction is the price of that.
+
     Attributes:
         confidence: joint confidence, in (0, 1).
 

@@ -24,6 +24,10 @@ class Hoeffding:
     upper ones of the two that are truly the most probable. What is certified is the classifier
     that answers the class of the largest mean softmax, which need not be the vote.
 
+    When:
+        To compare with PixelDP, which certifies the mean scores. Of the votes, the binomial limits
+        are nearer.
+
     Attributes:
         confidence: joint confidence, in (0, 1).
 

@@ -32,6 +32,9 @@ class SisonGlaz:
     of 0.98 gives such a vote with probability 0.13. **The stated confidence does not hold**;
     these limits are here to show what published radii rest on.
 
+    When:
+        To compare with radii that rest on it. Never as a guarantee.
+
     Attributes:
         confidence: what the limits claim, in (0, 1).
 

@@ -22,6 +22,9 @@ class STN2019:
     function multinomialCI()". **The stated confidence does not hold**; the limits are here to show
     how far radii reach with them that no interval of that confidence proves.
 
+    When:
+        To see where STN's printed radii come from. Never as a guarantee.
+
     Attributes:
         confidence: what the code of 2019 calls so, in (0, 1); the limits are for 1 - confidence.
 

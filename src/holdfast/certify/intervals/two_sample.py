@@ -21,6 +21,9 @@ class TwoSample:
     Since the class is fixed before the n draws, one Clopper-Pearson limit at the whole error is
     enough, and p2 = 1 - p1. With n votes p1 is at most (1 - confidence)^(1/n).
 
+    When:
+        By default. Only the first draws choose, so that all of the error is left for one limit.
+
     Attributes:
         confidence: joint confidence, in (0, 1).
 

@@ -29,6 +29,11 @@ class Adversarial:
     `against_prediction`, since an FGSM example made from the true label tells the network that
     label ("label leaking").
 
+    When:
+        With PGD, the baseline that holds in the ball it was trained in, and in no other norm. It
+        costs clean accuracy, and overfits to its attack: keep the best epoch on held-out images.
+        With FGSM alone, look for masking by `RFGSM` and `PGD`.
+
     Attributes:
         attack: makes x_adv; use one without early stopping, so that all examples cost the same
             strength.

@@ -21,6 +21,10 @@ __all__ = ["NoiseAugmentation"]
 class NoiseAugmentation:
     """Gaussian augmentation: CE(f(x + N(0, σ² I)), y); noisy images are not cut to [0, 1].
 
+    When:
+        The plain way to a network that votes well under noise of σ, and what `Stability` is to be
+        measured against.
+
     Attributes:
         sigma: σ > 0 of the noise, on the [0, 1] scale; that of the votes which will be certified.
         at: "image", or "first-layer" for noise behind the network's first layer; see `Stability`.

@@ -43,6 +43,11 @@ class DeepDefense:
     Both sums of equation 3 run over the same images, so λ weighs a mean against a mean: divided by
     the batch size, as here, λ = 15 means the same for every batch. (The authors' code does so.)
 
+    When:
+        To fine-tune a trained network for larger distances (ρ₂). Larger distances to DeepFool are
+        no robust accuracy: run the suite. λ, c and d belong to the conditioning of the input, see
+        docs/results/deep-defense/unit-interval.md.
+
     Attributes:
         weight: λ >= 0; 15 for MNIST and CIFAR-10, 5 for ImageNet.
         c: > 0; the larger, the more only the least robust images count; 25 for MNIST and CIFAR-10,

@@ -28,6 +28,10 @@ def EnsembleAdversarial(
         fgsm = FGSM(Linf(0.3))
         EnsembleAdversarial(fgsm, [On(a, fgsm, name="a"), On(b, fgsm, name="b")])
 
+    When:
+        Against transfer from models that the attacker has and you have not. Not against an attacker
+        who has the model: that falls to many steps.
+
     Args:
         attack: on the model in training; a single step in the paper, FGSM on MNIST and Step-LL on
             ImageNet.

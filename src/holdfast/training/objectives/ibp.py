@@ -28,6 +28,10 @@ class IBP:
     that begins with the whole ball answers one class for all: ε rises from 0 and κ falls from 1,
     both linearly in the share of the steps.
 
+    When:
+        For ℓ∞ certificates without noise or votes, on small networks of linear and convolutional
+        layers. Too fast a ramp leaves a network that answers one class.
+
     Attributes:
         threat: ℓ∞ or ℓ2; the ball in the end.
         kappa: κ in the end, in [0, 1].

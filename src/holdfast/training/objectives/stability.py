@@ -23,6 +23,10 @@ class Stability:
 
     The stability term is -Σ_j P(y_j | x) log P(y_j | x'); the gradients of both its arguments flow.
 
+    When:
+        Before certifying the vote under noise of the same σ. The network without noise gains
+        little.
+
     Attributes:
         sigma: σ > 0 of the noise, on the [0, 1] scale; 0.7 for STN's MNIST.
         gamma: weight γ >= 0 of the stability term; 1 in both papers.

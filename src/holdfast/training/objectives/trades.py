@@ -31,6 +31,10 @@ class TRADES:
     there the two have the same gradient; outside they differ by the entropy of f(x), which only
     the cross-entropy form lowers.
 
+    When:
+        Where clean accuracy is to be traded for robust accuracy by one number, β. Otherwise as
+        `Adversarial` with PGD.
+
     Attributes:
         threat: the ball.
         steps: of the attack; 10 on CIFAR-10 and 40 on MNIST in the authors' code.
