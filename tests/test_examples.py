@@ -14,6 +14,7 @@ import torch
 import holdfast
 from holdfast.errors import MissingPackageError
 from tests.test_docs import blocks
+from tools.site import api
 
 SOURCES = Path(holdfast.__file__).parent
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -96,6 +97,18 @@ def test_whatever_stands_in_an_all_has_an_example():
     named = [each for module in (holdfast, *modules()) for each in exports(module)]
     missing = [name for name, thing in named if ">>>" not in (thing.__doc__ or "")]
     assert not missing, f"no example in: {', '.join(missing)}"
+
+
+def test_the_reference_shows_every_export():
+    """Of every ``__all__``: where it is defined, once."""
+    shown = [each.name for each in api.exports()]
+    listed = {name for module in modules() for name in getattr(module, "__all__", ())}
+    assert not listed - {*shown, *api.rooms()}
+    assert len({each.path for each in api.exports()}) == len(shown)
+    assert "::: holdfast.attacks.pgd.PGD\n" in api.page("attacks")
+    assert "threat: Threat = field(kw_only=False), steps: int = 40" in api.as_text(
+        "::: holdfast.attacks.pgd.PGD"
+    )
 
 
 #: What nobody imports from outside, and so exports nothing.

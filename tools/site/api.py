@@ -1,20 +1,24 @@
-"""The reference: a page for each room, with every export where it is defined."""
+"""The reference: a page for each room, with every export where it is defined.
 
-import inspect
+Read from the sources and not by importing them, since some modules need what an extra brings.
+"""
+
+import ast
 from collections.abc import Iterator
-from importlib import import_module
-from pkgutil import walk_packages
+from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
-import holdfast
+SOURCES = Path(__file__).parents[2] / "src"
 
 
 class Export(NamedTuple):
-    """What a module exports: its room, its module and its name there."""
+    """What a module exports: its room, its module, its name there, and how it is defined."""
 
     room: str
     module: str
     name: str
+    node: ast.stmt
 
     @property
     def path(self) -> str:
@@ -22,19 +26,52 @@ class Export(NamedTuple):
         return f"{self.module}.{self.name}"
 
 
-def exports() -> Iterator[Export]:
-    """Every name of every ``__all__``, once: not again for a package that hands it on."""
-    seen: set[tuple[str, int]] = set()
-    names = [each.name for each in walk_packages(holdfast.__path__, "holdfast.")]
-    modules = [import_module(name) for name in names if name != "holdfast.__main__"]
-    # Modules first, so that a name stands where it is defined.
-    for module in sorted(modules, key=lambda each: hasattr(each, "__path__")):
-        room = module.__name__.split(".")[1]
-        for name in getattr(module, "__all__", ()):
-            thing = getattr(module, name)
-            if (name, id(thing)) not in seen and not inspect.ismodule(thing):
-                seen.add((name, id(thing)))
-                yield Export(room, module.__name__, name)
+@cache
+def exports() -> tuple[Export, ...]:
+    """Every name of every ``__all__``, once: where it is defined, not where it is handed on."""
+    return tuple(_exports())
+
+
+def _exports() -> Iterator[Export]:
+    modules = dict(_modules())
+    seen: set[tuple[str, str]] = set()
+    # Modules before the packages that hand on what they export.
+    for module in sorted(modules, key=lambda name: (_is_package(name), name)):
+        defined = modules[module]
+        listed = getattr(defined.get("__all__"), "value", None)
+        names = ast.literal_eval(listed) if isinstance(listed, ast.List | ast.Tuple) else ()
+        for name in names:
+            node, where = defined.get(name), module
+            if isinstance(node, ast.ImportFrom):
+                where = str(node.module)
+                node = modules.get(where, {}).get(name)
+            if node is not None and (where, name) not in seen:
+                seen.add((where, name))
+                yield Export(module.split(".")[1], where, name, node)
+
+
+def _modules() -> Iterator[tuple[str, dict[str, ast.stmt]]]:
+    """Every module below the library, and what each of its names is defined by."""
+    for path in sorted((SOURCES / "holdfast").rglob("*.py")):
+        parts = path.relative_to(SOURCES).with_suffix("").parts
+        if len(parts) > 2 or parts[-1] != "__init__":
+            module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+            body = ast.parse(path.read_text()).body
+            yield module, {name: node for node in body for name in _names(node)}
+
+
+def _is_package(module: str) -> bool:
+    return (SOURCES / module.replace(".", "/")).is_dir()
+
+
+def _names(node: ast.stmt) -> list[str]:
+    """What a statement defines."""
+    if isinstance(node, ast.ClassDef | ast.FunctionDef):
+        return [node.name]
+    if isinstance(node, ast.ImportFrom):
+        return [alias.name for alias in node.names if alias.asname in (None, alias.name)]
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def rooms() -> list[str]:
@@ -44,10 +81,11 @@ def rooms() -> list[str]:
 
 def page(room: str) -> str:
     """The Markdown of a room's page: its first line, then module by module."""
-    about = (inspect.getdoc(import_module(f"holdfast.{room}")) or "").strip()
-    blocks = [f"# holdfast.{room}", about]
+    blocks = [f"# holdfast.{room}", _about(room)]
     module = ""
-    for each in sorted((each for each in exports() if each.room == room), key=lambda e: e.module):
+    for each in sorted(exports(), key=lambda each: each.module):
+        if each.room != room:
+            continue
         if each.module != module:
             module = each.module
             blocks.append(f"## {module}")
@@ -55,22 +93,33 @@ def page(room: str) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
+def _about(room: str) -> str:
+    file, package = SOURCES / f"holdfast/{room}.py", SOURCES / f"holdfast/{room}/__init__.py"
+    return ast.get_docstring(ast.parse((file if file.exists() else package).read_text())) or ""
+
+
 def as_text(markdown: str) -> str:
     """A page for machines that read: signatures and docstrings in place of names."""
+    known = {each.path: each for each in exports()}
     lines = []
     for line in markdown.splitlines():
-        if line.startswith("::: "):
-            module, _, name = line.removeprefix("::: ").rpartition(".")
-            thing = getattr(import_module(module), name)
-            lines += [f"### {module}.{name}", "", f"```text\n{name}{_signature(thing)}", ""]
-            lines += [inspect.getdoc(thing) or "", "```"]
-        else:
+        each = known.get(line.removeprefix("::: "))
+        if each is None:
             lines.append(line)
+        else:
+            lines += [f"### {each.path}", "", "```text", _definition(each.node), "```"]
     return "\n".join(lines) + "\n"
 
 
-def _signature(thing: object) -> str:
-    try:
-        return str(inspect.signature(thing))  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return ""
+def _definition(node: ast.stmt) -> str:
+    """A function's or a class's head and docstring; of a value, how it is made."""
+    if isinstance(node, ast.FunctionDef):
+        head = f"{node.name}({ast.unparse(node.args)})"
+    elif isinstance(node, ast.ClassDef):
+        made = [each for each in node.body if getattr(each, "name", "") == "__init__"]
+        fields = [ast.unparse(each) for each in node.body if isinstance(each, ast.AnnAssign)]
+        takes = ast.unparse(made[0].args) if made else ", ".join(fields)  # type: ignore[attr-defined]
+        head = f"class {node.name}({takes})"
+    else:
+        return ast.unparse(node)
+    return f"{head}\n\n{ast.get_docstring(node) or ''}"
