@@ -4,7 +4,7 @@ import torch
 from scipy import integrate, stats
 from torch import nn
 
-from holdfast import goals
+from holdfast import goals, gradients
 from holdfast.attacks import NES, PGD, RFGSM
 from holdfast.counting import Counted
 from holdfast.defenses import GaussianNoise
@@ -329,8 +329,16 @@ def test_finite_differences_need_a_positive_distance(h):
         FiniteDifferences(h=h)
 
 
+@pytest.fixture(params=["together", "apart"])
+def large(request, monkeypatch):
+    """Whether the gradients of all classes are too many for one backward pass on a CPU."""
+    apart = request.param == "apart"
+    monkeypatch.setattr(gradients, "_CACHED", 1 if apart else 2**19)
+    return apart
+
+
 @pytest.mark.parametrize("create_graph", [False, True])
-def test_each_class_has_its_gradient(create_graph):
+def test_each_class_has_its_gradient(create_graph, large):
     model, x = small_network(), images(3)
     forward = Forward(model, x)
     grads = forward.gradients(again=True, create_graph=create_graph)
@@ -346,7 +354,7 @@ def test_each_class_has_its_gradient(create_graph):
     assert torch.allclose(some, grads[torch.arange(3)[:, None], chosen], atol=1e-6)
 
 
-def test_gradients_of_logits_minus_a_class():
+def test_gradients_of_logits_minus_a_class(large):
     model, x, y = small_network(), images(3), torch.tensor([1, 3, 0])
     forward = Forward(model, x)
     whole = forward.gradients(again=True)
@@ -356,7 +364,14 @@ def test_gradients_of_logits_minus_a_class():
     assert torch.allclose(grads, whole[:, [0, 2]] - whole[row, y][:, None], atol=1e-6)
 
 
-def test_a_backward_pass_is_counted_for_every_class():
+def test_large_gradients_come_one_class_at_a_time(large):
+    model, x, passes = small_network(), images(3), []
+    model.register_full_backward_hook(lambda *_: passes.append(1))
+    Forward(model, x).gradients()
+    assert len(passes) == (4 if large else 1)
+
+
+def test_a_backward_pass_is_counted_for_every_class(large):
     model, x = small_network(), images(3)
     counted = Counted(model, torch.arange(3))
     with drawing_from(Stream.of(0, torch.arange(3))):

@@ -41,6 +41,10 @@ __all__ = [
 #: nearly always fool.
 QUORUM = 0.75
 
+#: Bytes of gradients that one backward pass of several classes carries at most on a CPU. More are
+#: slower together than apart; fewer are up to a quarter faster. See docs/results/speed.md.
+_CACHED = 2**19
+
 
 @dataclass(frozen=True, repr=False)
 class Autograd(Gradient):
@@ -402,7 +406,10 @@ class Forward:
         again: bool = False,
         create_graph: bool = False,
     ) -> Float[Tensor, "n c *image"]:
-        """The gradient of every class's logit, from one backward pass.
+        """The gradient of every class's logit.
+
+        They come from one backward pass, or on a CPU from as many as leave it `_CACHED` bytes of
+        gradients each.
 
         Args:
             classes: (N, c) which logits to differentiate for each image; all K by default.
@@ -416,25 +423,40 @@ class Forward:
         logits, x = self.logits, self._x
         if classes is None:
             classes = torch.arange(logits.shape[1], device=x.device).expand(len(x), -1)
+        at_once = classes.shape[1]
+        if x.device.type == "cpu":
+            at_once = max(1, min(at_once, _CACHED // max(x.nbytes, 1)))
+        parts = classes.split(at_once, dim=1)
+        grads = [
+            self._together(part, minus, again or part is not parts[-1], create_graph)
+            for part in parts
+        ]
+        return grads[0] if len(grads) == 1 else torch.cat(grads, dim=1)
+
+    def _together(
+        self, classes: Int[Tensor, "n c"], minus: Labels | None, again: bool, create_graph: bool
+    ) -> Float[Tensor, "n c *image"]:
+        """The gradients of some classes, from one backward pass."""
+        logits, x = self.logits, self._x
         self._at_once[0] = classes.shape[1]
         select = torch.nn.functional.one_hot(classes.T, logits.shape[1]).to(logits.dtype)
         if minus is not None:
             select = select - torch.nn.functional.one_hot(minus, logits.shape[1])
-        together = len(select) > 1  # one cotangent needs none of the batching's machinery
+        several = len(select) > 1  # one cotangent needs none of the batching's machinery
         grad = None
         if logits.requires_grad:
             (grad,) = torch.autograd.grad(
                 logits,
                 x,
-                select if together else select[0],  # (k, N, K), one cotangent for each class
-                is_grads_batched=together,
+                select if several else select[0],  # (k, N, K), one cotangent for each class
+                is_grads_batched=several,
                 retain_graph=again or create_graph,
                 create_graph=create_graph,
                 allow_unused=True,
             )
         if grad is None:
             raise GradientError(_NO_GRADIENT)
-        return grad.transpose(0, 1) if together else grad[:, None]
+        return grad.transpose(0, 1) if several else grad[:, None]
 
 
 def _differentiate(score: Score, x: Tensor) -> Slope:

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +39,7 @@ __all__ = [
 ]
 
 _MASK = 0xFFFFFFFF
-_Transform = Callable[[list[Tensor], torch.dtype], list[Tensor]]
+_Transform = Callable[[list[Tensor], Tensor], None]
 _BLOCKS_AT_ONCE = 1 << 17  # keeps the integer temporaries within a processor's cache
 
 
@@ -74,7 +76,7 @@ class Stream:
 
     def fold(self, *purpose: str | int) -> "Stream":
         """An independent stream for another ``purpose``; give a step's number to vary by step."""
-        return replace(self, key=hash_seed(self.key, *purpose))
+        return Stream(hash_seed(self.key, *purpose), self.index, self.copy)
 
     def take(self, position: Tensor) -> "Stream":
         """The streams of the examples at ``position``, an index or a mask."""
@@ -103,10 +105,7 @@ class Stream:
         self, shape: Sequence[int], dtype: torch.dtype = torch.float32
     ) -> Float[Tensor, "n ..."]:
         """Uniform draws in [0, 1) of ``shape`` for each example; half precision may round to 1."""
-        # 24 bits are exact in float32, so that rounding never reaches 1.
-        return self._draw(
-            shape, dtype, lambda words, kind: [_real(w >> 8 << 8, kind) for w in words]
-        )
+        return self._draw(shape, dtype, _fractions)
 
     def _draw(self, shape: Sequence[int], dtype: torch.dtype, transform: _Transform) -> Tensor:
         work = torch.float64 if dtype == torch.float64 else torch.float32
@@ -116,8 +115,7 @@ class Stream:
         rows = max(1, _BLOCKS_AT_ONCE // max(blocks, 1))
         for start in range(0, len(self), rows):
             part = slice(start, start + rows)
-            for lane, values in enumerate(transform(self._words(part, blocks), dtype)):
-                out[part, :, lane] = values
+            transform(self._words(part, blocks), out[part])
         return out.flatten(1)[:, :size].reshape(len(self), *shape).to(dtype)
 
     def _words(self, part: slice, blocks: int) -> list[Tensor]:
@@ -131,14 +129,22 @@ class Stream:
         return philox(counter, (self.key & _MASK, self.key >> 32))
 
 
-def _polar(words: list[Tensor], dtype: torch.dtype) -> list[Tensor]:
-    normals = []
-    for radius_word, angle_word in (words[:2], words[2:]):
+def _polar(words: list[Tensor], out: Tensor) -> None:
+    """Write the normals of four words into ``out`` (n, blocks, 4)."""
+    for lane in (0, 2):
         # (w + 1) / 2^32 lies in (0, 1], so the logarithm is finite.
-        radius = (_real(radius_word, dtype) + 2.0**-32).log_().mul_(-2).sqrt_()
-        angle = _real(angle_word, dtype).mul_(2 * math.pi)
-        normals += [radius * angle.cos(), radius * angle.sin()]
-    return normals
+        radius = words[lane].to(out.dtype).add_(1).mul_(2.0**-32).log_().mul_(-2).sqrt_()
+        angle = words[lane + 1].to(out.dtype).mul_(2.0**-32 * 2 * math.pi)
+        torch.mul(radius, angle.cos(), out=out[..., lane])
+        torch.mul(radius, angle.sin_(), out=out[..., lane + 1])
+
+
+def _fractions(words: list[Tensor], out: Tensor) -> None:
+    """Write four words over 2^32 into ``out``."""
+    for lane, word in enumerate(words):
+        # 24 bits are exact in float32, so that rounding never reaches 1.
+        out[..., lane] = word >> 8 << 8
+    out.mul_(2.0**-32)
 
 
 def hash_seed(seed: int, *purpose: str | int) -> int:
@@ -175,22 +181,43 @@ def philox(counter: list[Tensor], key: tuple[int, int], rounds: int = 10) -> lis
         >>> [hex(int(word)) for word in words]  # as published
         ['0x6627e8d5', '0xe169c58d', '0xbc57ac4c', '0x9b00dbd8']
     """
+    if counter[0].device.type != "cpu":
+        return _rounds(counter, key, rounds, torch, torch.bitwise_right_shift)
+    # On the same memory NumPy begins an operation in a third of torch's time, and there are 100.
+    words = _rounds([word.numpy() for word in counter], key, rounds, np, np.right_shift)
+    return [torch.from_numpy(word) for word in words]
+
+
+def _rounds(
+    counter: list[Any],
+    key: tuple[int, int],
+    rounds: int,
+    library: ModuleType,
+    shift_right: Callable[..., Any],
+) -> list[Any]:
+    """The rounds of Philox on int64 of torch or of NumPy, which differ in the name of a shift."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
-    low0, low1 = torch.empty_like(c0), torch.empty_like(c0)
+    low0, low1 = library.empty_like(c0), library.empty_like(c0)
     for _ in range(rounds):
         # The product wraps around at 64 bits with the right bits in it; the shift of a negative
         # number drags its sign along, which the mask removes, and the low words are masked last.
-        torch.mul(c0, 0xD2511F53, out=low0)
-        torch.mul(c2, 0xCD9E8D57, out=low1)
-        torch.bitwise_right_shift(low1, 32, out=c0).bitwise_xor_(c1).bitwise_xor_(k0)
-        torch.bitwise_right_shift(low0, 32, out=c2).bitwise_xor_(c3).bitwise_xor_(k1)
-        c0.bitwise_and_(_MASK)
-        c2.bitwise_and_(_MASK)
+        library.multiply(c0, 0xD2511F53, out=low0)
+        library.multiply(c2, 0xCD9E8D57, out=low1)
+        shift_right(low1, 32, out=c0)
+        c0 ^= c1
+        c0 ^= k0
+        shift_right(low0, 32, out=c2)
+        c2 ^= c3
+        c2 ^= k1
+        c0 &= _MASK
+        c2 &= _MASK
         c1, low1 = low1, c1
         c3, low0 = low0, c3
         k0, k1 = (k0 + 0x9E3779B9) & _MASK, (k1 + 0xBB67AE85) & _MASK
-    return [c0, c1.bitwise_and_(_MASK), c2, c3.bitwise_and_(_MASK)]
+    c1 &= _MASK
+    c3 &= _MASK
+    return [c0, c1, c2, c3]
 
 
 class _Draws:
@@ -208,8 +235,7 @@ class _Draws:
 _active: ContextVar[_Draws | None] = ContextVar("holdfast_draws", default=None)
 
 
-@contextmanager
-def drawing_from(stream: Stream) -> Iterator[None]:
+class drawing_from:  # noqa: N801, read as what it does, as other context managers are
     """Make ``stream`` the randomness of the model's own layers, for one forward pass.
 
     A forward pass takes images and nothing else, so this is how a seed reaches a layer inside it.
@@ -225,11 +251,15 @@ def drawing_from(stream: Stream) -> Iterator[None]:
         >>> bool((once == again).all())
         True
     """
-    token = _active.set(_Draws(stream))
-    try:
-        yield
-    finally:
-        _active.reset(token)
+
+    def __init__(self, stream: Stream) -> None:
+        self._draws = _Draws(stream)
+
+    def __enter__(self) -> None:
+        self._token = _active.set(self._draws)
+
+    def __exit__(self, *error: object) -> None:
+        _active.reset(self._token)
 
 
 def active_stream(count: int) -> Stream | None:
@@ -368,7 +398,3 @@ def seed_global_generators(seed: int, device: torch.device) -> None:
         torch.cuda.default_generators[device.index].manual_seed(seed)
     elif device.type == "mps":
         torch.mps.manual_seed(seed)
-
-
-def _real(word: Tensor, dtype: torch.dtype) -> Tensor:
-    return word.to(torch.float64 if dtype == torch.float64 else torch.float32).mul_(2.0**-32)

@@ -289,6 +289,9 @@ class L0(_Ball):
         return torch.where(rank < self.eps, drawn, x0)
 
 
+#: More halve a bracket of float64 than it has digits.
+_HALVINGS = 64
+
 #: Every ball, by the name of its norm.
 BALLS: Mapping[str, type[Linf | L2 | L1 | L0]] = MappingProxyType(
     {kind.name: kind for kind in (Linf, L2, L1, L0)}
@@ -375,16 +378,19 @@ def _shift_to_sum(size: Tensor, room: Tensor, radius: Tensor | float) -> Tensor:
     Returns:
         (N,).
     """
-    # Going down from t = infinity, pixel i starts to move at t = size_i and stops, its room used
-    # up, at t = size_i - room_i: the sum is the integral of the number of moving pixels.
-    corner = torch.cat([size, (size - room).clamp(min=0)], dim=1)
-    change = torch.cat([torch.ones_like(size), -torch.ones_like(size)], dim=1)
-    corner, order = corner.sort(dim=1, descending=True)
-    moving = change.gather(1, order).cumsum(dim=1)
-    below = torch.cat([corner[:, 1:], torch.zeros_like(corner[:, :1])], dim=1)
-    total = (moving * (corner - below)).cumsum(dim=1)  # the sum at t = below
-    reached = total > radius
-    first = reached.to(torch.int64).argmax(dim=1, keepdim=True)
-    excess = total.gather(1, first) - radius
-    shift = below.gather(1, first) + excess / moving.gather(1, first).clamp(min=1)
-    return torch.where(reached.any(dim=1), shift[:, 0], 0)
+    # The sum falls with t, piecewise linearly: Newton's step from any point of the root's own piece
+    # is exact. A step that would leave the bracket, as the corners may have it, halves it instead.
+    low, high = torch.zeros_like(size[:, :1]), 2 * size.amax(dim=1, keepdim=True)
+    shift, rounding = low, 4 * torch.finfo(size.dtype).eps * high
+    for _ in range(_HALVINGS):
+        left = size - shift
+        excess = torch.minimum(left.clamp(min=0), room).sum(dim=1, keepdim=True) - radius
+        low, high = torch.where(excess > 0, shift, low), torch.where(excess > 0, high, shift)
+        moving = ((left > 0) & (left <= room)).sum(dim=1, keepdim=True)
+        newton = torch.where(excess == 0, shift, shift + excess / moving)
+        inside = ((newton > low) & (newton < high)) | (newton == shift)
+        last, shift = shift, torch.where(inside, newton, (low + high) / 2)
+        if ((shift - last).abs() <= rounding).all():
+            break
+    # On the side where the sum is no larger.
+    return torch.where(shift > 0, shift + rounding, shift)[:, 0]

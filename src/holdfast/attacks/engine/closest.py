@@ -41,7 +41,7 @@ class Closest:
     ) -> None:
         self.image = x0.clone()
         self.distance: PerExample = torch.full((len(x0),), torch.inf, device=x0.device)
-        self.x0, self.threat, self._measure = x0, threat, measure or threat.distance
+        self.x0, self.threat, self._measure = x0, threat, measure
         self._least = self.distance.clone()
 
     @property
@@ -74,7 +74,9 @@ class Closest:
         """
         place = slice(None) if position is None else position
         distance = self.threat.distance(x, self.x0[place]).to(self.distance)
-        least = self._measure(x, self.x0[place]).to(self.distance)
+        least = distance
+        if self._measure is not None:
+            least = self._measure(x, self.x0[place]).to(self.distance)
         better = reached & _within(distance, self.threat) & (least < self._least[place])
         self._least[place] = torch.where(better, least, self._least[place])
         self.distance[place] = torch.where(better, distance, self.distance[place])
