@@ -13,7 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 
+from holdfast import EvaluationConfig, evaluate
+from holdfast.attacks import PGD
 from holdfast.threat import Linf
 from tests.toys import images, small_network
 from tools.site import links, methods, toy
@@ -227,6 +230,9 @@ def test_the_training_loop_of_the_how_to_page_gives_every_batch_its_own_noise(mo
             exec(block, names)
     assert len(draws) == names["step"] == 8
     assert len(torch.cat(draws).unique()) == 8 * 8
+    assert all(names[run].cells[0]["robust_accuracy"] == 0 for run in ("nearest", "heard"))
+    assert names["radii"].shape == (16,)
+    assert (names["radii"] > 0).any()
     assert names["objective"].attack == names["attack"]
 
 
@@ -316,3 +322,43 @@ def test_a_bridge_leads_where_its_section_says(heading, monkeypatch, tmp_path):
     with torch.random.fork_rng():
         for block in re.findall(r"```python\n(.*?)```", f"{first}{text}", re.DOTALL):
             exec(block, names)
+
+
+def test_the_dockerfile_copies_what_is_there_and_all_that_a_build_needs():
+    text = (ROOT / "Dockerfile").read_text()
+    copied = [
+        name for line in re.findall(r"^COPY (?!--)(.*)$", text, re.M) for name in line.split()
+    ]
+    assert {"src", "recipes", "setup.py", "MANIFEST.in", "LICENSE", "README.md"} <= set(copied)
+    assert all((ROOT / name).exists() for name in copied)
+
+
+def test_the_action_fails_a_build_as_compare_does(tmp_path):
+    """Its steps are run as GitHub runs them: a shell, and what is given in the environment."""
+    action = yaml.safe_load((ROOT / "action.yml").read_text())
+    step = action["runs"]["steps"][1]
+    x, config = images(6), EvaluationConfig(audit=0)
+    y = small_network().eval()(x).argmax(dim=1)
+    for name, seed in (("strong", 0), ("weak", 1)):
+        attacks = {"pgd": PGD(Linf(0.01), steps=2)}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that the attack leaves all
+            evaluate(small_network(seed=seed), x, y, attacks, out=tmp_path / name, config=config)
+    given = {"baseline": "strong", "candidate": "strong", "fail-if-worse": "0", "junit": "r.xml"}
+    assert set(given) | {"version"} == set(action["inputs"])
+    for candidate, status in (("strong", 0), ("weak", 3), ("missing", 2)):
+        environment = {
+            key: re.sub(r"\$\{\{ inputs\.([\w-]+) \}\}", lambda found: given[found[1]], value)
+            for key, value in step["env"].items()
+        } | {"CANDIDATE": candidate, "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md")}
+        done = subprocess.run(
+            ["bash", "-e", "-c", step["run"].replace("python ", f"{sys.executable} ")],
+            cwd=tmp_path,
+            env={**os.environ, **environment, "PYTHONPATH": str(ROOT / "src")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == status, done.stderr
+    assert "pgd" in (tmp_path / "summary.md").read_text()
+    assert (tmp_path / "r.xml").exists()

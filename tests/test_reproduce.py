@@ -5,6 +5,7 @@ import math
 import re
 import subprocess
 import sys
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -511,6 +512,19 @@ def test_recipes_are_installed_with_the_package(tmp_path: Path) -> None:
     here = {path.relative_to(root) for path in (root / "recipes").rglob("*.py")}
     there = {path.relative_to(made / "holdfast") for path in (made / "holdfast").rglob("*.py")}
     assert here <= there
+
+
+def test_what_is_shipped_as_sources_can_be_built(tmp_path: Path) -> None:
+    """A wheel is made of the sdist, in which setup.py looks for the recipes."""
+    root = Path(__file__).parents[1]
+    make = [sys.executable, "setup.py", "-q", "egg_info", "--egg-base", str(tmp_path)]
+    make += ["sdist", "--dist-dir", str(tmp_path / "made")]
+    subprocess.run(make, cwd=root, check=True, capture_output=True)
+    (archive,) = (tmp_path / "made").iterdir()
+    with tarfile.open(archive) as shipped:
+        there = {name.partition("/")[2] for name in shipped.getnames()}
+    here = {str(path.relative_to(root)) for path in (root / "recipes").rglob("*.py")}
+    assert here | {"setup.py", "LICENSE", "src/holdfast/py.typed"} <= there
 
 
 def test_students_interval_covers_the_mean_in_95_percent() -> None:

@@ -1,0 +1,26 @@
+# Holdfast in a container.
+#
+#   docker build -t holdfast .                                    the CPU's PyTorch
+#   docker build -t holdfast:cuda --build-arg TORCH=cu128 .       PyTorch for that CUDA
+#   docker run --rm -v "$PWD/runs:/work/runs" holdfast evaluate --model runs/net --data digits ...
+FROM python:3.12-slim AS built
+WORKDIR /source
+COPY pyproject.toml setup.py MANIFEST.in README.md LICENSE CHANGELOG.md CITATION.cff ./
+COPY src src
+COPY recipes recipes
+RUN pip install --no-cache-dir build && python -m build --wheel --outdir /wheels
+
+FROM python:3.12-slim
+# PyTorch's own index: the one of PyPI brings 6 GB of CUDA to machines without a GPU.
+ARG TORCH=cpu
+RUN pip install --no-cache-dir torch torchvision --index-url "https://download.pytorch.org/whl/${TORCH}"
+COPY --from=built /wheels /wheels
+# Extras by name, as in --build-arg EXTRAS=[timm,foolbox].
+ARG EXTRAS=""
+RUN pip install --no-cache-dir "$(ls /wheels/*.whl)${EXTRAS}" && rm -r /wheels
+RUN useradd --create-home holdfast && mkdir /work && chown holdfast /work
+USER holdfast
+WORKDIR /work
+ENV HOLDFAST_DATA=/work/data
+ENTRYPOINT ["holdfast"]
+CMD ["--help"]
