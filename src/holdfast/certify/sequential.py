@@ -27,17 +27,17 @@ __all__ = ["Sequential"]
 
 Settled = NDArray[np.bool_]
 
-#: The fractions t_j, and the weights with which they are mixed: half goes to t = 0, since votes
-#: that all agree end soonest by it, and the others lose log 2 of about 9 by that.
+#: The fractions t_j, and the weights with which they are mixed: most goes to t = 0, for votes that
+#: all agree, and to the narrow cases, which take most of the votes.
 _FRACTIONS = np.array([0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.97])
-_WEIGHTS = np.array([6, 1, 1, 1, 1, 1, 1]) / 12
+_WEIGHTS = np.array([3, 1, 1, 1, 2, 2, 1]) / 11
 
 #: Of the error, the part that is kept for the limit at the last draw.
 _AT_END = 0.25
 
 #: The chance of proving more that further draws must have: ``_HOPELESS`` for a few of them, and in
 #: proportion to their number, ``_PRICE`` for as many as there may be at the most.
-_HOPELESS, _PRICE = 0.001, 0.05
+_HOPELESS, _PRICE = 0.001, 0.02
 
 #: Smaller chances are not told apart.
 _NEVER = 1e-15
@@ -63,8 +63,8 @@ class Sequential:
     is a nonnegative supermartingale of mean 1 or less whenever the claim is true, so that it ever
     reaches 1 / error with probability at most ``error`` (Ville's inequality). It falls with q. p1
     is where it crosses 1 / error, and p2 = 1 - p1: with probability at least ``confidence`` all
-    true, whenever one stops. When all n votes agree p1 is about (error / 2)^(1/n), half of the
-    weight being on t = 0; a fixed n allows error^(1/n).
+    true, whenever one stops. When all n votes agree p1 is about (3 error / 11)^(1/n), by the weight
+    on t = 0; a fixed n allows error^(1/n).
 
     With ``most`` draws the last of them has a limit of its own, Clopper and Pearson's, for which
     a quarter of the error is kept.
@@ -121,10 +121,10 @@ class Sequential:
     def hope(self, votes: Counts, n: Counts) -> Array:
         """(N,) the lower limits that are worth drawing on for.
 
-        For a number m of further draws, that is the limit they prove with a chance of 5 % m / most,
+        For a number m of further draws, that is the limit they prove with a chance of 2 % m / most,
         0.1 % at least; the largest over some m up to all that are left counts. So a clear case is
         pursued at little hope, and an image at the edge only while a certificate costs no more than
-        20 times ``most`` draws. A chance is that of one-sided confidence limits at z, widened to
+        50 times ``most`` draws. A chance is that of one-sided confidence limits at z, widened to
         z √((n + m) / m) since the draws vary too. It only decides when to give up; nothing false
         follows if it is wrong.
         """
