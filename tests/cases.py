@@ -307,6 +307,7 @@ DEFENCES: dict[str, Callable[[nn.Module], nn.Module]] = {
     "MALADE": lambda network: nn.Sequential(
         defenses.MALADE(nn.AvgPool2d(3, 1, 1), steps=4, alpha=0.05, delta=0.1, sigma=1.0), network
     ),
+    "SoundGaussianNoise": lambda network: nn.Sequential(defenses.SoundGaussianNoise(0.2), network),
     "StraightThrough": lambda network: nn.Sequential(
         defenses.StraightThrough(defenses.Binarise()), network
     ),

@@ -107,16 +107,26 @@ class Stream:
         """Uniform draws in [0, 1) of ``shape`` for each example; half precision may round to 1."""
         return self._draw(shape, dtype, _fractions)
 
+    def bits(self, shape: Sequence[int]) -> Int[Tensor, "n ..."]:
+        """Whole numbers of ``shape`` for each example, of 62 tosses of a coin, in [0, 2^62)."""
+        return self._fill(shape, torch.int64, 2, _tosses)
+
     def _draw(self, shape: Sequence[int], dtype: torch.dtype, transform: _Transform) -> Tensor:
         work = torch.float64 if dtype == torch.float64 else torch.float32
+        return self._fill(shape, work, 4, transform).to(dtype)
+
+    def _fill(
+        self, shape: Sequence[int], dtype: torch.dtype, lanes: int, transform: _Transform
+    ) -> Tensor:
+        """(N, *shape), so many numbers of each block of four words."""
         size = math.prod(shape)
-        blocks = -(-size // 4)
-        out = torch.empty((len(self), blocks, 4), dtype=work, device=self.index.device)
+        blocks = -(-size // lanes)
+        out = torch.empty((len(self), blocks, lanes), dtype=dtype, device=self.index.device)
         rows = max(1, _BLOCKS_AT_ONCE // max(blocks, 1))
         for start in range(0, len(self), rows):
             part = slice(start, start + rows)
             transform(self._words(part, blocks), out[part])
-        return out.flatten(1)[:, :size].reshape(len(self), *shape).to(dtype)
+        return out.flatten(1)[:, :size].reshape(len(self), *shape)
 
     def _words(self, part: slice, blocks: int) -> list[Tensor]:
         """Four 32-bit words (n, blocks) each: the counter is (block, copy, example low, high)."""
@@ -145,6 +155,12 @@ def _fractions(words: list[Tensor], out: Tensor) -> None:
         # 24 bits are exact in float32, so that rounding never reaches 1.
         out[..., lane] = word >> 8 << 8
     out.mul_(2.0**-32)
+
+
+def _tosses(words: list[Tensor], out: Tensor) -> None:
+    """Write two numbers of 62 bits into ``out``, each 31 of two words: int64 has a sign."""
+    for lane, (high, low) in enumerate((words[:2], words[2:])):
+        out[..., lane] = high >> 1 << 31 | low >> 1
 
 
 def hash_seed(seed: int, *purpose: str | int) -> int:

@@ -25,8 +25,9 @@ class CertificationConfig:
 
     Attributes:
         sigma: standard deviation σ > 0 of the noise, on the scale of what it is added to.
-        noise: "gaussian", which certifies in ℓ2, "laplace", in ℓ1, or "first-layer", Gaussian
-            behind the first layer.
+        noise: "gaussian", which certifies in ℓ2, "laplace", in ℓ1, "first-layer", Gaussian
+            behind the first layer, or "sound-gaussian", Gaussian on 8-bit images without rounding
+            errors.
         votes: for each image, at least 1; the most that may be drawn if the interval is
             "sequential".
         selection_votes: votes before those which only choose the class, for the intervals that

@@ -257,6 +257,7 @@ def sampled(
         share: of the votes under way.
     """
     x = data.x(index).to(device_of(smoothed.model))
+    config.family.check(x)
     rng = certificate_stream(config.seed, index.to(x.device))
     n0 = config.selection_votes if config.chooses else 0
     heard = _shown(progress, share, len(x), n0 + config.votes)
@@ -372,6 +373,7 @@ def _probe(model: nn.Module, data: Data, config: CertificationConfig) -> list[st
     index = torch.arange(min(len(data), 8))
     x = data.x(index).to(device_of(model))
     check_images(x)
+    config.family.check(x)
     with torch.no_grad():
         logits = try_model(model, x)
         check_logits(logits, len(x))

@@ -115,7 +115,8 @@ def certify_images(
         selection_votes: draws that only choose the class, for an interval that needs them.
         noise: "gaussian", "laplace"; or "first-layer", Gaussian behind the network's first layer,
             on whose output's scale sigma then is: radii are divided by the proven Lipschitz
-            constant of what comes before the noise (SO section 4).
+            constant of what comes before the noise (SO section 4); or "sound-gaussian", rounded to
+            the levels of 8-bit images, which is drawn without rounding errors.
         seed: the same seed gives the same votes, whatever the batch size.
         index: (N,) identity of each image, which keys its noise; 0 ... N - 1.
         batch_size: noisy images in one forward pass.
@@ -150,6 +151,7 @@ def certify_images(
     check_images(x)
     at_least_one(votes=votes, selection_votes=selection_votes, batch_size=batch_size)
     family = named_noise(noise)
+    family.check(x)
     smoothed = family.around(model, sigma, tuple(x.shape[1:]))
     classifier = Checked(smoothed.model)
     limits = interval(confidence) if until is None else _anytime(interval(confidence), votes)

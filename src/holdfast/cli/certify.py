@@ -70,10 +70,11 @@ def certify(
             "imagenet(resize=342, crop=299)", or the path of an image folder.
         data_dir: Folder of named data sets and image folders; else HOLDFAST_DATA.
         images: Number of test images, the first ones or, of a folder, evenly spaced ones.
-        noise: gaussian, which certifies in l2, or laplace, in l1, both on the image; or
+        noise: gaussian, which certifies in l2, or laplace, in l1, both on the image;
             first-layer, Gaussian behind the network's first layer, a convolution or linear one:
             sigma is then on the scale of its output, and radii are divided by a proven bound of
-            its Lipschitz constant.
+            its Lipschitz constant; or sound-gaussian, Gaussian on 8-bit images and rounded to their
+            levels, which is drawn without rounding errors.
         votes: Votes for each image; with --intervals sequential, the most.
         selection_votes: Votes before those which only choose the class, for the intervals
             two-sample, two-sample-randomised and sequential; there 100 by default.

@@ -100,7 +100,7 @@ def evaluate(
         sigma: Put noise of this deviation in front of the model and let votes decide, as the
             classifier that certify certifies; without it the model itself is attacked.
         noise: With --sigma: gaussian on the image, the default, or laplace on it, or first-layer,
-            Gaussian behind the first layer.
+            Gaussian behind the first layer, or sound-gaussian, rounded to 8-bit levels.
         votes: Votes for each prediction of a stochastic model, 100 by default.
         samples: Draws that attacks average over on a stochastic model, 10 by default.
         each: Run every variant of an attack that a defence calls for (BPDA, R, ...) on every image,

@@ -9,6 +9,7 @@ from .noise import GaussianNoise as GaussianNoise
 from .noise import LaplaceNoise as LaplaceNoise
 from .smoothed import NOISES as NOISES
 from .smoothed import Noise as Noise
+from .sound_noise import SoundGaussianNoise as SoundGaussianNoise
 from .straight_through import StraightThrough as StraightThrough
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "MALADE",
     "NOISES",
     "Noise",
+    "SoundGaussianNoise",
     "StraightThrough",
     "lipschitz_bound",
     "trace_chain",

@@ -9,11 +9,13 @@ from torch import nn
 
 from holdfast.defenses.first_layer import FirstLayerNoise
 from holdfast.defenses.noise import GaussianNoise, LaplaceNoise, check_sigma
-from holdfast.types import Model
+from holdfast.defenses.sound_noise import SoundGaussianNoise, check_on_grid
+from holdfast.types import Images, Model
 
 __all__ = ["NOISES", "Noise"]
 
 Law = type[GaussianNoise] | type[LaplaceNoise]
+Added = Law | type[SoundGaussianNoise]
 
 
 class SmoothedClassifier(NamedTuple):
@@ -41,6 +43,8 @@ class Noise:
     Attributes:
         law: the layer of noise, made by its standard deviation.
         first_layer: whether it goes behind the network's first layer instead of on the image.
+        sound: whether it is rounded to 8-bit images and drawn without rounding errors, which is
+            certified for such images only.
 
     Example:
         >>> from holdfast.defenses import GaussianNoise, Noise
@@ -51,6 +55,7 @@ class Noise:
 
     law: Law
     first_layer: bool = False
+    sound: bool = False
 
     @property
     def norm(self) -> str:
@@ -60,7 +65,17 @@ class Noise:
     @property
     def layer(self) -> type[nn.Module]:
         """The class that documents it."""
-        return FirstLayerNoise if self.first_layer else self.law
+        return FirstLayerNoise if self.first_layer else self.added
+
+    @property
+    def added(self) -> Added:
+        """The class that adds it."""
+        return SoundGaussianNoise if self.sound else self.law
+
+    def check(self, x: Images) -> None:
+        """Raise `InputError` if images are not what it certifies."""
+        if self.sound:
+            check_on_grid(x)
 
     def around(self, network: Model, sigma: float, shape: tuple[int, ...]) -> SmoothedClassifier:
         """The network under this noise.
@@ -78,7 +93,7 @@ class Noise:
         if self.first_layer:
             behind = FirstLayerNoise(network, sigma, shape)
             return SmoothedClassifier(behind, behind.lipschitz)
-        return SmoothedClassifier(nn.Sequential(self.law(sigma), network), 1.0)
+        return SmoothedClassifier(nn.Sequential(self.added(sigma), network), 1.0)
 
 
 NOISES: Mapping[str, Noise] = MappingProxyType(
@@ -86,6 +101,7 @@ NOISES: Mapping[str, Noise] = MappingProxyType(
         "gaussian": Noise(GaussianNoise),
         "laplace": Noise(LaplaceNoise),
         "first-layer": Noise(GaussianNoise, first_layer=True),
+        "sound-gaussian": Noise(GaussianNoise, sound=True),
     }
 )
 
@@ -104,6 +120,6 @@ def noise_of(model: nn.Module) -> tuple[str, float] | None:
         if isinstance(layer, FirstLayerNoise):
             return "first-layer", layer.noise.sigma
         for name, noise in NOISES.items():
-            if isinstance(layer, noise.law):
+            if isinstance(layer, noise.added):
                 return name, layer.sigma
     return None

@@ -117,6 +117,10 @@ REFERENCES = {
         "J. Teng, G.-H. Lee and Y. Yuan, ℓ1 adversarial robustness certificates: a randomized "
         "smoothing approach, 2020."
     ),
+    "sound-gaussian": (
+        "V. Voráček and M. Hein, Sound randomized smoothing in floating-point arithmetic, ICLR "
+        "2023."
+    ),
     "sison-glaz": (
         "C. Sison and J. Glaz, Simultaneous confidence intervals and sample size determination for "
         "multinomial proportions, JASA 1995."

@@ -20,6 +20,7 @@ TITLES: Mapping[str, str] = {
     "gaussian": "noise",
     "laplace": "laplace noise",
     "first-layer": "noise behind the first layer",
+    "sound-gaussian": "sound noise",
 }
 
 
