@@ -8,6 +8,7 @@ from .bounds.laplace import laplace_radius as laplace_radius
 from .bounds.pixeldp import pixeldp_radius as pixeldp_radius
 from .bounds.renyi import renyi_radius as renyi_radius
 from .config import CertificationConfig as CertificationConfig
+from .input_specific import InputSpecific as InputSpecific
 from .intervals.clopper_pearson import ClopperPearson as ClopperPearson
 from .intervals.hoeffding import Hoeffding as Hoeffding
 from .intervals.interval import INTERVALS as INTERVALS
@@ -40,6 +41,7 @@ __all__ = [
     "ClopperPearson",
     "Hoeffding",
     "INTERVALS",
+    "InputSpecific",
     "Interval",
     "Limits",
     "STN2019",

@@ -7,6 +7,7 @@ from typing import Any
 
 from holdfast import specs
 from holdfast.auditing.purse import check_share
+from holdfast.certify.input_specific import InputSpecific
 from holdfast.certify.intervals.interval import INTERVALS, Interval
 from holdfast.certify.questions import AtLeast, Question, Within
 from holdfast.certify.sequential import Sequential
@@ -29,7 +30,7 @@ class CertificationConfig:
             behind the first layer, or "sound-gaussian", Gaussian on 8-bit images without rounding
             errors.
         votes: for each image, at least 1; the most that may be drawn if the interval is
-            "sequential".
+            "sequential" or "input-specific".
         selection_votes: votes before those which only choose the class, for the intervals that
             need them.
         confidence: of each certificate, in (0, 1).
@@ -37,11 +38,12 @@ class CertificationConfig:
             for Laplace noise.
         intervals: specs, such as "two-sample", which gives the largest radii of those that hold
             for given votes, "two-sample-randomised", a little larger ones, "clopper-pearson",
-            "hoeffding", "sison-glaz", "stn-2019"; or "sequential" alone.
+            "hoeffding", "sison-glaz", "stn-2019"; or "sequential" alone, or "input-specific" alone.
         radii: of interest; a sequential sampling stops as soon as it is known which of them
-            are certified.
+            are certified, an input-specific one is of as many votes as that is likely to take.
         within: a sequential sampling stops as soon as the certified radius is known up to this
-            factor, in (0, 1); see `Within` for what that promises.
+            factor, in (0, 1); see `Within` for what that promises, and `InputSpecific`, which
+            promises nothing and takes fewer votes.
         between: two radii: for ``within`` those beyond count as the nearer one.
         seed: of the noise.
         batch_size: noisy images in one forward pass.
@@ -87,20 +89,21 @@ class CertificationConfig:
 
     def _check_questions(self) -> None:
         questions = self.questions
-        if self.sequential and len(self.intervals) > 1:
+        if self.own_votes and len(self.intervals) > 1:
             raise InputError(
                 f"the intervals are {', '.join(self.intervals)}, but only sequential limits hold "
-                "for a sampling that stops by itself: certify with the others on their own."
+                "for a sampling that stops by itself, and only input-specific ones choose how many "
+                "votes an image gets: certify with the others on their own."
             )
-        if self.sequential and not questions:
+        if self.own_votes and not questions:
             raise InputError(
-                "a sequential sampling stops when it knows the answer: say by radii or within "
-                "what the question is."
+                "a sequential sampling stops when it knows the answer, and an input-specific one "
+                "is as large as that takes: say by radii or within what the question is."
             )
-        if self.within is not None and not self.sequential:
+        if self.within is not None and not self.own_votes:
             raise InputError(
                 "within says when a sequential sampling stops, and the intervals are "
-                f"{', '.join(self.intervals)}: give the interval sequential."
+                f"{', '.join(self.intervals)}: give the interval sequential, or input-specific."
             )
         if self.between is not None and self.within is None:
             raise InputError(
@@ -122,13 +125,21 @@ class CertificationConfig:
         return any(isinstance(self.limits(interval), Sequential) for interval in self.intervals)
 
     @property
+    def own_votes(self) -> bool:
+        """Whether each image has a number of votes of its own."""
+        return any(
+            isinstance(self.limits(interval), Sequential | InputSpecific)
+            for interval in self.intervals
+        )
+
+    @property
     def chooses(self) -> bool:
         """Whether an interval needs votes that only choose the class."""
         return any(self.limits(interval).chooses for interval in self.intervals)
 
     @property
     def questions(self) -> list[Question]:
-        """What a sequential sampling is to find out."""
+        """What a sampling that is not of a fixed number is to find out."""
         asked: list[Question] = [AtLeast(self.radii)] if self.radii else []
         if self.within is not None:
             ends = () if self.between is None else (self.between,)
@@ -153,9 +164,10 @@ class CertificationConfig:
                 yield bound, interval
 
     def limits(self, interval: str) -> Interval:
-        """The interval of that spec at this confidence; of a sequential one votes are the most."""
+        """The interval of that spec at this confidence; where votes are the most, with them."""
         written = specs.parse(interval, "interval", example="clopper-pearson")
         make = specs.find(written, "interval", INTERVALS)
-        told = [self.confidence, *([self.votes] if make is Sequential else [])]
+        most = [self.votes] if make in (Sequential, InputSpecific) else []
+        told = [self.confidence, *most]
         known = list(inspect.signature(make).parameters)[len(told) :]
         return make(*told, **specs.arguments(written, "interval", make, known))

@@ -22,15 +22,15 @@ from holdfast.certify.auditing.ledger import Ledger
 from holdfast.certify.auditing.run import audited
 from holdfast.certify.auditing.subject import Subject
 from holdfast.certify.config import CertificationConfig
-from holdfast.certify.questions import answered
 from holdfast.certify.result import Certification
 from holdfast.certify.sampling import Sampling, sample
-from holdfast.certify.sequential import Sequential, sample_until
+from holdfast.certify.sequential import sample_until
 from holdfast.certify.smoothing import (
     Certificates,
     certificate_stream,
     certificates,
     check_draws,
+    ends_when,
     named_bound,
 )
 from holdfast.checks import (
@@ -183,7 +183,7 @@ def certify_data(
         def work(run: Run) -> None:
             rank, world = (group.global_rank, group.world_size) if group else (0, 1)
             size = max(8, _VOTES_IN_A_CHUNK // config.votes)
-            if config.sequential:
+            if config.own_votes:
                 size = _IMAGES_IN_A_CHUNK
             chunks = dict(list(enumerate(data.batches(size)))[rank::world])
             smoothed = config.family.around(model, config.sigma, data.shape)
@@ -261,10 +261,10 @@ def sampled(
     rng = certificate_stream(config.seed, index.to(x.device))
     n0 = config.selection_votes if config.chooses else 0
     heard = _shown(progress, share, len(x), n0 + config.votes)
-    if config.sequential:
+    if config.own_votes:
         bounds = [named_bound(bound, config.family, smoothed.lipschitz) for bound in config.bounds]
-        limits = Sequential(config.confidence, most=config.votes)
-        settled = answered(config.questions, limits, bounds, config.sigma)
+        (interval,) = config.intervals
+        settled = ends_when(config.questions, config.limits(interval), bounds, config.sigma)
         return sample_until(
             settled,
             smoothed.model,

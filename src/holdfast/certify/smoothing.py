@@ -1,6 +1,6 @@
 """Algorithm 1 of SO and STN from end to end: votes -> confidence limits -> certified radius."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -18,11 +18,12 @@ from holdfast.certify.bounds.bound import (
     parameters_of_bound,
     proven,
 )
+from holdfast.certify.input_specific import InputSpecific, allotted
 from holdfast.certify.intervals.interval import Interval, least_draws
 from holdfast.certify.intervals.two_sample import TwoSample
 from holdfast.certify.questions import Question, answered
 from holdfast.certify.sampling import Sampling, sample
-from holdfast.certify.sequential import Sequential, sample_until
+from holdfast.certify.sequential import Sequential, Settled, sample_until
 from holdfast.checks import Checked, check_images, warn_if_training, warn_of
 from holdfast.defenses import NOISES, Noise
 from holdfast.errors import InputError, unknown
@@ -111,7 +112,8 @@ def certify_images(
         bound: a spec, such as "cohen", "renyi", "pixeldp", "laplace", or a function
             (p1, p2, sigma) -> radius.
         interval: makes the confidence limits.
-        until: with the interval `Sequential`, draw for an image only until this is answered.
+        until: with the interval `Sequential`, draw for an image only until this is answered; with
+            `InputSpecific`, as often as that is likely to take.
         selection_votes: draws that only choose the class, for an interval that needs them.
         noise: "gaussian", "laplace"; or "first-layer", Gaussian behind the network's first layer,
             on whose output's scale sigma then is: radii are divided by the proven Lipschitz
@@ -154,17 +156,17 @@ def certify_images(
     family.check(x)
     smoothed = family.around(model, sigma, tuple(x.shape[1:]))
     classifier = Checked(smoothed.model)
-    limits = interval(confidence) if until is None else _anytime(interval(confidence), votes)
+    limits = interval(confidence) if until is None else _at_most(interval(confidence), votes)
     radius_of = named_bound(bound, family, smoothed.lipschitz)
     index = torch.arange(len(x)) if index is None else index
     rng = certificate_stream(seed, index.to(x.device))
     warn_if_training(model)
     with eval_mode(model), suited_threads(tuple(x.shape[1:]), model):
-        if until is None or not isinstance(limits, Sequential):
+        if until is None:
             first = selection_votes if limits.chooses else 0
             sampling = sample(classifier, x, rng, n=votes, n0=first, batch_size=batch_size)
         else:
-            settled = answered([until], limits, [radius_of], sigma)
+            settled = ends_when([until], limits, [radius_of], sigma)
             sampling = sample_until(
                 settled,
                 classifier,
@@ -264,13 +266,36 @@ def _behind(bound: Bound, lipschitz: float) -> Bound:
     return radius
 
 
-def _anytime(interval: Interval, most: int) -> Sequential:
-    if not isinstance(interval, Sequential):
-        raise InputError(
-            f"the limits are {type(interval).__name__}, which hold for a fixed number of draws "
-            "only: to stop early give the interval Sequential."
-        )
-    return replace(interval, most=most)
+def ends_when(
+    questions: Sequence[Question], limits: Interval, bounds: Sequence[Bound], sigma: float
+) -> Callable[[Sampling], Settled]:
+    """Which images of a sampling need no more votes, as the interval settles it.
+
+    Raises:
+        InputError: if the interval is for one number of votes.
+
+    Example:
+        >>> import numpy as np
+        >>> from holdfast.certify import AtLeast, Sampling, Sequential, cohen_radius
+        >>> from holdfast.certify.smoothing import ends_when
+        >>> limits = Sequential(0.95, most=1000)
+        >>> settled = ends_when([AtLeast((0.1,))], limits, [cohen_radius], 0.25)
+        >>> settled(Sampling(np.array([[100, 0]]), choice=np.array([[10, 0]])))
+        array([ True])
+    """
+    if isinstance(limits, Sequential):
+        return answered(questions, limits, bounds, sigma)
+    if isinstance(limits, InputSpecific):
+        return allotted(questions, limits, bounds, sigma)
+    raise InputError(
+        f"the limits are {type(limits).__name__}, which hold for a fixed number of draws only: to "
+        "stop early give the interval Sequential, or InputSpecific."
+    )
+
+
+def _at_most(interval: Interval, votes: int) -> Interval:
+    own = isinstance(interval, Sequential | InputSpecific)
+    return replace(interval, most=votes) if own else interval
 
 
 def check_draws(votes: int, interval: Interval, classes: int) -> None:

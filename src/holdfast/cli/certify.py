@@ -75,9 +75,10 @@ def certify(
             sigma is then on the scale of its output, and radii are divided by a proven bound of
             its Lipschitz constant; or sound-gaussian, Gaussian on 8-bit images and rounded to their
             levels, which is drawn without rounding errors.
-        votes: Votes for each image; with --intervals sequential, the most.
+        votes: Votes for each image; with --intervals sequential or input-specific, the most.
         selection_votes: Votes before those which only choose the class, for the intervals
-            two-sample, two-sample-randomised and sequential; there 100 by default.
+            two-sample, two-sample-randomised, sequential and input-specific, where 500 are better;
+            there 100 by default.
         confidence: Confidence of each certificate.
         bounds: How limits become a radius, specs between commas: cohen, which is tight, or the
             papers' renyi, pixeldp; laplace. The first is the one that the summary of a report
@@ -86,7 +87,8 @@ def certify(
             of those that hold for given votes, two-sample-randomised, which certifies a little more
             by one draw of chance an image, clopper-pearson, hoeffding (of mean scores), sison-glaz
             and stn-2019 (for comparison only); or sequential alone, whose votes stop as soon as the
-            answer is known.
+            answer is known, or input-specific alone, with as many votes as an image is likely to
+            need by its selection votes.
         radii: Radii of interest between commas: certified accuracy is told there, and sequential
             votes stop as soon as it is known which of them are certified.
         within: Sequential votes stop as soon as the radius is known up to this factor, such as 0.9:
@@ -129,7 +131,8 @@ def certify(
     if selection_votes is not None and not config.chooses:
         raise InputError(
             "--selection-votes choose the class for the intervals two-sample, "
-            f"two-sample-randomised and sequential, and --intervals is {intervals}: leave them out."
+            "two-sample-randomised, sequential and input-specific, and --intervals is "
+            f"{intervals}: leave them out."
         )
     if devices > 1 and out is None:
         raise InputError("several processes share one run folder: say by --out where it is.")
@@ -178,7 +181,7 @@ def _print(model: str, found: Certification, config: CertificationConfig) -> Non
                 ),
             ],
         )
-    if config.sequential:
+    if config.own_votes:
         votes = cells[0]["forwards"] / cells[0]["images"]
         most = config.selection_votes + config.votes
         print(f"{votes:.0f} votes for an image on average, of at most {most}")

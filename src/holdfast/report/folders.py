@@ -17,6 +17,7 @@ from holdfast import metrics
 from holdfast.errors import InputError
 from holdfast.results import CLEAN, read_about, read_rows
 from holdfast.results.schema import (
+    OF_OWN_VOTES,
     PROVEN,
     Limits,
     check_about,
@@ -133,11 +134,16 @@ class CertifiedRun(RunFolder):
         return self.limits.of_votes
 
     @property
+    def own_votes(self) -> bool:
+        """Whether each image has a number of votes of its own."""
+        return self.interval in OF_OWN_VOTES
+
+    @property
     def title(self) -> str:
         """What the certificates rest on."""
         votes = f"{self.settings['votes']} votes"
         how = f"{self.bound}, {self.interval}" + ("" if self.of_votes else " (mean scores)")
-        if self.interval == "sequential":
+        if self.own_votes:
             votes = f"{self.rows['draws'].mean():.0f} votes on average"
         elif not self.guaranteed:
             how += " (does not hold)"

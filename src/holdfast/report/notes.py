@@ -53,11 +53,12 @@ def contradictions(classifier: Classifier) -> list[str]:
 
 def of_stopped(runs: Iterable[CertifiedRun]) -> list[str]:
     """What must be said with a curve whose votes stopped once their question was answered."""
-    if not any(run.interval == "sequential" for run in runs):
+    if not any(run.own_votes for run in runs):
         return []
     return [
-        "Sequential votes stop once their question is answered: read such a curve at the radii "
-        "that were asked for, which are dotted; elsewhere more votes would prove more."
+        "Sequential and input-specific votes are as many as their question takes: read such a "
+        "curve at the radii that were asked for, which are dotted; elsewhere more votes would "
+        "prove more."
     ]
 
 

@@ -110,6 +110,10 @@ REFERENCES = {
         "V. Voráček, Treatment of statistical estimation problems in randomized smoothing for "
         "adversarial robustness, NeurIPS 2024."
     ),
+    "input-specific": (
+        "R. Chen, J. Li, J. Yan, P. Li and B. Sheng, Input-specific robustness certification for "
+        "randomized smoothing, AAAI 2022."
+    ),
     "renyi": _STN,
     "pixeldp": _PIXELDP,
     "hoeffding": _PIXELDP,

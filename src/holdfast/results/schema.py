@@ -39,6 +39,9 @@ class Limits(NamedTuple):
 #: As most are.
 PROVEN = Limits()
 
+#: Intervals of images that each have a number of votes of their own.
+OF_OWN_VOTES = frozenset({"sequential", "input-specific"})
+
 #: Of runs whose cells do not say, by the name of the interval.
 _LIMITS_BEFORE: Mapping[str, Limits] = {
     "clopper-pearson": PROVEN,
@@ -335,7 +338,7 @@ def check_rows(path: Path, about: Mapping[str, Any], rows: pd.DataFrame) -> None
     images, cell = about["settings"]["images"], ["attack", "norm", "eps"]
     if kind == "certify":
         cell = ["bound", "interval"]
-        if "sequential" in set(rows["interval"]):
+        if not OF_OWN_VOTES.isdisjoint(rows["interval"]):
             draws = rows.get("draws", pd.Series(dtype=object))
             if not len(draws) or not _AMOUNTS.holds(draws):
                 raise _damaged(file, f"the column draws must hold {_AMOUNTS.words}, and does not")

@@ -85,14 +85,14 @@ def votes_asked_for(ledger: Ledger) -> Finding:
     for _, _, part in ledger.parts:
         drawn = ledger.counts(part["votes"]).sum(axis=1)
         bad = drawn != part["draws"].to_numpy()
-        bad |= (drawn > config.votes) if config.sequential else (drawn != config.votes)
+        bad |= (drawn > config.votes) if config.own_votes else (drawn != config.votes)
         if "choice" in part:
             bad |= ledger.counts(part["choice"]).sum(axis=1) != ledger.chosen_by
         evidence = part.set_index("index")["votes"]
         first = evidence if first is None else first
         bad |= (first.reindex(evidence.index) != evidence).to_numpy()
         wrong += int(bad.sum())
-    most = "at most " if config.sequential else ""
+    most = "at most " if config.own_votes else ""
     chosen = f" after {ledger.chosen_by} that chose" if ledger.chosen_by else ""
     return Finding(
         wrong,
