@@ -103,12 +103,12 @@ def allotted(
 
     Example:
         >>> import numpy as np
-        >>> from holdfast.certify import InputSpecific, Sampling, Within, cohen_radius
+        >>> from holdfast.certify import AtLeast, InputSpecific, Sampling, cohen_radius
         >>> from holdfast.certify.input_specific import allotted
         >>> limits = InputSpecific(0.999, most=100_000)
-        >>> enough = allotted([Within(0.9)], limits, [cohen_radius], 1.0)
-        >>> chosen, votes = np.array([[30, 70], [1, 99]]), np.array([[900, 2100], [30, 2970]])
-        >>> enough(Sampling(votes, choice=chosen))  # the second is clear
+        >>> enough = allotted([AtLeast((1.0,))], limits, [cohen_radius], 1.0)
+        >>> chosen, votes = np.array([[15, 85], [1, 99]]), np.array([[450, 2550], [30, 2970]])
+        >>> enough(Sampling(votes, choice=chosen))  # one of two is clear
         array([False,  True])
     """
     if limits.most is None:
