@@ -294,8 +294,9 @@ def ends_when(
 
 
 def _at_most(interval: Interval, votes: int) -> Interval:
-    own = isinstance(interval, Sequential | InputSpecific)
-    return replace(interval, most=votes) if own else interval
+    if isinstance(interval, Sequential | InputSpecific):
+        return replace(interval, most=votes)
+    return interval
 
 
 def check_draws(votes: int, interval: Interval, classes: int) -> None:
