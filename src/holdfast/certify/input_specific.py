@@ -50,6 +50,11 @@ class InputSpecific:
     of the number but that it is no more than N; the certificate is `TwoSample`'s for n votes, and
     so is its confidence, since n and the class are fixed before the votes are drawn.
 
+    When:
+        For the radius up to a factor, `Within`, at a fraction of the votes, where a promise that
+        the factor is kept is not worth the two or three times as many that `Sequential` takes for
+        it. For given radii sequential votes are fewer and lose less.
+
     Attributes:
         confidence: joint confidence of the limits, in (0, 1).
         most: N; None where the limits alone are wanted.

@@ -46,6 +46,9 @@ class SoundGaussianNoise(nn.Module):
     moves it, has x + ε computed in float64 before it is rounded: the law is the same but for
     float64's errors, and certificates are refused. The gradient is that of x + ε.
 
+    When:
+        Where the network is a stranger's, or a certificate is to stand as a proof, of 8-bit images.
+
     Args:
         sigma: standard deviation σ > 0 on the scale where images lie in [0, 1].
 
