@@ -147,6 +147,18 @@ def test_l1_projection_is_the_nearest_point():
         assert np.allclose(projected, nearest, atol=1e-5)
 
 
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1", "l0"])
+def test_a_projection_does_not_depend_on_the_batch(norm):
+    """Not even in the last bit, though that in ℓ1 is searched for, and soon found for some."""
+    rng = torch.Generator().manual_seed(0)
+    clean = torch.rand(200, 10, generator=rng, dtype=torch.float64)
+    away = torch.randn(200, 10, generator=rng, dtype=torch.float64)
+    points = clean + torch.linspace(0, 1, 200)[:, None] * away
+    threat = THREATS[norm](2.0)
+    alone = [threat.project(a[None], b[None]) for a, b in zip(points, clean, strict=True)]
+    assert torch.equal(threat.project(points, clean), torch.cat(alone))
+
+
 @given(situations(kinds=(L0,)))
 def test_l0_projection_is_the_nearest_point(situation):
     """Of all choices of components, each of which then goes as near as the box allows."""

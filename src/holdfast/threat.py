@@ -382,6 +382,7 @@ def _shift_to_sum(size: Tensor, room: Tensor, radius: Tensor | float) -> Tensor:
     # is exact. A step that would leave the bracket, as the corners may have it, halves it instead.
     low, high = torch.zeros_like(size[:, :1]), 2 * size.amax(dim=1, keepdim=True)
     shift, rounding = low, 4 * torch.finfo(size.dtype).eps * high
+    found = torch.zeros_like(low, dtype=torch.bool)
     for _ in range(_HALVINGS):
         left = size - shift
         excess = torch.minimum(left.clamp(min=0), room).sum(dim=1, keepdim=True) - radius
@@ -389,8 +390,10 @@ def _shift_to_sum(size: Tensor, room: Tensor, radius: Tensor | float) -> Tensor:
         moving = ((left > 0) & (left <= room)).sum(dim=1, keepdim=True)
         newton = torch.where(excess == 0, shift, shift + excess / moving)
         inside = ((newton > low) & (newton < high)) | (newton == shift)
-        last, shift = shift, torch.where(inside, newton, (low + high) / 2)
-        if ((shift - last).abs() <= rounding).all():
+        ahead = torch.where(inside, newton, (low + high) / 2)
+        last, shift = shift, torch.where(found, shift, ahead)  # so that no row waits on others
+        found |= (shift - last).abs() <= rounding
+        if found.all():
             break
     # On the side where the sum is no larger.
     return torch.where(shift > 0, shift + rounding, shift)[:, 0]
