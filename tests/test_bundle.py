@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 
 from holdfast import EvaluationConfig, Linf, evaluate
 from holdfast.attacks import FGSM, PGD
@@ -21,6 +22,7 @@ from holdfast.bundle.manifest import Manifest
 from holdfast.certify import CertificationConfig, certify
 from holdfast.cli.main import run
 from holdfast.data import Data
+from holdfast.defenses import GaussianNoise
 from holdfast.errors import DamagedFileError, HoldfastError, InputError, OutputError
 from holdfast.files import read_tensors, write_tensors
 from holdfast.results.reading import digest, digest_of
@@ -177,6 +179,33 @@ class TestVerify:
         few = verify(study / CERT, models=[model], data=data, passes=3 * 300)
         assert f"{N - 3} of {N} images were not drawn again" in " ".join(
             said(few, Verdict.UNCHECKED)
+        )
+
+    def test_noise_in_front_is_put_there_again(self, tmp_path, model, data):
+        """The network is given; where its runs had noise, and of which kind, they say."""
+        x, y = data.x(torch.arange(N)), data.y
+        config = EvaluationConfig(votes=20, samples=2, audit=0.0)
+        noisy = nn.Sequential(GaussianNoise(0.1), model)
+        evaluate(noisy, x, y, [PGD(Linf(0.05), steps=2)], config=config, out=tmp_path / "eval")
+        found = verify(tmp_path / "eval", models=[model], data=data)
+        assert said(found, Verdict.CONTRADICTED) == []
+        assert f"clean: the model answers {N} images" in " ".join(said(found, Verdict.HOLDS))
+
+    def test_radii_behind_a_first_layer_need_the_model(self, tmp_path, model, data):
+        x, y = data.x(torch.arange(N)), data.y
+        config = CertificationConfig(sigma=0.1, noise="first-layer", votes=100, audit=0.0)
+        certify(model, x, y, config=config, out=tmp_path / "cert")
+        found = verify(tmp_path / "cert")
+        assert said(found, Verdict.CONTRADICTED) == []
+        assert "divided by a bound of the network's first" in " ".join(
+            said(found, Verdict.UNCHECKED)
+        )
+        forged(tmp_path / "cert", certify_farther)
+        named = " ".join(said(verify(tmp_path / "cert"), Verdict.CONTRADICTED))
+        assert "radius" not in named
+        found = verify(tmp_path / "cert", models=[model], data=data)
+        assert "radius is not what the votes prove in 1 rows" in " ".join(
+            said(found, Verdict.CONTRADICTED)
         )
 
     def test_another_model_or_other_images_are_named(self, study, model, data):

@@ -191,7 +191,7 @@ def verify_with(path: Path, asked: Asked, *, manifest: str | None = None) -> Ver
 
 def _of_bundle(root: Path, sha256: str, expected: str | None, asked: Asked) -> Iterator[Finding]:
     if expected is None:
-        said = "whose it is: compare its SHA-256 with the one that its author gave, or signed."
+        said = "not known: compare its SHA-256 with the one that its author gave, or signed."
         yield unchecked(MANIFEST, "origin", said)
     elif expected.strip().lower() != sha256:
         said = f"its SHA-256 is {sha256}, and the one that was given is {expected.strip()}."
