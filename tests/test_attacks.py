@@ -1,6 +1,7 @@
 import copy
 import math
-from dataclasses import fields, replace
+import warnings
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 
 import pytest
@@ -15,6 +16,7 @@ from holdfast.attacks import PGD, RFGSM, Attack, SecondOrder, Trace, against_ran
 from holdfast.counting import Counted
 from holdfast.defenses import GaussianNoise
 from holdfast.errors import (
+    AttackError,
     HoldfastError,
     InputError,
     InputTypeError,
@@ -505,6 +507,12 @@ def test_half_precision_images():
         assert x_adv.dtype == dtype
 
 
+def nested():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that they may change some day
+        return torch.nested.nested_tensor([*images(3)])
+
+
 @pytest.mark.usefixtures("unchecked")
 class TestBadInput:
     model = small_network()
@@ -520,6 +528,10 @@ class TestBadInput:
             (images(3).numpy(), InputTypeError, "ndarray"),
             (images(3)[:0], InputError, "at least one image"),
             (torch.tensor(0.5), InputError, "at least one image"),
+            (images(3).to_sparse(), InputTypeError, r"sparse .* to_dense\(\)"),
+            (images(3).to("meta"), InputTypeError, "meta device"),
+            (nested(), InputTypeError, "nested"),
+            (images(3).to(torch.float8_e4m3fn), InputTypeError, r"float8.* use x\.float\(\)\."),
         ],
     )
     def test_images(self, x, error, words):
@@ -535,6 +547,10 @@ class TestBadInput:
             (torch.tensor([0, 1, 4]), InputError, "label 2 is 4.*4 classes"),
             (torch.tensor([0.0, 1.0, 2.0]), InputTypeError, "float32"),
             ([0, 1, 2], InputTypeError, "list"),
+            (torch.tensor([True, False, True]), InputTypeError, "bool"),
+            (torch.tensor([0, 1, 2]).to_sparse(), InputTypeError, "labels are a sparse"),
+            (torch.tensor([0, 1, 2], device="meta"), InputTypeError, "labels are on the meta"),
+            (torch.tensor([0, 1, 9], dtype=torch.uint16), InputError, "label 2 is 9"),
         ],
     )
     def test_labels(self, y, error, words):
@@ -550,11 +566,42 @@ class TestBadInput:
             (lambda x: x.flatten(1)[:, :1], r"at least 2 classes"),
             (lambda x: (x, x), "tuple"),
             (lambda x: x.flatten(1)[:, :4].index_fill(0, torch.tensor(1), torch.nan), "image 1"),
+            (lambda x: {"logits": x.flatten(1)}, "dict"),
+            (lambda _: None, "NoneType"),
+            (lambda x: x.flatten(1).long(), "int64"),
+            (lambda x: x.flatten(1) > 0.5, "bool"),
+            (lambda x: x.flatten(1) + 0j, "complex64"),
+            (lambda x: x.flatten(1).to(torch.float8_e4m3fn), "float8"),
+            (lambda x: x.flatten(1).to_sparse(), "sparse"),
+            (lambda x: x.flatten(1).to("meta"), "meta"),
         ],
     )
     def test_models(self, output, words):
         with pytest.raises(ModelError, match=words):
             PGD(Linf(0.1))(Wrapped(output), self.x, self.y)
+
+    @pytest.mark.parametrize(
+        ("model", "error", "words"),
+        [
+            (small_network().to("meta"), ModelError, "weights are on the meta device"),
+            (lambda x: x.flatten(1), InputTypeError, "a function, .*Module"),
+            (nn.Linear, InputTypeError, r"the class Linear, .* Linear\(\.\.\.\)"),
+            (None, InputTypeError, "NoneType"),
+        ],
+    )
+    def test_what_is_no_model(self, model, error, words):
+        for attack in (PGD(Linf(0.1)), attacks.WorstCase(Linf(0.1))):
+            with pytest.raises(error, match=words):
+                attack(model, self.x, self.y)
+
+    @pytest.mark.parametrize("seed", [2**64, -(2**70), 1.5, True, "0", None])
+    def test_seeds(self, seed):
+        with pytest.raises(HoldfastError, match=f"seed is .*{seed}"):
+            PGD(Linf(0.1))(self.model, self.x, self.y, seed=seed)
+
+    def test_inference_mode(self):
+        with torch.inference_mode(), pytest.raises(HoldfastError, match="inference_mode"):
+            PGD(Linf(0.1))(self.model, self.x, self.y)
 
     @pytest.mark.parametrize(
         "make",
@@ -567,20 +614,100 @@ class TestBadInput:
             lambda: SecondOrder(L2(1.0), sigma=(0.3, 0.0)),
             lambda: SecondOrder(L2(1.0), samples=0),
             lambda: attacks.IFGSM(L1(1.0), steps=0),
+            lambda: PGD(Linf(0.1), restarts=10**9),
         ],
     )
     def test_parameters(self, make):
         with pytest.raises(InputError):
             make()
 
-    def test_index(self):
-        with pytest.raises(InputError, match="index"):
-            PGD(Linf(0.1))(self.model, self.x, self.y, index=torch.arange(2))
+    @pytest.mark.parametrize(
+        "index",
+        [
+            torch.arange(2),
+            torch.arange(3.0),
+            torch.ones(3, dtype=torch.bool),
+            torch.arange(3, device="meta"),
+            "abc",
+        ],
+    )
+    def test_index(self, index):
+        with pytest.raises(HoldfastError, match="index"):
+            PGD(Linf(0.1))(self.model, self.x, self.y, index=index)
+
+    @pytest.mark.parametrize(
+        ("made", "words"),
+        [
+            (lambda x: x[:2], r"shape \(3, 1, 6, 6\) and returned shape \(2, 1, 6, 6\)"),
+            (lambda x: x[0], r"returned shape \(1, 6, 6\)"),
+            (lambda x: x.double(), "returned type torch.float64"),
+            (lambda x: x.to("meta"), "returned device meta"),
+            (lambda _: None, "returned a NoneType"),
+            (lambda x: x.numpy(), "returned a ndarray"),
+        ],
+    )
+    def test_what_an_attack_of_ones_own_returns(self, made, words):
+        @dataclass(frozen=True, kw_only=True)
+        class Own(Attack):
+            threat: Threat
+
+            def perturb(self, model, x0, y, rng, callback=None):
+                return made(x0)
+
+        with pytest.raises(AttackError, match=f"Own.*{words}"):
+            Own(threat=Linf(0.1))(self.model, self.x, self.y)
+
+
+class InPlace(nn.Module):
+    """Normalises the images that it is given, and leaves them so."""
+
+    def __init__(self):
+        super().__init__()
+        self.network = small_network()
+
+    def forward(self, x):
+        return self.network(x.sub_(0.5))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Careless(Attack):
+    """Asks the model itself, and changes what it was given."""
+
+    threat: Threat
+
+    def perturb(self, model, x0, y, rng, callback=None):
+        with torch.no_grad():
+            model(x0)
+        return x0.zero_().add_(0.5)
+
+
+def test_nothing_is_left_in_the_images():
+    model, x = InPlace().eval(), images(3, margin=0.3)
+    given, y = x.clone().requires_grad_(), torch.tensor([0, 1, 2])
+    for attack in (PGD(Linf(0.1), steps=3), Careless(threat=Linf(1.0))):
+        x_adv = attack(model, given, y)
+        assert not x_adv.requires_grad
+        assert torch.equal(given, x)
+        assert given.grad is None
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        lambda x: x.transpose(2, 3).contiguous().transpose(2, 3),
+        lambda x: x.to(memory_format=torch.channels_last),
+        lambda x: x[:1].expand(3, *x.shape[1:]),
+    ],
+)
+def test_how_images_lie_in_memory_changes_nothing(lie):
+    model, x, y = small_network((2, 6, 6)), lie(images(3, (2, 6, 6))), torch.tensor([0, 1, 2])
+    whole = x.clone(memory_format=torch.contiguous_format)
+    attack = PGD(Linf(0.1), steps=3, early_stop=False)
+    assert torch.allclose(attack(model, x, y), attack(model, whole, y), atol=1e-5)
+    assert torch.equal(x, whole)
 
 
 def test_an_attack_that_breaks_its_promise_is_found_out():
-    from dataclasses import dataclass
-
     @dataclass(frozen=True, kw_only=True)
     class Cheat(Attack):
         threat: Threat

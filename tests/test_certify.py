@@ -291,6 +291,19 @@ class TestCertify:
             certify_images(arguments.pop("model"), arguments.pop("x"), **arguments)
 
 
+@pytest.mark.parametrize("interval", ["two-sample", "clopper-pearson", "sequential"])
+def test_votes_that_are_no_numbers_certify_nothing(interval):
+    """Of NaN the largest is always the same class; on clean images there is none."""
+
+    def overflows(x):
+        return torch.where(x.flatten(1)[:, :3] > 2, torch.nan, x.flatten(1)[:, :3])
+
+    within = 0.5 if interval == "sequential" else None
+    config = CertificationConfig(sigma=1e4, votes=200, intervals=(interval,), within=within)
+    with pytest.raises(ModelError, match="NaN for image 0 under noise"):
+        certify(Wrapped(overflows), images(2), torch.tensor([0, 1]), config=config)
+
+
 class TestAfterTheNoise:
     def certify(self, *layers):
         model = nn.Sequential(*layers, small_network()).eval()

@@ -434,6 +434,7 @@ BAD = [
     ("evaluate --model mine:good --data images", "Net|shape|ModelError|failed on images"),
     ("evaluate --model mine:good --out file.txt", "is a file"),
     ("evaluate --model mine:good --accelerator quantum", "quantum"),
+    ("evaluate --model mine:good --accelerator tpu", "tpu"),
     ("evaluate --model nowhere", "there is no model"),
     ("evaluate --model ./nett.safetensors", "did you mean net.safetensors"),
     ("evaluate --model nowhere.safetensors", "there is no model"),

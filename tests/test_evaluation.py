@@ -1172,6 +1172,18 @@ class TestBadInput:
             ({"model": Wrapped(lambda x: x)}, ModelError, "shape"),
             ({"model": Wrapped(lambda x: x @ torch.ones(3, 3))}, ModelError, "RuntimeError"),
             ({"model": Wrapped(lambda x: x.flatten(1) * torch.nan)}, ModelError, "image 0"),
+            ({"model": Wrapped(lambda x: x.flatten(1) + 0j)}, ModelError, "complex64"),
+            ({"model": Wrapped(lambda x: x.flatten(1) > 0)}, ModelError, "bool"),
+            ({"model": small_network().to("meta")}, ModelError, "meta"),
+            ({"model": lambda x: x.flatten(1)}, InputTypeError, "a function"),
+            ({"x": images(4).to_sparse()}, InputTypeError, "sparse"),
+            ({"attacks": FGSM(Linf(0.1))}, InputTypeError, "attacks is FGSM.* list"),
+            ({"attacks": {"fgsm": FGSM}}, InputTypeError, "attacks is .* an Attack"),
+            ({"config": {"seed": 0}}, InputTypeError, "config is .* an EvaluationConfig"),
+            ({"name": None}, InputTypeError, "name is None, but must be text"),
+            ({"progress": print}, InputTypeError, "progress is .* a Progress"),
+            ({"twin": "net"}, InputTypeError, "twin is 'net'"),
+            ({"workers": 1.5}, InputTypeError, "workers is 1.5"),
         ],
     )
     def test_nothing_is_written(self, tmp_path, change, error, words):
@@ -1182,9 +1194,20 @@ class TestBadInput:
             "attacks": [FGSM(Linf(0.1))],
             **change,
         }
+        given = [arguments.pop(name) for name in ("model", "x", "y", "attacks")]
         with pytest.raises(error, match=words):
-            evaluate(*arguments.values(), out=tmp_path / "run")
+            evaluate(*given, **arguments, out=tmp_path / "run")
         assert not list(tmp_path.iterdir())
+
+    def test_nor_within_inference_mode(self, tmp_path):
+        model, x, y = example(4)
+        with torch.inference_mode(), pytest.raises(GradientError, match="inference_mode"):
+            evaluate(model, x, y, [FGSM(Linf(0.1))], out=tmp_path / "run")
+        assert not list(tmp_path.iterdir())
+
+    def test_out_is_a_path(self):
+        with pytest.raises(InputTypeError, match="out is 5, but must be text or a Path or None"):
+            evaluate(*example(4), [FGSM(Linf(0.1))], out=5)
 
     def test_nan_under_attack_is_told(self):
         def brittle(x):
@@ -1203,6 +1226,18 @@ class TestBadInput:
     def test_protocol(self, wrong):
         with pytest.raises(InputError):
             EvaluationConfig(**wrong)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_images_that_are_part_of_a_graph_are_not_afterwards(tmp_path, dtype):
+    model, x, y = example(4)
+    given = x.to(dtype).requires_grad_()
+    found = evaluate(model, given, y, [FGSM(Linf(0.1))], out=tmp_path / "run")
+    assert given.grad is None
+    assert given.requires_grad
+    pd.testing.assert_frame_equal(
+        found.rows, evaluate(model, given.detach(), y, [FGSM(Linf(0.1))]).rows
+    )
 
 
 def test_training_mode_is_warned_of_once_and_restored():

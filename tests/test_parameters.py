@@ -1,14 +1,78 @@
 """Values are held against annotations."""
 
+import contextlib
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from holdfast.errors import HoldfastError, InputError
+from holdfast.attacks import PGD, Attack, SecondOrder, Square
+from holdfast.certify import CertificationConfig
+from holdfast.errors import HoldfastError, InputError, InputTypeError
+from holdfast.evaluation import EvaluationConfig
+from holdfast.goals import margin
 from holdfast.parameters import check
+from holdfast.processes import Processes
+from holdfast.threat import L0, L2, Linf
+from holdfast.training import Schedule
 
 PAIRS = tuple[tuple[float, float], ...]
+
+ANYTHING = st.one_of(
+    st.integers(),
+    st.integers(-(2**80), 2**80),
+    st.floats(),
+    st.booleans(),
+    st.none(),
+    st.text(max_size=5),
+    st.binary(max_size=3),
+    st.lists(st.floats() | st.text(max_size=2), max_size=2),
+    st.tuples(st.floats(), st.none()),
+    st.sampled_from([1j, len, PGD, margin, Linf(0.1), torch.tensor(1), np.float32(2), np.int64(3)]),
+)
+
+#: Records that are made of what a user gives, and what each cannot be made without.
+RECORDS = {
+    PGD: {"threat": Linf(0.1)},
+    SecondOrder: {"threat": L2(1.0)},
+    Square: {"threat": Linf(0.1)},
+    EvaluationConfig: {},
+    CertificationConfig: {"sigma": 0.1},
+    Schedule: {"epochs": 1},
+    Processes: {},
+    Linf: {"eps": 0.1},
+    L0: {"eps": 3},
+}
+
+
+@pytest.mark.usefixtures("unchecked")
+@given(data=st.data())
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_record_is_made_of_anything_or_refused_in_a_sentence(data):
+    kind = data.draw(st.sampled_from(list(RECORDS)))
+    name = data.draw(st.sampled_from([entry.name for entry in fields(kind) if entry.init]))
+    with contextlib.suppress(HoldfastError):
+        kind(**{**RECORDS[kind], name: data.draw(ANYTHING)})
+
+
+def test_a_dict_is_held_against_both_of_its_parts():
+    wanted = Mapping[str, Attack] | Sequence[Attack]
+    for value in ({"pgd": PGD(Linf(0.1))}, [PGD(Linf(0.1))], ()):
+        check("attacks", value, wanted)
+    for value in ("pgd", {"pgd": PGD}, {1: PGD(Linf(0.1))}, PGD(Linf(0.1)), None):
+        with pytest.raises(InputTypeError, match=r"a dict of an Attack by text or a list, each"):
+            check("attacks", value, wanted)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_name_in_place_of_a_thing():
+    with pytest.raises(InputTypeError, match=r"goal is 'margin', but must be a Goal itself; names"):
+        PGD(Linf(0.1), goal="margin")
 
 
 @pytest.mark.parametrize(

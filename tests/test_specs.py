@@ -1,15 +1,23 @@
 """The language of names and parameters: what is written comes back, what is wrong is shown."""
 
+import contextlib
+import inspect
 import math
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+import torch
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast import specs
+from holdfast.attacks import ATTACKS, Attack
+from holdfast.cli import registry
+from holdfast.data import Data
 from holdfast.errors import HoldfastError, InputError, InputTypeError, UnknownNameError
 from holdfast.goals import cross_entropy, margin
+from holdfast.threat import L0, L2, Linf
+from holdfast.training.objectives.names import OBJECTIVES
 from holdfast.types import Goal
 
 VALUES = st.recursive(
@@ -53,6 +61,66 @@ def test_any_text_is_read_or_refused_in_a_sentence(text):
     if not set(bare) & set("'\""):
         assert bare.count("(") == bare.count(")")
         assert bare.count("[") == bare.count("]")
+
+
+#: What is written by mistake, in place of a value.
+SLIPS = (
+    *(
+        "0",
+        "-1",
+        "1.5",
+        "1e9",
+        "1e400",
+        "-inf",
+        "nan",
+        "1/0",
+        "9" * 30,
+        "9" * 5000,
+        "1_0",
+        "٣",
+        "½",
+    ),
+    *("True", "None", "''", "'a'", "[]", "()", "(1,)", "[1, 2]", "[[[]]]", "margin", "'margin'"),
+    *("average(samples=2)", "average(samples=1.5)", "unit_draw(xi=0)", "pgd(steps=2)", "kl", "l1"),
+    *("", "(", "]", "=", "|", "{", "a=b", "\\", "'", "\0", "\ud800"),
+)
+
+
+@st.composite
+def slips(draw, named):
+    """A spec as it might be typed: parameters that there are, of any values, and a slip or two."""
+    name = draw(st.sampled_from(sorted(named)))
+    known = [*inspect.signature(named[name]).parameters, "nothing", "é"]
+    pairs = st.tuples(st.sampled_from(known), st.sampled_from(SLIPS))
+    inside = ", ".join(f"{key}={value}" for key, value in draw(st.lists(pairs, max_size=3)))
+    text = f"{name}({inside})"
+    for _ in range(draw(st.integers(0, 2))):
+        place = draw(st.integers(0, len(text)))
+        typed = draw(st.sampled_from([*"()[]=,'\"|{} \n.-e/", ""]))
+        text = text[:place] + typed + text[place + (typed == "") :]
+    return text
+
+
+@given(text=slips(ATTACKS), within=st.sampled_from([Linf(0.1), Linf(math.inf), L2(1.0), L0(3)]))
+@settings(max_examples=120)
+def test_any_attack_that_is_typed_is_made_or_refused_in_a_sentence(text, within):
+    with contextlib.suppress(HoldfastError):
+        assert isinstance(registry.attack(text, within), Attack)
+
+
+@given(text=slips({**OBJECTIVES, **registry.HOOKS}))
+def test_so_is_any_objective_and_hook(text):
+    data = Data.of(torch.zeros(2, 1, 8, 8), torch.tensor([0, 1]))
+    with contextlib.suppress(HoldfastError):
+        registry.objective(text, data, torch.device("cpu"))
+    with contextlib.suppress(HoldfastError):
+        registry.hook(text)
+
+
+def test_many_digits_are_read_once():
+    """The pattern of numbers has one way to read them, or these would take a day."""
+    text = "9" * 1_000_000 + "x"
+    assert specs.split(text) == [text]
 
 
 @pytest.mark.parametrize(

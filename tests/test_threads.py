@@ -17,6 +17,7 @@ from holdfast.certify.run import certify_data
 from holdfast.certify.smoothing import certify_images
 from holdfast.data import Data
 from holdfast.models import Architecture
+from holdfast.processes import Processes
 from holdfast.progress import Progress
 from holdfast.results import read_about
 from holdfast.threads import SMALL, multiply_adds, suited_threads
@@ -186,3 +187,35 @@ def test_a_large_source_counts(threads, tmp_path):
     attack = On(source, FGSM(Linf(0.1)), name="large")
     evaluate(network, x, network(x).argmax(dim=1), {"fgsm": attack}, out=tmp_path / "run")
     assert read_about(tmp_path / "run")["hardware"]["threads"] == 8
+
+
+class Launched:
+    """A Fabric that starts nothing."""
+
+    def __init__(self, **_):
+        self.device = torch.device("cpu")
+
+    def launch(self):
+        pass
+
+
+@pytest.mark.usefixtures("unchecked")
+class TestCrowds:
+    @pytest.fixture(autouse=True)
+    def two_cores(self, monkeypatch):
+        monkeypatch.setattr("holdfast.threads.allowed_cores", lambda: {0, 1})
+        monkeypatch.setattr("holdfast.processes.Fabric", Launched)
+        monkeypatch.delenv("LOCAL_RANK", raising=False)
+
+    def test_more_processes_than_cores_are_told_of_before_they_start(self):
+        with pytest.warns(UserWarning, match="5 processes share 2 cores: they take turns"):
+            Processes(devices=5).launch("cpu", "32-true")
+
+    def test_by_the_first_of_them_alone(self, monkeypatch, recwarn):
+        monkeypatch.setenv("LOCAL_RANK", "1")
+        Processes(devices=5).launch("cpu", "32-true")
+        assert not recwarn.list
+
+    def test_and_as_many_as_cores_are_not(self, recwarn):
+        Processes(devices=2).launch("cpu", "32-true")
+        assert not recwarn.list

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from holdfast.errors import InputError
+from holdfast.errors import HoldfastError, InputError
 from holdfast.random import Stream
 from holdfast.tensors import norm, unit
 from holdfast.threat import L0, L1, L2, Linf
@@ -36,6 +36,24 @@ def situations(draw, kinds=(Linf, L2, L1, L0)):
     far = draw(st.sampled_from([0.1, 1.0, 30.0]))
     points = clean + far * torch.randn(2, 4, *shape, generator=generator)
     return kind(eps), clean.to(dtype), points[0].to(dtype), points[1].to(dtype)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("kind", [Linf, L2, L1, L0])
+@pytest.mark.parametrize(
+    "eps", ["1", b"1", None, True, 1j, [1], torch.tensor(1.0), 10**400, math.nan, -1, -math.inf]
+)
+def test_a_size_is_a_number_of_at_least_0(kind, eps):
+    with pytest.raises(HoldfastError, match=r"^eps is "):
+        kind(eps)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_size_is_recorded_as_python_writes_it():
+    assert repr(Linf(np.float64(0.1))) == "Linf(eps=0.1)"
+    assert repr(L2(np.float32(0.5))) == "L2(eps=0.5)"
+    assert repr(L0(3)) == "L0(eps=3)"
+    assert Linf(math.inf).eps == math.inf
 
 
 @given(situations())

@@ -7,24 +7,66 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from holdfast.errors import HoldfastError, InputError, InputTypeError, ModelError
+from holdfast.errors import GradientError, HoldfastError, InputError, InputTypeError, ModelError
+
+#: Floating-point types in which one can compute; those of 8 bits only store.
+_FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+
+
+def check_model(model: object) -> None:
+    """A model is a `torch.nn.Module` whose weights are there.
+
+    Raises:
+        InputTypeError: if it is anything else, such as a function.
+        ModelError: if its weights are on the meta device.
+    """
+    if isinstance(model, type):
+        raise InputTypeError(
+            f"the model is the class {model.__name__}, but must be a network made of it: write "
+            f"{model.__name__}(...)."
+        )
+    if not isinstance(model, nn.Module):
+        raise InputTypeError(
+            f"the model is a {type(model).__name__}, but must be a torch.nn.Module; what calls a "
+            "function in its forward is one."
+        )
+    if any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
+        raise ModelError(
+            "the model's weights are on the meta device, where there are no numbers; load them, as "
+            "by model.to_empty(device='cpu') and model.load_state_dict(...)."
+        )
+
+
+def check_grad_mode() -> None:
+    """Gradients can be followed, as they can within `torch.no_grad`.
+
+    Raises:
+        GradientError: within `torch.inference_mode`.
+    """
+    if torch.is_inference_mode_enabled():
+        raise GradientError(
+            "no gradient reaches the images within torch.inference_mode(): attack outside of it, "
+            "or within torch.no_grad()."
+        )
 
 
 def check_images(x: Tensor) -> None:
     """Images are a floating-point tensor (N, ...), N >= 1, without NaN, within [0, 1].
 
     Raises:
-        InputTypeError: if ``x`` is no floating-point tensor.
+        InputTypeError: if ``x`` is no floating-point tensor, or one that holds no plain numbers.
         InputError: if it is empty or has values outside [0, 1].
     """
     if not isinstance(x, Tensor):
         raise InputTypeError(
             f"the images are a {type(x).__name__}, but must be a torch tensor (N, C, H, W)."
         )
-    if not x.is_floating_point():
+    _check_plain("the images", x)
+    if x.dtype not in _FLOATS:
+        how = "x.float()" if x.is_floating_point() else "for 8-bit images x.float() / 255"
         raise InputTypeError(
-            f"the images have type {x.dtype}, but must be floating point in [0, 1]; "
-            "for 8-bit images use x.float() / 255."
+            f"the images have type {x.dtype}, but must be floating point of at least 16 bits in "
+            f"[0, 1]: use {how}."
         )
     if x.dim() < 2 or x.numel() == 0:
         raise InputError(
@@ -44,11 +86,34 @@ def check_images(x: Tensor) -> None:
         )
 
 
+def check_index(index: object, count: int) -> Tensor:
+    """The identity of each image, integers (N,); 0 ... N - 1 if None is given.
+
+    Raises:
+        InputTypeError: if it is no integers.
+        InputError: if there are not ``count``.
+    """
+    if index is None:
+        return torch.arange(count)
+    try:
+        found = torch.as_tensor(index)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputTypeError(
+            f"index is a {type(index).__name__}, but must be an integer tensor (N,)."
+        ) from error
+    if found.is_floating_point() or found.is_complex() or found.dtype == torch.bool:
+        raise InputTypeError(f"index has type {found.dtype}, but must be an integer tensor (N,).")
+    _check_plain("the numbers of index", found)
+    if found.shape != (count,):
+        raise InputError(f"index has shape {tuple(found.shape)}, but names each of {count} images.")
+    return found
+
+
 def check_labels(y: Tensor, count: int) -> None:
     """Labels are an integer tensor (N,), at least 0.
 
     Raises:
-        InputTypeError: if ``y`` is no integer tensor.
+        InputTypeError: if ``y`` is no integer tensor, or one that holds no plain numbers.
         InputError: if there are not ``count`` labels or one is negative.
     """
     integral = isinstance(y, Tensor) and not (y.is_floating_point() or y.is_complex())
@@ -57,14 +122,33 @@ def check_labels(y: Tensor, count: int) -> None:
         raise InputTypeError(
             f"the labels have type {given}, but must be an integer tensor of class numbers (N,)."
         )
+    _check_plain("the labels", y)
     if y.shape != (count,):
         raise InputError(
             f"the labels have shape {tuple(y.shape)}, but there are {count} images; "
             f"give one class number for each, shape ({count},)."
         )
+    y = y.long()  # torch compares no unsigned numbers of more than 8 bits
     if (y < 0).any():
         first = int((y < 0).int().argmax())
         raise InputError(f"label {first} is {int(y[first])}, but classes are numbered from 0.")
+
+
+def _check_plain(what: str, tensor: Tensor) -> None:
+    """Raise `InputTypeError` of a tensor that does not hold each of its numbers."""
+    if (how := _not_plain(tensor)) is not None:
+        raise InputTypeError(f"{what} are {how}.")
+
+
+def _not_plain(tensor: Tensor) -> str | None:
+    """How a tensor does not hold each of its numbers, and what to do; None if it does."""
+    if tensor.is_nested:
+        return "a nested tensor, but must be a plain one; images of one size are stacked"
+    if tensor.layout != torch.strided:
+        return "a sparse tensor, but must be a plain one, which to_dense() makes"
+    if tensor.is_meta:
+        return "on the meta device, where there are no numbers, but must be on one that has them"
+    return None
 
 
 def check_logits(logits: object, count: int) -> None:
@@ -101,12 +185,14 @@ def form_checked(logits: object, count: int) -> Tensor:
             f"the model returned a {type(logits).__name__}, but must return logits (N, K) as one "
             "tensor."
         )
+    if (how := _not_plain(logits)) is not None:
+        raise ModelError(f"the model returned logits that are {how}.")
     if logits.dim() != 2 or logits.shape[0] != count or logits.shape[1] < 2:
         raise ModelError(
             f"the model returned shape {tuple(logits.shape)} for {count} images, but must return "
             f"logits (N, K): ({count}, number of classes), with at least 2 classes."
         )
-    if not logits.is_floating_point():
+    if logits.dtype not in _FLOATS:
         raise ModelError(
             f"the model returned type {logits.dtype}, but must return floating-point logits, which "
             "tell small steps apart."

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from holdfast.checks import check_grad_mode
 from holdfast.counting import backwards_at_once
 from holdfast.errors import GradientError, InputError
 from holdfast.goals import logits_of
@@ -455,7 +456,7 @@ class Forward:
                 allow_unused=True,
             )
         if grad is None:
-            raise GradientError(_NO_GRADIENT)
+            raise _cut_off()
         return grad.transpose(0, 1) if several else grad[:, None]
 
 
@@ -474,15 +475,18 @@ def _gradient_of(total: Tensor, x: Tensor) -> Images:
     if total.requires_grad:
         (grad,) = torch.autograd.grad(total, x, allow_unused=True)
     if grad is None:
-        raise GradientError(_NO_GRADIENT)
+        raise _cut_off()
     return grad
 
 
-_NO_GRADIENT = (
-    "no gradient reaches the images: some layer cuts it off (a threshold, a rounding, a detach, a "
-    "no_grad); give that layer a surrogate backward pass (BPDA), or use an attack that needs no "
-    "gradient."
-)
+def _cut_off() -> GradientError:
+    """Why there is no gradient."""
+    check_grad_mode()
+    return GradientError(
+        "no gradient reaches the images: some layer cuts it off (a threshold, a rounding, a "
+        "detach, a no_grad); give that layer a surrogate backward pass (BPDA), or use an attack "
+        "that needs no gradient."
+    )
 
 
 class _Count:

@@ -24,6 +24,7 @@ from typing import (
 )
 
 import numpy as np
+from jaxtyping import AbstractArray
 
 from holdfast.errors import InputError, InputTypeError
 
@@ -37,16 +38,20 @@ MOST = 10_000_000
 _WORD = 2**63
 
 
-def check_fields(record: "DataclassInstance") -> None:
+def check_fields(record: "DataclassInstance", *, most: int | None = None) -> None:
     """Hold the fields of a dataclass against their annotations, without those it sets itself.
 
+    Args:
+        record: the dataclass.
+        most: the largest whole number that is taken for one; None for no limit.
+
     Raises:
-        InputTypeError: see `check`.
+        InputTypeError, InputError: see `check`.
     """
     hints = _hints(type(record))
     for entry in fields(record):
         if entry.init:
-            check(entry.name, getattr(record, entry.name), hints[entry.name])
+            check(entry.name, getattr(record, entry.name), hints[entry.name], most=most)
 
 
 def check_arguments(
@@ -85,7 +90,10 @@ def check(name: str, value: object, annotation: Any, *, most: int | None = None)
     if any(isinstance(part, float | np.floating) and math.isnan(part) for part in parts):
         raise InputError(f"{name} is nan, but must be a number.")
     if not _fits(value, annotation):
-        raise InputTypeError(f"{name} is {_brief(value)}, but must be {_told(annotation)}.")
+        hint = ""
+        if isinstance(value, str) and getattr(annotation, "_is_protocol", False):
+            hint = " itself; names stand for things on the command line alone"
+        raise InputTypeError(f"{name} is {_brief(value)}, but must be {_told(annotation)}{hint}.")
     if int not in (annotation, *get_args(annotation)) or not isinstance(value, Integral):
         return
     if most is not None and int(value) > most:
@@ -95,6 +103,25 @@ def check(name: str, value: object, annotation: Any, *, most: int | None = None)
         )
     if not -_WORD <= int(value) < _WORD:
         raise InputError(f"{name} is {_brief(value)}, but must be a whole number of 64 bits.")
+
+
+def check_seed(seed: object) -> None:
+    """A seed is a whole number that torch's generators take.
+
+    Raises:
+        InputTypeError: if it is no whole number.
+        InputError: if it has more than 64 bits.
+
+    Example:
+        >>> from holdfast.parameters import check_seed
+        >>> check_seed(2**64)
+        Traceback (most recent call last):
+        holdfast.errors.InputError: seed is 18446744073709551616, but must be a whole number of ...
+    """
+    if not _fits(seed, int):
+        raise InputTypeError(f"seed is {_brief(seed)}, but must be a whole number.")
+    if not -_WORD <= int(seed) < 2 * _WORD:  # type: ignore[call-overload]
+        raise InputError(f"seed is {_brief(seed)}, but must be a whole number of 64 bits.")
 
 
 def at_least_one(**numbers: int | None) -> None:
@@ -137,7 +164,10 @@ def _hints(record: "type[DataclassInstance]") -> dict[str, Any]:
 
 
 def _fits(value: object, annotation: Any) -> bool:
-    """Whether a value is what an annotation says; one that says nothing to test fits anything."""
+    """Whether a value is what an annotation says; one that says nothing to test fits anything.
+
+    So do tensors with a shape, of which `holdfast.checks` says more.
+    """
     kind, parts = get_origin(annotation), get_args(annotation)
     if kind is Annotated:  # what else is said about it, a role, is not about its type
         return _fits(value, parts[0])
@@ -150,7 +180,13 @@ def _fits(value: object, annotation: Any) -> bool:
     if kind is tuple:
         return isinstance(value, tuple) and _each_fits(value, parts)
     if kind is get_origin(Sequence[Any]):
-        return isinstance(value, Sequence) and _each_fits(value, (*parts, ...))
+        if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+            return False
+        return _each_fits(value, (*parts, ...))
+    if kind is get_origin(Mapping[Any, Any]):
+        return isinstance(value, Mapping) and all(
+            _fits(key, parts[0]) and _fits(each, parts[1]) for key, each in value.items()
+        )
     if annotation in (int, float):
         return _is_number(value, Integral if annotation is int else Real)
     if annotation is bool:
@@ -176,6 +212,8 @@ def _is_number(value: object, kind: type[Integral] | type[Real]) -> bool:
 
 
 def _is_instance(value: object, annotation: type) -> bool:
+    if issubclass(annotation, AbstractArray):
+        return True
     try:
         return isinstance(value, annotation)
     except TypeError:  # a protocol that cannot be tested
@@ -197,10 +235,13 @@ def _told(annotation: Any) -> str:
         return f"a tuple of {' and '.join(_told(part) for part in parts)}"
     if kind is get_origin(Sequence[Any]):
         return f"a list, each of its parts {_told(parts[0])}"
+    if kind is get_origin(Mapping[Any, Any]):
+        return f"a dict of {_told(parts[1])} by {_told(parts[0])}"
     words = {int: "a whole number", float: "a number", bool: "True or False", str: "text"}
     words |= {NoneType: "None"}
     name = getattr(annotation, "__name__", str(annotation))
-    return words.get(annotation, "a function" if kind is not None else f"a {name}")
+    article = "an" if name[:1] in "AEIOU" else "a"
+    return words.get(annotation, "a function" if kind is not None else f"{article} {name}")
 
 
 def _brief(value: object) -> str:
@@ -208,4 +249,6 @@ def _brief(value: object) -> str:
         text = repr(value)
     except ValueError:  # a whole number with more digits than Python prints
         text = "a very large number"
+    except Exception:  # an object of the user's own
+        text = f"a {type(value).__name__}"
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -6,6 +6,7 @@ parts changes a deterministic objective's training by rounding only. Batch norma
 each part by itself; its running statistics are averaged over the processes after each step.
 """
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from holdfast.errors import InputError
 from holdfast.parameters import at_least_one, check_fields
+from holdfast.threads import warn_if_crowded
 
 __all__ = ["Processes"]
 
@@ -78,10 +80,12 @@ class Processes:
                 )
             if precision == "16-mixed" and fabric.device.type == "cpu":
                 raise InputError("precision 16-mixed needs a GPU; on a CPU choose bf16-mixed.")
+            if fabric.device.type == "cpu" and "LOCAL_RANK" not in os.environ:  # the first of them
+                warn_if_crowded(self.devices)
             fabric.launch()
         except InputError:
             raise
-        except (ValueError, RuntimeError, TypeError) as error:
+        except (ValueError, RuntimeError, TypeError, ImportError) as error:
             raise InputError(
                 f"accelerator {accelerator!r} with {self.devices} devices on {self.num_nodes} "
                 f"nodes cannot be used ({' '.join(str(error).split())})."

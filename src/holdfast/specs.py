@@ -31,7 +31,7 @@ NO_CHOICES: Choices = MappingProxyType({})
 #: Parameters of 0.1, and what they may be called now.
 _RENAMED: Mapping[str, tuple[str, ...]] = MappingProxyType({"share": ("weight", "fraction")})
 
-_NUMBER = r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|inf)"
+_NUMBER = r"[+-]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|inf)"
 _TOKEN = re.compile(
     rf"""(?P<number>{_NUMBER}(?:/{_NUMBER})?)(?=[\s,()\[\]]|$)"""
     r"""

@@ -9,6 +9,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from holdfast.errors import InputError
+from holdfast.floating import casting
 
 __all__ = [
     "device_of",
@@ -99,12 +100,18 @@ def unit(x: Float[Tensor, "n *image"], p: float) -> Float[Tensor, "n *image"]:
 
 
 @contextmanager
-def eval_mode(*models: nn.Module, dropout: bool = False) -> Iterator[None]:
+def eval_mode(
+    *models: nn.Module, dropout: bool = False, images: torch.dtype = torch.float32
+) -> Iterator[None]:
     """Put models into evaluation mode, and each of their layers back into the mode it was in.
+
+    In it they also take images of another floating-point type than their weights; see
+    `holdfast.floating`.
 
     Args:
         models: to put into it.
         dropout: leave dropout out of it: torch's layers of that kind then draw.
+        images: their type.
 
     Example:
         >>> from holdfast.tensors import eval_mode
@@ -122,7 +129,8 @@ def eval_mode(*models: nn.Module, dropout: bool = False) -> Iterator[None]:
         if dropout and isinstance(layer, nn.modules.dropout._DropoutNd):
             layer.training = True
     try:
-        yield
+        with casting(*models, images=images):
+            yield
     finally:
         for layer, training in before:
             layer.training = training

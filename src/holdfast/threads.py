@@ -15,6 +15,7 @@ how a sum is rounded may depend on the number of threads: the same run must roun
 """
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -26,7 +27,7 @@ from holdfast.progress import Progress, silent
 from holdfast.random import own_global_generator
 from holdfast.tensors import device_of, eval_mode
 
-__all__ = ["multiply_adds", "suited_threads", "threads_of_a_worker"]
+__all__ = ["multiply_adds", "suited_threads", "threads_of_a_worker", "warn_if_crowded"]
 
 #: Multiply-adds for one image below which a network is small.
 SMALL = 10_000_000
@@ -124,13 +125,34 @@ def _chosen(threads: int) -> bool:
 
     PyTorch begins with the number of cores that it may use, or half of it where two share one.
     """
-    cores = {os.cpu_count() or 1, len(_allowed_cores())}
+    cores = {os.cpu_count() or 1, len(allowed_cores())}
     return any(name in os.environ for name in _VARIABLES) or threads not in {
         number for count in cores for number in (count, count // 2)
     }
 
 
-def _allowed_cores() -> set[int]:
+def warn_if_crowded(processes: int) -> None:
+    """Warn before more processes are started than there are cores for them.
+
+    Example:
+        >>> import warnings
+        >>> from holdfast.threads import warn_if_crowded
+        >>> with warnings.catch_warnings(record=True) as heard:
+        ...     warnings.simplefilter("always")
+        ...     warn_if_crowded(1_000_000)
+        >>> print(heard[0].message)
+        1000000 processes share ...
+    """
+    cores = len(allowed_cores())
+    if processes > cores:
+        warnings.warn(
+            f"{processes} processes share {cores} cores: they take turns, each with a PyTorch of "
+            f"its own in memory, and each takes its time to start; {cores} would be done sooner.",
+            stacklevel=3,
+        )
+
+
+def allowed_cores() -> set[int]:
     """The cores that this process may run on; a Mac does not say."""
     allowed = getattr(os, "sched_getaffinity", None)
     return set(range(os.cpu_count() or 1)) if allowed is None else allowed(0)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from holdfast.errors import InputError
+from holdfast.parameters import check_fields
 from holdfast.random import Stream
 from holdfast.tensors import expand, norm, unit
 from holdfast.types import Images, PerExample, Threat
@@ -42,10 +43,13 @@ class _Ball(ABC):
     p: ClassVar[float]
 
     def __post_init__(self) -> None:
-        if not self.eps >= 0:  # also false for NaN
+        check_fields(self)
+        if self.eps < 0:
             raise InputError(
                 f"eps is {self.eps}, but the size of a ball is a number of at least 0."
             )
+        if type(self.eps) not in (int, float):  # NumPy's, which a record would show as another
+            object.__setattr__(self, "eps", float(self.eps))
 
     def unlimited(self) -> Threat:
         """The same norm without a limit: a point just beyond it may lead to one within."""

@@ -31,7 +31,7 @@ from holdfast.evaluation import EvaluationConfig, evaluate_data
 from holdfast.files import write_table
 from holdfast.models.identity import identify
 from holdfast.models.purified import PURIFIED, Networks, read_purified, save_purified
-from holdfast.parameters import at_least_one
+from holdfast.parameters import at_least_one, check_arguments
 from holdfast.progress import Progress, silent
 from holdfast.random import hash_seed
 from holdfast.results import Run, kept_or_temporary, read_about
@@ -196,6 +196,7 @@ def tune_malade(
         >>> [trial["steps"] for trial in tuned.trials], tuned.best in tuned.trials
         ([1, 2], True)
     """
+    check_arguments(tune_malade, locals())
     for network, _ in networks.values():
         network.eval()
     config = replace(config, keep_images=0, each=False, variants=())

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from holdfast.errors import InputError
+from holdfast.errors import InputError, ModelError
 from holdfast.goals import logits_of
 from holdfast.parameters import at_least_one
 from holdfast.random import (
@@ -31,6 +31,7 @@ __all__ = [
     "MeanScore",
     "Vote",
     "Votes",
+    "check_numbers",
     "take_votes",
     "take_votes_apart",
 ]
@@ -120,6 +121,32 @@ def take_votes(
         torch.cat([torch.as_tensor(counts) for counts, _ in parts]),
         torch.cat([torch.as_tensor(scores) for _, scores in parts]) / n,
     )
+
+
+def check_numbers(votes: Votes, index: Tensor, purpose: str) -> None:
+    """Raise where an answer was no number: of NaN the largest is always the same class.
+
+    Args:
+        votes: that were taken.
+        index: (N,) numbers of the images.
+        purpose: what they were taken under.
+
+    Raises:
+        ModelError: if the mean scores of an image are no numbers.
+
+    Example:
+        >>> from holdfast.votes import Votes, check_numbers
+        >>> nan = torch.full((1, 3), float("nan"))
+        >>> check_numbers(Votes(torch.tensor([[5, 0, 0]]), nan), torch.tensor([17]), "noise")
+        Traceback (most recent call last):
+        holdfast.errors.ModelError: the model returned NaN for image 17 under noise; ...
+    """
+    bad = votes.scores.isnan().any(dim=1)
+    if bad.any():
+        raise ModelError(
+            f"the model returned NaN for image {int(index[int(bad.int().argmax())])} under "
+            f"{purpose}; a model must give a number for every image in [0, 1]."
+        )
 
 
 def take_votes_apart(

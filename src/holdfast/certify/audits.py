@@ -104,7 +104,7 @@ def audit_certificates(
     rows, about = finished(
         run, model, data, kind="certify", called="certification", done="certified"
     )
-    with eval_mode(model), suited_threads(data.shape, model, progress=progress):
+    with eval_mode(model, images=data.dtype), suited_threads(data.shape, model, progress=progress):
         ledger = Ledger(rows, about["settings"], about["cells"], len(data.classes))
         around = ledger.config.family.around(model, ledger.config.sigma, data.shape)
         ledger = replace(

@@ -38,6 +38,7 @@ from holdfast.checks import (
     check_images,
     check_labels,
     check_logits,
+    check_model,
     probability_notes,
     training_notes,
     try_model,
@@ -48,6 +49,7 @@ from holdfast.defenses.smoothed import SmoothedClassifier
 from holdfast.errors import InputError
 from holdfast.group import Group, first
 from holdfast.models.identity import identify
+from holdfast.parameters import check_arguments
 from holdfast.progress import Progress, Share, silent
 from holdfast.results import Missing, Part, Run, kept_or_temporary
 from holdfast.tensors import device_of, eval_mode
@@ -115,6 +117,8 @@ def certify(
         >>> sorted(result.rows["bound"].unique()), len(result.rows)  # a row for each certificate
         (['cohen', 'renyi'], 8)
     """
+    check_model(model)
+    check_arguments(certify, locals())
     check_images(x)
     check_labels(y, len(x))
     return certify_data(model, Data.of(x, y), config, name, out, progress, workers=workers)
@@ -152,6 +156,8 @@ def certify_data(
         >>> bool((result.rows["radius"] == again.rows["radius"]).all())
         True
     """
+    check_model(model)
+    check_arguments(certify_data, locals())
     if group is not None and group.world_size > 1 and out is None:
         raise InputError("several processes share one run folder: say by out where it is.")
     if group is not None and group.world_size > 1 and workers is not None:
@@ -161,7 +167,7 @@ def certify_data(
     notes = training_notes(model)
     with (
         workers_at(workers, device_of(model), progress) as engine,
-        eval_mode(model),
+        eval_mode(model, images=data.dtype),
         suited_threads(data.shape, model, progress=progress),
         kept_or_temporary(out) as folder,
     ):

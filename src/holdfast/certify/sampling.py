@@ -7,7 +7,7 @@ import numpy as np
 from holdfast.random import Stream
 from holdfast.statistics import Array, Counts
 from holdfast.types import Images, Model
-from holdfast.votes import Heard, take_votes
+from holdfast.votes import Heard, check_numbers, take_votes
 
 __all__ = ["Sampling"]
 
@@ -89,7 +89,9 @@ def sample(
         (array([50, 50, 50, 50]), array([10, 10, 10, 10]))
     """
     choice = choose(model, x, rng, n0=n0, batch_size=batch_size, heard=heard) if n0 else None
-    counts, scores = take_votes(model, x, rng, n=n, batch_size=batch_size, heard=heard)
+    votes = take_votes(model, x, rng, n=n, batch_size=batch_size, heard=heard)
+    check_numbers(votes, rng.index, "noise")
+    counts, scores = votes
     return Sampling(counts.cpu().numpy(), scores.double().cpu().numpy(), choice, uniform_draws(rng))
 
 
@@ -132,4 +134,5 @@ def choose(
         array([10, 10, 10, 10])
     """
     votes = take_votes(model, x, rng.fold("choose"), n=n0, batch_size=batch_size, heard=heard)
+    check_numbers(votes, rng.index, "noise")
     return np.asarray(votes.counts.cpu())

@@ -21,7 +21,7 @@ from holdfast.errors import InputError
 from holdfast.random import Stream
 from holdfast.statistics import Array, Counts, check_confidence, lower_limit, upper_limit
 from holdfast.types import Images, Model
-from holdfast.votes import Heard, take_votes
+from holdfast.votes import Heard, check_numbers, take_votes
 
 __all__ = ["Sequential"]
 
@@ -237,6 +237,7 @@ def sample_until(
             batch_size=batch_size,
             heard=heard,
         )
+        check_numbers(votes, rng.take(place).index, "noise")
         counts[going] += votes.counts.cpu().numpy()
         sums[going] += votes.scores.double().cpu().numpy() * (last - first)
         going = going[~settled(Sampling(counts[going], None, choice[going]))]

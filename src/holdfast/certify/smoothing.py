@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from holdfast import specs
@@ -24,10 +23,17 @@ from holdfast.certify.intervals.two_sample import TwoSample
 from holdfast.certify.questions import Question, answered
 from holdfast.certify.sampling import Sampling, sample
 from holdfast.certify.sequential import Sequential, Settled, sample_until
-from holdfast.checks import Checked, check_images, warn_if_training, warn_of
+from holdfast.checks import (
+    Checked,
+    check_images,
+    check_index,
+    check_model,
+    warn_if_training,
+    warn_of,
+)
 from holdfast.defenses import NOISES, Noise
 from holdfast.errors import InputError, unknown
-from holdfast.parameters import at_least_one
+from holdfast.parameters import at_least_one, check_arguments
 from holdfast.random import Stream
 from holdfast.statistics import Array, Counts
 from holdfast.tensors import eval_mode
@@ -150,6 +156,8 @@ def certify_images(
         >>> bool((stopped.sampling.n < 10_000).any())  # some images need few draws
         True
     """
+    check_model(model)
+    check_arguments(certify_images, locals())
     check_images(x)
     at_least_one(votes=votes, selection_votes=selection_votes, batch_size=batch_size)
     family = named_noise(noise)
@@ -158,10 +166,10 @@ def certify_images(
     classifier = Checked(smoothed.model)
     limits = interval(confidence) if until is None else _at_most(interval(confidence), votes)
     radius_of = named_bound(bound, family, smoothed.lipschitz)
-    index = torch.arange(len(x)) if index is None else index
-    rng = certificate_stream(seed, index.to(x.device))
+    x = x.detach()
+    rng = certificate_stream(seed, check_index(index, len(x)).to(x.device))
     warn_if_training(model)
-    with eval_mode(model), suited_threads(tuple(x.shape[1:]), model):
+    with eval_mode(model, images=x.dtype), suited_threads(tuple(x.shape[1:]), model):
         if until is None:
             first = selection_votes if limits.chooses else 0
             sampling = sample(classifier, x, rng, n=votes, n0=first, batch_size=batch_size)

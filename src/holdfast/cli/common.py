@@ -28,7 +28,7 @@ def device(accelerator: str) -> torch.device:
     """
     try:
         return Fabric(accelerator=accelerator, devices=1).device
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, ImportError) as error:  # a TPU wants a package of its own
         raise InputError(
             f"accelerator {accelerator!r} cannot be used ({' '.join(str(error).split())}); "
             "choose auto or cpu."

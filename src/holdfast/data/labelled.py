@@ -42,9 +42,10 @@ class Data:
     @classmethod
     def of(cls, x: Float[Tensor, "n *image"], y: Int[Tensor, " n"]) -> "Data":
         """Tensors that are in memory already."""
+        y = y.cpu().long()
         names = tuple(str(k) for k in range(int(y.max()) + 1))
-        x = x.cpu()
-        return cls("tensors", names, y.cpu().long(), tuple(x.shape[1:]), lambda i: x[i])
+        x = x.detach().cpu()  # rows are no graph
+        return cls("tensors", names, y, tuple(x.shape[1:]), lambda i: x[i])
 
     @classmethod
     def in_memory(cls, name: str, classes: tuple[str, ...], images: Tensor, y: Tensor) -> "Data":
@@ -54,11 +55,16 @@ class Data:
             name, classes, y.long(), tuple(images.shape[1:]), lambda i: images[i].float() / scale
         )
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating-point type of the images."""
+        return self.x(torch.arange(1)).dtype
+
     def __len__(self) -> int:
         return len(self.y)
 
     def x(self, index: Int[Tensor, " m"]) -> Float[Tensor, "m *image"]:
-        """The images at ``index``, float32 in [0, 1]."""
+        """The images at ``index``, in [0, 1]: float32, or in the type of the tensor given."""
         return self._read(index)
 
     def batches(self, size: int) -> Iterator[Int[Tensor, " m"]]:
@@ -90,12 +96,17 @@ class Data:
             content.update("".join(self._digests(torch.arange(len(self)))).encode())
             return content.hexdigest()[:16]
         for index in self.all_batches():
-            content.update(self.x(index).numpy().tobytes())
+            content.update(_bytes(self.x(index)))
         return content.hexdigest()[:16]
 
     def fingerprint_of_some(self) -> str:
         """That of 0.1.0: of the labels and up to 256 images."""
         some = torch.arange(len(self))[:: max(1, len(self) // 256)][:256]
         content = hashlib.sha256(self.y.numpy().tobytes())
-        content.update(self.x(some).numpy().tobytes())
+        content.update(_bytes(self.x(some)))
         return content.hexdigest()[:16]
+
+
+def _bytes(images: Tensor) -> bytes:
+    """As they lie in memory: NumPy has no bfloat16."""
+    return images.contiguous().flatten().view(torch.uint8).numpy().tobytes()

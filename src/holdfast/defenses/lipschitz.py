@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.errors import InputError, ModelError
+from holdfast.floating import Cast
 
 __all__ = ["lipschitz_bound"]
 
@@ -167,7 +168,8 @@ def _check_plain(layers: list[nn.Module]) -> None:
             if getattr(type(layer), name, None) is not getattr(known, name, None)
             or name in vars(layer)
         ]
-        if own or layer._forward_hooks or layer._forward_pre_hooks:
+        hooked = any(not isinstance(hook, Cast) for hook in layer._forward_pre_hooks.values())
+        if own or hooked or layer._forward_hooks:
             raise ModelError(
                 f"the first layer's Lipschitz constant is proven for {known.__name__} itself, but "
                 f"{type(layer).__name__} has "

@@ -14,7 +14,7 @@ from torch import Tensor
 from holdfast.data import Data
 from holdfast.errors import InputError
 from holdfast.models.identity import identify
-from holdfast.parameters import at_least_one
+from holdfast.parameters import at_least_one, check_arguments
 from holdfast.progress import Progress, silent
 from holdfast.results import Missing, Part, Run, kept_or_temporary, read_images, read_rows
 from holdfast.tensors import device_of
@@ -108,6 +108,7 @@ def diagnose_data(
         >>> diagnose_data(diagnosis, {"net": model}, Data.of(x, y))["net"]["mean"].shape
         (4,)
     """
+    check_arguments(diagnose_data, locals())
     if not models:
         raise InputError("there is no model; give at least one by name.")
     at_least_one(batch_size=batch_size)

@@ -126,7 +126,7 @@ def predictions(
         True
     """
     rows = []
-    with torch.no_grad(), eval_mode(*models.values()):
+    with torch.no_grad(), eval_mode(*models.values(), images=x.dtype):
         for model in models.values():
             parts = []
             for start in range(0, len(x), batch_size):

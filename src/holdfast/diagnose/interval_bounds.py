@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from holdfast.checks import check_images, check_labels
+from holdfast.checks import check_images, check_labels, check_model
 from holdfast.models.propagation import worst_margins
 from holdfast.tensors import eval_mode
 from holdfast.types import Flags, Images, Labels, PerExample, Threat
@@ -62,11 +62,12 @@ def interval_bounds(model: nn.Module, x: Images, y: Labels, threat: Threat) -> I
         >>> bool((near.margin >= far.margin).all())
         True
     """
+    check_model(model)
     check_images(x)
     check_labels(y, len(x))
     y = y.to(x.device, torch.int64)
     exact = copy.deepcopy(model).double()
-    with eval_mode(exact), torch.no_grad():
+    with eval_mode(exact, images=torch.float64), torch.no_grad():
         margins = worst_margins(exact, x.double(), y, threat, rounding=_ROUNDING)
         right = exact(x.double()).argmax(dim=1) == y
     margin = -margins.scatter(1, y[:, None], -torch.inf).amax(dim=1)

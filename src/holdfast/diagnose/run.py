@@ -14,6 +14,7 @@ from holdfast.diagnose.purification import purification
 from holdfast.errors import InputError
 from holdfast.files import read_tensors, write_table, write_tensors
 from holdfast.models.identity import identify
+from holdfast.parameters import check_arguments
 from holdfast.progress import Progress, silent
 from holdfast.results import Run, kept_or_temporary
 from holdfast.tensors import device_of
@@ -93,6 +94,7 @@ def trace_purification(
         >>> table["step"].tolist(), pictures.shape  # the clean image, then the attacked one
         ([-1, 0, 4], torch.Size([3, 1, 8, 8]))
     """
+    check_arguments(trace_purification, locals())
     if not 0 <= image < len(data):
         raise InputError(
             f"image is {image}, but the images of {data.name} are numbered from 0 to "

@@ -11,7 +11,7 @@ from holdfast.attacks import Attack, On, Worst
 from holdfast.attacks.adaptive import Variant, chosen, combined, variants_of
 from holdfast.attacks.engine.attack import follows_gradients
 from holdfast.attacks.eot import against_randomness
-from holdfast.checks import check_images
+from holdfast.checks import check_images, check_model
 from holdfast.data import Data
 from holdfast.declarations import is_stochastic
 from holdfast.evaluation.config import EvaluationConfig
@@ -85,6 +85,7 @@ def adapt(
         the layer 0 (Round) sends back a gradient of exactly 0 though its output changes: attacks...
         >>> x_adv = attack(target, x, y)
     """
+    check_model(model)
     check_images(x)
     data = Data.of(x, torch.zeros(len(x), dtype=torch.long))
     hidden = hidden_in(model, data, config)

@@ -108,7 +108,7 @@ def audit_run(
     settings: dict[str, Any] = about["settings"]
     config = recorded_config(settings)
     stochastic = bool(settings.get("stochastic", False))
-    with eval_mode(model), suited_threads(data.shape, model, progress=progress):
+    with eval_mode(model, images=data.dtype), suited_threads(data.shape, model, progress=progress):
         hidden = hidden_in(model, data, config)
         same = _recorded(attacks, model, stochastic, config, hidden, settings)
         ledger = Ledger(rows, settings, about["cells"], len(data.classes), late_parts(same))

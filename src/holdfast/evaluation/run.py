@@ -18,7 +18,14 @@ from holdfast import metrics
 from holdfast.attacks import Attack, On, Worst
 from holdfast.attacks.engine.attack import follows_gradients
 from holdfast.attacks.skips import hearing_notes, hearing_skips
-from holdfast.checks import check_images, check_labels, training_notes, warn_of
+from holdfast.checks import (
+    check_grad_mode,
+    check_images,
+    check_labels,
+    check_model,
+    training_notes,
+    warn_of,
+)
 from holdfast.data import Data
 from holdfast.errors import GradientError, InputError
 from holdfast.evaluation.adapting import Named, adapted_to, hidden_in, late_parts, named, twin_of
@@ -32,6 +39,7 @@ from holdfast.evaluation.probe import probe
 from holdfast.evaluation.result import Evaluation
 from holdfast.evaluation.scoring import Attacked, Scorer, check_name
 from holdfast.evaluation.sizes import read_off, run_once, smaller_sizes
+from holdfast.parameters import check_arguments
 from holdfast.progress import Progress, silent
 from holdfast.results import CLEAN, Missing, Part, Run, kept_or_temporary
 from holdfast.tensors import device_of, eval_mode, fingerprint
@@ -103,6 +111,8 @@ def evaluate(
         >>> [cell["robust_accuracy"] for cell in result.cells if cell["attack"] == "pgd"]
         [0.0]
     """
+    check_model(model)
+    check_arguments(evaluate, locals())
     check_images(x)
     check_labels(y, len(x))
     return evaluate_data(
@@ -146,12 +156,15 @@ def evaluate_data(
         >>> result.table[["attack", "eps"]].to_numpy().tolist()
         [['pgd', 0.0], ['pgd', 0.3]]
     """
+    check_model(model)
+    check_arguments(evaluate_data, locals())
+    check_grad_mode()
     check_attacks(attacks)
     notes = training_notes(model)
     sources = [attack.source for _, attack in attacks if isinstance(attack, On)]
     with (
         workers_at(workers, device_of(model), progress) as engine,
-        eval_mode(model),
+        eval_mode(model, images=data.dtype),
         suited_threads(data.shape, model, *sources, progress=progress),
         kept_or_temporary(out) as folder,
     ):

@@ -17,7 +17,7 @@ from holdfast.attacks.skips import hearing_notes, hearing_skips
 from holdfast.checks import check_classes
 from holdfast.counting import Counted
 from holdfast.data import Data
-from holdfast.errors import GradientError, InputError, ModelError
+from holdfast.errors import GradientError, InputError
 from holdfast.evaluation.rounding import to_8_bit
 from holdfast.parameters import check
 from holdfast.progress import silent
@@ -25,7 +25,7 @@ from holdfast.random import Stream
 from holdfast.results import CLEAN
 from holdfast.tensors import device_of, distances, norm
 from holdfast.types import Callback, Images, Labels, Step, Threat
-from holdfast.votes import take_votes_apart
+from holdfast.votes import check_numbers, take_votes_apart
 
 #: Who broke an image that is robust.
 _NOBODY = "none"
@@ -342,15 +342,9 @@ class Scorer:
 
     def _ask(self, x: Images, y: Labels, index: Tensor, purpose: str) -> Answer:
         rng = Stream.of(self.seed, index.to(x.device)).fold("ask", purpose)
-        counts, scores = take_votes_apart(
-            self.model, x, rng, n=self.votes, batch_size=self.batch_size
-        )
-        bad: Bool[Tensor, " n"] = scores.isnan().any(dim=1)
-        if bad.any():
-            raise ModelError(
-                f"the model returned NaN for image {int(index[int(bad.int().argmax())])} under "
-                f"{purpose}; a model must give a number for every image in [0, 1]."
-            )
+        votes = take_votes_apart(self.model, x, rng, n=self.votes, batch_size=self.batch_size)
+        check_numbers(votes, index, purpose)
+        counts, scores = votes
         check_classes(y, counts.shape[1])
         loss = -scores.gather(1, y[:, None])[:, 0].clamp(min=1e-300).log()
         most, prediction = counts.max(dim=1)

@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from holdfast.attacks import Attack, DeepFool
-from holdfast.checks import Checked
+from holdfast.checks import Checked, check_model
 from holdfast.data import Data
 from holdfast.errors import InputError
 from holdfast.group import first_of_all
 from holdfast.models.identity import identify
+from holdfast.parameters import at_least_one, check_arguments
 from holdfast.progress import Progress, silent
 from holdfast.random import Stream
 from holdfast.results import Missing, Part, Run, kept_or_temporary, read_images
@@ -119,6 +120,9 @@ def precompute(
         >>> bool((model(examples).argmax(dim=1) != y).all())
         True
     """
+    check_model(reference)
+    check_arguments(precompute, locals())
+    at_least_one(batch_size=batch_size)
     with eval_mode(reference):
         identity = identify(reference, data)
     record = {

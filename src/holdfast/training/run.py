@@ -15,6 +15,7 @@ from holdfast.errors import InputError
 from holdfast.models.centred import mean_image
 from holdfast.models.checkpoint import MODEL, load_model, save_model
 from holdfast.models.registry import Architecture
+from holdfast.parameters import check_arguments
 from holdfast.progress import Progress, silent
 from holdfast.results import Run, kept_or_temporary
 from holdfast.tensors import fingerprint
@@ -88,6 +89,7 @@ def train_data(
         >>> network(x).shape, network.training
         (torch.Size([4, 3]), False)
     """
+    check_arguments(train_data, locals())
     if not checkpoint_seconds >= 0:
         raise InputError(f"checkpoint_seconds is {checkpoint_seconds}, but must be at least 0.")
     architecture.check_loadable()

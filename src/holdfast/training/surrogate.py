@@ -151,7 +151,7 @@ def _ask(target: Model, x: Images, first: int, seed: int, votes: int) -> Labels:
     warn_if_training(target)
     x = x.to(device_of(target))
     index = torch.arange(first, first + len(x), device=x.device)
-    with eval_mode(target), suited_threads(tuple(x.shape[1:]), target):
+    with eval_mode(target, images=x.dtype), suited_threads(tuple(x.shape[1:]), target):
         counts = take_votes(target, x, Stream.of(seed, index).fold("queries"), n=votes).counts
     return counts.argmax(dim=1)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from holdfast.errors import InputError, MissingPackageError, WorkersError
 from holdfast.parameters import at_least_one
+from holdfast.threads import warn_if_crowded
 from holdfast.workers.versions import check_versions
 
 #: Workers of one machine: each is a process, so a slip must not fill it.
@@ -155,6 +156,7 @@ def _begin(ray: Any, workers: int, folder: str) -> None:
     # Ray's ports are open to the network, and whoever shows the token may run what they like. Its
     # own would be left behind in the user's home.
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    warn_if_crowded(workers)
     try:
         ray.init(
             "local",

@@ -15,9 +15,16 @@ import torch
 from torch import Tensor
 
 from holdfast.attacks.engine.roles import check_reached, parts_of, roles_of
-from holdfast.checks import Checked, check_images, check_labels, warn_if_training
-from holdfast.errors import HoldfastError, InputError, RoleError
-from holdfast.parameters import check_fields
+from holdfast.checks import (
+    Checked,
+    check_images,
+    check_index,
+    check_labels,
+    check_model,
+    warn_if_training,
+)
+from holdfast.errors import AttackError, InputError, RoleError
+from holdfast.parameters import MOST, check_fields, check_seed
 from holdfast.random import Stream, drawing_from, own_global_generator
 from holdfast.tensors import eval_mode
 from holdfast.types import Callback, Images, Labels, Model, Threat
@@ -80,7 +87,7 @@ class Attack(ABC):
                 f"{type(self).__name__} has no threat: write `threat: Threat` among its fields, or "
                 "a property that says it."
             )
-        check_fields(self)
+        check_fields(self, most=MOST)
         check_reached(self)
         if "threat" in type(self).__dataclass_fields__:
             self._check_norm()
@@ -157,6 +164,7 @@ class Attack(ABC):
             InputError: if images leave [0, 1], or labels do not fit.
             ModelError: if the model does not return finite logits (N, K).
             GradientError: if the attack needs a gradient and none reaches the images.
+            AttackError: if the attack, one of your own, returns what no attack may.
 
         Example:
             >>> from holdfast import Linf
@@ -170,11 +178,12 @@ class Attack(ABC):
             >>> bool((first == second).all())
             False
         """
+        check_model(model)
         warn_if_training(model)
         with prepared(model, x, y, seed, index) as (checked, x0, y, rng):
-            x_adv = self.perturb(checked, x0, y, rng, callback).detach()
+            x_adv = self.perturb(checked, x0, y, rng, callback)
         verify(x_adv, x, self.threat, repr(self))
-        return x_adv
+        return x_adv.detach()
 
 
 @contextmanager
@@ -195,39 +204,57 @@ def prepared(
         ...     rng.index
         tensor([0, 1, 2, 3])
     """
+    check_model(model)
     check_images(x)
     check_labels(y, len(x))
+    check_seed(seed)
     y = y.to(x.device, torch.int64)
-    index = torch.arange(len(x)) if index is None else torch.as_tensor(index)
-    if index.shape != (len(x),):
-        raise InputError(
-            f"index has shape {tuple(index.shape)}, but names each of {len(x)} images."
-        )
-    rng = Stream.of(seed, index.to(x.device))
-    with eval_mode(model), own_global_generator(seed, x.device), drawing_from(rng):
-        yield Checked(model, y, x.dtype), x.detach(), y, rng
+    rng = Stream.of(seed, check_index(index, len(x)).to(x.device))
+    with eval_mode(model, images=x.dtype), own_global_generator(seed, x.device), drawing_from(rng):
+        yield Checked(model, y, x.dtype), x.detach().clone(), y, rng  # who works in place may
 
 
 def verify(x_adv: Tensor, x: Tensor, threat: Threat, name: str) -> None:
     """Prove that ``x_adv`` lies in the box and, recomputed in float64, in the ball.
 
     Raises:
-        HoldfastError: if it does not; that is a defect of the attack, never of its user.
+        AttackError: if it does not, or is no such images; a defect of the attack, never of who
+            calls it.
 
     Example:
         >>> from holdfast import Linf
         >>> from holdfast.attacks.engine.attack import verify
         >>> verify((x + 0.2).clamp(0, 1), x, Linf(0.1), "mine")
         Traceback (most recent call last):
-        holdfast.errors.HoldfastError: mine returned an image at distance ...
+        holdfast.errors.AttackError: mine returned an image at distance ...
     """
-    inside = (x_adv >= 0) & (x_adv <= 1)
-    if x_adv.shape != x.shape or not inside.all():
-        raise HoldfastError(f"{name} returned images outside [0, 1], or NaN; please report this.")
+    if not isinstance(x_adv, Tensor):
+        raise AttackError(
+            f"{name} returned a {type(x_adv).__name__}, but must return the images as a tensor of "
+            f"shape {tuple(x.shape)}."
+        )
+    for what, found, given in (
+        ("shape", tuple(x_adv.shape), tuple(x.shape)),
+        ("type", x_adv.dtype, x.dtype),
+        ("device", x_adv.device, x.device),
+    ):
+        if found != given:
+            raise AttackError(
+                f"{name} was given images of {what} {given} and returned {what} {found}, but must "
+                "return an image for each, as it was given."
+            )
+    x_adv, x = x_adv.detach(), x.detach()
+    if not ((x_adv >= 0) & (x_adv <= 1)).all():  # also true of NaN
+        raise AttackError(
+            f"{name} returned images outside [0, 1], or NaN; that is a defect of the attack, "
+            "which its threat's project() keeps within."
+        )
     worst = float(threat.distance(x_adv, x).max())
     if worst > threat.eps * (1 + 1e-6):
-        raise HoldfastError(
-            f"{name} returned an image at distance {worst!r}, beyond its budget; please report it."
+        raise AttackError(
+            f"{name} returned an image at distance {worst!r}, beyond its budget of "
+            f"{threat.eps:g}; that is a defect of the attack, which its threat's project() keeps "
+            "within."
         )
 
 

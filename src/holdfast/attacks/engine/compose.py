@@ -14,7 +14,7 @@ from holdfast.attacks.engine.queries import query
 from holdfast.attacks.engine.repeat import placed
 from holdfast.attacks.engine.roles import Aim, Votes
 from holdfast.attacks.skips import skip
-from holdfast.checks import warn_if_training
+from holdfast.checks import check_model, warn_if_training
 from holdfast.errors import GradientError, InputError
 from holdfast.goals import margin
 from holdfast.parameters import at_least_one
@@ -163,6 +163,7 @@ class Worst(Attack):
 
         Arguments and errors are those of `Attack.__call__`, and so are the images.
         """
+        check_model(model)
         warn_if_training(model)
         with prepared(model, x, y, seed, index) as (checked, x0, y, rng):
             broken = self._cascade(checked, x0, y, rng, callback)

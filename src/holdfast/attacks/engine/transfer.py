@@ -95,7 +95,8 @@ class On(Attack):
         seed = rng.key
         if self.dropout:  # the parts of a batch share the key, and would share their masks
             seed = rng.fold("dropout", int(rng.index[0])).key
-        with eval_mode(source, dropout=self.dropout), own_global_generator(seed, there):
+        asked = eval_mode(self.source, dropout=self.dropout, images=x0.dtype)
+        with asked, own_global_generator(seed, there):
             x_adv = self.crafting.perturb(source, x0.to(there), y.to(there), rng, watch)
         return x_adv.to(here)
 

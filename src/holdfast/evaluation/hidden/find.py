@@ -64,7 +64,7 @@ def find(model: Model, x: Images, *, seed: int = 0) -> Findings:
     x = x.to(device)
     few = x[:_IMAGES]
     rng = Stream.of(seed, torch.arange(len(few), device=device)).fold("hidden")
-    with eval_mode(model), own_global_generator(seed, device):
+    with eval_mode(model, images=x.dtype), own_global_generator(seed, device):
         of_answers = _of_answers(model, few, rng)
         power = _tried(power_of, model, few, rng, 0)
         kinds = {finding.kind for finding in of_answers}
