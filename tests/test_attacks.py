@@ -725,6 +725,13 @@ def test_an_attack_that_breaks_its_promise_is_found_out():
         Cheat(threat=Linf(1.0), add=math.inf)(small_network(), x, torch.tensor([0, 1]))
 
 
+def test_a_notebook_shows_the_parameters_of_an_attack():
+    html = PGD(Linf(0.1), steps=7)._repr_html_()
+    assert "<caption>PGD</caption>" in html
+    assert "<td>steps</td><td>7</td>" in html
+    assert "<td>threat</td><td>Linf(eps=0.1)</td>" in html
+
+
 @pytest.mark.parametrize("case", ATTACKS, ids=str)
 def test_a_record_says_all_that_an_attack_is(case):
     """It is Python that makes the attack again; a goal made of another, leave[dlr], is none."""

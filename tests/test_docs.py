@@ -1,6 +1,7 @@
 """What the documentation shows, runs."""
 
 import ast
+import json
 import os
 import re
 import shutil
@@ -129,6 +130,28 @@ def test_the_python_of_a_page_works(page, monkeypatch, tmp_path):
     with torch.random.fork_rng():
         for block in program:
             exec(block, names)
+
+
+@pytest.mark.parametrize("name", ["attack", "defend", "certify"])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_notebook_runs_and_keeps_no_outputs(name, monkeypatch, tmp_path):
+    """From its first cell to its last; attacks, runs and audits are shown as tables."""
+    cells = json.loads((ROOT / "docs" / "notebooks" / f"{name}.ipynb").read_text())["cells"]
+    monkeypatch.chdir(tmp_path)
+    names, shown = {"__name__": name}, []
+    with torch.random.fork_rng():
+        for cell in cells:
+            if cell["cell_type"] == "code":
+                assert cell["outputs"] == []
+                *body, last = ast.parse("".join(cell["source"])).body
+                if not isinstance(last, ast.Expr):
+                    body.append(last)
+                exec(compile(ast.Module(body, []), name, "exec"), names)
+                if isinstance(last, ast.Expr):
+                    shown.append(eval(compile(ast.Expression(last.value), name, "eval"), names))
+    rich = [thing._repr_html_() for thing in shown if hasattr(thing, "_repr_html_")]
+    assert len(rich) >= 2
+    assert all(html.startswith("<table><caption>") for html in rich)
 
 
 def test_the_tests_that_the_guarantees_name_are_there():

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from holdfast.auditing.check import Check, Verdict
+from holdfast.summary import Summary
 
 __all__ = ["Audit", "Word"]
 
@@ -55,6 +56,16 @@ class Audit:
             f"{self.word}: {counts[Verdict.PASS]} checks pass and none fails"
             f" ({counts[Verdict.NOT_RUN]} were not run)."
         )
+
+    def _repr_html_(self) -> str:
+        """For a notebook: the word, and the checks from the worst on."""
+        order = [Verdict.FAIL, Verdict.WARN, Verdict.PASS, Verdict.NOT_RUN]
+        lines = [
+            {"check": f"{check.id}: {check.title}", "verdict": verdict.value, "found": check.said}
+            for verdict in order
+            for check in self.of(verdict)
+        ]
+        return Summary(self.sentence, lines or [{"check": "none"}]).html()
 
     def of(self, verdict: Verdict) -> list[Check]:
         """The checks of one verdict."""

@@ -8,7 +8,7 @@ a stream of random numbers; what it returns is proved to lie within its threat m
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import torch
@@ -121,6 +121,17 @@ class Attack(ABC):
             (N, C, H, W) images within the threat model; the clean image where nothing was found,
             or the last iterate for an attack that spends a fixed budget.
         """
+
+    @final
+    def _repr_html_(self) -> str:
+        """For a notebook: its parameters, line by line."""
+        from holdfast.summary import Summary  # and pandas, which an attack does without
+
+        lines = [
+            {"parameter": each.name, "value": repr(getattr(self, each.name))}
+            for each in fields(self)
+        ]
+        return Summary(type(self).__name__, lines or [{"parameter": "none"}]).html()
 
     @final
     def __call__(
