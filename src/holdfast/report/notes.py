@@ -56,9 +56,9 @@ def of_stopped(runs: Iterable[CertifiedRun]) -> list[str]:
     if not any(run.own_votes for run in runs):
         return []
     return [
-        "Sequential and input-specific votes are as many as their question takes: read such a "
-        "curve at the radii that were asked for, which are dotted; elsewhere more votes would "
-        "prove more."
+        "Sequential votes stop once their question is answered, and input-specific ones are as "
+        "many as it is likely to take: read such a curve at the radii that were asked for, which "
+        "are dotted; elsewhere more votes would prove more."
     ]
 
 
