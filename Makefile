@@ -4,7 +4,7 @@ BIN := .venv/bin
 # One thread each: they would wait for each other.
 WORKERS ?= 2
 
-.PHONY: demo test test-device lint docs report-picture clean
+.PHONY: demo test bench test-device lint docs report-picture clean
 
 demo: .venv/installed
 	$(BIN)/holdfast demo
@@ -20,6 +20,10 @@ test: .venv/tested
 # Installs nothing: a machine with a GPU has its own torch, and often no way to the network.
 test-device:
 	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m tests.device $(ARGS)
+
+# The tables of docs/results/speed.md: minutes on a quiet core.
+bench: .venv/tested
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/speed.py
 
 lint: .venv/tested
 	$(BIN)/python tools/stubs.py

@@ -1,26 +1,32 @@
 """What sampling costs over bare forward passes, and over a loop image by image.
 
-    python benchmarks/certify_speed.py --model A --images 64 --votes 1000
+    OMP_NUM_THREADS=1 python benchmarks/certify_speed.py [--images 16] [--votes 200] [--rounds 7]
 
-Three ways to the same number of forward passes at the same batch size, taken in turns:
+Four ways to the same number of forward passes at the same batch size, taken in turns (pairs.py):
 
 bare    n forward passes of each image: no noise, no votes
 ours    `holdfast.certify.sampling.sample`: noise keyed by image, votes, mean scores
 loop    one image after the other, as in the code of Cohen et al. 2019: torch.randn, votes
+noise   torch.randn of as many images, and nothing else: what no sampling can do without
+
+Printed is each over bare.
 """
 
 import argparse
-import statistics
-import time
-from collections.abc import Callable
+from functools import partial
 
 import torch
+from attack_strength import markdown
+from pairs import in_turns, ratio
 from torch import Tensor, nn
 
 from holdfast.certify.sampling import sample
 from holdfast.certify.smoothing import certificate_stream
 from holdfast.defenses import GaussianNoise
 from holdfast.models import Architecture
+
+NETWORKS = ("mlp", "small")
+BATCH, SIGMA = 128, 0.5
 
 
 @torch.no_grad()
@@ -46,44 +52,39 @@ def loop(model: nn.Module, x: Tensor, n: int, batch_size: int, sigma: float) -> 
             counts = votes if counts is None else counts + votes
 
 
-def seconds(work: Callable[[], None], device: torch.device) -> float:
-    began = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - began
+def noise(x: Tensor, n: int, batch_size: int) -> None:
+    for place in torch.arange(len(x) * n, device=x.device).split(batch_size):
+        torch.randn(len(place), *x.shape[1:], device=x.device)
+
+
+def lines(images: int, votes: int, rounds: int, device: str = "cpu") -> list[dict[str, object]]:
+    """The table: one line for each network."""
+    table = []
+    for name in NETWORKS:
+        model = Architecture(name=name, shape=(1, 28, 28), classes=10).build(0).eval().to(device)
+        x = torch.rand(images, 1, 28, 28, generator=torch.Generator().manual_seed(0)).to(device)
+        ways = {
+            "bare": partial(bare, model, x, votes, BATCH),
+            "ours": partial(ours, model, x, votes, BATCH, SIGMA),
+            "loop": partial(loop, model, x, votes, BATCH, SIGMA),
+            "noise": partial(noise, x, votes, BATCH),
+        }
+        times = in_turns(ways, rounds, device)
+        line: dict[str, object] = {"network": name}
+        table.append(
+            line | {way: ratio(times[way], times["bare"]) for way in ways if way != "bare"}
+        )
+    return table
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="A", help="an architecture's name")
-    parser.add_argument("--shape", type=int, nargs=3, default=(1, 28, 28))
-    parser.add_argument("--images", type=int, default=64)
-    parser.add_argument("--votes", type=int, default=1000)
-    parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--sigma", type=float, default=0.5)
+    parser.add_argument("--images", type=int, default=16)
+    parser.add_argument("--votes", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--device", default="cpu")
-    a = parser.parse_args()
-    device = torch.device(a.device)
-    model = Architecture(name=a.model, shape=tuple(a.shape), classes=10).build().eval().to(device)
-    x = torch.rand(a.images, *a.shape, device=device)
-    ways = {
-        "bare": lambda: bare(model, x, a.votes, a.batch_size),
-        "ours": lambda: ours(model, x, a.votes, a.batch_size, a.sigma),
-        "loop": lambda: loop(model, x, a.votes, a.batch_size, a.sigma),
-    }
-    for work in ways.values():
-        work()  # warm up
-    times = {name: [] for name in ways}
-    for _ in range(a.rounds):
-        for name, work in ways.items():
-            times[name].append(seconds(work, device))
-    base = statistics.median(times["bare"])
-    print(f"{a.model}, {a.images} images, n {a.votes}, batch {a.batch_size}, {device}:")
-    for name, values in times.items():
-        median = statistics.median(values)
-        print(f"  {name}  {median:8.3f} s  {median / base:5.2f} times bare")
+    options = parser.parse_args()
+    print(markdown(lines(options.images, options.votes, options.rounds, options.device)))
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ def test_an_image_without_a_gradient_is_asked_for_little_and_left():
 
 @pytest.mark.parametrize("threat", [Linf(0.1), L1(1.0)])
 def test_only_l2_has_its_projection(threat):
-    with pytest.raises(InputError, match="for l2"):
+    with pytest.raises(InputError, match="in l2"):
         SuperDeepFool(threat)
 
 

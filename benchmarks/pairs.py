@@ -1,0 +1,62 @@
+"""Contestants in turns: what of their costs a busy machine cannot change, the ratio of neighbours.
+
+On a CPU a second is one in which the processor worked for this process, so that what else runs on
+the machine counts less; on a GPU one of the clock, once the GPU has done all that it was given.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+Work = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median and quartiles; shown as ``1.04 [1.02, 1.07]``."""
+
+    low: float
+    median: float
+    high: float
+
+    @classmethod
+    def of(cls, values: list[float]) -> "Spread":
+        """Of at least two values."""
+        return cls(*statistics.quantiles(values, n=4, method="inclusive"))
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+def seconds(work: Work, device: torch.device | str = "cpu") -> float:
+    """What one call takes."""
+    if torch.device(device).type == "cpu":
+        began = time.process_time()
+        work()
+        return time.process_time() - began
+    torch.cuda.synchronize()
+    began = time.perf_counter()
+    work()
+    torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def in_turns(
+    contestants: Mapping[str, Work], rounds: int, device: torch.device | str = "cpu"
+) -> dict[str, list[float]]:
+    """What each call takes in each round, after one round that does not count."""
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    for turn in range(rounds + 1):
+        for name, work in contestants.items():
+            taken = seconds(work, device)
+            if turn:
+                times[name].append(taken)
+    return times
+
+
+def ratio(ours: list[float], theirs: list[float]) -> Spread:
+    """Of neighbours in the same round."""
+    return Spread.of([mine / other for mine, other in zip(ours, theirs, strict=True)])
