@@ -288,7 +288,7 @@ def test_diagnoses_stand_beside_evaluations_of_the_same_data(report, tmp_path):
         build([root / "surface"], tmp_path / "report")
     for change, words in (
         ({"data": "elsewhere"}, "images of elsewhere"),
-        ({"model": "nets/net0"}, "settings.model is 'nets/net0', but must be a list"),
+        ({"model": "nets/net0"}, "settings.model: expected `array`, got `str`"),
     ):
         shutil.copytree(root / "surface", tmp_path / "run", dirs_exist_ok=True)
         about = read_json(tmp_path / "run" / "run.json")

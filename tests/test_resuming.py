@@ -236,8 +236,9 @@ def test_the_scaler_of_16_bits_and_the_best_weights_go_on(tmp_path):
         return State(network, optimizer, MixedPrecision("16-mixed", "cpu", scaler), None)
 
     saved, loaded = begun(8.0), begun(2.0)
-    saved.best = {"weight": torch.ones(2)}
+    saved.best = {name: torch.ones_like(t) for name, t in saved.network.state_dict().items()}
     save_state(tmp_path / CHECKPOINT, saved, SMALL)
     load_state(tmp_path / CHECKPOINT, loaded)
     assert loaded.precision.state_dict()["scale"] == 8.0
-    assert torch.equal(loaded.best["weight"], torch.ones(2))
+    assert loaded.best.keys() == saved.best.keys()
+    assert all(torch.equal(loaded.best[name], tensor) for name, tensor in saved.best.items())

@@ -25,7 +25,7 @@ from holdfast.attacks import FGSM
 from holdfast.certify import CertificationConfig, certify_data
 from holdfast.cli.main import run
 from holdfast.data import Data
-from holdfast.errors import DamagedFileError, InputError, OutputError
+from holdfast.errors import DamagedFileError, HoldfastError, InputError, OutputError
 from holdfast.evaluation import EvaluationConfig, evaluate_data
 from holdfast.files import create_json, read_json, write_json
 from holdfast.models.identity import identify
@@ -585,7 +585,7 @@ class TestDamage:
         network, found = small_network(), Data.of(images(4), torch.arange(4) % 3)
         evaluated(network, found, tmp_path)
         self.change(tmp_path / "run.json", **changes)
-        with pytest.raises(DamagedFileError, match=r"run\.json is not what the run wrote"):
+        with pytest.raises(DamagedFileError, match=r"run\.json is not what"):
             evaluated(network, found, tmp_path)
 
     def test_one_of_an_earlier_version_is_checked_where_it_is_read(self, tmp_path):
@@ -619,10 +619,10 @@ class TestDamage:
         for values in (None, "x", [], [[]], ["x"] * 32, [10**400] * 32, [{}] * 32):
             answers = {**settings["model_answers"], "values": values}
             self.change(tmp_path / "run.json", settings={**settings, "model_answers": answers})
-            with pytest.raises(OutputError, match="answers otherwise"):
+            with pytest.raises(HoldfastError, match="answers"):
                 evaluated(network, found, tmp_path)
         self.change(tmp_path / "run.json", settings="x")
-        with pytest.raises(DamagedFileError, match="settings must be an object"):
+        with pytest.raises(DamagedFileError, match="settings: expected `object`"):
             evaluated(network, found, tmp_path)
 
     @pytest.mark.parametrize(

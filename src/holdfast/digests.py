@@ -12,10 +12,16 @@ from contextlib import suppress
 from pathlib import Path
 
 from holdfast.errors import DamagedFileError, HoldfastError
-from holdfast.files import read_json, write_json
+from holdfast.files import read_as, write_json
 
 #: Seconds after a change during which another one may leave a file's times as they are.
 _COARSE = 3.0
+
+#: Of the file that keeps them: a few times what all images of ImageNet take.
+_MOST_BYTES = 2**30
+
+#: Size and times of a file, and the digest of its content.
+_Entry = tuple[list[int], str]
 
 
 def digests(root: Path, files: Sequence[Path]) -> list[str]:
@@ -29,26 +35,26 @@ def digests(root: Path, files: Sequence[Path]) -> list[str]:
         DamagedFileError: if a file cannot be read.
     """
     kept = _cache(root)
-    known = {}
+    known: dict[str, _Entry] = {}
     with suppress(HoldfastError):  # missing or damaged: everything is read
-        known = read_json(kept)
+        known = read_as(kept, dict[str, _Entry], at_most=_MOST_BYTES)
     found, changed = [], False
     for file in files:
         try:
             state, now = _state(file), time.time()
             name = os.path.relpath(file, root)
             entry = known.get(name)
-            if not (isinstance(entry, list) and len(entry) == 2 and entry[0] == state):
-                entry = [state, hashlib.sha256(file.read_bytes()).hexdigest()]
+            if entry is None or entry[0] != state:
+                entry = state, hashlib.sha256(file.read_bytes()).hexdigest()
                 # The change of a file changed just now might not show in its times.
                 settled = now - max(state[1:]) / 1e9 > _COARSE
                 if settled and _state(file) == state:
                     known[name], changed = entry, True
         except OSError as error:
             raise DamagedFileError(f"{file} cannot be read: {error}.") from error
-        found.append(str(entry[1]))
+        found.append(entry[1])
     if changed:
-        with suppress(OSError):  # no place for a cache, or no room in it
+        with suppress(OSError, ValueError):  # no place, no room, or names that are not UTF-8
             kept.parent.mkdir(parents=True, exist_ok=True)
             write_json(kept, known)
     return found

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pandas as pd
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -17,6 +19,7 @@ from torch import Tensor
 from holdfast.errors import (
     DamagedFileError,
     DiskFullError,
+    InputError,
     MissingFileError,
     OutputError,
     no_room,
@@ -28,6 +31,8 @@ __all__ = [
     "check_writable",
     "create_file",
     "create_json",
+    "fitted",
+    "read_as",
     "read_json",
     "read_tensors",
     "replace_file",
@@ -36,6 +41,9 @@ __all__ = [
     "write_tensors",
     "write_text",
 ]
+
+#: What a file of JSON may weigh, and how deep what it holds may be nested: far more than any has.
+MOST_BYTES, MOST_LEVELS = 2**26, 100
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
@@ -116,6 +124,7 @@ def check_writable(path: Path) -> None:
         >>> Path("runs").exists()
         False
     """
+    _check_name(path)
     existing = path
     while not existing.exists():
         existing = existing.parent
@@ -215,10 +224,18 @@ def check_regular(path: Path) -> None:
         Traceback (most recent call last):
         holdfast.errors.DamagedFileError: pipe is a pipe, ...
     """
+    _check_name(path)
     if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
         raise DamagedFileError(
             f"{path} is a pipe, a device or a socket, but a file is needed; save what it gives to "
             "a file, and give that."
+        )
+
+
+def _check_name(path: Path) -> None:
+    if "\0" in str(path):
+        raise InputError(
+            f"{str(path)!r} holds the character NUL, which no name of a file can hold."
         )
 
 
@@ -243,7 +260,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
     Raises:
         MissingFileError: if there is no such file.
-        DamagedFileError: if it holds no JSON object.
+        DamagedFileError: if it holds no JSON object, or one that no file of Holdfast would.
 
     Example:
         >>> from pathlib import Path
@@ -251,18 +268,96 @@ def read_json(path: Path) -> dict[str, Any]:
         >>> size = Path("a.json").write_text("[1, 2]")
         >>> read_json(Path("a.json"))
         Traceback (most recent call last):
-        holdfast.errors.DamagedFileError: a.json holds no JSON object.
+        holdfast.errors.DamagedFileError: a.json is not what ... expected `object`, got `array`; ...
     """
-    check_regular(path)
+    content: dict[str, Any] = read_as(path, dict[str, Any])
+    _check_levels(content, path)
+    return content
+
+
+def read_as(path: Path, form: Any, at_most: int = MOST_BYTES) -> Any:
+    """Read a JSON file that holds what a type says, and may hold more.
+
+    Args:
+        path: of the file.
+        form: a type as msgspec knows them: a dataclass, a typed dictionary, a list of these.
+        at_most: bytes; what is larger is not even begun.
+
+    Raises:
+        MissingFileError: if there is no such file.
+        DamagedFileError: if it is no JSON, or holds anything else.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast.files import read_as
+        >>> size = Path("a.json").write_text('{"steps": -1.5}')
+        >>> read_as(Path("a.json"), dict[str, int])
+        Traceback (most recent call last):
+        holdfast.errors.DamagedFileError: a.json is not what ... expected `int`, got `float`; ...
+    """
+    check_file(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        if path.stat().st_size > at_most:
+            raise DamagedFileError(
+                f"{path} has {path.stat().st_size:,} bytes, but a file of this kind has at most "
+                f"{at_most:,}; put its copy back."
+            )
+        return msgspec.json.decode(path.read_bytes(), type=form)
     except FileNotFoundError as error:
         raise MissingFileError(f"there is no file {path}.") from error
-    except (OSError, ValueError, RecursionError) as error:
+    except msgspec.ValidationError as error:
+        raise _unfit(path, error, "put its copy back") from error
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DamagedFileError(f"{path} is damaged or no JSON file: {error}.") from error
-    if not isinstance(content, dict):
-        raise DamagedFileError(f"{path} holds no JSON object.")
-    return content
+
+
+def fitted(content: object, form: Any, file: Path, mend: str = "put its copy back") -> Any:
+    """What was read of a file, as what a type says that it is; the file may say more.
+
+    Args:
+        content: mappings, lists, texts and numbers.
+        form: as of `read_as`.
+        file: that it was read of.
+        mend: how the sentence of the error ends.
+
+    Raises:
+        DamagedFileError: naming the first place that is something else.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast.files import fitted
+        >>> fitted({"eps": [0.1, "x"]}, dict[str, list[float]], Path("a.json"))
+        Traceback (most recent call last):
+        holdfast.errors.DamagedFileError: a.json is not what ... expected `float`, got `str`; ...
+    """
+    try:
+        return msgspec.convert(content, form)
+    except msgspec.ValidationError as error:
+        raise _unfit(file, error, mend) from error
+
+
+def _unfit(file: Path, error: msgspec.ValidationError, mend: str) -> DamagedFileError:
+    what, _, place = str(error).partition(" - at `$")
+    place = place.strip(".`")
+    if lacks := re.fullmatch("Object missing required field `(.*)`", what):
+        said = f"{'.'.join(filter(None, [place, lacks[1]]))} is missing"
+    else:
+        said = f"{place}{': ' if place else ''}{what[:1].lower()}{what[1:]}"
+    return DamagedFileError(f"{file} is not what Holdfast writes: {said}; {mend}.")
+
+
+def _check_levels(content: object, file: Path) -> None:
+    """Whoever walks through it one level after the other has to get to the end."""
+    parts: list[Any] = [content]
+    for _ in range(MOST_LEVELS):
+        inner = (part.values() if isinstance(part, dict) else part for part in parts)
+        parts = [each for part in inner for each in part if isinstance(each, dict | list)]
+        if not parts:
+            return
+    raise DamagedFileError(
+        f"{file} is not what Holdfast writes: it is nested more than {MOST_LEVELS} deep; put its "
+        "copy back."
+    )
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
@@ -307,9 +402,13 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise MissingFileError(f"there is no file {path}.")
     try:
         with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {})["holdfast"])
+            header = (file.metadata() or {})["holdfast"]
+            about = msgspec.json.decode(header, type=dict[str, Any])
+            _check_levels(about, path)
             return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
+    except DamagedFileError:
+        raise
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise DamagedFileError(f"{path} is damaged or no safetensors file: {error}.") from error
     except KeyError as error:
         raise DamagedFileError(

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from holdfast.errors import DamagedFileError, MissingFileError, OutputError
-from holdfast.files import create_json, read_json
+from holdfast.files import create_json, read_as
 
 LOCK = "lock.json"
 
@@ -98,10 +98,11 @@ def owner(folder: Path) -> Owner | None:
         DamagedFileError: if the lock does not say.
     """
     try:
-        return Owner(**read_json(folder / LOCK))
+        owner: Owner = read_as(folder / LOCK, Owner)
+        return owner
     except MissingFileError:
         return None
-    except (DamagedFileError, TypeError) as error:
+    except DamagedFileError as error:
         raise DamagedFileError(
             f"{folder / LOCK} does not say which process holds the folder; if none does, remove it."
         ) from error

@@ -5,6 +5,7 @@ with how to make a state dict of it.
 """
 
 import pickle
+import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             found = load_file(path)
         else:
+            _check_packed(path)
             found = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise _whole_pickle(path, error) from error
@@ -74,6 +76,15 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         f"{path} holds no state dict: save model.state_dict(), tensors by their names, alone or as "
         f"{_WITHIN[0]!r} of a checkpoint."
     )
+
+
+def _check_packed(path: Path) -> None:
+    """torch.save packs and does not compress: what is compressed may be of any size once read."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as packed:
+            size = sum(entry.file_size for entry in packed.infolist())
+        if size > path.stat().st_size:
+            raise ValueError(f"it is compressed, and holds {size:,} bytes")
 
 
 def _whole_pickle(path: Path, error: Exception) -> DamagedFileError:

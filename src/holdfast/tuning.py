@@ -384,5 +384,6 @@ def noise_of_training(about: Mapping[str, Any]) -> float | None:
         >>> noise_of_training({"settings": {"objective": "Denoising(sigma=0.2)"}})
         0.2
     """
-    found = re.search(r"Denoising\(sigma=([\d.e+-]+)", str(about["settings"].get("objective")))
+    objective = str(about["settings"].get("objective"))
+    found = re.search(r"Denoising\(sigma=(\d+\.?\d*(?:e[+-]?\d{1,2})?)", objective)
     return float(found[1]) if found else None

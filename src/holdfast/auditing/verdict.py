@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+import msgspec
+
 from holdfast.auditing.check import Check, Verdict
 from holdfast.summary import Summary
 
@@ -91,10 +93,7 @@ class Audit:
     def of_record(cls, record: dict[str, Any]) -> "Audit":
         """From what run.json holds."""
         return cls(
-            checks=tuple(
-                Check(**{**check, "verdict": Verdict(check["verdict"])})
-                for check in record["checks"]
-            ),
+            checks=tuple(msgspec.convert(record["checks"], list[Check])),
             about=record["about"],
             passes=record["passes"],
             limit=float("inf") if record["limit"] is None else record["limit"],

@@ -5,6 +5,7 @@ file of ten lines can stand for a billion values. What a file stands for is coun
 of the parser, which are as many as there are words in it, before anything is built.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from holdfast.errors import InputError
 from holdfast.files import check_regular
 
 #: Far more than all options of a command, and still loaded at once.
-MOST_VALUES, MOST_LEVELS = 10_000, 100
+MOST_VALUES, MOST_LEVELS, MOST_BYTES = 10_000, 100, 2**20
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class ConfigFile(ActionConfigFile):
@@ -30,7 +33,7 @@ class ConfigFile(ActionConfigFile):
         self, parser: Any, cfg: Any, values: Any, option_string: str | None = None
     ) -> None:
         """Check what was given, then read it."""
-        known = [action.dest for action in parser._actions]
+        known = [action.dest for action in parser._actions if action is not self]
         for name in check(values):
             if name not in known:
                 raise no_option(self.command, name, known)
@@ -45,23 +48,37 @@ def check(given: str) -> list[str]:
 
     Raises:
         DamagedFileError: if it is a pipe, a device or a socket.
-        InputError: if it is too large.
+        InputError: if it is too large, no YAML, or no options.
     """
     path = Path(given)
     check_regular(path)
+    if not os.path.isfile(path) and ":" not in given:
+        return []  # whoever reads it next says that there is no such file
     try:
-        text = path.read_text(encoding="utf-8") if path.is_file() else given
+        text = _text(path) if os.path.isfile(path) else given
         size = _size(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return []  # whoever reads it next says what is wrong with it
+        options = yaml.compose(text, Loader=_LOADER) if size <= MOST_VALUES else None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"--config {path} is no YAML: {' '.join(str(error).split())}.") from error
     if size > MOST_VALUES:
         raise InputError(
             f"--config {path} stands for more than {MOST_VALUES} values, or for more than "
             f"{MOST_LEVELS} one within the other; write the options of one command, without "
             "aliases that grow."
         )
-    content = yaml.safe_load(text)
-    return [str(name) for name in content] if isinstance(content, dict) else []
+    names = [name for name, _ in options.value] if isinstance(options, yaml.MappingNode) else []
+    if not names or not all(isinstance(name, yaml.ScalarNode) for name in names):
+        raise InputError(
+            f"--config {path} holds no options, but must have a line for each, as in "
+            "model: runs/net."
+        )
+    return [name.value for name in names]
+
+
+def _text(path: Path) -> str:
+    if path.stat().st_size > MOST_BYTES:
+        raise ValueError(f"it has more than {MOST_BYTES:,} bytes")
+    return path.read_text(encoding="utf-8")
 
 
 def _size(text: str) -> int:
@@ -69,14 +86,14 @@ def _size(text: str) -> int:
     too_many = MOST_VALUES + 1
     named: dict[str, int] = {}
     open_parts: list[tuple[str | None, int]] = [(None, 0)]  # name and size so far, outermost first
-    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    for event in yaml.parse(text, Loader=_LOADER):
         if isinstance(event, yaml.CollectionStartEvent):
             open_parts.append((event.anchor, 1))
             continue
         if isinstance(event, yaml.CollectionEndEvent):
             name, size = open_parts.pop()
         elif isinstance(event, yaml.ScalarEvent):
-            name, size = event.anchor, 1
+            name, size = event.anchor, _size_within(event.value)
         elif isinstance(event, yaml.AliasEvent):
             # One that is not named yet stands within itself, without end.
             name, size = None, named.get(event.anchor, too_many)
@@ -89,3 +106,13 @@ def _size(text: str) -> int:
         if so_far + size > MOST_VALUES or len(open_parts) > MOST_LEVELS:
             return too_many
     return open_parts[0][1]
+
+
+def _size_within(text: str) -> int:
+    """How many values the text of an option stands for, which is read as YAML once more."""
+    if not text.startswith(("[", "{")):
+        return 1
+    try:
+        return _size(text)
+    except yaml.YAMLError:  # no YAML, but a text
+        return 1

@@ -13,6 +13,7 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter
 from holdfast.cli.commands import OPTIONS, OWN
 from holdfast.cli.config import ConfigFile
 from holdfast.cli.renamed import no_option
+from holdfast.errors import InputError
 
 USER_ERROR = 2
 
@@ -31,6 +32,9 @@ def parse(command: str, function: Callable[..., None], arguments: Sequence[str])
         if argument not in parser._option_string_actions:
             raise no_option(command, argument, _options(parser))
     found = parser.parse_args(list(arguments)).as_dict()
+    for name, value in found.items():
+        if any("\0" in str(one) for one in (value if isinstance(value, list | tuple) else [value])):
+            raise InputError(f"{name} holds the character NUL, which no name or path can hold.")
     takes = inspect.signature(function).parameters
     return {name: found[name.rstrip("_")] for name in takes}
 

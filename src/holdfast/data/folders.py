@@ -1,5 +1,6 @@
 """Folders of images: one folder for each class, or ``train`` and ``test`` (or ``val``) of those."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -69,8 +70,19 @@ def images_in(root: Path, split: Split, reading: Reading) -> Data:
 
 
 def class_folders(top: Path) -> list[str]:
-    """The names of the folders within one, sorted: in this order are the classes numbered."""
-    return sorted(entry.name for entry in top.iterdir() if entry.is_dir())
+    """The names of the folders within one, sorted: in this order are the classes numbered.
+
+    Raises:
+        InputError: if a name is no text, which no record of a run could hold.
+    """
+    names = sorted(entry.name for entry in top.iterdir() if entry.is_dir())
+    for name in names:
+        if any("\ud800" <= letter <= "\udfff" for letter in name):  # for bytes that are no text
+            raise InputError(
+                f"{top} holds a class called {name!r}, which is no text in UTF-8; give its folder "
+                "another name."
+            )
+    return names
 
 
 def sorted_by_class(
@@ -80,13 +92,29 @@ def sorted_by_class(
 
     Raises:
         FileNotFoundError: if there is none at all, or none in a class and that is not allowed.
+        InputError: if links make a folder stand in another twice, or in itself.
     """
     from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
     numbers = {name: number for number, name in enumerate(classes)}
     if not numbers:
         raise FileNotFoundError(f"no folder in {top}")
+    for name in classes:
+        _check_links(top / name)
     found = make_dataset(top, numbers, IMG_EXTENSIONS, allow_empty=allow_empty)
     if not found:
         raise FileNotFoundError(f"no image in {top}")
     return [path for path, _ in found], torch.tensor([label for _, label in found])
+
+
+def _check_links(top: Path) -> None:
+    """Links within a folder are followed, round and round where they lead back."""
+    seen: set[str] = set()
+    for folder, _, _ in os.walk(top, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            raise InputError(
+                f"{folder} is a link, or within one, to a folder whose images are read already; "
+                "take it away."
+            )
+        seen.add(real)

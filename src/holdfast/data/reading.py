@@ -4,6 +4,7 @@ Resizing and cropping are torchvision's, as the transforms of pretrained weights
 normalise; to normalise is the model's affair, and happens there once.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -11,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from holdfast.errors import DamagedFileError, InputError
@@ -75,8 +76,15 @@ class Reading:
         check_regular(Path(path))
         try:
             with Image.open(path) as file:
+                if math.prod(file.size) > (Image.MAX_IMAGE_PIXELS or math.inf):
+                    raise Image.DecompressionBombError(f"{file.width}×{file.height} pixels")
                 image, white = self._decoded(file)
-        except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        except Image.DecompressionBombError as error:
+            raise DamagedFileError(
+                f"{path} says that it is larger than any image of a data set should be ({error}), "
+                "and to decode it may fill the memory; make it smaller, or take it away."
+            ) from error
+        except Exception as error:  # a stranger's file may make any step of a decoder fail
             raise DamagedFileError(f"{path} is damaged or no image: {error}.") from error
         return self._pixels(image, white, path)
 

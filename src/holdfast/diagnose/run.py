@@ -11,12 +11,13 @@ from torch import Tensor
 from holdfast.attacks import Attack
 from holdfast.data import Data
 from holdfast.diagnose.purification import purification
-from holdfast.errors import InputError
+from holdfast.errors import DamagedFileError, InputError
 from holdfast.files import read_tensors, write_table, write_tensors
 from holdfast.models.identity import identify
 from holdfast.parameters import check_arguments
 from holdfast.progress import Progress, silent
 from holdfast.results import Run, kept_or_temporary
+from holdfast.results.reading import read_csv
 from holdfast.tensors import device_of
 from holdfast.threads import suited_threads
 from holdfast.types import Model
@@ -130,5 +131,7 @@ def trace_purification(
     threads = suited_threads(data.shape, *models.values(), progress=progress)
     with threads, kept_or_temporary(out) as folder:
         Run.resume_or(folder, "diagnose", record, work, results, progress=progress)
-        pictures = read_tensors(folder / _IMAGES)[0]["images"]
-        return Traces(pd.read_csv(folder / _TABLE), pictures)
+        pictures = read_tensors(folder / _IMAGES)[0].get("images")
+        if pictures is None:
+            raise DamagedFileError(f"{folder / _IMAGES} holds no images; put its copy back.")
+        return Traces(read_csv(folder / _TABLE), pictures)

@@ -90,8 +90,7 @@ def read_model(path: Path) -> tuple[nn.Module, Architecture]:
     tensors, about = read_tensors(path)
     try:
         architecture = Architecture.from_dict(about["architecture"])
-        network = architecture.build()
-        network.load_state_dict(part_of(tensors, "model/"))
+        network = built_with(architecture, part_of(tensors, "model/"))
     except MissingPackageError:
         raise
     except Exception as error:  # a stranger's file may make any step fail
@@ -100,6 +99,23 @@ def read_model(path: Path) -> tuple[nn.Module, Architecture]:
         ) from error
     # The layout in memory that convolutions on a CPU are fastest in; the numbers are the same.
     return network.eval().to(memory_format=torch.channels_last), architecture
+
+
+def built_with(architecture: Architecture, weights: Mapping[str, Tensor]) -> nn.Module:
+    """The network of an architecture, with weights of a file.
+
+    A stranger's may say that it is of any size: memory is taken only once the weights are known to
+    be of that size.
+
+    Raises:
+        RuntimeError: if the weights do not fit.
+        InputError: if the architecture cannot be built.
+    """
+    with torch.device("meta"):  # shapes without numbers
+        architecture.build().load_state_dict(weights, assign=True)
+    network = architecture.build()
+    network.load_state_dict(weights)
+    return network
 
 
 def weights_of(network: nn.Module) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from torch import nn
 from holdfast.defenses.malade import MALADE
 from holdfast.errors import DamagedFileError, MissingPackageError
 from holdfast.files import read_tensors, write_tensors
-from holdfast.models.checkpoint import part_of
+from holdfast.models.checkpoint import built_with, part_of
 from holdfast.models.registry import Architecture
 
 __all__ = ["read_purified", "save_purified"]
@@ -78,10 +78,10 @@ def read_purified(path: Path) -> nn.Sequential:
     """
     tensors, about = read_tensors(path)
     try:
-        networks = {}
-        for name in ("denoiser", "classifier"):
-            networks[name] = Architecture.from_dict(about[name]).build()
-            networks[name].load_state_dict(part_of(tensors, f"{name}/"))
+        networks = {
+            name: built_with(Architecture.from_dict(about[name]), part_of(tensors, f"{name}/"))
+            for name in ("denoiser", "classifier")
+        }
         layer = MALADE(networks["denoiser"], **about["malade"])
     except MissingPackageError:
         raise

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
+import msgspec
 import torch
 from torch import Tensor, nn
 
@@ -181,21 +182,9 @@ class Architecture:
                 parameter that no file may give.
         """
         try:
-            channels, height, width = (int(side) for side in entries["shape"])
-            name, classes = str(entries["name"]), int(entries["classes"])
-            normalized = bool(entries["normalized"])
-            centred = bool(entries.get("centred", False))
-            init = None if entries.get("init") is None else str(entries["init"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{entries!r} does not describe an architecture.") from error
-        architecture = cls(
-            name=name,
-            shape=(channels, height, width),
-            classes=classes,
-            normalized=normalized,
-            init=init,
-            centred=centred,
-        )
+            architecture: Architecture = msgspec.convert(entries, cls)
+        except msgspec.ValidationError as error:
+            raise InputError(f"what it says describes no architecture: {error}.") from error
         architecture.check_loadable()
         return architecture
 

@@ -16,15 +16,7 @@ import pandas as pd
 from holdfast import metrics
 from holdfast.errors import InputError
 from holdfast.results import CLEAN, read_about, read_rows
-from holdfast.results.schema import (
-    OF_OWN_VOTES,
-    PROVEN,
-    Limits,
-    check_about,
-    check_diagnosis,
-    check_rows,
-    limits_of,
-)
+from holdfast.results.schema import OF_OWN_VOTES, PROVEN, Limits, limits_of
 
 #: Commands that make a network, and the one that looks into one.
 TRAINING, DIAGNOSIS = ("train", "tune"), "diagnose"
@@ -182,14 +174,7 @@ def read_folder(path: Path) -> RunFolder:
         )
     if about["kind"] in TRAINING:
         return RunFolder(path, about)
-    rows = read_rows(path)
-    check_about(path, about)
-    settings = about["settings"]
-    named = {"bounds", "intervals"} <= settings.keys() and not {"bound", "interval"} & {*rows}
-    if about["kind"] == "certify" and named:  # of versions that knew one of each
-        rows = rows.assign(bound=str(settings["bounds"]), interval=str(settings["intervals"]))
-    check_rows(path, about, rows)
-    return RunFolder(path, about, rows)
+    return RunFolder(path, about, read_rows(path))
 
 
 def read_diagnosis(path: Path) -> RunFolder:
@@ -199,9 +184,7 @@ def read_diagnosis(path: Path) -> RunFolder:
         DamagedFileError: if the run is not what Holdfast writes.
         InputError: if it is not finished, or leads out of its folder.
     """
-    about = _finished(path)
-    check_diagnosis(path, about)
-    return RunFolder(path, about)
+    return RunFolder(path, _finished(path))
 
 
 def _finished(path: Path) -> dict[str, Any]:

@@ -1,19 +1,29 @@
 """The finished chunks of a run that is not complete yet: one file for each, of each cell."""
 
-import math
 import shutil
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import pandas as pd
+from msgspec import Meta
 from torch import Tensor
 
 from holdfast.errors import DamagedFileError, MissingFileError
-from holdfast.files import check_file, read_json, write_json, write_tensors, write_text
+from holdfast.files import check_file, read_as, write_json, write_tensors, write_text
 from holdfast.results.reading import CHUNKS, IMAGES, ROWS, digest, read_csv
+
+
+@dataclass(frozen=True)
+class _About:
+    """What stands beside a chunk: how long it took, and what tells whether it is whole."""
+
+    seconds: Annotated[float, Meta(ge=0)]
+    sha256: str
+    skipped: dict[str, str] = field(default_factory=dict)
+    noted: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -38,8 +48,8 @@ class Chunks:
             return (self.folder / ROWS).exists()
         try:
             check_file(path)
-            about = read_json(path.with_suffix(".json"))
-            whole = about.get("sha256") == digest(path.read_bytes()) and _is_timed(about)
+            about: _About = read_as(path.with_suffix(".json"), _About)
+            whole = about.sha256 == digest(path.read_bytes())
         except (MissingFileError, DamagedFileError):
             whole = False
         if not whole:
@@ -75,11 +85,8 @@ class Chunks:
         path = self._file(cell, chunk)
         path.parent.mkdir(exist_ok=True)
         content = rows.to_csv(index=False)
-        about: dict[str, Any] = {"seconds": seconds, "sha256": digest(content.encode())}
-        about["skipped"] = dict(skipped or {})
-        if noted:
-            about["noted"] = dict(noted)
-        write_json(path.with_suffix(".json"), about)
+        about = _About(seconds, digest(content.encode()), dict(skipped or {}), dict(noted or {}))
+        write_json(path.with_suffix(".json"), asdict(about))
         write_text(path, content)
 
     def read(self, cell: int, chunk: int) -> pd.DataFrame:
@@ -100,41 +107,28 @@ class Chunks:
 
     def seconds(self, cell: int) -> float:
         """How long the chunks of a cell took, in all processes that worked on it."""
-        return sum(float(about["seconds"]) for about in self._abouts(cell))
+        return sum(about.seconds for about in self._abouts(cell))
 
     def skipped(self, cell: int) -> dict[str, str]:
         """What could not run in some chunk of a cell, and why: name -> reason."""
-        parts = (about.get("skipped", {}) for about in self._abouts(cell))
-        return {name: reason for part in parts for name, reason in part.items()}
+        abouts = self._abouts(cell)
+        return {name: reason for about in abouts for name, reason in about.skipped.items()}
 
     def noted(self, cell: int) -> dict[str, int]:
         """What was mended of a cell's results: what -> of how many examples."""
         found: dict[str, int] = {}
         for about in self._abouts(cell):
-            for what, count in about.get("noted", {}).items():
-                found[what] = found.get(what, 0) + int(count)
+            for what, count in about.noted.items():
+                found[what] = found.get(what, 0) + count
         return found
 
     def clear(self) -> None:
         """Remove the chunks, which rows.csv has made redundant."""
         shutil.rmtree(self.folder / CHUNKS, ignore_errors=True)
 
-    def _abouts(self, cell: int) -> list[dict[str, Any]]:
-        return [read_json(p) for p in sorted((self.folder / CHUNKS).glob(f"{cell:04d}.*.json"))]
+    def _abouts(self, cell: int) -> list[_About]:
+        files = sorted((self.folder / CHUNKS).glob(f"{cell:04d}.*.json"))
+        return [read_as(file, _About) for file in files]
 
     def _file(self, cell: int, chunk: int) -> Path:
         return self.folder / CHUNKS / f"{cell:04d}.{chunk:05d}.csv"
-
-
-def _is_timed(about: Mapping[str, Any]) -> bool:
-    """Whether the record of a chunk says how long it took, and what could not run."""
-    seconds, skipped = about.get("seconds"), about.get("skipped", {})
-    noted = about.get("noted", {})
-    return (
-        isinstance(seconds, float)
-        and 0 <= seconds < math.inf
-        and isinstance(skipped, dict)
-        and all(isinstance(reason, str) for reason in skipped.values())
-        and isinstance(noted, dict)
-        and all(isinstance(count, int) for count in noted.values())
-    )

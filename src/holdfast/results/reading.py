@@ -14,6 +14,7 @@ from torch import Tensor
 
 from holdfast.errors import DamagedFileError, InputError, MissingFileError
 from holdfast.files import check_file, read_json, read_tensors
+from holdfast.results.schema import ABOUT, CLEAN, ROWS, check_about, check_rows
 
 __all__ = [
     "ABOUT",
@@ -26,13 +27,7 @@ __all__ = [
     "runs_in",
 ]
 
-ABOUT = "run.json"
-ROWS = "rows.csv"
-CHUNKS = "rows"
-IMAGES = "images"
-
-#: The name under which the rows of unattacked images stand.
-CLEAN = "clean"
+CHUNKS, IMAGES = "rows", "images"
 
 #: Columns of names, in which neither "NA" is a missing value nor "1" a number.
 _TEXT = ("attack", "norm", "by", "bound", "interval")
@@ -74,22 +69,10 @@ def read_about(path: Path) -> dict[str, Any]:
         hint = f"; {below.parent} holds one" if below else ""
         raise MissingFileError(f"{path} holds no run of Holdfast: there is no {ABOUT} in it{hint}.")
     about = read_json(path / ABOUT)
-    for name, kind, words in (
-        ("kind", str, "a text"),
-        ("complete", bool, "true or false"),
-        ("settings", dict, "an object"),
-    ):
-        if not isinstance(about.get(name), kind):
-            raise DamagedFileError(
-                f"{path / ABOUT} is not what a run writes: {name} must be {words}; put its copy "
-                "back, or repeat the run with another --out."
-            )
-    try:  # what was read must be fit to be written again: no NaN, no half of a character
-        json.dumps(about, allow_nan=False, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:
-        raise DamagedFileError(f"{path / ABOUT} is damaged or no JSON file: {error}.") from error
-    new = _SETTINGS_UNTIL_0_2.get(about["kind"], {})
-    about["settings"] = {new.get(name, name): value for name, value in about["settings"].items()}
+    if isinstance(about.get("settings"), dict) and isinstance(about.get("kind"), str):
+        new = _SETTINGS_UNTIL_0_2.get(about["kind"], {})
+        about["settings"] = {new.get(key, key): v for key, v in about["settings"].items()}
+    check_about(path, about)
     return about
 
 
@@ -121,12 +104,7 @@ def runs_in(path: Path) -> list[Path]:
             f"{path} is a study that is not finished: run the command that made it again, and it "
             "will go on where it stopped."
         )
-    runs = about.get("runs")
-    if not isinstance(runs, list) or not all(isinstance(run, str) for run in runs):
-        raise DamagedFileError(
-            f"{path / ABOUT} is not what a study writes: runs must be a list of folders; put its "
-            "copy back, or repeat the study with another --out."
-        )
+    runs: list[str] = about["runs"]
     for run in runs:
         if not Path(os.path.realpath(path / run)).is_relative_to(os.path.realpath(path)):
             raise DamagedFileError(f"{path / ABOUT} names {run}, which is outside of its folder.")
@@ -150,18 +128,27 @@ def read_rows(path: Path) -> pd.DataFrame:
         {'clean': 4, 'fgsm': 4}
     """
     whole = path / ROWS
-    if whole.exists():
-        check_file(whole)
-    written = read_about(path).get("rows_sha256") if whole.exists() else None
-    if written is not None and digest(whole.read_bytes()) != written:
+    if not whole.exists():
+        files = sorted((path / CHUNKS).glob("*.csv"))
+        if not files:
+            raise MissingFileError(f"{path} holds no rows.")
+        return pd.concat([read_csv(file) for file in files], ignore_index=True)
+    check_file(whole)
+    about = read_about(path)
+    if about.get("rows_sha256") not in (None, digest(whole.read_bytes())):
         raise DamagedFileError(
             f"{whole} is not what the run wrote: put its copy back, or repeat the run with another "
             "--out."
         )
-    files = [whole] if whole.exists() else sorted((path / CHUNKS).glob("*.csv"))
-    if not files:
-        raise MissingFileError(f"{path} holds no rows.")
-    return pd.concat([read_csv(file) for file in files], ignore_index=True)
+    rows = read_csv(whole)
+    if not about["complete"]:
+        return rows
+    named = about["settings"].keys() >= {"bounds", "intervals"}
+    if about["kind"] == "certify" and named and not {"bound", "interval"} & {*rows}:
+        bound, interval = (str(about["settings"][name]) for name in ("bounds", "intervals"))
+        rows = rows.assign(bound=bound, interval=interval)  # of versions that knew one of each
+    check_rows(path, about, rows)
+    return rows
 
 
 def read_images(path: Path, cell: int) -> dict[str, Tensor]:
@@ -189,6 +176,25 @@ def read_images(path: Path, cell: int) -> dict[str, Tensor]:
             f"the images of cell {cell} in {path / IMAGES} do not go together ({error}); put their "
             "copies back, or take the folder away."
         ) from error
+
+
+def check_finished(path: Path) -> None:
+    """See that the run.json of a finished run is what was written.
+
+    Earlier versions wrote no digest; of theirs, what stands there is checked, and the rows.
+
+    Raises:
+        DamagedFileError: if it is not.
+    """
+    about = read_about(path)
+    written = about.pop("sha256", None)
+    if written is None and (path / ROWS).exists():
+        read_rows(path)
+    if written is not None and written != digest_of(about):
+        raise DamagedFileError(
+            f"{path / ABOUT} is not what the run wrote: put its copy back, or repeat the run with "
+            "another --out."
+        )
 
 
 def digest_of(about: Mapping[str, Any]) -> str:

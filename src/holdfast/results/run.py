@@ -23,13 +23,13 @@ from holdfast.results.part import Engine, Missing, Work, here
 from holdfast.results.reading import (
     ABOUT,
     ROWS,
+    check_finished,
     digest,
     digest_of,
     read_about,
     read_rows,
 )
 from holdfast.results.sameness import FORMAT, check_same, compared
-from holdfast.results.schema import check_finished
 
 __all__ = ["Run", "kept_or_temporary"]
 

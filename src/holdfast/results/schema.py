@@ -1,19 +1,27 @@
-"""What a finished run must say for whatever reads it, checked before anything else is done.
+"""What stands in run.json and rows.csv, and what a stranger's must say to be read.
 
-A run.json or rows.csv that fell short of this was changed by hand, damaged, or not written by
-Holdfast; it is one sentence, which names the place, what stands there and what must.
+The forms of run.json are types, against which msgspec holds what was read; those of rows.csv are
+rules for whole columns, since rows may be millions. Names that are in no form may stand there, and
+`NotRequired` ones are missing in runs of earlier versions.
 """
 
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeGuard
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 import pandas as pd
+from msgspec import Meta
 
+from holdfast.auditing.check import Check
 from holdfast.errors import DamagedFileError
-from holdfast.results.reading import ABOUT, CLEAN, ROWS, digest_of, read_about, read_rows
+from holdfast.files import fitted
+
+ABOUT, ROWS = "run.json", "rows.csv"
+
+#: The name under which the rows of unattacked images stand.
+CLEAN = "clean"
 
 #: How tables name a classifier under noise of each family.
 TITLES: Mapping[str, str] = {
@@ -22,6 +30,22 @@ TITLES: Mapping[str, str] = {
     "first-layer": "noise behind the first layer",
     "sound-gaussian": "sound noise",
 }
+
+#: The most classes that votes may be for, so that no table of them is larger than memory.
+MOST_CLASSES = 2**16
+
+_MEND = "put its copy back, or repeat the run with another --out"
+_LARGEST = 2**53  # up to which integers and floats are each other
+
+Text = Annotated[str, Meta(pattern=r"\S")]
+Number = Annotated[float, Meta(gt=-_LARGEST, lt=_LARGEST)]
+Size = Annotated[float, Meta(ge=0, lt=_LARGEST)]
+Deviation = Annotated[float, Meta(gt=0, lt=_LARGEST)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Count = Annotated[int, Meta(ge=0, lt=_LARGEST)]
+Positive = Annotated[int, Meta(ge=1, lt=_LARGEST)]
+Norm = Literal["linf", "l2", "l1", "l0"]
+Noise = Literal["gaussian", "laplace", "first-layer", "sound-gaussian"]
 
 
 class Limits(NamedTuple):
@@ -51,184 +75,234 @@ _LIMITS_BEFORE: Mapping[str, Limits] = {
     "sison-glaz": Limits(guaranteed=False),
 }
 
-_NORMS = ("linf", "l2", "l1", "l0")
-_LARGEST = 2**53  # up to which integers and floats are each other
+
+class About(TypedDict):
+    """The run.json of any run, also of one that is not finished."""
+
+    kind: Text
+    complete: bool
+    settings: dict[str, Any]
+    rows_sha256: NotRequired[Text | None]
+    sha256: NotRequired[Text]
+
+
+class _Measured(TypedDict):
+    values: list[Number]
+    within: Size
+
+
+class _Audit(TypedDict):
+    verdict: Literal["believable", "doubtful", "not believable"]
+    sentence: Text
+    about: Text
+    passes: Count
+    limit: Count | None
+    checks: list[Check]
+
+
+class _OfModel(TypedDict):
+    model: Text
+    model_fingerprint: Text
+    model_answers: NotRequired[_Measured | None]
+    model_source: NotRequired[Text | None]
+    data: Text
+    data_fingerprint: Text
+    images: Positive
+    shape: Annotated[list[Positive], Meta(min_length=1)]
+    noise: NotRequired[Noise]
+    seed: NotRequired[int]
+    batch_size: NotRequired[Positive]
+
+
+class _Results(TypedDict):
+    classes: list[Text]
+    warnings: NotRequired[list[Text]]
+    audit: NotRequired[_Audit]
+
+
+class _Attack(TypedDict):
+    name: Text
+    attack: Text
+
+
+class _Attacked(_OfModel):
+    sigma: Deviation | None
+    attacks: Annotated[list[_Attack], Meta(min_length=1)]
+    left_out: NotRequired[list[Text]]
+    votes: NotRequired[Positive]
+    samples: NotRequired[Positive]
+    penalties: NotRequired[list[Number]]
+    variants: NotRequired[list[Text]]
+    each: NotRequired[bool]
+    stochastic: NotRequired[bool]
+    share_sizes: NotRequired[bool]
+    keep_images: NotRequired[Count]
+    found: NotRequired[list[dict[str, Any]]]
+
+
+class _AttackedCell(TypedDict):
+    attack: Text
+    norm: Norm
+    eps: Size | None
+    n: Positive
+    clean_accuracy: Share
+    robust_accuracy: Share | None
+    low: Share | None
+    high: Share | None
+    median_distance: Size | None
+    seconds: NotRequired[Size]
+    broken_by: NotRequired[dict[str, Count]]
+    skipped: NotRequired[dict[str, str]]
+    noted: NotRequired[dict[str, Count]]
+
+
+class _Passes(TypedDict):
+    forwards: Count
+    backwards: Count
+
+
+class _Evaluation(_Results):
+    settings: _Attacked
+    cells: Annotated[list[_AttackedCell], Meta(min_length=1)]
+    costs: NotRequired[dict[str, _Passes]]
+
+
+class _Certified(_OfModel):
+    sigma: Deviation
+    norm: NotRequired[Literal["l2", "l1"]]
+    votes: Positive
+    selection_votes: NotRequired[Count]
+    confidence: Annotated[float, Meta(gt=0, lt=1)]
+    bounds: NotRequired[Text | list[Text]]  # a text in versions that knew one
+    intervals: NotRequired[Text | list[Text]]
+    radii: NotRequired[list[Size]]
+    within: NotRequired[Share | None]
+    between: NotRequired[list[Size] | None]
+
+
+class _CertifiedCell(TypedDict):
+    bound: NotRequired[Text]
+    interval: NotRequired[Text]
+    accuracy: Share
+    abstained: Share
+    curve: Annotated[list[tuple[Size, Share]], Meta(min_length=1)]
+    guaranteed: NotRequired[bool]
+    of_votes: NotRequired[bool]
+    seconds: NotRequired[Size]
+
+
+class _Certification(_Results):
+    settings: _Certified
+    cells: Annotated[list[_CertifiedCell], Meta(min_length=1)]
+
+
+class _Looked(TypedDict):
+    diagnosis: NotRequired[Text]
+    model: Annotated[list[Text], Meta(min_length=1)]
+    data: Text
+    images: Positive
+
+
+class _Diagnosis(TypedDict):
+    settings: _Looked
+    cells: NotRequired[list[dict[str, Text | Number | None]]]
+
+
+class _Trained(TypedDict):
+    data: Text
+    data_fingerprint: Text
+    images: Positive
+    held_out: Count
+    seed: int
+
+
+class _Training(TypedDict):
+    settings: _Trained
+    last_epoch: NotRequired[dict[str, float | None]]
+
+
+class _Trial(TypedDict):
+    steps: Positive
+    alpha: Number
+    delta: Number
+    anneal: Number
+    clean_accuracy: Share
+    transfer_accuracy: Share | None
+    first_accuracy: Share | None
+    robust_accuracy: Share | None
+
+
+class _Tuned(TypedDict):
+    images: Positive
+
+
+class _Tuning(TypedDict):
+    settings: _Tuned
+    best: _Trial
+    trials: list[_Trial]
+    first_images: Count
+    finalist_images: Count
+
+
+class _Study(TypedDict):
+    runs: list[Text]
+
+
+#: What the run.json of a finished run holds, by the command that wrote it.
+_FORMS: Mapping[str, Any] = {
+    "evaluate": _Evaluation,
+    "certify": _Certification,
+    "diagnose": _Diagnosis,
+    "train": _Training,
+    "tune": _Tuning,
+    "study": _Study,
+}
 
 
 class Rule(NamedTuple):
-    """What a value must be: in words, and as a test."""
+    """What a column of rows must hold: in words, and as a test."""
 
     words: str
-    holds: Callable[[Any], bool]
+    holds: Callable[["pd.Series[Any]"], Any]
 
 
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _number(words: str, holds: Callable[[float], bool]) -> Rule:
-    return Rule(words, lambda value: _is_number(value) and abs(value) < _LARGEST and holds(value))
-
-
-def _whole(least: int) -> Rule:
-    words = f"a whole number of at least {least}"
-    return _number(words, lambda value: isinstance(value, int) and value >= least)
-
-
-def _one_of(names: tuple[str, ...]) -> Rule:
-    return Rule(f"one of {', '.join(names)}", lambda value: value in names)
-
-
-def _list_of(rule: Rule, least: int = 0) -> Rule:
-    words = f"a list, each {rule.words}" + (f", at least {least} of them" if least else "")
-    return Rule(
-        words,
-        lambda value: (
-            isinstance(value, list) and len(value) >= least and all(map(rule.holds, value))
-        ),
-    )
-
-
-def _or_null(rule: Rule) -> Rule:
-    return Rule(f"{rule.words} or null", lambda value: value is None or rule.holds(value))
-
-
-_TEXT = Rule("a text", lambda value: isinstance(value, str) and bool(value.strip()))
-_SHARE = _number("a number from 0 to 1", lambda value: 0 <= value <= 1)
-_SIZE = _number("a number of at least 0", lambda value: value >= 0)
-_DEVIATION = _number("a number above 0", lambda value: value > 0)
-_FLAG = Rule("true or false", lambda value: isinstance(value, bool))
-_OBJECT = Rule("an object", lambda value: isinstance(value, dict))
-_COUNTS = Rule(
-    "an object of whole numbers",
-    lambda value: isinstance(value, dict) and all(map(_whole(0).holds, value.values())),
-)
-
-_COSTS = Rule(
-    "forwards and backwards by what took them",
-    lambda value: (
-        isinstance(value, dict)
-        and all(
-            _COUNTS.holds(each) and {"forwards", "backwards"} <= each.keys()
-            for each in value.values()
-        )
-    ),
-)
-
-_MEASURED = Rule(
-    "numbers as values, and within what they are equal",
-    lambda value: (
-        isinstance(value, dict)
-        and _list_of(_number("a number", math.isfinite)).holds(value.get("values"))
-        and _SIZE.holds(value.get("within"))
-    ),
-)
-
-_IN_CHECK = ("id", "title", "verdict", "said", "why", "then")
-_AUDIT = Rule(
-    "a verdict, a sentence, and checks with their texts",
-    lambda value: (
-        isinstance(value, dict)
-        and all(_TEXT.holds(value.get(name)) for name in ("verdict", "sentence", "about"))
-        and isinstance(value.get("checks"), list)
-        and all(
-            isinstance(check, dict)
-            and all(_TEXT.holds(check.get(name)) for name in _IN_CHECK)
-            and _or_null(_number("a number", math.isfinite)).holds(check.get("value"))
-            and _number("a number", math.isfinite).holds(check.get("threshold"))
-            for check in value["checks"]
-        )
-    ),
-)
-
-#: By kind of run: what stands in run.json, in its settings, and in each of its cells and rows. A
-#: name with a question mark may be missing, in runs of earlier versions.
-_SETTINGS: Mapping[str, Rule] = {
-    "model": _TEXT,
-    "model_fingerprint": _TEXT,
-    "model_answers?": _or_null(_MEASURED),
-    "model_source?": _or_null(_TEXT),
-    "data": _TEXT,
-    "data_fingerprint": _TEXT,
-    "images": _whole(1),
-    "shape": _list_of(_whole(1), least=1),
-    "noise?": _one_of(tuple(TITLES)),
-}
-_IN_ABOUT: Mapping[str, Rule] = {
-    "classes": _list_of(_TEXT),
-    "cells": _list_of(_OBJECT, least=1),
-    "warnings?": _list_of(_TEXT),
-    "audit?": _AUDIT,
-    "costs?": _COSTS,
-}
-_IN_SETTINGS: Mapping[str, Mapping[str, Rule]] = {
-    "evaluate": {
-        **_SETTINGS,
-        "sigma": _or_null(_DEVIATION),
-        "attacks": _list_of(_OBJECT, least=1),
-        "left_out?": _list_of(_TEXT),
-    },
-    "certify": {
-        **_SETTINGS,
-        "sigma": _DEVIATION,
-        "norm?": _one_of(("l2", "l1")),
-        "votes": _whole(1),
-        "confidence": _number("a number between 0 and 1", lambda value: 0 < value < 1),
-        "radii?": _list_of(_SIZE),
-    },
-}
-#: Of a diagnosis, each of whose cells is a model, with the numbers found of it.
-_IN_DIAGNOSIS: Mapping[str, Rule] = {
-    "diagnosis?": _TEXT,
-    "model": _list_of(_TEXT, least=1),
-    "data": _TEXT,
-    "images": _whole(1),
-}
-_IN_DIAGNOSED: Mapping[str, Rule] = {
-    "cells?": _list_of(
-        Rule(
-            "a model and numbers",
-            lambda cell: (
-                isinstance(cell, dict)
-                and _TEXT.holds(cell.get("model"))
-                and all(
-                    _or_null(_number("a number", math.isfinite)).holds(value)
-                    for name, value in cell.items()
-                    if name != "model"
-                )
-            ),
-        )
-    ),
-}
-_IN_CELL: Mapping[str, Mapping[str, Rule]] = {
-    "evaluate": {
-        "attack": _TEXT,
-        "norm": _one_of(_NORMS),
-        "eps": _or_null(_SIZE),
-        "clean_accuracy": _SHARE,
-        "robust_accuracy": _or_null(_SHARE),
-        "broken_by?": _COUNTS,
-    },
-    "certify": {"guaranteed?": _FLAG, "of_votes?": _FLAG},
-}
-_IN_ATTACK: Mapping[str, Rule] = {"name": _TEXT, "attack": _TEXT}
-
-
-def _column(words: str, kinds: str, holds: Callable[[Any], Any]) -> Rule:
+def _numbers(words: str, kinds: str, holds: Callable[["pd.Series[Any]"], Any]) -> Rule:
     return Rule(words, lambda column: column.dtype.kind in kinds and bool(holds(column).all()))
 
 
-_TEXTS = Rule("texts", lambda column: all(map(_TEXT.holds, column.unique())))
-_FLAGS = _column("True or False", "b", lambda column: column.notna())
-_CLASSES = _column("classes: whole numbers from 0", "iu", lambda column: column >= 0)
-_AMOUNTS = _column("whole numbers from 0", "iu", lambda column: column >= 0)
-_DISTANCES = _column("finite numbers from 0", "iuf", lambda c: (c >= 0) & np.isfinite(c))
+def _is_counted(text: object) -> bool:
+    """Whether it says "class:value class:value ..."."""
+    try:
+        pairs = [each.split(":") for each in str(text).split()]
+        return all(0 <= int(k) < MOST_CLASSES and 0 <= float(n) < math.inf for k, n in pairs)
+    except ValueError:
+        return False
 
-_IN_ROWS: Mapping[str, Mapping[str, Rule]] = {
+
+_TEXTS = Rule("texts", lambda column: all(str(text).strip() for text in column.unique()))
+_COUNTED = Rule(
+    f"values by classes below {MOST_CLASSES}",
+    lambda column: all(map(_is_counted, column.unique())),
+)
+_FLAGS = _numbers("True or False", "b", lambda column: column.notna())
+_AMOUNTS = _numbers("whole numbers from 0", "iu", lambda column: column >= 0)
+_CLASSES = _numbers(
+    f"classes: whole numbers from 0, and below {MOST_CLASSES}",
+    "iu",
+    lambda column: (column >= 0) & (column < MOST_CLASSES),
+)
+_DISTANCES = _numbers("finite numbers from 0", "iuf", lambda c: (c >= 0) & np.isfinite(c))
+
+#: What the columns of rows hold, by the command that wrote them. A name with a question mark may be
+#: missing, in runs of earlier versions.
+_COLUMNS: Mapping[str, Mapping[str, Rule]] = {
     "evaluate": {
         "attack": _TEXTS,
-        "norm": Rule(_one_of(_NORMS).words, lambda column: column.isin([*_NORMS, "none"]).all()),
-        "eps": _column("numbers from 0", "iuf", lambda column: column >= 0),
+        "norm": Rule(
+            "linf, l2, l1, l0 or none",
+            lambda column: column.isin(["linf", "l2", "l1", "l0", "none"]).all(),
+        ),
+        "eps": _numbers("numbers from 0", "iuf", lambda column: column >= 0),
         "index": _AMOUNTS,
         "label": _CLASSES,
         "clean_prediction": _CLASSES,
@@ -256,59 +330,35 @@ _IN_ROWS: Mapping[str, Mapping[str, Rule]] = {
         "interval": _TEXTS,
         "index": _AMOUNTS,
         "label": _CLASSES,
-        "prediction": _column("whole numbers from -1", "iu", lambda column: column >= -1),
+        "prediction": _numbers(
+            f"whole numbers from -1, and below {MOST_CLASSES}",
+            "iu",
+            lambda column: (column >= -1) & (column < MOST_CLASSES),
+        ),
         "radius": _DISTANCES,
+        "draws?": _AMOUNTS,
+        "votes?": _COUNTED,
+        "choice?": _COUNTED,
+        "scores?": _COUNTED,
     },
 }
 
 
-def check_finished(path: Path) -> None:
-    """See that the run.json of a finished run is what was written.
-
-    Earlier versions wrote no digest; of theirs, what stands there is checked, where it is read.
-
-    Raises:
-        DamagedFileError: if it is not.
-    """
-    about = read_about(path)
-    written = about.pop("sha256", None)
-    if written is None and about["kind"] in _IN_CELL:
-        check_about(path, about)
-        check_rows(path, about, read_rows(path))
-    if written is not None and written != digest_of(about):
-        raise DamagedFileError(
-            f"{path / ABOUT} is not what the run wrote: put its copy back, or repeat the run with "
-            "another --out."
-        )
-
-
-def check_about(path: Path, about: Mapping[str, Any]) -> None:
-    """Check the run.json of an evaluation or certification.
+def check_about(path: Path, content: Mapping[str, Any]) -> None:
+    """Check what the run.json of a run says; of a finished one, all that is read of it.
 
     Raises:
         DamagedFileError: naming the first place that is not what it must be.
     """
-    file, kind, settings = path / ABOUT, about["kind"], about["settings"]
-    _check(file, "", about, _IN_ABOUT)
-    _check(file, "settings.", settings, _IN_SETTINGS[kind])
-    for place, cell in enumerate(about["cells"]):
-        _check(file, f"cells[{place}].", cell, _IN_CELL[kind])
-    if kind == "evaluate":
-        for place, attack in enumerate(settings["attacks"]):
-            _check(file, f"settings.attacks[{place}].", attack, _IN_ATTACK)
-        named = [attack["name"] for attack in settings["attacks"]]
-        if named != [cell["attack"] for cell in about["cells"]]:
+    file = path / ABOUT
+    about = fitted(content, About, file, _MEND)
+    if not about["complete"] or about["kind"] not in _FORMS:
+        return
+    fitted(content, _FORMS[about["kind"]], file, _MEND)
+    if about["kind"] == "evaluate":
+        named = [attack["name"] for attack in content["settings"]["attacks"]]
+        if named != [cell["attack"] for cell in content["cells"]]:
             raise _damaged(file, "settings.attacks and cells do not name the same attacks")
-
-
-def check_diagnosis(path: Path, about: Mapping[str, Any]) -> None:
-    """Check the run.json of a diagnosis.
-
-    Raises:
-        DamagedFileError: naming the first place that is not what it must be.
-    """
-    _check(path / ABOUT, "", about, _IN_DIAGNOSED)
-    _check(path / ABOUT, "settings.", about["settings"], _IN_DIAGNOSIS)
 
 
 def limits_of(about: Mapping[str, Any], bound: str, interval: str) -> Limits | None:
@@ -321,65 +371,55 @@ def limits_of(about: Mapping[str, Any], bound: str, interval: str) -> Limits | N
 
 
 def check_rows(path: Path, about: Mapping[str, Any], rows: pd.DataFrame) -> None:
-    """Check the rows of a run whose run.json has been checked: one row for each cell and image.
+    """Check the rows of a finished run: one row for each cell and image.
 
     Raises:
         DamagedFileError: naming the first column that is not what it must be.
     """
     file, kind = path / ROWS, about["kind"]
-    for key, rule in _IN_ROWS[kind].items():
+    for key, rule in _COLUMNS.get(kind, {}).items():
         name = key.removesuffix("?")
-        if name not in rows and key != name:
-            continue
-        if name not in rows:
+        if name not in rows and key == name:
             raise _damaged(file, f"the column {name} is missing")
-        if not rule.holds(rows[name]):
+        if name in rows and not rule.holds(rows[name]):
             raise _damaged(file, f"the column {name} must hold {rule.words}, and does not")
-    images, cell = about["settings"]["images"], ["attack", "norm", "eps"]
+    if kind == "evaluate":
+        _check_images(file, rows, ["attack", "norm", "eps"], about["settings"]["images"])
+        _check_attacked(file, about, rows)
     if kind == "certify":
-        cell = ["bound", "interval"]
-        if not OF_OWN_VOTES.isdisjoint(rows["interval"]):
-            draws = rows.get("draws", pd.Series(dtype=object))
-            if not len(draws) or not _AMOUNTS.holds(draws):
-                raise _damaged(file, f"the column draws must hold {_AMOUNTS.words}, and does not")
-        for bound, interval in rows[cell].drop_duplicates().itertuples(index=False, name=None):
-            if limits_of(about, bound, interval) is None:
-                raise _damaged(file, f"{bound} {interval} is in no cell of {ABOUT}")
+        _check_images(file, rows, ["bound", "interval"], about["settings"]["images"])
+        _check_certified(file, about, rows)
+
+
+def _check_images(file: Path, rows: pd.DataFrame, cell: list[str], images: int) -> None:
     for names, part in rows.groupby(cell, sort=False):
-        if not np.array_equal(np.sort(part["index"]), np.arange(images)):
+        if len(part) != images or not np.array_equal(np.sort(part["index"]), np.arange(images)):
             of = " ".join(str(name) for name in names)
             raise _damaged(file, f"{of} must have one row for each of the {images} images")
-    if kind == "evaluate":
-        expected = {
-            (one["attack"], one["norm"], math.inf if one["eps"] is None else one["eps"])
-            for one in about["cells"]
-        }
-        attacked = rows[rows["attack"] != CLEAN]
-        found = set(attacked[cell].itertuples(index=False, name=None))
-        if found != expected or len(expected) != len(about["cells"]):
-            raise _damaged(file, f"its attacks and sizes are not the cells of {ABOUT}")
-        if len(attacked) == len(rows):
-            raise _damaged(file, "the rows of the unattacked images are missing")
-        if (attacked["norm"] == "none").any():
-            raise _damaged(file, "an attack has no norm")
-    elif not len(rows):
+
+
+def _check_attacked(file: Path, about: Mapping[str, Any], rows: pd.DataFrame) -> None:
+    expected = {
+        (one["attack"], one["norm"], math.inf if one["eps"] is None else one["eps"])
+        for one in about["cells"]
+    }
+    attacked = rows[rows["attack"] != CLEAN]
+    found = set(attacked[["attack", "norm", "eps"]].itertuples(index=False, name=None))
+    if found != expected or len(expected) != len(about["cells"]):
+        raise _damaged(file, f"its attacks and sizes are not the cells of {ABOUT}")
+    if len(attacked) == len(rows):
+        raise _damaged(file, "the rows of the unattacked images are missing")
+
+
+def _check_certified(file: Path, about: Mapping[str, Any], rows: pd.DataFrame) -> None:
+    if not len(rows):
         raise _damaged(file, "there are no certificates")
-
-
-def _check(file: Path, where: str, content: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:
-    for key, rule in rules.items():
-        name = key.removesuffix("?")
-        if name not in content:
-            if key == name:
-                raise _damaged(file, f"{where}{name} is missing")
-        elif not rule.holds(content[name]):
-            shown = repr(content[name])
-            shown = shown if len(shown) <= 60 else f"{shown[:60]}…"
-            raise _damaged(file, f"{where}{name} is {shown}, but must be {rule.words}")
+    if not OF_OWN_VOTES.isdisjoint(rows["interval"]) and "draws" not in rows:
+        raise _damaged(file, "the column draws is missing")
+    for bound, interval in rows[["bound", "interval"]].drop_duplicates().to_numpy():
+        if limits_of(about, bound, interval) is None:
+            raise _damaged(file, f"{bound} {interval} is in no cell of {ABOUT}")
 
 
 def _damaged(file: Path, what: str) -> DamagedFileError:
-    return DamagedFileError(
-        f"{file} is not what a run writes: {what}; put its copy back, or repeat the run with "
-        "another --out."
-    )
+    return DamagedFileError(f"{file} is not what Holdfast writes: {what}; {_MEND}.")

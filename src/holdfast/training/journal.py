@@ -17,8 +17,9 @@ class Journal:
     """How far training has come and what it has logged; goes into every checkpoint."""
 
     step: int = 0  # steps made
-    log: list[dict[str, float]] = field(default_factory=list)  # one entry for each epoch
-    speed: list[dict[str, float]] = field(default_factory=list)  # the same, of what never repeats
+    # One entry for each epoch, and the same of what never repeats; whole numbers are read as such.
+    log: list[dict[str, int | float]] = field(default_factory=list)
+    speed: list[dict[str, int | float]] = field(default_factory=list)
     sums: dict[str, float] = field(default_factory=dict)  # of the epoch under way
     count: int = 0  # examples in the sums
 

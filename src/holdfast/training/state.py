@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from holdfast.errors import DamagedFileError
-from holdfast.files import read_tensors, write_tensors
+from holdfast.files import fitted, read_tensors, write_tensors
 from holdfast.models.checkpoint import part_of, weights_of
 from holdfast.models.registry import Architecture
 from holdfast.training.ema import EMA
@@ -39,6 +39,14 @@ class State:
     def chosen(self) -> nn.Module:
         """The network that is measured and handed over: the EMA, where there is one."""
         return self.network if self.ema is None else self.ema.network
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What stands in the header of a checkpoint, beside the architecture."""
+
+    scaler: dict[str, int | float]
+    progress: Journal
 
 
 def save_state(path: Path, state: State, architecture: Architecture) -> None:
@@ -70,20 +78,27 @@ def load_state(path: Path, state: State) -> None:
         MissingFileError: if there is no such file.
         DamagedFileError: if it is damaged or of another network or optimiser.
     """
-    tensors, about = read_tensors(path)
+    tensors, header = read_tensors(path)
+    about: _Header = fitted(header, _Header, path, "remove it to begin again")
     entries = state.optimizer.state_dict()
+    parameters = [each for group in state.optimizer.param_groups for each in group["params"]]
+    own = state.network.state_dict()
     try:
         state.network.load_state_dict(part_of(tensors, "model/"))
         if state.ema is not None:
             state.ema.network.load_state_dict(part_of(tensors, "average/"))
         for name, tensor in part_of(tensors, "optimizer/").items():
             parameter, key = name.split("/")
+            if tensor.dim() and tensor.shape != parameters[int(parameter)].shape:
+                raise ValueError(f"{name} has shape {tuple(tensor.shape)}")
             entries["state"].setdefault(int(parameter), {})[key] = tensor
         state.optimizer.load_state_dict(entries)
-        state.precision.load_state_dict(about["scaler"])
+        state.precision.load_state_dict(about.scaler)
         state.best = part_of(tensors, "best/")
-        state.journal = Journal(**about["progress"])
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        if any(own[name].shape != tensor.shape for name, tensor in state.best.items()):
+            raise ValueError("the best weights are of another network")
+        state.journal = about.progress
+    except (LookupError, RuntimeError, TypeError, ValueError) as error:
         raise DamagedFileError(
             f"{path} is no checkpoint of this training run: {error}; remove it to begin again."
         ) from error
