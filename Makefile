@@ -4,7 +4,11 @@ BIN := .venv/bin
 # One thread each: they would wait for each other.
 WORKERS ?= 2
 
+<<<<<<< HEAD
 .PHONY: demo test bench test-device lint docs report-picture clean
+=======
+.PHONY: demo test test-long test-device lint docs report-picture clean
+>>>>>>> b39ec77 (make test-long: readers fuzzed for ten minutes, and every command killed at fifty random writes)
 
 demo: .venv/installed
 	$(BIN)/holdfast demo
@@ -16,6 +20,11 @@ test: .venv/tested
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+# The slow lane: chance finds in it what no test looks for.
+test-long: .venv/tested
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzzing 10
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.crashing 50
 
 # Installs nothing: a machine with a GPU has its own torch, and often no way to the network.
 test-device:

@@ -168,8 +168,7 @@ def references(subjects: Sequence[Subject], runs: Sequence[RunFolder]) -> list[s
 
 
 def _command(run: RunFolder | CertifiedRun) -> str:
-    command = run.about.get("command")
-    return command if isinstance(command, str) else ""
+    return run.about.get("command") or ""
 
 
 def _parameters(whole: str) -> Iterator[tuple[str, str]]:

@@ -75,17 +75,13 @@ class Belief(NamedTuple):
 
 
 def audit_of(classifier: Classifier, run: RunFolder) -> Audit | None:
-    """The audit in a run.json; None if there is none that can be read.
-
-    A run may be a stranger's: whatever stands there is shown as text.
-    """
+    """The audit in a run.json; None if there is none."""
     found = run.about.get("audit")
-    if not isinstance(found, Mapping) or found.get("verdict") not in VERDICTS:
+    if found is None:
         return None
-    checks = [_check(one) for one in found.get("checks", ()) if isinstance(one, Mapping)]
-    checks.sort(key=lambda check: _ORDER.index(check.verdict))
-    verdict = str(found["verdict"])
-    sentence = str(found.get("sentence", "")).removeprefix(f"{verdict}: ")
+    checks = sorted(map(_check, found["checks"]), key=lambda check: _ORDER.index(check.verdict))
+    verdict = found["verdict"]
+    sentence = found["sentence"].removeprefix(f"{verdict}: ")
     return Audit(
         classifier.label,
         _ABOUT[run.about["kind"]],
@@ -118,17 +114,8 @@ def belief(classifiers: Sequence[Classifier]) -> Belief:
 
 
 def _check(found: Mapping[str, Any]) -> Check:
-    verdict = found.get("verdict")
-    return Check(
-        str(found.get("id", "")),
-        str(found.get("title", "")),
-        _shown(found.get("value")),
-        _shown(found.get("threshold")),
-        str(verdict) if verdict in _ORDER else "not run",
-        str(found.get("said", "")),
-        str(found.get("why", "")),
-        str(found.get("then", "")),
-    )
+    shown = {"value": _shown(found["value"]), "threshold": _shown(found["threshold"])}
+    return Check(**{name: found[name] for name in Check._fields} | shown)
 
 
 def _shown(value: object) -> str:

@@ -51,9 +51,8 @@ class RunFolder:
     @property
     def version(self) -> str | None:
         """Of the Holdfast that made it; None if it does not say."""
-        versions = self.about.get("versions")
-        version = versions.get("holdfast") if isinstance(versions, dict) else None
-        return version if isinstance(version, str) else None
+        version: str | None = self.about.get("versions", {}).get("holdfast")
+        return version
 
     @property
     def cells(self) -> list[dict[str, Any]]:

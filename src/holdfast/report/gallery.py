@@ -116,9 +116,9 @@ def lost(run: RunFolder) -> list[str]:
 def _expected(run: RunFolder) -> list[str]:
     """The names of the files of images that an evaluation kept, where its settings tell."""
     kept, at_once = (run.settings.get(name) for name in ("keep_images", "batch_size"))
-    if not (isinstance(kept, int) and isinstance(at_once, int)):
+    if kept is None or at_once is None:
         return []  # of a version that did not say
-    chunks = -(-min(kept, run.rows["index"].nunique()) // max(at_once, 1))
+    chunks = -(-min(kept, run.rows["index"].nunique()) // at_once)
     return [
         f"{cell:04d}.{chunk:05d}.safetensors"
         for cell in range(1, len(run.cells) + 1)

@@ -207,7 +207,7 @@ class OfImages:
     def read(self, root: Path) -> Measured:
         """See `Measure`."""
         # Cell 0 of an evaluation is of the images as they are.
-        kept = read_images(root / self.step.folder, self.attack + 1)
+        kept = read_images(root / self.step.folder, self.attack + 1, "index", "x", "x_adv")
         values = self.of(kept["x"], kept["x_adv"]).double()
         return _measured([pd.Series(values.numpy(), index=kept["index"].numpy())])
 
@@ -242,7 +242,11 @@ class Recorded:
         about = read_about(folder)
         one = about.get("best", about.get("last_epoch", {}))
         cells: Sequence[Mapping[str, Any]] = about.get("cells") or [one]
-        found = [c[self.name] for c in cells if all(c.get(k) == v for k, v in self.where)]
+        found = [
+            cell[self.name]
+            for cell in cells
+            if self.name in cell and all(cell.get(key) == value for key, value in self.where)
+        ]
         if len(found) != 1:
             raise MissingFileError(
                 f"{folder} has {len(found)} numbers called {self.name} where "

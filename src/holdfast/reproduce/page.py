@@ -353,9 +353,9 @@ def _provenance(result: Result, root: Path, outcome: Outcome) -> list[str]:
     if not done:
         return []
     abouts = {step.folder: read_about(root / step.folder) for step in done}
-    devices = sorted({_device(about["hardware"]) for about in abouts.values()})
+    devices = sorted({_device(about.get("hardware", {})) for about in abouts.values()})
     own, torch = (
-        ", ".join(sorted({about["versions"].get(name, "?") for about in abouts.values()}))
+        ", ".join(sorted({about.get("versions", {}).get(name, "?") for about in abouts.values()}))
         for name in ("holdfast", "torch")
     )
     lines = [
@@ -374,7 +374,7 @@ def _provenance(result: Result, root: Path, outcome: Outcome) -> list[str]:
 
 
 def _device(hardware: Mapping[str, Any]) -> str:
-    return hardware["accelerator"] or f"{hardware['cores']} processor cores"
+    return hardware.get("accelerator") or f"{hardware.get('cores', '?')} processor cores"
 
 
 def _quoted(word: str) -> str:

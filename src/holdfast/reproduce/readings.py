@@ -193,7 +193,7 @@ def gradient_norm(steps: Step | Sequence[Step], attack: str, iteration: int | No
     """
 
     def table(folder: Path) -> pd.DataFrame:
-        return pd.DataFrame(read_images(folder, 0)[attack].numpy())
+        return pd.DataFrame(read_images(folder, 0, attack)[attack].numpy())
 
     def norms(of: pd.DataFrame) -> "pd.Series[float]":
         return of.mean(axis=1) if iteration is None else of[iteration]

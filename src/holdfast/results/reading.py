@@ -151,11 +151,17 @@ def read_rows(path: Path) -> pd.DataFrame:
     return rows
 
 
-def read_images(path: Path, cell: int) -> dict[str, Tensor]:
+def read_images(path: Path, cell: int, *needed: str) -> dict[str, Tensor]:
     """The images kept of a cell: index, x, x_adv and more; empty if none were.
 
+    Args:
+        path: of the run.
+        cell: its number.
+        needed: names of what has to be there.
+
     Raises:
-        DamagedFileError: if a file cannot be read, or the files of a cell do not go together.
+        DamagedFileError: if a file cannot be read, the files of a cell do not go together, or
+            something that is needed is in none.
 
     Example:
         >>> from pathlib import Path
@@ -170,12 +176,18 @@ def read_images(path: Path, cell: int) -> dict[str, Tensor]:
     parts = [read_tensors(file)[0] for file in sorted((path / IMAGES).glob(f"{cell:04d}.*"))]
     try:
         names = parts[0] if parts else {}
-        return {name: torch.cat([part[name] for part in parts]) for name in names}
+        found = {name: torch.cat([part[name] for part in parts]) for name in names}
     except (KeyError, RuntimeError) as error:
         raise DamagedFileError(
             f"the images of cell {cell} in {path / IMAGES} do not go together ({error}); put their "
             "copies back, or take the folder away."
         ) from error
+    for name in needed:
+        if name not in found:
+            raise DamagedFileError(
+                f"{path / IMAGES} holds no {name} of cell {cell}; put the copies of its files back."
+            )
+    return found
 
 
 def check_finished(path: Path) -> None:

@@ -76,12 +76,20 @@ _LIMITS_BEFORE: Mapping[str, Limits] = {
 }
 
 
+class _Hardware(TypedDict):
+    cores: NotRequired[int | None]
+    accelerator: NotRequired[str | None]
+
+
 class About(TypedDict):
     """The run.json of any run, also of one that is not finished."""
 
     kind: Text
     complete: bool
     settings: dict[str, Any]
+    versions: NotRequired[dict[str, str]]
+    hardware: NotRequired[_Hardware]
+    command: NotRequired[str | None]
     rows_sha256: NotRequired[Text | None]
     sha256: NotRequired[Text]
 
@@ -336,11 +344,13 @@ _COLUMNS: Mapping[str, Mapping[str, Rule]] = {
             lambda column: (column >= -1) & (column < MOST_CLASSES),
         ),
         "radius": _DISTANCES,
+        "abstained?": _FLAGS,
         "draws?": _AMOUNTS,
         "votes?": _COUNTED,
         "choice?": _COUNTED,
         "scores?": _COUNTED,
     },
+    "diagnose": {"cell": _AMOUNTS, "index": _AMOUNTS},
 }
 
 

@@ -20,7 +20,7 @@ from holdfast.attacks import Attack
 from holdfast.data import Data
 from holdfast.declarations import is_stochastic
 from holdfast.errors import DamagedFileError, InputError
-from holdfast.files import replace_file
+from holdfast.files import check_file, replace_file
 from holdfast.goals import AgainstPrediction, cross_entropy
 from holdfast.gradients import autograd
 from holdfast.progress import Progress, silent
@@ -202,6 +202,7 @@ def _save(rows: np.ndarray, path: Path) -> None:
 
 
 def _open(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:
+    check_file(path)
     try:
         rows = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:

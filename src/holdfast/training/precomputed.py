@@ -17,7 +17,7 @@ from torch import Tensor
 from holdfast.attacks import Attack, DeepFool
 from holdfast.checks import Checked, check_model
 from holdfast.data import Data
-from holdfast.errors import InputError
+from holdfast.errors import DamagedFileError, InputError
 from holdfast.group import first_of_all
 from holdfast.models.identity import identify
 from holdfast.parameters import at_least_one, check_arguments
@@ -157,7 +157,12 @@ def precompute(
             run()  # of several processes each has a folder of its own
         else:
             first_of_all(run)
-        examples = read_images(folder, 0)["x_adv"]
+        examples = read_images(folder, 0, "x_adv")["x_adv"]
+        if examples.shape != (len(data), *data.shape):
+            raise DamagedFileError(
+                f"{folder} holds examples of shape {tuple(examples.shape)}, and not one of each of "
+                f"the {len(data)} images; put the copies of its images back."
+            )
     return Precomputed(
         threat=attack.threat,
         attack=attack,
