@@ -4,11 +4,7 @@ BIN := .venv/bin
 # One thread each: they would wait for each other.
 WORKERS ?= 2
 
-<<<<<<< HEAD
-.PHONY: demo test bench test-device lint docs report-picture clean
-=======
-.PHONY: demo test test-long test-device lint docs report-picture clean
->>>>>>> b39ec77 (make test-long: readers fuzzed for ten minutes, and every command killed at fifty random writes)
+.PHONY: demo test bench test-long test-device lint docs report-picture clean
 
 demo: .venv/installed
 	$(BIN)/holdfast demo

@@ -26,6 +26,7 @@ from holdfast.certify import CertificationConfig, certify_data
 from holdfast.data import Data
 from holdfast.diagnose import Diagnosis, diagnose_data
 from holdfast.evaluation import EvaluationConfig, evaluate_data, study
+from holdfast.lock import LOCK
 from holdfast.models import Architecture
 from holdfast.results import read_about
 from holdfast.threat import Linf
@@ -38,7 +39,7 @@ ATTACKS = [("fgsm", FGSM(Linf(0.1))), ("pgd", PGD(Linf(0.1), steps=2))]
 #: Writes that a process may make before the one at which it is killed.
 WRITES = 6
 
-#: What holds times, or the names of folders and processes.
+#: What holds times.
 NEVER_THE_SAME = ("run.json", "speed.csv")
 
 
@@ -120,11 +121,11 @@ def child(work: Callable[[Path], None], out: Path, writes: int, after: bool) -> 
 
 
 def content(folder: Path) -> dict[str, bytes | None]:
-    """What a finished run holds, but for what is never the same."""
+    """What a finished run holds, but for what is never the same, and the lock of a dead process."""
     return {
         str(file.relative_to(folder)): None if file.name in NEVER_THE_SAME else file.read_bytes()
         for file in sorted(folder.rglob("*"))
-        if file.is_file() and "tensorboard" not in file.parts
+        if file.is_file() and "tensorboard" not in file.parts and file.name != LOCK
     }
 
 

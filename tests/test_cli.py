@@ -689,7 +689,11 @@ def test_a_pipe_is_refused(place, capsys, line):
     """Reading one would wait for ever."""
     for folder in ("net", "pictures/one", "files/MNIST/raw", "begun", "rows"):
         (place / folder).mkdir(parents=True)
-    (place / "rows/run.json").write_text('{"kind": "evaluate", "complete": true, "settings": {}}')
+    of_what = ("model", "model_fingerprint", "data", "data_fingerprint")
+    numbers = {"images": 1, "shape": [1, 8, 8], "sigma": 0.1, "votes": 1, "confidence": 0.9}
+    about = {"kind": "certify", "complete": True, "settings": dict.fromkeys(of_what, "x") | numbers}
+    cell = {"accuracy": 0.0, "abstained": 0.0, "curve": [[0.0, 0.0]]}
+    (place / "rows/run.json").write_text(json.dumps({**about, "classes": ["0"], "cells": [cell]}))
     for name in (
         *("pipe", "net/model.safetensors", "pictures/one/a.png", "begun/run.json"),
         *("files/MNIST/raw/t10k-images-idx3-ubyte", "rows/rows.csv"),
@@ -1087,7 +1091,14 @@ def test_tune_refuses_what_it_does_not_use(place, capsys, line, words):
     for name, (network, architecture) in networks().items():
         (place / name).mkdir()
         save_model(place / name / "model.safetensors", network, architecture)
-        about = {"kind": "train", "complete": True, "settings": {}}
+        settings = {
+            "data": "digits",
+            "data_fingerprint": "0",
+            "images": 1,
+            "held_out": 0,
+            "seed": 0,
+        }
+        about = {"kind": "train", "complete": True, "settings": settings}
         (place / name / "run.json").write_text(json.dumps(about))
     assert code(*line.split()) == 2
     assert re.search(words, capsys.readouterr().err)

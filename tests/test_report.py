@@ -367,7 +367,8 @@ def test_any_runs_make_a_report(runs, tmp_path, names):
 def trained(path, kind="train"):
     """The folder of a finished training run."""
     path.mkdir(parents=True)
-    settings = {"data": "tensors", "objective": "the secret of " + path.name}
+    settings = {"data": "tensors", "data_fingerprint": "0", "images": 1, "held_out": 0, "seed": 0}
+    settings["objective"] = "the secret of " + path.name
     write_json(path / "run.json", {"kind": kind, "complete": True, "settings": settings})
     return path
 

@@ -353,7 +353,7 @@ def test_a_file_in_the_place_of_the_results_is_told_before_the_first_step(
 def _finish(folder: Path, rows: pd.DataFrame | None = None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     about = {
-        "kind": "evaluate",
+        "kind": "a command of which nothing more is known",
         "complete": True,
         "settings": {},
         "hardware": {"accelerator": None, "cores": 1},
@@ -492,9 +492,9 @@ def test_passes_with_a_network_that_is_there_are_of_images_of_its_own_shape(tmp_
     made = Architecture(name="mlp", shape=(1, 28, 28), classes=10)
     (tmp_path / "net").mkdir()
     save_model(tmp_path / "net" / "model.safetensors", made.build(), made)
-    (tmp_path / "net" / "run.json").write_text(
-        '{"kind": "train", "complete": true, "settings": {}}'
-    )
+    settings = {"data": "mnist", "data_fingerprint": "0", "images": 1, "held_out": 0, "seed": 0}
+    about = {"kind": "train", "complete": True, "settings": settings}
+    (tmp_path / "net" / "run.json").write_text(json.dumps(about))
     typed = ["train", "--model", "mlp", "--epochs", "1", "--images", "64", "--out", "taught"]
     _, options = read(typed)
     options["objective"] = f"distillation(teacher='{tmp_path / 'net'}')"

@@ -29,6 +29,7 @@ __all__ = [
     "check_file",
     "check_regular",
     "check_writable",
+    "clear_unfinished",
     "create_file",
     "create_json",
     "fitted",
@@ -112,6 +113,22 @@ def _written(path: Path, write: Callable[[Path], object]) -> Iterator[Path]:
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Remove what processes that were killed left in a folder under temporary names.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast.files import clear_unfinished
+        >>> size = Path(".a.json.0f1e2d3c.tmp").write_text("{")
+        >>> clear_unfinished(Path("."))
+        >>> Path(".a.json.0f1e2d3c.tmp").exists()
+        False
+    """
+    for leftover in folder.glob(".*.tmp"):
+        if leftover.is_file():
+            leftover.unlink(missing_ok=True)
 
 
 def check_writable(path: Path) -> None:

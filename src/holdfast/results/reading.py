@@ -27,7 +27,8 @@ __all__ = [
     "runs_in",
 ]
 
-CHUNKS, IMAGES = "rows", "images"
+CHUNKS = "rows"
+IMAGES = "images"
 
 #: Columns of names, in which neither "NA" is a missing value nor "1" a number.
 _TEXT = ("attack", "norm", "by", "bound", "interval")

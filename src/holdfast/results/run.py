@@ -14,7 +14,7 @@ from torch import Tensor
 from holdfast import lock
 from holdfast.environment import environment
 from holdfast.errors import HoldfastError, InputError, OutputError
-from holdfast.files import check_writable, create_json, write_json, write_table
+from holdfast.files import check_writable, clear_unfinished, create_json, write_json, write_table
 from holdfast.group import Group, first
 from holdfast.lock import Owner
 from holdfast.progress import Progress, silent
@@ -22,6 +22,8 @@ from holdfast.results.chunks import Chunks
 from holdfast.results.part import Engine, Missing, Work, here
 from holdfast.results.reading import (
     ABOUT,
+    CHUNKS,
+    IMAGES,
     ROWS,
     check_finished,
     digest,
@@ -226,6 +228,8 @@ class Run:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             with lock.held(self.path) as self._owner:
+                for folder in (self.path, self.path / CHUNKS, self.path / IMAGES):
+                    clear_unfinished(folder)
                 begun = self._begin()
                 try:
                     yield not self.complete  # another may have held the lock until just now

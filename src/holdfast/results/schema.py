@@ -18,7 +18,8 @@ from holdfast.auditing.check import Check
 from holdfast.errors import DamagedFileError
 from holdfast.files import fitted
 
-ABOUT, ROWS = "run.json", "rows.csv"
+ABOUT = "run.json"
+ROWS = "rows.csv"
 
 #: The name under which the rows of unattacked images stand.
 CLEAN = "clean"

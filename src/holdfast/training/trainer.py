@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from holdfast.data import Data
 from holdfast.errors import HoldfastError, unknown
-from holdfast.files import write_table
+from holdfast.files import clear_unfinished, write_table
 from holdfast.models.registry import Architecture
 from holdfast.processes import gather_gradients, in_precision, repeatable
 from holdfast.progress import Progress, silent
@@ -260,9 +260,7 @@ class _Keeper:
         self._board: TensorBoardLogger | None = None
         if fabric.is_global_zero:
             out.mkdir(parents=True, exist_ok=True)
-            for leftover in out.glob(".*.tmp"):  # of a process that was killed while saving
-                if leftover.is_file():
-                    leftover.unlink()
+            clear_unfinished(out)
             done = len(state.journal.log)
             self._board = TensorBoardLogger(out, name="tensorboard", version="", purge_step=done)
 
