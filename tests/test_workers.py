@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ from holdfast.progress import Progress
 from holdfast.training import save_epoch
 from holdfast.workers import cluster as clusters
 from holdfast.workers import connected, engine, versions
+from tests.test_memory import Narrow
 from tests.toys import images, small_network
 
 ROOT = Path(__file__).parents[1]
@@ -239,6 +241,16 @@ def test_a_chunk_that_ends_every_worker_is_told_of_and_the_rest_is_kept(cluster,
     run(model, out)
     run(model, tmp_path / "one")
     assert rows(out) == rows(tmp_path / "one")
+
+
+def test_a_worker_whose_memory_runs_out_halves_its_batches(cluster, tmp_path):
+    driver = os.getpid()
+    model = Narrow(2, lambda x: os.getpid() != driver)
+    with pytest.warns(UserWarning, match="4 images at once, and they are taken 2 at a time"):
+        run(model, tmp_path / "three", 3)
+    half = replace(CONFIG, batch_size=2)
+    evaluate(small_network(), *data(), ATTACKS, config=half, out=tmp_path / "one")
+    assert rows(tmp_path / "one") == rows(tmp_path / "three")
 
 
 def test_what_the_work_raises_is_raised(cluster, tmp_path):

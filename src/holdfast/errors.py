@@ -21,6 +21,7 @@ __all__ = [
     "MissingFileError",
     "MissingPackageError",
     "ModelError",
+    "OutOfMemoryError",
     "OutputError",
     "RoleError",
     "UnknownNameError",
@@ -99,6 +100,10 @@ class WorkersError(HoldfastError, RuntimeError):
 
 class AuditError(HoldfastError, RuntimeError):
     """With --strict: the audit says that robust accuracies cannot be believed."""
+
+
+class OutOfMemoryError(HoldfastError, MemoryError):
+    """Memory, most often a GPU's, that does not hold one image and what an attack needs with it."""
 
 
 class OutputError(HoldfastError, OSError):

@@ -5,7 +5,7 @@ in the rows, so that whoever prefers another bound can have it without the model
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +48,11 @@ from holdfast.data import Data
 from holdfast.defenses.smoothed import SmoothedClassifier
 from holdfast.errors import InputError
 from holdfast.group import Group, first
+from holdfast.memory import AtOnce
 from holdfast.models.identity import identify
 from holdfast.parameters import check_arguments
 from holdfast.progress import Progress, Share, silent
-from holdfast.results import Missing, Part, Run, kept_or_temporary
+from holdfast.results import Fitting, Missing, Part, Run, Work, kept_or_temporary
 from holdfast.tensors import device_of, eval_mode
 from holdfast.threads import suited_threads
 from holdfast.types import Images, Labels, Model
@@ -196,7 +197,8 @@ def certify_data(
             labels = [f"{bound}, {interval}" for bound, interval in config.certificates]
             what = f"certify sigma {config.sigma:g}, {config.votes} votes"
             share = Share(run.images_left(chunks, range(len(labels))))
-            work = _Chunks(smoothed, data, config, progress, share).compute
+            of = _Chunks(smoothed, data, config, progress, share).at_once
+            work = Fitting(of, AtOnce(config.batch_size))
             run.fill(chunks, labels, work, what, progress, engine)
 
         def results(run: Run, rows: pd.DataFrame) -> dict[str, Any]:
@@ -230,6 +232,10 @@ class _Chunks:
     config: CertificationConfig
     progress: Progress
     share: Share
+
+    def at_once(self, size: int) -> Work:
+        """The work with so many noisy images in memory."""
+        return replace(self, config=replace(self.config, batch_size=size)).compute
 
     def compute(self, missing: Missing) -> Iterator[Part]:
         """One sampling for all certificates."""

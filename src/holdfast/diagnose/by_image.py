@@ -13,10 +13,21 @@ from torch import Tensor
 
 from holdfast.data import Data
 from holdfast.errors import InputError
+from holdfast.memory import AtOnce
 from holdfast.models.identity import identify
 from holdfast.parameters import at_least_one, check_arguments
 from holdfast.progress import Progress, silent
-from holdfast.results import Missing, Part, Run, kept_or_temporary, read_images, read_rows
+from holdfast.results import (
+    Fitting,
+    Missing,
+    Part,
+    Run,
+    Work,
+    in_pieces,
+    kept_or_temporary,
+    read_images,
+    read_rows,
+)
 from holdfast.tensors import device_of
 from holdfast.threads import suited_threads
 from holdfast.types import Images, Labels, Model
@@ -130,7 +141,8 @@ def diagnose_data(
 
     def work(run: Run) -> None:
         batches = dict(enumerate(data.batches(batch_size)))
-        run.fill(batches, names, chunks.compute, diagnosis.name, progress, engine)
+        work = Fitting(chunks.at_once, AtOnce(min(batch_size, len(data))))
+        run.fill(batches, names, work, diagnosis.name, progress, engine)
 
     def results(run: Run, rows: pd.DataFrame) -> dict[str, Any]:
         cells = zip(names, _found(run.path, rows, len(names)), strict=True)
@@ -163,6 +175,10 @@ class _Chunks:
     models: Sequence[Model]
     data: Data
     seed: int
+
+    def at_once(self, size: int) -> Work:
+        """The work with so many images in memory."""
+        return in_pieces(self.compute, size)
 
     def compute(self, missing: Missing) -> Iterator[Part]:
         """The missing cells of a chunk, one after the other."""

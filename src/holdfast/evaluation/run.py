@@ -39,9 +39,10 @@ from holdfast.evaluation.probe import probe
 from holdfast.evaluation.result import Evaluation
 from holdfast.evaluation.scoring import Attacked, Scorer, check_name
 from holdfast.evaluation.sizes import read_off, run_once, smaller_sizes
+from holdfast.memory import AtOnce
 from holdfast.parameters import check_arguments
 from holdfast.progress import Progress, silent
-from holdfast.results import CLEAN, Missing, Part, Run, kept_or_temporary
+from holdfast.results import CLEAN, Fitting, Missing, Part, Run, Work, in_pieces, kept_or_temporary
 from holdfast.tensors import device_of, eval_mode, fingerprint
 from holdfast.threads import suited_threads
 from holdfast.types import Images, Labels, Model, Step
@@ -171,13 +172,16 @@ def evaluate_data(
         searched = Tally()
         with searched.counting():  # before anything else is asked that it may keep
             hidden = hidden_in(model, data, config)
-        probed = probe(
-            model,
-            data,
-            seed=config.seed,
-            batch_size=config.batch_size,
-            draws=hidden.stochastic,
-            asked=hidden.model,
+        at_once = AtOnce(min(config.batch_size, len(data)))
+        probed = at_once.fit(
+            lambda size: probe(
+                model,
+                data,
+                seed=config.seed,
+                batch_size=size,
+                draws=hidden.stochastic,
+                asked=hidden.model,
+            )
         )
         notes += [*probed.notes, *(finding.sentence for finding in hidden.found)]
         warn_of(notes)
@@ -212,7 +216,11 @@ def evaluate_data(
         }
 
         def work(run: Run) -> None:
-            _check_one_can_run(scorer, attacks, probed.prediction)
+            at_once.fit(
+                lambda size: _check_one_can_run(
+                    replace(scorer, batch_size=size), attacks, probed.prediction
+                )
+            )
             batches = dict(enumerate(data.batches(config.batch_size)))
             labels = [metrics.title(name, a.threat.name, a.threat.eps) for name, a in attacks]
             begins: Mapping[int, int] = {}
@@ -225,7 +233,8 @@ def evaluate_data(
             chunks = _Chunks(
                 counting, attacks, config.keep_images, begins, labels, progress, forecast
             )
-            run.fill(batches, cells, chunks.compute, "evaluate", progress, engine)
+            work = Fitting(chunks.at_once, at_once)
+            run.fill(batches, cells, work, "evaluate", progress, engine)
 
         def results(run: Run, rows: pd.DataFrame) -> dict[str, Any]:
             cells = _cells(rows, name, run, attacks)
@@ -299,6 +308,11 @@ class _Chunks:
     progress: Progress
     forecast: Forecast
 
+    def at_once(self, size: int) -> Work:
+        """The work with so many images in memory."""
+        scorer = replace(self.scorer, batch_size=size)
+        return in_pieces(replace(self, scorer=scorer).compute, size)
+
     def compute(self, missing: Missing) -> Iterator[Part]:
         """The missing cells of a chunk, one after the other."""
         batch, rows = self.scorer.batch(missing.index), missing.first
@@ -355,8 +369,8 @@ def _check_one_can_run(scorer: Scorer, attacks: Named, prediction: Labels) -> No
     def stop(step: Step) -> None:
         raise _Begun
 
-    index = next(scorer.data.batches(scorer.batch_size))[:2]
-    x, y = scorer.data.x(index).to(prediction.device), prediction[:2]
+    index = next(scorer.data.batches(min(scorer.batch_size, 2)))
+    x, y = scorer.data.x(index).to(prediction.device), prediction[: len(index)]
     blocked: list[GradientError] = []
     for _, attack in attacks:
         if follows_gradients(attack):

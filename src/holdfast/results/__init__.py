@@ -11,6 +11,7 @@ a run with other settings, or that another process writes to, is refused. A cell
 one size, or one certificate. A study's run.json names the folders of its runs, each with its own.
 """
 
+from holdfast.results.fitting import Fitting, in_pieces
 from holdfast.results.part import Done, Engine, Missing, Part, Work, done, here
 from holdfast.results.reading import (
     ABOUT,
@@ -32,12 +33,14 @@ __all__ = [
     "ROWS",
     "Done",
     "Engine",
+    "Fitting",
     "Missing",
     "Part",
     "Run",
     "Work",
     "done",
     "here",
+    "in_pieces",
     "kept_or_temporary",
     "read_about",
     "read_images",

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
 
 import pandas as pd
@@ -55,6 +55,16 @@ class Missing:
     index: Tensor
     cells: Sequence[int]
     first: pd.DataFrame | None = None
+
+    def without(self, part: Part) -> "Missing":
+        """What it lacks once a part of it is there."""
+        cells = [cell for cell in self.cells if cell != part.cell]
+        return replace(self, cells=cells, first=self.first if part.cell else part.rows)
+
+    def take(self, some: slice) -> "Missing":
+        """The same of some of its examples."""
+        first = None if self.first is None else self.first.iloc[some]
+        return replace(self, index=self.index[some], first=first)
 
 
 class Done(NamedTuple):

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 
 from holdfast.errors import WorkersError
+from holdfast.memory import out_of_memory
 from holdfast.progress import Progress, silent
 from holdfast.results import Done, Engine, Missing, Part, Work, done, here
 from holdfast.threads import threads_of_a_worker
@@ -155,7 +156,7 @@ def _why_lost(ray: Any, error: Exception) -> str:
     if not isinstance(error, ray.exceptions.RayTaskError):
         return brief(error)
     cause = error.cause
-    if isinstance(cause, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(cause):
+    if out_of_memory(cause):
         return f"out of memory: {brief(cause)}"
     raise cause from error
 
