@@ -9,7 +9,6 @@ import zipfile
 from contextlib import chdir
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -24,8 +23,8 @@ from holdfast.cli.main import run
 from holdfast.data import Data
 from holdfast.defenses import GaussianNoise
 from holdfast.errors import DamagedFileError, HoldfastError, InputError, OutputError
-from holdfast.files import read_tensors, write_tensors
-from holdfast.results.reading import digest, digest_of
+from holdfast.files import read_table, read_tensors, write_tensors
+from holdfast.results.reading import digest, digest_of, read_csv
 from tests.toys import images, small_network
 
 N, KEPT = 24, 20
@@ -75,7 +74,7 @@ def said(found, verdict):
 def forged(folder, rows=None, about=None):
     """Change a run by hand, and its digests as whoever wants to deceive does."""
     if rows is not None:
-        table = pd.read_csv(folder / "rows.csv")
+        table = read_table(folder / "rows.csv")
         rows(table)
         table.to_csv(folder / "rows.csv", index=False)
     content = json.loads((folder / "run.json").read_text())
@@ -310,7 +309,7 @@ class TestForgeries:
             ]
 
         def follow(about):
-            rows = pd.read_csv(copied / EVAL / "rows.csv", keep_default_na=False)
+            rows = read_csv(copied / EVAL / "rows.csv")
             from holdfast import metrics
 
             seconds = [cell["seconds"] for cell in about["cells"]]
@@ -333,7 +332,7 @@ class TestForgeries:
 
     def test_clean_answers_that_were_edited_are_found_with_the_model(self, copied, model, data):
         """Of an image that is wrong without an attack: its label, or what the model says of it."""
-        first = pd.read_csv(copied / EVAL / "rows.csv").iloc[0]
+        first = read_csv(copied / EVAL / "rows.csv").iloc[0]
         assert first["fooled"]
         for name, value, words in (
             ("label", first["clean_prediction"], "labels: image 0: the label is not that of the"),

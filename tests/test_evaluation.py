@@ -173,6 +173,8 @@ class TestRows:
         fooled = rows[rows["fooled"] & (rows["clean_prediction"] == rows["label"])]
         assert result.cells[0]["median_distance"] == pytest.approx(fooled["l2"].median())
         assert result.cells[1]["median_distance"] is None
+        still = metrics.cells(result.rows[result.rows["attack"] == "still"])
+        assert still["median_distance"].dtype == float  # so that tables of it can be stacked
 
     def test_no_limit_is_null_in_json_and_infinite_in_rows(self, tmp_path):
         attack = {"move": Move(threat=L2(math.inf), by=0.2)}

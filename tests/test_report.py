@@ -32,7 +32,7 @@ from holdfast.errors import (
     OutputError,
 )
 from holdfast.evaluation import EvaluationConfig, evaluate, evaluate_data
-from holdfast.files import read_json, read_tensors, write_json, write_tensors
+from holdfast.files import read_json, read_table, read_tensors, write_json, write_tensors
 from holdfast.report import figures, pictures, style, tables
 from holdfast.report.figures import floor_and_ceiling
 from holdfast.report.gallery import Example, Gallery, gallery_of
@@ -189,17 +189,17 @@ def test_a_floor_without_a_ceiling_says_so(report):
 
 def test_the_numbers_behind_it(report, runs):
     tables = report.parent / "tables"
-    attacks = pd.read_csv(tables / "attacks.csv")
+    attacks = read_table(tables / "attacks.csv")
     assert set(attacks["network"]) == {"one", "two"}
     assert len(attacks) == 2 * 8 + 1
     cells = read_json(runs["one-linf"] / "run.json")["cells"]
     found = attacks[(attacks["network"] == "one") & (attacks["norm"] == "linf")]
     assert list(found["robust_accuracy"]) == [cell["robust_accuracy"] for cell in cells]
-    strongest = pd.read_csv(tables / "worst-case.csv")
+    strongest = read_table(tables / "worst-case.csv")
     for _, group in strongest.groupby(["network", "classifier", "norm"]):
         assert group.sort_values("eps")["robust_accuracy"].is_monotonic_decreasing
         assert (group["low"] <= group["robust_accuracy"]).all()
-    certified = pd.read_csv(tables / "certified.csv")
+    certified = read_table(tables / "certified.csv")
     ratio = certified["times_confidence"] / certified["robust_accuracy"]
     assert ratio[certified["robust_accuracy"] > 0].round(9).eq(0.95).all()
     about = read_json(report.parent / "report.json")
@@ -267,7 +267,7 @@ def test_several_bounds_intervals_and_noises(tmp_path):
     ):
         assert words in html
     assert (tmp_path / "report" / "figures" / "certified-l2.pdf").exists()
-    certified = pd.read_csv(tmp_path / "report" / "tables" / "certified.csv")
+    certified = read_table(tmp_path / "report" / "tables" / "certified.csv")
     assert set(certified["norm"]) == {"l1", "l2"}
 
 
@@ -302,7 +302,7 @@ def test_every_certificate_that_holds_is_held_against_the_attacks(tmp_path):
 
 def _rewrite(run, change):
     """Another run, as if it had found these rows."""
-    rows = change(pd.read_csv(run / "rows.csv"))
+    rows = change(read_table(run / "rows.csv"))
     rows.to_csv(run / "rows.csv", index=False)
     written = hashlib.sha256((run / "rows.csv").read_bytes()).hexdigest()
     write_json(run / "run.json", {**read_json(run / "run.json"), "rows_sha256": written})
@@ -588,17 +588,17 @@ class Towards(nn.Module):
 def test_how_far_images_had_to_be_moved(without_limit, tmp_path):
     runs = [without_limit / name for name in ("weak", "strong")]
     page = page_of(build(runs, tmp_path / "out"))
-    table = pd.read_csv(tmp_path / "out" / "tables" / "perturbations.csv")
+    table = read_table(tmp_path / "out" / "tables" / "perturbations.csv")
     assert set(zip(table["network"], table["attack"], strict=True)) == {
         (network, attack) for network in ("weak", "strong") for attack in ("fmn", "pgd")
     }
     fmn = table[table["attack"] == "fmn"].set_index("network")
     # Both are read at one size, at which the one that holds out longest has lost half.
     assert fmn["eps_ref"].nunique() == 1
-    alone = [metrics.perturbation_sizes(pd.read_csv(run / "rows.csv")) for run in runs]
+    alone = [metrics.perturbation_sizes(read_table(run / "rows.csv")) for run in runs]
     assert fmn["eps_ref"].iloc[0] == max(each["eps_ref"][0] for each in alone)
     for network, run in zip(("weak", "strong"), runs, strict=True):
-        rows = pd.read_csv(run / "rows.csv").query("attack == 'fmn'")
+        rows = read_table(run / "rows.csv").query("attack == 'fmn'")
         x = images(9, (1, 4, 4)).double().flatten(1)
         expected = (rows["l2"].to_numpy() / x.norm(dim=1).numpy()).mean()
         assert fmn.loc[network, "rho_2"] == pytest.approx(expected, rel=1e-12)
@@ -608,14 +608,14 @@ def test_how_far_images_had_to_be_moved(without_limit, tmp_path):
 
 def test_folders_without_the_norms_of_images_are_read(without_limit, tmp_path):
     run = shutil.copytree(without_limit / "weak", tmp_path / "weak")
-    pd.read_csv(run / "rows.csv").drop(columns=["x_l2", "x_linf"]).to_csv(
+    read_table(run / "rows.csv").drop(columns=["x_l2", "x_linf"]).to_csv(
         run / "rows.csv", index=False
     )
     about = read_json(run / "run.json")
     del about["rows_sha256"]
     write_json(run / "run.json", about)
     build([run], tmp_path / "out")
-    table = pd.read_csv(tmp_path / "out" / "tables" / "perturbations.csv")
+    table = read_table(tmp_path / "out" / "tables" / "perturbations.csv")
     assert table["rho_2"].isna().all()
     assert table["mean_l2"].notna().all()
 
@@ -827,7 +827,7 @@ class TestDamagedRuns:
     def test_rows(self, plain, kind, tmp_path):
         about = read_json(plain / kind / "run.json")
         del about["rows_sha256"]
-        rows = pd.read_csv(plain / kind / "rows.csv")
+        rows = read_table(plain / kind / "rows.csv")
         spare = {"l0", "loss", "votes", "by", "draws", "abstained", "p1", "p2"}
         spare |= {"scores", "choice"}
         for name in rows:
@@ -946,7 +946,7 @@ def test_certificates_of_runs_whose_cells_do_not_say_what_they_are_good_for(plai
     about = read_json(plain / "certify" / "run.json")
     del about["rows_sha256"]
     (cell,) = about["cells"]
-    rows = pd.read_csv(plain / "certify" / "rows.csv")
+    rows = read_table(plain / "certify" / "rows.csv")
     for names, limits in (
         ({"interval": "hoeffding"}, (True, False)),
         ({"interval": "sison-glaz"}, (False, True)),

@@ -27,7 +27,7 @@ from holdfast.cli.main import run
 from holdfast.data import Data
 from holdfast.errors import DamagedFileError, HoldfastError, InputError, OutputError
 from holdfast.evaluation import EvaluationConfig, evaluate_data
-from holdfast.files import create_json, read_json, write_json
+from holdfast.files import create_json, read_json, read_table, write_json, write_table
 from holdfast.models.identity import identify
 from holdfast.progress import Progress
 from holdfast.report.subjects import read_subjects
@@ -496,6 +496,12 @@ class TestFullDisk:
         assert not [thread for thread in set(threading.enumerate()) - threads if thread.is_alive()]
         if (tmp_path / "run").exists():  # with what was finished, and nobody's
             assert not (tmp_path / "run" / lock.LOCK).exists()
+
+
+def test_every_number_of_a_table_is_read_as_it_was_written(tmp_path):
+    numbers = np.random.default_rng(0).random(1000) * 10.0 ** np.linspace(-30, 30, 1000)
+    write_table(tmp_path / "a.csv", pd.DataFrame({"radius": numbers}))
+    assert read_table(tmp_path / "a.csv")["radius"].tolist() == numbers.tolist()
 
 
 def test_chunks_that_a_kill_left_in_a_finished_run_are_cleared(tmp_path, monkeypatch):

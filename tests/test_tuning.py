@@ -22,7 +22,7 @@ from holdfast.data import Data
 from holdfast.defenses import MALADE
 from holdfast.errors import DamagedFileError, InputError, ModelError
 from holdfast.evaluation import EvaluationConfig
-from holdfast.files import read_json, read_tensors
+from holdfast.files import read_json, read_table, read_tensors
 from holdfast.models import Architecture, loading
 from holdfast.models.purified import PURIFIED, read_purified, save_purified
 from holdfast.progress import Progress, silent
@@ -93,7 +93,7 @@ class TestTheSearch:
 
     def test_without_a_folder(self, tmp_path):
         kept, found = search_into(tmp_path / "run"), search_into(None)
-        table = pd.read_csv(tmp_path / "run" / "trials.csv")
+        table = read_table(tmp_path / "run" / "trials.csv")
         assert kept.trials == found.trials
         assert [trial["transfer_accuracy"] for trial in found.trials] == list(
             table["transfer_accuracy"]

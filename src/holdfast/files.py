@@ -5,7 +5,7 @@ import os
 import re
 import secrets
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ __all__ = [
     "fitted",
     "read_as",
     "read_json",
+    "read_table",
     "read_tensors",
     "replace_file",
     "write_json",
@@ -45,6 +46,13 @@ __all__ = [
 
 #: What a file of JSON may weigh, and how deep what it holds may be nested: far more than any has.
 MOST_BYTES, MOST_LEVELS = 2**26, 100
+
+#: pandas reads numbers exactly from 3.1 on; before, only where that is asked for.
+_EXACTLY: dict[str, Any] = (
+    {}
+    if tuple(int(part) for part in pd.__version__.split(".")[:2]) >= (3, 1)
+    else {"float_precision": "round_trip"}
+)
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
@@ -183,12 +191,37 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     Example:
         >>> import pandas as pd
         >>> from pathlib import Path
-        >>> from holdfast.files import write_table
+        >>> from holdfast.files import read_table, write_table
         >>> write_table(Path("a.csv"), pd.DataFrame({"eps": [0.1 + 0.2]}))
-        >>> bool(pd.read_csv("a.csv")["eps"][0] == 0.1 + 0.2)
+        >>> bool(read_table(Path("a.csv"))["eps"][0] == 0.1 + 0.2)
         True
     """
     replace_file(path, lambda temporary: table.to_csv(temporary, index=False))
+
+
+def read_table(path: Path, text: Iterable[str] = ()) -> pd.DataFrame:
+    """Read a table from CSV, every number as it was written.
+
+    Args:
+        path: of the file.
+        text: columns of names, in which "1" is no number.
+
+    Raises:
+        DamagedFileError: if the file cannot be read.
+
+    Example:
+        >>> import pandas as pd
+        >>> from pathlib import Path
+        >>> from holdfast.files import read_table, write_table
+        >>> write_table(Path("a.csv"), pd.DataFrame({"attack": ["1"], "eps": [0.1]}))
+        >>> read_table(Path("a.csv"), text=["attack"]).to_numpy().tolist()
+        [['1', 0.1]]
+    """
+    check_file(path)
+    try:
+        return pd.read_csv(path, converters=dict.fromkeys(text, str), **_EXACTLY)
+    except (OSError, ValueError) as error:
+        raise DamagedFileError(f"{path} is damaged: {error}.") from error
 
 
 def write_json(path: Path, content: object) -> None:

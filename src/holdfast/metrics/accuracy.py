@@ -55,7 +55,7 @@ def cells(rows: pd.DataFrame) -> pd.DataFrame:
                 "n": len(part),
                 "clean_accuracy": float(right_before.mean()),
                 **_accuracy(~part["fooled"]),
-                "median_distance": float(broken.median()) if len(broken) else None,
+                "median_distance": float(broken.median()),
                 "forwards": int(part["forwards"].sum()),
                 "backwards": int(part["backwards"].sum()),
             }
@@ -95,7 +95,7 @@ def evaluation_cells(
         strict=True,
     ):
         cell: dict[str, Any] = {
-            str(key): None if value in (None, math.inf) or pd.isna(value) else value
+            str(key): None if value == math.inf or pd.isna(value) else value
             for key, value in line.items()
         }
         if names:

@@ -69,8 +69,12 @@ def perturbations(subjects: Sequence[Subject]) -> pd.DataFrame:
         ['fgsm']
     """
     evaluated = [each for each in classifiers(subjects) if each.evaluations]
-    own = [(each, metrics.perturbation_sizes(each.attacked)) for each in evaluated]
-    every = pd.concat([pd.DataFrame(columns=["attack", "norm", "eps_ref"]), *(t for _, t in own)])
+    own = [
+        line
+        for each in evaluated
+        for line in metrics.perturbation_sizes(each.attacked).to_dict(orient="records")
+    ]
+    every = pd.DataFrame(own, columns=["attack", "norm", "eps_ref"])
     largest = every.groupby(["attack", "norm"])["eps_ref"].max().to_dict()
     return _stacked(
         (each, metrics.perturbation_sizes(each.attacked, largest)) for each in evaluated

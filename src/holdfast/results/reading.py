@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from holdfast.errors import DamagedFileError, InputError, MissingFileError
-from holdfast.files import check_file, read_json, read_tensors
+from holdfast.files import check_file, read_json, read_table, read_tensors
 from holdfast.results.schema import ABOUT, CLEAN, ROWS, check_about, check_rows
 
 __all__ = [
@@ -217,11 +217,7 @@ def digest_of(about: Mapping[str, Any]) -> str:
 
 def read_csv(path: Path) -> pd.DataFrame:
     """One file of rows, every number as it was written."""
-    check_file(path)
-    try:
-        return pd.read_csv(path, converters=dict.fromkeys(_TEXT, str))
-    except (OSError, ValueError) as error:
-        raise DamagedFileError(f"{path} is damaged: {error}.") from error
+    return read_table(path, _TEXT)
 
 
 def digest(content: bytes) -> str:
