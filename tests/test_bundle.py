@@ -403,7 +403,7 @@ class TestForgeries:
         (copied / CERT / name).write_text("{}" if name == "run.json" else "a,b\n1,2\n")
         with pytest.raises(DamagedFileError) if name == "run.json" else chdir(copied):
             found = verify(copied / CERT)
-            assert "is not what a run writes" in found.sentence
+            assert "is not what Holdfast writes" in found.sentence
 
 
 class TestForgedBundles:
