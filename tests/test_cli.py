@@ -692,7 +692,8 @@ def test_a_pipe_is_refused(place, capsys, line):
     of_what = ("model", "model_fingerprint", "data", "data_fingerprint")
     numbers = {"images": 1, "shape": [1, 8, 8], "sigma": 0.1, "votes": 1, "confidence": 0.9}
     about = {"kind": "certify", "complete": True, "settings": dict.fromkeys(of_what, "x") | numbers}
-    cell = {"accuracy": 0.0, "abstained": 0.0, "curve": [[0.0, 0.0]]}
+    cell = {"accuracy": 0.0, "abstained": 0.0, "curve": [[0.0, 0.0]], "model": "x"}
+    cell |= {name: numbers[name] for name in ("images", "sigma", "confidence")}
     (place / "rows/run.json").write_text(json.dumps({**about, "classes": ["0"], "cells": [cell]}))
     for name in (
         *("pipe", "net/model.safetensors", "pictures/one/a.png", "begun/run.json"),

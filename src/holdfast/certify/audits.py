@@ -104,6 +104,12 @@ def audit_certificates(
     rows, about = finished(
         run, model, data, kind="certify", called="certification", done="certified"
     )
+    lacking = [name for name in ("p1", "p2", "abstained", "draws", "votes") if name not in rows]
+    if lacking:
+        raise InputError(
+            f"the rows of {run}, of an earlier version, lack {', '.join(lacking)}, without which "
+            "nothing can be worked out again: repeat the certification with another --out."
+        )
     with eval_mode(model, images=data.dtype), suited_threads(data.shape, model, progress=progress):
         ledger = Ledger(rows, about["settings"], about["cells"], len(data.classes))
         around = ledger.config.family.around(model, ledger.config.sigma, data.shape)

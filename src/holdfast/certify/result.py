@@ -48,15 +48,16 @@ class Certification(Result):
         """A line for each bound with each interval: certified accuracy at some radii."""
         first = self.cells[0]
         title = (
-            f"{first['model']} with {first['noise']} noise of {first['sigma']:g}: certified "
-            f"accuracy of {first['images']} images in {first['norm']}, each with "
-            f"{100 * first['confidence']:g} % confidence"
+            f"{first['model']} with {first.get('noise', 'gaussian')} noise of "
+            f"{first['sigma']:g}: certified accuracy of {first['images']} images in "
+            f"{first.get('norm', 'l2')}, each with {100 * first['confidence']:g} % confidence"
         )
-        radii = [line["radius"] for line in first["at"]] or self._some_radii()
+        radii = [line["radius"] for line in first.get("at", ())] or self._some_radii()
         lines = [
             {
-                "bound": cell["bound"],
-                "interval": cell["interval"] + ("" if cell["guaranteed"] else " (does not hold)"),
+                "bound": cell.get("bound", ""),
+                "interval": cell.get("interval", "")
+                + ("" if cell.get("guaranteed", True) else " (does not hold)"),
                 "abstained": percent(cell["abstained"]),
                 "accuracy": percent(cell["accuracy"]),
                 **{f"at {r:g}": percent(accuracy_at(cell["curve"], r)) for r in radii},

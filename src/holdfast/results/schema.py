@@ -150,6 +150,7 @@ class _Attacked(_OfModel):
 
 
 class _AttackedCell(TypedDict):
+    model: Text
     attack: Text
     norm: Norm
     eps: Size | None
@@ -189,7 +190,18 @@ class _Certified(_OfModel):
     between: NotRequired[list[Size] | None]
 
 
+class _Reached(TypedDict):
+    radius: Size
+
+
 class _CertifiedCell(TypedDict):
+    model: Text
+    sigma: Deviation
+    images: Positive
+    confidence: Share
+    noise: NotRequired[Noise]
+    norm: NotRequired[Literal["l2", "l1"]]
+    at: NotRequired[list[_Reached]]
     bound: NotRequired[Text]
     interval: NotRequired[Text]
     accuracy: Share
