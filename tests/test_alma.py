@@ -11,7 +11,7 @@ from holdfast.errors import InputError
 from tests.cases import THREATS
 from tests.digits import trained
 from tests.libraries import adv_lib
-from tests.toys import Wrapped
+from tests.toys import Wrapped, two_class
 
 each_norm = pytest.mark.parametrize("name", ["l2", "l1"])
 
@@ -58,9 +58,15 @@ def test_the_first_step_goes_as_far_as_asked_though_the_box_cuts_it(name, length
     assert torch.allclose(threat.distance(moved, x).float(), torch.tensor(length), rtol=1e-3)
 
 
-def test_beyond_the_box_no_step_is_looked_for_for_ever():
-    _, x, _ = trained(2)
-    assert _reach(x, torch.ones_like(x), THREATS["l2"](math.inf), 1e6).isfinite().all()
+@each_norm
+def test_two_pixels_hold_no_step_of_length_one(name):
+    """Which went from corner to corner of the box, and found nothing but those."""
+    model = two_class(torch.tensor([2.0, 1.0]), 1.2)
+    x, y = torch.full((1, 1, 1, 2), 0.5), torch.tensor([1])
+    threat = THREATS[name](math.inf)
+    x_adv = ALMA(threat, steps=200)(model, x, y)
+    nearest = {"l2": 0.3 / math.sqrt(5), "l1": 0.15}[name]
+    assert nearest < float(threat.distance(x_adv, x)) <= 1.1 * nearest
 
 
 @pytest.mark.parametrize("wrong", [{"steps": 0}, {"alpha": 1.0}, {"step_size": math.inf}])

@@ -151,12 +151,17 @@ def _slope_of_penalty(v: PerExample, rho: PerExample, mu: PerExample) -> PerExam
 
 
 def _reach(x0: Images, grad: Images, threat: Threat, length: float) -> PerExample:
-    """The η with ‖clip(x0 - η grad) - x0‖_p = length, by bisection; no model is asked."""
+    """The η with ‖clip(x0 - η grad) - x0‖_p = length, by bisection; no model is asked.
+
+    Of an image of a few pixels the box may be shorter: half of the way to its corner, then.
+    """
+    corner = torch.where(grad > 0, 0, torch.where(grad < 0, 1, x0))
+    aimed = (threat.distance(corner, x0) / 2).clamp(max=length)
 
     def falls_short(eta: PerExample) -> Flags:
-        return threat.distance((x0 - expand(eta, grad) * grad).clamp(0, 1), x0) < length
+        return threat.distance((x0 - expand(eta, grad) * grad).clamp(0, 1), x0) < aimed
 
-    low = length / norm(grad, threat.p)  # if the box cut nothing
+    low = aimed / norm(grad, threat.p)  # if the box cut nothing
     high = 2 * low
     for _ in range(20):
         high = torch.where(falls_short(high), 2 * high, high)
