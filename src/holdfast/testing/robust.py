@@ -42,7 +42,7 @@ def assert_robust(
             assert_robust(network, (x, y), Linf(8 / 255), at_least=0.45)
 
     An image counts as robust if every attack left it right. By default that is the standard suite,
-    which takes some 10,000 passes for an image that stands; a single attack is faster and finds
+    which takes some 4,000 passes for an image that stands; a single attack is faster and finds
     less. The model is asked as `holdfast.evaluate` asks it, and all that it warns of is warned of.
 
     Args:
