@@ -267,7 +267,7 @@ def test_parameters_are_checked():
     for wrong in ({"steps": 0}, {"classes": 0}, {"search": -1}, {"overshoot": -0.1}):
         with pytest.raises(InputError):
             DeepFool(L2(1.0), **wrong)
-    with pytest.raises(InputError, match="FAB"):
+    with pytest.raises(InputError, match="not defined in l1"):
         DeepFool(L1(1.0))
 
 

@@ -95,5 +95,5 @@ def test_numbers_out_of_range_are_refused(wrong):
 
 
 def test_it_is_about_l0_alone():
-    with pytest.raises(InputError, match="for l0, not l2"):
+    with pytest.raises(InputError, match="not defined in l2, but in l0"):
         SigmaZero(L2(1.0))

@@ -121,7 +121,7 @@ def pgd(
 def ensemble(
     threat: Threat,
     *,
-    sources: Sequence[str],
+    sources: str | Sequence[str],
     cache: str | None = None,
     weight: float = 0.5,
     replace: bool = True,
@@ -288,7 +288,7 @@ def _sized(attack: Attack, draw: SizeDistribution | None, draw_each: bool) -> At
     return OneByOne(attack=sized) if draw_each else sized
 
 
-def _names(sources: Sequence[str]) -> list[str]:
+def _names(sources: str | Sequence[str]) -> list[str]:
     names = [sources] if isinstance(sources, str) else list(sources)
     if not names or not all(isinstance(name, str) for name in names):
         raise InputError(

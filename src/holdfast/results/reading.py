@@ -128,20 +128,20 @@ def read_rows(path: Path) -> pd.DataFrame:
         >>> read_rows(Path("run")).groupby("attack")["index"].count().to_dict()
         {'clean': 4, 'fgsm': 4}
     """
-    whole = path / ROWS
-    if not whole.exists():
+    whole, about = path / ROWS, read_about(path)
+    if whole.exists():
+        check_file(whole)
+        if about.get("rows_sha256") not in (None, digest(whole.read_bytes())):
+            raise DamagedFileError(
+                f"{whole} is not what the run wrote: put its copy back, or repeat the run with "
+                "another --out."
+            )
+        rows = read_csv(whole)
+    else:
         files = sorted((path / CHUNKS).glob("*.csv"))
         if not files:
             raise MissingFileError(f"{path} holds no rows.")
-        return pd.concat([read_csv(file) for file in files], ignore_index=True)
-    check_file(whole)
-    about = read_about(path)
-    if about.get("rows_sha256") not in (None, digest(whole.read_bytes())):
-        raise DamagedFileError(
-            f"{whole} is not what the run wrote: put its copy back, or repeat the run with another "
-            "--out."
-        )
-    rows = read_csv(whole)
+        rows = pd.concat([read_csv(file) for file in files], ignore_index=True)
     if not about["complete"]:
         return rows
     named = about["settings"].keys() >= {"bounds", "intervals"}

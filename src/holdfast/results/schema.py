@@ -103,7 +103,7 @@ class _Measured(TypedDict):
 class _Audit(TypedDict):
     verdict: Literal["believable", "doubtful", "not believable"]
     sentence: Text
-    about: Text
+    about: str
     passes: Count
     limit: Count | None
     checks: list[Check]
