@@ -458,7 +458,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
     except DamagedFileError:
         raise
-    except (SafetensorError, OSError, ValueError, RecursionError) as error:
+    except (SafetensorError, msgspec.DecodeError, OSError, ValueError, RecursionError) as error:
         raise DamagedFileError(f"{path} is damaged or no safetensors file: {error}.") from error
     except KeyError as error:
         raise DamagedFileError(
