@@ -97,11 +97,7 @@ class Processes:
 
 
 def _part() -> None:
-    """Leave the other processes while Python still stands.
-
-    The threads of gloo that outlive it end one run in ten by a segmentation fault. Fabric does this
-    for NCCL alone.
-    """
+    """Leave the other processes while Python still stands; Fabric does so for NCCL alone."""
     if distributed.is_initialized():
         distributed.destroy_process_group()
 
