@@ -1377,7 +1377,7 @@ WRONG_OBJECTIVES = [
     ("pgd(eps=0.1, data=3)", {}, "no parameter data"),
     ("ensemble(eps=0.1)", {}, r"needs sources, as in ensemble\(sources=...\)"),
     ("ensemble(eps=0.1, sources=[])", {}, "must name trained networks"),
-    ("ensemble(eps=0.1, sources=[3])", {}, "sources is \\[3\\], but must be a list"),
+    ("ensemble(eps=0.1, sources=[3])", {}, "sources is \\[3\\], but must be text or a list"),
     ("ensemble(eps=0.1, sources=['nowhere'])", {}, "there is no model nowhere"),
     ("ensemble(eps=1, norm='l2', sources='net.safetensors', cache='c')", {}, "linf alone"),
     ("distillation", {}, "needs teacher"),

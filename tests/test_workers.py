@@ -22,7 +22,13 @@ from holdfast.attacks import PGD
 from holdfast.certify import CertificationConfig, certify
 from holdfast.cli import main
 from holdfast.defenses import GaussianNoise
-from holdfast.errors import InputError, MissingPackageError, ModelError, WorkersError
+from holdfast.errors import (
+    InputError,
+    InputTypeError,
+    MissingPackageError,
+    ModelError,
+    WorkersError,
+)
 from holdfast.evaluation import EvaluationConfig
 from holdfast.models import Architecture, loading
 from holdfast.models.checkpoint import save_model
@@ -296,7 +302,7 @@ def test_what_cannot_be_sent_is_named_and_what_a_callable_builds_is_built_there(
     ],
 )
 def test_what_are_no_workers_is_refused(tmp_path, given, words):
-    with pytest.raises(InputError, match=words):
+    with pytest.raises((InputError, InputTypeError), match=words):
         run(small_network(), tmp_path / "run", given)
     assert not (tmp_path / "run").exists()
 
