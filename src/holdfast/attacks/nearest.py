@@ -92,7 +92,7 @@ def Nearest(threat: Threat, *, steps: int = 2000) -> ClosestOf:
         >>> from holdfast import L2
         >>> from holdfast.attacks import FMN, Nearest
         >>> threat = L2(float("inf"))
-        >>> nearest, fmn = Nearest(threat, steps=1000), FMN(threat, steps=500)
+        >>> nearest, fmn = Nearest(threat), FMN(threat, steps=1000)
         >>> here, there = (threat.distance(attack(model, x, y), x) for attack in (nearest, fmn))
         >>> bool(here.mean() <= 1.01 * there.mean())
         True
