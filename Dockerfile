@@ -2,7 +2,7 @@
 #
 #   docker build -t holdfast .                                    the CPU's PyTorch
 #   docker build -t holdfast:cuda --build-arg TORCH=cu128 .       PyTorch for that CUDA
-#   docker run --rm -v "$PWD/runs:/work/runs" holdfast evaluate --model runs/net --data digits ...
+#   docker run --rm -v "$PWD/runs:/study/runs" holdfast evaluate --model runs/net --data digits ...
 FROM python:3.12-slim AS built
 WORKDIR /source
 COPY pyproject.toml setup.py MANIFEST.in README.md LICENSE CHANGELOG.md CITATION.cff ./
@@ -18,9 +18,9 @@ COPY --from=built /wheels /wheels
 # Extras by name, as in --build-arg EXTRAS=[timm,foolbox].
 ARG EXTRAS=""
 RUN pip install --no-cache-dir "$(ls /wheels/*.whl)${EXTRAS}" && rm -r /wheels
-RUN useradd --create-home holdfast && mkdir /work && chown holdfast /work
+RUN useradd --create-home holdfast && mkdir /study && chown holdfast /study
 USER holdfast
-WORKDIR /work
-ENV HOLDFAST_DATA=/work/data
+WORKDIR /study
+ENV HOLDFAST_DATA=/study/data
 ENTRYPOINT ["holdfast"]
 CMD ["--help"]

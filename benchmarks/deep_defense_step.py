@@ -25,13 +25,13 @@ release, on a GPU the allocator's own count.
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
 from functools import partial
 from itertools import accumulate
 from unittest import mock
 
 import torch
+from pairs import seconds
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
@@ -153,18 +153,6 @@ def trained(model: nn.Module, source: str, device: torch.device) -> None:
         nn.functional.cross_entropy(model(x), y).backward()
         optimizer.step()
     model.zero_grad()
-
-
-def seconds(work: Callable[[], object], device: torch.device) -> float:
-    if device.type != "cuda":
-        began = time.process_time()
-        work()
-        return time.process_time() - began
-    torch.cuda.synchronize()
-    began = time.perf_counter()
-    work()
-    torch.cuda.synchronize()
-    return time.perf_counter() - began
 
 
 def peak(step: Step, model: nn.Module, x: Tensor, y: Tensor) -> float:

@@ -663,3 +663,15 @@ class TestDamage:
         (tmp_path / "rows.csv").mkdir()
         with pytest.raises(DamagedFileError, match=r"rows\.csv is a folder"):
             evaluated(network, found, tmp_path)
+
+
+def test_nothing_is_collected_once_a_process_ends():
+    """What msgspec leaves ended one in five by a segmentation fault (its issue 717)."""
+    told = "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count() > 0)); "
+    done = subprocess.run(
+        [sys.executable, "-c", told + "import holdfast.files"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == "True"

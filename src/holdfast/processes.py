@@ -6,7 +6,6 @@ parts changes a deterministic objective's training by rounding only. Batch norma
 each part by itself; its running statistics are averaged over the processes after each step.
 """
 
-import atexit
 import os
 import warnings
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from typing import Literal, NamedTuple
 import torch
 from jaxtyping import Int
 from lightning_fabric import Fabric
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
 from holdfast.errors import InputError
 from holdfast.parameters import at_least_one, check_fields
@@ -91,15 +90,7 @@ class Processes:
                 f"accelerator {accelerator!r} with {self.devices} devices on {self.num_nodes} "
                 f"nodes cannot be used ({' '.join(str(error).split())})."
             ) from error
-        if distributed.is_available() and distributed.is_initialized():
-            atexit.register(_part)
         return fabric
-
-
-def _part() -> None:
-    """Leave the other processes while Python still stands; Fabric does so for NCCL alone."""
-    if distributed.is_initialized():
-        distributed.destroy_process_group()
 
 
 class Part(NamedTuple):

@@ -90,12 +90,14 @@ def Nearest(threat: Threat, *, steps: int = 2000) -> ClosestOf:
 
     Example:
         >>> from holdfast import L2
-        >>> from holdfast.attacks import FMN, Nearest
-        >>> threat = L2(float("inf"))
-        >>> nearest, fmn = Nearest(threat), FMN(threat, steps=1000)
-        >>> here, there = (threat.distance(attack(model, x, y), x) for attack in (nearest, fmn))
-        >>> bool(here.mean() <= 1.01 * there.mean())
+        >>> from holdfast.attacks import FGSM, Nearest
+        >>> x_adv = Nearest(L2(float("inf")), steps=400)(model, x, y)
+        >>> bool((model(x_adv).argmax(dim=1) != y).all())
         True
+        >>> farthest = L2(1.0).distance(x_adv, x).max()
+        >>> once = FGSM(L2(float(farthest)))(model, x, y)  # as far, in one step
+        >>> bool((model(once).argmax(dim=1) != y).all())
+        False
     """
     if steps < 200:
         raise InputError(

@@ -233,8 +233,8 @@ def evaluate_data(
             chunks = _Chunks(
                 counting, attacks, config.keep_images, begins, labels, progress, forecast
             )
-            work = Fitting(chunks.at_once, at_once)
-            run.fill(batches, cells, work, "evaluate", progress, engine)
+            fitting = Fitting(chunks.at_once, at_once)
+            run.fill(batches, cells, fitting, "evaluate", progress, engine)
 
         def results(run: Run, rows: pd.DataFrame) -> dict[str, Any]:
             cells = _cells(rows, name, run, attacks)
