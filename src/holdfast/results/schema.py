@@ -179,7 +179,7 @@ class _Evaluation(_Results):
 
 class _Certified(_OfModel):
     sigma: Deviation
-    norm: NotRequired[Literal["l2", "l1"]]
+    norm: NotRequired[Norm]
     votes: Positive
     selection_votes: NotRequired[Count]
     confidence: Annotated[float, Meta(gt=0, lt=1)]
@@ -200,7 +200,7 @@ class _CertifiedCell(TypedDict):
     images: Positive
     confidence: Share
     noise: NotRequired[Noise]
-    norm: NotRequired[Literal["l2", "l1"]]
+    norm: NotRequired[Norm]
     at: NotRequired[list[_Reached]]
     bound: NotRequired[Text]
     interval: NotRequired[Text]
