@@ -17,6 +17,7 @@ from holdfast import EvaluationConfig, Linf, evaluate
 from holdfast.attacks import FGSM, PGD
 from holdfast.bundle import Verdict, verify, write_bundle
 from holdfast.bundle.archive import unpacked, write_archive
+from holdfast.bundle.laws import LAWS, consistent
 from holdfast.bundle.manifest import Manifest
 from holdfast.certify import CertificationConfig, certify
 from holdfast.cli.main import run
@@ -276,6 +277,45 @@ FORGERIES = [
     (CERT, count_others, None, "is not what the votes prove in 1 rows, first of image"),
     (CERT, None, certify_more, "run.json cells: cells[0].at is"),
 ]
+
+
+#: What breaks each law: of which attack's row, and image, what becomes what.
+BROKEN = {
+    "label is not that of": ("pgd", 3, {"label": lambda r: (r.label + 1) % 4}),
+    "clean_prediction is not that of": (
+        "pgd",
+        3,
+        {"clean_prediction": lambda r: (r.clean_prediction + 1) % 4},
+    ),
+    "fooled is not what": ("pgd", 3, {"fooled": lambda r: not r.fooled}),
+    "it was wrong without": ("pgd", 0, {"prediction": lambda r: (r.prediction + 1) % 4}),
+    "by is not what": ("pgd", 3, {"by": lambda r: "pgd" if r.by == "none" else "none"}),
+    "rank is not what": ("pgd", 3, {"rank": lambda r: int(r["rank"] == 0)}),
+    "more votes are for": ("pgd", 3, {"votes_for_label": lambda r: r.votes_for_prediction + 1}),
+    "it has more votes": ("pgd", 3, {"votes_for_prediction": lambda r: r.votes + 1}),
+    "the unattacked image is": ("clean", 3, {"linf": lambda r: 0.01}),
+    "the adversarial image is": ("pgd", 3, {"linf": lambda r: r.eps * 1.01}),
+    "its distances are of no image: linf <=": ("pgd", 3, {"l2": lambda r: r.linf / 2}),
+    "its distances are of no image: l1 <=": ("pgd", 3, {"l1": lambda r: 1.01 * r.l0 * r.linf}),
+}
+
+
+class TestLaws:
+    @pytest.fixture
+    def rows(self, study):
+        return read_table(study / EVAL / "rows.csv")
+
+    @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.words)
+    def test_a_row_that_breaks_one_is_named(self, rows, law):
+        ((attack, image, edits),) = (BROKEN[key] for key in BROKEN if law.words.startswith(key))
+        edited = rows.copy()
+        (place,) = rows.index[(rows["attack"] == attack) & (rows["index"] == image)]
+        for column, becomes in edits.items():
+            edited.loc[place, column] = becomes(rows.loc[place])
+        told = [f"{one.verdict.name}: {one.said}" for one in consistent(edited, False, "run")]
+        assert any(one.startswith(f"CONTRADICTED: {law.words}: {attack}") for one in told)
+        (before,) = consistent(rows, False, "run")
+        assert before.verdict is Verdict.HOLDS
 
 
 class TestForgeries:
