@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -57,10 +58,12 @@ from holdfast.reproduce import (
     spec,
     train,
     tune,
+    verdicts,
 )
 from holdfast.reproduce.claims import judge
 from holdfast.reproduce.measures import difference
-from holdfast.reproduce.page import _points, numbers, write_item, write_paper
+from holdfast.reproduce.page import _points, numbers, write_item
+from holdfast.reproduce.paper_page import write_paper
 from holdfast.reproduce.recipes import Paper, chosen
 from holdfast.reproduce.rows import rows_of
 from holdfast.reproduce.run import found, reproduce, state
@@ -623,9 +626,76 @@ def test_the_page_of_a_paper_names_the_pages_beside_it(tmp_path: Path) -> None:
     (tmp_path / "p").mkdir()
     (tmp_path / "p" / "noise.md").write_text("# What the noise does\n\nMuch.\n")
     for _ in range(2):  # its own page is none of them
-        page = write_paper(Paper("p", "p", "P", "", ()), [], "cpu", tmp_path).read_text()
+        page = write_paper(Paper("p", "p", "P", "", ()), "cpu", tmp_path).read_text()
         assert "- [What the noise does](noise.md)" in page
         assert page.count(".md)") == 1
+
+
+def test_the_page_of_a_paper_gathers_items_of_several_runs_whose_folders_may_be_gone(
+    tmp_path: Path,
+) -> None:
+    """The second item is done elsewhere, where nothing of the first is left but its page."""
+
+    def item(name: str, step: Step, claim: str) -> Recipe:
+        said = Claim(claim, "4.1", [at_least(accuracy(step), 0.5, "half")])
+        return Recipe("p", name, name, "", {}, lambda scale: Result([], [said]))
+
+    pages = tmp_path / "pages"
+    first = _evaluated(tmp_path / "here", 0, [True] * 10 + [False] * 90)
+    second = _evaluated(tmp_path / "there", 1, [True] * 90 + [False] * 10)
+    items = (item("table-1", first, "Most stand."), item("table-2", second, "These too."))
+    paper = Paper("p", "p", "P", "", (*items, item("table-3", first, "And these.")))
+    for one, step, root in zip(items, (first, second), ("here", "there"), strict=True):
+        outcome = found([step], tmp_path / root)
+        write_item(one, Scale("quick"), outcome, tmp_path / root, pages)
+    page = write_paper(paper, "quick", pages).read_text()
+    for line in (
+        "| Most stand. | 4.1 | **holds** | [table-1](table-1/README.md) |",
+        "| These too. | 4.1 | **does not hold here** | [table-2](table-2/README.md) |",
+        "| And these. | 4.1 | **not run** | table-3 |",
+        "| [table-1](table-1/README.md) | table-1 | quick | 1 holds |",
+    ):
+        assert f"\n{line}\n" in page
+
+
+@pytest.mark.parametrize("paper", papers(), ids=lambda paper: paper.short)
+def test_the_page_of_a_paper_that_is_shipped_says_what_its_items_say(
+    paper: Paper, tmp_path: Path
+) -> None:
+    shipped = Path(__file__).parents[1] / "docs/results"
+    shutil.copytree(shipped / paper.name, tmp_path / paper.name)
+    page = write_paper(paper, "cpu", tmp_path).read_text()
+    assert page == (shipped / paper.name / "README.md").read_text()
+    for one in paper.recipes:
+        if (kept := verdicts.read(tmp_path / one.name)) is not None:
+            asked = [(of.sentence, of.section) for of in one.build(Scale(kept.scale)).claims]
+            assert asked == [(of.sentence, of.section) for of in kept.claims]
+            assert (tmp_path / one.name / "README.md").exists()
+
+
+def test_a_page_is_not_replaced_by_one_that_says_less(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    item = "certified-robustness-additive-gaussian-noise/figure-4"  # which needs no network
+    command = ["reproduce", item, "--scale", "quick", "--out", str(out)]
+    assert run(command) == 0
+    claims = out / item / "claims.json"
+    kept = json.loads(claims.read_text())
+    one_more = {**kept, "claims": [*kept["claims"], kept["claims"][0]]}
+    claims.write_text(json.dumps(one_more))
+    (out / item / "README.md").write_text("# Mine\n")
+    assert run(command) == 0
+    assert "is left as it is" in capsys.readouterr().err
+    assert (out / item / "README.md").read_text() == "# Mine\n"
+    assert json.loads(claims.read_text()) == one_more
+    claims.write_text(json.dumps({**one_more, "scale": "cpu"}))  # another scale's says no more
+    assert run(command) == 0
+    assert json.loads(claims.read_text()) == kept
+    claims.write_text('{"scale": "quick", "claims": [1]}')
+    capsys.readouterr()
+    assert run([*command, "--quiet"]) == 2
+    assert capsys.readouterr().err.count("claims.json is not what Holdfast writes: claims[0]") == 1
 
 
 def test_the_points_of_curves_that_begin_apart_stand_in_order(tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ from holdfast.cli.main import read
 from holdfast.cli.passes import passes
 from holdfast.errors import InputError
 from holdfast.files import check_writable
-from holdfast.progress import showing
-from holdfast.reproduce.page import Made, judged, write_item, write_paper
+from holdfast.progress import Progress, showing
+from holdfast.reproduce import verdicts
+from holdfast.reproduce.page import Made, judged, write_item
+from holdfast.reproduce.paper_page import write_paper
 from holdfast.reproduce.recipes import Recipe, chosen, papers
 from holdfast.reproduce.run import Outcome, Runner, found, state
 from holdfast.reproduce.run import reproduce as reproduce_steps
@@ -40,6 +42,10 @@ def reproduce(
     What is needed is trained, attacked and certified, each in a run folder of its own that other
     tables and figures share; run the same command again after an interruption and it goes on.
 
+    The page of an item says what became of its claims, and that of its paper gathers what all its
+    items' pages say, whenever and wherever they were written. A page that judges more claims than
+    were judged here is left as it is.
+
     Example:
         holdfast reproduce list
         holdfast reproduce ensemble-adversarial-training/table-7 --data-dir data
@@ -58,7 +64,7 @@ def reproduce(
         dry_run: Only show the steps: which are there already, how many passes of single images the
             others take at most, and how many minutes all of them take.
         finished: Run nothing: write the pages of what is there already. An item that is not whole
-            and none of whose claims can be judged has none; its paper's page says so.
+            and none of whose claims can be judged gets none; its paper's page says so.
         workers: Processes of this machine that share the batches of what is attacked, certified and
             diagnosed, each with a GPU if there are as many; or the address of a Ray cluster,
             ray://host:10001, whose workers do. They need holdfast[ray]; rows are the same whatever
@@ -88,6 +94,8 @@ def reproduce(
         return
     for folder in (root, pages or out):
         check_writable(folder)  # not found out of at the last step
+    for one in recipes:
+        verdicts.read((pages or out) / one.name)  # nor that it is damaged
     if not finished:
         for data in sorted({str(dict(step.options).get("data", "digits")) for step in steps}):
             datasets.load(data, data_dir=data_dir, limit=1)  # found missing now, not in an hour
@@ -98,18 +106,31 @@ def reproduce(
             run = _runner(workers)
             with connected(workers):  # once, for all steps
                 outcome = reproduce_steps(steps, root, run, data_dir=data_dir, progress=progress)
-        made = [judged(one, Scale(scale), outcome, root) for one in recipes]
         made = [
-            write_item(one.recipe, Scale(scale), outcome, root, pages or out)
-            if not finished or one.says_anything
-            else one
-            for one in made
+            _paged(judged(one, at, outcome, root), at, root, pages or out, finished, progress)
+            for one in recipes
         ]
         for paper in papers():
-            own = [one for one in made if one.recipe.paper == paper.name]
-            if len(own) == len(paper.recipes):
-                progress.say(f"page: {write_paper(paper, own, scale, pages or out)}")
+            if any(one.paper == paper.name for one in recipes):
+                progress.say(f"page: {write_paper(paper, scale, pages or out)}")
     _tell(made, outcome, json=json)
+
+
+def _paged(
+    made: Made, scale: Scale, root: Path, pages: Path, finished: bool, progress: Progress
+) -> Made:
+    """With a page, unless there is nothing to say, or one is there that says more."""
+    if finished and not made.says_anything:
+        return made
+    kept = verdicts.read(pages / made.recipe.name)
+    here = verdicts.verdicts(made.evidence, scale.name)
+    if kept is not None and kept.scale == here.scale and kept.answered > here.answered:
+        progress.say(
+            f"the page of {made.recipe.name} is left as it is: it judges {kept.answered} claims, "
+            f"and what was run here {here.answered}"
+        )
+        return made
+    return write_item(made.recipe, scale, made.outcome, root, pages)
 
 
 def _runner(workers: int | str | None) -> Runner:

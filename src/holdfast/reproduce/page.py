@@ -1,16 +1,16 @@
-"""The page of a recipe and of a paper, in Markdown, with tables as CSV and figures beside.
+"""The page of a recipe, in Markdown, with tables as CSV and figures beside.
 
 Their places::
 
-OUT/PAPER/README.md         the paper: its claims with their verdicts, and its items
+OUT/PAPER/README.md         the paper, by `paper_page`
 OUT/PAPER/ITEM/README.md    an item: table or figure, claims, what was reduced, how to repeat it
+OUT/PAPER/ITEM/claims.json  what became of its claims, for the paper's page
 OUT/PAPER/ITEM/*.csv        every number with its interval and the paper's
 OUT/PAPER/ITEM/*.svg        figures
 """
 
 import math
 import shutil
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from holdfast.files import replace_file, write_table, write_text
 from holdfast.report import comparison, gallery, pictures, style, words
 from holdfast.reproduce.claims import Evidence, Verdict, judge
 from holdfast.reproduce.measures import Measured
-from holdfast.reproduce.recipes import Paper, Recipe
+from holdfast.reproduce.recipes import Recipe
 from holdfast.reproduce.results import (
     Curves,
     Gallery,
@@ -37,6 +37,7 @@ from holdfast.reproduce.results import (
 )
 from holdfast.reproduce.run import Outcome
 from holdfast.reproduce.scale import Scale
+from holdfast.reproduce.verdicts import verdicts, write
 from holdfast.results import read_about
 
 
@@ -137,52 +138,13 @@ def write_item(recipe: Recipe, scale: Scale, outcome: Outcome, root: Path, out: 
     lines += [*_claims(made.evidence), *_notes(result), *_reduced(scale)]
     lines += [*_missing(result, outcome), *_provenance(result, root, outcome)]
     page = folder / "README.md"
-    write_text(page, _joined(lines))
+    write_text(page, joined(lines))
+    write(folder, verdicts(made.evidence, scale.name))
     return replace(made, page=page)
 
 
-def write_paper(paper: Paper, made: Sequence[Made], scale: str, out: Path) -> Path:
-    """Write the page of a paper: its claims with their verdicts, its items, and pages beside it.
-
-    Args:
-        paper: which.
-        made: all of its items.
-        scale: by its name.
-        out: folder of the pages; the paper's is ``PAPER`` below.
-    """
-    lines = [f"# {paper.title}", "", paper.about, ""]
-    lines += [f"`holdfast reproduce {paper.name} --scale {scale}`", ""]
-    lines += ["| the paper says | where | here | evidence |", "|---|---|---|---|"]
-    for one in made:
-        for found in one.evidence:
-            lines.append(
-                f"| {_escaped(found.claim.sentence)} | {found.claim.section} | **{found.verdict}** "
-                f"| {_link(one)} |"
-            )
-    lines += ["", "| item | what | claims |", "|---|---|---|"]
-    for one in made:
-        counts = Counter(str(found.verdict) for found in one.evidence)
-        told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items()) or "-"
-        lines.append(f"| {_link(one)} | {_escaped(one.recipe.title)} | {told} |")
-    page = out / paper.name / "README.md"
-    beside = [file for file in sorted(page.parent.glob("*.md")) if file != page]
-    if beside:
-        lines += ["", "Found besides:", ""]
-        lines += [f"- [{_title(file)}]({file.name})" for file in beside]
-    write_text(page, _joined(lines))
-    return page
-
-
-def _link(made: Made) -> str:
-    item = made.recipe.item
-    return item if made.page is None else f"[{item}]({item}/README.md)"
-
-
-def _title(page: Path) -> str:
-    return page.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
-
-
-def _joined(lines: Sequence[str]) -> str:
+def joined(lines: Sequence[str]) -> str:
+    """Lines as the text of a page, with no two empty ones together."""
     text = "\n".join(lines)
     while "\n\n\n" in text:
         text = text.replace("\n\n\n", "\n\n")
@@ -262,7 +224,7 @@ def _points(part: Plane, found: pd.DataFrame) -> Iterator[comparison.Compared]:
 def _table(part: Table | Curves | Plane, found: pd.DataFrame, *, percent: bool) -> list[str]:
     """Measured [interval] (the paper's), a line for each row."""
     columns = list(dict.fromkeys(found["column"]))
-    heads = list(map(_escaped, columns))
+    heads = list(map(escaped, columns))
     if isinstance(part, Curves):  # of which some may begin later than others
         columns.sort(key=float)
         heads = [words.size("linf", float(column)) for column in columns]  # 8/255 as such
@@ -276,7 +238,7 @@ def _table(part: Table | Curves | Plane, found: pd.DataFrame, *, percent: bool) 
             _cell(cells.loc[column], percent=percent) if column in cells.index else ""
             for column in columns
         ]
-        lines.append(f"| {_escaped(row)} | {' | '.join(shown)} |")
+        lines.append(f"| {escaped(row)} | {' | '.join(shown)} |")
     lines += ["", "Measured [95 % interval] (the paper's)."]
     whys = found[found["why"] != ""]
     lines += [f"- {row.row}, {row.column}: {row.why}" for row in whys.itertuples()]
@@ -325,7 +287,7 @@ def _reduced(scale: Scale) -> list[str]:
         return ["Nothing was reduced: all sizes are the paper's.", ""]
     lines = ["## What was reduced", "", "| | here | the paper |", "|---|---|---|"]
     for what, (here, there) in scale.reduced.items():
-        lines.append(f"| {_escaped(what)} | {_escaped(_said(here))} | {_escaped(_said(there))} |")
+        lines.append(f"| {escaped(what)} | {escaped(_said(here))} | {escaped(_said(there))} |")
     return [*lines, ""]
 
 
@@ -382,5 +344,6 @@ def _quoted(word: str) -> str:
     return word if plain and word else f'"{word}"'
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Text for a cell of a table."""
     return text.replace("|", "\\|")

@@ -1,0 +1,56 @@
+"""The page of a paper: its claims with their verdicts, and its items, as their pages have them."""
+
+from collections import Counter
+from pathlib import Path
+
+from holdfast.files import write_text
+from holdfast.reproduce.claims import Verdict
+from holdfast.reproduce.page import escaped, joined
+from holdfast.reproduce.recipes import Paper, Recipe
+from holdfast.reproduce.scale import Scale
+from holdfast.reproduce.verdicts import Judged, Verdicts, read
+
+
+def write_paper(paper: Paper, scale: str, out: Path) -> Path:
+    """Write the page of a paper from the pages of its items that are there, of whatever run.
+
+    Args:
+        paper: which.
+        scale: by its name; an item that was done at another says so.
+        out: folder of the pages; the paper's is ``PAPER`` below.
+
+    Raises:
+        DamagedFileError: if what an item's page is kept with cannot be read.
+    """
+    lines = [f"# {paper.title}", "", paper.about, ""]
+    lines += [f"`holdfast reproduce {paper.name} --scale {scale}`", ""]
+    lines += ["| the paper says | where | here | evidence |", "|---|---|---|---|"]
+    items = ["", "| item | what | scale | claims |", "|---|---|---|---|"]
+    for recipe in paper.recipes:
+        kept = read(out / recipe.name)
+        of = _unrun(recipe, scale) if kept is None else kept
+        link = recipe.item if kept is None else f"[{recipe.item}]({recipe.item}/README.md)"
+        for one in of.claims:
+            lines.append(
+                f"| {escaped(one.sentence)} | {one.section} | **{one.verdict}** | {link} |"
+            )
+        counts = Counter(one.verdict for one in of.claims)
+        told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items()) or "-"
+        done_at = "" if kept is None else kept.scale
+        items.append(f"| {link} | {escaped(recipe.title)} | {done_at} | {told} |")
+    page = out / paper.name / "README.md"
+    beside = [file for file in sorted(page.parent.glob("*.md")) if file != page]
+    if beside:
+        items += ["", "Found besides:", ""]
+        items += [f"- [{_title(file)}]({file.name})" for file in beside]
+    write_text(page, joined([*lines, *items]))
+    return page
+
+
+def _unrun(recipe: Recipe, scale: str) -> Verdicts:
+    claims = recipe.build(Scale(scale)).claims
+    return Verdicts(scale, [Judged(of.sentence, of.section, Verdict.NOT_RUN) for of in claims])
+
+
+def _title(page: Path) -> str:
+    return page.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
