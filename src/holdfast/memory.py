@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -20,10 +20,8 @@ class AtOnce:
     """How many images are worked on at once: as many as were asked for, or as memory holds.
 
     Args:
-        most: asked for, at least 1.
-
-    Attributes:
-        size: so many from here on.
+        most: asked for, at least 1; or what chooses it, once it is needed and, of a copy in another
+            process, there again.
 
     Example:
         >>> import warnings
@@ -41,8 +39,22 @@ class AtOnce:
         memory does not hold 128 images at once, and they are taken 32 at a time: ...
     """
 
-    def __init__(self, most: int) -> None:
-        self.size = self._told = most
+    def __init__(self, most: int | Callable[[], int]) -> None:
+        self._most = most
+        self._size = self._told = None if callable(most) else most
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, which chooses for itself."""
+        size = None if callable(self._most) else self._size
+        return {"_most": self._most, "_size": size, "_told": size}
+
+    @property
+    def size(self) -> int:
+        """So many from here on."""
+        if self._size is None:
+            assert callable(self._most)
+            self._size = self._told = self._most()
+        return self._size
 
     def fit(self, work: Callable[[int], T]) -> T:
         """What is worked out with as many at once as can be.
@@ -72,11 +84,11 @@ class AtOnce:
                 f"memory does not hold one image at a time ({' '.join(str(error).split())}): see "
                 "what else is in it, or choose another device or a smaller model."
             ) from error
-        self.size //= 2
+        self._size = self.size // 2
 
     def held(self) -> None:
         """So many could be: if they are fewer than before, say so."""
-        if self.size < self._told:
+        if self._told is not None and self.size < self._told:
             warnings.warn(
                 f"memory does not hold {self._told} images at once, and they are taken "
                 f"{self.size} at a time: rows are the same; begin the next run with --batch-size "

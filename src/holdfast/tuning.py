@@ -24,6 +24,7 @@ from torch import nn
 
 from holdfast.attacks import Attack, On
 from holdfast.attacks.engine.transfer import spending
+from holdfast.batch_size import first_batch
 from holdfast.data import Data
 from holdfast.defenses import MALADE
 from holdfast.errors import InputError
@@ -265,7 +266,7 @@ def _search(
         classifier,
         data,
         seed=config.seed,
-        batch_size=config.batch_size,
+        batch_size=first_batch(config.batch_size),
         out=out / "examples",
         progress=progress,
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from holdfast import specs
 from holdfast.auditing.purse import check_share
+from holdfast.batch_size import BatchSize, check_batch_size
 from holdfast.certify.input_specific import InputSpecific
 from holdfast.certify.intervals.interval import INTERVALS, Interval
 from holdfast.certify.questions import AtLeast, Question, Within
@@ -46,7 +47,7 @@ class CertificationConfig:
             promises nothing and takes fewer votes.
         between: two radii: for ``within`` those beyond count as the nearer one.
         seed: of the noise.
-        batch_size: noisy images in one forward pass.
+        batch_size: noisy images in one forward pass, or "auto" for as many as free memory holds.
         audit: passes that the audit of the result may take, over those of the votes; 0 for no
             audit, infinity for no limit.
 
@@ -68,14 +69,13 @@ class CertificationConfig:
     within: float | None = None
     between: tuple[float, ...] | None = None
     seed: int = 0
-    batch_size: int = 128
+    batch_size: BatchSize = 128
     audit: float = 0.15
 
     def __post_init__(self) -> None:
         check_fields(self)
-        at_least_one(
-            votes=self.votes, selection_votes=self.selection_votes, batch_size=self.batch_size
-        )
+        at_least_one(votes=self.votes, selection_votes=self.selection_votes)
+        check_batch_size(self.batch_size)
         for name in ("bounds", "intervals"):
             if not getattr(self, name) or len(set(getattr(self, name))) < len(getattr(self, name)):
                 raise InputError(f"{name} must name at least one, and none of them twice.")

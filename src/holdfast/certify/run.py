@@ -17,6 +17,7 @@ from torch import nn
 
 from holdfast import metrics
 from holdfast.auditing.fresh import fresh
+from holdfast.batch_size import at_once, first_batch
 from holdfast.certify.after_noise import notes_on_what_follows_the_noise
 from holdfast.certify.auditing.ledger import Ledger
 from holdfast.certify.auditing.run import audited
@@ -48,7 +49,6 @@ from holdfast.data import Data
 from holdfast.defenses.smoothed import SmoothedClassifier
 from holdfast.errors import InputError
 from holdfast.group import Group, first
-from holdfast.memory import AtOnce
 from holdfast.models.identity import identify
 from holdfast.parameters import check_arguments
 from holdfast.progress import Progress, Share, silent
@@ -187,6 +187,8 @@ def certify_data(
             **config.record(),
         }
 
+        fitting = at_once(config.batch_size, [model], data, gradient=False)
+
         def work(run: Run) -> None:
             rank, world = (group.global_rank, group.world_size) if group else (0, 1)
             size = max(8, _VOTES_IN_A_CHUNK // config.votes)
@@ -198,12 +200,14 @@ def certify_data(
             what = f"certify sigma {config.sigma:g}, {config.votes} votes"
             share = Share(run.images_left(chunks, range(len(labels))))
             of = _Chunks(smoothed, data, config, progress, share).at_once
-            work = Fitting(of, AtOnce(config.batch_size))
+            work = Fitting(of, fitting)
             run.fill(chunks, labels, work, what, progress, engine)
 
         def results(run: Run, rows: pd.DataFrame) -> dict[str, Any]:
             cells = _cells(rows, config, name, run)
             about = {"classes": list(data.classes), "cells": cells, "warnings": notes}
+            if config.batch_size == "auto":
+                about["batch_size"] = fitting.size
             if config.audit:
                 around = config.family.around(model, config.sigma, data.shape)
                 ledger = Ledger(rows, record, cells, len(data.classes), around.lipschitz)
@@ -273,6 +277,7 @@ def sampled(
     rng = certificate_stream(config.seed, index.to(x.device))
     n0 = config.selection_votes if config.chooses else 0
     heard = _shown(progress, share, len(x), n0 + config.votes)
+    noisy = first_batch(config.batch_size)
     if config.own_votes:
         bounds = [named_bound(bound, config.family, smoothed.lipschitz) for bound in config.bounds]
         (interval,) = config.intervals
@@ -284,12 +289,10 @@ def sampled(
             rng,
             n=config.votes,
             n0=n0,
-            batch_size=config.batch_size,
+            batch_size=noisy,
             heard=heard,
         )
-    return sample(
-        smoothed.model, x, rng, n=config.votes, n0=n0, batch_size=config.batch_size, heard=heard
-    )
+    return sample(smoothed.model, x, rng, n=config.votes, n0=n0, batch_size=noisy, heard=heard)
 
 
 def _shown(progress: Progress, share: Share, images: int, each: int) -> Heard:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from holdfast import data as datasets
+from holdfast.batch_size import BatchSize
 from holdfast.certify.bounds.bound import round_down
 from holdfast.certify.config import CertificationConfig
 from holdfast.certify.result import Certification
@@ -38,7 +39,7 @@ def certify(
     radii: Numbers = Numbers(()),
     within: Number | None = None,
     between: Numbers | None = None,
-    batch_size: int = 128,
+    batch_size: BatchSize = 128,
     audit: Share = Share(0.15),
     strict: bool = False,
     seed: int = 0,
@@ -95,7 +96,8 @@ def certify(
             it is at least that fraction of what more votes would prove, with a confidence of its
             own that is --confidence as well.
         between: Two radii, such as 0.25,1.5, for --within: one beyond counts as the nearer of them.
-        batch_size: Noisy copies in one forward pass; on a GPU more are faster.
+        batch_size: Noisy copies in one forward pass; on a GPU more are faster. auto is as many as
+            half of free memory holds.
         audit: Passes that the audit of the result may take, over those of the votes: a number, full
             for no limit, or off. It says whether the certified accuracies can be believed.
         strict: End with exit code 3 unless the audit finds the certified accuracies believable.

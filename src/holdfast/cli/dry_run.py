@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from holdfast.attacks import Attack, variants_of
+from holdfast.batch_size import first_batch
 from holdfast.cli.common import print_json, print_table, size
 from holdfast.counting import Counted
 from holdfast.data import Data
@@ -104,7 +105,7 @@ def planned(
     memory = search = 0
     for name, model in models.items():
         with eval_mode(model):
-            tried = _tried(model, data, config.batch_size)
+            tried = _tried(model, data, first_batch(config.batch_size))
             seen = _seen(model, data, named, config, twin, progress)
             found = [
                 _of_attack(model, data, attack, config, seen, source is None, place in handed_on)
@@ -152,7 +153,7 @@ def _seen(
         model,
         data,
         seed=config.seed,
-        batch_size=config.batch_size,
+        batch_size=first_batch(config.batch_size),
         draws=hidden.stochastic,
         asked=hidden.model,
     )
@@ -165,7 +166,7 @@ def _seen(
     right = torch.ones(len(data), dtype=torch.bool)
     classes, device = 0, device_of(model)
     progress.start("ask the model", len(data))
-    for index in data.batches(config.batch_size):
+    for index in data.batches(first_batch(config.batch_size)):
         with torch.no_grad():
             logits = model(data.x(index).to(device))
         classes = logits.shape[1]
@@ -221,7 +222,7 @@ def _expected(
     """
     if each.exact:
         return each.most
-    index = next(data.batches(config.batch_size))
+    index = next(data.batches(first_batch(config.batch_size)))
     index = index[seen.attacked[index]][:_TRIED]
     if not len(index):
         return each.most

@@ -10,6 +10,7 @@ from holdfast.attacks import Attack, On, variants_of
 from holdfast.attacks.adaptive import chosen
 from holdfast.attacks.engine.attack import follows_gradients
 from holdfast.attacks.engine.transfer import spending
+from holdfast.batch_size import BatchSize
 from holdfast.certify.smoothing import named_noise
 from holdfast.cli import registry
 from holdfast.cli.audit import believed, check_strict
@@ -49,7 +50,7 @@ def evaluate(
     variants: Words = Words(),
     penalties: Numbers | None = None,
     attack_all: bool = False,
-    batch_size: int = 128,
+    batch_size: BatchSize = 128,
     keep_images: int | None = None,
     share_sizes: bool = False,
     audit: Share = Share(0.15),
@@ -112,7 +113,8 @@ def evaluate(
             variant of its own, such as 0.1,1,10; 1 by default.
         attack_all: Attack images too that the model gets wrong without; they count as fooled either
             way.
-        batch_size: Images attacked at once; on a GPU more are faster.
+        batch_size: Images attacked at once; on a GPU more are faster. auto is as many as half of
+            free memory holds.
         keep_images: With --out: save the first so many images with their adversarial versions; 16
             by default.
         share_sizes: Do not attack an image again at a larger size that fell at a smaller one, and

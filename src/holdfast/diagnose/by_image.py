@@ -11,11 +11,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from holdfast.batch_size import BatchSize, at_once, check_batch_size, in_a_chunk
 from holdfast.data import Data
 from holdfast.errors import InputError
-from holdfast.memory import AtOnce
 from holdfast.models.identity import identify
-from holdfast.parameters import at_least_one, check_arguments
+from holdfast.parameters import check_arguments
 from holdfast.progress import Progress, silent
 from holdfast.results import (
     Fitting,
@@ -82,7 +82,7 @@ def diagnose_data(
     data: Data,
     *,
     seed: int = 0,
-    batch_size: int = 128,
+    batch_size: BatchSize = 128,
     out: str | Path | None = None,
     progress: Progress = silent,
     workers: int | str | None = None,
@@ -97,7 +97,7 @@ def diagnose_data(
         models: by name, on the device that is to do the work.
         data: the test set.
         seed: of all randomness.
-        batch_size: images at once.
+        batch_size: images at once, or "auto" for as many as free memory holds.
         out: folder to keep the run in; a finished one is read.
         progress: told about every batch.
         workers: see `holdfast.evaluate`.
@@ -111,7 +111,8 @@ def diagnose_data(
         WorkersError: if there are no such workers, or they end on some batch each time.
 
     Example:
-        >>> from holdfast.data import Data
+        >>> from holdfast.batch_size import BatchSize, at_once, check_batch_size, in_a_chunk
+    from holdfast.data import Data
         >>> from holdfast.diagnose import Diagnosis, diagnose_data
         >>> def mean(model, x, y, *, seed, index):
         ...     return {"mean": x.flatten(1).mean(dim=1)}
@@ -122,7 +123,7 @@ def diagnose_data(
     check_arguments(diagnose_data, locals())
     if not models:
         raise InputError("there is no model; give at least one by name.")
-    at_least_one(batch_size=batch_size)
+    check_batch_size(batch_size)
     names = list(models)
     identities = [identify(model, data) for model in models.values()]
     record = {
@@ -138,15 +139,18 @@ def diagnose_data(
     }
 
     chunks = _Chunks(diagnosis.look, list(models.values()), data, seed)
+    fitting = at_once(batch_size, chunks.models, data, most=len(data))
 
     def work(run: Run) -> None:
-        batches = dict(enumerate(data.batches(batch_size)))
-        work = Fitting(chunks.at_once, AtOnce(min(batch_size, len(data))))
+        batches = dict(enumerate(data.batches(in_a_chunk(batch_size))))
+        work = Fitting(chunks.at_once, fitting)
         run.fill(batches, names, work, diagnosis.name, progress, engine)
 
     def results(run: Run, rows: pd.DataFrame) -> dict[str, Any]:
         cells = zip(names, _found(run.path, rows, len(names)), strict=True)
-        return {"cells": [{"model": name, **summarised(diagnosis, of)} for name, of in cells]}
+        about = {"batch_size": fitting.size} if batch_size == "auto" else {}
+        told = [{"model": name, **summarised(diagnosis, of)} for name, of in cells]
+        return {**about, "cells": told}
 
     with (
         workers_at(workers, device_of(next(iter(models.values()))), progress) as engine,

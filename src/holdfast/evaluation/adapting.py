@@ -11,6 +11,7 @@ from holdfast.attacks import Attack, On, Worst
 from holdfast.attacks.adaptive import Variant, chosen, combined, variants_of
 from holdfast.attacks.engine.attack import follows_gradients
 from holdfast.attacks.eot import against_randomness
+from holdfast.batch_size import first_batch
 from holdfast.checks import check_images, check_model
 from holdfast.data import Data
 from holdfast.declarations import is_stochastic
@@ -108,7 +109,7 @@ def hidden_in(model: Model, data: Data, config: EvaluationConfig) -> Findings:
     """What the model hides, as it shows on the first batch; nothing where it is not looked for."""
     if not config.hidden:
         return Findings(model=model)
-    index = next(data.batches(config.batch_size))
+    index = next(data.batches(first_batch(config.batch_size)))
     return find(model, data.x(index), seed=config.seed)
 
 
@@ -120,7 +121,7 @@ def twin_of(
         return Twin(given, name)
     if not hidden.blind:
         return None
-    x = data.x(next(data.batches(config.batch_size))).to(device_of(hidden.model))
+    x = data.x(next(data.batches(first_batch(config.batch_size)))).to(device_of(hidden.model))
     return distilled(hidden.model, x, seed=config.seed)
 
 

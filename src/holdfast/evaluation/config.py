@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from holdfast.auditing.purse import check_share
+from holdfast.batch_size import BatchSize, check_batch_size
 from holdfast.errors import InputError
 from holdfast.parameters import check_fields
 
@@ -16,7 +17,8 @@ class EvaluationConfig:
 
     Attributes:
         seed: of all randomness.
-        batch_size: images attacked at once; of no consequence for the result but for rounding.
+        batch_size: images attacked at once, or "auto" for as many as free memory holds; of no
+            consequence for the result but for rounding.
         votes: draws that decide a stochastic model's prediction, at least 1.
         samples: draws that an attack averages over on a stochastic model, at least 1.
         each: give every variant of an attack that the model calls for a line of its own, and run it
@@ -50,7 +52,7 @@ class EvaluationConfig:
     """
 
     seed: int = 0
-    batch_size: int = 128
+    batch_size: BatchSize = 128
     votes: int = 100
     samples: int = 10
     penalties: tuple[float, ...] = (1.0,)
@@ -64,9 +66,10 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        for name, least in (("batch_size", 1), ("votes", 1), ("samples", 1), ("keep_images", 0)):
+        for name, least in (("votes", 1), ("samples", 1), ("keep_images", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}, but must be at least {least}.")
+        check_batch_size(self.batch_size)
         check_share(self.audit)
 
     def record(self) -> dict[str, Any]:

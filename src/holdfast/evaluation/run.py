@@ -18,6 +18,7 @@ from holdfast import metrics
 from holdfast.attacks import Attack, On, Worst
 from holdfast.attacks.engine.attack import follows_gradients
 from holdfast.attacks.skips import hearing_notes, hearing_skips
+from holdfast.batch_size import at_once, first_batch, in_a_chunk
 from holdfast.checks import (
     check_grad_mode,
     check_images,
@@ -39,7 +40,6 @@ from holdfast.evaluation.probe import probe
 from holdfast.evaluation.result import Evaluation
 from holdfast.evaluation.scoring import Attacked, Scorer, check_name
 from holdfast.evaluation.sizes import read_off, run_once, smaller_sizes
-from holdfast.memory import AtOnce
 from holdfast.parameters import check_arguments
 from holdfast.progress import Progress, silent
 from holdfast.results import CLEAN, Fitting, Missing, Part, Run, Work, in_pieces, kept_or_temporary
@@ -172,13 +172,14 @@ def evaluate_data(
         searched = Tally()
         with searched.counting():  # before anything else is asked that it may keep
             hidden = hidden_in(model, data, config)
-        at_once = AtOnce(min(config.batch_size, len(data)))
-        probed = at_once.fit(
+        fitting = at_once(config.batch_size, [model], data, most=len(data))
+        looked_at = first_batch(config.batch_size)
+        probed = fitting.fit(
             lambda size: probe(
                 model,
                 data,
                 seed=config.seed,
-                batch_size=size,
+                batch_size=min(size, looked_at),
                 draws=hidden.stochastic,
                 asked=hidden.model,
             )
@@ -197,7 +198,7 @@ def evaluate_data(
             data,
             config.seed,
             votes,
-            config.batch_size,
+            looked_at,
             config.attack_all,
             watch,
             config.share_sizes,
@@ -216,12 +217,12 @@ def evaluate_data(
         }
 
         def work(run: Run) -> None:
-            at_once.fit(
+            fitting.fit(
                 lambda size: _check_one_can_run(
                     replace(scorer, batch_size=size), attacks, probed.prediction
                 )
             )
-            batches = dict(enumerate(data.batches(config.batch_size)))
+            batches = dict(enumerate(data.batches(in_a_chunk(config.batch_size))))
             labels = [metrics.title(name, a.threat.name, a.threat.eps) for name, a in attacks]
             begins: Mapping[int, int] = {}
             if config.share_sizes:
@@ -233,8 +234,7 @@ def evaluate_data(
             chunks = _Chunks(
                 counting, attacks, config.keep_images, begins, labels, progress, forecast
             )
-            fitting = Fitting(chunks.at_once, at_once)
-            run.fill(batches, cells, fitting, "evaluate", progress, engine)
+            run.fill(batches, cells, Fitting(chunks.at_once, fitting), "evaluate", progress, engine)
 
         def results(run: Run, rows: pd.DataFrame) -> dict[str, Any]:
             cells = _cells(rows, name, run, attacks)
@@ -249,6 +249,8 @@ def evaluate_data(
             if fingerprint(model) != record["model_fingerprint"]:
                 found.append(_CHANGED)
             about = {"classes": list(data.classes), "cells": cells, "warnings": [*notes, *found]}
+            if config.batch_size == "auto":
+                about["batch_size"] = fitting.size
             if searched.forwards:
                 about["costs"] = {"search": searched.record()}
             if config.audit:

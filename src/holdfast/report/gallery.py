@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from holdfast import metrics
+from holdfast.batch_size import in_a_chunk
 from holdfast.errors import DamagedFileError, InputError, MissingFileError
 from holdfast.files import read_tensors
 from holdfast.report.folders import RunFolder
@@ -118,7 +119,7 @@ def _expected(run: RunFolder) -> list[str]:
     kept, at_once = (run.settings.get(name) for name in ("keep_images", "batch_size"))
     if kept is None or at_once is None:
         return []  # of a version that did not say
-    chunks = -(-min(kept, run.rows["index"].nunique()) // at_once)
+    chunks = -(-min(kept, run.rows["index"].nunique()) // in_a_chunk(at_once))
     return [
         f"{cell:04d}.{chunk:05d}.safetensors"
         for cell in range(1, len(run.cells) + 1)

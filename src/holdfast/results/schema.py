@@ -120,10 +120,11 @@ class _OfModel(TypedDict):
     shape: Annotated[list[Positive], Meta(min_length=1)]
     noise: NotRequired[Noise]
     seed: NotRequired[int]
-    batch_size: NotRequired[Positive]
+    batch_size: NotRequired[Positive | Literal["auto"]]
 
 
 class _Results(TypedDict):
+    batch_size: NotRequired[Positive]  # that was chosen, where it was to be
     classes: list[Text]
     warnings: NotRequired[list[Text]]
     audit: NotRequired[_Audit]

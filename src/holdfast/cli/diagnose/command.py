@@ -16,6 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from holdfast import data as datasets
+from holdfast.batch_size import BatchSize
 from holdfast.cli.common import device, print_json, print_table
 from holdfast.cli.options import Words
 from holdfast.diagnose import Diagnosis, diagnose_data
@@ -46,7 +47,8 @@ class Shared:
             "imagenet(resize=342, crop=299)", or the path of an image folder.
         data_dir: Folder of named data sets and image folders; else HOLDFAST_DATA.
         images: Number of test images, the first ones or, of a folder, evenly spaced ones.
-        batch_size: Images at once; on a GPU more are faster.
+        batch_size: Images at once; on a GPU more are faster. auto is as many as half of free memory
+            holds.
         seed: Of all randomness.
         accelerator: auto, cpu, cuda, ... as Lightning Fabric names them.
         workers: Processes of this machine that share the batches, each with a GPU if there are as
@@ -61,7 +63,7 @@ class Shared:
     data: str = "digits"
     data_dir: Path | None = None
     images: int | None = None
-    batch_size: int = 128
+    batch_size: BatchSize = 128
     seed: int = 0
     accelerator: str = "auto"
     workers: int | str | None = None
