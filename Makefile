@@ -21,6 +21,7 @@ test: .venv/tested
 test-long: .venv/tested
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzzing 10
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.crashing 50
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.enduring 60000
 
 # Installs nothing: a machine with a GPU has its own torch, and often no way to the network.
 test-device:

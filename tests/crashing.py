@@ -31,6 +31,7 @@ from holdfast.models import Architecture
 from holdfast.results import read_about
 from holdfast.threat import Linf
 from holdfast.training import Schedule, Standard, train_data
+from tests.test_tuning import tuned
 from tests.toys import images
 
 SMALL = Architecture(name="small", shape=(1, 8, 8), classes=10)
@@ -79,12 +80,17 @@ def _diagnose(out: Path) -> None:
     diagnose_data(grey, models, pictures(), batch_size=2, out=out)
 
 
+def _tune(out: Path) -> None:
+    tuned(out)
+
+
 COMMANDS: dict[str, Callable[[Path], None]] = {
     "train": _train,
     "evaluate": _evaluate,
     "certify": _certify,
     "study": _study,
     "diagnose": _diagnose,
+    "tune": _tune,
 }
 
 
