@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
 from holdfast import EvaluationConfig, certify, evaluate
@@ -309,6 +310,12 @@ class TestLightning:
 
     def fit(self, lightning, given, tmp_path, loader, **more):
         """Two epochs, and what was logged of them."""
+        logger = loggers(lightning).CSVLogger(tmp_path)
+        self.train(lightning, given, logger, loader, **more)
+        logger.save()
+        return pd.read_csv(tmp_path / logger.name / "version_0" / "metrics.csv")
+
+    def train(self, lightning, given, logger, loader, **more):
         model, _, _ = given
         network = more.pop("net", model)
 
@@ -329,7 +336,6 @@ class TestLightning:
             def configure_optimizers(self):
                 return torch.optim.SGD(self.parameters(), lr=0.0)
 
-        logger = CSV(lightning)(tmp_path)
         callback = lightning.RobustAccuracyCallback(PGD(Linf(0.05)), **more)
         trainer = lightning.Trainer(
             max_epochs=2,
@@ -342,17 +348,35 @@ class TestLightning:
             log_every_n_steps=1,
         )
         trainer.fit(Module(), loader, loader)
-        logger.save()
-        return pd.read_csv(tmp_path / logger.name / "version_0" / "metrics.csv")
+
+    def own(self, given):
+        """The robust accuracy of Holdfast's own evaluation."""
+        config = EvaluationConfig(audit=0)
+        return evaluate(*given, [PGD(Linf(0.05))], config=config).cells[0]["robust_accuracy"]
 
     def loader(self, x, y):
         return torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=3)
 
     def test_every_validation_logs_the_robust_accuracy(self, lightning, given, tmp_path):
-        model, x, y = given
-        own = evaluate(model, x, y, [PGD(Linf(0.05))], config=EvaluationConfig(audit=0))
+        _, x, y = given
         logged = self.fit(lightning, given, tmp_path, self.loader(x, y))["robust_accuracy"].dropna()
-        assert list(logged) == pytest.approx([own.cells[0]["robust_accuracy"]] * 2)
+        assert list(logged) == pytest.approx([self.own(given)] * 2)
+
+    def test_tensorboard_draws_it(self, lightning, given, tmp_path):
+        _, x, y = given
+        logger = loggers(lightning).TensorBoardLogger(tmp_path)
+        self.train(lightning, given, logger, self.loader(x, y))
+        drawn = EventAccumulator(logger.log_dir).Reload().Scalars("robust_accuracy")
+        assert [point.value for point in drawn] == pytest.approx([self.own(given)] * 2)
+
+    def test_mlflow_draws_it(self, lightning, given, tmp_path, monkeypatch):
+        pytest.importorskip("mlflow")
+        monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # without a server or a data base
+        _, x, y = given
+        logger = loggers(lightning).MLFlowLogger(save_dir=tmp_path)
+        self.train(lightning, given, logger, self.loader(x, y))
+        drawn = logger.experiment.get_metric_history(logger.run_id, "robust_accuracy")
+        assert [point.value for point in drawn] == pytest.approx([self.own(given)] * 2)
 
     def test_images_that_the_loader_normalised(self, lightning, given, tmp_path):
         model, x, y = given
@@ -378,10 +402,10 @@ class TestLightning:
             lightning.RobustAccuracyCallback(PGD(Linf(0.05)), mean=[0.5])
 
 
-def CSV(lightning):  # noqa: N802
-    """The logger of whichever name Lightning is installed under."""
+def loggers(lightning):
+    """Those of whichever name Lightning is installed under."""
     package = lightning.Trainer.__module__.split(".trainer")[0]
-    return import_module(f"{package}.loggers").CSVLogger
+    return import_module(f"{package}.loggers")
 
 
 class Scaled(nn.Module):

@@ -714,9 +714,13 @@ def test_the_summary_is_the_first_line_of_the_docstring(command):
 
 
 def commands_in(text):
-    """The holdfast commands of a text, each with its continued lines."""
+    """The holdfast commands of a text's code, each with its continued lines."""
     whole = text.replace("\\\n", " ")
-    return [line.strip() for line in whole.splitlines() if line.startswith("    holdfast ")]
+    fenced = "\n".join(re.findall(r"^```bash\n(.*?)^```", whole, re.DOTALL | re.MULTILINE))
+    return [
+        *(line.strip() for line in whole.splitlines() if line.startswith("    holdfast ")),
+        *(line for line in fenced.splitlines() if line.startswith("holdfast ")),
+    ]
 
 
 SHOWN = [
