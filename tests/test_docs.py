@@ -134,6 +134,24 @@ def test_the_python_of_a_page_works(page, monkeypatch, tmp_path):
             exec(block, names)
 
 
+def test_the_page_about_a_detector_makes_all_objects_vanish():
+    """And what its goal calls reached is what its recall no longer finds."""
+    names = {"__name__": "detectors"}
+    with torch.random.fork_rng():
+        for block in blocks("docs/detectors.md"):
+            exec(block, names)
+    left, x, y = names["left"], names["x"], torch.arange(len(names["x"]))
+    assert left[0] > 0.8
+    assert left == sorted(left, reverse=True)
+    assert left[-1] < 0.1
+    x_adv = PGD(Linf(0.05), steps=5, goal=names["goal"])(names["detector"], x, y)
+    with torch.no_grad():
+        reached = names["goal"](names["detector"], x, y)(x_adv).reached
+    assert 1 - reached.float().mean().item() == pytest.approx(names["recall"](x_adv))
+    assert reached.any()
+    assert not reached.all()
+
+
 @pytest.mark.parametrize("name", ["attack", "defend", "certify"])
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_notebook_runs_and_keeps_no_outputs(name, monkeypatch, tmp_path):
