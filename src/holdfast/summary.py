@@ -4,12 +4,13 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import ROUND_DOWN, Context
 from html import escape
 from typing import Any
 
 import pandas as pd
 
-__all__ = ["Result", "Summary", "percent", "size"]
+__all__ = ["Result", "Summary", "percent", "radius", "size"]
 
 
 @dataclass(frozen=True)
@@ -124,3 +125,18 @@ def size(eps: float | None) -> str:
     if float(short) != eps and abs(levels - 255 * eps) < 1e-9 and levels:
         return f"{levels}/255"
     return short
+
+
+def radius(certified: float) -> str:
+    """A certified radius as people write it, with four digits and never larger than it is.
+
+    Example:
+        >>> from holdfast.summary import radius
+        >>> radius(0.69999), radius(0.5), radius(8 / 255)
+        ('0.6999', '0.5', '8/255')
+    """
+    as_a_size = size(certified)
+    if (as_a_size.endswith("/255") and certified < 1) or math.isinf(certified):
+        return as_a_size
+    cut = Context(prec=4, rounding=ROUND_DOWN).create_decimal(repr(float(certified)))
+    return f"{float(cut):g}"

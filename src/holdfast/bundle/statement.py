@@ -9,7 +9,7 @@ from typing import Any
 
 from holdfast.bundle.manifest import Said
 from holdfast.metrics import title as titled
-from holdfast.summary import percent, size
+from holdfast.summary import percent, radius
 
 #: Of whatever no run records, and nobody said.
 NOT_RECORDED = "not recorded"
@@ -177,8 +177,8 @@ def _certified(cells: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         tail = f" | {percent(cell['abstained'])} | {cell['images']} |"
         yield f"{head}any | {percent(cell['accuracy'])}{tail}"
         for at in cell["at"]:
-            radius = f"{cell['norm']} {size(at['radius'])}"
-            yield f"{head}{radius} | {_with_interval(at['accuracy'], at)}{tail}"
+            within = f"{cell['norm']} {radius(at['radius'])}"
+            yield f"{head}{within} | {_with_interval(at['accuracy'], at)}{tail}"
 
 
 def _with_interval(accuracy: float, of: Mapping[str, Any]) -> str:

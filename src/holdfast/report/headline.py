@@ -12,6 +12,7 @@ from holdfast.report.audits import Belief, belief
 from holdfast.report.folders import CertifiedRun
 from holdfast.report.subjects import Classifier, Subject
 from holdfast.report.words import NORMS, USUAL, interval, listed, percent, size, usual
+from holdfast.summary import radius
 
 
 class Certified(NamedTuple):
@@ -115,9 +116,9 @@ def _radius(classifiers: Sequence[Classifier], own: str, norm: str, eps: float) 
         return eps
     asked = [float(r) for run in proofs for r in run.settings.get("radii", ()) if r > 0]
     candidates = [*asked, *USUAL[own], *metrics.round_sizes(_right_radii(proofs))[::-1]]
-    for radius in candidates:
-        if any(tables.floor(run, own, [radius])["robust_accuracy"][0] > 0 for run in proofs):
-            return float(radius)
+    for candidate in candidates:
+        if any(tables.floor(run, own, [candidate])["robust_accuracy"][0] > 0 for run in proofs):
+            return float(candidate)
     return float(candidates[-1])
 
 
@@ -180,7 +181,7 @@ def _of_certificate(row: Row, best: Certified, attacked: Sequence[Row]) -> Marku
     subject = Markup("Its certified accuracy")
     if not attacked or row is not attacked[0]:
         subject = Markup("Certified accuracy of <b>{}</b>").format(row.classifier.label)
-    accuracy, at = percent(best.line["robust_accuracy"]), size(best.norm, best.radius)
+    accuracy, at = percent(best.line["robust_accuracy"]), radius(best.radius)
     text = Markup("{} is <b class=certified>{}</b> at {} ≤ {} ({})").format(
         subject, accuracy, NORMS[best.norm], at, interval(best.line)
     )

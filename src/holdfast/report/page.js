@@ -27,6 +27,12 @@ function size(norm, eps) {
   return whole ? `${Math.round(steps)}/255` : `${+eps.toPrecision(4)}`;
 }
 
+/** A certified radius with three digits, never larger than it is. */
+function down(radius) {
+  const near = +radius.toPrecision(3);
+  return near <= radius ? near : +(near - 10 ** (Math.floor(Math.log10(radius)) - 2)).toPrecision(3);
+}
+
 const view = (model = state.model, norm = state.norm) => content.views[`${model} ${norm}`];
 const normName = () => content.norms[state.norm];
 const at = () => `${normName()} ≤ ${size(state.norm, state.eps)}`;
@@ -447,7 +453,7 @@ function certified() {
   const points = named.flatMap((run, place) => table(run.curve).map((d) => ({ ...d, ...run, place })));
   const to = Math.max(...points.map((d) => d.eps)) || 1;
   const mine = (run) => run.model === state.model;
-  const words = (d) => `${d.words}\nradius ${+d.eps.toPrecision(3)}: ${percent(d.accuracy)}\n${percent(d.low)} to ${percent(d.high)}, ${count(d.n)} images`;
+  const words = (d) => `${d.words}\nradius ${down(d.eps)}: ${percent(d.accuracy)}\n${percent(d.low)} to ${percent(d.high)}, ${count(d.n)} images`;
   drawn(find("#sigmas"), (width) => ({
     height: width < 600 ? 280 : 340, marginLeft: 46, marginBottom: 42, marginRight: 16,
     x: { ...axisOf(norm, to), label: `certified radius, ${content.norms[norm]}` }, y: accuracyAxis,
@@ -586,7 +592,7 @@ async function rows() {
     }),
     ...votes.map((column) => cell(column.values[row] === none(column) ? "–" : `${column.values[row]} of ${column.of}`)),
     first && cell(first[row] < 0 ? "never" : first[row] === 0 ? "without attack" : size(state.norm, first[row]), first[row] < 0 ? "held" : ""),
-    radius && cell(radius[row] < 0 ? "none" : `${+radius[row].toPrecision(3)}`)));
+    radius && cell(radius[row] < 0 ? "none" : `${down(radius[row])}`)));
   find("#row-table").replaceChildren(make("thead", {}, make("tr", {}, ...head.map((text) => make("th", { scope: "col" }, text)))), make("tbody", {}, ...body));
 }
 

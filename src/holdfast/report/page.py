@@ -28,6 +28,7 @@ from holdfast.report.printed import save_figures
 from holdfast.report.subjects import Subject, mixed, read_subjects
 from holdfast.report.views import attack_names, certified_curves, transfers, view
 from holdfast.report.words import NORMS, USUAL, interval, percent, size, tied
+from holdfast.summary import radius
 
 __all__ = ["build"]
 
@@ -108,7 +109,7 @@ def _page(
     )
     environment.filters |= {"percent": percent, "norm": NORMS.__getitem__, "interval": interval}
     environment.filters["tied"] = tied
-    environment.globals |= {"size": size}
+    environment.globals |= {"size": size, "radius": radius}
     classifiers = list(tables.classifiers(subjects))
     strongest = [tables.strongest_attacks(c) if c.evaluations else [] for c in classifiers]
     first = headline(subjects, strongest)

@@ -149,11 +149,13 @@ def _classes(classes: pd.DataFrame, eps: float, proof: CertifiedRun | None) -> N
 
 
 def _floor(run: CertifiedRun, norm: str, sizes: Sequence[float]) -> Numbers:
-    """Certified accuracy at enough radii to draw it, and at every size of the attacks."""
+    """Certified accuracy at enough radii to draw it, and at every size of the attacks.
+
+    Each is that of the radius as it is written, whose digits may have been rounded up.
+    """
     largest = tables.largest_radius(run, norm)
-    radii = np.linspace(0, largest, _POINTS)
-    radii = np.unique(np.concatenate([radii, sizes, [largest * (1 + 1e-6)]]))
-    return _points(tables.floor(run, norm, radii))
+    radii = np.concatenate([np.linspace(0, largest, _POINTS), sizes, [largest * (1 + 1e-4)]])
+    return _points(tables.floor(run, norm, np.unique([float(_short(r)) for r in radii])))
 
 
 def _points(table: pd.DataFrame) -> Numbers:

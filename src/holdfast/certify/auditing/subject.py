@@ -69,7 +69,8 @@ class Subject(Asked):
 
     def votes(self, x: Images, rng: Stream, n: int) -> Counts:
         """(N, K) votes of the smoothed classifier."""
-        return np.asarray(take_votes(self.model, x, rng, n=n).counts.cpu())
+        most = self.ledger.config.batch_size
+        return np.asarray(take_votes(self.model, x, rng, n=n, batch_size=most).counts.cpu())
 
     def fresh(self, some: Some, x: Images, n: int, *purpose: str) -> Counts:
         """(N, K) votes by draws that the run did not take."""
