@@ -174,8 +174,9 @@ def test_a_notebook_runs_and_keeps_no_outputs(name, monkeypatch, tmp_path):
     assert all(html.startswith("<table><caption>") for html in rich)
 
 
-def test_the_tests_that_the_guarantees_name_are_there():
-    text = (ROOT / "docs" / "guarantees.md").read_text()
+@pytest.mark.parametrize("page", ["guarantees", "published-defects"])
+def test_the_tests_that_a_page_names_are_there(page):
+    text = (ROOT / "docs" / f"{page}.md").read_text()
     named = re.findall(r"`(tests/\w+\.py)::((?:\w+::)?\w+)`", text)
     assert len(named) > 20
     for path, where in named:
