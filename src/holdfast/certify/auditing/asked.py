@@ -88,7 +88,7 @@ def chosen_by_their_own(subject: Subject) -> Finding:
     n0, seed = subject.ledger.chosen_by, subject.ledger.config.seed
     some = subject.divided("choice", n0, most=16)
     rng = certificate_stream(seed, some.index.to(some.x.device))
-    again = choose(subject.model, some.x, rng, n0=n0, batch_size=subject.ledger.config.batch_size)
+    again = choose(subject.model, some.x, rng, n0=n0, batch_size=subject.batch_size)
     written = subject.ledger.counts(rows.loc[some.index.numpy(), "choice"])
     moved = sum(_moved(one, other) for one, other in zip(again, written, strict=True))
     return Finding(

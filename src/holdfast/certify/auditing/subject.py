@@ -8,6 +8,7 @@ import torch
 from holdfast.auditing.asked import Asked, Some
 from holdfast.auditing.check import NotRun
 from holdfast.auditing.fresh import fresh
+from holdfast.batch_size import first_batch
 from holdfast.certify.auditing.ledger import Ledger
 from holdfast.data import Data
 from holdfast.random import Stream
@@ -69,8 +70,13 @@ class Subject(Asked):
 
     def votes(self, x: Images, rng: Stream, n: int) -> Counts:
         """(N, K) votes of the smoothed classifier."""
-        most = self.ledger.config.batch_size
-        return np.asarray(take_votes(self.model, x, rng, n=n, batch_size=most).counts.cpu())
+        votes = take_votes(self.model, x, rng, n=n, batch_size=self.batch_size)
+        return np.asarray(votes.counts.cpu())
+
+    @property
+    def batch_size(self) -> int:
+        """Noisy images in one forward pass, as of the certification itself."""
+        return first_batch(self.ledger.config.batch_size)
 
     def fresh(self, some: Some, x: Images, n: int, *purpose: str) -> Counts:
         """(N, K) votes by draws that the run did not take."""
