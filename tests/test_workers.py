@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from holdfast import Linf, evaluate
-from holdfast.attacks import PGD
+from holdfast.attacks import PGD, Square, Worst
 from holdfast.certify import CertificationConfig, certify
 from holdfast.cli import main
 from holdfast.defenses import GaussianNoise
@@ -147,6 +147,27 @@ def test_rows_and_images_are_those_of_one_process(cluster, tmp_path, noise):
     for name in kept:
         one, three = (tmp_path / folder / "images" / name for folder in ("one", "three"))
         assert one.read_bytes() == three.read_bytes()
+
+
+def test_a_pilot_decides_as_in_one_process(cluster, tmp_path):
+    parts = (PGD(Linf(0.05), steps=10), Square(Linf(0.05), queries=5))
+    suite = {"suite": Worst(parts, called=("pgd", "square"), pilot=2)}
+    x, _ = data()
+    found = [
+        evaluate(
+            small_network(),
+            x,
+            small_network()(x).argmax(dim=1),
+            suite,
+            config=replace(CONFIG, hidden=False),
+            out=tmp_path / name,
+            workers=count,
+        )
+        for name, count in (("one", None), ("three", 3))
+    ]
+    assert rows(tmp_path / "one") == rows(tmp_path / "three")
+    spared = [one.cells[0].get("spared") for one in found]
+    assert spared[0] == spared[1] is not None
 
 
 def test_certificates_are_those_of_one_process(cluster, tmp_path):

@@ -78,6 +78,14 @@ def of_evaluation(about: Mapping[str, Any], rows: pd.DataFrame, where: str) -> I
     parts = [list(cell.get("broken_by", ())) for cell in cells]
     again = metrics.evaluation_cells(rows, parts, [cell.get("skipped", {}) for cell in cells])
     model = about["settings"]["model"]
+    spared = metrics.spared(rows, about["settings"])
+    for place, (mine, written) in enumerate(zip(again, cells, strict=False)):
+        if "spared" in written:
+            mine["spared"] = spared.get(place)
+        elif place in spared:
+            said = f"cells[{place}].spared is missing: {', '.join(spared[place]['parts'])} ran on "
+            said += f"{spared[place]['tried']} of {spared[place]['left']} images left."
+            yield contradicted(f"{where}/{ABOUT}", "cells", said)
     yield from _cells([{"model": model, **cell} for cell in again], cells, where)
     told = [*metrics.skipped(cells), *metrics.noted(cells), *metrics.blind_attacks(rows)]
     told += metrics.left_out(about["settings"])

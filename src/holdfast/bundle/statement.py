@@ -9,6 +9,7 @@ from typing import Any
 
 from holdfast.bundle.manifest import Said
 from holdfast.metrics import title as titled
+from holdfast.metrics import untried
 from holdfast.summary import percent, radius
 
 #: Of whatever no run records, and nobody said.
@@ -192,6 +193,7 @@ def _deviations(about: Mapping[str, Any]) -> str:
     for cell in about["cells"]:
         out += [f"{name} skipped: {why}" for name, why in cell.get("skipped", {}).items()]
         out += [f"{count} images: {what}" for what, count in cell.get("noted", {}).items()]
+    out += untried(about["cells"])
     out += about.get("warnings", ())
     return _line("; ".join(dict.fromkeys(map(str, out)))) or "none recorded"
 

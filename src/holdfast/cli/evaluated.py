@@ -34,6 +34,8 @@ def show_evaluation(found: Evaluation, *, json: bool) -> None:
         ],
     )
     _print_parts(found.cells)
+    for text in metrics.untried(found.cells):
+        print(text)
     _print_perturbations([line for line in _moved(found) if line["eps"] is None])
 
 
@@ -45,6 +47,8 @@ def show_study(found: Study, *, json: bool) -> None:
         return
     for member, one in found.found.items():
         print(f"{member}: {told(one.audit)}")
+        for text in metrics.untried(one.cells):
+            print(f"{member}: {text}")
     lines: dict[str, dict[str, Any]] = {}
     for at in found.worst.to_dict(orient="records"):
         line = lines.setdefault(at["model"], {"model": at["model"]})

@@ -198,14 +198,19 @@ def _lines(name: str, variants: Sequence[Variant], several: bool) -> Iterator[tu
         yield f"{name}, {variant.title}" if several else name, variant.attack
 
 
+def early_parts(attack: Worst) -> int:
+    """How many parts come before the last ones, which follow no gradients of the model.
+
+    0 if none follows any.
+    """
+    follow = [follows_gradients(part) and not isinstance(part, On) for part in attack.attacks]
+    return len(follow) - follow[::-1].index(True) if any(follow) else 0
+
+
 def late_parts(attacks: Named) -> set[str]:
     """The parts of cascades that follow no gradients of the model, and run after all that do."""
     late: set[str] = set()
     for _, attack in attacks:
-        if isinstance(attack, Worst):
-            follow = [
-                follows_gradients(part) and not isinstance(part, On) for part in attack.attacks
-            ]
-            last = len(follow) - follow[::-1].index(True) if any(follow) else len(follow)
-            late |= set(attack.names[last:])
+        if isinstance(attack, Worst) and (early := early_parts(attack)):
+            late |= set(attack.names[early:])
     return late

@@ -265,6 +265,9 @@ def _notes(abouts: Sequence[dict[str, Any]]) -> list[str]:
         one, other = (set(part[name]) for part in made)
         if not one & other:
             notes.append(f"{name} was another attack: {min(one)} and {min(other)}.")
+    for about in abouts:
+        model = about["settings"]["model"]
+        notes += [f"{model}, {text}" for text in metrics.untried(about["cells"])]
     return notes
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from holdfast import metrics
 from holdfast.auditing.verdict import Audit
 from holdfast.results import read_about, read_rows
 from holdfast.summary import Result, Summary, percent
@@ -23,6 +24,9 @@ class Evaluation(Result):
             attack that a defence calls for, says in ``broken_by`` how many images fell to each.
             What could not run, because no gradient reaches the images, is in ``skipped`` with
             its reason; the robust accuracy of an attack that was skipped altogether is None.
+            Where late parts of a cascade broke nothing in their pilot and were not run on all
+            images, ``spared`` says what they would break at most (in words
+            `holdfast.metrics.untried`).
         warnings: all that must be known to read the numbers, such as signs of masked gradients.
         audit: whether the robust accuracies can be believed; None if no audit was asked for.
 
@@ -51,7 +55,8 @@ class Evaluation(Result):
             f"{first['model']}: {percent(first['clean_accuracy'])} of {first['n']} images are "
             "right without an attack"
         )
-        notes = [*([] if self.audit is None else [self.audit.sentence]), *self.warnings]
+        audited = [] if self.audit is None else [self.audit.sentence]
+        notes = [*audited, *metrics.untried(self.cells), *self.warnings]
         return Summary(title, [_line(cell) for cell in self.cells], notes)
 
 

@@ -40,6 +40,7 @@ from holdfast.evaluation.probe import probe
 from holdfast.evaluation.result import Evaluation
 from holdfast.evaluation.scoring import Attacked, Scorer, check_name
 from holdfast.evaluation.sizes import read_off, run_once, smaller_sizes
+from holdfast.evaluation.stages import pilots_of, stages
 from holdfast.parameters import check_arguments
 from holdfast.progress import Progress, silent
 from holdfast.results import CLEAN, Fitting, Missing, Part, Run, Work, in_pieces, kept_or_temporary
@@ -203,6 +204,10 @@ def evaluate_data(
             watch,
             config.share_sizes,
         )
+        # Where gradients are in doubt, what follows none is what counts; and by draws it is not
+        # certain who was left.
+        sure = not (hidden or like is not None or stochastic)
+        pilots = pilots_of(attacks) if sure else {}
         record = {
             "model": name,
             "data": data.name,
@@ -210,7 +215,11 @@ def evaluate_data(
             "data_fingerprint": data.fingerprint(),
             "images": len(data),
             "shape": list(data.shape),
-            "attacks": [{"name": name, "attack": repr(attack)} for name, attack in attacks],
+            "attacks": [
+                {"name": name, "attack": repr(attack)}
+                | ({"pilot": pilots[place].record()} if place in pilots else {})
+                for place, (name, attack) in enumerate(attacks)
+            ],
             **config.record(),
             **hidden.record(),
             "left_out": left_out,
@@ -222,22 +231,40 @@ def evaluate_data(
                     replace(scorer, batch_size=size), attacks, probed.prediction
                 )
             )
-            batches = dict(enumerate(data.batches(in_a_chunk(config.batch_size))))
             labels = [metrics.title(name, a.threat.name, a.threat.eps) for name, a in attacks]
             begins: Mapping[int, int] = {}
             if config.share_sizes:
                 begins = {**smaller_sizes(attacks), **read_off(attacks)}
             cells = [CLEAN, *labels]
-            todo = [run.images_left(batches, [cell]) for cell in range(1, len(cells))]
-            forecast = Forecast(attacks, todo, data.shape, len(data.classes))
-            counting = replace(scorer, counting=forecast.count)
-            chunks = _Chunks(
-                counting, attacks, config.keep_images, begins, labels, progress, forecast
-            )
-            run.fill(batches, cells, Fitting(chunks.at_once, fitting), "evaluate", progress, engine)
+            size = in_a_chunk(config.batch_size)
+            for stage in stages(run, len(data), attacks, pilots, config.seed, size):
+                todo = [
+                    run.images_left(stage.batches, [cell]) + stage.after
+                    for cell in range(1, len(cells))
+                ]
+                forecast = Forecast(stage.attacks, todo, data.shape, len(data.classes))
+                chunks = _Chunks(
+                    replace(scorer, counting=forecast.count),
+                    stage.attacks,
+                    config.keep_images,
+                    begins,
+                    labels,
+                    progress,
+                    forecast,
+                )
+                run.fill(
+                    stage.batches,
+                    cells,
+                    Fitting(chunks.at_once, fitting),
+                    "evaluate",
+                    progress,
+                    engine,
+                    before=stage.before,
+                    after=stage.after,
+                )
 
         def results(run: Run, rows: pd.DataFrame) -> dict[str, Any]:
-            cells = _cells(rows, name, run, attacks)
+            cells = _cells(rows, name, run, attacks, record)
             late = late_parts(attacks)
             found = [
                 *metrics.skipped(cells),
@@ -387,20 +414,22 @@ def _check_one_can_run(scorer: Scorer, attacks: Named, prediction: Labels) -> No
         raise blocked[0]
 
 
-def _cells(rows: pd.DataFrame, model: str, run: Run, attacks: Named) -> list[dict[str, Any]]:
+def _cells(
+    rows: pd.DataFrame, model: str, run: Run, attacks: Named, record: Mapping[str, Any]
+) -> list[dict[str, Any]]:
     """The cells as ``holdfast evaluate --json`` prints them."""
     numbers = range(1, len(attacks) + 1)
     parts = [attack.names if isinstance(attack, Worst) else () for _, attack in attacks]
+    cells = metrics.evaluation_cells(rows, parts, [run.chunks.skipped(one) for one in numbers])
+    spared = metrics.spared(rows, record)
     found = []
-    for number, cell in zip(
-        numbers,
-        metrics.evaluation_cells(rows, parts, [run.chunks.skipped(one) for one in numbers]),
-        strict=True,
-    ):
+    for number, cell in zip(numbers, cells, strict=True):
         cell = {"model": model, **cell, "seconds": round(run.chunks.seconds(number), 3)}
         if noted := run.chunks.noted(number):
             cell["noted"] = noted
         if skipped := run.chunks.skipped(number):
             cell["skipped"] = skipped
+        if number - 1 in spared:
+            cell["spared"] = spared[number - 1]
         found.append(cell)
     return found

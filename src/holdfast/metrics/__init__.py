@@ -23,7 +23,7 @@ from holdfast.metrics.certificates import (
 )
 from holdfast.metrics.classes import by_class, certified_by_class
 from holdfast.metrics.masking import blind_attacks, misleading
-from holdfast.metrics.notes import left_out, noted, skipped, title
+from holdfast.metrics.notes import left_out, noted, skipped, title, untried
 from holdfast.metrics.overlap import (
     broken_within,
     contributions,
@@ -32,6 +32,7 @@ from holdfast.metrics.overlap import (
     times_broken,
 )
 from holdfast.metrics.paired import Paired, paired
+from holdfast.metrics.pilot import Pilot, drawn_order, pilot_ends, spared
 from holdfast.metrics.relative import (
     FRACTIONS,
     accuracies_at,
@@ -46,6 +47,7 @@ __all__ = [
     "CELL",
     "FRACTIONS",
     "Paired",
+    "Pilot",
     "accuracies_at",
     "accuracy_at",
     "at_finite_sizes",
@@ -61,6 +63,7 @@ __all__ = [
     "certified_by_class",
     "certified_curve",
     "contributions",
+    "drawn_order",
     "evaluation_cells",
     "first_broken",
     "from_zero",
@@ -73,13 +76,16 @@ __all__ = [
     "overlap",
     "paired",
     "perturbation_sizes",
+    "pilot_ends",
     "reference_size",
     "relative_lengths",
     "rho",
     "round_sizes",
     "skipped",
+    "spared",
     "times_broken",
     "title",
+    "untried",
     "without_attack",
     "worst_case",
 ]

@@ -78,20 +78,32 @@ def _led_nowhere(attacked: pd.DataFrame, clean: "pd.Series[float]") -> Iterator[
             left = part[~part["fooled"]]
             if not part["backwards"].any() or len(part) < _ENOUGH:
                 continue
-            moved = left[left[norm] > 0]
-            fell = int((moved["loss"] < moved["index"].map(clean)).sum())
-            downhill = len(moved) >= _ENOUGH and fell > _DOWNHILL * len(moved)
+            fell = downhill(left, clean)
             # Little falls in a small ball; what is left in the largest is what tells.
             larger = eps < sizes["eps"].max()
-            if not downhill and (larger or len(left) < _NEARLY_ALL * len(part)):
+            if not fell and (larger or len(left) < _NEARLY_ALL * len(part)):
                 continue
-            how = f", and lowered the loss of {fell}" if downhill else ""
+            how = f", and lowered the loss of {fell}" if fell else ""
             yield (
                 f"{title(attack, norm, eps)}: left {len(left)} of the {len(part)} images that were "
                 f"right before{how}: this is robustness only if the gradient leads uphill, and not "
                 "if it is random, flipped or shattered; see what a larger size does, and an attack "
                 "without gradients (square)."
             )
+
+
+def downhill(left: pd.DataFrame, clean: "pd.Series[float]") -> int:
+    """Of how many images an attack lowered the loss, if of so many that it went astray; else 0.
+
+    Args:
+        left: rows of the images that it left, in one norm.
+        clean: loss of the unattacked images, by index.
+    """
+    if not len(left):
+        return 0
+    moved = left[left[left["norm"].iloc[0]] > 0]
+    fell = int((moved["loss"] < moved["index"].map(clean)).sum())
+    return fell if len(moved) >= _ENOUGH and fell > _DOWNHILL * len(moved) else 0
 
 
 def _beaten(attacked: pd.DataFrame, late: Collection[str]) -> Iterator[str]:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["left_out", "noted", "skipped", "title"]
+__all__ = ["left_out", "noted", "skipped", "title", "untried"]
 
 
 def title(attack: str, norm: str, eps: float) -> str:
@@ -76,3 +76,39 @@ def left_out(settings: Mapping[str, Any]) -> list[str]:
         f"{', '.join(names)}: the model calls for these variants, and they were left out on "
         "request (--variants); what an attack left robust may not be robust to them."
     ]
+
+
+def untried(cells: Iterable[Mapping[str, Any]]) -> list[str]:
+    """A sentence for each attack whose late parts broke nothing where they were tried.
+
+    It bounds what they would break of the images that were spared them (`Pilot`). Percentages are
+    rounded up, so that what is said holds.
+
+    Example:
+        >>> from holdfast.metrics import untried
+        >>> spared = {"parts": ["square"], "tried": 100, "left": 812, "at_most": 0.0295}
+        >>> cell = {"attack": "suite", "norm": "l2", "eps": 1.0, "n": 1000}
+        >>> (said,) = untried([{**cell, "spared": {**spared, "confidence": 0.95}}])
+        >>> print(said.partition("; ")[2])
+        with 95 % confidence it would break at most 3.0 % of them, and so lower the robust ...
+    """
+    notes = []
+    for cell in cells:
+        if (spared := cell.get("spared")) is None:
+            continue
+        several = len(spared["parts"]) > 1
+        lower = spared["at_most"] * spared["left"] / cell["n"]
+        notes.append(
+            f"{title(cell['attack'], cell['norm'], cell['eps'])}: {', '.join(spared['parts'])} "
+            f"{'were' if several else 'was'} run on {spared['tried']:,} of the {spared['left']:,} "
+            f"images left, drawn by the seed, and broke none; with {100 * spared['confidence']:g} "
+            f"% confidence {'they' if several else 'it'} would break at most "
+            f"{_up(spared['at_most'])} % of them, and so lower the robust accuracy by at most "
+            f"{_up(lower)} points."
+        )
+    return notes
+
+
+def _up(fraction: float) -> str:
+    """In %, rounded up; what is a tenth of a % but for floating point stays it."""
+    return f"{math.ceil(1000 * fraction - 1e-9) / 10:.1f}"

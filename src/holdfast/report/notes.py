@@ -84,7 +84,10 @@ def _of_norm(classifier: Classifier, norm: str) -> list[str]:
         f"{run.path}: {note}"
         for run in classifier.evaluations
         if (run.rows["norm"] == norm).any()
-        for note in metrics.left_out(run.settings)
+        for note in [
+            *metrics.left_out(run.settings),
+            *metrics.untried(cell for cell in run.cells if cell["norm"] == norm),
+        ]
     ]
     other = {run.norm for run in classifier.certifications} - {norm}
     if other and norm == "l0":

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import os.path
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import groupby
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -141,7 +142,8 @@ def read_rows(path: Path) -> pd.DataFrame:
         files = sorted((path / CHUNKS).glob("*.csv"))
         if not files:
             raise MissingFileError(f"{path} holds no rows.")
-        rows = pd.concat([read_csv(file) for file in files], ignore_index=True)
+        cells = groupby(files, lambda file: file.name.partition(".")[0])
+        rows = pd.concat([_in_order(map(read_csv, mine)) for _, mine in cells], ignore_index=True)
     if not about["complete"]:
         return rows
     named = about["settings"].keys() >= {"bounds", "intervals"}
@@ -149,6 +151,14 @@ def read_rows(path: Path) -> pd.DataFrame:
         bound, interval = (str(about["settings"][name]) for name in ("bounds", "intervals"))
         rows = rows.assign(bound=bound, interval=interval)  # of versions that knew one of each
     check_rows(path, about, rows)
+    return rows
+
+
+def _in_order(chunks: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """The rows of a cell in the order of the examples, where there is one for each."""
+    rows = pd.concat(chunks, ignore_index=True)
+    if "index" in rows and rows["index"].is_unique:
+        return rows.sort_values("index", ignore_index=True)
     return rows
 
 
@@ -178,7 +188,10 @@ def read_images(path: Path, cell: int, *needed: str) -> dict[str, Tensor]:
     try:
         names = parts[0] if parts else {}
         found = {name: torch.cat([part[name] for part in parts]) for name in names}
-    except (KeyError, RuntimeError) as error:
+        if len(parts) > 1 and "index" in found:  # chunks may hold examples from here and there
+            order = found["index"].argsort(stable=True)
+            found = {name: kept[order] for name, kept in found.items()}
+    except (KeyError, IndexError, RuntimeError) as error:
         raise DamagedFileError(
             f"the images of cell {cell} in {path / IMAGES} do not go together ({error}); put their "
             "copies back, or take the folder away."

@@ -155,6 +155,9 @@ class Run:
         what: str,
         progress: Progress = silent,
         engine: Engine = here,
+        *,
+        before: int = 0,
+        after: int = 0,
     ) -> None:
         """Write every chunk of every cell that is missing, each as soon as it is there.
 
@@ -165,13 +168,16 @@ class Run:
             what: the work, for the progress.
             progress: told about every chunk of every cell.
             engine: who computes; what comes is written here, in the order in which it comes.
+            before: examples of other chunks that were written before, for the progress.
+            after: examples of others that are written after, for the progress.
         """
         left = {
             number: [cell for cell in range(len(cells)) if not self.chunks.has(cell, number)]
             for number in chunks
         }
-        total = len(cells) * sum(map(len, chunks.values()))
+        total = len(cells) * (before + sum(map(len, chunks.values())) + after)
         to_do = sum(len(left[number]) * len(index) for number, index in chunks.items())
+        to_do += len(cells) * after
         progress.start(what, total, total - to_do)  # the time that is left goes by what is done now
         for number, part, seconds in engine(work, self._missing(chunks, left)):
             if part.images:

@@ -130,9 +130,15 @@ class _Results(TypedDict):
     audit: NotRequired[_Audit]
 
 
+class _Pilot(TypedDict):
+    parts: Annotated[list[Text], Meta(min_length=1)]
+    images: Positive
+
+
 class _Attack(TypedDict):
     name: Text
     attack: Text
+    pilot: NotRequired[_Pilot]
 
 
 class _Attacked(_OfModel):
@@ -150,6 +156,14 @@ class _Attacked(_OfModel):
     found: NotRequired[list[dict[str, Any]]]
 
 
+class _Spared(TypedDict):
+    parts: Annotated[list[Text], Meta(min_length=1)]
+    tried: Positive
+    left: Positive
+    at_most: Share
+    confidence: Share
+
+
 class _AttackedCell(TypedDict):
     model: Text
     attack: Text
@@ -165,6 +179,7 @@ class _AttackedCell(TypedDict):
     broken_by: NotRequired[dict[str, Count]]
     skipped: NotRequired[dict[str, str]]
     noted: NotRequired[dict[str, Count]]
+    spared: NotRequired[_Spared]
 
 
 class _Passes(TypedDict):

@@ -92,10 +92,13 @@ class Worst(Attack):
             default.
         budget: passes an image that the attacks were chosen to fit in, if they were; it changes
             nothing here, but says that what they leave out may be needed where gradients mislead.
+        pilot: images by which the last parts, those that follow no gradients, must earn their keep:
+            an evaluation runs them on all images only if they break one of so many that the other
+            parts left, drawn by the seed; 0 to run them on all. A batch by itself always gets all.
 
     Raises:
         InputError: if there is no attack, their threats differ or have no limit, votes is below 1,
-            or there are not as many names as attacks.
+            pilot below 0, or there are not as many names as attacks.
         GradientError: when run, if every part needs a gradient and none reaches the images.
 
     Reference:
@@ -116,12 +119,15 @@ class Worst(Attack):
     votes: Votes = 1
     called: tuple[str, ...] = field(default=(), repr=False)
     budget: int | None = field(default=None, repr=False)
+    pilot: int = field(default=0, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.attacks:
             raise InputError("there is no attack; a worst case is taken over at least one.")
         at_least_one(votes=self.votes)
+        if self.pilot < 0:
+            raise InputError(f"pilot is {self.pilot}, but a number of images is at least 0.")
         threats = [attack.threat for attack in self.attacks]
         if any(threat != threats[0] for threat in threats):
             raise InputError(
