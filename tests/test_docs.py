@@ -224,9 +224,15 @@ def test_every_method_has_a_page_with_what_it_is_how_it_is_typed_and_an_example(
         page = methods.page(method)
         parts = re.findall("^## (.*)$", page, re.MULTILINE)
         assert page.startswith(f"# {method.name}\n"), method.name
-        assert "Example" in parts, method.name
+        assert {"When", "Example"} <= set(parts), method.name
         rows = re.findall(r"^\| `(\w+)` \| .* \| (.*) \|$", page, re.MULTILINE)
         assert not [name for name, text in rows if not text], method.name
+
+
+def test_the_page_of_a_files_one_method_shows_its_formulas():
+    pages = {method.name: methods.page(method) for method in methods.methods()}
+    assert "    k* = argmin_k |f_k(x)| / ‖w_k‖_q" in pages["deepfool"].split("## When")[0]
+    assert "x' = x + α · sign(N(0, I))" in pages["r+step-ll"].split("## When")[0]
 
 
 def test_the_page_of_an_attack_shows_its_contests():

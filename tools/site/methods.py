@@ -2,6 +2,8 @@
 
 import inspect
 import re
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -195,7 +197,7 @@ def page(method: Method, picture: str | None = None) -> str:
         blocks.append(f"![One run of {method.name} in two dimensions]({picture})" + "{ .toy }")
     if method.made is not method.thing:
         blocks.append(f"{more.summary}")
-    blocks += [more.text] if more.text else []
+    blocks += [text for text in (_formula(method), more.text) if text]
     blocks += _section("When", more.sections.get("When") or says.sections.get("When"))
     if method.command:
         blocks.append(f"    {method.command}")
@@ -212,6 +214,21 @@ def page(method: Method, picture: str | None = None) -> str:
 
 #: A page of docs, as docstrings name it.
 _PAGE = re.compile(r"\bdocs/([\w/-]+\.md)")
+
+
+def _formula(method: Method) -> str:
+    """What the file of one method begins with below its title, if that shows formulas."""
+    here = method.made.__module__
+    if _files()[here] > 1:
+        return ""
+    text = parse(sys.modules[here]).text
+    return text if re.search("^    ", text, re.MULTILINE) else ""
+
+
+@cache
+def _files() -> Counter[str]:
+    """How many methods each module has."""
+    return Counter(each.made.__module__ for each in methods())
 
 
 def _begin() -> str:

@@ -21,6 +21,10 @@ class AdamPGD(PGD):
 
     m̂ and v̂ are running means; a pixel whose gradient keeps its sign moves on, one that flips stays.
 
+    When:
+        Where the gradient's size differs much from pixel to pixel or from step to step. Otherwise
+        `APGD`, which chooses its steps.
+
     Reference:
         Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015.
 

@@ -1,9 +1,11 @@
 """ALMA: an augmented Lagrangian, whose multiplier and penalty follow the attack as it goes.
 
-minimise  ‖δ‖_p + P(-value, ρ, μ)  by RMSProp with momentum, cut by the box
-P(v, ρ, μ) = μ v + μ ρ v² + ρ² v³ / 6  for v >= 0,  μ v / (1 - ρ v)  below 0   (the paper's P2)
-μ ← α μ + (1 - α) P'(-value, ρ, μ)                                   in every step
-ρ ← γ ρ  where nothing fools yet and the value grows by less than 1 - τ  in every M-th
+    minimise  ‖δ‖_p + P(-value, ρ, μ)  by RMSProp with momentum, cut by the box
+    P(v, ρ, μ) = μ v + μ ρ v² + ρ² v³ / 6  for v >= 0,  μ v / (1 - ρ v)  below 0   (the paper's P2)
+    μ ← α μ + (1 - α) P'(-value, ρ, μ)                                   in every step
+    ρ ← γ ρ  where nothing fools yet and the value grows by less than 1 - τ  in every M-th
+
+Each image has its own multiplier, penalty and step size.
 """
 
 from dataclasses import dataclass
@@ -55,6 +57,10 @@ class ALMA(MinimumNorm[_Points]):
 
     The paper minimises other distances in the same way (SSIM, CIEDE2000, LPIPS), which are no
     threats here.
+
+    When:
+        For ℓ1 and ℓ2 distances from hundreds of gradients. From some 100, `DDN` in ℓ2; where one
+        attack may go astray, `Nearest`.
 
     Attributes:
         threat: an ℓ1 or ℓ2 ball; points beyond its eps, which may be infinite, do not count.

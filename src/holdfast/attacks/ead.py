@@ -65,6 +65,10 @@ class EAD(PenaltySearch):
     by FISTA, for several c, each example by itself: a step along the gradient of the last two
     terms, a shrinkage for the first, momentum. Costs at most 1 + searches · steps gradients.
 
+    When:
+        To compare with ℓ1 distances that EAD gave elsewhere. For the shortest, `Nearest`, or `ALMA`
+        (docs/results/nearest.md).
+
     Attributes:
         threat: an ℓ1 ball; points beyond its eps, which may be infinite, do not count.
         steps: iterations at each c, at least 1.

@@ -1,9 +1,11 @@
 """Greedy search in ℓ0: change what helps most until it fools, then undo what is not needed.
 
-until x fools:  change the component with the largest |∂ value| · (room in the box)
-afterwards:     undo the change with the least ∂ value · (change); where x no longer fools, drive
-the others into the corner that the gradient points to, and ask again;
-where that is not enough, put it back, and take the next
+    until x fools:  change the component with the largest |∂ value| · (room in the box)
+    afterwards:     undo the change with the least ∂ value · (change); where x no longer fools,
+    drive the others into the corner that the gradient points to, and ask again;
+    where that is not enough, put it back, and take the next
+
+Each image is searched by itself.
 """
 
 from dataclasses import dataclass
@@ -36,6 +38,10 @@ class Greedy(Pursuit["_Search"]):
     """Change components one by one until the image fools, then undo those that it can do without.
 
     What is returned fools no longer when any one change is undone, as far as ``steps`` allow.
+
+    When:
+        For few components in ℓ0, and to thin out what another attack has found. Each change costs a
+        gradient, so not where thousands are needed: `SigmaZero`.
 
     Attributes:
         threat: an ℓ0 ball; points beyond its eps, which may be infinite, do not count.

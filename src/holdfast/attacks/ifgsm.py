@@ -18,6 +18,12 @@ __all__ = ["IFGSM", "IterLL"]
 class IFGSM(Preset):
     """I-FGSM: FGSM repeated from the clean image, each step projected to the ball (EAT 3.2).
 
+        x ← Π(x + α · steepest(∇L(x, y))), k times; in ℓ∞ the steepest direction is the sign.
+
+    When:
+        To compare with papers that use it. It begins at the image, where a masked gradient stays
+        masked: for a number to report, `APGD` or `WorstCase`.
+
     Attributes:
         threat: the ball of size ε.
         steps: number k of steps.
@@ -62,8 +68,14 @@ class IFGSM(Preset):
 class IterLL(IFGSM):
     """Iter-LL: Step-LL repeated, towards the least likely class on the clean image (EAT 3.2).
 
+        x ← Π(x - α · steepest(∇L(x, y_LL))),  y_LL the argmin of the logits at x0.
+
     It is `IFGSM` with another goal, and has its parameters. With ``early_stop`` an image stops only
     when it reaches that class.
+
+    When:
+        To compare with papers on ImageNet that use it. A far class is hard to reach, so it says
+        little about how near an error is: `APGDT` or `MALT`.
 
     Example:
         >>> from holdfast import Linf

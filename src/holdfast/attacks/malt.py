@@ -25,6 +25,10 @@ class MALT(Composed):
     the image. By it three targets do what nine do by likelihood, for a forward and nine backward
     passes more.
 
+    When:
+        Where there are many classes, in place of `APGDT`. With three classes or fewer both have the
+        same few targets.
+
     Attributes:
         threat: the ball of size ε, in ℓ∞, ℓ2 or ℓ1.
         targets: number of classes, of the nine likeliest or more; all others if the model has

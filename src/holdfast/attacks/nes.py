@@ -20,8 +20,15 @@ __all__ = ["NES"]
 class NES(Preset):
     """PGD along a gradient estimated from scores alone, by natural evolution strategies.
 
+        g = 1/(mσ) Σ_i u_i (L(x + σ u_i) - L(x - σ u_i)),  over m/2 draws u_i ~ N(0, I),
+        x ← Π(x + α · steepest(g)).
+
     It needs no gradient of the model, so what its layers do to one is nothing to it: it has no
     BPDA variant. On a random model it runs on mean scores, as every attack that sees answers alone.
+
+    When:
+        Where only scores can be seen and the norm is not one of `Square`'s, or the score has no
+        gradient. Where both run, `Square` mostly needs fewer queries.
 
     Attributes:
         threat: the ball of size ε.

@@ -59,6 +59,10 @@ class _Points(Points):
 class PDPGD(MinimumNorm[_Points]):
     """Primal-dual proximal gradient descent: the closest fooling point in ℓ0, ℓ1, ℓ2 or ℓ∞.
 
+    When:
+        For distances in any of the four norms from hundreds of gradients, as one of several
+        attacks: see `Nearest`, and docs/results/nearest.md for how near it comes.
+
     Attributes:
         threat: a ball; points beyond its eps, which may be infinite, do not count.
         steps: number of iterations, at least 1; each costs one gradient.

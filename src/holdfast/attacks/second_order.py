@@ -112,6 +112,9 @@ class SecondOrderUnitDraw(Preset):
     attack is PGD with a jitter. `SecondOrder`, equation 4, averages over d, which cancels the
     Hessian's part: the two are different attacks.
 
+    When:
+        To see what the paper's equation 3 does by itself. Otherwise `SecondOrder`.
+
     Attributes:
         threat: the ball of size ε.
         steps: number of steps.

@@ -1,9 +1,11 @@
 """σ-zero: the fewest components that fool, by a smooth count of them and a threshold that adapts.
 
-ℓ̂₀(δ) = Σ δ² / (δ² + σ)                                              (equation 3)
-g = ∇ [max(-value, 0) + ℓ̂₀(δ) / d],  δ ← δ - η · Adam(g / ‖g‖∞),  cut by the box
-τ ← τ + t η if the last point fooled, else τ - t η
-δ ← δ where |δ| >= τ, else 0                                         (algorithm 1)
+    ℓ̂₀(δ) = Σ δ² / (δ² + σ)                                              (equation 3)
+    g = ∇ [max(-value, 0) + ℓ̂₀(δ) / d],  δ ← δ - η · Adam(g / ‖g‖∞),  cut by the box
+    τ ← τ + t η if the last point fooled, else τ - t η
+    δ ← δ where |δ| >= τ, else 0                                         (algorithm 1)
+
+Each image has its own threshold τ.
 """
 
 from dataclasses import dataclass

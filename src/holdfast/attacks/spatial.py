@@ -32,6 +32,10 @@ class Spatial(Attack):
     the first that reaches the goal, or else the one of the highest score; an angle costs one
     forward pass. Rotation is bilinear, and black beyond the edge.
 
+    When:
+        To see how a network bears rotation, which no small ball holds. Its result does not compare
+        with a robust accuracy in a norm.
+
     Attributes:
         threat: an image that would leave it stays as it is. Rotation leaves every small ball:
             give an infinite ``eps`` for no limit but the box.
@@ -165,6 +169,10 @@ def SpatialIFGSM(
     """Rotate by a fixed angle, flip random pixels, then I-FGSM around the outcome (EAT C.1).
 
     The result lies in no ball around the clean image: its own threat has no limit but the box.
+
+    When:
+        To transfer, as the paper does: what is rotated is far from where a defence was trained. Not
+        for an accuracy within a ball.
 
     Args:
         threat: the ball of I-FGSM around the transformed image; ε = 0.3 in ℓ∞ in the paper.

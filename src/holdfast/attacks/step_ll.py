@@ -18,6 +18,10 @@ class StepLL(FGSM):
     y_LL = argmin of the logits on the clean image. It is `FGSM` with another goal, and has its
     parameters.
 
+    When:
+        Inside single-step adversarial training on many classes, where `FGSM` leaks labels; and to
+        transfer. Never for a robust accuracy.
+
     Reference:
         Kurakin et al., "Adversarial machine learning at scale", ICLR 2017.
 
@@ -39,7 +43,13 @@ class StepLL(FGSM):
 class RStepLL(RFGSM):
     """R+Step-LL: a random step of α, then Step-LL with ε - α (EAT section 4.1).
 
+        x' = x + α · sign(N(0, I)),  then x' - (ε - α) · sign(∇L(x', y_LL)).
+
     It is `RFGSM` with another goal, and has its parameters.
+
+    When:
+        To see whether a network trained on single steps masks its gradient: if so, the random step
+        finds more than `StepLL`. Never for a robust accuracy.
 
     Raises:
         InputError: if alpha lies outside [0, ε].

@@ -111,6 +111,10 @@ def Standard(threat: Threat, *, steps: int = 40, targets: int = 9, queries: int 
     Its parts stay what they are, so that numbers can be compared with published ones. DDN runs in
     ℓ2 only. Square is not defined in ℓ1, where FMN takes its place.
 
+    When:
+        Where numbers are to be compared with those of the same parts elsewhere. Otherwise
+        `WorstCase`.
+
     Args:
         threat: the ball, with a finite ε, in ℓ∞, ℓ2 or ℓ1.
         steps: of each attack that follows gradients; APGD takes twice as many, S-O and FAB-T half.

@@ -41,6 +41,10 @@ class SuperDeepFool(Attack):
 
     The closest of all points that fooled on the way is searched along its segment to the image.
 
+    When:
+        For ℓ2 distances on smooth networks from few gradients. Where the gradient misleads it has
+        no second try: `DDN`, or `Nearest`.
+
     Attributes:
         threat: an ℓ2 ball; points beyond its ``eps`` do not count.
         steps: how often to go both ways, at least 1; most images take one or two.

@@ -20,6 +20,10 @@ class Binarise(nn.Module):
     reaches: put it within `StraightThrough` to attack it honestly. The paper's figure, at most
     11.4 % error, is for I-FGSM, and does not say how its gradient was taken.
 
+    When:
+        On images that are black and white already, against small ℓ∞ changes. Not where grey carries
+        meaning, nor against ℓ0, where whole pixels flip.
+
     Args:
         threshold: t in [0, 1]; 0.5 in the paper.
 

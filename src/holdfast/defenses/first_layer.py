@@ -17,6 +17,10 @@ class FirstLayerNoise(nn.Module):
     proven for the noise there proves L / Λ for the image: `holdfast.certify.smoothing` with
     ``noise="first-layer"``. σ is on the scale of that output, and not of the image.
 
+    When:
+        Where the network was trained with noise behind its first layer, as PixelDP's are. In a new
+        design `GaussianNoise` needs no Λ.
+
     Args:
         network: an `nn.Sequential` that begins with a convolution or a linear layer; its layers are
             used, not copied.

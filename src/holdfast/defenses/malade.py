@@ -37,6 +37,10 @@ class MALADE(nn.Module):
     ``checkpointing`` only the images x_t are kept, and each step but the last is computed again on
     the way back.
 
+    When:
+        To study purification, with attacks that go through it: BPDA, EOT and R. It proves nothing,
+        and costs T passes of the denoiser for each answer.
+
     Args:
         denoiser: r, images to images of the same shape, without randomness of its own; a DAE for
             MALA, a sDAE for MALADE.

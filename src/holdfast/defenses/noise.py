@@ -20,6 +20,10 @@ class GaussianNoise(nn.Module):
     ``nn.Sequential(GaussianNoise(sigma), f)``. The noise is not clipped to [0, 1], since the
     certificate is a statement about the unclipped sum.
 
+    When:
+        For ℓ2 certificates, around a network that was trained with noise of the same σ. Around one
+        that was not it costs accuracy and proves little; under attack, average over draws.
+
     Args:
         sigma: standard deviation σ > 0 on the scale where images lie in [0, 1].
 
@@ -63,6 +67,9 @@ class LaplaceNoise(nn.Module):
     """x + Laplace noise of standard deviation σ in each pixel, of scale b = σ/√2, not clipped.
 
     What Gaussian noise is to ℓ2, this is to ℓ1.
+
+    When:
+        For ℓ1 certificates, around a network that was trained with it. In ℓ2, `GaussianNoise`.
 
     Args:
         sigma: standard deviation σ > 0 on the scale where images lie in [0, 1].

@@ -92,6 +92,9 @@ def diagnose_data(
     Numbers of an image stand in rows.csv, arrays beside them in images/; a cell is a model. An
     interrupted run goes on at the missing batch.
 
+    When:
+        For a run folder of any diagnosis; for arrays alone, call the diagnosis itself.
+
     Args:
         diagnosis: what to look at.
         models: by name, on the device that is to do the work.

@@ -26,6 +26,9 @@ def convergence(
 ) -> pd.DataFrame:
     """How accuracy and robustness come about.
 
+    When:
+        To see whether a longer training would pay, of runs that kept a checkpoint of each epoch.
+
     Args:
         epochs: the network after each epoch, by its number; 0 is where the training began. A
             mapping that loads on access keeps one network in memory at a time.

@@ -93,6 +93,10 @@ def second_order_cosines(
     A unit draw of length ξ and a Gaussian draw of standard deviation σ are alike in size for
     ξ = σ √d.
 
+    When:
+        To test what the second-order attack's gradients point along, where the gradient at the
+        image says nothing.
+
     Args:
         model: maps (N, C, H, W) in [0, 1] to logits (N, K), with a second derivative: a network of
             ReLU layers has one almost everywhere, by way of the softmax.
@@ -144,6 +148,10 @@ def leading_eigenvector(score: Score, x: Images, rng: Stream, *, iterations: int
     space is exhausted, as for a Hessian of rank below the number of classes, a random one takes its
     place. Power iteration, as in SO's appendix A, would find the eigenvalue of the largest size,
     also a negative one, and far more slowly.
+
+    When:
+        To see along what the loss bends most at an image. Each of the ``iterations`` costs a
+        product with the Hessian, for each image.
 
     Args:
         score: what is ascended, twice differentiable.

@@ -63,6 +63,10 @@ def discrepancy(
     pairs of networks, all sources and the two shares; it does not matter whether the sets of images
     are independent of each other, as long as each is drawn independently.
 
+    When:
+        To ask how unlike attacks are that a network was trained on and one that is to come. A small
+        value tells nothing.
+
     Args:
         sources: for each A_i the predictions of all networks on its images, from `predictions`.
         target: the same for A*.
@@ -113,6 +117,9 @@ def predictions(
     models: Mapping[str, Model], x: Images, *, seed: int = 0, batch_size: int = 500
 ) -> Int[Tensor, "h n"]:
     """The class that each network gives each image, in the order of ``models``.
+
+    When:
+        For what `discrepancy` compares, once for all pairs of attacks.
 
     Args:
         models: by name.

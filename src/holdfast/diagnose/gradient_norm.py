@@ -33,6 +33,10 @@ def gradient_norms(
     dropped, because it fools already, stays where it was dropped. SO's figure shows the mean over
     images, ``gradient_norms(...)[0].mean(dim=1)``.
 
+    When:
+        To see whether an attack has anything to follow: where gradients vanish on its way, an image
+        that stands is no sign of robustness. By itself no measure of it.
+
     Args:
         model: maps (N, C, H, W) in [0, 1] to logits (N, K).
         x: (N, ...) images in [0, 1].

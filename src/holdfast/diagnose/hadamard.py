@@ -36,6 +36,9 @@ _MINUS: dict[int, tuple[tuple[int, ...], ...]] = {
 def regular_hadamard(order: int) -> Float[Tensor, "k k"]:
     """A regular Hadamard matrix of this order, in float64.
 
+    When:
+        For `adversarial_directions` in ℓ∞, of as many directions as there is an order.
+
     Args:
         order: k, one of `ORDERS`, or 1.
 

@@ -45,6 +45,10 @@ def interval_bounds(model: nn.Module, x: Images, y: Labels, threat: Threat) -> I
     which is more than is lost. What is proven is so for the network's weights in exact arithmetic;
     the network that runs in float32 may differ in the sixth digit of a logit.
 
+    When:
+        Of networks trained with `IBP`. Of others intervals prove next to nothing, which says
+        nothing of them.
+
     Args:
         model: an `nn.Sequential`; see `holdfast.models.propagation.worst_margins`.
         x: (N, C, H, W) images in [0, 1].

@@ -26,6 +26,10 @@ def live_filters(
     A filter is a channel of what a ReLU makes of a convolution; a ReLU that is called as a function
     is not seen. One that is False on all images of a large sample is dead.
 
+    When:
+        After a training that failed, or that went too well: a network of a few live filters shows
+        attacks what no other would.
+
     Args:
         model: maps (N, C, H, W) in [0, 1] to logits (N, K).
         x: (N, ...) images in [0, 1].

@@ -62,6 +62,10 @@ def margins(
     ρ₂ as the authors' code prints it is the mean of ``relative``. `holdfast.metrics.rho` is another
     measure, of an attack: in the box, until it succeeds, 0 for misclassified images, over ‖x‖.
 
+    When:
+        For distances of whole sets in a few passes. DeepFool's are too large, so they compare
+        networks and bound none.
+
     Args:
         model: maps (N, C, H, W) in [0, 1] to logits (N, K).
         x: (N, ...) images in [0, 1].

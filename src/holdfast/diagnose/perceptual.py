@@ -58,6 +58,10 @@ def perceptual_similarity(x: Images, x_adv: Images) -> Similarity:
     colour, or makes the images less alike than they were, the score is that of the images as they
     are, and ``aligned`` is False.
 
+    When:
+        Of perturbations in no small ball, to ask what a person would see. It holds for images, and
+        not for vectors.
+
     Args:
         x: (N, C, H, W) or (N, H, W) clean images in [0, 1].
         x_adv: the adversarial ones, of the same shape.

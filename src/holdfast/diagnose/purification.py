@@ -30,6 +30,10 @@ def purification(
 ) -> tuple[pd.DataFrame, Tensor]:
     """Attack an image, and follow the chain that is to undo it.
 
+    When:
+        To see at which step a purifying defence brings an image back, or loses it. It follows one
+        image.
+
     Args:
         models: by name; each begins with a `MALADE`, as a tuning run's does. Their chains draw the
             same noise.

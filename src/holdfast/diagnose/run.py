@@ -66,6 +66,9 @@ def trace_purification(
 ) -> Traces:
     """Attack an image of a data set, and follow the chain that is to undo it.
 
+    When:
+        For `purification` into a run folder.
+
     Args:
         models: by name, on the device that is to do the work; each begins with a `MALADE`.
         data: the test set.

@@ -115,6 +115,10 @@ def adversarial_directions(
     x + ε r_i is cut to [0, 1], where images lie: orthogonal are the directions before that cut. All
     k directions of all images are held at once, N · k · d numbers.
 
+    When:
+        To ask how much room attacks have around an image, where two networks fall alike. A lower
+        bound: the directions are good to first order alone.
+
     Args:
         model: maps (N, C, H, W) in [0, 1] to logits (N, K).
         x: (N, ...) images in [0, 1] that the model classifies rightly.
@@ -165,6 +169,9 @@ def fraction_with_at_least(counts: Int[Tensor, "n orders"]) -> Float[Tensor, " k
 
     An image has as many as the best of the orders found for it. The last k is the largest number
     found for any image, and at least 1.
+
+    When:
+        To draw what `adversarial_directions` counted.
 
     Args:
         counts: from `adversarial_directions`.

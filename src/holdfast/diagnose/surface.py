@@ -55,6 +55,9 @@ def signed_directions(
     around on which it depends least, as many as orthogonality asks for, one of them set to 0 where
     their number is odd.
 
+    When:
+        For the axes of `loss_surface` in ℓ∞.
+
     Args:
         model: whose loss is to be shown.
         other: trained independently of it.
@@ -124,6 +127,10 @@ def loss_surface(
 
     The points are not cut to [0, 1], which would bend the plane: a pixel that is black or white
     leaves it. Take a smaller ``reach`` to look closer (EAT's right-hand panels).
+
+    When:
+        To look at one image, when gradient masking is suspected. A picture of a plane proves
+        nothing of the ball.
 
     Args:
         model: maps (N, C, H, W) to logits (N, K).

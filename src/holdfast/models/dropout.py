@@ -15,6 +15,10 @@ class InputDropout(nn.Dropout):
     Single-step adversarial training masks less behind it, since the examples get more diverse; so
     in B, while A, C and D gain little.
 
+    When:
+        In single-step adversarial training, and to rebuild the paper's networks. It is no defence
+        of a finished network, where it does nothing.
+
     Args:
         rate: fraction of the pixels that are set to 0, in [0, 1); 0.2 in B.
 

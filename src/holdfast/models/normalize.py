@@ -15,6 +15,10 @@ __all__ = ["Normalize"]
 class Normalize(nn.Module):
     """(x - mean) / std per channel: ``nn.Sequential(Normalize(mean, std), network)``.
 
+    When:
+        In front of a network that was trained on normalised images, so that attacks and
+        certificates stay about [0, 1]. It is no defence.
+
     Args:
         mean: of each channel, on the [0, 1] scale.
         std: of each channel, positive.

@@ -25,6 +25,10 @@ class TwoSampleRandomised:
     1 - confidence: who draws again until it is small has no confidence left, so the draw is that of
     the run's seed and the image's place, and an audit makes it again.
 
+    When:
+        For a little more radius from the same votes, where a draw that decides it is agreed on
+        beforehand. For a limit that hangs on votes alone, `TwoSample`.
+
     Attributes:
         confidence: joint confidence, in (0, 1).
 

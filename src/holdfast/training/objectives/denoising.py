@@ -29,6 +29,9 @@ class Denoising:
     At its minimum r(x) - x = σ² ∇ log p_σ(x), p_σ the images' density blurred by the noise
     (equation 9).
 
+    When:
+        For the denoiser of `MALADE` where there are no labels. With labels, `SupervisedDenoising`.
+
     Attributes:
         sigma: σ > 0 of the noise, on the [0, 1] scale; σ² = 0.15 for MALADE's MNIST, 0.01 for
             CIFAR-10 and TinyImageNet.
@@ -73,6 +76,9 @@ class SupervisedDenoising:
 
     Equation 11 prints - 2σ² J. There J is the log-likelihood, as equation 14 shows, and not the
     cross-entropy that equation 1 calls J: the cross-entropy, which is - J, is added.
+
+    When:
+        For the denoiser of `MALADE`, with a classifier that is trained already.
 
     Attributes:
         sigma: σ > 0 of the noise, on the [0, 1] scale; see `Denoising`.

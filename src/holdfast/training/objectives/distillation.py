@@ -24,6 +24,10 @@ class Distillation:
     T² keeps the gradient of the soft term at one scale whatever T is. A student of what a black box
     answers in classes alone, or with its queries counted, is `holdfast.training.distill`.
 
+    When:
+        To make a smaller or smoother network of a trained one, or a surrogate to transfer from. It
+        is no defence: what large temperatures hid were gradients.
+
     Attributes:
         teacher: t, a trained network, which stays as it is.
         temperature: T > 0; above 1 the teacher's smaller probabilities count more.

@@ -24,6 +24,9 @@ class LogitPairing:
     both flow. What it reports of its own robustness is known to be too much: Engstrom et al.,
     "Evaluating and understanding the robustness of adversarial logit pairing", 2018.
 
+    When:
+        To reproduce or refute it. For a defence, `Adversarial` or TRADES.
+
     Attributes:
         attack: makes x_adv; PGD without early stopping in the paper.
         weight: λ >= 0 of the pairing; 0.5 in the paper on ImageNet.

@@ -18,6 +18,9 @@ __all__ = ["Standard"]
 class Standard:
     """Plain training: CE(f(x), y).
 
+    When:
+        As what every defence is measured against. It resists nothing.
+
     Example:
         >>> from holdfast.random import Stream
         >>> from holdfast.training import Standard
