@@ -4,7 +4,7 @@ BIN := .venv/bin
 # One thread each: they would wait for each other.
 WORKERS ?= 2
 
-.PHONY: demo test coverage bench test-long test-device lint docs report-picture clean
+.PHONY: demo test coverage bench test-long mutants test-device lint docs report-picture clean
 
 demo: .venv/installed
 	$(BIN)/holdfast demo
@@ -26,6 +26,10 @@ test-long: .venv/tested
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzzing 10
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.crashing 50
 	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.enduring 60000
+
+# The table of docs/results/mutants.md: what no test would notice.
+mutants: .venv/mutated
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants $(ARGS)
 
 # Installs nothing: a machine with a GPU has its own torch, and often no way to the network.
 test-device:
@@ -63,6 +67,10 @@ report-picture: .venv/installed
 .venv/tested: .venv/installed pyproject.toml tests/peers.txt
 	$(BIN)/pip install -e ".[test]"
 	$(BIN)/pip install --no-deps -r tests/peers.txt
+	touch $@
+
+.venv/mutated: .venv/tested
+	$(BIN)/pip install -e ".[mutants]"
 	touch $@
 
 clean:

@@ -1,3 +1,6 @@
+import itertools
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -109,8 +112,19 @@ def test_memory_limits_the_batch_and_plenty_makes_one_batch():
     Average(samples=9, memory=2**30)(score)(x, streams(4))
     assert sizes == [4, 32]
     sizes.clear()
+    Average(samples=9)(score)(x, streams(4))  # by default as much as so small a model needs
+    assert sizes == [4, 32]
+    sizes.clear()
     Average(samples=5, memory=1)(score)(x, streams(4))
     assert sizes == [4] * 5
+
+
+def test_noise_falls_from_the_first_to_the_last_geometrically():
+    falling = Average(samples=1, noise=(0.8, 0.2))
+    at = [falling.noise_at(progress) for progress in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    assert (at[0], at[-1]) == pytest.approx((0.8, 0.2))
+    assert [b / a for a, b in itertools.pairwise(at)] == pytest.approx([0.25**0.25] * 4)
+    assert Average(samples=1, noise=0.3).noise_at(0.7) == 0.3
 
 
 def test_eot_averages_gradients_over_the_models_noise():
@@ -369,6 +383,15 @@ def test_large_gradients_come_one_class_at_a_time(large):
     model.register_full_backward_hook(lambda *_: passes.append(1))
     Forward(model, x).gradients()
     assert len(passes) == (4 if large else 1)
+
+
+@pytest.mark.parametrize("held", [1, 2, 3, 4, 100])
+def test_a_backward_pass_carries_as_many_classes_as_are_held(held, monkeypatch):
+    model, x, passes = small_network(), images(3), []
+    monkeypatch.setattr(gradients, "_CACHED", held * x.nbytes)
+    model.register_full_backward_hook(lambda *_: passes.append(1))
+    Forward(model, x).gradients()
+    assert len(passes) == math.ceil(4 / held)
 
 
 def test_a_backward_pass_is_counted_for_every_class(large):

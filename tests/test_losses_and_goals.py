@@ -4,10 +4,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from holdfast import goals, losses
 from holdfast.errors import InputError
-from tests.toys import images, random_linear, small_network
+from tests.toys import Wrapped, images, random_linear, small_network
 
 
 @st.composite
@@ -114,6 +115,44 @@ def test_reached_says_what_the_model_says():
     assert torch.equal(reached, prediction == 2)
 
 
+def test_reached_is_a_matter_of_equality_for_every_two_classes():
+    """A class is left where any other is predicted, be it before or after it."""
+    predicted, y = (
+        each.flatten() for each in torch.meshgrid(*[torch.arange(4)] * 2, indexing="ij")
+    )
+    x = torch.eye(4)[predicted].view(-1, 1, 2, 2)
+    model, other = nn.Flatten(), (y + 1) % 4
+    leave = goals.LeaveToward(losses.towards_margin)
+    assert torch.equal(goals.margin(model, x, y)(x).reached, predicted != y)
+    assert torch.equal(leave(model, x, y, other)(x).reached, predicted != y)
+    assert torch.equal(goals.toward(y)(model, x, other)(x).reached, predicted == y)
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        (torch.float16, torch.float32),
+        (torch.bfloat16, torch.float32),
+        (torch.float32, torch.float32),
+        (torch.float64, torch.float64),
+    ],
+)
+def test_logits_have_32_bits_at_least(given, found):
+    x = images(3)
+    logits = goals.logits_of(Wrapped(lambda x: x.flatten(1)[:, :4].to(given)), x)
+    assert logits.dtype == found
+    assert torch.equal(logits, x.flatten(1)[:, :4].to(given).to(found))
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.25, 1.0])
+def test_a_penalty_may_weigh_anything_from_nothing_on(weight):
+    model, x, y = small_network(), images(3), torch.zeros(3, dtype=torch.int64)
+    goal = goals.Minus(goals.margin, weight, goals.reconstruction_error(torch.zeros_like))
+    whole, bare = goal(model, x, y)(x), goals.margin(model, x, y)(x)
+    assert torch.allclose(whole.value, bare.value - weight * x.flatten(1).square().sum(dim=1))
+    assert torch.equal(whole.reached, bare.reached)
+
+
 def test_take_is_the_score_of_the_chosen_examples_repeats_allowed():
     model, x, y = small_network(), images(6), torch.arange(6) % 4
     for goal in (
@@ -146,11 +185,14 @@ def test_against_prediction_never_sees_the_label():
 
 def test_as_many_targets_as_images():
     model, x, y = small_network(), images(3), torch.zeros(3, dtype=torch.int64)
-    with pytest.raises(InputError, match="2 targets for 3 images"):
-        goals.toward(torch.tensor([1, 2]))(model, x, y)
+    for count in (1, 2, 4):
+        with pytest.raises(InputError, match=f"{count} targets for 3 images"):
+            goals.toward(torch.ones(count, dtype=torch.int64))(model, x, y)
 
 
 def test_goals_are_recorded_by_name():
     assert repr(goals.margin) == "margin"
     assert repr(goals.toward_least_likely) == "toward_least_likely[towards_cross_entropy]"
+    assert repr(goals.toward(2)) == "toward(2)[towards_cross_entropy]"
+    assert repr(goals.toward(torch.tensor([1, 2]))) == "toward(given)[towards_cross_entropy]"
     assert repr(goals.AgainstPrediction(goals.dlr)) == "AgainstPrediction(goal=dlr)"
