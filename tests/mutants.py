@@ -89,11 +89,13 @@ SUBJECTS = MappingProxyType(
                 "tests/test_certify.py::TestCertify::test_rounding_down_never_gains_a_bit",
                 "tests/test_certify.py::TestCertify::"
                 "test_a_radius_is_less_than_computed_by_more_than_a_bound_can_be_wrong",
+                "-k",  # without the slowest properties; its 50 digits stay
+                "not (renyi and (tight or tone_in or only_if or claimed)) and not never_exceeds",
             ),
         ),
         "intervals": Subject(
             "certify/intervals/*.py",
-            ("tests/test_intervals.py", "-k", "not exactly_as_often"),  # a minute, of statistics.py
+            ("tests/test_intervals.py", "-k", "not exactly_as_often"),  # slow, and of statistics.py
         ),
     }
 )
@@ -254,7 +256,7 @@ class Run:
                 return False
 
             if _child(timed, resource.RLIM_INFINITY):
-                raise RuntimeError(f"the tests of {self._name} fail before anything is changed")
+                raise RuntimeError(f"tests of {self._name} fail where nothing is changed")
             file.seek(0)
             return json.load(file)
 
@@ -284,7 +286,8 @@ def main(names: list[str], count: int) -> None:
     runs = {name: Run(name, count) for name in names or SUBJECTS}
     for name, run in runs.items():
         arguments = ["-q", "-p", "no:cacheprovider", "-p", "_hypothesis_pytestplugin"]
-        pytest.main([*arguments, *SUBJECTS[name].tests], plugins=[run])
+        if ended := pytest.main([*arguments, *SUBJECTS[name].tests], plugins=[run]):
+            sys.exit(int(ended))
     print("\n| subject | mutants | run | killed | with 95 % confidence |\n|---|---|---|---|---|")
     for name, run in runs.items():
         killed = run.ran - len(run.survivors)

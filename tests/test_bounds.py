@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.certify import cohen_radius, laplace_radius, pixeldp_radius, renyi_radius
-from holdfast.certify.bounds.bound import BOUNDS, noise_of_bound
+from holdfast.certify.bounds.bound import (
+    BOUNDS,
+    log_ratio,
+    noise_of_bound,
+    possible,
+    proven,
+    round_down,
+)
 from holdfast.errors import InputError
 from tests.cases import BOUNDS as CASES
 
@@ -164,3 +171,32 @@ def test_laplace_is_tight_for_two_classes():
     for distance in (0.0, 0.3, 2.0):
         p1 = 1 - math.exp(-distance / b) / 2
         assert laplace_radius(p1, 1 - p1, 1.0) == pytest.approx(distance, abs=1e-12)
+
+
+@every_bound
+@given(p1=probabilities, p2=probabilities)
+def test_what_is_claimed_is_less_than_computed_and_what_is_not_ruled_out_is_more(bound, p1, p2):
+    """By a billionth, for rounding, and no more than that and six decimals."""
+    radius = bound(p1, p2, 0.5)
+    limits = np.array([p1]), np.array([p2])
+    claimed, left = (float(kind(bound, *limits, 0.5)[0]) for kind in (proven, possible))
+    assert claimed <= radius <= left
+    if math.isfinite(radius):
+        assert radius * (1 - 1e-9) - 1.000001e-6 <= claimed <= radius * (1 - 0.999e-9)
+        assert radius * (1 + 0.999e-9) <= left <= radius * (1 + 1.001e-9)
+
+
+@given(st.integers(0, 1000), st.integers(0, 8))
+def test_what_has_no_more_decimals_is_not_rounded(whole, decimals):
+    """Where float64 holds it exactly: so many halvings of a whole number have so many decimals."""
+    radius = np.array([whole / 2**decimals])
+    assert round_down(radius, decimals) == radius
+
+
+@pytest.mark.parametrize("p1", [0.9, 0.3, 1e-300])
+@pytest.mark.parametrize("times", [0.0, 1e-9, 0.3, 0.499, 0.5, 0.501, 0.9, 1 - 1e-9, 1 - 1e-15])
+def test_the_logarithm_of_a_ratio_has_all_digits(p1, times):
+    p2 = p1 * times
+    with mpmath.workdps(50):
+        exact = mpmath.log(mpmath.mpf(p1) / mpmath.mpf(p2)) if p2 else math.inf
+    assert log_ratio(np.array([p1]), np.array([p2]))[0] == pytest.approx(float(exact), rel=1e-12)

@@ -322,6 +322,7 @@ def test_estimators_write_no_grad():
         {"samples": 0},
         {"samples": 3, "noise": -0.1},
         {"samples": 3, "noise": (0.1, 0.0)},
+        {"samples": 3, "noise": (math.inf, 0.1)},
     ],
 )
 def test_parameters_are_checked(wrong):
