@@ -1050,10 +1050,10 @@ ALWAYS_USED = {
     "eps first_images finalists finalist_images votes samples batch_size seed accelerator json "
     "quiet",
     "evaluate": "dry_run model data images attacks norm eps attack_all sigma source batch_size "
-    "audit seed accelerator workers out json quiet",
+    "precision compile channels_last audit seed accelerator workers out json quiet",
     "audit": "runs model data audit strict accelerator json quiet",
     "certify": "model sigma data images noise votes confidence bounds intervals radii batch_size "
-    "audit seed accelerator devices workers out json quiet",
+    "precision audit seed accelerator devices workers out json quiet",
     "compare": "runs fail_if_worse junit json quiet",
     "diagnose purification": "model out data image attack source norm eps at seed accelerator "
     "quiet",

@@ -12,10 +12,12 @@ from torch import Tensor, nn
 
 from holdfast.random import active_stream
 
-__all__ = ["Counted", "backwards_at_once"]
+__all__ = ["Counted", "backwards_at_once", "carries_several"]
+
+_ONE = [1]
 
 #: Gradients that one backward pass carries at once, for passes made within `backwards_at_once`.
-_at_once: ContextVar[list[int]] = ContextVar("holdfast_backwards_at_once", default=[1])  # noqa: B039
+_at_once: ContextVar[list[int]] = ContextVar("holdfast_backwards_at_once", default=_ONE)
 
 
 @contextmanager
@@ -43,6 +45,19 @@ def backwards_at_once() -> Iterator[list[int]]:
         yield carried
     finally:
         _at_once.reset(token)
+
+
+def carries_several() -> bool:
+    """Whether a backward pass of what is asked now may carry several gradients at once.
+
+    Example:
+        >>> from holdfast.counting import backwards_at_once, carries_several
+        >>> with backwards_at_once():
+        ...     within = carries_several()
+        >>> within, carries_several()
+        (True, False)
+    """
+    return _at_once.get() is not _ONE
 
 
 class Counted(nn.Module):

@@ -149,7 +149,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "Model": (
             *("model", "from", "classifier", "denoiser", "normalize", "centre", "accelerator"),
-            "precision",
+            *("precision", "compile", "channels_last"),
         ),
         "Images": ("data", "data_dir", "images", "image", "batch_size"),
         "Training": (

@@ -25,6 +25,7 @@ from holdfast.errors import InputError
 from holdfast.evaluation import Evaluation, EvaluationConfig, Study, evaluate_data, study
 from holdfast.evaluation.sizes import read_off, run_once, smaller_sizes
 from holdfast.evaluation.studies import check_study
+from holdfast.execution import Precision
 from holdfast.models import Ensemble, loading
 from holdfast.progress import showing
 from holdfast.types import Model
@@ -51,6 +52,9 @@ def evaluate(
     penalties: Numbers | None = None,
     attack_all: bool = False,
     batch_size: BatchSize = 128,
+    precision: Precision = "float32",
+    compile: bool = False,
+    channels_last: bool = False,
     keep_images: int | None = None,
     share_sizes: bool = False,
     audit: Share = Share(0.15),
@@ -115,6 +119,12 @@ def evaluate(
             way.
         batch_size: Images attacked at once; on a GPU more are faster. auto is as many as half of
             free memory holds.
+        precision: Of the passes that attacks make: float32 is the model's own, bf16 and fp16 are
+            autocast. Whether an image fools is asked in the model's own, and what fools in the
+            other alone is attacked again.
+        compile: Attack the model compiled by torch.compile, on a GPU as CUDA graphs; where that
+            fails, a warning says so, and it is attacked as it is.
+        channels_last: Convolutions in the layout NHWC; the same up to rounding.
         keep_images: With --out: save the first so many images with their adversarial versions; 16
             by default.
         share_sizes: Do not attack an image again at a larger size that fell at a smaller one, and
@@ -153,6 +163,9 @@ def evaluate(
         keep_images=16 if keep_images is None else keep_images,
         audit=audit,
         share_sizes=share_sizes,
+        precision=precision,
+        compile=compile,
+        channels_last=channels_last,
     )
     if share_sizes and len(eps) == 1:
         raise InputError(

@@ -14,10 +14,11 @@ from holdfast.attacks.eot import against_randomness
 from holdfast.batch_size import first_batch
 from holdfast.checks import check_images, check_model
 from holdfast.data import Data
-from holdfast.declarations import is_stochastic
+from holdfast.declarations import is_stochastic, non_differentiable, purifiers
 from holdfast.evaluation.config import EvaluationConfig
 from holdfast.evaluation.hidden import Findings, find
 from holdfast.evaluation.hidden.twin import Twin, distilled, longer
+from holdfast.execution import Execution
 from holdfast.tensors import device_of
 from holdfast.types import Images, Model
 
@@ -111,6 +112,21 @@ def hidden_in(model: Model, data: Data, config: EvaluationConfig) -> Findings:
         return Findings(model=model)
     index = next(data.batches(first_batch(config.batch_size)))
     return find(model, data.x(index), seed=config.seed)
+
+
+def execution_of(
+    config: EvaluationConfig, hidden: Findings, stochastic: bool
+) -> tuple[Execution, list[str]]:
+    """How attacks ask the model, and what must be said where that is not as was asked for.
+
+    What is compiled is what the layers were then: no way round one of them leads through it.
+    """
+    how, model = config.execution, hidden.model
+    goes_round = hidden or non_differentiable(model) or purifiers(model)
+    if not how.compile or not (stochastic or goes_round):
+        return how, []
+    why = "draws random numbers" if stochastic else "has layers that attacks must go round"
+    return replace(how, compile=False), [f"the model {why}, and is attacked without compiling it."]
 
 
 def twin_of(

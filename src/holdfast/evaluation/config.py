@@ -6,6 +6,7 @@ from typing import Any
 from holdfast.auditing.purse import check_share
 from holdfast.batch_size import BatchSize, check_batch_size
 from holdfast.errors import InputError
+from holdfast.execution import Execution, Precision
 from holdfast.parameters import check_fields
 
 __all__ = ["EvaluationConfig"]
@@ -38,6 +39,12 @@ class EvaluationConfig:
             without a limit, where others keep the sizes at which it is then read.
         hidden: look for what the model hides from attacks without a declaration, and go round it
             (`holdfast.evaluation.hidden`).
+        precision: in which attacks ask the model, and what it is asked: "bf16" or "fp16" under
+            autocast; whether an image fools is always asked in the model's own, "float32". What
+            fools in the other one alone is attacked again in its own.
+        compile: attack the model by `torch.compile`, and on CUDA by graphs; a model that draws
+            random numbers, or hides or declares what attacks must go round, is attacked as it is.
+        channels_last: convolutions in the layout (N, H, W, C), the same up to rounding.
 
     Example:
         >>> from torch import nn
@@ -63,6 +70,9 @@ class EvaluationConfig:
     audit: float = 0.15
     share_sizes: bool = False
     hidden: bool = True
+    precision: Precision = "float32"
+    compile: bool = False
+    channels_last: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -72,6 +82,13 @@ class EvaluationConfig:
         check_batch_size(self.batch_size)
         check_share(self.audit)
 
+    @property
+    def execution(self) -> Execution:
+        """How attacks ask the model."""
+        return Execution(
+            precision=self.precision, compile=self.compile, channels_last=self.channels_last
+        )
+
     def record(self) -> dict[str, Any]:
         """As a run's record holds it; what is new since there are records, if it is no default.
 
@@ -79,6 +96,9 @@ class EvaluationConfig:
         """
         record = {**asdict(self), "variants": list(self.variants)}
         del record["penalties"], record["audit"], record["hidden"]
+        for name in ("precision", "compile", "channels_last"):
+            del record[name]
+        record |= self.execution.record()
         if not self.share_sizes:
             del record["share_sizes"]
         if self.penalties != (1.0,):

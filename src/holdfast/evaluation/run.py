@@ -29,7 +29,15 @@ from holdfast.checks import (
 )
 from holdfast.data import Data
 from holdfast.errors import GradientError, InputError
-from holdfast.evaluation.adapting import Named, adapted_to, hidden_in, late_parts, named, twin_of
+from holdfast.evaluation.adapting import (
+    Named,
+    adapted_to,
+    execution_of,
+    hidden_in,
+    late_parts,
+    named,
+    twin_of,
+)
 from holdfast.evaluation.auditing.ledger import Ledger
 from holdfast.evaluation.auditing.run import audited
 from holdfast.evaluation.auditing.subject import Subject
@@ -185,9 +193,10 @@ def evaluate_data(
                 asked=hidden.model,
             )
         )
-        notes += [*probed.notes, *(finding.sentence for finding in hidden.found)]
-        warn_of(notes)
         stochastic = probed.stochastic
+        how, unsuited = execution_of(config, hidden, stochastic)
+        notes += [*probed.notes, *(finding.sentence for finding in hidden.found), *unsuited]
+        warn_of(notes)
         with searched.counting():
             like = twin_of(hidden, data, config, twin, twin_name)
         if config.share_sizes:
@@ -237,31 +246,33 @@ def evaluate_data(
                 begins = {**smaller_sizes(attacks), **read_off(attacks)}
             cells = [CLEAN, *labels]
             size = in_a_chunk(config.batch_size)
-            for stage in stages(run, len(data), attacks, pilots, config.seed, size):
-                todo = [
-                    run.images_left(stage.batches, [cell]) + stage.after
-                    for cell in range(1, len(cells))
-                ]
-                forecast = Forecast(stage.attacks, todo, data.shape, len(data.classes))
-                chunks = _Chunks(
-                    replace(scorer, counting=forecast.count),
-                    stage.attacks,
-                    config.keep_images,
-                    begins,
-                    labels,
-                    progress,
-                    forecast,
-                )
-                run.fill(
-                    stage.batches,
-                    cells,
-                    Fitting(chunks.at_once, fitting),
-                    "evaluate",
-                    progress,
-                    engine,
-                    before=stage.before,
-                    after=stage.after,
-                )
+            with how.of(hidden.model) as network:
+                quick = None if network is hidden.model else network
+                for stage in stages(run, len(data), attacks, pilots, config.seed, size):
+                    todo = [
+                        run.images_left(stage.batches, [cell]) + stage.after
+                        for cell in range(1, len(cells))
+                    ]
+                    forecast = Forecast(stage.attacks, todo, data.shape, len(data.classes))
+                    chunks = _Chunks(
+                        replace(scorer, counting=forecast.count, quick=quick),
+                        stage.attacks,
+                        config.keep_images,
+                        begins,
+                        labels,
+                        progress,
+                        forecast,
+                    )
+                    run.fill(
+                        stage.batches,
+                        cells,
+                        Fitting(chunks.at_once, fitting),
+                        "evaluate",
+                        progress,
+                        engine,
+                        before=stage.before,
+                        after=stage.after,
+                    )
 
         def results(run: Run, rows: pd.DataFrame) -> dict[str, Any]:
             cells = _cells(rows, name, run, attacks, record)

@@ -1,7 +1,7 @@
 """Runs an attack on a batch, then asks the model in other batches; makes rows of the answers."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -12,20 +12,20 @@ from jaxtyping import Bool, Int
 from scipy.stats import binom
 from torch import Tensor, nn
 
-from holdfast.attacks import Attack, Worst
-from holdfast.attacks.skips import hearing_notes, hearing_skips
+from holdfast.attacks import Attack
 from holdfast.checks import check_classes
 from holdfast.counting import Counted
 from holdfast.data import Data
-from holdfast.errors import GradientError, InputError
+from holdfast.errors import InputError
+from holdfast.evaluation.crafting import Crafted, Crafter
 from holdfast.evaluation.rounding import to_8_bit
 from holdfast.parameters import check
 from holdfast.progress import silent
 from holdfast.random import Stream
 from holdfast.results import CLEAN
 from holdfast.tensors import device_of, distances, norm
-from holdfast.types import Callback, Images, Labels, Step, Threat
-from holdfast.votes import check_numbers, take_votes_apart
+from holdfast.types import Callback, Images, Labels, Threat
+from holdfast.votes import Votes, check_numbers, take_votes_apart
 
 #: Who broke an image that is robust.
 _NOBODY = "none"
@@ -84,50 +84,6 @@ class Effort:
         return cls(nothing, nothing, nothing.bool())
 
 
-class _Sight:
-    """Watches an attack's gradients: if none shows a way, that is masking and no robustness.
-
-    A gradient shows a way where an entry is finite and not exactly 0.
-
-    Args:
-        attacked: (N,) which images of the batch are attacked; positions count among those.
-        watch: is told every step as well.
-    """
-
-    def __init__(self, attacked: Bool[Tensor, " n"], watch: Callback) -> None:
-        self._watch = watch
-        (self._place,) = torch.nonzero(attacked, as_tuple=True)
-        self._looked = torch.zeros_like(attacked)
-        self._saw = torch.zeros_like(attacked)
-
-    def __call__(self, step: Step) -> None:
-        self._watch(step)
-        if step.grad is None:  # the attack does not look at gradients
-            return
-        place = self._place[step.position]
-        self._looked[place] = True
-        self._saw[place] |= (step.grad.isfinite() & (step.grad != 0)).flatten(1).any(dim=1)
-
-    def cut_off(self) -> None:
-        """No gradient reached the images, so that there was nothing to see."""
-        self._looked[self._place] = True
-
-    @property
-    def blind(self) -> Bool[Tensor, " n"]:
-        """Whether the attack looked and saw nothing."""
-        return self._looked & ~self._saw
-
-
-@contextmanager
-def _noted_as_skipped(name: str, skipped: dict[str, str], sight: _Sight) -> Iterator[None]:
-    """An attack that needs a gradient where there is none is noted, and the rest goes on."""
-    try:
-        yield
-    except GradientError as error:
-        skipped[name] = str(error)
-        sight.cut_off()
-
-
 @dataclass(frozen=True)
 class Batch:
     """Examples of the data, read once for all that is asked about them."""
@@ -175,6 +131,7 @@ class Scorer:
         watch: told every step of every attack.
         share_sizes: whether rows say at which size their images were found.
         counting: told what counts the passes of an attack before it runs.
+        quick: the same model by faster passes, on which attacks run in its place.
     """
 
     model: nn.Module
@@ -186,6 +143,7 @@ class Scorer:
     watch: Callback = silent.watch
     share_sizes: bool = False
     counting: Callable[[Counted], None] | None = None
+    quick: nn.Module | None = None
 
     def batch(self, index: Int[Tensor, " n"]) -> Batch:
         """The examples at ``index``."""
@@ -231,7 +189,6 @@ class Scorer:
         x_adv, known = x.clone(), torch.zeros_like(right)
         found_at = np.full(len(index), attack.threat.eps)
         skipped: Mapping[str, str] = {}
-        noted: Mapping[str, int] = {}
         blind = torch.zeros_like(right)  # of those left alone, as of the size that tells of them
         if before is not None:
             fallen = before.fallen(attack.threat).to(right.device)
@@ -243,32 +200,16 @@ class Scorer:
                 skipped = before.skipped
             chosen &= ~known
             x_adv[known] = before.x_adv[known]
-        counted, sight = Counted(self.model, index.to(x.device)), _Sight(chosen, self.watch)
-        if self.counting is not None:
-            self.counting(counted)
         broke = np.full(len(index), name, dtype=object)
+        made = self._crafted(name, attack, batch, chosen)
         # NumPy takes a torch mask of one element for a number, so its arrays get masks of its own.
         attacked = chosen.cpu().numpy()
-        if chosen.any():
-            number = index[chosen.cpu()].to(x.device)
-            asked = (counted, x[chosen], y[chosen])
-            with (
-                hearing_skips() as skipped,
-                hearing_notes() as noted,
-                _noted_as_skipped(name, skipped, sight),
-            ):
-                if isinstance(attack, Worst):
-                    broken = attack.run(*asked, seed=self.seed, index=number, callback=sight)
-                    x_adv[chosen] = broken.x_adv
-                    names = np.array([*broken.names, name], dtype=object)
-                    broke[attacked] = names[broken.by.cpu().numpy()]
-                else:
-                    x_adv[chosen] = attack(*asked, seed=self.seed, index=number, callback=sight)
+        x_adv[chosen], broke[attacked] = made.x_adv, made.by
         answer = self.answer(name, attack.threat, x_adv, y, index)
         # An image that was left alone was scored before; fresh noise must not make it robust.
         prediction = torch.where(chosen | known, answer.prediction, clean.to(y.device))
         answer = replace(answer, prediction=prediction)
-        effort = Effort(counted.forwards, counted.backwards, sight.blind | blind)
+        effort = Effort(made.forwards, made.backwards, made.blind | blind)
         rows = self._rows(index, y, clean, answer, x, x_adv, effort)
         rows["fooled"] |= ~right.cpu().numpy()
         broke[~right.cpu().numpy()] = CLEAN
@@ -282,7 +223,51 @@ class Scorer:
             rows["found_at"] = found_at
         rows["by"] = np.where(rows["fooled"], broke, _NOBODY)
         rows = _labelled(rows, name, attack.threat.name, attack.threat.eps)
-        return Attacked(rows, x_adv, skipped, noted)
+        return Attacked(rows, x_adv, made.skipped or skipped, made.noted)
+
+    def _crafted(
+        self, name: str, attack: Attack, batch: Batch, chosen: Bool[Tensor, " n"]
+    ) -> Crafted:
+        """What an attack makes of some images, on the model or on what is faster in its place.
+
+        What fools only the latter fools nobody: such an image is attacked again, on the model.
+        """
+        place = batch.index.to(batch.x.device)
+        crafter = Crafter(self.seed, self.watch, self.counting)
+        about = (name, attack, batch.x, batch.y, place)
+        if self.quick is None:
+            return crafter.craft(self.model, *about, chosen)
+        made = crafter.craft(self.quick, *about, chosen)
+        again = self._only_quick(f"{name} {attack.threat!r}", made.x_adv, batch, chosen)
+        if not again.any():
+            return made
+        more = crafter.craft(self.model, *about, again)
+        x_adv, by = made.x_adv.clone(), np.array(made.by, dtype=object)
+        among = again[chosen]
+        x_adv[among], by[among.cpu().numpy()] = more.x_adv, more.by
+        return Crafted(
+            x_adv,
+            by.tolist(),
+            made.forwards + more.forwards,
+            made.backwards + more.backwards,
+            torch.where(again, more.blind, made.blind),
+            {**made.skipped, **more.skipped},
+            dict(Counter(made.noted) + Counter(more.noted)),
+        )
+
+    def _only_quick(
+        self, purpose: str, x_adv: Images, batch: Batch, chosen: Bool[Tensor, " n"]
+    ) -> Bool[Tensor, " n"]:
+        """Which of the images that were attacked fool what is faster, and not the model."""
+        found = chosen.clone()
+        if chosen.any() and self.quick is not None:
+            index, y = batch.index[chosen.cpu()], batch.y[chosen]
+            answers = [
+                self._asked(network, x_adv, index, purpose).counts.argmax(dim=1)
+                for network in (self.quick, self.model)
+            ]
+            found[chosen] = (answers[0] != y) & (answers[1] == y)
+        return found
 
     def answer_clean(self, batch: Batch) -> Answer:
         """What the model says of the unattacked images: by the same draws whenever it is asked."""
@@ -341,10 +326,7 @@ class Scorer:
         }
 
     def _ask(self, x: Images, y: Labels, index: Tensor, purpose: str) -> Answer:
-        rng = Stream.of(self.seed, index.to(x.device)).fold("ask", purpose)
-        votes = take_votes_apart(self.model, x, rng, n=self.votes, batch_size=self.batch_size)
-        check_numbers(votes, index, purpose)
-        counts, scores = votes
+        counts, scores = self._asked(self.model, x, index, purpose)
         check_classes(y, counts.shape[1])
         loss = -scores.gather(1, y[:, None])[:, 0].clamp(min=1e-300).log()
         most, prediction = counts.max(dim=1)
@@ -352,6 +334,13 @@ class Scorer:
         rank = (liked > liked.gather(1, y[:, None])).sum(dim=1)
         label = counts.gather(1, y[:, None])[:, 0]
         return Answer(prediction, loss, most, label, rank, counts, scores)
+
+    def _asked(self, network: nn.Module, x: Images, index: Tensor, purpose: str) -> Votes:
+        """A network's votes about images."""
+        rng = Stream.of(self.seed, index.to(x.device)).fold("ask", purpose)
+        votes = take_votes_apart(network, x, rng, n=self.votes, batch_size=self.batch_size)
+        check_numbers(votes, index, purpose)
+        return votes
 
     def _rows(
         self,
