@@ -90,7 +90,7 @@ def of_votes(n: int) -> Work:
 
 def of_draws(samples: int) -> Work:
     model, (x, y) = nn.Sequential(GaussianNoise(0.5), network()), batch(4)
-    average = Average(samples=samples, memory=2**22)
+    average = Average(samples=samples, memory=2**20)  # a batch of copies that is always full
     return lambda: PGD(Linf(0.01), steps=2, early_stop=False, gradient=average)(model, x, y)
 
 

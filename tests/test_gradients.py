@@ -6,6 +6,7 @@ import pytest
 import torch
 from scipy import integrate, stats
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 
 from holdfast import goals, gradients
 from holdfast.attacks import NES, PGD, RFGSM
@@ -410,3 +411,19 @@ def test_a_backward_pass_is_counted_for_every_class(large):
 def test_a_model_without_a_gradient_says_so():
     with pytest.raises(GradientError, match="BPDA"):
         Forward(Wrapped(lambda x: x.detach().flatten(1)), images(2)).gradients()
+
+
+def test_what_an_average_holds_does_not_grow_with_its_draws():
+    """Beside one batch of copies: gradients are summed as they come."""
+    model, x = small_network(), images(4)
+    score = goals.cross_entropy(model, x, torch.zeros(4, dtype=torch.int64))
+    peaks = []
+    for samples in (10, 100):
+        average = Average(samples=samples, noise=0.1, memory=1)(score)
+        average(x, streams(4))  # what is made once
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+            average(x, streams(4))
+        events = record.profiler.kineto_results.events()
+        changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
+        peaks.append(max(itertools.accumulate(size for _, size in changes)))
+    assert peaks[1] <= 1.1 * peaks[0]

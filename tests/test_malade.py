@@ -161,14 +161,15 @@ class TestGradients:
         x = images(2, (6,)).double().requires_grad_()
         assert torch.autograd.gradcheck(value, x, eps=1e-6, atol=1e-7)
 
-    def test_checkpointing_changes_memory_and_nothing_else(self):
+    @pytest.mark.parametrize("steps", [20, 80])
+    def test_checkpointing_changes_memory_and_nothing_else(self, steps):
         denoiser = nn.Sequential(
             nn.Conv2d(1, 16, 3, padding=1), nn.Tanh(), nn.Conv2d(16, 1, 3, padding=1)
         )
         x = images(4, (1, 12, 12))
         saved, grads = {}, {}
         for checkpointing in (True, False):
-            layer = malade(denoiser, steps=20, checkpointing=checkpointing)
+            layer = malade(denoiser, steps=steps, checkpointing=checkpointing)
             sizes = {}
 
             def keep(tensor, sizes=sizes):
@@ -185,8 +186,8 @@ class TestGradients:
             (grads[checkpointing],) = torch.autograd.grad(out.square().sum(), start)
         assert torch.equal(grads[True], grads[False])
         step = 16 * x.nbytes  # the activations behind the first layer
-        assert 22 * x.nbytes < saved[True] <= 24 * x.nbytes + 2 * step  # images, and one step's
-        assert saved[False] > 20 * step
+        assert saved[True] <= 24 * x.nbytes + 2 * step  # of 16 steps and 5 parts, and one step's
+        assert saved[False] > steps * step
 
     def test_all_classes_at_once_and_twice(self):
         x = images(3, (6,)).double()

@@ -87,7 +87,8 @@ class Average(Gradient):
     gradients, not the gradient at the averaged logits.
 
     All copies run as one batch, as far as the tensors that the backward pass needs fit into
-    ``memory``; their size is measured on the first copies.
+    ``memory``; their size is measured on the first copies. What is held beside does not grow with
+    ``samples``.
 
     Without noise on the image its aim is reached where `QUORUM` of the draws say so.
 
@@ -140,14 +141,18 @@ class Average(Gradient):
     def _mean(self, score: Score, x: Tensor, rng: Stream, progress: float = 1.0) -> Slope:
         noise = self.noise_at(progress)
         with _saved_bytes() as saved:
-            parts = [self._copies(score, x, rng, noise, 0, 1)]
+            first = self._copies(score, x, rng, noise, 0, 1)
+        total = Slope(first.value[0], first.grad[0], first.reached[0].float())
         memory = self.memory or (2**26 if x.device.type == "cpu" else 2**31)
         at_once = max(1, memory // max(saved.total, 1))
         for start in range(1, self.samples, at_once):
             stop = min(start + at_once, self.samples)
-            parts.append(self._copies(score, x, rng, noise, start, stop))
-        value, grad, reached = (torch.cat(field) for field in zip(*parts, strict=True))
-        return Slope(value.mean(dim=0), grad.mean(dim=0), self._reached(score, x, rng, reached))
+            # One copy after the other, so that the sum is the same however many a batch holds.
+            for copy in zip(*self._copies(score, x, rng, noise, start, stop), strict=True):
+                for sum_of, field in zip(total, copy, strict=True):
+                    sum_of += field
+        value, grad, reached = (field / self.samples for field in total)
+        return Slope(value, grad, self._reached(score, x, rng, reached))
 
     def _copies(
         self, score: Score, x: Tensor, rng: Stream, noise: float, start: int, stop: int
@@ -163,10 +168,10 @@ class Average(Gradient):
             part = _differentiate(score.take(every), noisy)
         return Slope(*(field.unflatten(0, (count, len(x))) for field in part))
 
-    def _reached(self, score: Score, x: Tensor, rng: Stream, reached: Tensor) -> Tensor:
+    def _reached(self, score: Score, x: Tensor, rng: Stream, share: Tensor) -> Tensor:
         """Whether ``x`` itself reaches the aim: what noisy images do does not tell."""
         if not self.noise:
-            return reached.float().mean(dim=0) >= QUORUM
+            return share >= QUORUM
         with torch.no_grad(), drawing_from(rng.fold("model")):
             return score(x).reached
 

@@ -5,8 +5,8 @@ chain is MALA; that of a sDAE is the expected score of p(x | y), and it is MALAD
 """
 
 import math
-from collections.abc import Iterator
-from typing import ClassVar, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -15,11 +15,14 @@ from torch.utils.checkpoint import checkpoint
 
 from holdfast.errors import InputError, ModelError
 from holdfast.goals import logits_of
-from holdfast.random import Stream, drawing_from, layer_noise
+from holdfast.random import Stream, drawing_from, layer_stream
 from holdfast.tensors import eval_mode
 from holdfast.types import Images, Model
 
 __all__ = ["MALADE", "ChainTrace", "trace_chain"]
+
+#: A chain of so many steps keeps all its images: they are less than one step's activations.
+_SHORT = 16
 
 
 class MALADE(nn.Module):
@@ -34,8 +37,11 @@ class MALADE(nn.Module):
     chain are not clipped to [0, 1], of which the paper says nothing.
 
     Full backpropagation through the chain needs the denoiser's activations at every step. With
-    ``checkpointing`` only the images x_t are kept, and each step but the last is computed again on
-    the way back.
+    ``checkpointing`` only some images x_t are kept, and each step but the last is computed again on
+    the way back: of a chain of up to 16 steps every x_t, and each step once; of a longer one those
+    at the beginning of every √T steps, at least 16, and what lies between them while the way back
+    goes through these, so that all but the last of them are computed twice. A pass of the whole
+    counts as one pass for all that: what is computed again belongs to its way back.
 
     When:
         To study purification, with attacks that go through it: BPDA, EOT and R. It proves nothing,
@@ -51,8 +57,8 @@ class MALADE(nn.Module):
             the paper's MNIST, 0.01 for CIFAR-10 and TinyImageNet.
         anneal: what α and δ² of the last step are of the first one's, in (0, 1]; with 1 they stay.
             The paper says that annealing them does best, and not how (B.2.2).
-        checkpointing: keep little memory for the backward pass, at the price of one more forward
-            pass; of no consequence for the result.
+        checkpointing: keep little memory for the backward pass, at the price of one or two more
+            forward passes; of no consequence for the result.
 
     Raises:
         InputError: if a number is out of range.
@@ -131,33 +137,53 @@ class MALADE(nn.Module):
         """x_0 to x_T: the image itself, and what each step makes of it (equations 6 and 10)."""
         yield x
         for step in range(self.steps):
-            # On the way back each step's activations are there alone, the last one's first: kept,
-            # they cost no more, and whoever measures what a pass keeps sees how much that will be.
-            again = self.checkpointing and step + 1 < self.steps
-            left = self._left(step)
-            x = self._drifted(x, left * self.alpha, again)
-            if self.delta:  # drawn outside of what is computed again, so that it stays the same
-                x = x + math.sqrt(left) * self.delta * layer_noise(x)
+            x = self._step(x, step, self._draw(x))
             yield x
 
     def forward(self, x: Float[Tensor, "n *image"]) -> Float[Tensor, "n *image"]:
         """The purified images, x_T."""
-        for purified in self.chain(x):
-            x = purified
+        # Drawn outside of what is computed again, so that they stay the same.
+        draws = [self._draw(x) for _ in range(self.steps)]
+        length = max(_SHORT, math.isqrt(self.steps - 1) + 1)
+        for start in range(0, self.steps, length):
+            part = range(start, min(start + length, self.steps))
+            again = part.stop < self.steps
+            x = self._again(again, self._steps, x, part, draws)
         return x
+
+    def _steps(self, x: Tensor, part: range, draws: Sequence[Stream | Tensor | None]) -> Tensor:
+        for step in part:
+            x = self._step(x, step, draws[step])
+        return x
+
+    def _step(self, x: Tensor, step: int, draw: Stream | Tensor | None) -> Tensor:
+        """One step, with its noise."""
+        # On the way back each step's activations are there alone, the last one's first: kept, they
+        # cost no more, and whoever measures what a pass keeps sees how much that will be.
+        left, again = self._left(step), step + 1 < self.steps
+        x = self._again(again, self._drift, x, left * self.alpha)
+        if draw is None:
+            return x
+        noise = draw.normal(x.shape[1:], x.dtype) if isinstance(draw, Stream) else draw
+        return x + math.sqrt(left) * self.delta * noise
+
+    def _draw(self, x: Tensor) -> Stream | Tensor | None:
+        """The noise of a step, or where it comes from, which takes no memory."""
+        if not self.delta:
+            return None
+        stream = layer_stream(len(x))
+        return torch.randn_like(x) if stream is None else stream
 
     def _left(self, step: int) -> float:
         """What is left of α and δ² at a step, from 1 at the first to ``anneal`` at the last."""
         return self.anneal ** (step / max(self.steps - 1, 1))
 
-    def _drifted(self, x: Tensor, alpha: float, again: bool) -> Tensor:
-        """One step without its noise; ``again``: to be computed again on the way back."""
-        if not (again and torch.is_grad_enabled()):
-            return self._drift(x, alpha)
-        drifted: Tensor = checkpoint(
-            self._drift, x, alpha, use_reentrant=False, preserve_rng_state=False
-        )
-        return drifted
+    def _again(self, again: bool, work: Callable[..., Tensor], *given: Any) -> Tensor:
+        """What comes of the work; ``again``: to be computed once more on the way back."""
+        if not (again and self.checkpointing and torch.is_grad_enabled()):
+            return work(*given)
+        found: Tensor = checkpoint(work, *given, use_reentrant=False, preserve_rng_state=False)
+        return found
 
     def _drift(self, x: Tensor, alpha: float) -> Tensor:
         return x + alpha * self.score(x)
