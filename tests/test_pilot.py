@@ -12,9 +12,10 @@ from holdfast import metrics
 from holdfast.attacks import PGD, Attack, Square, Worst, WorstCase
 from holdfast.bundle import verify
 from holdfast.cli.main import run
+from holdfast.data import Data
 from holdfast.defenses import GaussianNoise
 from holdfast.errors import InputError
-from holdfast.evaluation import EvaluationConfig, compare, evaluate
+from holdfast.evaluation import EvaluationConfig, compare, evaluate, evaluate_data
 from holdfast.files import read_json, write_json
 from holdfast.metrics import Pilot, drawn_order, pilot_ends
 from holdfast.report.page import build
@@ -171,6 +172,25 @@ class TestRows:
         small, large = found.cells
         assert 10 <= small["spared"]["tried"] < small["spared"]["left"]
         assert "spared" not in large
+
+    def test_so_they_are_where_sizes_share_what_fell(self):
+        model, x, y = example()
+        sizes = [
+            ("suite", replace(SUITE, attacks=tuple(resized(part, eps) for part in PARTS)))
+            for eps in (0.01, 0.05)
+        ]
+        one, other = (
+            evaluate_data(
+                model,
+                Data.of(x, y),
+                sizes,
+                replace(CONFIG, share_sizes=True, batch_size=size),
+            )
+            for size in (7, 64)
+        )
+        assert all("spared" in cell for cell in one.cells)
+        assert [cell["spared"] for cell in one.cells] == [cell["spared"] for cell in other.cells]
+        pd.testing.assert_frame_equal(one.rows, other.rows, check_exact=False, atol=1e-5)
 
     def test_kept_images_stand_in_their_order(self, tmp_path):
         evaluated(out=tmp_path / "run")
