@@ -114,8 +114,7 @@ def diagnose_data(
         WorkersError: if there are no such workers, or they end on some batch each time.
 
     Example:
-        >>> from holdfast.batch_size import BatchSize, at_once, check_batch_size, in_a_chunk
-    from holdfast.data import Data
+        >>> from holdfast.data import Data
         >>> from holdfast.diagnose import Diagnosis, diagnose_data
         >>> def mean(model, x, y, *, seed, index):
         ...     return {"mean": x.flatten(1).mean(dim=1)}
