@@ -157,6 +157,7 @@ class TestEveryBound:
             (0.5, -0.1, 1, "probabilities"),
             (math.nan, 0, 1, "probabilities"),
             (0.9, 0.1, 0, "sigma"),
+            (0.9, 0.1, -1, "sigma"),
             (0.9, 0.1, math.inf, "sigma"),
         ],
     )
