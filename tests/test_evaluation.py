@@ -312,9 +312,7 @@ class TestWhatIsGiven:
                 certify_data(model, Data.of(x, y), how, "later", tmp_path / "run")
             assert not (tmp_path / "run").exists()
 
-    @pytest.mark.parametrize(
-        "name", ["clean", "Clean", "none", "None", "", " ", "nan", "NA", "null", "a\nb", "a\rb"]
-    )
+    @pytest.mark.parametrize("name", ["clean", "Clean", "none", "None", "", " ", "a\nb", "a\rb"])
     def test_words_that_mean_something_else_in_rows_name_no_attack(self, tmp_path, name):
         model, x, y = example()
         move = Move(threat=Linf(0.1), by=0.1)
@@ -322,7 +320,9 @@ class TestWhatIsGiven:
             evaluate(model, x, y, {name: move}, out=tmp_path / "run")
         assert not (tmp_path / "run").exists()
 
-    @pytest.mark.parametrize("name", ["1", "1e5", "True", "inf", "N", 'a "b", c', "é"])
+    @pytest.mark.parametrize(
+        "name", ["1", "1e5", "True", "inf", "N", 'a "b", c', "é", "NA", "null", "nan"]
+    )
     def test_any_other_name_is_what_it_was(self, tmp_path, name):
         model, x, y = example()
         attack = Move(threat=Linf(0.1), by=0.1)

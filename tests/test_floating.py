@@ -174,3 +174,19 @@ def test_what_is_compiled_by_torchscript_says_that_it_takes_no_other_type():
     with pytest.raises(ModelError, match="the model failed on images"):
         PGD(Linf(0.1))(torch.jit.script(model), x, y)
     assert PGD(Linf(0.1))(torch.jit.script(model), x.double(), y).dtype == torch.float64
+
+
+@pytest.mark.parametrize("made", [torch.jit.script, lambda m: torch.jit.trace(m, images(1))])
+@pytest.mark.filterwarnings("ignore")  # that TorchScript is deprecated
+def test_what_torchscript_froze_is_refused_in_a_sentence(made, tmp_path):
+    """Nothing is left of its mode."""
+    model = torch.jit.freeze(made(small_network()))
+    x, y = images(2), torch.tensor([0, 1])
+    for call in (
+        lambda: PGD(Linf(0.1))(model, x, y),
+        lambda: evaluate(model, x, y, [PGD(Linf(0.1))], out=tmp_path / "run"),
+        lambda: certify_images(model, x, sigma=0.1),
+    ):
+        with pytest.raises(ModelError, match=r"frozen by torch\.jit\.freeze"):
+            call()
+    assert not (tmp_path / "run").exists()

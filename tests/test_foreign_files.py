@@ -9,6 +9,7 @@ import struct
 import sys
 import zipfile
 import zlib
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +18,8 @@ from PIL import Image
 
 from holdfast import data, evaluate
 from holdfast.attacks import FGSM
+from holdfast.bundle import verify, write_bundle
+from holdfast.certify import CertificationConfig, certify
 from holdfast.cli.config import check
 from holdfast.cli.main import run
 from holdfast.data.reading import Reading
@@ -24,6 +27,8 @@ from holdfast.errors import DamagedFileError, HoldfastError, InputError
 from holdfast.files import read_json, read_tensors, write_tensors
 from holdfast.models import Architecture
 from holdfast.models.checkpoint import load_model, save_model
+from holdfast.models.loading import load
+from holdfast.report.page import build
 from holdfast.state_dicts import read_weights
 from holdfast.threat import Linf
 from tests.fuzzing import READERS, SMALL, changed, make, network, read_all
@@ -205,3 +210,30 @@ def test_no_path_holds_nul(tmp_path):
         evaluate(network(), x, torch.tensor([0, 1]), {"f": FGSM(Linf(0.1))}, out="a\0b")
     with pytest.raises(HoldfastError, match="NUL"):
         load_model(tmp_path / "a\0b")
+
+
+LONG = "a" * 300
+WHERE = ["a\0b", LONG, f"new/{LONG}", "/".join(["a" * 200] * 25)]
+
+
+@pytest.mark.parametrize("where", WHERE, ids=["NUL", "long", "long below", "long in all"])
+def test_no_file_is_where_none_can_be(tmp_path, monkeypatch, where):
+    """One sentence, before anything is made."""
+    monkeypatch.chdir(tmp_path)
+    x, y = images(2, (1, 8, 8)), torch.tensor([0, 1])
+    calls = [
+        lambda: evaluate(network(), x, y, {"f": FGSM(Linf(0.1))}, out=where),
+        lambda: certify(network(), x, y, config=CertificationConfig(sigma=0.1), out=where),
+        lambda: load_model(Path(where)),
+        lambda: load(where),
+        lambda: data.load("mnist", data_dir=where),
+        lambda: data.load("flowers", data_dir=where),
+        lambda: data.load(where),
+        lambda: write_bundle([Path("run")], Path(where)),
+        lambda: verify(Path(where)),
+        lambda: build([Path("run")], Path(where)),
+    ]
+    for call in calls:
+        with pytest.raises(HoldfastError):
+            call()
+    assert not list(tmp_path.iterdir())

@@ -12,8 +12,12 @@ from hypothesis import strategies as st
 
 from holdfast import specs
 from holdfast.attacks import ATTACKS, Attack
+from holdfast.certify.bounds.bound import BOUNDS
+from holdfast.certify.intervals.interval import INTERVALS
 from holdfast.cli import registry
 from holdfast.data import Data
+from holdfast.data.names import DATASETS
+from holdfast.defenses.names import LAYERS
 from holdfast.errors import HoldfastError, InputError, InputTypeError, UnknownNameError
 from holdfast.goals import cross_entropy, margin
 from holdfast.threat import L0, L2, Linf
@@ -228,3 +232,21 @@ def test_what_cannot_be_made_is_said_in_a_sentence(text, kind, words):
     with pytest.raises(kind, match=words) as raised:
         build(text)
     assert isinstance(raised.value, HoldfastError)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    "registry", [ATTACKS, OBJECTIVES, LAYERS, DATASETS, BOUNDS, INTERVALS], ids=lambda r: r.kind
+)
+def test_a_registry_tells_the_nearest_name_however_it_is_asked(registry):
+    name = next(iter(registry))
+    slip = f"{name}x"
+    for ask in (registry.get, registry.__getitem__):
+        with pytest.raises(UnknownNameError, match=f"unknown {registry.kind} '{slip}'.*'{name}'"):
+            ask(slip)
+        for other in (3, None, [], ("a",)):
+            with pytest.raises(UnknownNameError):
+                ask(other)
+        assert ask(name) is registry[name]
+    assert registry.get(slip, None) is None
+    assert registry.get(name, None) is registry[name]

@@ -18,7 +18,7 @@ def check_model(model: object) -> None:
 
     Raises:
         InputTypeError: if it is anything else, such as a function.
-        ModelError: if its weights are on the meta device.
+        ModelError: if its weights are on the meta device, or torch.jit.freeze took its mode.
     """
     if isinstance(model, type):
         raise InputTypeError(
@@ -29,6 +29,12 @@ def check_model(model: object) -> None:
         raise InputTypeError(
             f"the model is a {type(model).__name__}, but must be a torch.nn.Module; what calls a "
             "function in its forward is one."
+        )
+    if any(not hasattr(layer, "training") for layer in model.modules()):
+        raise ModelError(
+            "the model was frozen by torch.jit.freeze, which leaves nothing of its mode, so that "
+            "nobody can tell in which it answers; give the scripted or traced module that it was "
+            "made of."
         )
     if any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
         raise ModelError(

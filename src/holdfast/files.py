@@ -29,6 +29,7 @@ from holdfast.errors import (
 
 __all__ = [
     "check_file",
+    "check_path",
     "check_regular",
     "check_writable",
     "clear_unfinished",
@@ -59,6 +60,15 @@ _EXACTLY: dict[str, Any] = (
     if tuple(int(part) for part in pd.__version__.split(".")[:2]) >= (3, 1)
     else {"float_precision": "round_trip"}
 )
+
+#: As long as any path within a run's folder, with what it is written under first.
+_LONGEST = "images/.0000.00000.safetensors.01234567.tmp"
+
+#: Bytes that a name and a path may have, with room for what is appended.
+_NAME, _PATH = 255, 4000
+
+#: What stands for a number that is missing.
+_MISSING = ("", "nan", "NaN")
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
@@ -155,7 +165,7 @@ def check_writable(path: Path) -> None:
         >>> Path("runs").exists()
         False
     """
-    _check_name(path)
+    check_path(path / _LONGEST)
     existing = path
     while not existing.exists():
         existing = existing.parent
@@ -210,7 +220,7 @@ def read_table(path: Path, text: Iterable[str] = ()) -> pd.DataFrame:
 
     Args:
         path: of the file.
-        text: columns of names, in which "1" is no number.
+        text: columns of names, in which "1" is no number and "NA" is not missing.
 
     Raises:
         DamagedFileError: if the file cannot be read.
@@ -219,13 +229,21 @@ def read_table(path: Path, text: Iterable[str] = ()) -> pd.DataFrame:
         >>> import pandas as pd
         >>> from pathlib import Path
         >>> from holdfast.files import read_table, write_table
-        >>> write_table(Path("a.csv"), pd.DataFrame({"attack": ["1"], "eps": [0.1]}))
+        >>> write_table(Path("a.csv"), pd.DataFrame({"attack": ["1", "NA"], "eps": [0.1, 0.2]}))
         >>> read_table(Path("a.csv"), text=["attack"]).to_numpy().tolist()
-        [['1', 0.1]]
+        [['1', 0.1], ['NA', 0.2]]
     """
     check_file(path)
     try:
-        return pd.read_csv(path, converters=dict.fromkeys(text, str), **_EXACTLY)
+        columns = pd.read_csv(path, nrows=0).columns
+        numbers = columns.difference(list(text))
+        return pd.read_csv(
+            path,
+            dtype=dict.fromkeys(columns.intersection(list(text)), str),
+            keep_default_na=False,
+            na_values={number: list(_MISSING) for number in numbers},
+            **_EXACTLY,
+        )
     except (OSError, ValueError) as error:
         raise DamagedFileError(f"{path} is damaged: {error}.") from error
 
@@ -280,7 +298,7 @@ def check_regular(path: Path) -> None:
         Traceback (most recent call last):
         holdfast.errors.DamagedFileError: pipe is a pipe, ...
     """
-    _check_name(path)
+    check_path(path)
     if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
         raise DamagedFileError(
             f"{path} is a pipe, a device or a socket, but a file is needed; save what it gives to "
@@ -288,10 +306,29 @@ def check_regular(path: Path) -> None:
         )
 
 
-def _check_name(path: Path) -> None:
+def check_path(path: Path) -> None:
+    """Raise if no file or folder can be at ``path``, there or not.
+
+    Raises:
+        InputError: if it holds NUL, or is longer than file systems take.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast.files import check_path
+        >>> check_path(Path("nothing"))
+        >>> check_path(Path("a" * 300))
+        Traceback (most recent call last):
+        holdfast.errors.InputError: aaa... is a path of 300 bytes ...
+    """
     if "\0" in str(path):
         raise InputError(
             f"{str(path)!r} holds the character NUL, which no name of a file can hold."
+        )
+    whole, *parts = (len(str(part).encode(errors="replace")) for part in (path, *path.parts))
+    if max(parts, default=0) > _NAME or whole > _PATH:
+        raise InputError(
+            f"{str(path)[:60]}... is a path of {whole} bytes with a name of {max(parts)}, but file "
+            f"systems take {_PATH} and {_NAME}; give a shorter one."
         )
 
 

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pkgutil import walk_packages
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from holdfast.errors import unknown
 
@@ -59,12 +59,32 @@ class Registry(Mapping[str, T]):
         Raises:
             UnknownNameError: if nothing has; it says the nearest.
         """
-        if name not in self._things:
-            raise unknown(self.kind, name, self._things)
+        if name not in self:
+            raise unknown(self.kind, str(name), self._things)
         return self._things[name]
 
+    @overload
+    def get(self, name: str, /) -> T: ...
+    @overload
+    def get(self, name: str, default: T | D, /) -> T | D: ...
+    def get(self, name: str, *default: T | D) -> T | D:
+        """What has that name, or what is to be taken if nothing has.
+
+        Raises:
+            UnknownNameError: if nothing has, and nothing is to be taken instead.
+
+        Example:
+            >>> from holdfast.attacks import ATTACKS
+            >>> ATTACKS.get("pdg", None) is None
+            True
+            >>> ATTACKS.get("pdg")
+            Traceback (most recent call last):
+            holdfast.errors.UnknownNameError: unknown attack 'pdg': did you mean 'pgd'?
+        """
+        return default[0] if default and name not in self else self[name]
+
     def __contains__(self, name: object) -> bool:
-        return name in self._things
+        return isinstance(name, str) and name in self._things
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._things)

@@ -19,6 +19,7 @@ from holdfast.certify.smoothing import named_noise
 from holdfast.data import Data
 from holdfast.defenses.smoothed import noise_of
 from holdfast.errors import DamagedFileError, HoldfastError, InputError, MissingFileError
+from holdfast.files import check_path
 from holdfast.progress import Progress, silent
 from holdfast.results import ROWS, read_about, runs_in
 from holdfast.summary import Summary
@@ -172,6 +173,7 @@ def verify(
 def verify_with(path: Path, asked: Asked, *, manifest: str | None = None) -> Verification:
     """As `verify`, with images that are loaded for each run."""
     path = Path(path)
+    check_path(path)
     if path.is_dir():
         if manifest is not None:
             raise InputError(

@@ -10,7 +10,7 @@ from holdfast.bundle.contents import copied
 from holdfast.bundle.derived import derive
 from holdfast.bundle.manifest import MANIFEST, Manifest, Said, checksum, files_in
 from holdfast.errors import InputError, OutputError
-from holdfast.files import check_writable
+from holdfast.files import check_path, check_writable
 
 __all__ = ["write_bundle"]
 
@@ -84,6 +84,7 @@ def write_bundle(
 
 
 def _check_out(out: Path) -> None:
+    check_path(out.parent / f".{out.name}.01234567.tmp")  # which it is written as first
     if out.exists() or out.is_symlink():
         raise _there(out)
     if not out.name:

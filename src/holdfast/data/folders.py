@@ -42,13 +42,13 @@ def folder_named(name: str, data_dir: str | Path | None) -> Path | None:
     Raises:
         InputError: if ``data_dir`` is given though it is a path.
     """
-    if Path(name).is_dir():
+    if os.path.isdir(name):  # of a name that is too long for a path, too
         refuse(data_dir, name)
         return Path(name)
     beside = directory(data_dir) / name
     # "MNIST", a folder of torchvision's, is a slip of "mnist" and no folder of images.
     named = name.lower() not in DATASETS and Path(name).name == name
-    return beside if named and beside.is_dir() else None
+    return beside if named and os.path.isdir(beside) else None
 
 
 def images_in(root: Path, split: Split, reading: Reading) -> Data:

@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 
 from holdfast.data.labelled import Data
 from holdfast.errors import InputError
+from holdfast.files import check_path
 from holdfast.registry import Registry
 
 Split: TypeAlias = Literal["train", "test"]
@@ -19,8 +20,14 @@ UNSORTED = frozenset({"digits", "mnist", "fashion-mnist", "cifar10"})
 
 
 def directory(data_dir: str | Path | None) -> Path:
-    """Where files are looked for: ``data_dir``, else HOLDFAST_DATA, else ``~/.cache/holdfast``."""
+    """Where files are looked for: ``data_dir``, else HOLDFAST_DATA, else ``~/.cache/holdfast``.
+
+    Raises:
+        InputError: if no folder can be there.
+    """
     given = data_dir or os.environ.get("HOLDFAST_DATA")
+    if given:
+        check_path(Path(given))
     return Path(given) if given else Path.home() / ".cache" / "holdfast"
 
 

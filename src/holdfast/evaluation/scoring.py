@@ -34,11 +34,8 @@ _NOBODY = "none"
 #: which they leave no doubt.
 _DOUBT = 1e-3
 
-#: What an attack cannot be called: the words of the rows, and what programs that read CSV files
-#: take for a missing value.
-_RESERVED = frozenset(
-    {CLEAN, _NOBODY, "", "nan", "-nan", "na", "n/a", "#na", "#n/a", "<na>", "nat", "null", "nil"}
-)
+#: What an attack cannot be called: the words of the rows.
+_RESERVED = frozenset({CLEAN, _NOBODY, ""})
 
 
 def check_name(name: str) -> None:

@@ -4,6 +4,7 @@ A training or tuning run, a checkpoint, a Python callable, or a pretrained model
 timm.
 """
 
+import os
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def load(spec: str, shape: tuple[int, ...] | None = None) -> nn.Module:
         >>> load("model.safetensors")(x).shape
         torch.Size([4, 10])
     """
-    if Path(spec).exists():
+    if os.path.exists(spec):  # which a spec that is too long for a path does not
         return _load(spec, denoiser=False, shape=shape)
     layers, network = layers_and_network(spec)
     return in_front(layers, _load(network, denoiser=False, shape=shape))
