@@ -132,6 +132,7 @@ INTERNAL = (
     "holdfast.report.printed",
     "holdfast.report.references",
     "holdfast.report.views",
+    "holdfast.results.limited",
     "holdfast.results.schema",
 )
 

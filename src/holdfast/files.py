@@ -1,7 +1,5 @@
 """Writing files so that nothing is lost: to a temporary name first, then renamed into place."""
 
-import atexit
-import gc
 import json
 import os
 import re
@@ -46,10 +44,6 @@ __all__ = [
     "write_tensors",
     "write_text",
 ]
-
-# Where Python's last collection meets msgspec's Meta it ends one process in five by a segmentation
-# fault (msgspec issue 717). What is frozen is not collected, and a process that ends needs none.
-atexit.register(gc.freeze)
 
 #: What a file of JSON may weigh, and how deep what it holds may be nested: far more than any has.
 MOST_BYTES, MOST_LEVELS = 2**26, 100
