@@ -6,18 +6,15 @@ attacked: a stochastic model through the average over its randomness, and its pr
 one that is not differentiable or cleans its images also through a surrogate gradient (BPDA).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
 from holdfast import metrics
 from holdfast.attacks import Attack, On, Worst
-from holdfast.attacks.engine.attack import follows_gradients
-from holdfast.attacks.skips import hearing_notes, hearing_skips
 from holdfast.batch_size import at_once, first_batch, in_a_chunk
 from holdfast.checks import (
     check_grad_mode,
@@ -28,7 +25,6 @@ from holdfast.checks import (
     warn_of,
 )
 from holdfast.data import Data
-from holdfast.errors import GradientError, InputError
 from holdfast.evaluation.adapting import (
     Named,
     adapted_to,
@@ -41,20 +37,22 @@ from holdfast.evaluation.adapting import (
 from holdfast.evaluation.auditing.ledger import Ledger
 from holdfast.evaluation.auditing.run import audited
 from holdfast.evaluation.auditing.subject import Subject
+from holdfast.evaluation.beginning import check_attacks, check_one_can_run
 from holdfast.evaluation.config import EvaluationConfig
 from holdfast.evaluation.forecast import Forecast
 from holdfast.evaluation.hidden.tally import Tally
+from holdfast.evaluation.lacking import Lacking
 from holdfast.evaluation.probe import probe
 from holdfast.evaluation.result import Evaluation
-from holdfast.evaluation.scoring import Attacked, Scorer, check_name
+from holdfast.evaluation.scoring import Scorer
 from holdfast.evaluation.sizes import read_off, run_once, smaller_sizes
 from holdfast.evaluation.stages import pilots_of, stages
 from holdfast.parameters import check_arguments
 from holdfast.progress import Progress, silent
-from holdfast.results import CLEAN, Fitting, Missing, Part, Run, Work, in_pieces, kept_or_temporary
+from holdfast.results import CLEAN, Fitting, Run, kept_or_temporary
 from holdfast.tensors import device_of, eval_mode, fingerprint
 from holdfast.threads import suited_threads
-from holdfast.types import Images, Labels, Model, Step
+from holdfast.types import Images, Labels, Model
 from holdfast.workers import workers_at
 
 __all__ = ["evaluate", "evaluate_data"]
@@ -236,7 +234,7 @@ def evaluate_data(
 
         def work(run: Run) -> None:
             fitting.fit(
-                lambda size: _check_one_can_run(
+                lambda size: check_one_can_run(
                     replace(scorer, batch_size=size), attacks, probed.prediction
                 )
             )
@@ -254,7 +252,7 @@ def evaluate_data(
                         for cell in range(1, len(cells))
                     ]
                     forecast = Forecast(stage.attacks, todo, data.shape, len(data.classes))
-                    chunks = _Chunks(
+                    lacking = Lacking(
                         replace(scorer, counting=forecast.count, quick=quick),
                         stage.attacks,
                         config.keep_images,
@@ -266,7 +264,7 @@ def evaluate_data(
                     run.fill(
                         stage.batches,
                         cells,
-                        Fitting(chunks.at_once, fitting),
+                        Fitting(lacking.at_once, fitting),
                         "evaluate",
                         progress,
                         engine,
@@ -309,120 +307,6 @@ def evaluate_data(
         found = Evaluation.read(folder, notes)
     warn_of(note for note in found.warnings if note not in notes)
     return found
-
-
-def check_attacks(attacks: Named) -> None:
-    """See that there are attacks, each with a name of its own at each size.
-
-    Raises:
-        InputError, InputTypeError: if not.
-    """
-    if not attacks:
-        raise InputError("there is no attack; name at least one.")
-    for name, attack in attacks:
-        for each in (name, *(attack.names if isinstance(attack, Worst) else ())):
-            check_name(each)
-    if len({(name, attack.threat) for name, attack in attacks}) < len(attacks):
-        raise InputError("two attacks have the same name and size; give each its own name.")
-
-
-@dataclass(frozen=True)
-class _Chunks:
-    """Computes what a chunk lacks; its images are read once, and cell 0 is the clean ones.
-
-    Attributes:
-        scorer: of the model.
-        attacks: with their names.
-        keep: the first so many images are kept.
-        begins: for an attack the one at another size, which hands on what fell there.
-        labels: what to call each attack at its size.
-        progress: told which is next.
-        forecast: how much is done; a worker that is another process has a copy, which none asks.
-    """
-
-    scorer: Scorer
-    attacks: Named
-    keep: int
-    begins: Mapping[int, int]
-    labels: Sequence[str]
-    progress: Progress
-    forecast: Forecast
-
-    def at_once(self, size: int) -> Work:
-        """The work with so many images in memory."""
-        scorer = replace(self.scorer, batch_size=size)
-        return in_pieces(replace(self, scorer=scorer).compute, size)
-
-    def compute(self, missing: Missing) -> Iterator[Part]:
-        """The missing cells of a chunk, one after the other."""
-        batch, rows = self.scorer.batch(missing.index), missing.first
-        if rows is None:
-            rows = self.scorer.clean_rows(batch)
-            yield Part(0, rows)
-        clean = torch.tensor(rows["clean_prediction"].to_numpy())
-        kept = missing.index < self.keep
-        done: dict[int, Attacked] = {}
-        self.progress.measure(self.forecast.share)
-        for place in self._in_order([cell - 1 for cell in missing.cells if cell]):
-            name, attack = self.attacks[place]
-            before = done.get(self.begins.get(place, -1))
-            self.progress.turn_to(self.labels[place])
-            self.forecast.begin(place, len(missing.index))
-            done[place] = self.scorer.attack_rows(name, attack, batch, clean, before)
-            if place + 1 not in missing.cells:
-                continue  # known, and begun from once more for the sizes beside it
-            self.forecast.finish()
-            rows, x_adv, skipped, noted = done[place]
-            images = {}
-            if kept.any():
-                images = self.scorer.images(attack, batch.take(kept), x_adv[kept.to(x_adv.device)])
-            yield Part(place + 1, rows, images, skipped, noted)
-
-    def _in_order(self, missing: Sequence[int]) -> list[int]:
-        """The attacks that are missing, each after those that it begins from."""
-        order: dict[int, None] = {}
-        for place in missing:
-            before = [place]
-            while before[-1] in self.begins:
-                before.append(self.begins[before[-1]])
-            order |= dict.fromkeys(reversed(before))
-        return list(order)
-
-
-class _Begun(Exception):  # noqa: N818, no error
-    """An attack has got as far as its first step."""
-
-
-def _check_one_can_run(scorer: Scorer, attacks: Named, prediction: Labels) -> None:
-    """Find out before any work whether an attack can begin; the others are skipped on the way.
-
-    Args:
-        scorer: of the model.
-        attacks: the first that can begin is enough.
-        prediction: what the model said of the first batch; with these labels no attack is done at
-            once.
-
-    Raises:
-        GradientError: if every attack needs a gradient and none reaches the images.
-    """
-
-    def stop(step: Step) -> None:
-        raise _Begun
-
-    index = next(scorer.data.batches(min(scorer.batch_size, 2)))
-    x, y = scorer.data.x(index).to(prediction.device), prediction[: len(index)]
-    blocked: list[GradientError] = []
-    for _, attack in attacks:
-        if follows_gradients(attack):
-            try:
-                with hearing_skips(), hearing_notes():
-                    attack(scorer.model, x, y, seed=scorer.seed, index=index, callback=stop)
-            except _Begun:
-                return
-            except GradientError as error:
-                blocked.append(error)
-    if len(blocked) == len(attacks):
-        raise blocked[0]
 
 
 def _cells(

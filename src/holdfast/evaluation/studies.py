@@ -18,9 +18,10 @@ from holdfast.auditing.verdict import Audit
 from holdfast.data import Data
 from holdfast.errors import InputError
 from holdfast.evaluation.adapting import Named
+from holdfast.evaluation.beginning import check_attacks
 from holdfast.evaluation.config import EvaluationConfig
 from holdfast.evaluation.result import Evaluation
-from holdfast.evaluation.run import check_attacks, evaluate_data
+from holdfast.evaluation.run import evaluate_data
 from holdfast.models.identity import identify
 from holdfast.progress import Progress, silent
 from holdfast.results import CLEAN, Run, kept_or_temporary

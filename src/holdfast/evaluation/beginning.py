@@ -1,0 +1,60 @@
+"""What is seen to before an evaluation does any work: its attacks can be told apart, and begin."""
+
+from holdfast.attacks import Worst
+from holdfast.attacks.engine.attack import follows_gradients
+from holdfast.attacks.skips import hearing_notes, hearing_skips
+from holdfast.errors import GradientError, InputError
+from holdfast.evaluation.adapting import Named
+from holdfast.evaluation.scoring import Scorer, check_name
+from holdfast.types import Labels, Step
+
+
+def check_attacks(attacks: Named) -> None:
+    """See that there are attacks, each with a name of its own at each size.
+
+    Raises:
+        InputError, InputTypeError: if not.
+    """
+    if not attacks:
+        raise InputError("there is no attack; name at least one.")
+    for name, attack in attacks:
+        for each in (name, *(attack.names if isinstance(attack, Worst) else ())):
+            check_name(each)
+    if len({(name, attack.threat) for name, attack in attacks}) < len(attacks):
+        raise InputError("two attacks have the same name and size; give each its own name.")
+
+
+class _Begun(Exception):  # noqa: N818, no error
+    """An attack has got as far as its first step."""
+
+
+def check_one_can_run(scorer: Scorer, attacks: Named, prediction: Labels) -> None:
+    """Find out before any work whether an attack can begin; the others are skipped on the way.
+
+    Args:
+        scorer: of the model.
+        attacks: the first that can begin is enough.
+        prediction: what the model said of the first batch; with these labels no attack is done at
+            once.
+
+    Raises:
+        GradientError: if every attack needs a gradient and none reaches the images.
+    """
+
+    def stop(step: Step) -> None:
+        raise _Begun
+
+    index = next(scorer.data.batches(min(scorer.batch_size, 2)))
+    x, y = scorer.data.x(index).to(prediction.device), prediction[: len(index)]
+    blocked: list[GradientError] = []
+    for _, attack in attacks:
+        if follows_gradients(attack):
+            try:
+                with hearing_skips(), hearing_notes():
+                    attack(scorer.model, x, y, seed=scorer.seed, index=index, callback=stop)
+            except _Begun:
+                return
+            except GradientError as error:
+                blocked.append(error)
+    if len(blocked) == len(attacks):
+        raise blocked[0]
