@@ -29,7 +29,7 @@ from holdfast import evaluate
 from holdfast.attacks import PGD, DeepFool
 from holdfast.certify.sampling import sample
 from holdfast.certify.smoothing import certificate_stream
-from holdfast.defenses import MALADE, GaussianNoise
+from holdfast.defenses import MALADE, GaussianNoise, malade
 from holdfast.evaluation import EvaluationConfig
 from holdfast.files import write_text
 from holdfast.gradients import Average
@@ -104,6 +104,7 @@ def of_chain(steps: int) -> Work:
     denoiser = nn.Sequential(
         nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 3, 3, padding=1)
     )
+    malade._KEPT = 0  # as of images that are too large to be kept at every step
     layer = MALADE(denoiser, steps=steps, alpha=0.001, delta=0.01, sigma=0.5)
     model, (x, y) = nn.Sequential(layer, network()).eval(), batch(16)
     return lambda: PGD(Linf(0.01), steps=1, early_stop=False)(model, x, y)

@@ -132,7 +132,6 @@ INTERNAL = (
     "holdfast.report.printed",
     "holdfast.report.references",
     "holdfast.report.views",
-    "holdfast.results.limited",
     "holdfast.results.schema",
 )
 

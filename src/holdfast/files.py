@@ -1,5 +1,6 @@
 """Writing files so that nothing is lost: to a temporary name first, then renamed into place."""
 
+import ctypes
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import secrets
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -389,7 +391,7 @@ def read_as(path: Path, form: Any, at_most: int = MOST_BYTES) -> Any:
                 f"{path} has {path.stat().st_size:,} bytes, but a file of this kind has at most "
                 f"{at_most:,}; put its copy back."
             )
-        return msgspec.json.decode(path.read_bytes(), type=form)
+        return msgspec.json.decode(path.read_bytes(), type=_lasting(form))
     except FileNotFoundError as error:
         raise MissingFileError(f"there is no file {path}.") from error
     except msgspec.ValidationError as error:
@@ -418,9 +420,21 @@ def fitted(content: object, form: Any, file: Path, mend: str = "put its copy bac
         holdfast.errors.DamagedFileError: a.json is not what ... expected `float`, got `str`; ...
     """
     try:
-        return msgspec.convert(content, form)
+        return msgspec.convert(content, _lasting(form))
     except msgspec.ValidationError as error:
         raise _unfit(file, error, mend) from error
+
+
+@cache
+def _lasting(form: Any) -> Any:
+    """A form that no collection takes.
+
+    What msgspec knows of a typed dictionary lies in its class, and where the last collection of a
+    process frees it the process ends by a segmentation fault (in TypedDictInfo_dealloc; compare
+    msgspec's issue 717). One reference that nobody gives back keeps the class from it.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(form))
+    return form
 
 
 def _unfit(file: Path, error: msgspec.ValidationError, mend: str) -> DamagedFileError:

@@ -24,6 +24,10 @@ __all__ = ["MALADE", "ChainTrace", "trace_chain"]
 #: A chain of so many steps keeps all its images: they are less than one step's activations.
 _SHORT = 16
 
+#: And so does one whose images are no more than so many bytes, since to compute them twice takes
+#: half as long again.
+_KEPT = 2**26
+
 
 class MALADE(nn.Module):
     """x_{t+1} = x_t + α (r(x_t) - x_t) / σ² + κ_t, κ_t ~ N(0, δ² I), for T steps; no rejection.
@@ -38,10 +42,10 @@ class MALADE(nn.Module):
 
     Full backpropagation through the chain needs the denoiser's activations at every step. With
     ``checkpointing`` only some images x_t are kept, and each step but the last is computed again on
-    the way back: of a chain of up to 16 steps every x_t, and each step once; of a longer one those
-    at the beginning of every √T steps, at least 16, and what lies between them while the way back
-    goes through these, so that all but the last of them are computed twice. A pass of the whole
-    counts as one pass for all that: what is computed again belongs to its way back.
+    the way back: every x_t, and each step once, while they take at most 64 MiB or T is at most 16;
+    else those at the beginning of every √T steps, at least 16, and what lies between them while the
+    way back goes through these, so that all but the last of them are computed twice. A pass of the
+    whole counts as one pass for all that: what is computed again belongs to its way back.
 
     When:
         To study purification, with attacks that go through it: BPDA, EOT and R. It proves nothing,
@@ -145,6 +149,8 @@ class MALADE(nn.Module):
         # Drawn outside of what is computed again, so that they stay the same.
         draws = [self._draw(x) for _ in range(self.steps)]
         length = max(_SHORT, math.isqrt(self.steps - 1) + 1)
+        if self.steps * x.numel() * x.element_size() <= _KEPT:
+            length = self.steps
         for start in range(0, self.steps, length):
             part = range(start, min(start + length, self.steps))
             again = part.stop < self.steps

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
+from msgspec import Meta
 from torch import Tensor
 
 from holdfast.errors import DamagedFileError, MissingFileError
 from holdfast.files import check_file, read_as, write_json, write_tensors, write_text
-from holdfast.results.limited import limited
 from holdfast.results.reading import CHUNKS, IMAGES, ROWS, digest, read_csv
 
 
@@ -20,7 +20,7 @@ from holdfast.results.reading import CHUNKS, IMAGES, ROWS, digest, read_csv
 class _About:
     """What stands beside a chunk: how long it took, and what tells whether it is whole."""
 
-    seconds: Annotated[float, limited(ge=0)]
+    seconds: Annotated[float, Meta(ge=0)]
     sha256: str
     skipped: dict[str, str] = field(default_factory=dict)
     noted: dict[str, int] = field(default_factory=dict)

@@ -12,11 +12,11 @@ from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 import pandas as pd
+from msgspec import Meta
 
 from holdfast.auditing.check import Check
 from holdfast.errors import DamagedFileError
 from holdfast.files import fitted
-from holdfast.results.limited import limited
 
 ABOUT = "run.json"
 ROWS = "rows.csv"
@@ -38,13 +38,13 @@ MOST_CLASSES = 2**16
 _MEND = "put its copy back, or repeat the run with another --out"
 _LARGEST = 2**53  # up to which integers and floats are each other
 
-Text = Annotated[str, limited(pattern=r"\S")]
-Number = Annotated[float, limited(gt=-_LARGEST, lt=_LARGEST)]
-Size = Annotated[float, limited(ge=0, lt=_LARGEST)]
-Deviation = Annotated[float, limited(gt=0, lt=_LARGEST)]
-Share = Annotated[float, limited(ge=0, le=1)]
-Count = Annotated[int, limited(ge=0, lt=_LARGEST)]
-Positive = Annotated[int, limited(ge=1, lt=_LARGEST)]
+Text = Annotated[str, Meta(pattern=r"\S")]
+Number = Annotated[float, Meta(gt=-_LARGEST, lt=_LARGEST)]
+Size = Annotated[float, Meta(ge=0, lt=_LARGEST)]
+Deviation = Annotated[float, Meta(gt=0, lt=_LARGEST)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Count = Annotated[int, Meta(ge=0, lt=_LARGEST)]
+Positive = Annotated[int, Meta(ge=1, lt=_LARGEST)]
 Norm = Literal["linf", "l2", "l1", "l0"]
 Noise = Literal["gaussian", "laplace", "first-layer", "sound-gaussian"]
 
@@ -117,7 +117,7 @@ class _OfModel(TypedDict):
     data: Text
     data_fingerprint: Text
     images: Positive
-    shape: Annotated[list[Positive], limited(min_length=1)]
+    shape: Annotated[list[Positive], Meta(min_length=1)]
     noise: NotRequired[Noise]
     seed: NotRequired[int]
     batch_size: NotRequired[Positive | Literal["auto"]]
@@ -131,7 +131,7 @@ class _Results(TypedDict):
 
 
 class _Pilot(TypedDict):
-    parts: Annotated[list[Text], limited(min_length=1)]
+    parts: Annotated[list[Text], Meta(min_length=1)]
     images: Positive
 
 
@@ -143,7 +143,7 @@ class _Attack(TypedDict):
 
 class _Attacked(_OfModel):
     sigma: Deviation | None
-    attacks: Annotated[list[_Attack], limited(min_length=1)]
+    attacks: Annotated[list[_Attack], Meta(min_length=1)]
     left_out: NotRequired[list[Text]]
     votes: NotRequired[Positive]
     samples: NotRequired[Positive]
@@ -157,7 +157,7 @@ class _Attacked(_OfModel):
 
 
 class _Spared(TypedDict):
-    parts: Annotated[list[Text], limited(min_length=1)]
+    parts: Annotated[list[Text], Meta(min_length=1)]
     tried: Positive
     left: Positive
     at_most: Share
@@ -189,7 +189,7 @@ class _Passes(TypedDict):
 
 class _Evaluation(_Results):
     settings: _Attacked
-    cells: Annotated[list[_AttackedCell], limited(min_length=1)]
+    cells: Annotated[list[_AttackedCell], Meta(min_length=1)]
     costs: NotRequired[dict[str, _Passes]]
 
 
@@ -198,7 +198,7 @@ class _Certified(_OfModel):
     norm: NotRequired[Norm]
     votes: Positive
     selection_votes: NotRequired[Count]
-    confidence: Annotated[float, limited(gt=0, lt=1)]
+    confidence: Annotated[float, Meta(gt=0, lt=1)]
     bounds: NotRequired[Text | list[Text]]  # a text in versions that knew one
     intervals: NotRequired[Text | list[Text]]
     radii: NotRequired[list[Size]]
@@ -222,7 +222,7 @@ class _CertifiedCell(TypedDict):
     interval: NotRequired[Text]
     accuracy: Share
     abstained: Share
-    curve: Annotated[list[tuple[Size, Share]], limited(min_length=1)]
+    curve: Annotated[list[tuple[Size, Share]], Meta(min_length=1)]
     guaranteed: NotRequired[bool]
     of_votes: NotRequired[bool]
     seconds: NotRequired[Size]
@@ -230,12 +230,12 @@ class _CertifiedCell(TypedDict):
 
 class _Certification(_Results):
     settings: _Certified
-    cells: Annotated[list[_CertifiedCell], limited(min_length=1)]
+    cells: Annotated[list[_CertifiedCell], Meta(min_length=1)]
 
 
 class _Looked(TypedDict):
     diagnosis: NotRequired[Text]
-    model: Annotated[list[Text], limited(min_length=1)]
+    model: Annotated[list[Text], Meta(min_length=1)]
     data: Text
     images: Positive
 
