@@ -23,7 +23,7 @@ with needed("lightning", "holdfast.bridges.lightning"):
     try:
         from lightning.pytorch import Callback, LightningModule, Trainer
     except ImportError:  # the same under its older name
-        from pytorch_lightning import Callback, LightningModule, Trainer
+        from pytorch_lightning import Callback, LightningModule, Trainer  # type: ignore[assignment]
 
 __all__ = ["RobustAccuracyCallback"]
 
