@@ -44,7 +44,7 @@ def reproduce(
 
     The page of an item says what became of its claims, and that of its paper gathers what all its
     items' pages say, whenever and wherever they were written. A page that judges more claims than
-    were judged here is left as it is.
+    were judged here is left as it is, and so is one that judges as many where a step is missing.
 
     Example:
         holdfast reproduce list
@@ -119,12 +119,13 @@ def reproduce(
 def _paged(
     made: Made, scale: Scale, root: Path, pages: Path, finished: bool, progress: Progress
 ) -> Made:
-    """With a page, unless there is nothing to say, or one is there that says more."""
+    """With a page, unless there is nothing to say, or one is there that may say more."""
     if finished and not made.says_anything:
         return made
     kept = verdicts.read(pages / made.recipe.name)
     here = verdicts.verdicts(made.evidence, scale.name)
-    if kept is not None and kept.scale == here.scale and kept.answered > here.answered:
+    more = here.answered if made.is_whole else here.answered - 1  # or as many others
+    if kept is not None and kept.scale == here.scale and kept.answered > more:
         progress.say(
             f"the page of {made.recipe.name} is left as it is: it judges {kept.answered} claims, "
             f"and what was run here {here.answered}"

@@ -60,10 +60,14 @@ class Made:
     page: Path | None = None
 
     @property
+    def is_whole(self) -> bool:
+        """Whether all of its steps are finished."""
+        return all(step.folder in self.outcome.done for step in self.result.steps)
+
+    @property
     def says_anything(self) -> bool:
         """Whether it is whole, or at least one of its claims could be judged."""
-        whole = all(step.folder in self.outcome.done for step in self.result.steps)
-        return whole or any(found.verdict is not Verdict.NOT_RUN for found in self.evidence)
+        return self.is_whole or any(of.verdict is not Verdict.NOT_RUN for of in self.evidence)
 
 
 def numbers(part: Table | Curves | Plane, root: Path, done: frozenset[str]) -> pd.DataFrame:
