@@ -25,7 +25,7 @@ from holdfast.gradients import (
 from holdfast.random import Stream, drawing_from, layer_uniform
 from holdfast.threat import Linf
 from holdfast.types import Scored
-from tests.toys import Wrapped, images, small_network
+from tests.toys import Wrapped, images, random_linear, small_network
 
 
 class Quadratic:
@@ -77,6 +77,16 @@ def test_average_value_is_the_mean_score():
     slope = Average(samples=50_000, noise=0.2)(score)(x, streams(2))
     expected = score(x).value + 0.02 * score.matrix.trace()
     assert torch.allclose(slope.value, expected, rtol=0.02)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_the_mean_of_many_equal_gradients_in_half_precision_is_each_of_them(kind):
+    """A sum kept in bfloat16 no longer grows where a term is 1/256 of it."""
+    model, x = random_linear(3, 8), torch.rand(4, 8).to(kind)
+    score = goals.margin(model, x, torch.tensor([0, 1, 2, 0]))
+    mean, one = (kind(score)(x, streams(4)) for kind in (Average(samples=700), autograd))
+    assert torch.equal(mean.grad, one.grad)
+    assert torch.equal(mean.value, one.value)
 
 
 def test_one_draw_is_the_gradient_at_that_point():

@@ -18,8 +18,10 @@ from holdfast.errors import InputError
 from holdfast.evaluation import EvaluationConfig, compare, evaluate, evaluate_data
 from holdfast.files import read_json, write_json
 from holdfast.metrics import Pilot, drawn_order, pilot_ends
+from holdfast.report.folders import RunFolder
+from holdfast.report.gallery import lost
 from holdfast.report.page import build
-from holdfast.results import read_about, read_images
+from holdfast.results import read_about, read_images, read_rows
 from holdfast.results.chunks import Chunks
 from holdfast.threat import L1, Linf
 from tests.toys import Wrapped, images, small_network
@@ -226,6 +228,19 @@ class TestRows:
 
 def resized(attack: Attack, eps: float) -> Attack:
     return replace(attack, threat=Linf(eps))
+
+
+def test_no_kept_image_is_missed_but_one_whose_file_is_gone(tmp_path):
+    """Those drawn first hold none of the two that are kept, nor does the first chunk."""
+    assert not set(drawn_order(COUNT, 0)[:10].tolist()) & {0, 1}
+    evaluated(config=replace(CONFIG, keep_images=2), out=tmp_path)
+    assert not (tmp_path / "images" / "0001.00000.safetensors").exists()
+    kept = RunFolder(tmp_path, read_about(tmp_path), read_rows(tmp_path))
+    assert lost(kept) == []
+    for file in (tmp_path / "images").iterdir():
+        file.unlink()
+    (told,) = lost(kept)
+    assert "are missing 2 of the images" in told
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

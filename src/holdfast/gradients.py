@@ -142,7 +142,11 @@ class Average(Gradient):
         noise = self.noise_at(progress)
         with _saved_bytes() as saved:
             first = self._copies(score, x, rng, noise, 0, 1)
-        total = Slope(first.value[0], first.grad[0], first.reached[0].float())
+        # Of many terms in half precision the last ones would be lost.
+        total = [
+            field[0].to(torch.promote_types(field.dtype, torch.float32), copy=True)
+            for field in first
+        ]
         memory = self.memory or (2**26 if x.device.type == "cpu" else 2**31)
         at_once = max(1, memory // max(saved.total, 1))
         for start in range(1, self.samples, at_once):
@@ -151,8 +155,9 @@ class Average(Gradient):
             for copy in zip(*self._copies(score, x, rng, noise, start, stop), strict=True):
                 for sum_of, field in zip(total, copy, strict=True):
                     sum_of += field
-        value, grad, reached = (field / self.samples for field in total)
-        return Slope(value, grad, self._reached(score, x, rng, reached))
+        value, grad, share = (field / self.samples for field in total)
+        reached = self._reached(score, x, rng, share)
+        return Slope(value.to(first.value.dtype), grad.to(first.grad.dtype), reached)
 
     def _copies(
         self, score: Score, x: Tensor, rng: Stream, noise: float, start: int, stop: int

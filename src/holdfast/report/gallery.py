@@ -111,20 +111,36 @@ def lost(run: RunFolder) -> list[str]:
             f"of {folder} cannot be read {_few(broken)}, which are damaged or hold other images "
             "than the run is about: the images in them are not shown."
         )
+    elif missing := _missing(run):
+        told.append(f"of {folder} are missing {missing} of the images that were kept.")
     return told
 
 
 def _expected(run: RunFolder) -> list[str]:
     """The names of the files of images that an evaluation kept, where its settings tell."""
     kept, at_once = (run.settings.get(name) for name in ("keep_images", "batch_size"))
-    if kept is None or at_once is None:
-        return []  # of a version that did not say
+    if kept is None or at_once is None or _has_pilot(run):
+        return []  # of a version that did not say, or where what was drawn says in which they are
     chunks = -(-min(kept, run.rows["index"].nunique()) // in_a_chunk(at_once))
     return [
         f"{cell:04d}.{chunk:05d}.safetensors"
         for cell in range(1, len(run.cells) + 1)
         for chunk in range(chunks)
     ]
+
+
+def _missing(run: RunFolder) -> int:
+    """How many images are in none of the files, where these cannot be told by their names."""
+    if not _has_pilot(run):
+        return 0
+    kept = {index for index in run.rows["index"].unique() if index < run.settings["keep_images"]}
+    cells = range(1, len(run.cells) + 1)
+    return sum(len(kept - {index for index, _, _ in _kept(run, cell)}) for cell in cells)
+
+
+def _has_pilot(run: RunFolder) -> bool:
+    """Whether images were drawn that met the attacks first, so that chunks are in no order."""
+    return any("pilot" in attack for attack in run.settings["attacks"])
 
 
 def _few(names: Sequence[str]) -> str:
