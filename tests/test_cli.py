@@ -1053,7 +1053,7 @@ ALWAYS_USED = {
     "precision compile channels_last audit seed accelerator workers out json quiet",
     "audit": "runs model data audit strict accelerator json quiet",
     "certify": "model sigma data images noise votes confidence bounds intervals radii batch_size "
-    "precision audit seed accelerator devices workers out json quiet",
+    "audit seed accelerator devices workers out json quiet",
     "compare": "runs fail_if_worse junit json quiet",
     "diagnose purification": "model out data image attack source norm eps at seed accelerator "
     "quiet",

@@ -10,7 +10,6 @@ from torch import nn
 
 from holdfast import L2, EvaluationConfig, Linf, evaluate, execution
 from holdfast.attacks import DDN, PGD, DeepFool, Worst
-from holdfast.cli.main import run
 from holdfast.counting import Counted, backwards_at_once
 from holdfast.defenses import Binarise, GaussianNoise
 from holdfast.execution import Execution
@@ -220,9 +219,3 @@ def test_the_layers_of_a_network_declare_what_they_did():
 def _gradient(model, x):
     x = x.clone().requires_grad_()
     return torch.autograd.grad(model(x).square().sum(), x)[0]
-
-
-def test_certificates_in_another_precision_are_refused(capsys):
-    line = "certify --model net.safetensors --sigma 0.1 --precision bf16"
-    assert run(line.split()) == 2
-    assert "another classifier" in capsys.readouterr().err

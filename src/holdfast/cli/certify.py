@@ -16,7 +16,6 @@ from holdfast.cli.audit import as_json, believed, check_strict, told
 from holdfast.cli.common import percent, print_json, print_table
 from holdfast.cli.options import Number, Numbers, Share, Words
 from holdfast.errors import InputError
-from holdfast.execution import Precision
 from holdfast.metrics import accuracy_at
 from holdfast.models import loading
 from holdfast.processes import Processes
@@ -41,7 +40,6 @@ def certify(
     within: Number | None = None,
     between: Numbers | None = None,
     batch_size: BatchSize = 128,
-    precision: Precision = "float32",
     audit: Share = Share(0.15),
     strict: bool = False,
     seed: int = 0,
@@ -100,8 +98,6 @@ def certify(
         between: Two radii, such as 0.25,1.5, for --within: one beyond counts as the nearer of them.
         batch_size: Noisy copies in one forward pass; on a GPU more are faster. auto is as many as
             half of free memory holds.
-        precision: float32, the network's own. Votes of a network in bf16 are of another classifier,
-            and so is what they prove: give that network itself.
         audit: Passes that the audit of the result may take, over those of the votes: a number, full
             for no limit, or off. It says whether the certified accuracies can be believed.
         strict: End with exit code 3 unless the audit finds the certified accuracies believable.
@@ -116,12 +112,6 @@ def certify(
         quiet: Show no progress.
     """
     check_workers(workers)
-    if precision != "float32":
-        raise InputError(
-            f"--precision {precision} would take the votes of another classifier than the network, "
-            "and prove nothing of this one: certify the other itself, by a package.module:callable "
-            "that returns network.bfloat16() or network.half()."
-        )
     if devices > 1 and workers is not None:
         raise InputError("--workers and --devices both share out the images: give one of them.")
     config = CertificationConfig(

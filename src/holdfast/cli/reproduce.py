@@ -126,9 +126,10 @@ def _paged(
     here = verdicts.verdicts(made.evidence, scale.name)
     more = here.answered if made.is_whole else here.answered - 1  # or as many others
     if kept is not None and kept.scale == here.scale and kept.answered > more:
+        lacking = "" if made.is_whole else ", with steps missing"
         progress.say(
             f"the page of {made.recipe.name} is left as it is: it judges {kept.answered} claims, "
-            f"and what was run here {here.answered}"
+            f"and what was run here {here.answered}{lacking}"
         )
         return made
     return write_item(made.recipe, scale, made.outcome, root, pages)
