@@ -14,12 +14,13 @@ from functools import partial
 
 import torch
 from attack_strength import markdown
-from pairs import in_turns, ratio
+from pairs import Work, in_turns, ratio
 from torch import Tensor, nn
 from torch.nn import functional
 
 from holdfast.attacks import APGD, PGD
 from holdfast.models import Architecture
+from holdfast.tensors import device_of
 from holdfast.threat import L2, Linf
 
 #: Name, shape of the images, steps of an attack, batches.
@@ -42,21 +43,25 @@ def bare(model: nn.Module, x: Tensor, y: Tensor, steps: int) -> None:
         torch.autograd.grad(functional.cross_entropy(model(x), y, reduction="sum"), x)
 
 
+def contestants(
+    model: nn.Module, batch: int, shape: tuple[int, ...], steps: int
+) -> dict[str, Work]:
+    """The bare loop and the attacks, on the same images."""
+    x = torch.rand(batch, *shape, generator=torch.Generator().manual_seed(0)).to(device_of(model))
+    with torch.no_grad():
+        y = model(x).argmax(dim=1)
+    return {"bare": partial(bare, model, x, y, steps)} | {
+        label: partial(make(steps), model, x, y) for label, make in ATTACKS
+    }
+
+
 def lines(device: str, rounds: int) -> list[dict[str, str]]:
     """The table: one line for each network and batch."""
     table: list[dict[str, str]] = []
     for name, shape, steps, batches in NETWORKS:
         model = Architecture(name=name, shape=shape, classes=10).build(0).eval().to(device)
         for batch in batches:
-            x = torch.rand(batch, *shape, generator=torch.Generator().manual_seed(0)).to(device)
-            with torch.no_grad():
-                y = model(x).argmax(dim=1)
-            times = in_turns(
-                {"bare": partial(bare, model, x, y, steps)}
-                | {label: partial(make(steps), model, x, y) for label, make in ATTACKS},
-                rounds,
-                device,
-            )
+            times = in_turns(contestants(model, batch, shape, steps), rounds, device)
             gradient = 1e3 * statistics.median(times["bare"]) / steps
             size = "×".join(map(str, shape[1:]))
             line: dict[str, object] = {

@@ -17,7 +17,7 @@ from functools import partial
 
 import torch
 from attack_strength import markdown
-from pairs import in_turns, ratio
+from pairs import Work, in_turns, ratio
 from torch import Tensor, nn
 
 from holdfast.certify.sampling import sample
@@ -57,18 +57,23 @@ def noise(x: Tensor, n: int, batch_size: int) -> None:
         torch.randn(len(place), *x.shape[1:], device=x.device)
 
 
+def contestants(model: nn.Module, x: Tensor, votes: int, batch: int) -> dict[str, Work]:
+    """The four ways."""
+    return {
+        "bare": partial(bare, model, x, votes, batch),
+        "ours": partial(ours, model, x, votes, batch, SIGMA),
+        "loop": partial(loop, model, x, votes, batch, SIGMA),
+        "noise": partial(noise, x, votes, batch),
+    }
+
+
 def lines(images: int, votes: int, rounds: int, device: str = "cpu") -> list[dict[str, object]]:
     """The table: one line for each network."""
     table = []
     for name in NETWORKS:
         model = Architecture(name=name, shape=(1, 28, 28), classes=10).build(0).eval().to(device)
         x = torch.rand(images, 1, 28, 28, generator=torch.Generator().manual_seed(0)).to(device)
-        ways = {
-            "bare": partial(bare, model, x, votes, BATCH),
-            "ours": partial(ours, model, x, votes, BATCH, SIGMA),
-            "loop": partial(loop, model, x, votes, BATCH, SIGMA),
-            "noise": partial(noise, x, votes, BATCH),
-        }
+        ways = contestants(model, x, votes, BATCH)
         times = in_turns(ways, rounds, device)
         line: dict[str, object] = {"network": name}
         table.append(

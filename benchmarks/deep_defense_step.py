@@ -17,23 +17,19 @@ set and weights that were trained a little, from where Deep Defense starts. The 
     images      the same for each image by itself (``--images``), ended when that image is over
 
 They take turns, after one round that does not count; the median over rounds of each time and of
-each ratio to ours is printed. Seconds are of the processor on a CPU, so that other work on the
-machine counts less, and of the clock on a GPU. Memory is what one step adds at its peak to the
-bytes that torch has allocated: on a CPU the sum of the profiler's record of every allocation and
-release, on a GPU the allocator's own count.
+each ratio to ours is printed, and the memory at the peak; pairs.py says what a second and what
+memory is.
 """
 
 import argparse
 import statistics
 from collections.abc import Callable
 from functools import partial
-from itertools import accumulate
 from unittest import mock
 
 import torch
-from pairs import seconds
+from pairs import in_turns, peak, ratio
 from torch import Tensor, nn
-from torch.profiler import ProfilerActivity, profile
 
 from holdfast import data
 from holdfast.attacks import deepfool
@@ -155,21 +151,6 @@ def trained(model: nn.Module, source: str, device: torch.device) -> None:
     model.zero_grad()
 
 
-def peak(step: Step, model: nn.Module, x: Tensor, y: Tensor) -> float:
-    """MiB that one step adds at its peak, after one on two images that loads what it needs."""
-    step(model, x[:2], y[:2])
-    if x.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        step(model, x, y)
-        return (torch.cuda.max_memory_allocated() - before) / 2**20
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
-        step(model, x, y)
-    events = record.profiler.kineto_results.events()
-    changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
-    return max(accumulate(size for _, size in changes)) / 2**20
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -183,21 +164,18 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model, x, y = problem(options.model, options.batch, device, options.data)
     steps = STEPS | ({"images": images} if options.images else {})
-    rounds = [
-        {name: seconds(partial(step, model, x, y), device) for name, step in steps.items()}
-        for _ in range(options.rounds + 1)
-    ]
+    works = {name: partial(step, model, x, y) for name, step in steps.items()}
+    times = in_turns(works, options.rounds, device)
     expected = torch.cat([grad.flatten() for grad in lean(model, x, y)])
     found = torch.cat([grad.flatten() for grad in ours(model, x, y)])
     apart = float((found - expected).norm() / expected.norm())
     print(f"{options.model}, batch {options.batch}, {device}, {torch.get_num_threads()} threads")
     print(f"relative distance of our gradient from the lean loop's: {apart:.1e}\n")
     print("| | ms | over ours | MiB at the peak |\n| --- | --- | --- | --- |")
-    for name, step in steps.items():
-        median = statistics.median(taken[name] for taken in rounds[1:])
-        ratio = statistics.median(taken[name] / taken["ours"] for taken in rounds[1:])
-        memory = peak(step, model, x, y)
-        print(f"| {name} | {1000 * median:.1f} | {ratio:.2f} | {memory:.0f} |", flush=True)
+    for name, work in works.items():
+        median = 1e3 * statistics.median(times[name])
+        over = ratio(times[name], times["ours"]).median
+        print(f"| {name} | {median:.1f} | {over:.2f} | {peak(work, device):.0f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -13,13 +13,14 @@ import copy
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 
 import torch
 from attack_strength import markdown
 from pairs import in_turns, ratio
-from torch import Tensor, nn
+from torch import Tensor
 
 from holdfast.execution import Execution
 from holdfast.models import Architecture
@@ -37,7 +38,7 @@ WAYS = {
 }
 
 
-def gradient(model: nn.Module, x: Tensor) -> Tensor:
+def gradient(model: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Of the logits' squares: forward and back."""
     x = x.clone().requires_grad_()
     return torch.autograd.grad(model(x).float().square().sum(), x)[0]

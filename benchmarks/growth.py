@@ -3,9 +3,9 @@
     OMP_NUM_THREADS=1 python benchmarks/growth.py [--rounds 3] [--out docs/results/growth.svg]
 
 Everything but one size is held still. Time is that of the processor, the median over rounds; memory
-is what torch has allocated at the peak beyond what it had before, summed over the profiler's record
-of every allocation and release. Printed are both, and the exponent: the slope of the last two sizes
-on doubly logarithmic axes, 1 where they grow in proportion and 0 where they do not grow.
+that of the peak (pairs.py says what either is). Printed are both, and the exponent: the slope of
+the last two sizes on doubly logarithmic axes, 1 where they grow in proportion and 0 where they do
+not grow.
 """
 
 import argparse
@@ -14,16 +14,14 @@ import statistics
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 
 import matplotlib as mpl
 import torch
 from attack_strength import markdown
 from matplotlib.figure import Figure
-from pairs import Work, seconds
+from pairs import Work, peak, seconds
 from torch import Tensor, nn
-from torch.profiler import ProfilerActivity, profile
 
 from holdfast import evaluate
 from holdfast.attacks import PGD, DeepFool
@@ -119,15 +117,6 @@ AXES = (
     Axis("steps of PGD", (5, 20, 80), of_steps),
     Axis("steps of a MALADE chain", (5, 20, 80), of_chain),
 )
-
-
-def peak(work: Work) -> float:
-    """MiB that torch has allocated at the peak, beyond what it had before."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
-        work()
-    events = record.profiler.kineto_results.events()
-    changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
-    return max(accumulate(size for _, size in changes)) / 2**20
 
 
 def measured(axis: Axis, rounds: int) -> list[tuple[int, float, float]]:

@@ -2,14 +2,18 @@
 
 On a CPU a second is one in which the processor worked for this process, so that what else runs on
 the machine counts less; on a GPU one of the clock, once the GPU has done all that it was given.
+Memory is what one call adds at its peak to the bytes that torch has allocated: on a CPU the sum of
+the profiler's record of every allocation and release, on a GPU the allocator's own count.
 """
 
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 Work = Callable[[], object]
 
@@ -55,6 +59,21 @@ def in_turns(
             if turn:
                 times[name].append(taken)
     return times
+
+
+def peak(work: Work, device: torch.device | str = "cpu") -> float:
+    """MiB that one call adds at its peak; call it once before, for what it loads."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        work()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        work()
+    events = record.profiler.kineto_results.events()
+    changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
+    return max(accumulate(size for _, size in changes)) / 2**20
 
 
 def ratio(ours: list[float], theirs: list[float]) -> Spread:

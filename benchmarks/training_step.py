@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
+from pairs import ratio
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -76,6 +77,36 @@ class InTurns:
         return self.clock()
 
 
+def contests(k: int) -> dict[str, tuple[Objective, tuple[int, int]]]:
+    """By name: what is trained, and the bare passes to images and to weights beside it."""
+    attack = PGD(Linf(0.1), steps=k, early_stop=False)
+    return {
+        f"PGD-{k}": (Adversarial(attack=attack), (k, 1)),
+        "stability": (Stability(sigma=0.3), (0, 2)),
+    }
+
+
+def taken(
+    architecture: Architecture,
+    objective: Objective,
+    passes: tuple[int, int],
+    schedule: Schedule,
+    steps: int,
+    clock: Clock = time.perf_counter,
+) -> InTurns:
+    """What so many steps of the trainer take, on random images, and the passes beside each."""
+    count = schedule.batch_size * (steps + 2)  # the first warms up, and the last has no end
+    x = torch.rand(count, *architecture.shape, generator=torch.Generator().manual_seed(0))
+    network = architecture.build().to(schedule.accelerator, memory_format=torch.channels_last)
+    turns = InTurns(objective, network, passes)
+    turns.clock = clock
+    images = Data.of(x, torch.arange(count) % architecture.classes)
+    with tempfile.TemporaryDirectory() as folder:
+        fit(network, images, turns, schedule, architecture=architecture, out=Path(folder))
+    turns.steps, turns.bare = turns.steps[1:], turns.bare[1:-1]
+    return turns
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--network", default="A")
@@ -86,29 +117,16 @@ def main() -> None:
     parser.add_argument("--pgd-steps", type=int, default=7)
     parser.add_argument("--processor-time", action="store_true")
     options = parser.parse_args()
-    shape, k = (1, options.side, options.side), options.pgd_steps
+    shape = (1, options.side, options.side)
     architecture = Architecture(name=options.network, shape=shape, classes=10)
-    count = options.batch_size * (options.steps + 1)
-    x = torch.rand(count, *shape, generator=torch.Generator().manual_seed(0))
-    images = Data.of(x, torch.arange(count) % 10)
-    attack = PGD(Linf(0.1), steps=k, early_stop=False)
-    contests = (
-        (f"PGD-{k}", Adversarial(attack=attack), (k, 1)),
-        ("stability", Stability(sigma=0.3), (0, 2)),
-    )
+    clock = time.process_time if options.processor_time else time.perf_counter
     schedule = Schedule(epochs=1, batch_size=options.batch_size, accelerator=options.device)
     print(f"{'objective':<10}  {'bare':>10}  {'step':>10}  step / bare")
-    for name, objective, passes in contests:
-        network = architecture.build().to(options.device, memory_format=torch.channels_last)
-        turns = InTurns(objective, network, passes)
-        if options.processor_time:
-            turns.clock = time.process_time
-        with tempfile.TemporaryDirectory() as folder:
-            fit(network, images, turns, schedule, architecture=architecture, out=Path(folder))
-        pairs = list(zip(turns.steps, turns.bare, strict=False))[1:]  # the first warms up
-        step, passed = (statistics.median(times) for times in zip(*pairs, strict=True))
-        ratio = statistics.median(ours / theirs for ours, theirs in pairs)
-        print(f"{name:<10}  {1e3 * passed:>7.1f} ms  {1e3 * step:>7.1f} ms  {ratio:>11.3f}")
+    for name, (objective, passes) in contests(options.pgd_steps).items():
+        turns = taken(architecture, objective, passes, schedule, options.steps, clock)
+        passed, step = statistics.median(turns.bare), statistics.median(turns.steps)
+        over = ratio(turns.steps, turns.bare).median
+        print(f"{name:<10}  {1e3 * passed:>7.1f} ms  {1e3 * step:>7.1f} ms  {over:>11.3f}")
 
 
 if __name__ == "__main__":
