@@ -40,7 +40,12 @@ __all__ = [
 
 _MASK = 0xFFFFFFFF
 _Transform = Callable[[list[Tensor], Tensor], None]
-_BLOCKS_AT_ONCE = 1 << 17  # keeps the integer temporaries within a processor's cache
+
+#: Keeps the integer temporaries within a processor's cache.
+_BLOCKS_AT_ONCE = 1 << 17
+
+#: Elsewhere each operation shall last longer than it takes to begin it.
+_BLOCKS_ELSEWHERE = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +127,8 @@ class Stream:
         size = math.prod(shape)
         blocks = -(-size // lanes)
         out = torch.empty((len(self), blocks, lanes), dtype=dtype, device=self.index.device)
-        rows = max(1, _BLOCKS_AT_ONCE // max(blocks, 1))
+        at_once = _BLOCKS_AT_ONCE if out.device.type == "cpu" else _BLOCKS_ELSEWHERE
+        rows = max(1, at_once // max(blocks, 1))
         for start in range(0, len(self), rows):
             part = slice(start, start + rows)
             transform(self._words(part, blocks), out[part])

@@ -101,13 +101,14 @@ def take_votes(
         for images in torch.arange(len(x), device=x.device).split(batch_size):
             counts: Tensor | int = 0
             scores: Tensor | int = 0
+            some, shown = rng.take(images), x[images]
+            number = int(some.index[0])  # here, since to read it makes a GPU wait
             at_once = max(1, batch_size // len(images))
             for start in range(first, first + n, at_once):
                 count = min(at_once, first + n - start)
-                repeated = x[images].repeat(count, *[1] * (x.dim() - 1))
-                copies = rng.take(images).copies(start, start + count)
-                own = hash_seed(copies.key, int(copies.index[0]), int(copies.copy[0]))
-                seed_every_generator(own, x.device)
+                repeated = shown.repeat(count, *[1] * (x.dim() - 1))
+                copies = some.copies(start, start + count)
+                seed_every_generator(hash_seed(copies.key, number, start), x.device)
                 with drawing_from(copies):
                     logits = logits_of(model, repeated)
                 hard = torch.nn.functional.one_hot(logits.argmax(dim=1), logits.shape[1])

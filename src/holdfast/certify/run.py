@@ -53,7 +53,7 @@ from holdfast.models.identity import identify
 from holdfast.parameters import check_arguments
 from holdfast.progress import Progress, Share, silent
 from holdfast.results import Fitting, Missing, Part, Run, Work, kept_or_temporary
-from holdfast.tensors import device_of, eval_mode
+from holdfast.tensors import device_of, eval_mode, sent
 from holdfast.threads import suited_threads
 from holdfast.types import Images, Labels, Model
 from holdfast.votes import Heard
@@ -272,9 +272,9 @@ def sampled(
         progress: told about every forward pass.
         share: of the votes under way.
     """
-    x = data.x(index).to(device_of(smoothed.model))
+    x = sent(data.x(index), device_of(smoothed.model))
     config.family.check(x)
-    rng = certificate_stream(config.seed, index.to(x.device))
+    rng = certificate_stream(config.seed, sent(index, x.device))
     n0 = config.selection_votes if config.chooses else 0
     heard = _shown(progress, share, len(x), n0 + config.votes)
     noisy = first_batch(config.batch_size)

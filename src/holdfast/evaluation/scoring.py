@@ -23,7 +23,7 @@ from holdfast.parameters import check
 from holdfast.progress import silent
 from holdfast.random import Stream
 from holdfast.results import CLEAN
-from holdfast.tensors import device_of, distances, norm
+from holdfast.tensors import device_of, distances, norm, sent
 from holdfast.types import Callback, Images, Labels, Threat
 from holdfast.votes import Votes, check_numbers, take_votes_apart
 
@@ -145,7 +145,7 @@ class Scorer:
     def batch(self, index: Int[Tensor, " n"]) -> Batch:
         """The examples at ``index``."""
         device = device_of(self.model)
-        return Batch(index, self.data.x(index).to(device), self.data.y[index].to(device))
+        return Batch(index, sent(self.data.x(index), device), sent(self.data.y[index], device))
 
     def clean_rows(self, batch: Batch) -> pd.DataFrame:
         """Rows of the unattacked images."""
@@ -334,7 +334,7 @@ class Scorer:
 
     def _asked(self, network: nn.Module, x: Images, index: Tensor, purpose: str) -> Votes:
         """A network's votes about images."""
-        rng = Stream.of(self.seed, index.to(x.device)).fold("ask", purpose)
+        rng = Stream.of(self.seed, sent(index, x.device)).fold("ask", purpose)
         votes = take_votes_apart(network, x, rng, n=self.votes, batch_size=self.batch_size)
         check_numbers(votes, index, purpose)
         return votes

@@ -65,7 +65,8 @@ class Batches:
         world, rank = self._fabric.world_size, self._fabric.global_rank
         for part in parts_of(batch, self._accumulate, world, rank):
             x, y = self._data.x(part.examples), self._data.y[part.examples]
-            if self._fabric.device.type == "cuda":
+            if self._fabric.device.type == "cuda":  # of memory that is not pinned each copy waits
+                part = part._replace(examples=part.examples.pin_memory())
                 x, y = x.pin_memory(), y.pin_memory()
             parts.append((part, x, y))
         return Load(len(batch), parts)

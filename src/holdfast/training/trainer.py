@@ -208,9 +208,9 @@ class _Stepper:
             seed_global_generators(  # for dropout
                 hash_seed(schedule.seed, "step", step) ^ part.number, fabric.device
             )
-            x, y = fabric.to_device((x, y))
+            x, y, examples = fabric.to_device((x, y, part.examples))
             # Its key is the step's in every process and part; its draws are the examples'.
-            rng = Stream.of(schedule.seed, part.examples.to(x.device)).fold("train", step)
+            rng = Stream.of(schedule.seed, examples).fold("train", step)
             with in_precision(network, fabric):
                 loss, logs = objective(network, x, y, rng)
             fabric.backward(loss * part.weight)

@@ -26,7 +26,7 @@ from holdfast.checks import (
 from holdfast.errors import AttackError, InputError, RoleError
 from holdfast.parameters import MOST, check_fields, check_seed
 from holdfast.random import Stream, drawing_from, own_global_generator
-from holdfast.tensors import eval_mode
+from holdfast.tensors import eval_mode, sent
 from holdfast.types import Callback, Images, Labels, Model, Threat
 
 __all__ = ["Attack"]
@@ -220,7 +220,7 @@ def prepared(
     check_labels(y, len(x))
     check_seed(seed)
     y = y.to(x.device, torch.int64)
-    rng = Stream.of(seed, check_index(index, len(x)).to(x.device))
+    rng = Stream.of(seed, sent(check_index(index, len(x)), x.device))
     with eval_mode(model, images=x.dtype), own_global_generator(seed, x.device), drawing_from(rng):
         yield Checked(model, y, x.dtype), x.detach().clone(), y, rng  # who works in place may
 
