@@ -133,7 +133,7 @@ def measure(item: Item, left: float, results: Results) -> None:
     """One item's rows, or why there are none."""
     name = f"{item.section}: {item.name}"
     if left < item.seconds:
-        results.notes.append(f"{name}: {left:.0f} s were left, and it may take {item.seconds:g} s.")
+        results.notes.append(f"{name}: {max(left, 0):.0f} s were left, and it may take {item.seconds:g} s.")
         return
     try:
         with within(left):
