@@ -133,7 +133,8 @@ def measure(item: Item, left: float, results: Results) -> None:
     """One item's rows, or why there are none."""
     name = f"{item.section}: {item.name}"
     if left < item.seconds:
-        results.notes.append(f"{name}: {max(left, 0):.0f} s were left, and it may take {item.seconds:g} s.")
+        had = f"{max(left, 0):.0f} s were left"
+        results.notes.append(f"{name}: {had}, and it may take {item.seconds:g} s.")
         return
     try:
         with within(left):
@@ -158,7 +159,7 @@ def main() -> None:
     )
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--limit", type=float, default=110.0, help="seconds of the clock")
+    parser.add_argument("--limit", type=float, default=110.0, help="seconds, once torch is loaded")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", nargs="*", default=[], help="items with one of these words")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
