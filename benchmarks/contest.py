@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from pairs import settle
 from scipy import stats
 from torch import Tensor, nn
 
@@ -63,10 +64,11 @@ def measure(
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Run one attack; rows (index, fooled, distance, black, outside) and what it cost per image."""
     parts, forwards, backwards, seconds = [], 0, 0, 0.0
-    for index in torch.arange(len(x)).split(batch_size):
+    for index in torch.arange(len(x), device=x.device).split(batch_size):
         counted = Counted(model, index).eval()
         began = time.perf_counter()
         x_adv = attack(counted, x[index], y[index]).detach()
+        settle(x.device)
         seconds += time.perf_counter() - began
         forwards += int(counted.forwards.sum())
         backwards += int(counted.backwards.sum())
@@ -91,7 +93,7 @@ def _score(model: nn.Module, x: Tensor, y: Tensor, x_adv: Tensor, threat: Threat
     fooled = wrong_before | (wrong & inside & ~black)
     distance = torch.where(wrong_before, 0.0, torch.where(fooled, distance, torch.inf))
     columns = {"fooled": fooled, "distance": distance, "black": black, "outside": ~inside}
-    return pd.DataFrame({name: column.numpy() for name, column in columns.items()})
+    return pd.DataFrame({name: column.cpu().numpy() for name, column in columns.items()})
 
 
 def compare(ours: pd.DataFrame, theirs: pd.DataFrame, threat: Threat) -> dict[str, str]:

@@ -132,10 +132,11 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--norm", default="linf,l2,l1,l0")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     images = data.load(options.data, data_dir=options.data_dir, limit=options.images)
-    x, y = images.x(torch.arange(len(images))), images.y
+    x, y = (z.to(options.device) for z in (images.x(torch.arange(len(images))), images.y))
     lines: list[dict[str, object]] = []
     for contest in contests():
         if contest.threat.name not in options.norm.split(","):
@@ -143,7 +144,7 @@ def main() -> None:
         for name in options.model.split(","):
             out = options.out / Path(name).name
             out.mkdir(parents=True, exist_ok=True)
-            model = loading.load(name).eval()
+            model = loading.load(name).eval().to(options.device)
             done = {}
             for entry in contest.entries:
                 try:

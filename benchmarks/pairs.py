@@ -41,11 +41,17 @@ def seconds(work: Work, device: torch.device | str = "cpu") -> float:
         began = time.process_time()
         work()
         return time.process_time() - began
-    torch.cuda.synchronize()
+    settle(device)
     began = time.perf_counter()
     work()
-    torch.cuda.synchronize()
+    settle(device)
     return time.perf_counter() - began
+
+
+def settle(device: torch.device | str) -> None:
+    """Wait until a GPU has done all that it was given."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize()
 
 
 def in_turns(

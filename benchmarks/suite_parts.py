@@ -1,0 +1,109 @@
+"""What else breaks an image that the suite in a budget leaves: parts of about 2,000 passes each.
+
+    python benchmarks/suite_parts.py --model runs/pgd --data mnist --images 1000 --norm linf \
+        --eps 0.25 --out runs/parts/pgd
+
+Every part meets every image that `worst-case(budget=900)` left, by itself, so that the rows in
+--out tell which image falls to which: what a suite of several would leave follows from them. The
+table has for each part how many it broke, and how many of those no other did. What is done is kept,
+part by part.
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from attack_strength import markdown, ours
+from contest import Contest, kept
+
+from holdfast import attacks, data, goals
+from holdfast.attacks import Attack, falling_sigma
+from holdfast.files import write_text
+from holdfast.gradients import Average
+from holdfast.models import loading
+from holdfast.threat import L2, Linf
+from holdfast.types import Threat
+
+_BUDGET = 900
+
+
+def parts(threat: Threat) -> dict[str, Attack]:
+    """By what they follow."""
+    averaged = Average(samples=4, noise=falling_sigma(threat))
+    again = {"restarts": 10, "random_start": True}
+    found: dict[str, Attack] = {
+        "nearest": replace(attacks.Nearest(threat, steps=2000), early_stop=True),
+        "averaged, 9 targets": attacks.MALT(threat, targets=9, steps=22, gradient=averaged),
+        "averaged, 3 targets": attacks.MALT(threat, targets=3, steps=70, gradient=averaged),
+        "averaged margin, 10 runs": attacks.SecondOrder(
+            threat, steps=22, samples=4, goal=goals.margin, **again
+        ),
+        "averaged cross-entropy, 10 runs": attacks.SecondOrder(
+            threat, steps=22, samples=4, **again
+        ),
+        "margin, 10 runs": attacks.APGD(threat, steps=99, goal=goals.margin, restarts=10),
+        "cross-entropy, 10 runs": attacks.APGD(threat, steps=99, restarts=10),
+        "9 targets": attacks.MALT(threat, targets=9, steps=110),
+        "square": attacks.Square(threat, queries=2000),
+        "fab-t": attacks.FAB(threat, targets=9, steps=74, early_stop=True),
+        "fmn": attacks.FMN(threat, steps=1000, early_stop=True),
+        "pdpgd": attacks.PDPGD(threat, steps=1000),
+    }
+    if threat.p == 2:
+        found["alma"] = attacks.ALMA(threat, steps=1000)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", required=True, help="as holdfast evaluate takes it")
+    parser.add_argument("--data", default="mnist")
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--norm", default="linf", choices=("linf", "l2"))
+    parser.add_argument("--eps", type=float, default=0.2)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    threat = {"linf": Linf, "l2": L2}[options.norm](options.eps)
+    model = loading.load(options.model).eval().to(options.device)
+    images = data.load(options.data, data_dir=options.data_dir, limit=options.images)
+    x = images.x(torch.arange(len(images))).to(options.device)
+    y = images.y.to(options.device)
+    options.out.mkdir(parents=True, exist_ok=True)
+
+    suite = Contest("suite", threat, {"left": ours(attacks.WorstCase(threat, budget=_BUDGET))})
+    rows, _ = kept(suite, "left", model, x, y, options.out, len(x))
+    left = torch.from_numpy(np.flatnonzero(~rows["fooled"])).to(options.device)
+    contest = Contest("part", threat, {name: ours(part) for name, part in parts(threat).items()})
+    fell: dict[str, np.ndarray] = {}
+    passes: dict[str, float] = {}
+    for name in contest.entries:
+        rows, cost = kept(contest, name, model, x[left], y[left], options.out, len(left))
+        fell[name] = rows["fooled"].to_numpy(dtype=bool)
+        passes[name] = cost["forwards"] + cost["backwards"]
+        text = markdown(table(fell, passes))
+        write_text(options.out / "parts.md", f"{len(left)} of {len(x)} images left\n\n{text}\n")
+    print(text)
+
+
+def table(fell: dict[str, np.ndarray], passes: dict[str, float]) -> list[dict[str, object]]:
+    """A line for each part."""
+    times = np.sum([*fell.values()], axis=0)
+    return [
+        {
+            "part": name,
+            "passes": round(passes[name]),
+            "broke": int(broke.sum()),
+            "alone": int((broke & (times == 1)).sum()),
+        }
+        for name, broke in fell.items()
+    ]
+
+
+if __name__ == "__main__":
+    main()
