@@ -96,9 +96,10 @@ parts() { # CONTEST NETWORK NORM EPS ...: what breaks images that a tenth leaves
     within $python "$here/suite_parts.py" --model "$runs/$2" $(of_data "$2") --images "$(images_of "$2")" \
         --norm "$3" --eps "$4" --device "$device" --out "$out/$1-parts" > "$out/$1-parts.log" 2>&1
 }
-near() { # NORM NETWORKS, between commas
+near() { # NORM
+    local networks; networks=$(ls -d "$runs"/mnist-{plain,pgd,trades} 2> /dev/null | paste -sd ,)
     # shellcheck disable=SC2086
-    within $python "$here/optimality.py" --model "$2" $mnist --images "$near_images" --norm "$1" \
+    within $python "$here/optimality.py" --model "$networks" $mnist --images "$near_images" --norm "$1" \
         --device "$device" --out "$out/near-$1" > "$out/near-$1.log" 2>&1
 }
 begun() { # CONTEST NETWORK ...: its network, and the attacks that say most
@@ -115,7 +116,7 @@ after contest 4 ${contests[10]}
 for line in "${robust[@]}"; do after parts $line; done
 for line in "${robust[@]}"; do after pilot $line; done
 for line in "${contests[@]}"; do after contest 99 $line; done
-for norm in linf l2 l1 l0; do after near $norm "$runs/mnist-plain,$runs/mnist-pgd,$runs/mnist-trades"; done
+for norm in linf l2 l1 l0; do after near $norm; done
 wait
 grep -L '"complete": *true' "$runs"/*/run.json 2> /dev/null
 grep -il 'error' "$out"/*.log 2> /dev/null | while read -r log; do echo "== $log"; tail -n 2 "$log"; done
