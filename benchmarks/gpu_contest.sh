@@ -15,7 +15,7 @@ limit=${LIMIT:-480} at_once=${AT_ONCE:-5}
 device=${DEVICE:-cuda}
 train_images=${TRAIN_IMAGES:-} epochs=${EPOCHS:-}          # for a trial; all, and what is written below
 mnist_images=${MNIST_IMAGES:-1000} cifar_images=${CIFAR_IMAGES:-500} near_images=${NEAR_IMAGES:-100}
-budgets=${BUDGETS:-900 4800 250 100}                       # a tenth and a half of AutoAttack's 9,700, and less
+budgets=${BUDGETS:-900 4800 250 800 100}                   # a tenth and a half of AutoAttack's 9,700, and less
 here=$(dirname "$0")
 export OMP_NUM_THREADS=1 NVIDIA_TF32_OVERRIDE=0            # rows are of float32 throughout
 mkdir -p "$out" "$runs"

@@ -79,6 +79,9 @@ def main() -> None:
     suite = Contest("suite", threat, {"left": ours(attacks.WorstCase(threat, budget=_BUDGET))})
     rows, _ = kept(suite, "left", model, x, y, options.out, len(x))
     left = torch.from_numpy(np.flatnonzero(~rows["fooled"])).to(options.device)
+    if not len(left):
+        print("nothing is left for the parts")
+        return
     contest = Contest("part", threat, {name: ours(part) for name, part in parts(threat).items()})
     fell: dict[str, np.ndarray] = {}
     passes: dict[str, float] = {}

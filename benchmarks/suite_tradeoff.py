@@ -40,7 +40,7 @@ REFERENCE, PEER = "AutoAttack", "AutoAttack, by torchattacks"
 _SINGLE = ("PGD, 40 steps", "APGD, 100 steps", "APGD on the margin, 100 steps", "MALT")
 
 #: A tenth of what AutoAttack spends on an image that it leaves, half of it, and less.
-BUDGETS = (900, 4800, 250, 100)
+BUDGETS = (900, 4800, 250, 800, 100)
 
 
 def contest(name: str, threat: Threat, budgets: list[int], peer: bool) -> Contest:
