@@ -1011,6 +1011,18 @@ UNUSED = [
         "--dry-run .* --workers .* leave out",
     ),
     (
+        "reproduce ensemble-adversarial-training/table-7 --out run --finished --at-once 2",
+        "--finished .* --at-once .* leave out",
+    ),
+    (
+        "reproduce ensemble-adversarial-training/table-7 --out run --dry-run --at-once 2",
+        "--dry-run .* --at-once .* leave out",
+    ),
+    (
+        "reproduce ensemble-adversarial-training/table-7 --out run --workers 2 --at-once 2",
+        "--workers .* --at-once .* leave out",
+    ),
+    (
         "reproduce ensemble-adversarial-training/table-7 --out run --finished --data-dir .",
         "--finished .* leave out --data-dir",
     ),
@@ -1067,7 +1079,7 @@ ALWAYS_USED = {
     "diagnose perceptual": "attack norm eps",
     "diagnose subspace": "norm eps orders",
     "diagnose surface": "other eps points",
-    "reproduce": "what scale out dry_run finished workers json quiet",
+    "reproduce": "what scale out dry_run finished workers at_once json quiet",
     "report": "runs out title quiet",
     "bundle": "runs out title laboratory customer authorised_by issued quiet",
     "verify": "what model json quiet",

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -61,6 +62,7 @@ from holdfast.reproduce import (
     verdicts,
 )
 from holdfast.reproduce.claims import judge
+from holdfast.reproduce.hands import AtOnce
 from holdfast.reproduce.measures import difference
 from holdfast.reproduce.page import _points, numbers, write_item
 from holdfast.reproduce.paper_page import write_paper
@@ -288,6 +290,36 @@ def test_a_killed_reproduction_goes_on_where_it_was(tmp_path: Path) -> None:
     assert [state(step, tmp_path) for step in steps] == ["complete", "missing", "missing"]
     assert len(reproduce(steps, tmp_path, killed_at_the_second).done) == 3
     assert begun == [str(tmp_path / steps[place].folder) for place in (0, 1, 1, 2)]
+
+
+def _serve(arguments: Sequence[str]) -> None:
+    """In a process of its own: fail, die, or finish and say in which process."""
+    folder = Path(arguments[-1])
+    seed = arguments[arguments.index("--seed") + 1] if "--seed" in arguments else ""
+    if seed == "1":
+        raise InputError("it broke.")
+    if seed == "2":
+        os._exit(7)
+    _finish(folder)
+    (folder / "process").write_text(str(os.getpid()))
+
+
+def test_steps_at_once_are_done_by_processes_and_one_that_dies_fails_its_step_alone(
+    tmp_path: Path,
+) -> None:
+    nets = [_net(seed) for seed in range(5)]
+    steps = in_order(evaluate(f"of {net.folder}", model=net, attacks="fgsm") for net in nets)
+    with AtOnce(_serve, 2) as hands:
+        outcome = reproduce(steps, tmp_path, hands)
+    assert len(outcome.done) == 6
+    assert outcome.failed[nets[1].folder] == "it broke."
+    assert "exit code 7" in outcome.failed[nets[2].folder]
+    assert sum(why == "it needs net, which failed." for why in outcome.failed.values()) == 2
+    processes = {file.read_text() for file in tmp_path.glob("*/process")}
+    assert str(os.getpid()) not in processes
+    for process in processes:  # they ended with the block
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(process), 0)
 
 
 def test_pages_of_what_is_finished_run_nothing_and_say_what_was_not_run(

@@ -1,8 +1,9 @@
 """``holdfast reproduce``: tables and figures of the papers, each by one command."""
 
 import io
-from collections.abc import Sequence
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from holdfast.errors import InputError
 from holdfast.files import check_writable
 from holdfast.progress import Progress, showing
 from holdfast.reproduce import verdicts
+from holdfast.reproduce.hands import AtOnce, Hands, OneAtATime, check_at_once
 from holdfast.reproduce.page import Made, judged, write_item
 from holdfast.reproduce.paper_page import write_paper
 from holdfast.reproduce.recipes import Recipe, chosen, papers
-from holdfast.reproduce.run import Outcome, Runner, found, state
+from holdfast.reproduce.run import Outcome, found, state
 from holdfast.reproduce.run import reproduce as reproduce_steps
 from holdfast.reproduce.scale import Scale
 from holdfast.reproduce.steps import Step, in_order
@@ -34,6 +36,7 @@ def reproduce(
     dry_run: bool = False,
     finished: bool = False,
     workers: int | str | None = None,
+    at_once: int = 1,
     json: bool = False,
     quiet: bool = False,
 ) -> None:
@@ -69,10 +72,13 @@ def reproduce(
             diagnosed, each with a GPU if there are as many; or the address of a Ray cluster,
             ray://host:10001, whose workers do. They need holdfast[ray]; rows are the same whatever
             their number. What is trained is trained by this process.
+        at_once: Steps done at the same time, each by a process of its own, which take turns at the
+            GPUs: a small network leaves most of a GPU idle. The numbers are the same.
         json: Print one JSON object and nothing else.
         quiet: Show no progress.
     """
     check_workers(workers)
+    check_at_once(at_once)
     at = Scale(scale)
     if what == ["list"]:
         _list(json=json)
@@ -86,6 +92,10 @@ def reproduce(
     for option, given in (("--finished", finished), ("--dry-run", dry_run)):
         if given and workers is not None:
             raise InputError(f"{option} runs nothing that --workers could share: leave out one.")
+        if given and at_once > 1:
+            raise InputError(f"{option} runs nothing that --at-once could do: leave out one.")
+    if workers is not None and at_once > 1:
+        raise InputError("--workers shares each step, and --at-once the steps: leave out one.")
     recipes = tuple(dict.fromkeys(one for name in what for one in chosen(name)))
     root = out / "steps"
     steps = in_order(step for one in recipes for step in one.build(at).steps)
@@ -103,9 +113,8 @@ def reproduce(
         if finished:
             outcome = found(steps, root)
         else:
-            run = _runner(workers)
-            with connected(workers):  # once, for all steps
-                outcome = reproduce_steps(steps, root, run, data_dir=data_dir, progress=progress)
+            with _hands(workers, at_once) as hands:
+                outcome = reproduce_steps(steps, root, hands, data_dir=data_dir, progress=progress)
         made = [
             _paged(judged(one, at, outcome, root), at, root, pages or out, finished, progress)
             for one in recipes
@@ -135,19 +144,27 @@ def _paged(
     return write_item(made.recipe, scale, made.outcome, root, pages)
 
 
-def _runner(workers: int | str | None) -> Runner:
-    """Does what would be typed after ``holdfast``; the table that it prints is in its folder."""
+@contextmanager
+def _hands(workers: int | str | None, at_once: int) -> Iterator[Hands]:
+    """This process, with workers or without, or so many processes."""
+    run = partial(do, workers=workers)
+    if at_once > 1:
+        with AtOnce(run, at_once) as several:
+            yield several
+    else:
+        with connected(workers):  # once, for all steps
+            yield OneAtATime(run)
 
-    def run(arguments: Sequence[str]) -> None:
-        # A paper's way is followed, whether or not its numbers can be believed.
-        unaudited = ["--audit", "off"] if arguments[0] in ("evaluate", "certify") else []
-        function, options = read([*arguments, *unaudited, "--quiet"])
-        if "workers" in options:
-            options["workers"] = workers
-        with redirect_stdout(io.StringIO()):
-            function(**options)
 
-    return run
+def do(arguments: Sequence[str], *, workers: int | str | None) -> None:
+    """Do what would be typed after ``holdfast``; the table that it prints is in its folder."""
+    # A paper's way is followed, whether or not its numbers can be believed.
+    unaudited = ["--audit", "off"] if arguments[0] in ("evaluate", "certify") else []
+    function, options = read([*arguments, *unaudited, "--quiet"])
+    if "workers" in options:
+        options["workers"] = workers
+    with redirect_stdout(io.StringIO()):
+        function(**options)
 
 
 def _list(*, json: bool) -> None:

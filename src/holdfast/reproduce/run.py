@@ -1,20 +1,18 @@
-"""Doing a recipe: the missing steps, one after the other; a failure stops what needs it alone."""
+"""Doing a recipe: the steps that are missing; a failure stops what needs it alone."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from holdfast.errors import HoldfastError
 from holdfast.progress import Progress, silent
+from holdfast.reproduce.hands import Hands, OneAtATime, Runner, sentence
 from holdfast.reproduce.rows import rows_of
 from holdfast.reproduce.steps import Step
 from holdfast.results import read_about
 
 State = Literal["complete", "begun", "missing"]
-
-#: Does what would be typed after ``holdfast``.
-Runner = Callable[[Sequence[str]], None]
 
 
 @dataclass(frozen=True)
@@ -75,14 +73,14 @@ def found(steps: Sequence[Step], root: Path) -> Outcome:
             else:
                 failed[step.folder] = "not run."
         except HoldfastError as error:
-            failed[step.folder] = " ".join(str(error).split())
+            failed[step.folder] = sentence(error)
     return Outcome(frozenset(done), failed)
 
 
 def reproduce(
     steps: Sequence[Step],
     root: Path,
-    run: Runner,
+    by: Runner | Hands,
     *,
     data_dir: Path | None = None,
     progress: Progress = silent,
@@ -92,7 +90,8 @@ def reproduce(
     Args:
         steps: each after what it needs.
         root: where their folders are, or will be.
-        run: does what would be typed after ``holdfast``; the command line's own.
+        by: does what would be typed after ``holdfast``, the command line's own; or the hands that
+            do so, which may do several at once.
         data_dir: folder with the files of named data sets.
         progress: told about every step.
 
@@ -106,19 +105,46 @@ def reproduce(
         >>> outcome.failed
         {}
     """
+    hands = OneAtATime(by) if callable(by) else by
+    waiting = list(steps)
+    at_work: dict[str, Step] = {}
     done: set[str] = set()
     failed: dict[str, str] = {}
-    for number, step in enumerate(steps, start=1):
+
+    def fail(step: Step, why: str) -> None:
+        failed[step.folder] = why
+        progress.say(f"{step.command} {step.name} failed: {why}")
+
+    while waiting or at_work:
+        step = _next(waiting, at_work) if hands.free else None
+        if step is None:
+            folder, why = hands.ended()
+            ended = at_work.pop(folder)
+            if why is None:
+                done.add(folder)
+            else:
+                fail(ended, why)
+            continue
+        waiting.remove(step)
         try:
-            if not _finished(step, root):
-                lacking = [need.name for need in step.needs if need.folder not in done]
-                if lacking:
-                    failed[step.folder] = f"it needs {', '.join(lacking)}, which failed."
-                    continue
-                progress.say(f"step {number} of {len(steps)}: {step.command} {step.name}")
-                run(step.arguments(root, data_dir))
-            done.add(step.folder)
-        except HoldfastError as error:  # also of a folder that cannot be read
-            failed[step.folder] = " ".join(str(error).split())
-            progress.say(f"{step.command} {step.name} failed: {failed[step.folder]}")
+            if _finished(step, root):
+                done.add(step.folder)
+                continue
+        except HoldfastError as error:  # of a folder that cannot be read
+            fail(step, sentence(error))
+            continue
+        if lacking := [need.name for need in step.needs if need.folder not in done]:
+            failed[step.folder] = f"it needs {', '.join(lacking)}, which failed."
+            continue
+        progress.say(f"step {steps.index(step) + 1} of {len(steps)}: {step.command} {step.name}")
+        at_work[step.folder] = step
+        hands.take(step.folder, step.arguments(root, data_dir))
     return Outcome(frozenset(done), failed)
+
+
+def _next(waiting: Sequence[Step], at_work: Collection[str]) -> Step | None:
+    """The first that needs nothing that is still to come, if there is one."""
+    coming = {*at_work, *(one.folder for one in waiting)}
+    return next(
+        (one for one in waiting if not any(need.folder in coming for need in one.needs)), None
+    )

@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
 
@@ -85,7 +86,7 @@ class Step:
         named = re.split(r"[(,]", _text(done, lambda step: step.label))[0]
         return "-".join(dict.fromkeys([*_WORD.findall(of), *filter(None, [named])]))
 
-    @property
+    @cached_property
     def folder(self) -> str:
         """The folder's name: the command, the label, and a digest of all that determines it."""
         text = "\0".join([self.command, *self._words(lambda step: step.folder)])
