@@ -1,54 +1,42 @@
 #!/usr/bin/env bash
-# STN on MNIST at the paper's size, on one GPU: network A at three σ, all 10,000 test images.
+# Tables and figures of the papers on one GPU with 16 cores, in ten minutes.
 #
 #     recipes/gpu.sh DATA_DIR OUT [holdfast]
 #
-# Trains 13 networks side by side, which took about 5 minutes on an H200 with 16 cores, certifies them,
-# and leaves one JSON line a certification in OUT/certified.jsonl. Run again, it goes on where it stopped.
+# EAT's and Deep Defense's networks of MNIST at the papers' sizes, and at the cpu scale what takes two
+# cores an hour each. Pages go to OUT/pages, run folders to OUT/SCALE/GROUP. Run again, it goes
+# on where it stopped: what LIMIT seconds were too short for is begun, and on no page yet.
 set -u
 data=$1 out=$2 holdfast=${3:-holdfast}
-epochs=${EPOCHS:-12}      # ours: the paper does not say how long it trained
-images=${IMAGES:-}        # of training and test, for a trial; all by default
-limit=${LIMIT:-400}       # seconds for the trainings, which go on when this is run again
-accelerator=${ACCELERATOR:-cuda}
-mkdir -p "$out"
+limit=${LIMIT:-480} # seconds, before the pages are written
+only=${ONLY:-}      # a regular expression of groups, such as eat|dd
 
-train() { # NAME, then options
-    local name=$1; shift
-    OMP_NUM_THREADS=1 timeout "$limit" $holdfast train --data mnist --data-dir "$data" --model A \
-        --batch-size 64 --epochs "$epochs" ${images:+--images $images} --accelerator "$accelerator" \
-        --quiet --out "$out/$name" "$@" > "$out/$name.log" 2>&1 &
+# Scale, steps at once, items. Those in front are begun first.
+groups='
+eat paper 5 eat/table-8 eat/table-7 eat/table-6 eat/section-5 eat/definition-4 eat/figure-5 eat/appendix-c-1 eat/nips-2017
+dd paper 3 dd/table-1-lenet dd/figure-7 dd/figure-2 dd/table-1-mlp
+so cpu 2 so/figure-2-middle stn/figure-2 stn/figure-1
+lenet cpu 3 dd/figure-4 dd/figure-3 dd/figure-6 dd/table-2
+cifar cpu 3 malade/table-3 stn/figure-7 eat/table-4 dd/table-1-convnet dd/figure-8 stn/figure-5 dd/table-1-imagenet dd/table-1-nin
+'
+export OMP_NUM_THREADS=1 # beside each other
+mkdir -p "$out/pages"
+each() { # COMMAND, for every group, beside each other
+    while read -r name scale at_once items; do
+        [[ $name =~ ^(${only:-.+})$ ]] && "$1" "$name" "$scale" "$at_once" "$items" &
+    done < <(grep . <<< "$groups")
+    wait
 }
-certify() { # NAME SIGMA VOTES IMAGES INTERVALS
-    [ -e "$out/$1/model.safetensors" ] || { echo "$1 was not trained" >&2; return; }
-    OMP_NUM_THREADS=1 $holdfast certify --data mnist --data-dir "$data" --model "$out/$1" --sigma "$2" \
-        --votes "$3" --images "${images:-$4}" --confidence 0.95 --bounds renyi,cohen,pixeldp \
-        --intervals "$5" --radii 0.25,0.5,0.75,1,1.25,1.4,1.5,1.58,1.75 --accelerator "$accelerator" \
-        --json --quiet --out "$out/$1-$3" > "$out/$1-$3.json" 2> "$out/$1-$3.log" &
+run() {
+    # shellcheck disable=SC2086 - the items are words
+    timeout "$limit" $holdfast reproduce $4 --scale "$2" --at-once "$3" --data-dir "$data" \
+        --out "$out/$2/$1" --pages "$out/pages" > "$out/$1.log" 2>&1
 }
-
-for sigma in 0.4 0.7 1.0; do
-    for seed in 0 1 2; do
-        train "stability-$sigma-$seed" --objective "stability(sigma=$sigma)" --seed $seed # STN 5.1, γ = 1
-    done
-    train "noise-$sigma-0" --objective "noise(sigma=$sigma)" --seed 0 # the noise alone
-done
-train plain-0 --objective standard --seed 0
-wait
-for sigma in 0.4 0.7 1.0; do
-    for network in stability-$sigma-0 stability-$sigma-1 stability-$sigma-2 noise-$sigma-0; do
-        certify $network $sigma 100 10000 clopper-pearson,sison-glaz # the papers' n and confidence
-    done
-done
-wait
-for sigma in 0.4 0.7 1.0; do
-    certify stability-$sigma-0 $sigma 1000 2000 clopper-pearson,sison-glaz
-    certify stability-$sigma-0 $sigma 10000 1000 clopper-pearson # whose ceiling is far above the radii
-    certify noise-$sigma-0 $sigma 1000 2000 clopper-pearson
-done
-certify plain-0 0.7 1000 2000 clopper-pearson
-wait
-for file in "$out"/*-*00.json; do
-    [ -s "$file" ] && cat "$file"
-done > "$out/certified.jsonl"
-grep -l . "$out"/*.log 2>/dev/null | while read -r log; do echo "== $log"; tail -n 3 "$log"; done
+pages() { # also of what is not whole
+    # shellcheck disable=SC2086
+    $holdfast reproduce $4 --scale "$2" --finished --out "$out/$2/$1" --pages "$out/pages" \
+        > "$out/$1-pages.log" 2>&1
+}
+each run
+each pages
+tail -n 3 "$out"/*.log

@@ -335,6 +335,10 @@ def test_pages_of_what_is_finished_run_nothing_and_say_what_was_not_run(
     assert "[figure-4](figure-4/README.md)" in page
     assert re.search(r"\n\| table-1 \|.*\| \d not run \|\n", page)
     assert "page: " in capsys.readouterr().out
+    of_none = tmp_path / "none"
+    item = f"{paper}/figure-3"
+    assert run(["reproduce", item, "--scale", "quick", "--finished", "--out", str(of_none)]) == 0
+    assert [page.parent.name for page in of_none.rglob("README.md")] == [paper]
 
 
 @pytest.mark.parametrize("written", ["{", '{"kind": "evaluate", "schema": 99}', "[]"])

@@ -43,6 +43,7 @@ def write_paper(paper: Paper, scale: str, out: Path) -> Path:
     if beside:
         items += ["", "Found besides:", ""]
         items += [f"- [{_title(file)}]({file.name})" for file in beside]
+    page.parent.mkdir(parents=True, exist_ok=True)  # no item has a page yet
     write_text(page, joined([*lines, *items]))
     return page
 
