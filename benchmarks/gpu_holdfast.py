@@ -4,6 +4,7 @@ import statistics
 import warnings
 from collections.abc import Iterator
 from functools import partial
+from unittest import mock
 
 import attack_overhead
 import certify_speed
@@ -11,12 +12,13 @@ import deep_defense_step
 import torch
 import training_step
 from gpu_bench import Bench, Item, Rows, busy
-from pairs import in_turns, peak, ratio
+from pairs import Work, in_turns, peak, ratio
 
 from holdfast.attacks import PGD
 from holdfast.batch_size import free_memory, that_fits
 from holdfast.memory import AtOnce
 from holdfast.models import Architecture
+from holdfast.random import Stream
 from holdfast.threat import Linf
 from holdfast.training import Schedule
 
@@ -46,6 +48,9 @@ def items(bench: Bench) -> Iterator[Item]:
             yield Item("overhead", f"{name}, {batch}", 6, rows)
     for row in SAMPLED:
         yield Item("sampling", f"{row[0]}, {row[-1]}", 6, partial(sampling, bench, *row))
+    for row in () if bench.device == "cpu" else SAMPLED:
+        rows = partial(sampling, bench, *row, one_kernel=True)
+        yield Item("sampling", f"{row[0]}, {row[-1]}, one kernel", 6, rows)
     for name in ("A", "small"):
         yield Item("training", name, 8, partial(training, bench, name))
     yield Item("training", "Deep Defense", 6, partial(deep_defense, bench))
@@ -83,12 +88,15 @@ def sampling(
     images: int,
     votes: int,
     batch: int,
+    one_kernel: bool = False,
 ) -> Rows:
-    """Each way to the same forward passes over them alone."""
+    """Each way to the same forward passes over them alone; or ours with noise by one kernel."""
     if bench.quick:
         images, votes, batch = 2, 4, 4
     model = bench.network(name, shape, classes)
     works = certify_speed.contestants(model, bench.images(images, shape), votes, batch)
+    if one_kernel:
+        works = {"bare": works["bare"], **_one_kernel(works["ours"], bench)}
     times = in_turns(works, bench.rounds, bench.device)
     for label in works:
         watched = busy(works[label], bench.device)
@@ -102,6 +110,19 @@ def sampling(
             "GPU busy": watched and min(1.0, watched[0] / taken),
             "kernels a batch": watched and watched[1] / -(-images * votes // batch),
         }
+
+
+def _one_kernel(ours: Work, bench: Bench) -> dict[str, Work]:
+    """Our sampling with its noise made by gpu_noise.py, by a name that says how far that is off."""
+    import gpu_noise  # and Triton, which is not everywhere
+
+    def work() -> None:
+        with mock.patch.object(Stream, "normal", gpu_noise.normal):
+            ours()
+
+    stream = Stream.of(0, torch.arange(64, device=bench.device))
+    drawn, found = stream.normal((3, 32, 32)), gpu_noise.normal(stream, (3, 32, 32))
+    return {f"ours, noise by one kernel, off by {float((drawn - found).abs().max()):.1g}": work}
 
 
 def training(bench: Bench, name: str) -> Rows:
