@@ -16,15 +16,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from attack_strength import markdown, ours
-from contest import Contest, kept
+from contest import Contest, Crafts, kept
+from torch import Tensor, nn
 
 from holdfast import attacks, data, goals
-from holdfast.attacks import Attack, falling_sigma
+from holdfast.attacks import AdaptiveAscent, Attack, falling_sigma
 from holdfast.files import write_text
-from holdfast.gradients import Average
+from holdfast.gradients import Average, autograd
 from holdfast.models import loading
 from holdfast.threat import L2, Linf
-from holdfast.types import Threat
+from holdfast.types import Gradient, Threat
 
 _BUDGET = 900
 
@@ -56,6 +57,59 @@ def parts(threat: Threat) -> dict[str, Attack]:
     return found
 
 
+def diversified(
+    threat: Threat, runs: int, steps: int, gradient: Gradient = autograd, learnt: bool = False
+) -> Crafts:
+    """Ascents of the margin that begin where seven steps along a random mix of the logits lead.
+
+    Tashiro et al., "Diversity can be enhanced", NeurIPS 2020; ``learnt`` mixes as A3 does (Liu et
+    al., CVPR 2022): away from the label and towards one class after another, the likeliest first.
+    """
+
+    def craft(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            ranked = model(x).scatter(1, y[:, None], -torch.inf).argsort(dim=1, descending=True)
+        result, left = x.clone(), torch.arange(len(x), device=x.device)
+        for run in range(runs):
+            mix = torch.rand(len(left), ranked.shape[1], generator=generator).to(x) * 2 - 1
+            if learnt:
+                away = torch.rand(len(left), 1, generator=generator).to(x) * 0.6 - 0.5
+                target = ranked[left, run % (ranked.shape[1] - 1), None]
+                mix = mix.scatter(1, y[left, None], away).scatter(1, target, 0.8)
+            start = _along(model, x[left], mix, threat, generator)
+            ascent = AdaptiveAscent(
+                threat=threat,
+                steps=steps,
+                start=lambda *_, begin=start: begin,
+                goal=goals.margin,
+                gradient=gradient,
+                annealed=True,
+            )
+            found = ascent(model, x[left], y[left], seed=run, index=left)
+            with torch.no_grad():
+                fell = model(found).argmax(dim=1) != y[left]
+            result[left[fell]] = found[fell]
+            left = left[~fell]
+            if not len(left):
+                break
+        return result
+
+    return craft
+
+
+def _along(
+    model: nn.Module, x0: Tensor, mix: Tensor, threat: Threat, generator: torch.Generator
+) -> Tensor:
+    noise = torch.rand(x0.shape, generator=generator).to(x0) * 2 - 1
+    x = threat.project(x0 + threat.eps * threat.steepest(noise), x0)
+    for _ in range(7):
+        x.requires_grad_()
+        slope = torch.autograd.grad((model(x) * mix).sum(), x)[0]
+        x = threat.project(x.detach() + threat.eps / 2 * threat.steepest(slope), x0)
+    return x
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -82,7 +136,14 @@ def main() -> None:
     if not len(left):
         print("nothing is left for the parts")
         return
-    contest = Contest("part", threat, {name: ours(part) for name, part in parts(threat).items()})
+    averaged = Average(samples=4, noise=falling_sigma(threat))
+    entries = {
+        "mixed logits, 10 runs": diversified(threat, runs=10, steps=90),
+        "mixed logits, 20 runs": diversified(threat, runs=20, steps=40),
+        "mixed logits, averaged, 10 runs": diversified(threat, 10, 20, averaged),
+        "learnt starts, 10 runs": diversified(threat, runs=10, steps=90, learnt=True),
+    } | {name: ours(part) for name, part in parts(threat).items()}
+    contest = Contest("part", threat, entries)
     fell: dict[str, np.ndarray] = {}
     passes: dict[str, float] = {}
     for name in contest.entries:
