@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # One thread each: they would wait for each other.
 WORKERS ?= 2
+# Whatever the machine says: tests start many processes, and each would compile all that it imports.
+KEEP_BYTECODE := PYTHONDONTWRITEBYTECODE=
 
 .PHONY: demo test coverage bench test-long mutants test-device lint docs report-picture clean
 
@@ -15,11 +17,11 @@ test: .venv/tested
 	$(BIN)/python tools/stubs.py --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+	$(KEEP_BYTECODE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 # Which lines and branches no test reaches; ends with an error below 90 %.
 coverage: .venv/tested
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term
+	$(KEEP_BYTECODE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term
 
 # The slow lane: chance finds in it what no test looks for.
 test-long: .venv/tested

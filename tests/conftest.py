@@ -1,4 +1,4 @@
-"""Shapes in type hints are checked by beartype while the tests run."""
+"""Type hints, and shapes in them, are checked while the tests run."""
 
 import importlib
 import pkgutil
@@ -7,11 +7,10 @@ import jaxtyping
 import pytest
 import torch
 from hypothesis import settings
-from jaxtyping import install_import_hook
 
-import tests.shapes  # noqa: F401  the hook finds it by name
+from tests.shapes import checking
 
-with install_import_hook("holdfast", "tests.shapes.checked"):
+with checking("holdfast"):
     import holdfast
 
     for module in pkgutil.walk_packages(holdfast.__path__, "holdfast."):

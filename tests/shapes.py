@@ -1,10 +1,104 @@
-"""beartype as PEP 484 reads type hints: an int is welcome where a float is."""
+"""Type hints checked while the tests run: by beartype, and their shapes within each call.
 
+jaxtyping's own decorator binds every call's arguments and checks them twice, also where no hint has
+a shape, which took a quarter of the tests' time.
+"""
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FunctionType, SimpleNamespace
+from typing import Any, get_args, get_type_hints
+from unittest.mock import patch
+
+import jaxtyping
 import pandas as pd
 from beartype import BeartypeConf, beartype
+from jaxtyping import AbstractArray, config, install_import_hook, jaxtyped
 
 for _kind in (pd.Series, pd.Index):
     if not hasattr(_kind, "__class_getitem__"):  # in pandas 2, and the hook evaluates type hints
         _kind.__class_getitem__ = classmethod(lambda made, _: made)
 
-checked = beartype(conf=BeartypeConf(is_pep484_tower=True))
+# As PEP 484 reads type hints: an int is welcome where a float is.
+_by_beartype = beartype(conf=BeartypeConf(is_pep484_tower=True))
+
+
+@contextmanager
+def checking(package: str) -> Iterator[None]:
+    """What is imported of a package meanwhile is checked at every call."""
+    with patch.object(jaxtyping, "jaxtyped", _decorator), install_import_hook(package, None):
+        yield
+
+
+def _decorator(*, typechecker: object) -> Callable[[Any], Any]:
+    """What the hook writes before every function and class."""
+    return _of_class_or_function
+
+
+def _of_class_or_function(made: Any) -> Any:
+    if not inspect.isclass(made):
+        return _checked(made)
+    init = vars(made).get("__init__")
+    if dataclasses.is_dataclass(made) and init is not None and not hasattr(init, "__wrapped__"):
+        made.__init__ = _checked(init)
+    return made
+
+
+def _checked(function: Callable[..., Any]) -> Callable[..., Any]:
+    known = _with_known_hints(function)
+    shaped = any(map(_has_shape, known.__annotations__.values()))
+    if shaped and inspect.isgeneratorfunction(function):  # runs on after its call
+        return jaxtyped(function, typechecker=_by_beartype)
+    by_beartype = _by_beartype(known)
+    if by_beartype is known:  # nothing to check
+        return function
+
+    @functools.wraps(function)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        if config.jaxtyping_disable:
+            return function(*args, **kwargs)
+        if not shaped:
+            return by_beartype(*args, **kwargs)
+        with jaxtyped("context"):
+            return by_beartype(*args, **kwargs)
+
+    return checked
+
+
+def _with_known_hints(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function; hints written as text are read, and any value is welcome if they can't."""
+    hints = {
+        name: _read(hint, function.__globals__) for name, hint in function.__annotations__.items()
+    }
+    same = FunctionType(
+        function.__code__,
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    same = functools.update_wrapper(same, function)
+    same.__kwdefaults__ = function.__kwdefaults__
+    same.__annotations__ = hints
+    del same.__wrapped__
+    return same
+
+
+def _read(hint: Any, names: dict[str, Any]) -> Any:
+    try:
+        return get_type_hints(SimpleNamespace(__annotations__={"hint": hint}), names)["hint"]
+    except Exception:  # a name that only type checkers see, or a class that is being made
+        return Any
+
+
+def _has_shape(hint: Any) -> bool:
+    """Whether a hint has a shape somewhere in it."""
+    if isinstance(hint, list):  # a callable's arguments
+        return any(map(_has_shape, hint))
+    if inspect.isclass(hint) and issubclass(hint, AbstractArray):
+        return True
+    return any(map(_has_shape, get_args(hint)))
