@@ -228,6 +228,11 @@ def test_normalisation_is_a_layer():
         Normalize([0.5], [0.0])
 
 
+def test_classes_of_a_librarys_architecture_are_those_of_the_data():
+    with pytest.raises(InputError, match=r"num_classes=2, but classes .* leave num_classes out"):
+        architecture("torchvision/squeezenet1_1(num_classes=2)", (3, 64, 64)).build()
+
+
 def test_unknown_architecture():
     with pytest.raises(UnknownNameError, match="did you mean 'lenet'"):
         architecture("lennet")

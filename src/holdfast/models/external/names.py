@@ -105,6 +105,11 @@ class LibraryModel:
             InputError: if a parameter is wrong, or images of this shape do not fit.
         """
         library = LIBRARIES[self.library]
+        for key in self.parameters.keys() & {"num_classes", "in_chans"}:
+            raise InputError(
+                f"{self.library}/{self.name} is given {key}={self.parameters[key]!r}, but classes "
+                f"and channels are those of the data; leave {key} out."
+            )
         try:
             network = library.fresh(self.name, shape, classes, dict(self.parameters))
         except HoldfastError:
