@@ -3,7 +3,6 @@
 import inspect
 import re
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -217,18 +216,9 @@ _PAGE = re.compile(r"\bdocs/([\w/-]+\.md)")
 
 
 def _formula(method: Method) -> str:
-    """What the file of one method begins with below its title, if that shows formulas."""
-    here = method.made.__module__
-    if _files()[here] > 1:
-        return ""
-    text = parse(sys.modules[here]).text
+    """What a method's file begins with below its title, if that shows formulas."""
+    text = parse(sys.modules[method.made.__module__]).text
     return text if re.search("^    ", text, re.MULTILINE) else ""
-
-
-@cache
-def _files() -> Counter[str]:
-    """How many methods each module has."""
-    return Counter(each.made.__module__ for each in methods())
 
 
 def _begin() -> str:

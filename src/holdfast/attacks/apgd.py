@@ -178,6 +178,11 @@ class _Iterates(Active):
 class APGD(Preset):
     """APGD: gradient ascent with momentum and step sizes that it chooses itself.
 
+        z = Π(x_t + η · s(∇L(x_t))),  x_{t+1} = Π(x_t + 0.75 · (z - x_t) + 0.25 · (x_t - x_{t-1}))
+
+    s is the steepest step. η begins at 2 ε; at a checkpoint since which fewer than three quarters
+    of the steps raised L, or neither η nor the largest L has changed, it is halved and the ascent
+    goes on from the best point. In ℓ1 steps are sparse and the ball shrinks, see `AdaptiveAscent`.
     ``goal=dlr`` gives APGD-DLR.
 
     When:
@@ -244,6 +249,11 @@ class APGD(Preset):
 @dataclass(frozen=True, kw_only=True)
 class APGDT(Composed):
     """APGD-T: APGD on the targeted DLR loss, towards each of the likeliest other classes in turn.
+
+        L_k(x) = (z_k - z_y) / (z_(1) - (z_(3) + z_(4)) / 2),  k = the ``targets`` likeliest, k ≠ y
+
+    z_(1) ≥ z_(2) ≥ ... are the logits in their order at x, so that neither a constant nor a factor
+    of all logits changes L_k. An image that one target broke meets no other.
 
     When:
         For what `APGD` leaves, at the price of an ascent for each target. `MALT` goes towards fewer

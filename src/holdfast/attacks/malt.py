@@ -20,10 +20,11 @@ __all__ = ["MALT"]
 class MALT(Composed):
     """MALT: APGD on the targeted DLR loss, towards each of the nearest classes in turn.
 
+        L_k as of `APGDT`,  k = the ``targets`` smallest |z_k - z_y| / ‖∇(z_k - z_y)‖_q at the image
+
     APGD-T takes the likeliest classes for targets, but a likely class may be far: how far is what
-    separates the logits over how fast an image can change that, |z_k - z_y| / ‖∇(z_k - z_y)‖_q at
-    the image. By it three targets do what nine do by likelihood, for a forward and nine backward
-    passes more.
+    separates the logits over how fast an image can change that. By it three targets do what nine do
+    by likelihood, for a forward and nine backward passes more.
 
     When:
         Where there are many classes, in place of `APGDT`. With three classes or fewer both have the

@@ -70,6 +70,8 @@ _RECIPES: Mapping[float, Callable[[Threat, _Steps], _Parts]] = {
 def Nearest(threat: Threat, *, steps: int = 2000) -> ClosestOf:
     """The closest fooling point that several attacks find, each norm having its own.
 
+        x_1 = the nearest to x of A_1(x), A_2(x), ...;  x_adv = the nearest of x_1 and B(x from x_1)
+
     ℓ∞: FMN, PDPGD, FAB-T, then FMN from the closest point. ℓ2 and ℓ1: ALMA, PDPGD, then FMN.
     ℓ0: σ-zero, greedy search, then both.
 

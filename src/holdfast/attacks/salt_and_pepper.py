@@ -29,6 +29,9 @@ __all__ = ["SaltAndPepper"]
 class SaltAndPepper(Attack):
     """Salt and pepper noise, the closest that fools, of at most ρ·H·W pixels.
 
+        x_m = x but for s_i at its pixels π_1 ... π_m,  s_i = 0 or 1;  min ‖x_m - x‖ that fools
+
+    over draws of the order π and the noise s.
     One draw puts the pixels in a random order and makes each salt (1) or pepper (0), in all its
     channels at once; x_m has the first m of them. Its distance from the image grows with m in every
     norm, so bisection finds where x_m begins to fool. The next draw asks the largest m that would

@@ -28,6 +28,9 @@ __all__ = ["Spatial", "SpatialIFGSM"]
 class Spatial(Attack):
     """Rotate the image about its centre, then flip random pixels, x → 1 - x in all channels.
 
+        x_adv = F_a(R_a(x)),  a = argmax L(F_a(R_a(x))) over ``angles``
+
+    R_a rotates by a degrees, and F_a flips its own random pixels.
     With one angle every image is transformed and nothing is asked. With several, each image gets
     the first that reaches the goal, or else the one of the highest score; an angle costs one
     forward pass. Rotation is bilinear, and black beyond the edge.
@@ -167,6 +170,8 @@ def SpatialIFGSM(
     early_stop: bool = True,
 ) -> Then:
     """Rotate by a fixed angle, flip random pixels, then I-FGSM around the outcome (EAT C.1).
+
+        x_0 = F(R_a(x)),  x_{t+1} = Π(x_t + α · steepest(∇L(x_t, y))),  Π into the ball around x_0
 
     The result lies in no ball around the clean image: its own threat has no limit but the box.
 

@@ -44,6 +44,11 @@ def WorstCase(
 ) -> Worst:
     """The suite, as one attack: `Standard`, or what a budget of passes pays for.
 
+        x_adv = A_i(x),  i = the first of A_1, A_2, ... after which f(A_i(x)) ≠ y
+
+    An image that fell meets no further part, so that the worst case costs little more than its
+    dearest part on what stands.
+
     With ``budget`` it is `holdfast.attacks.budget`: the parts that break most for a pass, and for
     each image no more passes than that, forward and backward together. At 900, a tenth of what
     AutoAttack spends on an image that it leaves, it left no more than AutoAttack on the networks of
@@ -108,6 +113,8 @@ def WorstCase(
 def Standard(threat: Threat, *, steps: int = 40, targets: int = 9, queries: int = 2500) -> Worst:
     """The standard suite, as one attack: APGD, S-O, DDN, APGD-T, FAB-T, Square.
 
+        x_adv = A_i(x),  i = the first of A_1, A_2, ... after which f(A_i(x)) ≠ y
+
     Its parts stay what they are, so that numbers can be compared with published ones. DDN runs in
     ℓ2 only. Square is not defined in ℓ1, where FMN takes its place.
 
@@ -161,6 +168,8 @@ def _check_limit(threat: Threat) -> None:
 @ATTACKS.named("autoattack")
 def AutoAttack(threat: Threat, *, steps: int = 100, targets: int = 9, queries: int = 5000) -> Worst:
     """AutoAttack's standard version by Holdfast's parts: APGD, APGD-T, FAB-T, Square.
+
+        x_adv = A_i(x),  i = the first of A_1 ... A_4 after which f(A_i(x)) ≠ y
 
     The same attacks in the same order with its numbers of steps, target classes and queries, and
     not its code: robust accuracies are close to its own and not equal image by image. `WorstCase`

@@ -26,6 +26,8 @@ def convergence(
 ) -> pd.DataFrame:
     """How accuracy and robustness come about.
 
+        1/N Σ 1[f_e(x) = y],  ρ₂ = 1/N Σ ‖Δ‖₂ / ‖x - mean‖₂  (`margins`),  for each epoch e
+
     When:
         To see whether a longer training would pay, of runs that kept a checkpoint of each epoch.
 

@@ -90,6 +90,9 @@ def second_order_cosines(
 ) -> SecondOrderCosines:
     """How near the gradients of SO's equations 3 and 4 at x come to the leading eigenvector.
 
+        |cos(∇L(x + ξ d), e)|,  |cos(1/m Σ_i ∇L(x + d_i), e)|,  |cos(∇L(x), e)|
+
+    d is a unit draw in the first and d_i ~ N(0, σ² I) in the second, e as of `leading_eigenvector`.
     A unit draw of length ξ and a Gaussian draw of standard deviation σ are alike in size for
     ξ = σ √d.
 
@@ -142,6 +145,8 @@ def second_order_cosines(
 
 def leading_eigenvector(score: Score, x: Images, rng: Stream, *, iterations: int = 30) -> Leading:
     """The largest eigenvalue of the Hessian of a score at each image, by Lanczos' method.
+
+        λ = max vᵀHv over ‖v‖₂ = 1,  e its argmax,  H v = ∇(vᵀ∇L(x))
 
     Of all vectors in the Krylov space of a random start, the one of the largest Rayleigh quotient
     (Rayleigh-Ritz); every new vector is made orthogonal to all earlier ones twice, and where the

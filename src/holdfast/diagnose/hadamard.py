@@ -36,6 +36,8 @@ _MINUS: dict[int, tuple[tuple[int, ...], ...]] = {
 def regular_hadamard(order: int) -> Float[Tensor, "k k"]:
     """A regular Hadamard matrix of this order, in float64.
 
+        H in {-1, 1}^(k×k),  H Hᵀ = k I,  H 1 = √k 1
+
     When:
         For `adversarial_directions` in ℓ∞, of as many directions as there is an order.
 

@@ -41,9 +41,12 @@ class IntervalBounds(NamedTuple):
 def interval_bounds(model: nn.Module, x: Images, y: Labels, threat: Threat) -> IntervalBounds:
     """Certify images by interval bound propagation: one pass, no noise, no confidence.
 
-    Computed in float64, with every layer's bounds widened by 1e-9 of the sizes of what it sums,
-    which is more than is lost. What is proven is so for the network's weights in exact arithmetic;
-    the network that runs in float32 may differ in the sixth digit of a logit.
+        W c + b ± |W| r  of a linear layer on c ± r;  certified if min_k≠y lower(z_y - z_k) > 0
+
+    The differences z_y - z_k are bounded as one linear layer. Computed in float64, with every
+    layer's bounds widened by 1e-9 of the sizes of what it sums, which is more than is lost. What is
+    proven is so for the network's weights in exact arithmetic; the network that runs in float32 may
+    differ in the sixth digit of a logit.
 
     When:
         Of networks trained with `IBP`. Of others intervals prove next to nothing, which says

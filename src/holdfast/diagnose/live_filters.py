@@ -23,6 +23,8 @@ def live_filters(
 ) -> Mapping[str, Bool[Tensor, "n _"]]:
     """Whether each filter gives more than 0 anywhere on each image.
 
+        live(c, x) = max over places p of ReLU(W_c * x + b_c)_p > 0
+
     A filter is a channel of what a ReLU makes of a convolution; a ReLU that is called as a function
     is not seen. One that is False on all images of a large sample is dead.
 

@@ -59,6 +59,8 @@ def margins(
 ) -> Margins:
     """DeepFool's distance of each image to the boundary of the class that is predicted.
 
+        ‖Δ‖₂ and ‖Δ‖₂ / ‖x - mean‖₂,  Δ = Σ_t r_t,  r_t to the nearest face of f linearised at x + Δ
+
     ρ₂ as the authors' code prints it is the mean of ``relative``. `holdfast.metrics.rho` is another
     measure, of an attack: in the box, until it succeeds, 0 for misclassified images, over ‖x‖.
 

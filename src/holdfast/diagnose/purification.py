@@ -30,6 +30,8 @@ def purification(
 ) -> tuple[pd.DataFrame, Tensor]:
     """Attack an image, and follow the chain that is to undo it.
 
+        x_0 = attack(x),  x_{t+1} of `MALADE`;  softmax f(x_t) at each of ``steps``
+
     When:
         To see at which step a purifying defence brings an image back, or loses it. It follows one
         image.

@@ -88,6 +88,8 @@ def linearity(
 ) -> Linearity:
     """Attack the same images by one step and by many, and compare.
 
+        L(x_single) / max(L(x_single), L(x_multi)),  cos(x_single - x, x_multi - x)
+
     When:
         After single-step adversarial training: a ratio far below that of a plain network is
         gradient masking.

@@ -112,6 +112,8 @@ def adversarial_directions(
 ) -> Int[Tensor, "n orders"]:
     """How many of k orthogonal directions of size ε fool the model, for each image and k.
 
+        #{i ≤ k : f(x + ε r_i) ≠ y},  r_iᵀr_j = 0
+
     x + ε r_i is cut to [0, 1], where images lie: orthogonal are the directions before that cut. All
     k directions of all images are held at once, N · k · d numbers.
 
@@ -166,6 +168,8 @@ def adversarial_directions(
 
 def fraction_with_at_least(counts: Int[Tensor, "n orders"]) -> Float[Tensor, " k"]:
     """Fraction of images with at least k = 1, 2, ... orthogonal adversarial directions (Fig. 2).
+
+        1/N #{x : max_k count_k(x) ≥ j},  j = 1, 2, ...
 
     An image has as many as the best of the orders found for it. The last k is the largest number
     found for any image, and at least 1.

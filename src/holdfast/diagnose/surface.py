@@ -48,6 +48,8 @@ def signed_directions(
 ) -> tuple[Images, Images]:
     """The signed gradient g of a model, and a signed g⊥ orthogonal to it from another model.
 
+        g⊥ = argmax vᵀ∇L_other(x)  over v in [-1, 1]^d with gᵀv = 0,  g = sign(∇L(x))
+
     EAT takes for g⊥ "the signed gradient of another model, from which adversarial examples
     transfer", orthogonal to g; two models' signed gradients h and g are nearly so in many
     dimensions, but not exactly. Here g⊥ is the vector with entries in {-1, 0, 1} that is exactly
