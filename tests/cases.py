@@ -72,6 +72,7 @@ ATTACKS = [
     AttackCase("APGD", lambda t: attacks.APGD(t, steps=20, early_stop=False)),
     AttackCase("APGDT", lambda t: attacks.APGDT(t, targets=2, steps=20)),
     AttackCase("MALT", lambda t: attacks.MALT(t, targets=2, steps=20)),
+    AttackCase("ODI", lambda t: attacks.ODI(t, steps=20, restarts=2, early_stop=False)),
     AttackCase("EachTarget", lambda t: attacks.EachTarget(attack=attacks.PGD(t, steps=10))),
     AttackCase(
         "SecondOrder",

@@ -196,7 +196,7 @@ class TestBudget:
     @pytest.mark.parametrize("norm", METRIC)
     def test_no_image_takes_more_passes(self, norm):
         x, y = images(3), torch.zeros(3, dtype=torch.int64)
-        for budget in (13, 20, 100, 250, 900):
+        for budget in (13, 20, 100, 250, 900, 3000):
             counted = Counted(Far().eval(), torch.arange(3))
             suite = WorstCase(THREATS[norm](0.1), budget=budget)
             assert (suite.run(counted, x, y).by == -1).all()

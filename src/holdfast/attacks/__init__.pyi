@@ -69,6 +69,7 @@ from .malt import MALT as MALT
 from .mim import MIM as MIM
 from .nearest import Nearest as Nearest
 from .nes import NES as NES
+from .odi import ODI as ODI
 from .pdpgd import PDPGD as PDPGD
 from .pgd import PGD as PGD
 from .regularized import regularize as regularize
@@ -133,6 +134,7 @@ __all__ = [
     "NES",
     "Nearest",
     "NormalStep",
+    "ODI",
     "On",
     "OnMeanScore",
     "Onward",

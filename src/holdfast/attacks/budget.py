@@ -3,8 +3,9 @@
 The parts are those that earned their passes on networks of several kinds of training, see
 docs/results/attack-strength.md: a short ascent of the cross-entropy; a few steps towards the three
 nearest classes; slopes averaged over noise, which see past what adversarial training has flattened,
-of the margin, of the cross-entropy, and towards those classes; and Square for what hides its
-gradients. FAB is left out: it broke nothing there that these had not.
+of the margin, of the cross-entropy, and towards those classes; in a large budget, short ascents
+from where the network answers differently; and Square for what hides its gradients. FAB is left
+out: it broke nothing there that these had not.
 
 What is chosen for an image hangs on no other one, so that rows are the same whatever the batch.
 """
@@ -18,6 +19,7 @@ from holdfast.attacks.engine.attack import Attack
 from holdfast.attacks.engine.repeat import RANKED
 from holdfast.attacks.fmn import FMN
 from holdfast.attacks.malt import MALT
+from holdfast.attacks.odi import ODI
 from holdfast.attacks.second_order import SecondOrder, falling_sigma
 from holdfast.attacks.square import Square
 from holdfast.errors import InputError
@@ -35,6 +37,9 @@ _SLOPE, _AVERAGED = 2, 2 * _SAMPLES + 1
 
 #: Most steps of the ascents, by the passes of a slope; then there are more targets, or more runs.
 _MOST = {_SLOPE: 40, _AVERAGED: 20}
+
+#: Steps along a mix of the logits.
+_MIXING = 7
 
 #: Whether a part, or the run towards a target, has broken an image is asked once more.
 _ASKED = 1
@@ -64,8 +69,9 @@ class _Part(NamedTuple):
 def parts_within(threat: Threat, budget: int) -> dict[str, Attack]:
     """The parts that fit in so many passes of each image, by name, in the order of their running.
 
-    A part takes its share of the budget, or the least that it is worth running with. One that does
-    not fit is left out, and the search without gradients takes what is left.
+    A part takes its share of the budget as far as there is room, or the least that it is worth
+    running with. One that does not fit is left out, and the search without gradients takes what is
+    left.
 
     Args:
         threat: the ball, with a finite ε, in ℓ∞, ℓ2 or ℓ1.
@@ -90,8 +96,9 @@ def parts_within(threat: Threat, budget: int) -> dict[str, Attack]:
     left, kept = budget, int(_SEARCH * budget)
     for name, part in _PARTS.items():
         passes = max(int(part.share * budget), part.least)
-        if not parts or passes <= left - kept:
-            parts[name], spent = part.fitted(threat, passes)
+        room = left if not parts else left - kept
+        if part.least <= room:
+            parts[name], spent = part.fitted(threat, min(passes, room))
             left -= spent
     if left >= _LEAST_SEARCH:
         parts["fmn" if threat.p == 1 else "square"] = _search(threat, left)
@@ -136,6 +143,15 @@ def _nearest_averaged(threat: Threat, passes: int) -> _Fitted:
     return _Fitted(attack, _RANKING + targets * (looks * _AVERAGED + _ASKED))
 
 
+def _diverted(threat: Threat, passes: int) -> _Fitted:
+    """From where the network answers differently: a shorter ascent finds less, a longer no more."""
+    steps = _MOST[_AVERAGED]
+    run = (_MIXING + steps + _beside(threat)) * _SLOPE + _ASKED
+    runs = (passes - _ASKED) // run
+    attack = ODI(threat, steps=steps, restarts=runs, mixing=_MIXING)
+    return _Fitted(attack, _ASKED + runs * run)
+
+
 def _towards(threat: Threat, passes: int, slope: int) -> tuple[int, int]:
     """How many classes, three or more, and at how many points on the way to each a slope is taken.
 
@@ -167,4 +183,5 @@ _PARTS = {
     "second-order-margin": _Part(0.11, 46, partial(_averaged, goal=margin)),
     "second-order": _Part(0.11, 46, _averaged),
     "second-order-t": _Part(0.3, 176, _nearest_averaged),
+    "odi": _Part(0.2, 400, _diverted),
 }
