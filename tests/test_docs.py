@@ -225,6 +225,7 @@ def test_every_method_has_a_page_with_what_it_is_how_it_is_typed_and_an_example(
 
 
 def test_the_page_of_a_method_shows_its_formulas():
+    pages = {method.name: methods.page(method) for method in methods.methods()}
     attacks = [method.name for method in methods.methods() if method.kind == "attacks"]
     for name in attacks:
         assert re.search(r"^    \S|∇|←", pages[name].split("## When")[0], re.MULTILINE), name
