@@ -80,6 +80,7 @@ def _claim(images: stn.Images, norm: str, lines: Sequence[Line]) -> Claim:
             )
         ],
         why="It ends at the boundary, where the votes are divided, and fresh noise decides again "
-        "there: an attack that stops at the nearest image that fools is a weak one on a vote.",
+        "there: an attack that stops at the nearest image that fools is a weak one on a vote. "
+        "And a walk of few queries, see what was reduced, is weak against anything.",
         safe=True,
     )

@@ -79,7 +79,7 @@ def reproduce(
     """
     check_workers(workers)
     check_at_once(at_once)
-    at = Scale(scale)
+    Scale(scale)  # that there is one
     if what == ["list"]:
         _list(json=json)
         return
@@ -98,7 +98,7 @@ def reproduce(
         raise InputError("--workers shares each step, and --at-once the steps: leave out one.")
     recipes = tuple(dict.fromkeys(one for name in what for one in chosen(name)))
     root = out / "steps"
-    steps = in_order(step for one in recipes for step in one.build(at).steps)
+    steps = in_order(step for one in recipes for step in one.build(Scale(scale)).steps)
     if dry_run:
         _plan(steps, recipes, scale, root, data_dir, json=json)
         return
@@ -116,8 +116,8 @@ def reproduce(
             with _hands(workers, at_once) as hands:
                 outcome = reproduce_steps(steps, root, hands, data_dir=data_dir, progress=progress)
         made = [
-            _paged(judged(one, at, outcome, root), at, root, pages or out, finished, progress)
-            for one in recipes
+            _paged(one, Scale(scale), outcome, root, pages or out, finished, progress)
+            for one in recipes  # each by a scale of its own, which remembers what it reduced
         ]
         for paper in papers():
             if any(one.paper == paper.name for one in recipes):
@@ -126,9 +126,16 @@ def reproduce(
 
 
 def _paged(
-    made: Made, scale: Scale, root: Path, pages: Path, finished: bool, progress: Progress
+    recipe: Recipe,
+    scale: Scale,
+    outcome: Outcome,
+    root: Path,
+    pages: Path,
+    finished: bool,
+    progress: Progress,
 ) -> Made:
     """With a page, unless there is nothing to say, or one is there that may say more."""
+    made = judged(recipe, scale, outcome, root)
     if finished and not made.says_anything:
         return made
     kept = verdicts.read(pages / made.recipe.name)
