@@ -13,10 +13,10 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import blake2b
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -25,7 +25,9 @@ from torch import Tensor
 
 __all__ = [
     "Stream",
+    "Transform",
     "active_stream",
+    "blocks_at_once",
     "drawing_from",
     "hash_seed",
     "kept_global_generators",
@@ -39,7 +41,9 @@ __all__ = [
 ]
 
 _MASK = 0xFFFFFFFF
-_Transform = Callable[[list[Tensor], Tensor], None]
+
+#: Writes numbers made of four words into a tensor (n, blocks, numbers of a block).
+Transform: TypeAlias = Callable[[list[Tensor], Tensor], None]
 
 #: Keeps the integer temporaries within a processor's cache.
 _BLOCKS_AT_ONCE = 1 << 17
@@ -85,20 +89,18 @@ class Stream:
 
     def take(self, position: Tensor) -> "Stream":
         """The streams of the examples at ``position``, an index or a mask."""
-        return replace(self, index=self.index[position], copy=self.copy[position])
+        return Stream(self.key, self.index[position], self.copy[position])
 
     def copies(self, start: int, stop: int) -> "Stream":
         """Copies ``start`` to ``stop - 1`` of every example, copy after copy: (N · count)."""
         numbers = torch.arange(start, stop, device=self.index.device)
-        return replace(
-            self,
-            index=self.index.repeat(len(numbers)),
-            copy=numbers.repeat_interleave(len(self)),
+        return Stream(
+            self.key, self.index.repeat(len(numbers)), numbers.repeat_interleave(len(self))
         )
 
     def apart(self) -> "Stream":
         """Every copy an example of its own, which can be copied again; for indices below 2^32."""
-        return replace(self, index=self.index + (self.copy << 32), copy=torch.zeros_like(self.copy))
+        return Stream(self.key, self.index + (self.copy << 32), torch.zeros_like(self.copy))
 
     def normal(
         self, shape: Sequence[int], dtype: torch.dtype = torch.float32
@@ -114,21 +116,20 @@ class Stream:
 
     def bits(self, shape: Sequence[int]) -> Int[Tensor, "n ..."]:
         """Whole numbers of ``shape`` for each example, of 62 tosses of a coin, in [0, 2^62)."""
-        return self._fill(shape, torch.int64, 2, _tosses)
+        return self.fill(shape, torch.int64, 2, _tosses)
 
-    def _draw(self, shape: Sequence[int], dtype: torch.dtype, transform: _Transform) -> Tensor:
+    def _draw(self, shape: Sequence[int], dtype: torch.dtype, transform: Transform) -> Tensor:
         work = torch.float64 if dtype == torch.float64 else torch.float32
-        return self._fill(shape, work, 4, transform).to(dtype)
+        return self.fill(shape, work, 4, transform).to(dtype)
 
-    def _fill(
-        self, shape: Sequence[int], dtype: torch.dtype, lanes: int, transform: _Transform
+    def fill(
+        self, shape: Sequence[int], dtype: torch.dtype, lanes: int, transform: Transform
     ) -> Tensor:
-        """(N, *shape), so many numbers of each block of four words."""
+        """(N, *shape), so many numbers of each block of four words: what every draw is made by."""
         size = math.prod(shape)
         blocks = -(-size // lanes)
         out = torch.empty((len(self), blocks, lanes), dtype=dtype, device=self.index.device)
-        at_once = _BLOCKS_AT_ONCE if out.device.type == "cpu" else _BLOCKS_ELSEWHERE
-        rows = max(1, at_once // max(blocks, 1))
+        rows = max(1, blocks_at_once(out.device) // max(blocks, 1))
         for start in range(0, len(self), rows):
             part = slice(start, start + rows)
             transform(self._words(part, blocks), out[part])
@@ -143,6 +144,17 @@ class Stream:
             for word in (block, copy & _MASK, index & _MASK, index >> 32 & _MASK)
         ]
         return philox(counter, (self.key & _MASK, self.key >> 32))
+
+
+def blocks_at_once(device: torch.device) -> int:
+    """How many blocks of four words one step of a draw makes.
+
+    Example:
+        >>> from holdfast.random import blocks_at_once
+        >>> blocks_at_once(torch.device("cpu")) < blocks_at_once(torch.device("cuda"))
+        True
+    """
+    return _BLOCKS_AT_ONCE if device.type == "cpu" else _BLOCKS_ELSEWHERE
 
 
 def _polar(words: list[Tensor], out: Tensor) -> None:

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from holdfast.ahead import batches_of_copies
 from holdfast.errors import InputError, ModelError
 from holdfast.goals import logits_of
 from holdfast.parameters import at_least_one
@@ -104,10 +105,9 @@ def take_votes(
             some, shown = rng.take(images), x[images]
             number = int(some.index[0])  # here, since to read it makes a GPU wait
             at_once = max(1, batch_size // len(images))
-            for start in range(first, first + n, at_once):
-                count = min(at_once, first + n - start)
+            for start, copies in batches_of_copies(some, first, first + n, at_once):
+                count = len(copies) // len(images)
                 repeated = shown.repeat(count, *[1] * (x.dim() - 1))
-                copies = some.copies(start, start + count)
                 seed_every_generator(hash_seed(copies.key, number, start), x.device)
                 with drawing_from(copies):
                     logits = logits_of(model, repeated)
