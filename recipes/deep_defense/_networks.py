@@ -144,7 +144,7 @@ def fine_tuned(
         data=data(network, scale),
         images=scale(
             f"training images, {network.name}{' in a sweep' if short else ''}",
-            quick=None,
+            quick=500,
             cpu=few[network.name],
             paper=None,
         ),

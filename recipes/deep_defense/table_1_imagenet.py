@@ -98,7 +98,7 @@ def _ours(name: str, scale: Scale) -> Step:
         f"{name}-deep-defense",
         from_=_reference(name, scale),
         data=_data(scale),
-        images=scale("images of fine-tuning", quick=None, cpu=10_000, paper=None),
+        images=scale("images of fine-tuning", quick=500, cpu=10_000, paper=None),
         objective="deep-defense(weight=5, c=500, d=5)",  # section 4
         batch_size=256,  # supplement, table 3, as is the rate
         optimizer="sgd(lr=1e-4, momentum=0.9, weight_decay=5e-4)",

@@ -32,7 +32,7 @@ MINUTES = {"quick": 0.4, "cpu": 60, "paper": 300}  # cpu, paper: estimated
 def recipe(scale: Scale) -> Result:
     rows, claims = {}, []
     attack = scale(
-        "C&W", quick="carlini-wagner(steps=50)", cpu="carlini-wagner", paper="carlini-wagner"
+        "C&W", quick="carlini-wagner(steps=20)", cpu="carlini-wagner", paper="carlini-wagner"
     )
     for network in dd.several(scale, quick=(dd.MLP,), cpu=(dd.MLP, dd.LENET), paper=dd.NETWORKS):
         images = scale("test images of C&W, PGD and PASS", quick=30, cpu=300, paper=10_000)

@@ -83,7 +83,7 @@ def cnn(scale: Scale, seed: int = 0) -> Classifier:
         data=mnist(scale),
         model="malade-cnn",
         images=scale("training images", quick=1_000, cpu=50_000, paper=50_000),  # section 4.1
-        epochs=scale("epochs, CNN", quick=15, cpu=6, paper=20),  # ours: the paper has no number
+        epochs=scale("epochs, CNN", quick=10, cpu=6, paper=20),  # ours: the paper has no number
         precision=_precision(scale),
         seed=seed,
     )
@@ -143,11 +143,11 @@ def denoiser(kind: str, scale: Scale, *, balanced: bool = False) -> Step:
         model="malade-dae",
         objective=objectives[kind],
         images=scale("training images", quick=1_000, cpu=50_000, paper=50_000),
-        batch_size=scale("batch, denoiser", quick=16, cpu=128, paper=128),  # ours, like the rest
+        batch_size=scale("batch, denoiser", quick=32, cpu=128, paper=128),  # ours, like the rest
         optimizer=scale(
             "optimizer, denoiser", quick="adam(lr=3e-3)", cpu="adam(lr=1e-3)", paper="adam(lr=1e-3)"
         ),
-        epochs=scale("epochs, denoiser", quick=10, cpu=6, paper=20),
+        epochs=scale("epochs, denoiser", quick=6, cpu=6, paper=20),
         precision=_precision(scale),
         seed=0,
     )
@@ -195,11 +195,13 @@ def fixed(
     scale: Scale,
     kind: str = SDAE,
     *,
-    steps: int = 25,
+    steps: int | None = None,
     anneal: float = 1.0,
     balanced: bool = False,
 ) -> Classifier:
     """The CNN behind a chain as long as figure 2's, whose other numbers the paper does not give."""
+    if steps is None:
+        steps = scale("steps of the chain", quick=10, cpu=25, paper=25)
     # α = σ²/2 and δ = 0.3 σ are in the middle of what the search tries, whatever it chooses.
     behind, names = cnn(scale), {SDAE: "MALADE", DAE: "MALA"}
     step = tune(
@@ -239,7 +241,7 @@ def traces(images: Sequence[int], scale: Scale, variant: str) -> list[Pictures]:
                 variant=variant,
                 samples=1 if variant == "plain" else EOT,
                 eps=[linf(scale, size) for size in (0.1, 0.2, 0.3, 0.4)],
-                at=(1, 5, 10, 25),
+                at=scale("steps shown", quick=(1, 5, 10), cpu=(1, 5, 10, 25), paper=(1, 5, 10, 25)),
                 seed=0,
             ),
             ["traces"],

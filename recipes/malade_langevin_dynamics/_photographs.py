@@ -86,7 +86,7 @@ def _trained(name: str, of: Photographs, objective: str, scale: Scale) -> Step:
         batch_size=128,
         shift=scale("shift", quick=0, cpu=4, paper=4),
         flip=scale("flip", quick=False, cpu=True, paper=True),
-        epochs=scale("epochs, classifiers", quick=15, cpu=15, paper=200),  # ours
+        epochs=scale("epochs, classifiers", quick=10, cpu=15, paper=200),  # ours
         seed=0,
     )
 
@@ -99,7 +99,7 @@ def _denoiser(of: Photographs, classifier: Step, scale: Scale) -> Step:
         model="malade-dae",
         objective=spec(objective, classifier),
         images=_images(scale),
-        batch_size=scale("batch, denoiser", quick=16, cpu=128, paper=128),  # ours, like the rest
+        batch_size=scale("batch, denoiser", quick=32, cpu=128, paper=128),  # ours, like the rest
         epochs=scale("epochs, denoiser", quick=5, cpu=15, paper=100),
         seed=0,
     )

@@ -27,7 +27,7 @@ def _strip(kind: str, scale: Scale) -> Pictures:
         image=scale("test image, a six", quick=6, cpu=11, paper=11),
         attack=malade.pgd(scale),
         eps=malade.linf(scale, 0.3),  # ours: the paper does not say
-        at=(1, 10, 25),
+        at=scale("steps shown", quick=(1, 5, 10), cpu=(1, 10, 25), paper=(1, 10, 25)),
         seed=0,
     )
     return Pictures(chain.name, step, ["traces"], name=f"{chain.name.lower()}-")

@@ -1,6 +1,8 @@
 """The digits that come with scikit-learn."""
 
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,11 +17,17 @@ DIGITS_TEST = 500
 @DATASETS.named("digits")
 def digits(split: Split, data_dir: str | Path | None) -> Data:
     """1,797 handwritten digits of 8×8 pixels; comes with scikit-learn, no download."""
-    from sklearn.datasets import load_digits  # a second of import that other data need not pay
-
     refuse(data_dir, "digits")
-    bunch = load_digits()
+    bunch = _bunch()
     part = slice(-DIGITS_TEST, None) if split == "test" else slice(None, -DIGITS_TEST)
     images = torch.from_numpy(bunch.images[part]).float().unsqueeze(1) / 16
     names = tuple(str(name) for name in bunch.target_names)
-    return Data.in_memory("digits", names, images, torch.from_numpy(bunch.target[part]))
+    return Data.in_memory("digits", names, images, torch.tensor(bunch.target[part]))
+
+
+@cache
+def _bunch() -> Any:
+    """The file, read once: a process that makes many runs asks for it before each."""
+    from sklearn.datasets import load_digits  # a second of import that other data need not pay
+
+    return load_digits()
