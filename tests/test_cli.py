@@ -511,10 +511,17 @@ BAD = [
     ("train --model small --out run --optimizer adam(weight_decay=inf)", "weight_decay is inf"),
     ("train --model small --out run --clip inf", "clip is inf"),
     ("train --model small --out run --images 20 --shift 8", "images of 8 x 8 pixels"),
-    (f"train --model small --out run --shift {'9' * 400}", "shift is 9+"),
+    (f"train --model small --out run --shift {'9' * 400}", r"shift is 9+\.\.\."),
     ("train --model small --out run --devices 1000000000", "at most 1024"),
-    (f"train --model small --out run --devices {'9' * 400}", "devices is 9+"),
-    (f"train --model small --out run --data {'x' * 5000}", "unknown data set 'x+'"),
+    (f"train --model small --out run --devices {'9' * 400}", r"devices is 9+\.\.\."),
+    (f"train --model small --out run --data {'x' * 5000}", r"unknown data set 'x+\.\.\."),
+    (
+        f"train --model small --out run --data folder(path={'x' * 5000})",
+        r"no image folder x+\.\.\.",
+    ),
+    (f"evaluate --model {'9' * 150_000}", 'option "model": has more digits'),
+    (f"certify --model mine:good --sigma {'9' * 150_000}", 'option "sigma": has more digits'),
+    (f"evaluate --model small({'9' * 150_000})", "with a name of 150007"),
     (f"train --out run --from {'x' * 5000}", "too long to name a file"),
     (f"evaluate --model {'x' * 5000}", "with a name of 5000"),
     (f"evaluate --model mine:good --out {'x' * 5000}", "with a name of 5000"),
@@ -541,6 +548,7 @@ def test_bad_input_is_one_sentence_and_changes_no_file(place, capsys, line, word
     assert captured.out == ""
     assert captured.err.count("\n") == 1
     assert captured.err.startswith("holdfast: ")
+    assert max(map(len, captured.err.split())) <= 200
     assert re.search(words, captured.err)
     assert not (place / "run").exists()
     after = {

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import holdfast
 from holdfast.cli.commands import COMMANDS, EXAMPLES
+from holdfast.cli.told import tell
 from holdfast.errors import (
     AuditError,
     ContradictionError,
@@ -42,7 +43,7 @@ def run(arguments: Sequence[str]) -> int:
             warnings.showwarning = _show
             _run(list(arguments))
     except HoldfastError as error:
-        print(f"holdfast: {' '.join(str(error).split())}", file=sys.stderr)
+        tell(str(error))
         if isinstance(error, DiskFullError):
             return SYSTEM_ERROR
         told = isinstance(error, ContradictionError | WorseError | AuditError)

@@ -13,6 +13,7 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter
 from holdfast.cli.commands import OPTIONS, OWN
 from holdfast.cli.config import ConfigFile
 from holdfast.cli.renamed import no_option
+from holdfast.cli.told import tell
 from holdfast.errors import InputError
 
 USER_ERROR = 2
@@ -97,7 +98,8 @@ class _Parser(ArgumentParser):
         text = " ".join(str(message).split())
         text = _UNION.sub(_first_reason, text)
         text = re.sub(r"(?<=required: ).*", self._dashed, text).replace("Parser key", "option")
-        print(f"holdfast: {text}; see {self.prog} --help", file=sys.stderr)
+        text = re.sub(r"Exceeds the limit .*", "has more digits than a number can have", text)
+        tell(f"{text}; see {self.prog} --help")
         sys.exit(USER_ERROR)
 
     def _dashed(self, names: re.Match[str]) -> str:

@@ -48,7 +48,8 @@ def cohen_radius(p1: Array, p2: Array, sigma: Array) -> Array:
         torch.Size([2])
     """
     # Where the limits are close their quantiles cancel, and the integral between them does not.
-    close = p1 - p2 < 0.01 * np.minimum(p2, 1 - p1)
+    # p2 is the smaller tail of the two, since `bound` cuts it to 1 - p1.
+    close = p1 - p2 < 0.01 * p2
     difference = ndtri(p1) - ndtri(p2)
     difference[close] = _between(p1[close], p2[close])
     return sigma / 2 * difference
