@@ -85,7 +85,7 @@ def WorstCase(
         >>> WorstCase(Linf(0.3)).names
         ('apgd-ce', 'second-order', 'apgd-t', 'fab-t', 'square')
         >>> WorstCase(Linf(0.3), budget=900).names
-        ('apgd-ce', 'malt', 'second-order-margin', 'second-order', 'second-order-t', 'square')
+        ('apgd-ce', 'malt', 'second-order-margin', 'odi', 'second-order-t', 'square')
     """
     if budget is None:
         if pilot is not None:
