@@ -50,8 +50,8 @@ def WorstCase(
     dearest part on what stands.
 
     With ``budget`` it is `holdfast.attacks.budget`: the parts that break most for a pass, and for
-    each image no more passes than that, forward and backward together. At 900, a tenth of what
-    AutoAttack spends on an image that it leaves, it left no more than AutoAttack on the networks of
+    each image no more passes than that, forward and backward together. 900 is a tenth of what
+    AutoAttack spends on an image that it leaves, 4,800 a half; what either leaves beside it is in
     docs/results/attack-strength.md. What a model calls for (`adapted`) comes on top of it: another
     variant of a part takes its passes again, an average over draws as many times.
 
@@ -62,8 +62,9 @@ def WorstCase(
     hides its gradients, draws random numbers, or has a twin, it is run on every image.
 
     When:
-        For the number to report. With ``budget=900`` while developing; without one for the last. A
-        stochastic or purifying model gets more variants by itself, and takes as many times longer.
+        For the number to report. With ``budget=900`` while developing; with ``budget=4800``, or
+        without one, for the last. A stochastic or purifying model gets more variants by itself, and
+        takes as many times longer.
 
     Args:
         threat: the ball, with a finite ε, in ℓ∞, ℓ2 or ℓ1.
