@@ -24,6 +24,7 @@ from holdfast.cli.main import run
 from holdfast.data import Data
 from holdfast.defenses import GaussianNoise
 from holdfast.errors import DamagedFileError, HoldfastError, InputError, OutputError
+from holdfast.evaluation import compare
 from holdfast.files import read_table, read_tensors, write_tensors
 from holdfast.results.reading import digest, digest_of, read_csv
 from tests.toys import images, small_network
@@ -100,6 +101,24 @@ class TestBundle:
         with chdir(study):
             write_bundle([Path(EVAL), Path(CERT)], tmp_path / "again.zip", customer="who asked")
         assert (tmp_path / "again.zip").read_bytes() == (study / "study.zip").read_bytes()
+
+    def test_names_that_a_table_takes_for_missing_values_are_names(self, tmp_path, model, data):
+        x, y = data.x(torch.arange(8)), data.y[:8]
+        names = ["NA", "nan", "null"]
+        attacks = {name: PGD(Linf(0.05), steps=steps) for steps, name in enumerate(names, 1)}
+        runs = [tmp_path / "runs" / name for name in names[:2]]
+        with chdir(tmp_path), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for out in runs:
+                evaluate(model, x, y, attacks, name=out.name, out=out)
+            write_bundle([out.relative_to(tmp_path) for out in runs], Path("study.zip"))
+            assert not verify(Path("study.zip")).of(Verdict.CONTRADICTED)
+            with zipfile.ZipFile("study.zip") as bundle:
+                (name,) = (each for each in bundle.namelist() if each.endswith("/attacks.csv"))
+                lines = [row.split(",") for row in bundle.read(name).decode().splitlines()[1:]]
+        assert [(row[0], row[2]) for row in lines] == [(a, b) for a in names[:2] for b in names]
+        titles = [line.title for line in compare(*runs).lines]
+        assert titles[1:4] == [f"{name} linf 0.05" for name in names]
 
     def test_it_holds_what_an_auditor_asks_for(self, study):
         with zipfile.ZipFile(study / "study.zip") as archive:
