@@ -142,6 +142,8 @@ def figure(networks: list[dict[str, Any]]) -> Figure:
             axes.set_visible(False)
         for axes, network in zip(panels, networks, strict=False):
             _panel(axes, network)
+        for axes in panels[max(len(networks) - _ACROSS, 0) : len(networks)]:  # the lowest
+            axes.tick_params(labelbottom=True)
         drawn.supxlabel("forward and backward passes an image, mean over all")
         drawn.supylabel("images left, %")
         drawn.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
@@ -160,8 +162,10 @@ def _panel(axes: Axes, network: dict[str, Any]) -> None:
         ("single attacks", style.GREY, "x", "none", [n for n in lines if n in _SINGLE]),
     ):
         there = [n for n in names if n in lines]
+        if not there:
+            continue
         points = sorted((passes(lines[n]), float(lines[n]["robust, %"])) for n in there)
-        passed, left = zip(*points, strict=True) if points else ((), ())
+        passed, left = zip(*points, strict=True)
         axes.plot(passed, left, color=colour, marker=marker, linestyle=joined, label=label)
     axes.margins(y=0.15)
     axes.xaxis.set_major_formatter("{x:g}")
