@@ -180,6 +180,21 @@ class TestCompile:
                 assert twin._compiled is None
                 assert torch.allclose(twin(images(2)), quick(images(2)))
 
+    def test_of_many_networks_each_is_compiled(self, monkeypatch):
+        """Also after the 8 that torch.compile keeps of one code."""
+        compiled = []
+
+        def counting(graph, _):
+            compiled.append(graph)
+            return graph
+
+        monkeypatch.setattr(execution, "_BACKEND", counting)
+        for depth in range(1, 11):
+            model = nn.Sequential(*[nn.Flatten()] * depth).eval()
+            with Execution(compile=True).of(model) as quick:
+                quick(images(2))
+            assert len(compiled) == depth
+
     def test_of_few_sizes_there_are_few_graphs(self):
         sizes = {len(execution._padded(images(count))) for count in range(1, 13)}
         assert sizes == {1, 2, 4, 8, 16}

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from types import MappingProxyType
+from types import FunctionType, MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -122,14 +122,23 @@ class _Executed(nn.Module):
         if self._compiled is None:
             # On CUDA a graph is of one size; elsewhere what is compiled once is for all of them.
             mode = {"mode": "reduce-overhead"} if graphs else {"dynamic": True}
-            self._compiled = torch.compile(
-                lambda given: self.network(given), backend=_BACKEND, **mode
-            )
+            asking = _with_own_code(lambda given: self.network(given))
+            self._compiled = torch.compile(asking, backend=_BACKEND, **mode)
         if not graphs:
             return self._compiled(x)
         padded = _padded(x)
         # The next pass writes where this one's answer lies.
         return self._compiled(padded)[: len(x)].clone()
+
+
+def _with_own_code(function: Any) -> Callable[[Tensor], Tensor]:
+    """The same function, whose code was that of none before.
+
+    Of one code torch.compile keeps 8 compilations, by default; for any network after those it would
+    make passes as ever, and say so nowhere that is heard.
+    """
+    code, known = function.__code__.replace(), function.__globals__
+    return FunctionType(code, known, closure=function.__closure__)
 
 
 class _Layout:
