@@ -20,6 +20,7 @@ lenet cpu 3 dd/figure-4 dd/figure-3 dd/figure-6 dd/table-2
 cifar cpu 3 malade/table-3 stn/figure-7 eat/table-4 dd/table-1-convnet dd/figure-8 stn/figure-5 dd/table-1-imagenet dd/table-1-nin
 '
 export OMP_NUM_THREADS=1 # beside each other
+export NVIDIA_TF32_OVERRIDE=0 # float32 throughout, as on the CPU whose rows stand beside
 mkdir -p "$out/pages"
 each() { # COMMAND, for every group, beside each other
     while read -r name scale at_once items; do

@@ -4,6 +4,7 @@ import os
 import subprocess
 
 import pytest
+import torch
 
 from holdfast.environment import environment
 from holdfast.revision import git_revision
@@ -81,3 +82,22 @@ def test_nothing_but_a_hash_is_passed_on(repository, tmp_path):
     (repository / ".git" / "HEAD").unlink()
     os.mkfifo(repository / ".git" / "HEAD")
     assert git_revision(repository) is None
+
+
+@pytest.mark.parametrize(
+    ("card", "convolutions", "override", "said"),
+    [
+        (False, True, "", None),
+        (True, True, "", True),
+        (True, False, "", False),
+        (True, True, "0", False),
+    ],
+)
+def test_the_record_says_whether_a_gpu_multiplies_with_ten_bits(
+    monkeypatch, card, convolutions, override, said
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: card)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a card")
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", convolutions)
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", override)
+    assert environment()["hardware"]["tf32"] is said

@@ -24,7 +24,7 @@ def environment() -> dict[str, Any]:
         ['versions', 'hardware', 'git', 'command']
     """
     packages = ["holdfast", "torch", "torchvision", "lightning-fabric", "numpy", "scipy", "pandas"]
-    accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    cuda = torch.cuda.is_available()
     return {
         "versions": {
             "python": platform.python_version(),
@@ -34,11 +34,18 @@ def environment() -> dict[str, Any]:
             "platform": platform.platform(),
             "cores": os.cpu_count(),
             "threads": torch.get_num_threads(),
-            "accelerator": accelerator,
+            "accelerator": torch.cuda.get_device_name() if cuda else None,
+            "tf32": _tf32() if cuda else None,
         },
         "git": git_revision(Path.cwd()),
         "command": _command(),
     }
+
+
+def _tf32() -> bool:
+    """Whether what is called float32 may be multiplied with 10 bits: PyTorch's convolutions are."""
+    allowed = torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32
+    return allowed and os.environ.get("NVIDIA_TF32_OVERRIDE") != "0"
 
 
 def _command() -> str | None:

@@ -115,7 +115,9 @@ class Boundary(Attack):
         x, found = find_start(oracle, x0, self.start, self.draws, self.threat, rng)
         (position,) = torch.nonzero(found, as_tuple=True)
         to_boundary(oracle, x, x0, position, self.threat, rng.fold("search"))
-        orthogonal = torch.full(x.shape[:1], self.orthogonal_step, device=x.device)
+        # In float64 where the images are: hundreds of roundings up would show in the pixels.
+        precise = torch.promote_types(x.dtype, torch.float32)
+        orthogonal = x.new_full(x.shape[:1], self.orthogonal_step, dtype=precise)
         source = torch.full_like(orthogonal, self.source_step)
         euclidean = self.threat.p == 2
         propose = _on_sphere if euclidean else _on_cube
