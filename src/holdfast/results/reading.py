@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from holdfast.errors import DamagedFileError, InputError, MissingFileError
-from holdfast.files import check_file, read_json, read_table, read_tensors
+from holdfast.files import check_file, check_path, read_json, read_table, read_tensors
 from holdfast.results.schema import ABOUT, CLEAN, ROWS, check_about, check_rows
 
 __all__ = [
@@ -84,7 +84,7 @@ def runs_in(path: Path) -> list[Path]:
     Raises:
         MissingFileError: if the folder holds no run.
         DamagedFileError: if run.json is not what a study writes, or leads out of the folder.
-        InputError: if it is a study that is not finished.
+        InputError: if it is a study that is not finished, or names a run that no folder can have.
 
     Example:
         >>> from pathlib import Path
@@ -108,6 +108,7 @@ def runs_in(path: Path) -> list[Path]:
         )
     runs: list[str] = about["runs"]
     for run in runs:
+        check_path(path / run)
         if not Path(os.path.realpath(path / run)).is_relative_to(os.path.realpath(path)):
             raise DamagedFileError(f"{path / ABOUT} names {run}, which is outside of its folder.")
     return [path / run for run in runs]
