@@ -23,7 +23,7 @@ for _kind in (pd.Series, pd.Index):
         _kind.__class_getitem__ = classmethod(lambda made, _: made)
 
 # As PEP 484 reads type hints: an int is welcome where a float is.
-_by_beartype = beartype(conf=BeartypeConf(is_pep484_tower=True))
+_by_beartype = beartype(conf=BeartypeConf(is_pep484_tower=True, violation_type=TypeError))
 
 
 @contextmanager
