@@ -22,8 +22,13 @@ for _kind in (pd.Series, pd.Index):
     if not hasattr(_kind, "__class_getitem__"):  # in pandas 2, and the hook evaluates type hints
         _kind.__class_getitem__ = classmethod(lambda made, _: made)
 
+
+class Mistyped(TypeError):
+    """A value that its hint does not allow."""
+
+
 # As PEP 484 reads type hints: an int is welcome where a float is.
-_by_beartype = beartype(conf=BeartypeConf(is_pep484_tower=True, violation_type=TypeError))
+_by_beartype = beartype(conf=BeartypeConf(is_pep484_tower=True, violation_type=Mistyped))
 
 
 @contextmanager

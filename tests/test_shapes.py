@@ -8,9 +8,9 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from tests.shapes import checking
+from tests.shapes import Mistyped, checking
 
-WRONG = (TypeError, TypeCheckError)
+WRONG = (Mistyped, TypeCheckError)
 
 CODE = """
 from collections.abc import Callable, Iterator
