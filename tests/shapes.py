@@ -23,12 +23,12 @@ for _kind in (pd.Series, pd.Index):
         _kind.__class_getitem__ = classmethod(lambda made, _: made)
 
 
-class Mistyped(TypeError):
+class HintError(TypeError):
     """A value that its hint does not allow."""
 
 
 # As PEP 484 reads type hints: an int is welcome where a float is.
-_by_beartype = beartype(conf=BeartypeConf(is_pep484_tower=True, violation_type=Mistyped))
+_by_beartype = beartype(conf=BeartypeConf(is_pep484_tower=True, violation_type=HintError))
 
 
 @contextmanager

@@ -8,9 +8,9 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from tests.shapes import Mistyped, checking
+from tests.shapes import HintError, checking
 
-WRONG = (Mistyped, TypeCheckError)
+WRONG = (HintError, TypeCheckError)
 
 CODE = """
 from collections.abc import Callable, Iterator
