@@ -19,7 +19,7 @@ _POINTS = 240  # of a certified curve: each is exact, and more could not be told
 _CLASSES = 60  # that figures show; tables/by-class.csv has all
 _CRAFTED = re.compile(r"\bOn\(.*\bname=(['\"])(.*?)\1, weights=")
 
-Numbers = list[list[float]]
+Numbers = list[list[float | None]]
 
 
 def attack_names(subjects: Sequence[Subject]) -> list[str]:
