@@ -12,8 +12,8 @@ most valuable first, it writes again
 
 so that whatever ends it leaves what is measured. What no longer fits into ``--limit`` seconds of
 the clock, by a guess, is left out; what outlasts them is cut off; an error ends its item alone.
-Compilation is the last and takes the longest: ``--limit 240`` has room for all of it. ``--quick``
-is a rehearsal at sizes that say nothing, for a CPU.
+Compilation is the last and takes the longest: ``--limit 400`` has room for all of it, by the same
+guesses. ``--quick`` is a rehearsal at sizes that say nothing, for a CPU.
 
 The sections are in gpu_passes.py and gpu_holdfast.py.
 """

@@ -2,6 +2,7 @@
 
 import json
 import math
+import multiprocessing
 import os
 import re
 import shutil
@@ -181,6 +182,8 @@ def test_names_are_found_whatever_the_dash_and_the_nearest_is_named() -> None:
         (["ensemble-adversarial-training", "--scale", "large"], "cpu"),
         (["list", "--scale", "large"], "cpu"),
         (["ea/table-7"], "eat"),
+        (["eat/table-7", "--at-once", "0"], "--at-once is 0"),
+        (["eat/table-7", "--at-once", "257"], "from 1 to 256"),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing(
@@ -311,6 +314,10 @@ def test_steps_at_once_are_done_by_processes_and_one_that_dies_fails_its_step_al
     steps = in_order(evaluate(f"of {net.folder}", model=net, attacks="fgsm") for net in nets)
     with AtOnce(_serve, 2) as hands:
         outcome = reproduce(steps, tmp_path, hands)
+        for process in multiprocessing.active_children():  # idle ones are replaced, too
+            process.kill()
+            process.join()
+        assert reproduce([_net(5), _net(6)], tmp_path, hands).failed == {}
     assert len(outcome.done) == 6
     assert outcome.failed[nets[1].folder] == "it broke."
     assert "exit code 7" in outcome.failed[nets[2].folder]

@@ -73,7 +73,8 @@ def reproduce(
             ray://host:10001, whose workers do. They need holdfast[ray]; rows are the same whatever
             their number. What is trained is trained by this process.
         at_once: Steps done at the same time, each by a process of its own, which take turns at the
-            GPUs: a small network leaves most of a GPU idle. The numbers are the same.
+            GPUs: a small network leaves most of a GPU idle. The numbers are the same, but for
+            rounding where a large network would have more than the one thread of each process.
         json: Print one JSON object and nothing else.
         quiet: Show no progress.
     """

@@ -2,7 +2,8 @@
 
 A step of a small network leaves most of a machine idle: a GPU waits for Python, and cores for each
 other. Several processes that each do one step fill it. Every step is keyed by its own seed and has
-a folder of its own, so its numbers are the same whoever does it, and whatever is done beside it.
+a folder of its own, so its numbers are the same whoever does it, and whatever is done beside it;
+but for how sums of a large network are rounded, since each process has one thread.
 """
 
 import multiprocessing
@@ -17,6 +18,7 @@ from typing import Protocol, runtime_checkable
 import torch
 
 from holdfast.errors import HoldfastError, InputError
+from holdfast.threads import threads_of_a_worker
 
 #: Does what would be typed after ``holdfast``.
 Runner = Callable[[Sequence[str]], None]
@@ -108,8 +110,9 @@ class AtOnce:
         """Give it to a process that has nothing to do."""
         idle = (place for place, one in enumerate(self._places) if one not in self._work.values())
         place = next(idle)
-        one = self._places[place] or self._begun(place)
-        self._places[place] = one
+        one = self._places[place]
+        if one is None or not one.process.is_alive():  # somebody may have ended an idle one
+            one = self._places[place] = self._begun(place)
         self._work[folder] = one
         one.connection.send(list(arguments))
 
@@ -133,7 +136,7 @@ class AtOnce:
     def _begun(self, place: int) -> "_Process":
         here, there = multiprocessing.Pipe()
         process = multiprocessing.get_context("spawn").Process(
-            target=_serve, args=(there, self._run, place, len(self._places)), daemon=True
+            target=_serve, args=(there, self._run, place), daemon=True
         )
         process.start()
         there.close()  # so that its end is the connection's
@@ -166,10 +169,10 @@ def sentence(error: HoldfastError) -> str:
     return " ".join(str(error).split())
 
 
-def _serve(connection: Connection, run: Runner, place: int, of: int) -> None:
+def _serve(connection: Connection, run: Runner, place: int) -> None:
     """What a process does: steps, until the connection ends."""
     _take_turn(place)
-    torch.set_num_threads(max(1, torch.get_num_threads() // of))
+    torch.set_num_threads(threads_of_a_worker())
     try:
         while True:
             connection.send(reason(run, connection.recv()))
