@@ -108,6 +108,17 @@ def test_a_point_within_is_left_alone(situation):
 
 
 @given(situations())
+def test_the_balls_around_images_are_those_of_the_threat(situation):
+    """To the last bit, and those of chosen images as well."""
+    threat, clean, x, _ = situation
+    balls = threat.around(clean)
+    projected = threat.project(x, clean)
+    assert torch.equal(balls.project(x), projected)
+    chosen = torch.tensor([2, 0])
+    assert torch.equal(balls.take(chosen).project(x[chosen]), projected[chosen])
+
+
+@given(situations())
 def test_random_starts_are_feasible(situation):
     threat, x0, _, _ = situation
     start = threat.sample(x0, Stream.of(3, torch.arange(4)))

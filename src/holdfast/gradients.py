@@ -475,15 +475,15 @@ def _differentiate(score: Score, x: Tensor) -> Slope:
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         value, reached = score(x)
-        # Summed, never averaged: an example's gradient does not depend on its batch mates.
-        grad = _gradient_of(value.sum(), x)
+        grad = _gradient_of(value, x)
     return Slope(value.detach(), grad, reached.detach())
 
 
-def _gradient_of(total: Tensor, x: Tensor) -> Images:
+def _gradient_of(value: Tensor, x: Tensor) -> Images:
+    """Of the sum, never of the mean: an example's gradient does not depend on its batch mates."""
     grad = None
-    if total.requires_grad:
-        (grad,) = torch.autograd.grad(total, x, allow_unused=True)
+    if value.requires_grad:
+        (grad,) = torch.autograd.grad(value, x, torch.ones_like(value), allow_unused=True)
     if grad is None:
         raise _cut_off()
     return grad

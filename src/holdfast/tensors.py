@@ -124,8 +124,9 @@ def eval_mode(
         True
     """
     before = [(layer, layer.training) for model in models for layer in model.modules()]
-    for model in models:
-        model.eval()
+    if any(training for _, training in before):
+        for model in models:
+            model.eval()
     for layer, _ in before:
         if dropout and isinstance(layer, nn.modules.dropout._DropoutNd):
             layer.training = True
@@ -134,7 +135,8 @@ def eval_mode(
             yield
     finally:
         for layer, training in before:
-            layer.training = training
+            if layer.training != training:
+                layer.training = training
 
 
 def device_of(model: nn.Module) -> torch.device:

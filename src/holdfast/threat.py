@@ -18,11 +18,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from holdfast.around import Around, Cubes
 from holdfast.errors import InputError
 from holdfast.parameters import check_fields
 from holdfast.random import Stream
 from holdfast.tensors import expand, norm, unit
-from holdfast.types import Images, PerExample, Threat
+from holdfast.types import Balls, Images, PerExample, Threat
 
 __all__ = [
     "L0",
@@ -67,6 +68,10 @@ class _Ball(ABC):
     def project(self, x: Images, x0: Images) -> Images:
         """Bring ``x`` into the ball around ``x0`` and into the box."""
 
+    def around(self, x0: Images) -> Balls:
+        """The balls around ``x0``, whose `project` is this one's to the last bit."""
+        return Around(self, x0)
+
     @abstractmethod
     def project_each(self, x: Images, x0: Images, radius: PerExample) -> Images:
         """As `project`, but every image into its own ball, of size ``radius`` (N,).
@@ -109,8 +114,17 @@ class Linf(_Ball):
 
     def project(self, x: Images, x0: Images) -> Images:
         """Clip every pixel to within ``eps`` of ``x0`` and to [0, 1]."""
-        radius = max(0.0, self.eps - _slack(x0))  # infinite: the box alone cuts
+        radius = self._radius(x0)
         return torch.clamp(x, x0 - radius, x0 + radius).clamp_(0, 1)
+
+    def around(self, x0: Images) -> Balls:
+        """The cubes around ``x0``, cut by the box."""
+        radius = self._radius(x0)
+        return Cubes((x0 - radius).clamp_(0, 1), (x0 + radius).clamp_(0, 1))
+
+    def _radius(self, x0: Images) -> float:
+        """``eps`` less what rounding adds; infinite where the box alone cuts."""
+        return max(0.0, self.eps - _slack(x0))
 
     def project_each(self, x: Images, x0: Images, radius: PerExample) -> Images:
         """Clip every pixel to within its image's ``radius`` and to [0, 1]."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from holdfast.random import Stream
 
 __all__ = [
+    "Balls",
     "Callback",
     "Flags",
     "Goal",
@@ -172,6 +173,27 @@ class Gradient(Protocol):
 
 
 @runtime_checkable
+class Balls(Protocol):
+    """The balls of a threat around N images, one of its own for each.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.types import Balls
+        >>> balls = Linf(0.1).around(x)
+        >>> isinstance(balls, Balls), bool((balls.project(x) == x).all())
+        (True, True)
+    """
+
+    def project(self, x: Images) -> Images:
+        """Bring every image into its ball and into the box."""
+        ...
+
+    def take(self, index: Positions) -> "Balls":
+        """The balls of the chosen examples."""
+        ...
+
+
+@runtime_checkable
 class Threat(Protocol):
     """What an attacker may do to an image: a ball of size ``eps``, cut by the box [0, 1].
 
@@ -212,6 +234,10 @@ class Threat(Protocol):
 
     def steepest(self, grad: Images) -> Images:
         """The direction of norm 1 along which ``grad`` rises fastest; 0 where ``grad`` is 0."""
+        ...
+
+    def around(self, x0: Images) -> "Balls":
+        """The balls around ``x0``, to project into them again and again."""
         ...
 
     def sample(self, x0: Images, rng: Stream) -> Images:

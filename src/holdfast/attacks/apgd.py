@@ -23,6 +23,7 @@ from holdfast.random import Stream
 from holdfast.tensors import expand
 from holdfast.threat import L1
 from holdfast.types import (
+    Balls,
     Callback,
     Goal,
     Gradient,
@@ -128,7 +129,7 @@ class AdaptiveAscent(Climb):
         sizes = self._step_sizes(threat, steps)
         lowest = torch.full((len(x),), -torch.inf, device=x.device)
         best = Best(x, torch.zeros_like(x), lowest)
-        at = _Iterates(x, x0, x, lowest, score, rng, best, sizes.begin(x, x0))
+        at = _Iterates(x, x0, x, lowest, threat.around(x0), score, rng, best, sizes.begin(x, x0))
         result = x.clone()
         for step in range(steps + 1):
             slope = self.gradient(at.score)
@@ -154,7 +155,7 @@ class AdaptiveAscent(Climb):
             if back is not None:
                 at.x = torch.where(expand(back, at.x), at.best.x, at.x)
                 at.grad = torch.where(expand(back, at.x), at.best.grad, at.grad)
-            at.memory, at.x = sizes.move(at.memory, step, at.x, at.grad, at.x0)
+            at.memory, at.x = sizes.move(at.memory, step, at.x, at.grad, at.balls)
         at.scatter(result, at.best.x)
         return result
 
@@ -167,6 +168,7 @@ class _Iterates(Active):
     x0: Images
     grad: Images  # at x
     value: PerExample  # at x
+    balls: Balls
     score: Score
     rng: Stream
     best: Best

@@ -23,7 +23,7 @@ from holdfast.goals import cross_entropy
 from holdfast.gradients import autograd
 from holdfast.parameters import at_least_one
 from holdfast.random import Stream
-from holdfast.types import Callback, Goal, Gradient, Images, Score, Step, Threat
+from holdfast.types import Balls, Callback, Goal, Gradient, Images, Score, Step, Threat
 
 __all__ = ["Ascent"]
 
@@ -77,7 +77,8 @@ class Ascent(Climb):
     ) -> Images:
         """Ascend a score that has been stated already; see `Climb.climb`."""
         x = self.start(x0, self.threat, rng.fold("start"))
-        at, result = _Iterates(x, x0, x, score, rng), x.clone()
+        balls = self.threat.around(x0)
+        at, result = _Iterates(x, x, balls, score, rng), x.clone()
         for step in range(self.steps):
             slope = self.gradient(at.score)
             value, at.grad, reached = slope(at.x, at.rng.fold("step", step), step / self.steps)
@@ -89,7 +90,7 @@ class Ascent(Climb):
                 if not len(at):
                     return result
             ascent, at.memory = self.direction(at.grad, at.memory, self.threat, step)
-            at.x = self.threat.project(torch.add(at.x, ascent, alpha=self.step_size), at.x0)
+            at.x = at.balls.project(torch.add(at.x, ascent, alpha=self.step_size))
         at.scatter(result, at.x)
         return result
 
@@ -99,8 +100,8 @@ class _Iterates(Active):
     """What an ascent knows of each example."""
 
     x: Images
-    x0: Images
     grad: Images  # at x
+    balls: Balls
     score: Score
     rng: Stream
     memory: Tree = None  # the direction's

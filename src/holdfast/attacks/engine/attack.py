@@ -193,7 +193,7 @@ class Attack(ABC):
         warn_if_training(model)
         with prepared(model, x, y, seed, index) as (checked, x0, y, rng):
             x_adv = self.perturb(checked, x0, y, rng, callback)
-        verify(x_adv, x, self.threat, repr(self))
+        verify(x_adv, x, self.threat, self)
         return x_adv.detach()
 
 
@@ -225,8 +225,14 @@ def prepared(
         yield Checked(model, y, x.dtype), x.detach().clone(), y, rng  # who works in place may
 
 
-def verify(x_adv: Tensor, x: Tensor, threat: Threat, name: str) -> None:
+def verify(x_adv: Tensor, x: Tensor, threat: Threat, by: object) -> None:
     """Prove that ``x_adv`` lies in the box and, recomputed in float64, in the ball.
+
+    Args:
+        x_adv: what was returned.
+        x: (N, C, H, W) the clean images.
+        threat: the ball.
+        by: who returned it, which an error names.
 
     Raises:
         AttackError: if it does not, or is no such images; a defect of the attack, never of who
@@ -235,13 +241,13 @@ def verify(x_adv: Tensor, x: Tensor, threat: Threat, name: str) -> None:
     Example:
         >>> from holdfast import Linf
         >>> from holdfast.attacks.engine.attack import verify
-        >>> verify((x + 0.2).clamp(0, 1), x, Linf(0.1), "mine")
+        >>> verify((x + 0.2).clamp(0, 1), x, Linf(0.1), by="mine")
         Traceback (most recent call last):
         holdfast.errors.AttackError: mine returned an image at distance ...
     """
     if not isinstance(x_adv, Tensor):
         raise AttackError(
-            f"{name} returned a {type(x_adv).__name__}, but must return the images as a tensor of "
+            f"{by} returned a {type(x_adv).__name__}, but must return the images as a tensor of "
             f"shape {tuple(x.shape)}."
         )
     for what, found, given in (
@@ -251,19 +257,19 @@ def verify(x_adv: Tensor, x: Tensor, threat: Threat, name: str) -> None:
     ):
         if found != given:
             raise AttackError(
-                f"{name} was given images of {what} {given} and returned {what} {found}, but must "
+                f"{by} was given images of {what} {given} and returned {what} {found}, but must "
                 "return an image for each, as it was given."
             )
     x_adv, x = x_adv.detach(), x.detach()
     if not ((x_adv >= 0) & (x_adv <= 1)).all():  # also true of NaN
         raise AttackError(
-            f"{name} returned images outside [0, 1], or NaN; that is a defect of the attack, "
+            f"{by} returned images outside [0, 1], or NaN; that is a defect of the attack, "
             "which its threat's project() keeps within."
         )
     worst = float(threat.distance(x_adv, x).max())
     if worst > threat.eps * (1 + 1e-6):
         raise AttackError(
-            f"{name} returned an image at distance {worst!r}, beyond its budget of "
+            f"{by} returned an image at distance {worst!r}, beyond its budget of "
             f"{threat.eps:g}; that is a defect of the attack, which its threat's project() keeps "
             "within."
         )

@@ -65,7 +65,7 @@ class Then(Attack):
         for attack, purpose in ((self.first, "first"), (self.second, "second")):
             start = x
             x = attack.perturb(model, start, y, rng.fold(purpose), callback)
-            verify(x, start, attack.threat, repr(attack))
+            verify(x, start, attack.threat, attack)
         return x
 
 
@@ -173,7 +173,7 @@ class Worst(Attack):
         warn_if_training(model)
         with prepared(model, x, y, seed, index) as (checked, x0, y, rng):
             broken = self._cascade(checked, x0, y, rng, callback)
-        verify(broken.x_adv, x, self.threat, repr(self))
+        verify(broken.x_adv, x, self.threat, self)
         return broken
 
     def perturb(

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 
 from holdfast.attacks.engine.attack import Attack
 from holdfast.attacks.engine.climb import Climb
@@ -33,17 +34,22 @@ class Preset(Climb):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.engine()  # whose parameters are checked where the attack is made
+        self._made  # noqa: B018, whose parameters are checked where the attack is made
 
     @abstractmethod
     def engine(self) -> Climb:
         """What is run."""
 
+    @cached_property
+    def _made(self) -> Climb:
+        """Made once: to make it takes as long as some steps do."""
+        return self.engine()
+
     def climb(
         self, score: Score, x0: Images, rng: Stream, callback: Callback | None = None
     ) -> Images:
         """As the engine does; see `Climb.climb`."""
-        return self.engine().climb(score, x0, rng, callback)
+        return self._made.climb(score, x0, rng, callback)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,14 +72,18 @@ class Composed(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.engine()
+        self._made  # noqa: B018
 
     @abstractmethod
     def engine(self) -> Attack:
         """What is run."""
 
+    @cached_property
+    def _made(self) -> Attack:
+        return self.engine()
+
     def perturb(
         self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
     ) -> Images:
         """As the engine does; see `Attack.perturb`."""
-        return self.engine().perturb(model, x0, y, rng, callback)
+        return self._made.perturb(model, x0, y, rng, callback)

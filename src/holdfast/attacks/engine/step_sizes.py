@@ -16,7 +16,7 @@ from torch import Tensor
 from holdfast.attacks.engine.active import Tree
 from holdfast.tensors import expand, norm
 from holdfast.threat import finite
-from holdfast.types import Flags, Images, PerExample, Threat
+from holdfast.types import Balls, Flags, Images, PerExample, Threat
 
 #: α: the fraction of a move that the gradient decides.
 MOMENTUM = 0.75
@@ -49,7 +49,7 @@ class StepSizes(Protocol):
         ...
 
     def move(
-        self, memory: Tree, step: int, x: Images, grad: Images, x0: Images
+        self, memory: Tree, step: int, x: Images, grad: Images, balls: Balls
     ) -> tuple[Tree, Images]:
         """What to remember, and the next iterate."""
         ...
@@ -111,11 +111,11 @@ class Halving:
         return memory, halved
 
     def move(
-        self, memory: "_Halving", step: int, x: Images, grad: Images, x0: Images
+        self, memory: "_Halving", step: int, x: Images, grad: Images, balls: Balls
     ) -> tuple["_Halving", Images]:
         """One step with momentum, projected twice."""
         size = expand(memory.size, x)
-        moved = _with_momentum(self.threat, x, memory.previous, size, grad, x0, step)
+        moved = _with_momentum(self.threat, x, memory.previous, size, grad, balls, step)
         return memory._replace(previous=x), moved
 
 
@@ -139,7 +139,7 @@ class Annealing:
         >>> from holdfast import Linf
         >>> from holdfast.attacks.engine.step_sizes import Annealing
         >>> sizes = Annealing(Linf(0.3), steps=10)
-        >>> _, moved = sizes.move(x, 0, x, torch.ones_like(x), x)
+        >>> _, moved = sizes.move(x, 0, x, torch.ones_like(x), Linf(0.3).around(x))
         >>> bool((moved >= x).all())
         True
     """
@@ -158,11 +158,11 @@ class Annealing:
         return memory, None
 
     def move(
-        self, memory: Images, step: int, x: Images, grad: Images, x0: Images
+        self, memory: Images, step: int, x: Images, grad: Images, balls: Balls
     ) -> tuple[Images, Images]:
         """One step with momentum, projected twice."""
         size = self.threat.reach(x) * (1 + math.cos(math.pi * step / self.steps))
-        return x, _with_momentum(self.threat, x, memory, size, grad, x0, step)
+        return x, _with_momentum(self.threat, x, memory, size, grad, balls, step)
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,9 @@ class Sparsifying:
         >>> from holdfast import L1
         >>> from holdfast.attacks.engine.step_sizes import Sparsifying
         >>> sizes = Sparsifying(L1(5.0), steps=10)
-        >>> _, moved = sizes.move(sizes.begin(x, x), 0, x, torch.randn_like(x), x)
+        >>> _, moved = sizes.move(
+        ...     sizes.begin(x, x), 0, x, torch.randn_like(x), L1(5.0).around(x)
+        ... )
         >>> bool((moved != x).flatten(1).any(dim=1).all()), bool((moved == x).any())
         (True, True)
     """
@@ -215,7 +217,7 @@ class Sparsifying:
         return _Sparsifying(size=size, pixels=support / 1.5, support=support), sparser
 
     def move(
-        self, memory: "_Sparsifying", step: int, x: Images, grad: Images, x0: Images
+        self, memory: "_Sparsifying", step: int, x: Images, grad: Images, balls: Balls
     ) -> tuple["_Sparsifying", Images]:
         """One sparse step, projected."""
         flat = finite(grad).flatten(1)
@@ -224,7 +226,7 @@ class Sparsifying:
         least = size.sort(dim=1, descending=True).values.gather(1, last[:, None])
         along = flat.sign().masked_fill_(size < least, 0)
         length = memory.size / norm(along, 1).clamp(min=1)
-        return memory, self.threat.project(x + (length[:, None] * along).view_as(x), x0)
+        return memory, balls.project(x + (length[:, None] * along).view_as(x))
 
 
 @cache
@@ -274,11 +276,11 @@ def _with_momentum(
     previous: Images,
     size: Tensor | float,
     grad: Images,
-    x0: Images,
+    balls: Balls,
     step: int,
 ) -> Images:
     """A step of ``size`` along the gradient, and from the second on a fraction of the last move."""
-    z = threat.project(x + size * threat.steepest(grad), x0)
+    z = balls.project(x + size * threat.steepest(grad))
     if step == 0:
         return z
-    return threat.project(torch.lerp(x, z, MOMENTUM) + (1 - MOMENTUM) * (x - previous), x0)
+    return balls.project(torch.lerp(x, z, MOMENTUM) + (1 - MOMENTUM) * (x - previous))
