@@ -80,7 +80,7 @@ SUBJECTS = MappingProxyType(
                 "test_average_of_has_the_mean_value_and_gradient",
             ),
         ),
-        "gradients": Subject("gradients.py", ("tests/test_gradients.py",)),
+        "gradients": Subject("gradients/*.py", ("tests/test_gradients.py",)),
         "bounds": Subject(
             "certify/bounds/*.py",
             (

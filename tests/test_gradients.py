@@ -359,7 +359,7 @@ def test_finite_differences_need_a_positive_distance(h):
 def large(request, monkeypatch):
     """Whether the gradients of all classes are too many for one backward pass on a CPU."""
     apart = request.param == "apart"
-    monkeypatch.setattr(gradients, "_CACHED", 1 if apart else 2**19)
+    monkeypatch.setattr(gradients.forward, "_CACHED", 1 if apart else 2**19)
     return apart
 
 
@@ -400,7 +400,7 @@ def test_large_gradients_come_one_class_at_a_time(large):
 @pytest.mark.parametrize("held", [1, 2, 3, 4, 100])
 def test_a_backward_pass_carries_as_many_classes_as_are_held(held, monkeypatch):
     model, x, passes = small_network(), images(3), []
-    monkeypatch.setattr(gradients, "_CACHED", held * x.nbytes)
+    monkeypatch.setattr(gradients.forward, "_CACHED", held * x.nbytes)
     model.register_full_backward_hook(lambda *_: passes.append(1))
     Forward(model, x).gradients()
     assert len(passes) == math.ceil(4 / held)
