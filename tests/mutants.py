@@ -64,7 +64,7 @@ class Subject(NamedTuple):
 SUBJECTS = MappingProxyType(
     {
         "threat": Subject(
-            "threat.py",
+            "threat/*.py",
             (
                 "tests/test_threat.py",
                 "tests/test_fmn.py::test_every_image_is_projected_into_its_own_ball",

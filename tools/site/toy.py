@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from holdfast.attacks import ATTACKS
 from holdfast.cli import registry
-from holdfast.threat import Threat
+from holdfast.types import Threat
 
 #: Of each norm, the radius of the ball in the picture; the nearest boundary lies within.
 _EPS = {"linf": 0.22, "l2": 0.3, "l1": 0.32, "l0": 1.0}

@@ -22,7 +22,7 @@ class Around:
 
     Example:
         >>> from holdfast import L2
-        >>> from holdfast.around import Around
+        >>> from holdfast.threat.around import Around
         >>> bool((Around(L2(0.5), x).project(x + 1) == L2(0.5).project(x + 1, x)).all())
         True
     """
@@ -48,7 +48,7 @@ class Cubes:
         high: (N, C, H, W) in [0, 1], nowhere below ``low``.
 
     Example:
-        >>> from holdfast.around import Cubes
+        >>> from holdfast.threat.around import Cubes
         >>> Cubes(torch.tensor([[0.0, 0.4]]), torch.tensor([[0.2, 0.6]])).project(torch.ones(1, 2))
         tensor([[0.2000, 0.6000]])
     """
