@@ -6,10 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-import holdfast.random
 from holdfast.ahead import batches_of_copies
 from holdfast.defenses import GaussianNoise
-from holdfast.random import Stream, drawing_from, layer_stream
+from holdfast.random import Stream, drawing_from, layer_stream, stream
 from holdfast.votes import take_votes
 
 RNG = Stream.of(0, torch.tensor([5, 17, 2]))
@@ -19,7 +18,7 @@ SHAPE = (2, 3)
 @pytest.fixture(params=[2, 13, 1 << 17])
 def _blocks(request, monkeypatch):
     """A step of the generator holds less than a batch's numbers, a few batches', all of them."""
-    monkeypatch.setattr(holdfast.random, "_BLOCKS_AT_ONCE", request.param)
+    monkeypatch.setattr(stream, "_BLOCKS_AT_ONCE", request.param)
 
 
 def plain(first, last, at_once):
@@ -63,7 +62,7 @@ def test_each_batch_draws_what_it_draws_alone(first, last, at_once):
 def test_of_any_sizes(examples, first, number, at_once, blocks):
     rng = Stream.of(1, torch.arange(examples))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(holdfast.random, "_BLOCKS_AT_ONCE", blocks)
+        patch.setattr(stream, "_BLOCKS_AT_ONCE", blocks)
         batches = batches_of_copies(rng, first, first + number, at_once)
         found = torch.cat([batch.normal((5,)) for _, batch in batches])
     assert torch.equal(found, rng.copies(first, first + number).normal((5,)))
@@ -74,10 +73,10 @@ def test_votes_take_no_more_steps_in_smaller_batches(monkeypatch):
 
     def counted(*given):
         steps.append(given)
-        return holdfast_philox(*given)
+        return philox(*given)
 
-    holdfast_philox = holdfast.random.philox
-    monkeypatch.setattr(holdfast.random, "philox", counted)
+    philox = stream.philox
+    monkeypatch.setattr(stream, "philox", counted)
     model = nn.Sequential(GaussianNoise(0.5), nn.Flatten(), nn.Linear(6, 4)).eval()
     for batch_size in (3, 30, 300):
         steps.clear()
@@ -87,7 +86,7 @@ def test_votes_take_no_more_steps_in_smaller_batches(monkeypatch):
 
 def test_what_is_kept_does_not_grow_with_batches_or_layers(monkeypatch):
     """As of a chain, which draws at every one of its steps."""
-    monkeypatch.setattr(holdfast.random, "_BLOCKS_AT_ONCE", 100)
+    monkeypatch.setattr(stream, "_BLOCKS_AT_ONCE", 100)
     for _, batch in batches_of_copies(RNG, 0, 60, 2):
         for step in range(20):
             batch.fold(step).normal(SHAPE)

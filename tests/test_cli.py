@@ -566,7 +566,7 @@ def test_a_folder_that_cannot_be_written_is_found_before_any_work(place, capsys,
         raise PermissionError(13, "Permission denied")
 
     tempfile = SimpleNamespace(TemporaryDirectory=refused)
-    monkeypatch.setattr("holdfast.files.tempfile", tempfile)
+    monkeypatch.setattr("holdfast.files.writing.tempfile", tempfile)
     assert code(*EVALUATE, "--model", "mine:good", "--out", "run") == 2
     assert "cannot be written (Permission denied)" in capsys.readouterr().err
     assert not (place / "run").exists()

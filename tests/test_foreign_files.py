@@ -91,7 +91,7 @@ class TestJSON:
 
     @pytest.mark.parametrize("record", ["[" * 2_000 + "]" * 2_000, "[]", "NaN", '{"a": "\\ud800"}'])
     def test_the_record_in_a_file_of_tensors(self, tmp_path, record, monkeypatch):
-        monkeypatch.setattr("holdfast.files.json.dumps", lambda *_, **__: record)
+        monkeypatch.setattr("holdfast.files.tensors.json.dumps", lambda *_, **__: record)
         write_tensors(tmp_path / "a.safetensors", {"x": torch.ones(2)}, {})
         with pytest.raises(DamagedFileError, match=r"a\.safetensors is"):
             read_tensors(tmp_path / "a.safetensors")

@@ -91,7 +91,8 @@ def test_what_is_finished_is_written_once(tmp_path, monkeypatch):
         written[path] += 1
         replace_file(path, write)
 
-    monkeypatch.setattr(files, "replace_file", counted)
+    for kind in (files.tables, files.tensors):
+        monkeypatch.setattr(kind, "replace_file", counted)
     config = EvaluationConfig(batch_size=2, hidden=False, audit=0)
     evaluate(model, x, y, [PGD(Linf(0.05), steps=2)], config=config, out=tmp_path / "run")
     chunks = [path for path in written if path.suffix in (".csv", ".safetensors")]

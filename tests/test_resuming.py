@@ -195,7 +195,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch, error):
         save_file(tensors, path, metadata=metadata)
         kept.append(path.read_bytes())
 
-    monkeypatch.setattr(files, "save_file", full)
+    monkeypatch.setattr(files.tensors, "save_file", full)
     arguments = {"architecture": SMALL, "out": out, "checkpoint_seconds": 0.0}
     with pytest.raises(DiskFullError, match="No space left"):
         fit(broken, digits(), Standard(), schedule, **arguments)

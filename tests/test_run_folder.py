@@ -484,7 +484,7 @@ class TestFullDisk:
             raise SafetensorError("I/O error: No space left on device (os error 28)")
 
         if where == "tensors":
-            monkeypatch.setattr(files, "save_file", safetensors_says)
+            monkeypatch.setattr(files.tensors, "save_file", safetensors_says)
         else:
             target = {
                 "json": "pathlib.Path.write_text",
@@ -678,7 +678,7 @@ def test_no_collection_takes_a_form_that_a_file_was_read_as(tmp_path):
     assert files.read_as(tmp_path / "a.json", Form) == {"eps": 0.1}
     assert files.fitted({"eps": 0.1}, Form, tmp_path) == {"eps": 0.1}
     form = weakref.ref(Form)
-    files._lasting.cache_clear()  # as the end of the process does
+    files.records._lasting.cache_clear()  # as the end of the process does
     del Form
     gc.collect()
     assert form() is not None
