@@ -3,6 +3,8 @@
 Each against the installed library; without it the test is skipped.
 """
 
+import json
+import struct
 import sys
 from importlib import import_module
 from math import inf
@@ -378,6 +380,17 @@ class TestLightning:
         drawn = logger.experiment.get_metric_history(logger.run_id, "robust_accuracy")
         assert [point.value for point in drawn] == pytest.approx([self.own(given)] * 2)
 
+    def test_wandb_draws_it(self, lightning, given, tmp_path, monkeypatch):
+        wandb = pytest.importorskip("wandb")
+        monkeypatch.setenv("WANDB_SILENT", "true")
+        monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")  # it waits for a network
+        _, x, y = given
+        logger = loggers(lightning).WandbLogger(save_dir=tmp_path, offline=True)
+        self.train(lightning, given, logger, self.loader(x, y))
+        wandb.teardown()  # ends the process that writes the file
+        drawn = wandb_history(tmp_path, "robust_accuracy")
+        assert drawn == pytest.approx([self.own(given)] * 2)
+
     def test_images_that_the_loader_normalised(self, lightning, given, tmp_path):
         model, x, y = given
         there = Scaled(model, -2.0, 4.0).eval()  # takes (x - 0.5) / 0.25
@@ -406,6 +419,26 @@ def loggers(lightning):
     """Those of whichever name Lightning is installed under."""
     package = lightning.Trainer.__module__.split(".trainer")[0]
     return import_module(f"{package}.loggers")
+
+
+def wandb_history(folder, name):
+    """What `wandb sync` would send of it: its values in the file of the one run in a folder.
+
+    The file is a log as LevelDB writes it, blocks of 32 KiB with records whose first 7 bytes hold
+    checksum, size and kind, after a header of 7 bytes; wandb has no reader of its own in Python.
+    """
+    record = import_module("wandb.proto.wandb_internal_pb2").Record
+    (path,) = folder.rglob("*.wandb")
+    log, at, whole, values = path.read_bytes(), 7, b"", []
+    while at + 7 < len(log):
+        size, kind = struct.unpack("<4xHB", log[at : at + 7])
+        whole, at = whole + log[at + 7 : at + 7 + size], at + 7 + size
+        at += -at % 32768 if -at % 32768 < 7 else 0
+        if kind in (1, 4):  # all of a record, or the last of its pieces
+            items = record.FromString(whole).history.item
+            values += [json.loads(i.value_json) for i in items if name in (i.key, *i.nested_key)]
+            whole = b""
+    return values
 
 
 class Scaled(nn.Module):
