@@ -13,7 +13,9 @@ RUN pip install --no-cache-dir build && python -m build --wheel --outdir /wheels
 FROM python:3.12-slim
 # PyTorch's own index: the one of PyPI brings 6 GB of CUDA to machines without a GPU.
 ARG TORCH=cpu
-RUN pip install --no-cache-dir torch torchvision --index-url "https://download.pytorch.org/whl/${TORCH}"
+# Where it is, for who has a mirror.
+ARG TORCH_INDEX=https://download.pytorch.org/whl/${TORCH}
+RUN pip install --no-cache-dir torch torchvision --index-url "${TORCH_INDEX}"
 COPY --from=built /wheels /wheels
 # Extras by name, as in --build-arg EXTRAS=[timm,foolbox].
 ARG EXTRAS=""
