@@ -132,6 +132,8 @@ INTERNAL = (
     "holdfast.report.printed",
     "holdfast.report.references",
     "holdfast.report.views",
+    "holdfast.results.columns",
+    "holdfast.results.forms",
     "holdfast.results.schema",
 )
 
