@@ -42,7 +42,7 @@ from holdfast.models import Ensemble
 from holdfast.random import Stream
 from holdfast.types import Images, Model
 
-#: Functions of `holdfast.certify.run` by their names, in whose place others stand.
+#: Functions of `holdfast.certify` by their modules and names, in whose place others stand.
 Tampering = Mapping[str, Callable[..., Any]]
 
 
@@ -156,13 +156,18 @@ def sound() -> list[Case]:
 # Votes that are taken otherwise than said
 
 
+def _drawn(other: Callable[..., Sampling]) -> Tampering:
+    """Votes that another function takes."""
+    return {"chunks.sample": other}
+
+
 def _asking(change: Callable[[nn.Module], nn.Module]) -> Tampering:
     """Votes of another smoothed classifier than the one that is certified."""
 
     def other(smoothed: nn.Sequential, *given: Any, **named: Any) -> Sampling:
         return sample(change(smoothed).eval(), *given, **named)
 
-    return {"sample": other}
+    return _drawn(other)
 
 
 def _counting(change: Callable[[np.ndarray], np.ndarray]) -> Tampering:
@@ -172,7 +177,7 @@ def _counting(change: Callable[[np.ndarray], np.ndarray]) -> Tampering:
         found = sample(*given, **named)
         return replace(found, counts=change(found.counts))
 
-    return {"sample": changed}
+    return _drawn(changed)
 
 
 def _with_noise(noise: Callable[[Tensor], Tensor]) -> Tampering:
@@ -277,7 +282,7 @@ Making = Callable[[Sampling, Interval, Callable[..., Any], float], Certificates]
 
 
 def _proving(change: Making) -> Tampering:
-    return {"certificates": change}
+    return {"rows.certificates": change}
 
 
 def _at(confidence: float) -> Tampering:
@@ -487,17 +492,17 @@ def broken() -> list[Case]:
         Case("noise on half of the pixels", make, louder, tampering=_with_noise(half_of_it)),
         Case("noise cut off at σ", mlp, louder, tampering=_with_noise(truncated)),
         Case("uniform noise", make, louder, tampering=_with_noise(uniform)),
-        Case("the same noise for all draws", mlp, louder, tampering={"sample": _of_one_draw}),
+        Case("the same noise for all draws", mlp, louder, tampering=_drawn(_of_one_draw)),
         Case("noise by the image's content", make, PLAIN, tampering=_with_noise(_of_content)),
         Case("votes of another network", make, louder, tampering=of_another("resnet")),
-        Case("the best of five samplings", mlp, louder, tampering={"sample": partial(_best_of, 5)}),
-        Case("each draw counted twice", make, louder, tampering={"sample": _twice}),
-        Case("stopped when it suits", mlp, louder, tampering={"sample": _until_it_suits}),
+        Case("the best of five samplings", mlp, louder, tampering=_drawn(partial(_best_of, 5))),
+        Case("each draw counted twice", make, louder, tampering=_drawn(_twice)),
+        Case("stopped when it suits", mlp, louder, tampering=_drawn(_until_it_suits)),
         Case("votes for others lost", make, louder, tampering=_counting(_leading_alone)),
         Case("clipped votes", mlp, louder, tampering=_counting(_clipped)),
         Case("votes for others halved", make, louder, tampering=_counting(_halved)),
-        Case("selected by draws that count", mlp, louder, tampering={"sample": _reused}),
-        Case("selected by all draws that count", make, louder, tampering={"sample": _all_reused}),
+        Case("selected by draws that count", mlp, louder, tampering=_drawn(_reused)),
+        Case("selected by all draws that count", make, louder, tampering=_drawn(_all_reused)),
         Case("limits at 50 %", mlp, PLAIN, tampering=_at(0.5)),
         Case("limits at 90 % for 95 %", make, PLAIN, tampering=_at(0.9)),
         Case("limits at 99 % for 99.9 %", mlp, sure, tampering=_at(0.99)),

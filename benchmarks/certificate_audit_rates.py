@@ -50,7 +50,7 @@ def made(case: Case, is_broken: bool, half: str, share: float) -> Line:
     began = time.monotonic()
     with ExitStack() as otherwise:
         for name, other in case.tampering.items():
-            otherwise.enter_context(mock.patch(f"holdfast.certify.run.{name}", other))
+            otherwise.enter_context(mock.patch(f"holdfast.certify.{name}", other))
         found = _certified(case, share)
     seconds = time.monotonic() - began
     assert found.audit is not None

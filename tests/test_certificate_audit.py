@@ -393,7 +393,7 @@ def test_a_certification_killed_in_its_audit_makes_it_when_taken_up(tmp_path, mo
             plainly(out=tmp_path / "run")
     assert not read_about(tmp_path / "run")["complete"]
     with monkeypatch.context() as patched:
-        patched.setattr("holdfast.certify.run.sample", killed)  # all votes are there
+        patched.setattr("holdfast.certify.chunks.sample", killed)  # all votes are there
         found = plainly(out=tmp_path / "run")
     assert found.audit == plainly().audit
 
@@ -421,7 +421,7 @@ def reused(*given, n, n0, **named):
 
 @pytest.mark.parametrize("broken", [noiseless, quieter, without_the_others, reused])
 def test_certify_does_not_believe_votes_that_were_wrongly_taken(monkeypatch, broken):
-    monkeypatch.setattr("holdfast.certify.run.sample", broken)
+    monkeypatch.setattr("holdfast.certify.chunks.sample", broken)
     found = plainly(config=LOUD).audit
     assert found.word == "not believable", found.sentence
 
@@ -442,7 +442,7 @@ def never_abstaining(*given):
 
 @pytest.mark.parametrize("broken", [unsure, twice_as_far, never_abstaining])
 def test_certify_does_not_believe_radii_that_were_wrongly_made(monkeypatch, broken):
-    monkeypatch.setattr("holdfast.certify.run.certificates", broken)
+    monkeypatch.setattr("holdfast.certify.rows.certificates", broken)
     found = plainly(config=LOUD).audit
     assert found.word == "not believable", found.sentence
 

@@ -1043,12 +1043,12 @@ class TestCertification:
         assert json.loads(json.dumps(cell, allow_nan=False)) == cell
 
     def test_it_resumes(self, tmp_path, monkeypatch):
-        from holdfast.certify import run as certification
+        from holdfast.certify import chunks as certification
 
         model, x, y = example()
         how = CertificationConfig(sigma=0.2, votes=5000)  # few images in a chunk
         whole = certify_data(model, Data.of(x, y), how, "m", tmp_path / "whole").cells
-        original, calls = certification._rows, []
+        original, calls = certification.rows_of, []
 
         def dies(*arguments):
             calls.append(1)
@@ -1056,7 +1056,7 @@ class TestCertification:
                 raise KeyboardInterrupt
             return original(*arguments)
 
-        monkeypatch.setattr(certification, "_rows", dies)
+        monkeypatch.setattr(certification, "rows_of", dies)
         with pytest.raises(KeyboardInterrupt):
             certify_data(model, Data.of(x, y), how, "m", tmp_path / "broken")
         broken = certify_data(model, Data.of(x, y), how, "m", tmp_path / "broken").cells
@@ -1113,7 +1113,7 @@ class TestCertification:
             assert metrics.accuracy_at(cell["curve"], radius) == pytest.approx(before, abs=0.1)
 
     def test_a_damaged_chunk_is_named_and_only_that_is_computed_again(self, tmp_path, monkeypatch):
-        from holdfast.certify import run as certification
+        from holdfast.certify import chunks as certification
 
         model, x, y = example()
         how = CertificationConfig(sigma=0.2, votes=2600)  # eight images in a chunk

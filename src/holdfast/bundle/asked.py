@@ -13,7 +13,7 @@ from torch import Tensor
 from holdfast.bundle.finding import Finding, contradicted, holds, unchecked
 from holdfast.bundle.kept import kept_in
 from holdfast.certify.auditing.ledger import Ledger
-from holdfast.certify.run import sampled
+from holdfast.certify.chunks import sampled
 from holdfast.data import Data
 from holdfast.errors import HoldfastError
 from holdfast.evaluation.adapting import hidden_in

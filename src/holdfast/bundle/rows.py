@@ -23,7 +23,7 @@ from holdfast.certify.auditing.check import CHECKS as OF_CERTIFICATES
 from holdfast.certify.auditing.ledger import Certificate
 from holdfast.certify.auditing.ledger import Ledger as Certified
 from holdfast.certify.auditing.run import audited as audited_certificates
-from holdfast.certify.run import cells_of
+from holdfast.certify.rows import cells_of
 from holdfast.errors import DamagedFileError
 from holdfast.evaluation.auditing.check import CHECKS as OF_ATTACKS
 from holdfast.evaluation.auditing.ledger import Ledger as Attacked

@@ -4,35 +4,25 @@ One sampling of votes and scores serves all bounds and intervals. Its counts and
 in the rows, so that whoever prefers another bound can have it without the model.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from holdfast import metrics
 from holdfast.auditing.fresh import fresh
-from holdfast.batch_size import at_once, first_batch
+from holdfast.batch_size import at_once
 from holdfast.certify.after_noise import notes_on_what_follows_the_noise
 from holdfast.certify.auditing.ledger import Ledger
 from holdfast.certify.auditing.run import audited
 from holdfast.certify.auditing.subject import Subject
+from holdfast.certify.chunks import Chunks
 from holdfast.certify.config import CertificationConfig
 from holdfast.certify.result import Certification
-from holdfast.certify.sampling import Sampling, sample
-from holdfast.certify.sequential import sample_until
+from holdfast.certify.rows import cells_of
 from holdfast.certify.smoothing import (
-    Certificates,
-    certificate_stream,
-    certificates,
     check_draws,
-    ends_when,
-    named_bound,
 )
 from holdfast.checks import (
     check_classes,
@@ -46,26 +36,21 @@ from holdfast.checks import (
     warn_of,
 )
 from holdfast.data import Data
-from holdfast.defenses.smoothed import SmoothedClassifier
 from holdfast.errors import InputError
 from holdfast.group import Group, first
 from holdfast.models.identity import identify
 from holdfast.parameters import check_arguments
 from holdfast.progress import Progress, Share, silent
-from holdfast.results import Fitting, Missing, Part, Run, Work, kept_or_temporary
-from holdfast.tensors import device_of, eval_mode, sent
+from holdfast.results import Fitting, Run, kept_or_temporary
+from holdfast.tensors import device_of, eval_mode
 from holdfast.threads import suited_threads
 from holdfast.types import Images, Labels, Model
-from holdfast.votes import Heard
 from holdfast.workers import workers_at
 
 __all__ = ["certify", "certify_data"]
 
 _VOTES_IN_A_CHUNK = 20_000
 _IMAGES_IN_A_CHUNK = 128  # where each image stops by itself
-
-#: Mean scores of so many leading classes are kept for each image.
-_SCORES_KEPT = 5
 
 #: What is wrong with probabilities where their softmax is taken.
 _NEAR = (
@@ -199,7 +184,7 @@ def certify_data(
             labels = [f"{bound}, {interval}" for bound, interval in config.certificates]
             what = f"certify sigma {config.sigma:g}, {config.votes} votes"
             share = Share(run.images_left(chunks, range(len(labels))))
-            of = _Chunks(smoothed, data, config, progress, share).at_once
+            of = Chunks(smoothed, data, config, progress, share).at_once
             work = Fitting(of, fitting)
             run.fill(chunks, labels, work, what, progress, engine)
 
@@ -219,163 +204,12 @@ def certify_data(
         return Certification.read(folder, notes)
 
 
-@dataclass(frozen=True)
-class _Chunks:
-    """Computes what a chunk lacks.
-
-    Attributes:
-        smoothed: whose votes are taken.
-        data: the test set.
-        config: noise, votes, bounds and intervals.
-        progress: told about every forward pass.
-        share: of the images that are done, and of the votes of those under way.
-    """
-
-    smoothed: SmoothedClassifier
-    data: Data
-    config: CertificationConfig
-    progress: Progress
-    share: Share
-
-    def at_once(self, size: int) -> Work:
-        """The work with so many noisy images in memory."""
-        return replace(self, config=replace(self.config, batch_size=size)).compute
-
-    def compute(self, missing: Missing) -> Iterator[Part]:
-        """One sampling for all certificates."""
-        data, config, index = self.data, self.config, missing.index
-        self.progress.measure(self.share)
-        sampling = sampled(self.smoothed, data, index, config, self.progress, self.share)
-        self.share.finished += len(index)
-        self.share.under_way = 0
-        wanted = list(config.certificates)
-        for cell in missing.cells:
-            lipschitz = self.smoothed.lipschitz
-            yield Part(cell, _rows(data, index, sampling, config, lipschitz, *wanted[cell]))
-
-
-def sampled(
-    smoothed: SmoothedClassifier,
-    data: Data,
-    index: torch.Tensor,
-    config: CertificationConfig,
-    progress: Progress,
-    share: Share,
-) -> Sampling:
-    """The votes of some images, by the run's own draws.
-
-    Args:
-        smoothed: whose votes are taken.
-        data: the test set.
-        index: (n,) of the images.
-        config: noise, votes, intervals and seed.
-        progress: told about every forward pass.
-        share: of the votes under way.
-    """
-    x = sent(data.x(index), device_of(smoothed.model))
-    config.family.check(x)
-    rng = certificate_stream(config.seed, sent(index, x.device))
-    n0 = config.selection_votes if config.chooses else 0
-    heard = _shown(progress, share, len(x), n0 + config.votes)
-    noisy = first_batch(config.batch_size)
-    if config.own_votes:
-        bounds = [named_bound(bound, config.family, smoothed.lipschitz) for bound in config.bounds]
-        (interval,) = config.intervals
-        settled = ends_when(config.questions, config.limits(interval), bounds, config.sigma)
-        return sample_until(
-            settled,
-            smoothed.model,
-            x,
-            rng,
-            n=config.votes,
-            n0=n0,
-            batch_size=noisy,
-            heard=heard,
-        )
-    return sample(smoothed.model, x, rng, n=config.votes, n0=n0, batch_size=noisy, heard=heard)
-
-
-def _shown(progress: Progress, share: Share, images: int, each: int) -> Heard:
-    """Tells how many of a chunk's votes were taken; fewer than all where it stops early."""
-    taken, most = 0, images * each
-
-    def heard(votes: int) -> None:
-        nonlocal taken
-        taken += votes
-        share.under_way = taken / each
-        progress.tell(lambda: f"{taken} of {most} votes")
-
-    return heard
-
-
-def _rows(
-    data: Data,
-    index: torch.Tensor,
-    sampling: Sampling,
-    config: CertificationConfig,
-    lipschitz: float,
-    bound: str,
-    interval: str,
-) -> pd.DataFrame:
-    radius_of = named_bound(bound, config.family, lipschitz)
-    found: Certificates = certificates(sampling, config.limits(interval), radius_of, config.sigma)
-    columns = {
-        "bound": bound,
-        "interval": interval,
-        "index": index.numpy(),
-        "label": data.y[index].numpy(),
-        "prediction": found.prediction,
-        "abstained": found.abstained,
-        "radius": found.radius,
-        "p1": found.p1,
-        "p2": found.p2,
-        "draws": sampling.n,
-        "votes": _by_class(sampling.counts),
-    }
-    if sampling.scores is not None:
-        columns["scores"] = _by_class(np.round(sampling.scores, 9), _SCORES_KEPT)
-    if sampling.choice is not None:
-        columns["choice"] = _by_class(sampling.choice)
-    return pd.DataFrame(columns)
-
-
-def _by_class(values: NDArray[Any], most: int | None = None) -> list[str]:
-    """Rows as "class:value class:value ...", from the largest value, without the zeros."""
-    return [
-        " ".join(f"{k}:{row[k]}" for k in (-row).argsort(kind="stable")[:most] if row[k])
-        for row in values
-    ]
-
-
 def _cells(
     rows: pd.DataFrame, config: CertificationConfig, model: str, run: Run
 ) -> list[dict[str, Any]]:
     """The cells as ``holdfast certify --json`` prints them."""
     seconds = sum(run.chunks.seconds(cell) for cell, _ in enumerate(config.certificates))
     return [{**cell, "seconds": round(seconds, 3)} for cell in cells_of(rows, config, model)]
-
-
-def cells_of(rows: pd.DataFrame, config: CertificationConfig, model: str) -> list[dict[str, Any]]:
-    """What rows amount to: the cells without the time that they took."""
-    cells = []
-    for cell in metrics.certification_cells(rows, config.radii):
-        limits = config.limits(cell["interval"])
-        n0 = config.selection_votes if "choice" in rows else 0
-        cells.append(
-            {
-                "model": model,
-                "sigma": config.sigma,
-                "noise": config.noise,
-                "norm": config.norm,
-                "votes": config.votes,
-                "confidence": config.confidence,
-                "guaranteed": limits.guaranteed,
-                "of_votes": limits.of_votes,
-                **cell,
-                "forwards": cell["draws"] + cell["images"] * n0,
-            }
-        )
-    return cells
 
 
 def _probe(model: nn.Module, data: Data, config: CertificationConfig) -> list[str]:
