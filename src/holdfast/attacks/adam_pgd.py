@@ -22,8 +22,15 @@ class AdamPGD(PGD):
     m̂ and v̂ are running means; a pixel whose gradient keeps its sign moves on, one that flips stays.
 
     When:
-        Where the gradient's size differs much from pixel to pixel or from step to step. Otherwise
-        `APGD`, which chooses its steps.
+        Where the gradient's size differs much from pixel to pixel or from step to step.
+
+    When not:
+        Without a reason of that kind: `APGD` chooses its steps.
+
+    Traps:
+        Adam divides by the gradient's own size, so that a pixel whose slope is only noise moves as
+        far as one that matters; in ℓ2 the direction is then no longer the steepest one. The step is
+        fixed, as PGD's is.
 
     Reference:
         Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015.

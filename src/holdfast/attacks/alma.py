@@ -59,8 +59,15 @@ class ALMA(MinimumNorm[_Points]):
     threats here.
 
     When:
-        For ℓ1 and ℓ2 distances from hundreds of gradients. From some 100, `DDN` in ℓ2; where one
-        attack may go astray, `Nearest`.
+        For ℓ1 and ℓ2 distances from hundreds of gradients.
+
+    When not:
+        With some 100 gradients in ℓ2, `DDN`; where one attack may go astray, `Nearest`.
+
+    Traps:
+        Its penalty is in the units of the goal, so that a margin of logits that are scaled up
+        changes the result; the DLR loss, its default, does not, but with two classes it is that
+        margin. Beside distances of others, name the steps: with few it stops far outside.
 
     Attributes:
         threat: an ℓ1 or ℓ2 ball; points beyond its eps, which may be infinite, do not count.

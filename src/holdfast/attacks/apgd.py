@@ -189,8 +189,16 @@ class APGD(Preset):
 
     When:
         In place of `PGD` wherever there is no reason for a fixed step. With ``goal=dlr`` where
-        softmax saturates. Not alone for the last number: `APGDT` and `Square` break images that it
-        leaves.
+        softmax saturates.
+
+    When not:
+        Alone for the last number: `APGDT` and `Square` break images that it leaves.
+
+    Traps:
+        The step sizes are planned over all ``steps``, so a run that is cut off is weaker than a
+        short one. On a model that draws random numbers "the best point" is the luckiest draw:
+        average (`adaptive`), or the halving follows noise. With two classes DLR is the margin, and
+        grows with the logits.
 
     Attributes:
         threat: the ball of size ε, in ℓ∞, ℓ2 or ℓ1.
@@ -258,8 +266,15 @@ class APGDT(Composed):
     of all logits changes L_k. An image that one target broke meets no other.
 
     When:
-        For what `APGD` leaves, at the price of an ascent for each target. `MALT` goes towards fewer
-        and nearer classes.
+        For what `APGD` leaves, at the price of an ascent for each target.
+
+    When not:
+        With very many classes and few passes: `MALT` goes towards fewer and nearer classes.
+
+    Traps:
+        The classes are ranked at the clean image, where a likely class may be a far one. The
+        targeted loss divides by what sets the first logit apart from the third and fourth: with
+        three classes the third stands for both, with two nothing is divided.
 
     Attributes:
         threat: the ball of size ε, in ℓ∞, ℓ2 or ℓ1.

@@ -49,8 +49,17 @@ class Boundary(Attack):
     or -D, and one towards the image cuts what stands out of the smaller cube.
 
     When:
-        Where the model answers with a class alone. `HopSkipJump` comes nearer from as many queries
-        (docs/results/attack-strength.md). A distance found so is far above the smallest.
+        Where the model answers with a class alone, and `HopSkipJump` is to be checked by another.
+
+    When not:
+        With scores or gradients at hand; nor for a smallest distance, which a distance found so is
+        far above. `HopSkipJump` comes nearer from as many queries
+        (docs/results/attack-strength.md).
+
+    Traps:
+        An image that no start fools comes back unchanged and counts as not fooled, so that few
+        ``draws`` look like robustness. Called by itself on a model that draws random numbers it
+        follows single answers; the evaluator has it ask for mean ones.
 
     Attributes:
         threat: ℓ2 or ℓ∞; the largest distance that counts is its ``eps``.

@@ -31,9 +31,17 @@ class CarliniWagner(PenaltySearch):
     gradient of the second-order attack, this is the ℓ2 attack of STN section 6.2.
 
     When:
-        To compare with published ℓ2 distances. For the distance itself `FMN`, which on the
-        PGD-trained network of docs/results/attack-strength.md came nearer in an eighth of the
-        passes.
+        To compare with published ℓ2 distances.
+
+    When not:
+        For the distance itself: `FMN`, which on the PGD-trained network of
+        docs/results/attack-strength.md came nearer in an eighth of the passes.
+
+    Traps:
+        Few ``searches`` over c leave distances too large, and numbers of two settings do not
+        compare. Foolbox returns a black image where it finds nothing, and counts it as fooling;
+        torchattacks does not search for c, and cannot move a pixel at 0 or 1. Here an image for
+        which nothing fools comes back unchanged.
 
     Attributes:
         threat: an ℓ2 ball; points beyond its eps, which may be infinite, do not count.

@@ -29,7 +29,15 @@ class DDN(AdaptiveRadius):
     closest fooling point on the way is returned.
 
     When:
-        For ℓ2 distances from some 100 gradients. In other norms, `FMN`.
+        For ℓ2 distances from some 100 gradients.
+
+    When not:
+        In other norms: `FMN`. With thousands of passes others come nearer
+        (docs/results/nearest.md).
+
+    Traps:
+        The radius begins at ``initial_radius`` and changes by a factor of 1 ± γ a step, so that few
+        steps cannot reach a boundary that is far from it: beside a peer, begin equally.
 
     Attributes:
         threat: an ℓ2 ball; points beyond its eps, which may be infinite, do not count.

@@ -45,8 +45,17 @@ class DeepFool(Attack):
     """DeepFool in ℓ∞ and ℓ2; an image stops at its first point that is misclassified.
 
     When:
-        For a quick distance, ρ₂, and inside Deep Defense. Not for the smallest distance: on the
-        PGD-trained network of docs/results/attack-strength.md it is 3.24 away where `FMN` is 1.92.
+        For a quick distance, ρ₂, and inside Deep Defense.
+
+    When not:
+        For the smallest distance: on the PGD-trained network of docs/results/attack-strength.md it
+        is 3.24 away where `FMN` is 1.92.
+
+    Traps:
+        Two measures go by the name of ρ₂: this attack's, in the box and until it succeeds, and that
+        of Deep Defense's code, without a box and after five steps (`holdfast.diagnose.margins`);
+        the same weights have another number by each. With ``classes`` below all it may pass by the
+        nearest boundary.
 
     Attributes:
         threat: the norm; points beyond its ``eps`` do not count.

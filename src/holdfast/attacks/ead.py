@@ -66,8 +66,15 @@ class EAD(PenaltySearch):
     terms, a shrinkage for the first, momentum. Costs at most 1 + searches · steps gradients.
 
     When:
-        To compare with ℓ1 distances that EAD gave elsewhere. For the shortest, `Nearest`, or `ALMA`
-        (docs/results/nearest.md).
+        To compare with ℓ1 distances that EAD gave elsewhere.
+
+    When not:
+        For the shortest: `Nearest`, or `ALMA` (docs/results/nearest.md).
+
+    Traps:
+        β = 0.1 here is the paper's 0.001 at α = 0.01, by how the shrinkage is written. The two
+        decision rules return different points; say which. Papers write ‖δ‖₂ without the square that
+        the objective has.
 
     Attributes:
         threat: an ℓ1 ball; points beyond its eps, which may be infinite, do not count.

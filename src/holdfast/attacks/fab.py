@@ -49,8 +49,17 @@ class FAB(Attack):
     """FAB in ℓ∞, ℓ2 and ℓ1; with ``targets`` it is FAB-T.
 
     When:
-        For distances without a step size to choose, and with ``targets`` on many classes: a step
-        costs a backward pass for each class that it looks at.
+        For distances without a step size to choose; with ``targets`` on many classes, where a step
+        without them costs a backward pass for each class.
+
+    When not:
+        With few passes on many classes: `FMN` takes one gradient a step. Not where gradients are
+        masked: it believes every linearisation.
+
+    Traps:
+        An image for which no run fools comes back unchanged. With ``targets`` below the number of
+        other classes it passes by the boundaries to the rest, and without restarts it begins at the
+        image alone.
 
     Attributes:
         threat: the norm; points beyond its ``eps`` do not count.

@@ -27,8 +27,16 @@ class FGSM(Preset):
     In ℓ2 the step is ε · g / ‖g‖₂, the fast gradient method.
 
     When:
-        For single-step training and for transfer. Not for robust accuracy: networks trained on
-        single steps mask their gradient, so that FGSM fails where `RFGSM` and `PGD` do not (EAT 4).
+        For single-step training, and for transfer.
+
+    When not:
+        For robust accuracy: networks trained on single steps mask their gradient, so that it fails
+        where `RFGSM` and `PGD` do not (EAT 4).
+
+    Traps:
+        Against the true label inside training it leaks that label: accuracy on its examples may
+        rise above the clean one; take `against_prediction`. Where the gradient is exactly 0 the
+        image stays as it is, which looks like robustness.
 
     Attributes:
         threat: the ball; its ε is the step.
@@ -70,9 +78,15 @@ class RFGSM(Preset):
     Both steps are cut by [0, 1]; the total stays within ε.
 
     When:
-        To see whether a network that was trained on single steps masks its gradient. Much hangs on
-        α: EAT's code takes 0.05 of ε = 0.3 on MNIST, its text ε/2, and one network's error was 57 %
-        under the first and 83 % under the second. Say which.
+        To see whether a network that was trained on single steps masks its gradient.
+
+    When not:
+        For a robust accuracy, as all single steps.
+
+    Traps:
+        Much hangs on α: EAT's code takes 0.05 of ε = 0.3 on MNIST, its text ε/2, and one network's
+        error was 57 % under the first and 83 % under the second. Say which. What torchattacks calls
+        RFGSM takes ten steps and is another attack.
 
     Attributes:
         threat: the ball of size ε.

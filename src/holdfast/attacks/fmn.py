@@ -30,8 +30,16 @@ class FMN(AdaptiveRadius):
     box. The closest fooling point on the way is returned.
 
     When:
-        For distances in ℓ∞, ℓ2 and ℓ1 from some 200 gradients. Where one attack may go astray,
-        `Nearest`.
+        For distances in ℓ∞, ℓ2 and ℓ1 from some 200 gradients.
+
+    When not:
+        Where one attack may go astray: `Nearest`; on half of the images it is at the best of all in
+        ℓ1, and far from it on the others (docs/results/nearest.md).
+
+    Traps:
+        The goal must be above 0 exactly where it is reached, as the margin is; a cross-entropy has
+        no such point. Where the gradient is 0 it steps at random, where `PGD` stays: a flat network
+        is then fooled by luck or not at all.
 
     Attributes:
         threat: an ℓ∞, ℓ2 or ℓ1 ball; points beyond its eps, which may be infinite, do not

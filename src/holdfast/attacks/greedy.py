@@ -40,8 +40,15 @@ class Greedy(Pursuit["_Search"]):
     What is returned fools no longer when any one change is undone, as far as ``steps`` allow.
 
     When:
-        For few components in ℓ0, and to thin out what another attack has found. Each change costs a
-        gradient, so not where thousands are needed: `SigmaZero`.
+        For few components in ℓ0, and to thin out what another attack has found.
+
+    When not:
+        Where thousands of components are needed, since each change costs a gradient: `SigmaZero`.
+
+    Traps:
+        A component is a value, not a pixel: a colour pixel counts up to three times, where other
+        libraries count pixels. With too few ``steps`` what is returned can still do without some
+        changes.
 
     Attributes:
         threat: an ℓ0 ball; points beyond its eps, which may be infinite, do not count.

@@ -59,8 +59,15 @@ class HopSkipJump(Attack):
     reaches the goal is returned unchanged.
 
     When:
-        Where the model answers with a class alone, with thousands of queries to spend. With scores,
-        `Square`; with gradients, anything else.
+        Where the model answers with a class alone, with thousands of queries to spend.
+
+    When not:
+        With scores: `Square`. With gradients: anything else.
+
+    Traps:
+        The first start decides much, so that one seed is a draw and no minimum. Called by itself on
+        a model that draws random numbers its bisection follows single answers; the evaluator has it
+        ask for mean ones. A targeted goal needs a ``start`` that finds its class.
 
     Attributes:
         threat: ℓ2 or ℓ∞; the norm that is made small, and the largest distance that counts.

@@ -21,8 +21,15 @@ class IFGSM(Preset):
         x ← Π(x + α · steepest(∇L(x, y))), k times; in ℓ∞ the steepest direction is the sign.
 
     When:
-        To compare with papers that use it. It begins at the image, where a masked gradient stays
-        masked: for a number to report, `APGD` or `WorstCase`.
+        To compare with papers that use it.
+
+    When not:
+        For a number to report: it begins at the image, where a masked gradient stays masked. `APGD`
+        or `WorstCase`.
+
+    Traps:
+        With α below ε / k the ball's surface is out of reach. EAT's errors are from 10 steps of ε /
+        10. Inside an approximation ratio it needs ``early_stop=False``.
 
     Attributes:
         threat: the ball of size ε.
@@ -74,8 +81,20 @@ class IterLL(IFGSM):
     when it reaches that class.
 
     When:
-        To compare with papers on ImageNet that use it. A far class is hard to reach, so it says
-        little about how near an error is: `APGDT` or `MALT`.
+        To compare with papers on ImageNet that use it.
+
+    When not:
+        For how near an error is: the least likely class is far and hard to reach. `APGDT` or
+        `MALT`.
+
+    Traps:
+        The class is the argmin on the clean image and stays it, whatever happens on the way. With
+        ``early_stop`` an image goes on until it has that class, although it was misclassified long
+        before.
+
+    Reference:
+        Kurakin, Goodfellow and Bengio, "Adversarial examples in the physical world", 2017; Tramèr
+        et al., "Ensemble adversarial training", ICLR 2018, section 3.2.
 
     Example:
         >>> from holdfast import Linf

@@ -27,8 +27,15 @@ class MALT(Composed):
     by likelihood, for a forward and nine backward passes more.
 
     When:
-        Where there are many classes, in place of `APGDT`. With three classes or fewer both have the
-        same few targets.
+        Where there are many classes, in place of `APGDT`.
+
+    When not:
+        With three classes or fewer: both have the same few targets.
+
+    Traps:
+        The nearest classes are those of one linearisation at the clean image: on a network whose
+        gradient is masked there the ranking says nothing. The ascents' numbers here are ours, so
+        its results compare with the paper's only with the paper's targets and steps.
 
     Attributes:
         threat: the ball of size ε, in ℓ∞, ℓ2 or ℓ1.

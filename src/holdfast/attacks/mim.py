@@ -19,7 +19,15 @@ class MIM(IFGSM):
 
     When:
         For transfer: momentum follows what the steps have in common, which is less the source's
-        own. On the model itself with many steps, `APGD`.
+        own.
+
+    When not:
+        On the model itself with many steps: `APGD`.
+
+    Traps:
+        The gradient is divided by its ℓ1 norm before it is added, and a sign is taken of the sum
+        alone; foolbox adds signs, which is another attack. With a decay of 1 nothing is forgotten:
+        the first gradient weighs as much as the last.
 
     Attributes:
         decay: μ of the momentum; 1 in the paper.

@@ -76,7 +76,15 @@ def Nearest(threat: Threat, *, steps: int = 2000) -> ClosestOf:
     ℓ0: σ-zero, greedy search, then both.
 
     When:
-        Where the distance is the number. For robust accuracy at one size, `WorstCase`.
+        Where the distance is the number.
+
+    When not:
+        For robust accuracy at one size: `WorstCase`.
+
+    Traps:
+        A minimum over several attacks is still an upper bound of the distance. Its recipes in ℓ2
+        and ℓ1 were chosen on the images of docs/results/nearest.md, so that it does a little worse
+        on others.
 
     Args:
         threat: the norm; points beyond its eps, which may be infinite, do not count.

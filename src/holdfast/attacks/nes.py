@@ -28,7 +28,15 @@ class NES(Preset):
 
     When:
         Where only scores can be seen and the norm is not one of `Square`'s, or the score has no
-        gradient. Where both run, `Square` mostly needs fewer queries.
+        gradient.
+
+    When not:
+        Where `Square` runs too, which mostly needs fewer queries.
+
+    Traps:
+        With the paper's σ = 0.001 differences drown in the rounding of single precision; the
+        default is larger. A cross-entropy that is 0 in float32 gives differences of 0, and the walk
+        stays where it is.
 
     Attributes:
         threat: the ball of size ε.

@@ -46,6 +46,14 @@ class ODI(Composed):
     When:
         For what one ascent leaves, in place of `APGD` with restarts.
 
+    When not:
+        For a first look, since it costs ``restarts`` ascents on every image that stands.
+
+    Traps:
+        The ``mixing`` steps come on top of ``steps``, so that runs of equal steps are not of equal
+        cost. By default it ascends the margin, where `APGD` ascends the cross-entropy: beside each
+        other, give both one goal.
+
     Attributes:
         threat: the ball of size ε, in ℓ∞, ℓ2 or ℓ1.
         steps: of the ascent, shortened by a cosine in ℓ∞ and ℓ2, see

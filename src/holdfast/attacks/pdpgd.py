@@ -61,7 +61,15 @@ class PDPGD(MinimumNorm[_Points]):
 
     When:
         For distances in any of the four norms from hundreds of gradients, as one of several
-        attacks: see `Nearest`, and docs/results/nearest.md for how near it comes.
+        attacks.
+
+    When not:
+        Alone, where the distance is the number: see `Nearest`, and docs/results/nearest.md for how
+        near it comes.
+
+    Traps:
+        In ℓ0 it pays for Σ |δ|^⅔ and not for the count, so it stays behind `SigmaZero` there.
+        ``ratio`` sets how soon a point fools, and short runs hang on it.
 
     Attributes:
         threat: a ball; points beyond its eps, which may be infinite, do not count.

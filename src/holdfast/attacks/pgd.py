@@ -22,9 +22,16 @@ class PGD(Preset):
     """Projected gradient descent: x ← Π(x + α · steepest(∇L(x, y))) (SO equation 2).
 
     When:
-        For a first number, and inside training, there with ``early_stop=False``. Not for the last
-        one: its step is fixed, and the cross-entropy goes flat where logits are large; `APGD`
-        chooses its steps, `dlr` and `margin` do not go flat.
+        For a first number, and inside training, there with ``early_stop=False``.
+
+    When not:
+        For the last number: its step is fixed, and the cross-entropy goes flat where logits are
+        large. `APGD` chooses its steps; `dlr` and `margin` do not go flat.
+
+    Traps:
+        What saturates looks robust: logits times 10,000 leave a gradient of 0, and an image whose
+        gradient is 0 does not move. Name steps, step size, restarts and start beside each number; a
+        ball without a limit needs a step size.
 
     Attributes:
         threat: the ball of size ε; ℓ∞ steps by the sign, ℓ2 by the normalised gradient.

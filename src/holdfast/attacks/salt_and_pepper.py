@@ -40,7 +40,15 @@ class SaltAndPepper(Attack):
     In ℓ0 a pixel counts as often as the noise changes a channel of it.
 
     When:
-        As a floor: what falls to it falls to noise. No measure of robustness by itself.
+        As a floor: what falls to it falls to noise.
+
+    When not:
+        As a measure of robustness: what stands against noise may fall to one gradient.
+
+    Traps:
+        At most ρ·H·W pixels change, so the number hangs on ``fraction`` and on the queries. In ℓ0 a
+        black pixel that turns to pepper costs nothing, and one pixel of a colour image costs up to
+        three.
 
     Attributes:
         threat: measures the distance; points beyond its ``eps`` do not count.

@@ -42,7 +42,17 @@ class SecondOrder(Preset):
 
     When:
         On adversarially trained networks, above all in ℓ2, where it breaks images that AutoAttack
-        leaves (docs/results/attack-strength.md). On plain networks `APGD` finds as much for less.
+        leaves (docs/results/attack-strength.md).
+
+    When not:
+        On plain networks, where `APGD` finds as much for less. On a classifier that adds noise of
+        its own, what the paper runs is `PGD` as `adaptive` runs it there.
+
+    Traps:
+        What it finds hangs on σ, which is the attack's and not the defence's, and which the paper
+        does not name. The Hessian's part cancels in the mean, so that it is a first-order attack on
+        a blurred loss: its name is not what it does. Each step costs ``samples`` gradients, which
+        count beside PGD's.
 
     Attributes:
         threat: the ball of size ε; ℓ2 in the paper's section 3, ℓ∞ in its appendix F.
@@ -113,7 +123,15 @@ class SecondOrderUnitDraw(Preset):
     Hessian's part: the two are different attacks.
 
     When:
-        To see what the paper's equation 3 does by itself. Otherwise `SecondOrder`.
+        To see what the paper's equation 3 does by itself.
+
+    When not:
+        To break images: `SecondOrder`.
+
+    Traps:
+        Only where the gradient vanishes does the draw lean towards the Hessian's leading
+        eigenvector; elsewhere it is PGD with a jitter. A ξ that is small beside float32's rounding
+        of the gradient leaves only that rounding.
 
     Attributes:
         threat: the ball of size ε.

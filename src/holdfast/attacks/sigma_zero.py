@@ -41,7 +41,15 @@ class SigmaZero(MinimumNorm[_Points]):
     """σ-zero: the fooling point in which the fewest components change, from few gradients.
 
     When:
-        For the fewest changed components. In ℓ0 a colour pixel has three.
+        For the fewest changed components.
+
+    When not:
+        In other norms, or for pixels rather than components: in ℓ0 a colour pixel has three.
+
+    Traps:
+        With a large σ small changes cost next to nothing in the smooth count, with a small one its
+        gradient is steep. A median of few components is a coarse number: 7.5 for three attacks in
+        docs/results/nearest.md, whose optimality differs.
 
     Attributes:
         threat: an ℓ0 ball; points beyond its eps, which may be infinite, do not count.

@@ -36,8 +36,15 @@ class Spatial(Attack):
     forward pass. Rotation is bilinear, and black beyond the edge.
 
     When:
-        To see how a network bears rotation, which no small ball holds. Its result does not compare
-        with a robust accuracy in a norm.
+        To see how a network bears rotation, which no small ball holds.
+
+    When not:
+        Beside a robust accuracy in a norm, with which its result does not compare.
+
+    Traps:
+        An image that would leave the threat stays as it is, so a small ε undoes the rotation and
+        the network looks robust: give an infinite one. With one angle nothing is asked, and the
+        same angle turns all images.
 
     Attributes:
         threat: an image that would leave it stays as it is. Rotation leaves every small ball:
@@ -176,8 +183,14 @@ def SpatialIFGSM(
     The result lies in no ball around the clean image: its own threat has no limit but the box.
 
     When:
-        To transfer, as the paper does: what is rotated is far from where a defence was trained. Not
-        for an accuracy within a ball.
+        To transfer, as the paper does: what is rotated is far from where a defence was trained.
+
+    When not:
+        For an accuracy within a ball.
+
+    Traps:
+        ε is that of the ball around the rotated image, not around the clean one. Rotation alone
+        costs accuracy on any network: report it beside this (EAT C.1 does).
 
     Args:
         threat: the ball of I-FGSM around the transformed image; ε = 0.3 in ℓ∞ in the paper.

@@ -262,8 +262,15 @@ class Square(Preset):
 
     When:
         As a check on gradients, of which it asks none: if it breaks what gradient attacks leave,
-        they are misled. A stochastic model is asked for its mean scores, which the evaluator sees
-        to. Needs thousands of queries.
+        they are misled.
+
+    When not:
+        With few queries: it needs thousands. In ℓ1 it is not defined here: `FMN`.
+
+    Traps:
+        The schedule of the squares is stretched to ``queries``, so the first 1,000 of 5,000 are not
+        an attack of 1,000. A stochastic model must be asked for mean scores, which the evaluator
+        sees to and a call of one's own does not.
 
     Attributes:
         threat: the ball of size ε, ℓ∞ or ℓ2.

@@ -20,7 +20,15 @@ class StepLL(FGSM):
 
     When:
         Inside single-step adversarial training on many classes, where `FGSM` leaks labels; and to
-        transfer. Never for a robust accuracy.
+        transfer.
+
+    When not:
+        For a robust accuracy.
+
+    Traps:
+        The class is the argmin on the clean image; on a model that draws random numbers it is that
+        of a draw. What it leaves says little: it aims at the farthest class and not at the nearest
+        error.
 
     Reference:
         Kurakin et al., "Adversarial machine learning at scale", ICLR 2017.
@@ -49,10 +57,20 @@ class RStepLL(RFGSM):
 
     When:
         To see whether a network trained on single steps masks its gradient: if so, the random step
-        finds more than `StepLL`. Never for a robust accuracy.
+        finds more than `StepLL`.
+
+    When not:
+        For a robust accuracy, as all single steps.
+
+    Traps:
+        α is part of the number, as `RFGSM`'s is. The least likely class is that at the clean image,
+        not that behind the random step.
 
     Raises:
         InputError: if alpha lies outside [0, ε].
+
+    Reference:
+        Tramèr et al., "Ensemble adversarial training", ICLR 2018, section 4.1.
 
     Example:
         >>> from holdfast import Linf

@@ -63,8 +63,17 @@ def WorstCase(
 
     When:
         For the number to report. With ``budget=900`` while developing; with ``budget=4800``, or
-        without one, for the last. A stochastic or purifying model gets more variants by itself, and
-        takes as many times longer.
+        without one, for the last.
+
+    When not:
+        For a distance: `Nearest`. Inside training, where its parts stop early and cost far too
+        much.
+
+    Traps:
+        What it leaves is an upper bound of robust accuracy, and no certificate. A stochastic or
+        purifying model gets more variants by itself, and takes as many times longer. With a budget,
+        the search without gradients runs on a pilot: read what the evaluation says that it would
+        still break at most.
 
     Args:
         threat: the ball, with a finite ε, in ℓ∞, ℓ2 or ℓ1.
@@ -79,6 +88,11 @@ def WorstCase(
     Raises:
         InputError: if a number is out of range, the budget too small for the first part, a pilot is
             given without a budget, or the threat has no limit.
+
+    Reference:
+        Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
+        parameter-free attacks", ICML 2020, whose four attacks it holds; the recipes within a budget
+        are this project's own (docs/results/attack-strength.md).
 
     Example:
         >>> from holdfast import Linf
@@ -120,8 +134,14 @@ def Standard(threat: Threat, *, steps: int = 40, targets: int = 9, queries: int 
     ℓ2 only. Square is not defined in ℓ1, where FMN takes its place.
 
     When:
-        Where numbers are to be compared with those of the same parts elsewhere. Otherwise
-        `WorstCase`.
+        Where numbers are to be compared with those of the same parts elsewhere.
+
+    When not:
+        For your own number: `WorstCase`.
+
+    Traps:
+        Its parts have fewer steps than AutoAttack's of the same name. An image that is broken meets
+        no further part, so that counts of what each part broke hang on their order.
 
     Args:
         threat: the ball, with a finite ε, in ℓ∞, ℓ2 or ℓ1.
@@ -177,7 +197,16 @@ def AutoAttack(threat: Threat, *, steps: int = 100, targets: int = 9, queries: i
     breaks as much or more for less.
 
     When:
-        To compare with numbers that AutoAttack gave elsewhere. Otherwise `WorstCase`.
+        To compare with numbers that AutoAttack gave elsewhere.
+
+    When not:
+        For your own number: `WorstCase` breaks as much or more for less. Not on a model that draws
+        random numbers or purifies, which AutoAttack's standard version was not made for.
+
+    Traps:
+        These are its parts and not its code, so that accuracies are near to its own and not equal
+        image by image. ART's attack of this name has other parts (DeepFool, no targeted APGD), and
+        its numbers compare with neither.
 
     Args:
         threat: the ball, with a finite ε, in ℓ∞ or ℓ2.

@@ -42,8 +42,15 @@ class SuperDeepFool(Attack):
     The closest of all points that fooled on the way is searched along its segment to the image.
 
     When:
-        For ℓ2 distances on smooth networks from few gradients. Where the gradient misleads it has
-        no second try: `DDN`, or `Nearest`.
+        For ℓ2 distances on smooth networks from few gradients.
+
+    When not:
+        Where the gradient misleads: it has no second try. `DDN`, or `Nearest`.
+
+    Traps:
+        The distance is that of a stationary point and no proof of the smallest; points are cut by
+        [0, 1], so that in the end it need not lie along the normal. Like DeepFool it looks at
+        ``classes`` classes only.
 
     Attributes:
         threat: an ℓ2 ball; points beyond its ``eps`` do not count.

@@ -51,9 +51,16 @@ class InputSpecific:
     so is its confidence, since n and the class are fixed before the votes are drawn.
 
     When:
-        For the radius up to a factor, `Within`, at a fraction of the votes, where a promise that
-        the factor is kept is not worth the two or three times as many that `Sequential` takes for
-        it. For given radii sequential votes are fewer and lose less.
+        For the radius up to a factor, `Within`, at a fraction of the votes.
+
+    When not:
+        For given radii, where `Sequential` takes fewer votes and loses less; nor where a promise is
+        needed that the factor is kept.
+
+    Traps:
+        That the factor is kept is likely and not promised: 94 to 98 % of the images on four
+        networks (docs/results/fewer-votes.md). The questions must be named before the votes are
+        seen.
 
     Attributes:
         confidence: joint confidence of the limits, in (0, 1).

@@ -71,7 +71,16 @@ class Sequential:
 
     When:
         Where many images are clear after few votes: certify up to a radius of interest, or to a
-        share of the largest, for a fraction of the votes. Name the radii before looking.
+        share of the largest.
+
+    When not:
+        For the largest radius of each image: a fixed n of `TwoSample` proves a little more from as
+        many votes.
+
+    Traps:
+        Limits for a fixed n that are looked at again and again hold no longer; these do. Sampling
+        stops at the radii that are asked for, so a mean radius over images is no mean of what they
+        could have had.
 
     Attributes:
         confidence: of all n together, in (0, 1).

@@ -55,11 +55,26 @@ def fgsm(
 ) -> Adversarial:
     """Half clean, half FGSM examples against the predicted class (EAT C.2).
 
+        (CE(f(x), y) + CE(f(x_adv), y)) / 2,  x_adv = x + ε · sign ∇L(x, argmax f(x))
+
+    When:
+        To reproduce single-step training, and to study masking.
+
+    When not:
+        For robustness: PGD. Alone it teaches a network to mask its gradient.
+
+    Traps:
+        Judge it by `PGD` and transfer, never by FGSM. Batch size, initial weights and replacing
+        half of the batch each move its errors by 10 to 25 points on MNIST.
+
     Adds:
         threat: the ball of size ε, from --norm and --eps.
         goal: what the attack ascends.
         draw: the law of a random ε, redrawn for each batch; ε as it is by default.
         draw_each: draw it for each image instead.
+
+    Reference:
+        Tramèr et al., "Ensemble adversarial training", ICLR 2018, appendix C.2.
     """
     attack = against_prediction(_sized(FGSM(threat, goal=goal), draw, draw_each))
     return Adversarial(attack=attack, weight=weight, replace=replace, attack_in_eval=attack_in_eval)
@@ -79,12 +94,27 @@ def r_fgsm(
 ) -> Adversarial:
     """R+FGSM examples only, against the predicted class (EAT 4.1).
 
+        CE(f(x_adv), y),  x_adv by `RFGSM` against argmax f(x)
+
+    When:
+        To reproduce EAT 4.1, and to study masking.
+
+    When not:
+        For robustness: PGD.
+
+    Traps:
+        Judge it by many steps: of PGD's 20 it bears few (EAT 4.1). α is ε/2 in the text, 0.05 of ε
+        = 0.3 in the code.
+
     Adds:
         threat: the ball of size ε, from --norm and --eps.
         alpha: length of the random step; ε/2 by default.
         goal: what the attack ascends.
         draw: the law of a random ε, redrawn for each batch; ε as it is by default.
         draw_each: draw it for each image instead.
+
+    Reference:
+        Tramèr et al., "Ensemble adversarial training", ICLR 2018, section 4.1.
     """
     attack = against_prediction(_sized(RFGSM(threat, alpha=alpha, goal=goal), draw, draw_each))
     return Adversarial(attack=attack, weight=weight, replace=replace, attack_in_eval=attack_in_eval)
@@ -104,12 +134,27 @@ def pgd(
 ) -> Adversarial:
     """PGD examples only (Madry et al. 2018).
 
+        CE(f(x_adv), y),  x_adv by PGD in the ball, without early stopping
+
+    When:
+        As the baseline that holds in the ball that it was trained in.
+
+    When not:
+        For another norm, in which it does not hold; where clean accuracy may not fall.
+
+    Traps:
+        It overfits to its attack: keep the best epoch on held-out images. Too large a rate kills
+        filters, and few live ones mislead attacks (`holdfast.diagnose.live_filters`).
+
     Adds:
         threat: the ball of size ε, from --norm and --eps.
         steps: of the attack.
         step_size: of the attack, α; 2.5 · ε / steps by default.
         draw: the law of a random ε, redrawn for each batch; ε as it is by default.
         draw_each: draw it for each image instead.
+
+    Reference:
+        Madry et al., "Towards deep learning models resistant to adversarial attacks", ICLR 2018.
     """
     attack = _sized(
         PGD(threat, steps=steps, step_size=step_size, early_stop=False), draw, draw_each

@@ -21,8 +21,15 @@ class Binarise(nn.Module):
     11.4 % error, is for I-FGSM, and does not say how its gradient was taken.
 
     When:
-        On images that are black and white already, against small ℓ∞ changes. Not where grey carries
-        meaning, nor against ℓ0, where whole pixels flip.
+        On images that are black and white already, against small ℓ∞ changes.
+
+    When not:
+        Where grey carries meaning; nor against ℓ0, where whole pixels flip.
+
+    Traps:
+        No gradient passes: an attack by the bare network's gradient, as the paper's figure may be,
+        makes it look stronger than it is. Report BPDA beside it. A pixel within ε of the threshold
+        turns all the same.
 
     Args:
         threshold: t in [0, 1]; 0.5 in the paper.

@@ -18,8 +18,15 @@ class FirstLayerNoise(nn.Module):
     ``noise="first-layer"``. σ is on the scale of that output, and not of the image.
 
     When:
-        Where the network was trained with noise behind its first layer, as PixelDP's are. In a new
-        design `GaussianNoise` needs no Λ.
+        Where the network was trained with noise behind its first layer, as PixelDP's are.
+
+    When not:
+        In a new design: `GaussianNoise` needs no Λ.
+
+    Traps:
+        σ is on the scale of the layer's output: doubling its weights halves the noise that matters,
+        and Λ must be of the weights as they are. A power iteration's estimate comes from below and
+        proves nothing; here Λ is an upper bound.
 
     Args:
         network: an `nn.Sequential` that begins with a convolution or a linear layer; its layers are

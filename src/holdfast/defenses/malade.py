@@ -48,8 +48,17 @@ class MALADE(nn.Module):
     whole counts as one pass for all that: what is computed again belongs to its way back.
 
     When:
-        To study purification, with attacks that go through it: BPDA, EOT and R. It proves nothing,
-        and costs T passes of the denoiser for each answer.
+        To study purification, with attacks that go through it: BPDA, EOT and R.
+
+    When not:
+        For a guarantee, of which it gives none; nor where an answer may not cost T passes of the
+        denoiser.
+
+    Traps:
+        Attacks on the bare classifier are transfer and not white box; the paper's PGD, MIM, FGSM
+        and C&W rows go through the chain, and look masked. Long noisy chains lose under transfer
+        and win under adaptive attack, so a search by transfer throws the best away. α, δ and T
+        belong to held-out training images.
 
     Args:
         denoiser: r, images to images of the same shape, without randomness of its own; a DAE for

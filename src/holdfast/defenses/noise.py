@@ -21,8 +21,15 @@ class GaussianNoise(nn.Module):
     certificate is a statement about the unclipped sum.
 
     When:
-        For ℓ2 certificates, around a network that was trained with noise of the same σ. Around one
-        that was not it costs accuracy and proves little; under attack, average over draws.
+        For ℓ2 certificates, around a network that was trained with noise of the same σ.
+
+    When not:
+        Around one that was not, where it costs accuracy and proves little.
+
+    Traps:
+        One answer is a draw: attack through averages and count votes, or luck passes for robustness
+        on either side. The noise is not clipped to [0, 1], and a clip in front of the network
+        belongs to the network. What is certified is the vote.
 
     Args:
         sigma: standard deviation σ > 0 on the scale where images lie in [0, 1].
@@ -69,7 +76,14 @@ class LaplaceNoise(nn.Module):
     What Gaussian noise is to ℓ2, this is to ℓ1.
 
     When:
-        For ℓ1 certificates, around a network that was trained with it. In ℓ2, `GaussianNoise`.
+        For ℓ1 certificates, around a network that was trained with it.
+
+    When not:
+        In ℓ2: `GaussianNoise`.
+
+    Traps:
+        σ is the standard deviation and not the scale b. Bounds for Gaussian noise are refused on
+        its votes, and would be wrong.
 
     Args:
         sigma: standard deviation σ > 0 on the scale where images lie in [0, 1].

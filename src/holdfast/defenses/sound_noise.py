@@ -49,6 +49,14 @@ class SoundGaussianNoise(nn.Module):
     When:
         Where the network is a stranger's, or a certificate is to stand as a proof, of 8-bit images.
 
+    When not:
+        For images that are not on the grid of 8 bits, of which certificates are refused; nor where
+        speed counts and the network is your own.
+
+    Traps:
+        What is certified is f ∘ Q, the network behind the rounding, within other 8-bit images. An
+        attack's images leave the grid, where the law is right but for float64's rounding.
+
     Args:
         sigma: standard deviation σ > 0 on the scale where images lie in [0, 1].
 

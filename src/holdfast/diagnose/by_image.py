@@ -89,11 +89,20 @@ def diagnose_data(
 ) -> dict[str, Found]:
     """Look at every image of a data set with every model.
 
+        found[model][name][i] = look(model, x_i, y_i; seed, i)
+
     Numbers of an image stand in rows.csv, arrays beside them in images/; a cell is a model. An
     interrupted run goes on at the missing batch.
 
     When:
-        For a run folder of any diagnosis; for arrays alone, call the diagnosis itself.
+        For a run folder of any diagnosis.
+
+    When not:
+        For arrays alone: call the diagnosis itself.
+
+    Traps:
+        What a diagnosis finds of an image must not hang on its batch, since chunks are worked out
+        again where a run was interrupted. A folder of another record is refused, never mixed.
 
     Args:
         diagnosis: what to look at.
@@ -112,6 +121,9 @@ def diagnose_data(
         InputError: if there is no model, or the diagnosis cannot be had of it.
         OutputError: if ``out`` cannot be written or holds another run.
         WorkersError: if there are no such workers, or they end on some batch each time.
+
+    Reference:
+        None: it runs what other pages cite.
 
     Example:
         >>> from holdfast.data import Data

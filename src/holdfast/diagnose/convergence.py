@@ -31,6 +31,13 @@ def convergence(
     When:
         To see whether a longer training would pay, of runs that kept a checkpoint of each epoch.
 
+    When not:
+        To choose an epoch: on test images that is fitting to them.
+
+    Traps:
+        ρ₂ is that of `margins`, which counts distances that crossed no boundary too. It may rise
+        while robust accuracy does not.
+
     Args:
         epochs: the network after each epoch, by its number; 0 is where the training began. A
             mapping that loads on access keeps one network in memory at a time.
@@ -46,6 +53,9 @@ def convergence(
 
     Raises:
         InputError: if there is no epoch.
+
+    Reference:
+        Yan, Guo and Zhang, "Deep Defense", NeurIPS 2018, figures 2 and 8.
 
     Example:
         >>> from torch import nn

@@ -100,6 +100,13 @@ def second_order_cosines(
         To test what the second-order attack's gradients point along, where the gradient at the
         image says nothing.
 
+    When not:
+        Where the gradient is large: all three then point along it.
+
+    Traps:
+        A cosine in d dimensions has a chance value of about √(2 / (π d)), 0.03 at 784: read it
+        beside that. ξ and σ compare only at ξ = σ √d. The leading eigenvector must have converged.
+
     Args:
         model: maps (N, C, H, W) in [0, 1] to logits (N, K), with a second derivative: a network of
             ReLU layers has one almost everywhere, by way of the softmax.
@@ -115,6 +122,10 @@ def second_order_cosines(
 
     Raises:
         InputError: if a number is not positive.
+
+    Reference:
+        Li et al., "Second-order adversarial attack and certifiable robustness", 2019, equations 3
+        and 4 and appendix A.
 
     Example:
         >>> from holdfast.diagnose import second_order_cosines
@@ -155,8 +166,15 @@ def leading_eigenvector(score: Score, x: Images, rng: Stream, *, iterations: int
     also a negative one, and far more slowly.
 
     When:
-        To see along what the loss bends most at an image. Each of the ``iterations`` costs a
-        product with the Hessian, for each image.
+        To see along what the loss bends most at an image.
+
+    When not:
+        Of the margin of a network of ReLU layers, whose Hessian is 0; nor on many images, each of
+        which costs ``iterations`` products.
+
+    Traps:
+        The largest eigenvalue, not the one of the largest size: power iteration may find a negative
+        one. Look at ``residual`` before the vector: too few iterations give a mixture.
 
     Args:
         score: what is ascended, twice differentiable.
@@ -166,6 +184,10 @@ def leading_eigenvector(score: Score, x: Images, rng: Stream, *, iterations: int
 
     Raises:
         InputError: if there is no iteration.
+
+    Reference:
+        Lanczos 1950; Li et al., "Second-order adversarial attack and certifiable robustness", 2019,
+        appendix A.
 
     Example:
         >>> from holdfast.diagnose import leading_eigenvector

@@ -64,8 +64,14 @@ def discrepancy(
     are independent of each other, as long as each is drawn independently.
 
     When:
-        To ask how unlike attacks are that a network was trained on and one that is to come. A small
-        value tells nothing.
+        To ask how unlike attacks are that a network was trained on and one that is to come.
+
+    When not:
+        To show that two attacks are alike: a small value tells nothing.
+
+    Traps:
+        The supremum runs over all hypotheses and only a few networks are at hand, so this is a
+        lower bound; more networks can only raise ``value``. Networks that all err alike show none.
 
     Args:
         sources: for each A_i the predictions of all networks on its images, from `predictions`.
@@ -75,6 +81,9 @@ def discrepancy(
     Raises:
         InputError: if there are fewer than two networks, no source, no image, or not the same
             networks everywhere.
+
+    Reference:
+        Tramèr et al., "Ensemble adversarial training", ICLR 2018, theorem 5 and equation 10.
 
     Example:
         >>> from torch import nn
@@ -118,14 +127,25 @@ def predictions(
 ) -> Int[Tensor, "h n"]:
     """The class that each network gives each image, in the order of ``models``.
 
+        argmax_k f_h(x_i)_k for each network h and image i
+
     When:
         For what `discrepancy` compares, once for all pairs of attacks.
+
+    When not:
+        For accuracies or votes: a stochastic model answers with one draw.
+
+    Traps:
+        The order of ``models`` is that of the rows: sources and target must have the same.
 
     Args:
         models: by name.
         x: (N, ...) images.
         seed: of a stochastic model's draws.
         batch_size: images at once.
+
+    Reference:
+        Tramèr et al., "Ensemble adversarial training", ICLR 2018, theorem 5.
 
     Example:
         >>> from holdfast.diagnose import predictions

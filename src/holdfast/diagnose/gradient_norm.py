@@ -27,6 +27,8 @@ def gradient_norms(
 ) -> tuple[Float[Tensor, "steps n"], Images]:
     """Run an attack and take ‖∇L(x_t)‖₂ of every image at every iterate.
 
+        ‖∇L(x_t, y)‖₂ for each image and each iterate t
+
     The gradient is the exact one of ``goal`` at the iterate itself, whatever gradient the attack
     follows: `holdfast.attacks.Trace` records the attack's own, which for S-O is an average over
     noise. And it is over all images, as SO's sum over the batch is: one that the attack has
@@ -35,7 +37,15 @@ def gradient_norms(
 
     When:
         To see whether an attack has anything to follow: where gradients vanish on its way, an image
-        that stands is no sign of robustness. By itself no measure of it.
+        that stands is no sign of robustness.
+
+    When not:
+        As a measure of robustness by itself.
+
+    Traps:
+        It is the exact gradient of ``goal``, not the one that the attack follows, and over all
+        images, also those that are fooled already: of an attack that stops early those stay where
+        they fell. The cross-entropy's norm falls with confidence, whatever the shape of the loss.
 
     Args:
         model: maps (N, C, H, W) in [0, 1] to logits (N, K).
@@ -49,6 +59,9 @@ def gradient_norms(
     Returns:
         One row for each iterate and a last one for the images that the attack returns; and those
         images.
+
+    Reference:
+        Li et al., "Second-order adversarial attack and certifiable robustness", 2019, figure 2.
 
     Example:
         >>> from holdfast import Linf

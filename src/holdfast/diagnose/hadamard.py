@@ -41,11 +41,22 @@ def regular_hadamard(order: int) -> Float[Tensor, "k k"]:
     When:
         For `adversarial_directions` in ℓ∞, of as many directions as there is an order.
 
+    When not:
+        For an order that is none of `ORDERS`, which is refused though a matrix may exist.
+
+    Traps:
+        Regular means that rows sum to √k: scipy's and the usual Sylvester matrices are Hadamard and
+        not regular, and do not give EAT's directions.
+
     Args:
         order: k, one of `ORDERS`, or 1.
 
     Raises:
         InputError: if the order is none of `ORDERS`.
+
+    Reference:
+        Williamson, "Hadamard's determinant theorem and the sum of four squares", 1944; Tramèr et
+        al., "Ensemble adversarial training", ICLR 2018, appendix E.
 
     Example:
         >>> from holdfast.diagnose import regular_hadamard

@@ -49,8 +49,14 @@ def interval_bounds(model: nn.Module, x: Images, y: Labels, threat: Threat) -> I
     differ in the sixth digit of a logit.
 
     When:
-        Of networks trained with `IBP`. Of others intervals prove next to nothing, which says
-        nothing of them.
+        Of networks trained with `IBP`.
+
+    When not:
+        Of others, of which intervals prove next to nothing, which says nothing of them.
+
+    Traps:
+        What is proven holds for the weights in exact arithmetic: float32 may differ in the sixth
+        digit of a logit. "Not certified" is not "not robust".
 
     Args:
         model: an `nn.Sequential`; see `holdfast.models.propagation.worst_margins`.
@@ -61,6 +67,10 @@ def interval_bounds(model: nn.Module, x: Images, y: Labels, threat: Threat) -> I
     Raises:
         InputTypeError, InputError: if images, labels or the ball are not what they must be.
         ModelError: if intervals cannot be carried through a layer.
+
+    Reference:
+        Gowal et al., "On the effectiveness of interval bound propagation for training verifiably
+        robust models", 2018.
 
     Example:
         >>> from holdfast import Linf

@@ -29,8 +29,15 @@ def live_filters(
     is not seen. One that is False on all images of a large sample is dead.
 
     When:
-        After a training that failed, or that went too well: a network of a few live filters shows
-        attacks what no other would.
+        After a training that failed, or that went too well.
+
+    When not:
+        On networks whose ReLUs are called as functions, which are not seen, or that have another
+        activation.
+
+    Traps:
+        Dead on a few images is not dead: take a large sample. A network of few live filters is
+        accurate enough to be taken for sound, and shows attacks what no other would.
 
     Args:
         model: maps (N, C, H, W) in [0, 1] to logits (N, K).
@@ -43,6 +50,10 @@ def live_filters(
 
     Raises:
         ModelError: if there is none.
+
+    Reference:
+        None: found in reproducing SO
+        (docs/results/second-order-attack-and-certifiable-robustness/madry.md).
 
     Example:
         >>> from torch import nn

@@ -65,8 +65,15 @@ def margins(
     measure, of an attack: in the box, until it succeeds, 0 for misclassified images, over ‖x‖.
 
     When:
-        For distances of whole sets in a few passes. DeepFool's are too large, so they compare
-        networks and bound none.
+        For distances of whole sets in a few passes.
+
+    When not:
+        To bound a distance: DeepFool's are too large, so they compare networks and bound none.
+
+    Traps:
+        It leaves from the predicted class, knows no box by default, and counts what it walked
+        whether or not a boundary was crossed: `holdfast.metrics.rho` of an attack is another number
+        of the same name. Without ``mean`` the length is divided by ‖x‖.
 
     Args:
         model: maps (N, C, H, W) in [0, 1] to logits (N, K).
@@ -82,6 +89,9 @@ def margins(
     Raises:
         InputError: if a number is out of range.
         InputTypeError, InputError: see `holdfast.attacks.Attack.__call__`.
+
+    Reference:
+        Yan, Guo and Zhang, "Deep Defense", NeurIPS 2018, equation 7, by the authors' code.
 
     Example:
         >>> from holdfast.diagnose import margins

@@ -59,8 +59,15 @@ def perceptual_similarity(x: Images, x_adv: Images) -> Similarity:
     are, and ``aligned`` is False.
 
     When:
-        Of perturbations in no small ball, to ask what a person would see. It holds for images, and
-        not for vectors.
+        Of perturbations in no small ball, to ask what a person would see.
+
+    When not:
+        Of vectors, or to compare with printed PASS values: the authors' implementation is not at
+        hand.
+
+    Traps:
+        Where the alignment finds nothing to hold on to the score is that of the images as they are,
+        and ``aligned`` is False.
 
     Args:
         x: (N, C, H, W) or (N, H, W) clean images in [0, 1].
@@ -69,6 +76,10 @@ def perceptual_similarity(x: Images, x_adv: Images) -> Similarity:
     Raises:
         InputError: if the shapes differ, or images leave [0, 1].
         MissingPackageError: if OpenCV is not installed.
+
+    Reference:
+        Rozsa et al., "Adversarial diversity and hard positive generation", CVPR workshops 2016;
+        Yan, Guo and Zhang, "Deep Defense", NeurIPS 2018, supplement.
 
     Example:
         >>> from holdfast.diagnose import perceptual_similarity

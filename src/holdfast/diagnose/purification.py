@@ -33,8 +33,14 @@ def purification(
         x_0 = attack(x),  x_{t+1} of `MALADE`;  softmax f(x_t) at each of ``steps``
 
     When:
-        To see at which step a purifying defence brings an image back, or loses it. It follows one
-        image.
+        To see at which step a purifying defence brings an image back, or loses it.
+
+    When not:
+        For a rate: it follows one image.
+
+    Traps:
+        All models' chains draw the same noise, so that they compare; another seed is another story.
+        The attack may have gone through the chain or not, which decides what is seen.
 
     Args:
         models: by name; each begins with a `MALADE`, as a tuning run's does. Their chains draw the
@@ -54,6 +60,10 @@ def purification(
     Raises:
         ModelError: if a model does not begin with a `MALADE`.
         InputError: if a chain has fewer steps.
+
+    Reference:
+        Srinivasan et al., "Robustifying models against adversarial attacks by Langevin dynamics",
+        2021, figures 2 and 17 to 20.
 
     Example:
         >>> from torch import nn

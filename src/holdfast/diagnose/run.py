@@ -66,8 +66,17 @@ def trace_purification(
 ) -> Traces:
     """Attack an image of a data set, and follow the chain that is to undo it.
 
+        x_0 = attack(x),  x_{t+1} of `MALADE`,  softmax f(x_t) at each of ``steps``
+
     When:
         For `purification` into a run folder.
+
+    When not:
+        For arrays alone: `purification`.
+
+    Traps:
+        One image by its number in the test set, not a sample; step 0, the attacked image, is always
+        looked at.
 
     Args:
         models: by name, on the device that is to do the work; each begins with a `MALADE`.
@@ -83,6 +92,10 @@ def trace_purification(
         InputError: if there is no such image, no model, or a chain has fewer steps.
         ModelError: if a model does not begin with a `MALADE`.
         OutputError: if ``out`` cannot be written or holds another run.
+
+    Reference:
+        Srinivasan et al., "Robustifying models against adversarial attacks by Langevin dynamics",
+        2021, figures 2 and 17 to 20.
 
     Example:
         >>> from torch import nn

@@ -94,6 +94,15 @@ def linearity(
         After single-step adversarial training: a ratio far below that of a plain network is
         gradient masking.
 
+    When not:
+        Alone: a network whose loss is steep for honest reasons has a low ratio too. Look at what
+        `RFGSM` and transfer find.
+
+    Traps:
+        Mean of ratios and ratio of means are two numbers, and EAT does not say which; both are
+        given. Many steps must not stop early, or the first image that fools passes for the worst;
+        that is refused.
+
     Args:
         model: maps (N, C, H, W) in [0, 1] to logits (N, K).
         x: (N, ...) images in [0, 1].
@@ -108,6 +117,9 @@ def linearity(
 
     Raises:
         InputError: if ``multi`` stops early, or the attacks' balls differ.
+
+    Reference:
+        Tramèr et al., "Ensemble adversarial training", ICLR 2018, section 4 and table 6.
 
     Example:
         >>> from holdfast import Linf

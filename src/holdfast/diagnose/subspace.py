@@ -118,8 +118,15 @@ def adversarial_directions(
     k directions of all images are held at once, N · k · d numbers.
 
     When:
-        To ask how much room attacks have around an image, where two networks fall alike. A lower
-        bound: the directions are good to first order alone.
+        To ask how much room attacks have around an image, where two networks fall alike.
+
+    When not:
+        To bound the room from above, or on images that are misclassified already.
+
+    Traps:
+        The directions are good to first order alone, so a masked gradient makes the room look
+        small. They are orthogonal before the cut to [0, 1]; and in ℓ∞ only some orders exist, so
+        that counts at other k are of fewer.
 
     Args:
         model: maps (N, C, H, W) in [0, 1] to logits (N, K).
@@ -133,6 +140,10 @@ def adversarial_directions(
 
     Raises:
         InputError: if an image is misclassified, an order cannot be had, or the norm is another.
+
+    Reference:
+        Tramèr et al., "The space of transferable adversarial examples", 2017, lemma 1; Tramèr et
+        al., "Ensemble adversarial training", ICLR 2018, section 4.2 and appendix E.
 
     Example:
         >>> from holdfast import Linf
@@ -177,8 +188,18 @@ def fraction_with_at_least(counts: Int[Tensor, "n orders"]) -> Float[Tensor, " k
     When:
         To draw what `adversarial_directions` counted.
 
+    When not:
+        On counts of other sizes ε together: a fraction is of one.
+
+    Traps:
+        An image has as many as the best order tried, so the curve hangs on ``orders``; it ends
+        where they do, and not where directions do.
+
     Args:
         counts: from `adversarial_directions`.
+
+    Reference:
+        Tramèr et al., "Ensemble adversarial training", ICLR 2018, figure 2.
 
     Example:
         >>> from holdfast.diagnose import fraction_with_at_least

@@ -60,6 +60,14 @@ def signed_directions(
     When:
         For the axes of `loss_surface` in ℓ∞.
 
+    When not:
+        In ℓ2, where axes need no signs.
+
+    Traps:
+        Signed gradients of two networks are nearly orthogonal and not exactly; here g⊥ is made so,
+        by turning the pixels that matter least. Where orthogonality asks for an odd number of turns
+        one entry is 0.
+
     Args:
         model: whose loss is to be shown.
         other: trained independently of it.
@@ -71,6 +79,9 @@ def signed_directions(
 
     Returns:
         g and g⊥, (N, ...) each.
+
+    Reference:
+        Tramèr et al., "Ensemble adversarial training", ICLR 2018, figures 1, 4 and 5.
 
     Example:
         >>> from torch import nn
@@ -127,12 +138,20 @@ def loss_surface(
 ) -> Surface:
     """The loss at x + ε₁ g + ε₂ g⊥ for ε₁, ε₂ from -``reach`` to ``reach``.
 
+        L(x + ε₁ g + ε₂ g⊥, y) over a square of (ε₁, ε₂)
+
     The points are not cut to [0, 1], which would bend the plane: a pixel that is black or white
     leaves it. Take a smaller ``reach`` to look closer (EAT's right-hand panels).
 
     When:
-        To look at one image, when gradient masking is suspected. A picture of a plane proves
-        nothing of the ball.
+        To look at one image, when gradient masking is suspected.
+
+    When not:
+        As evidence of robustness: a picture of a plane proves nothing of the ball.
+
+    Traps:
+        Points are not cut to [0, 1], so a pixel that is black or white leaves it. The reach decides
+        what is seen: EAT's right-hand panels look closer, and show what the left ones hide.
 
     Args:
         model: maps (N, C, H, W) to logits (N, K).
@@ -148,6 +167,9 @@ def loss_surface(
 
     Raises:
         InputError: if the directions do not fit the images, or the grid is empty.
+
+    Reference:
+        Tramèr et al., "Ensemble adversarial training", ICLR 2018, figures 1, 4 and 5.
 
     Example:
         >>> from holdfast.diagnose import loss_surface

@@ -16,8 +16,14 @@ class InputDropout(nn.Dropout):
     in B, while A, C and D gain little.
 
     When:
-        In single-step adversarial training, and to rebuild the paper's networks. It is no defence
-        of a finished network, where it does nothing.
+        In single-step adversarial training, and to rebuild the paper's networks.
+
+    When not:
+        As a defence of a finished network, where it does nothing.
+
+    Traps:
+        It draws in training mode only: a source that crafts with its dropout on, as EAT's code lets
+        it, is another source. The networks B and B* differ by this layer alone.
 
     Args:
         rate: fraction of the pixels that are set to 0, in [0, 1); 0.2 in B.

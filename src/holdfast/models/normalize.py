@@ -17,7 +17,14 @@ class Normalize(nn.Module):
 
     When:
         In front of a network that was trained on normalised images, so that attacks and
-        certificates stay about [0, 1]. It is no defence.
+        certificates stay about [0, 1].
+
+    When not:
+        As a defence, which it is not; nor beside a transform of the data that does the same.
+
+    Traps:
+        Normalising in the data loader as well makes ε another size, and the network's answers
+        wrong. A mean on the 0–255 scale is of another image.
 
     Args:
         mean: of each channel, on the [0, 1] scale.
@@ -25,6 +32,9 @@ class Normalize(nn.Module):
 
     Raises:
         InputError: if there are not as many means as deviations or one is not positive.
+
+    Reference:
+        The usual practice; no paper of its own.
 
     Example:
         >>> from torch import nn

@@ -227,8 +227,22 @@ def adversarial_training_1(
 ) -> Adversarial:
     """Adv. Train I: train on a fixed set of DeepFool's examples, made on the reference model.
 
+        CE(f(x'), y),  x' = DeepFool(x) on the reference network, made once
+
     The paper says no more than that. DeepFool's authors, whom it follows, fine-tune for 5 epochs at
     half the learning rate "only on the perturbed training set", the same in all epochs.
+
+    When:
+        To reproduce Deep Defense's comparison, in fine-tuning.
+
+    When not:
+        As a defence: the network moves away from examples that stay where they were made.
+        `Adversarial` with PGD.
+
+    Traps:
+        The examples are those of the reference network, in whose place they are soon no longer
+        adversarial; that they are learnt says nothing of new ones. Another DeepFool (steps,
+        overshoot, box) makes another set.
 
     Args:
         reference: the trained model, from whose weights fine-tuning begins.

@@ -24,6 +24,14 @@ def cohen_radius(p1: Array, p2: Array, sigma: Array) -> Array:
     When:
         Always, for Gaussian noise: it is tight, and no other bound here exceeds it.
 
+    When not:
+        For ℓ1, or noise of another law.
+
+    Traps:
+        Its p1 and p2 must be limits that hold together, not fractions of votes. "Tight" is about
+        two probabilities: of a given network the true radius may be larger. In floating point noise
+        is rounded, which the theorem does not know: `SoundGaussianNoise`.
+
     Args:
         p1: lower limit of the top class's probability under noise, in [0, 1].
         p2: upper limit of every other class's, in [0, 1]; cut to 1 - p1, which always is one.

@@ -21,6 +21,13 @@ def laplace_radius(p1: Array, p2: Array, sigma: Array) -> Array:
     When:
         For ℓ1, with Laplace noise in the votes and in the training.
 
+    When not:
+        For ℓ2; nor with votes under Gaussian noise, of which it proves nothing.
+
+    Traps:
+        σ is the standard deviation, b = σ/√2 the scale that papers name: a radius at "0.5" of
+        theirs is at 0.707 here. An ℓ1 radius beside an ℓ2 radius is no comparison.
+
     Args:
         p1: lower limit of the top class's probability under noise, in [0, 1].
         p2: upper limit of every other class's, in [0, 1]; cut to 1 - p1, which always is one.

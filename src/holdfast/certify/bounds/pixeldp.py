@@ -24,7 +24,16 @@ def pixeldp_radius(p1: Array, p2: Array, sigma: Array) -> Array:
     grid and then by golden section. Cohen et al.'s radius is tight and never smaller.
 
     When:
-        To compare with PixelDP. Sound, and never above `renyi_radius`.
+        To compare with PixelDP.
+
+    When not:
+        For a radius to claim, since `renyi_radius` and `cohen_radius` are larger from the same
+        votes.
+
+    Traps:
+        The condition's last term has lost its δ in the texts of SO and STN. With ε above 1 it would
+        exceed Rényi's radius at extreme probabilities, and is not covered by the Gaussian
+        mechanism. PixelDP itself certifies mean scores: beside its numbers take `Hoeffding`.
 
     Args:
         p1: lower limit of the top class's probability under noise, or of its mean score, in [0, 1].

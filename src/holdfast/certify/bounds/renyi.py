@@ -26,7 +26,15 @@ def renyi_radius(p1: Array, p2: Array, sigma: Array) -> Array:
     smaller.
 
     When:
-        To compare with SO and STN. Sound, and never above `cohen_radius`.
+        To compare with SO and STN.
+
+    When not:
+        For a radius to claim, since `cohen_radius` is larger from the same votes.
+
+    Traps:
+        The formula is symmetric in p1 and p2, so without the test p1 > p2, which the authors' code
+        lacks, it certifies a losing class; here the radius is then 0. SO's algorithm 1 prints a
+        minus sign in place of the product.
 
     Args:
         p1: lower limit of the top class's probability under noise, in [0, 1].

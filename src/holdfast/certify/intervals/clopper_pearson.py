@@ -17,6 +17,9 @@ __all__ = ["ClopperPearson"]
 class ClopperPearson:
     """One-sided Clopper-Pearson limits, with Bonferroni's correction over all K classes.
 
+        P(Bin(n, L_k) >= N_k) = e,  P(Bin(n, U_k) <= N_k) = e,  e = (1 - confidence) / K,
+        p1 = L_top,  p2 = the largest U_k of the others, at most 1 - p1.
+
     Each limit fails with probability e = (1 - confidence) / K. That covers the leading class though
     it is read from the same votes, where p1 > 1/2. Proof: let L and U be the limits of a class's
     votes, q_1 >= q_2 >= ... the true probabilities, t the class that leads. If q_1 >= 1/2, a wrong
@@ -34,8 +37,15 @@ class ClopperPearson:
     10 classes and 95 %.
 
     When:
-        To compare with SO and STN, whose Algorithm 1 reads the class off the same votes;
-        Bonferroni's correction is the price of that.
+        To compare with SO and STN, whose Algorithm 1 reads the class off the same votes.
+
+    When not:
+        Where the class may be chosen by votes of its own: `TwoSample` has no correction to pay for.
+
+    Traps:
+        p1 ends at 0.9484 with 100 votes, 10 classes and 95 %, whatever the network: a curve that
+        ends there ends by the votes. The printed 95 % is for one image; over a whole test set some
+        certificates may be wrong.
 
     Attributes:
         confidence: joint confidence, in (0, 1).

@@ -25,8 +25,15 @@ class Hoeffding:
     that answers the class of the largest mean softmax, which need not be the vote.
 
     When:
-        To compare with PixelDP, which certifies the mean scores. Of the votes, the binomial limits
-        are nearer.
+        To compare with PixelDP, which certifies the mean scores.
+
+    When not:
+        Of votes: the binomial limits are nearer.
+
+    Traps:
+        What it certifies is the class of the largest mean softmax, which need not be the vote: it
+        does not compare with a certified vote image by image. A network of hesitant softmaxes has
+        small limits though it always votes alike.
 
     Attributes:
         confidence: joint confidence, in (0, 1).

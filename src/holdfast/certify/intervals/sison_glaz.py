@@ -33,7 +33,16 @@ class SisonGlaz:
     these limits are here to show what published radii rest on.
 
     When:
-        To compare with radii that rest on it. Never as a guarantee.
+        To compare with radii that rest on it.
+
+    When not:
+        As a guarantee, ever: its coverage falls to 77.4 % near p = 0.96 where it claims 95
+        (docs/results/certified-robustness-additive-gaussian-noise/lenet.md).
+
+    Traps:
+        It takes the observed fractions for the true ones, which is worst near p = 1. R's
+        ``multinomialCI`` takes the significance level and not the confidence: `STN2019` is what
+        comes of it.
 
     Attributes:
         confidence: what the limits claim, in (0, 1).

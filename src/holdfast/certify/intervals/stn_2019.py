@@ -16,6 +16,8 @@ __all__ = ["STN2019"]
 class STN2019:
     """Sison and Glaz's limits at 1 - confidence: what STN's code took for confidence; not sound.
 
+        the limits of `SisonGlaz` at 1 - confidence
+
     The authors' ``bound.py`` of May 2019 calls R's ``multinomialCI(votes, 0.95)``, whose second
     argument is the significance level, so that limits called 95 % are limits at 5 %. They mended
     it on 27 December 2020, in commit 9f75119 of Bai-Li/STN-Code: "Fix a bug on the parameter of the
@@ -23,7 +25,15 @@ class STN2019:
     how far radii reach with them that no interval of that confidence proves.
 
     When:
-        To see where STN's printed radii come from. Never as a guarantee.
+        To see where STN's printed radii come from.
+
+    When not:
+        As a guarantee, ever: at its worst it holds in 9.5 % where it says 95
+        (docs/results/certified-robustness-additive-gaussian-noise/lenet.md).
+
+    Traps:
+        ``confidence=0.95`` asks for limits at 5 %, as that code did. p1 and p2 of the code add up
+        to more than 1, and here to 1: its radius is 1.82 where this one is 1.803.
 
     Attributes:
         confidence: what the code of 2019 calls so, in (0, 1); the limits are for 1 - confidence.

@@ -18,11 +18,23 @@ __all__ = ["TwoSample"]
 class TwoSample:
     """Cohen et al.'s scheme: n0 draws choose the class, n others bound its probability.
 
+        P(Bin(n, p1) >= k) = 1 - confidence,  p2 = 1 - p1,
+        k of n votes being for the class that n0 others chose.
+
     Since the class is fixed before the n draws, one Clopper-Pearson limit at the whole error is
     enough, and p2 = 1 - p1. With n votes p1 is at most (1 - confidence)^(1/n).
 
     When:
-        By default. Only the first draws choose, so that all of the error is left for one limit.
+        By default.
+
+    When not:
+        Where the class is read off the same votes: `ClopperPearson`. Where votes are dear:
+        `Sequential`.
+
+    Traps:
+        p2 = 1 - p1, so that an image whose top class has less than half of the probability is never
+        certified, however far ahead it is. Choosing the class by the votes that bound it undoes the
+        confidence.
 
     Attributes:
         confidence: joint confidence, in (0, 1).

@@ -17,6 +17,9 @@ __all__ = ["TwoSampleRandomised"]
 class TwoSampleRandomised:
     """`TwoSample` with a randomised Clopper-Pearson limit: never lower, and of exact confidence.
 
+        P(Bin(n, p1) > k) + w · P(Bin(n, p1) = k) = 1 - confidence,  p2 = 1 - p1,
+        w ~ U(0, 1), drawn once for each image.
+
     Votes are whole numbers, so that Clopper and Pearson's limit is wrong less often than it might
     be. One uniform draw of each image, beside its votes, settles how much of the next vote's limit
     it gets; then the limit is wrong with probability 1 - confidence, neither more nor less, for
@@ -27,7 +30,14 @@ class TwoSampleRandomised:
 
     When:
         For a little more radius from the same votes, where a draw that decides it is agreed on
-        beforehand. For a limit that hangs on votes alone, `TwoSample`.
+        beforehand.
+
+    When not:
+        For a limit that hangs on votes alone: `TwoSample`.
+
+    Traps:
+        Who draws again until the draw is small has no confidence left. Two runs of other seeds
+        certify other radii from the same votes.
 
     Attributes:
         confidence: joint confidence, in (0, 1).

@@ -122,6 +122,17 @@ def AdvTrainII(threat: Threat, *, alpha: float = 0.5) -> Adversarial:
     The attack is made from the true label, as the method has it, and therefore leaks it: accuracy
     on FGS examples may rise above that on clean ones. EAT's form uses predicted labels.
 
+    When:
+        To reproduce Deep Defense's comparison, or Goodfellow et al.
+
+    When not:
+        As a defence against several steps: `Adversarial` with PGD. Where labels must not leak: the
+        objective `fgsm`, against predicted classes.
+
+    Traps:
+        It is made from the true label and leaks it. α weighs the clean images, where ``weight`` of
+        `Adversarial` weighs the adversarial ones.
+
     Args:
         threat: the ball; its ε is the step.
         alpha: weight α in [0, 1] of the clean images; 0.5 in Goodfellow et al., and Yan et al. name

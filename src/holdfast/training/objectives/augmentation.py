@@ -22,8 +22,16 @@ class NoiseAugmentation:
     """Gaussian augmentation: CE(f(x + N(0, σ² I)), y); noisy images are not cut to [0, 1].
 
     When:
-        The plain way to a network that votes well under noise of σ, and what `Stability` is to be
-        measured against.
+        As the plain way to a network that votes well under noise of σ, and what `Stability` is to
+        be measured against.
+
+    When not:
+        For the network without noise, which gains little.
+
+    Traps:
+        σ must be that of the votes. Noisy images are not cut to [0, 1], as those of the votes are
+        not. The STN authors' code trained on half clean and half noisy images until March 2020,
+        which is neither this nor stability.
 
     Attributes:
         sigma: σ > 0 of the noise, on the [0, 1] scale; that of the votes which will be certified.

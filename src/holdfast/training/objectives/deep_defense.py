@@ -44,9 +44,17 @@ class DeepDefense:
     the batch size, as here, λ = 15 means the same for every batch. (The authors' code does so.)
 
     When:
-        To fine-tune a trained network for larger distances (ρ₂). Larger distances to DeepFool are
-        no robust accuracy: run the suite. λ, c and d belong to the conditioning of the input, see
-        docs/results/deep-defense/unit-interval.md.
+        To fine-tune a trained network for larger distances (ρ₂).
+
+    When not:
+        From fresh weights: the paper fine-tunes. Nor for a robust accuracy, which larger distances
+        to DeepFool are not: run the suite.
+
+    Traps:
+        λ, c and d belong to the conditioning of the input: on [0, 1] and on 0–255 less the mean
+        image they are other methods (docs/results/deep-defense/unit-interval.md). The paper's ρ₂ is
+        that of `holdfast.diagnose.margins`, not of DeepFool as an attack. The larger c, the fewer
+        images count, those of the least distance.
 
     Attributes:
         weight: λ >= 0; 15 for MNIST and CIFAR-10, 5 for ImageNet.

@@ -30,7 +30,15 @@ class Denoising:
     (equation 9).
 
     When:
-        For the denoiser of `MALADE` where there are no labels. With labels, `SupervisedDenoising`.
+        For the denoiser of `MALADE` where there are no labels.
+
+    When not:
+        As a classifier or a defence of its own; with labels, `SupervisedDenoising`.
+
+    Traps:
+        The residual over σ² is a score only at the minimum, and of images blurred by the same σ:
+        the chain must be given the σ of the training. The squares are summed over pixels, so that a
+        loss by the mean is 1 / (C·H·W) of it.
 
     Attributes:
         sigma: σ > 0 of the noise, on the [0, 1] scale; σ² = 0.15 for MALADE's MNIST, 0.01 for
@@ -79,6 +87,15 @@ class SupervisedDenoising:
 
     When:
         For the denoiser of `MALADE`, with a classifier that is trained already.
+
+    When not:
+        Without labels: `Denoising`. As a defence without a chain, where both left the same on LeNet
+        (docs/results/malade-langevin-dynamics/adaptive-attacks.md).
+
+    Traps:
+        Copying the sign of equation 11 with the cross-entropy for J trains it backwards. With w = 1
+        the cross-entropy weighs next to nothing against a sum over the pixels, and MALADE is MALA;
+        any other w is a variant, and not the paper's.
 
     Attributes:
         sigma: σ > 0 of the noise, on the [0, 1] scale; see `Denoising`.

@@ -25,8 +25,15 @@ class Distillation:
     answers in classes alone, or with its queries counted, is `holdfast.training.distill`.
 
     When:
-        To make a smaller or smoother network of a trained one, or a surrogate to transfer from. It
-        is no defence: what large temperatures hid were gradients.
+        To make a smaller or smoother network of a trained one, or a surrogate to transfer from.
+
+    When not:
+        As a defence: what large temperatures hid were gradients.
+
+    Traps:
+        A student at T > 1 answers with large logits at T = 1, whose softmax saturates: attack it on
+        the margin or DLR. At weight 1 the labels play no part, and the student learns the teacher's
+        errors too.
 
     Attributes:
         teacher: t, a trained network, which stays as it is.

@@ -29,8 +29,16 @@ def EnsembleAdversarial(
         EnsembleAdversarial(fgsm, [On(a, fgsm, name="a"), On(b, fgsm, name="b")])
 
     When:
-        Against transfer from models that the attacker has and you have not. Not against an attacker
-        who has the model: that falls to many steps.
+        Against transfer from models that the attacker has and you have not.
+
+    When not:
+        Against an attacker who has the model: network A so trained falls to many steps altogether
+        (docs/results/ensemble-adversarial-training/network-a.md).
+
+    Traps:
+        The sources of the evaluation must be other networks than ``sources``, or black box is no
+        black box. Replacing half of the batch (EAT 4.2) and averaging two losses (EAT's code for
+        MNIST) give other networks, as do the dropout of the sources and the initial weights.
 
     Args:
         attack: on the model in training; a single step in the paper, FGSM on MNIST and Step-LL on

@@ -30,7 +30,14 @@ class IBP:
 
     When:
         For ℓ∞ certificates without noise or votes, on small networks of linear and convolutional
-        layers. Too fast a ramp leaves a network that answers one class.
+        layers.
+
+    When not:
+        On networks that intervals cannot be carried through; nor for the best clean accuracy.
+
+    Traps:
+        Too fast a ramp of ε leaves a network that answers one class. Intervals prove next to
+        nothing of networks that were not trained so, which says nothing of them.
 
     Attributes:
         threat: ℓ∞ or ℓ2; the ball in the end.

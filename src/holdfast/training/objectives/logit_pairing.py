@@ -25,7 +25,15 @@ class LogitPairing:
     "Evaluating and understanding the robustness of adversarial logit pairing", 2018.
 
     When:
-        To reproduce or refute it. For a defence, `Adversarial` or TRADES.
+        To reproduce or refute it.
+
+    When not:
+        For a defence: `Adversarial` or TRADES.
+
+    Traps:
+        What the paper reports of its own robustness was refuted by longer attacks. The mean over
+        classes is that of the authors' code: where an implementation sums, the same λ weighs K
+        times as much.
 
     Attributes:
         attack: makes x_adv; PGD without early stopping in the paper.

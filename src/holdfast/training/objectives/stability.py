@@ -24,8 +24,16 @@ class Stability:
     The stability term is -Σ_j P(y_j | x) log P(y_j | x'); the gradients of both its arguments flow.
 
     When:
-        Before certifying the vote under noise of the same σ. The network without noise gains
-        little.
+        Before certifying the vote under noise of the same σ.
+
+    When not:
+        For the network without noise, which gains little. Beside training on noise alone it gained
+        nothing in docs/results/certified-robustness-additive-gaussian-noise/lenet.md.
+
+    Traps:
+        The gradients of both arguments flow; a clean softmax that is held fixed is another loss.
+        The authors' code averaged two cross-entropies against the label until March 2020. "Without
+        stability training" in the paper is plain training, not training on noise.
 
     Attributes:
         sigma: σ > 0 of the noise, on the [0, 1] scale; 0.7 for STN's MNIST.

@@ -19,7 +19,17 @@ class Standard:
     """Plain training: CE(f(x), y).
 
     When:
-        As what every defence is measured against. It resists nothing.
+        As what every defence is measured against.
+
+    When not:
+        As a defence: it resists nothing.
+
+    Traps:
+        A baseline needs the epochs, the schedule and the augmentation of what it stands beside, or
+        the difference is not the defence's.
+
+    Reference:
+        The usual practice; no paper of its own.
 
     Example:
         >>> from holdfast.random import Stream

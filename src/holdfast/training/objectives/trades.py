@@ -32,8 +32,16 @@ class TRADES:
     the cross-entropy form lowers.
 
     When:
-        Where clean accuracy is to be traded for robust accuracy by one number, β. Otherwise as
-        `Adversarial` with PGD.
+        Where clean accuracy is to be traded for robust accuracy by one number, β.
+
+    When not:
+        Where the ball alone counts: `Adversarial` with PGD, from which it was not to be told apart
+        at equal cost (docs/results/certified-robustness-additive-gaussian-noise/trades.md).
+
+    Traps:
+        Begun at the image itself its attack has a gradient of 0. STN prints it with a cross-entropy
+        in place of the divergence; the two differ by the entropy of f(x), so β of one is not β of
+        the other.
 
     Attributes:
         threat: the ball.
