@@ -11,7 +11,6 @@ import tomllib
 import warnings
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import yaml
@@ -20,7 +19,7 @@ from holdfast import EvaluationConfig, evaluate
 from holdfast.attacks import PGD
 from holdfast.threat import Linf
 from tests.toys import images, small_network
-from tools.site import links, methods, toy
+from tools.site import links
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("architecture", "methods", "adding")
@@ -211,45 +210,6 @@ def _prose(page):
 
 def _anchor(title):
     return re.sub(r"[^\w -]", "", title.lower()).strip().replace(" ", "-")
-
-
-def test_every_method_has_a_page_with_what_it_is_how_it_is_typed_and_an_example():
-    """What the site shows of a method comes from its registry entry and its docstring."""
-    for method in methods.methods():
-        page = methods.page(method)
-        parts = re.findall("^## (.*)$", page, re.MULTILINE)
-        assert page.startswith(f"# {method.name}\n"), method.name
-        assert {"When", "Example"} <= set(parts), method.name
-        rows = re.findall(r"^\| `(\w+)` \| .* \| (.*) \|$", page, re.MULTILINE)
-        assert not [name for name, text in rows if not text], method.name
-
-
-def test_the_page_of_an_attack_shows_its_formulas():
-    attacks = [method for method in methods.methods() if method.kind == "attacks"]
-    pages = {method.name: methods.page(method) for method in attacks}
-    for name, page in pages.items():
-        assert re.search(r"^    \S|∇|←", page.split("## When")[0], re.MULTILINE), name
-    assert "    k* = argmin_k |f_k(x)| / ‖w_k‖_q" in pages["deepfool"].split("## When")[0]
-    assert "x' = x + α · sign(N(0, I))" in pages["r+step-ll"].split("## When")[0]
-
-
-def test_the_page_of_an_attack_shows_its_contests():
-    pages = {method.name: methods.page(method) for method in methods.methods()}
-    assert "| DDN, 100 steps | l2 |" in pages["ddn"]
-    assert "| suite | linf 0.2 |" in pages["worst-case"]
-    assert "APGD-T" not in pages["apgd"].split("## In our contests")[1]
-    assert "contests" not in pages["spatial"]
-
-
-def test_the_picture_of_an_attack_is_of_its_own_run():
-    asked, found = toy.run("fgsm", "l2")
-    start, ball = np.array(toy._START), toy._EPS["l2"]
-    assert np.linalg.norm(found - start) == pytest.approx(ball, abs=1e-5)
-    assert np.allclose(asked[0], start)
-    picture = toy.draw("fgsm", "l2")
-    assert picture is not None
-    assert picture.startswith(b"<?xml")
-    assert toy.draw("spatial", "linf") is None
 
 
 def test_a_link_out_of_the_documentation_is_rewritten_for_the_site():

@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
-from tools.site import api, links, methods, toy
+from tools.site import api, links, methods, pictures
 
 #: The site's papers, in the order of the README.
 PAPERS = {
@@ -76,14 +77,10 @@ def on_files(files: Files, config: Any) -> Files:
     for name, place in links.ROOT_PAGES.items():
         made[place] = (links.ROOT / name).read_text()
     for method in methods.methods():
-        picture = None
-        if method.kind == "attacks":
-            norm = methods.first_norm(method.name, methods.ROUND_FIRST)
-            drawn = toy.draw(method.name, norm)
-            if drawn is not None:
-                picture = Path(method.path).with_suffix(".svg").name
-                made[f"methods/attacks/{picture}"] = drawn
-        made[method.path] = methods.page(method, picture)
+        place, drawn = Path(method.path).with_suffix(".svg"), pictures.draw(method)
+        if drawn is None:
+            raise PluginError(f"No picture of {method.name}: draw it in tools/site/.")
+        made |= {place.as_posix(): drawn, method.path: methods.page(method, place.name)}
     for kind in methods.KINDS:
         made[f"methods/{kind}/index.md"] = methods.overview(kind)
     for room in api.rooms():

@@ -14,10 +14,9 @@ from holdfast.certify.bounds.bound import BOUNDS
 from holdfast.certify.intervals.interval import INTERVALS
 from holdfast.cli import registry
 from holdfast.defenses import LAYERS, MALADE, NOISES
-from holdfast.training import OBJECTIVES
+from holdfast.training import OBJECTIVES, EnsembleAdversarial, adversarial_training_1
+from tools.site import standings
 from tools.site.docstrings import Parsed, parse
-
-DOCS = Path(__file__).parents[2] / "docs"
 
 
 class Method(NamedTuple):
@@ -57,30 +56,37 @@ KINDS: Mapping[str, Kind] = {
         "Made from a threat and called with a model: `attack(model, x, y, seed=0)` returns images "
         "within the ball and the box. The picture on each page is one run on a network of two "
         "inputs: its decision regions, the ball, the points at which the attack asked the network, "
-        "early ones pale, and the line from the image to what was returned.",
+        "early ones pale, and the line from the image to what was returned; of attacks that need "
+        "an image, one of scikit-learn's digits.",
         'holdfast evaluate --model runs/net --data mnist --attacks "{0}" --norm {1} --eps {2}',
     ),
     "objectives": Kind(
         "Objectives",
         "What training minimises: `objective(network, x, y, stream)` returns a loss and what the "
-        "log says of it.",
+        "log says of it. The picture on each page is what it makes of a small network of two "
+        "inputs: its decision regions and, dashed, the borders that plain training draws; squares "
+        "are the ball, circles one σ of the noise, arrows where a denoiser leads.",
         'holdfast train --data mnist --model small --objective "{0}" --out runs/net',
     ),
     "defences": Kind(
         "Defences",
         "Layers in front of a network, and noise for votes. Each declares what an attacker must "
-        "know: whether it draws, whether it has a gradient, whether it resembles the identity.",
+        "know: whether it draws, whether it has a gradient, whether it resembles the identity. The "
+        "picture on each page is what the layer does to points of the unit square: arrows, or "
+        "draws in the colour of the answer behind them, and the borders of their vote.",
         "",
     ),
     "bounds": Kind(
         "Bounds",
         "Limits of p₁ and p₂ under noise → a radius within which the vote cannot change. They are "
-        "read off the same votes: certify once, and name several.",
+        "read off the same votes: certify once, and name several. The picture on each page is its "
+        "radius beside those of the others.",
         "holdfast certify --model runs/net --data mnist --sigma 0.5 --votes 1000 --bounds {0}",
     ),
     "intervals": Kind(
         "Intervals",
-        "Votes → joint limits of p₁ and p₂.",
+        "Votes → joint limits of p₁ and p₂. The picture on each page is its lower limit beside "
+        "those of the others; a line above the dots claims more than the votes' own fraction.",
         "holdfast certify --model runs/net --data mnist --sigma 0.5 --votes 1000 --intervals {0}",
     ),
     "diagnoses": Kind(
@@ -119,7 +125,10 @@ def methods() -> Iterator[Method]:
 
 
 def _entered(kind: str, name: str, thing: Any) -> Method:
-    made = inspect.signature(thing).return_annotation if inspect.isfunction(thing) else thing
+    made = thing
+    if kind == "objectives":
+        made = _MADE_BY.get(name) or inspect.signature(thing).return_annotation
+        made = thing if inspect.isclass(thing) else made
     shown = KINDS[kind].command
     if kind == "attacks":
         norm = first_norm(name)
@@ -131,8 +140,11 @@ def _entered(kind: str, name: str, thing: Any) -> Method:
             command = command.replace(" --out", " --norm linf --eps 0.1 --out")
         if name == "laplace":
             command += " --noise laplace"
-    says_more = inspect.isclass(made) and kind == "objectives" and made is not thing
-    return Method(kind, name, thing, made if says_more else thing, command)
+    return Method(kind, name, thing, made, command)
+
+
+#: What says more of an objective than the class that it makes, which makes others too.
+_MADE_BY = {"ensemble": EnsembleAdversarial, "adv-train-1": adversarial_training_1}
 
 
 #: What must be written of some parameters that have no default.
@@ -187,27 +199,30 @@ def first_norm(name: str, norms: tuple[str, ...] = tuple(_SIZES)) -> str:
 def page(method: Method, picture: str | None = None) -> str:
     """The Markdown of a method's page."""
     says, more = parse(method.thing), parse(method.made)
+    own = {**more.sections, **says.sections}
     blocks = [
         f"# {method.name}",
         f"[{KINDS[method.kind].title}](index.md) · in Python {_link(method.made)}",
         f"{says.summary}",
     ]
     if picture:
-        blocks.append(f"![One run of {method.name} in two dimensions]({picture})" + "{ .toy }")
+        blocks.append(f"![{method.name}, drawn by a run of its own]({picture})" + "{ .toy }")
     if method.made is not method.thing:
         blocks.append(f"{more.summary}")
-    blocks += [text for text in (_formula(method), more.text) if text]
-    blocks += _section("When", more.sections.get("When") or says.sections.get("When"))
+    blocks += [text for text in (_formula(method), says.text, more.text) if text]
+    blocks += _section("When to use it", own.get("When"))
     if method.command:
         blocks.append(f"    {method.command}")
+    blocks += _section("When not", own.get("When not"))
+    blocks += _section("Traps", own.get("Traps"))
+    blocks += _section("Differences from the paper", more.sections.get("Notes"))
     blocks += _parameters(method, says, more)
-    blocks += _section("Differences and traps", more.sections.get("Notes"))
     blocks += _section("Raises", more.sections.get("Raises"))
     if "Example" in more.sections:
         blocks += ["## Example", _begin(), f"```pycon\n{more.sections['Example']}\n```"]
-    blocks += _contests(method)
-    blocks += _section("Paper", more.sections.get("Reference") or says.sections.get("Reference"))
-    text = "\n\n".join(block for block in blocks if block) + "\n"
+    blocks += standings.of(method.kind, method.name)
+    blocks += _section("Paper", own.get("Reference"))
+    text = "\n\n".join(dict.fromkeys(block for block in blocks if block)) + "\n"
     return _PAGE.sub(r"[\1](../../\1)", text)
 
 
@@ -270,71 +285,6 @@ def _default(value: Any) -> str:
 def _escaped(text: str) -> str:
     """For a cell of a table: a bar would end it."""
     return text.replace("|", "\\|")
-
-
-#: What the tables of contests call a method, where it is not what the command line does.
-_CALLED = {
-    "apgd": r"APGD, ",
-    "apgd-t": r"APGD-T",
-    "carlini-wagner": r"C&W",
-    "sigma-zero": r"σ-zero",
-    "worst-case": r"suite|budget=\d+",
-    "autoattack": r"AutoAttack",
-    "second-order": r"S-O|Second",
-    "malt": r"MALT",
-}
-
-_CONTESTS = ("attack-strength", "nearest")
-
-
-class Row(NamedTuple):
-    """A row of a table of a contest, with its heading and the names of its columns."""
-
-    page: str
-    heading: str
-    names: tuple[str, ...]
-    cells: tuple[str, ...]
-
-
-@cache
-def contests() -> tuple[Row, ...]:
-    """Every row of the tables of docs/results that compare attacks."""
-    found = []
-    for name in _CONTESTS:
-        heading, names = "", ()
-        for line in (DOCS / "results" / f"{name}.md").read_text().splitlines():
-            cells = tuple(cell.strip() for cell in line.strip("|").split("|"))
-            if line.startswith("#"):
-                heading, names = line.lstrip("# "), ()
-            elif not line.startswith("|"):
-                names = ()
-            elif not names:
-                names = cells
-            elif not set(line) <= set("|- :"):
-                found.append(Row(name, heading, names, cells))
-    return tuple(found)
-
-
-def _contests(method: Method) -> list[str]:
-    """Its rows in those tables, table by table."""
-    if method.kind != "attacks":
-        return []
-    called = _CALLED.get(method.name, re.escape(method.name))
-    mine: dict[tuple[str, str, tuple[str, ...]], list[tuple[str, ...]]] = {}
-    for row in contests():
-        if "attack" not in row.names:
-            continue
-        said = row.cells[row.names.index("attack")].strip("*")
-        if re.match(rf"(?:{called})(?![\w-])" if called[-1] != " " else called, said, re.I):
-            mine.setdefault((row.page, row.heading, row.names), []).append(row.cells)
-    if not mine:
-        return []
-    blocks = ["## In our contests"]
-    for (name, heading, names), rows in mine.items():
-        link = f"[{heading}](../../results/{name}.md)"
-        table = [names, ("---",) * len(names), *rows]
-        blocks += [link, "\n".join(f"| {' | '.join(cells)} |" for cells in table)]
-    return blocks
 
 
 def overview(kind: str) -> str:

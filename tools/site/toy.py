@@ -7,23 +7,20 @@ import inspect
 import math
 import sys
 import warnings
-from io import BytesIO
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Polygon, Rectangle
 from torch import Tensor, nn
 
 from holdfast.attacks import ATTACKS
 from holdfast.cli import registry
 from holdfast.types import Threat
+from tools.site import canvas
 
 #: Of each norm, the radius of the ball in the picture; the nearest boundary lies within.
 _EPS = {"linf": 0.22, "l2": 0.3, "l1": 0.32, "l0": 1.0}
-_COLOURS = ("#0072b2", "#e69f00", "#009e73")  # of classes; Okabe and Ito's
 _START = (0.46, 0.44)
 
 #: About many pixels, or about where they lie: two say nothing of it.
@@ -88,39 +85,15 @@ def draw(name: str, norm: str) -> bytes | None:
     asked, found = run(name, norm)
     if np.allclose(found, _START):
         return None  # it found nothing here, of which there is no picture
-    settings = {"svg.hashsalt": name, "svg.fonttype": "none"}
-    with mpl.rc_context(settings):
-        figure = Figure(figsize=(3.6, 3.6))
-        figure.patch.set_alpha(0)
-        axes = figure.add_axes((0.01, 0.01, 0.98, 0.98))
-        axes.patch.set_alpha(0)
-        _regions(axes)
-        _ball(axes, registry.threat(norm, _EPS[norm]))
-        late = np.linspace(0.25, 1, len(asked))
-        axes.scatter(*asked.T, c=late, cmap="Greys", vmin=0, vmax=1, s=9, lw=0)
-        axes.plot(*np.stack((_START, found)).T, color="#d55e00", lw=1.6)
-        axes.plot(*_START, "o", color="#222222", ms=6)
-        axes.plot(*found, "*", color="#d55e00", ms=13)
-        axes.set(xlim=(0, 1), ylim=(0, 1), xticks=(), yticks=(), aspect="equal")
-        out = BytesIO()
-        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
-    return out.getvalue()
-
-
-def _regions(axes: Any) -> None:
-    ticks = np.linspace(0, 1, 241, dtype=np.float32)
-    grid = np.stack(np.meshgrid(ticks, ticks), axis=-1)
-    with torch.no_grad():
-        logits = Toy()(torch.from_numpy(grid.reshape(-1, 1, 1, 2)))
-    classes = logits.argmax(dim=1).reshape(grid.shape[:2]).numpy()
-    axes.contourf(
-        grid[..., 0],
-        grid[..., 1],
-        classes,
-        levels=(-0.5, 0.5, 1.5, 2.5),
-        colors=_COLOURS,
-        alpha=0.22,
-    )
+    figure, axes = canvas.square()
+    canvas.regions(axes, Toy())
+    _ball(axes, registry.threat(norm, _EPS[norm]))
+    late = np.linspace(0.25, 1, len(asked))
+    axes.scatter(*asked.T, c=late, cmap="Greys", vmin=0, vmax=1, s=9, lw=0)
+    axes.plot(*np.stack((_START, found)).T, color=canvas.MAIN, lw=1.6)
+    axes.plot(*_START, "o", color=canvas.BESIDE, ms=6)
+    axes.plot(*found, "*", color=canvas.MAIN, ms=13)
+    return canvas.svg(figure, name)
 
 
 def _ball(axes: Any, threat: Threat) -> None:
