@@ -2,7 +2,9 @@
 #
 #   docker build -t holdfast .                                    the CPU's PyTorch
 #   docker build -t holdfast:cuda --build-arg TORCH=cu128 .       PyTorch for that CUDA
-#   docker run --rm -v "$PWD/runs:/study/runs" holdfast evaluate --model runs/net --data digits ...
+#   docker run --rm -u "$(id -u):$(id -g)" -v "$PWD/runs:/study/runs" holdfast evaluate --model runs/net --data digits ...
+#
+# The folder has to be there before: Docker would make it root's. -u is for who owns it.
 FROM python:3.12-slim AS built
 WORKDIR /source
 COPY pyproject.toml setup.py MANIFEST.in README.md LICENSE CHANGELOG.md CITATION.cff ./
@@ -20,9 +22,10 @@ COPY --from=built /wheels /wheels
 # Extras by name, as in --build-arg EXTRAS=[timm,foolbox].
 ARG EXTRAS=""
 RUN pip install --no-cache-dir "$(ls /wheels/*.whl)${EXTRAS}" && rm -r /wheels
-RUN useradd --create-home holdfast && mkdir /study && chown holdfast /study
+# Whoever -u says may write here, where data and caches go too; such a user has no name and no home.
+RUN useradd --no-create-home holdfast && mkdir -m 1777 /study
 USER holdfast
 WORKDIR /study
-ENV HOLDFAST_DATA=/study/data
+ENV HOME=/study USER=holdfast HOLDFAST_DATA=/study/data
 ENTRYPOINT ["holdfast"]
 CMD ["--help"]

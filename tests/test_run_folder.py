@@ -682,3 +682,11 @@ def test_no_collection_takes_a_form_that_a_file_was_read_as(tmp_path):
     del Form
     gc.collect()
     assert form() is not None
+
+
+def test_who_may_read_a_folder_may_read_its_tensors(tmp_path):
+    """A group that shares a disk, or the host's user what a container wrote."""
+    files.write_tensors(tmp_path / "a.safetensors", {"x": torch.ones(2)}, {})
+    files.write_text(tmp_path / "a.txt", "x")
+    tensors, text = ((tmp_path / name).stat().st_mode for name in ("a.safetensors", "a.txt"))
+    assert tensors == text

@@ -37,8 +37,16 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str,
     """
     flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     header = {"holdfast": json.dumps(about, allow_nan=False)}
+
+    def write(temporary: Path) -> None:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # who may read it, as the user's umask has it
+        save_file(flat, temporary, metadata=header)
+        if temporary.stat().st_mode != mode:  # safetensors may leave its file to the owner alone
+            temporary.chmod(mode)
+
     try:
-        replace_file(path, lambda temporary: save_file(flat, temporary, metadata=header))
+        replace_file(path, write)
     except SafetensorError as error:
         raise OutputError(
             f"{path} could not be written ({error}); what was there before is unchanged."
