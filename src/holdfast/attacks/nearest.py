@@ -54,8 +54,9 @@ def _l1(free: Threat, steps: _Steps) -> _Parts:
 
 
 def _l0(free: Threat, steps: _Steps) -> _Parts:
-    begin = SigmaZero(free, steps=steps(40)), Greedy(free, steps=steps(15))
-    return begin, (SigmaZero(free, steps=steps(25), goal=dlr), Greedy(free, steps=steps(20)))
+    begin = SigmaZero(free, steps=steps(40)), Greedy(free, steps=steps(5))
+    onward = SigmaZero(free, steps=steps(25), goal=dlr), SigmaZero(free, steps=steps(20))
+    return begin, (*onward, Greedy(free, steps=steps(10)))
 
 
 _RECIPES: Mapping[float, Callable[[Threat, _Steps], _Parts]] = {
@@ -73,7 +74,7 @@ def Nearest(threat: Threat, *, steps: int = 2000) -> ClosestOf:
         x_1 = the nearest to x of A_1(x), A_2(x), ...;  x_adv = the nearest of x_1 and B(x from x_1)
 
     ℓ∞: FMN, PDPGD, FAB-T, then FMN from the closest point. ℓ2 and ℓ1: ALMA, PDPGD, then FMN.
-    ℓ0: σ-zero, greedy search, then both.
+    ℓ0: σ-zero, greedy search, then σ-zero by two goals and greedy search again.
 
     When:
         Where the distance is the number.
@@ -115,7 +116,7 @@ def Nearest(threat: Threat, *, steps: int = 2000) -> ClosestOf:
             "least 200 among its attacks."
         )
     free = threat.unlimited()
-    left = steps - 1 - 4 * _BESIDE  # no recipe has more than four parts
+    left = steps - 1 - (5 if threat.p == 0 else 4) * _BESIDE  # no recipe has more parts
 
     def share(hundredths: int) -> int:
         return left * hundredths // 200
