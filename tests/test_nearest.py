@@ -43,6 +43,13 @@ def test_nearer_than_its_strongest_part_with_all_passes_and_within_them(name):
     assert (here <= 1.02 * there).float().mean() >= 0.9
 
 
+def test_in_l0_the_parts_have_as_many_steps_as_the_passes_allow():
+    """Greedy search ends by itself on small images, so that counting passes would not tell."""
+    attack = Nearest(L0(math.inf), steps=2000)
+    passes = 2 * sum(part.steps for part in (*attack.attacks, *attack.polish))
+    assert 1900 < passes <= 2000 - 12 * 5
+
+
 @pytest.mark.parametrize(
     "attack",
     [
