@@ -35,6 +35,7 @@ from holdfast.certify import (
     run,
 )
 from holdfast.certify.intervals.interval import Interval
+from holdfast.certify.rows import rows_of
 from holdfast.certify.sampling import sample
 from holdfast.data import Data
 from holdfast.defenses import Binarise, GaussianNoise
@@ -346,11 +347,9 @@ def _one_sided(p1: Any, p2: Any, sigma: Any) -> Any:
 
 # Rows and cells that say something else than the certificates
 
-_ROWS = run._rows
-
 
 def _in_rows(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Tampering:
-    return {"_rows": lambda *given: change(_ROWS(*given))}
+    return {"chunks.rows_of": lambda *given: change(rows_of(*given))}
 
 
 def _answering(rows: pd.DataFrame) -> pd.DataFrame:
@@ -379,7 +378,7 @@ def _in_cells(change: Callable[[pd.DataFrame], pd.DataFrame], **told: Any) -> Ta
     def cells(rows: pd.DataFrame, *given: Any) -> list[dict[str, Any]]:
         return [{**cell, **told} for cell in made(change(rows), *given)]
 
-    return {"_cells": cells}
+    return {"run._cells": cells}
 
 
 def _larger(rows: pd.DataFrame) -> pd.DataFrame:
@@ -400,7 +399,7 @@ def _half_the_constant(
     *given: str,
 ) -> pd.DataFrame:
     """Radii by a Lipschitz constant from below."""
-    return _ROWS(data, index, sampling, config, lipschitz / 2, *given)
+    return rows_of(data, index, sampling, config, lipschitz / 2, *given)
 
 
 # Networks whose votes hang on each other
@@ -533,7 +532,7 @@ def broken() -> list[Case]:
             "a Lipschitz constant from below",
             make,
             first,
-            tampering={"_rows": _half_the_constant},
+            tampering={"chunks.rows_of": _half_the_constant},
         ),
         Case("never abstains", mlp, louder, tampering=_in_rows(_answering)),
         Case("abstentions certified", make, louder, tampering=_in_rows(_abstentions_certified)),
