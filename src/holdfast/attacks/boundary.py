@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import torch
 
+from holdfast.attacks.engine.active import Active
 from holdfast.attacks.engine.attack import Attack
 from holdfast.attacks.engine.boundary_search import (
     Oracle,
@@ -133,27 +134,37 @@ class Boundary(Attack):
         # On a cube one pixel is the shortest step. Near a corner few of them lead on, so that ε
         # would fall to 0; below a pixel's share of the distance it gains nothing.
         least = 0.0 if euclidean else 0.1 / x[0].numel()
+        at = _Walk(x, x0, orthogonal, source, rng)
         for step in range(self.queries):
-            walking = found & oracle.open & (source > _CONVERGED)
-            (position,) = torch.nonzero(walking, as_tuple=True)
-            if not len(position):
+            going = found if step == 0 else at.source > _CONVERGED
+            at.keep(going & oracle.open[at.position])
+            if not len(at):
                 break
-            here, clean, stream = x[position], x0[position], rng.fold("step", step).take(position)
+            stream = at.rng.fold("step", step)
             sphere, nearer = propose(
-                here, clean, orthogonal[position], source[position], stream.fold("noise")
+                at.x, at.x0, at.orthogonal, at.source, stream.fold("noise")
             )
             if step % _CHECK_EVERY == 0:
-                reached = oracle.ask(sphere, position, stream.fold("sphere"))
-                orthogonal[position] = _adapt(
-                    orthogonal[position], reached, 1.0, 0.5, least=0.0, most=1.0
-                )
-            reached = oracle.ask(nearer, position, stream.fold("nearer"))
-            source[position] = _adapt(source[position], reached, 0.2, 0.3, least=least, most=0.5)
+                reached = oracle.ask(sphere, at.position, stream.fold("sphere"))
+                at.orthogonal = _adapt(at.orthogonal, reached, 1.0, 0.5, least=0.0, most=1.0)
+            reached = oracle.ask(nearer, at.position, stream.fold("nearer"))
+            at.source = _adapt(at.source, reached, 0.2, 0.3, least=least, most=0.5)
             if callback is not None:
-                value = -self.threat.distance(nearer, clean)
-                callback(Step(step, position, nearer, value, None, reached))
-            x[position] = torch.where(expand(reached, here), nearer, here)
+                value = -self.threat.distance(nearer, at.x0)
+                callback(Step(step, at.position, nearer, value, None, reached))
+            at.x = torch.where(expand(reached, nearer), nearer, at.x)
         return past_the_boundary(oracle, rng)
+
+
+@dataclass(eq=False)
+class _Walk(Active):
+    """The points that still walk, each with the lengths of its steps."""
+
+    x: Images
+    x0: Images
+    orthogonal: PerExample  # δ
+    source: PerExample  # ε
+    rng: Stream
 
 
 def _on_sphere(

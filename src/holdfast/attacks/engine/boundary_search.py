@@ -123,12 +123,14 @@ class Oracle:
             position: (M,) which images they belong to, each at most once.
             rng: (M,) the model's own randomness.
         """
-        reached = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         (asked,) = torch.nonzero(self.open[position], as_tuple=True)
-        if len(asked):
-            answer = self.probe(x[asked], position[asked], rng.take(asked))
-            self.closest.offer(x[asked], answer, position[asked])
-            reached[asked] = answer
+        if len(asked) < len(x):
+            reached = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+            if len(asked):
+                reached[asked] = self.ask(x[asked], position[asked], rng.take(asked))
+            return reached
+        reached = self.probe(x, position, rng)
+        self.closest.offer(x, reached, position)
         return reached
 
     def probe(self, x: Images, position: Positions, rng: Stream) -> Flags:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from holdfast.tensors import expand
 from holdfast.types import Flags, Images, PerExample, Threat
 
 __all__ = ["Closest"]
@@ -72,15 +71,20 @@ class Closest:
         Returns:
             (M,) which of them are kept.
         """
-        place = slice(None) if position is None else position
-        distance = self.threat.distance(x, self.x0[place]).to(self.distance)
-        least = distance
-        if self._measure is not None:
-            least = self._measure(x, self.x0[place]).to(self.distance)
-        better = reached & _within(distance, self.threat) & (least < self._least[place])
-        self._least[place] = torch.where(better, least, self._least[place])
-        self.distance[place] = torch.where(better, distance, self.distance[place])
-        self.image[place] = torch.where(expand(better, x), x, self.image[place])
+        (hit,) = torch.nonzero(reached, as_tuple=True)
+        place = hit if position is None else position[hit]
+        x, x0 = x.index_select(0, hit), self.x0.index_select(0, place)
+        distance = self.threat.distance(x, x0).to(self.distance)
+        least = distance if self._measure is None else self._measure(x, x0).to(self.distance)
+        (closer,) = torch.nonzero(
+            _within(distance, self.threat) & (least < self._least[place]), as_tuple=True
+        )
+        place = place[closer]
+        self._least[place] = least[closer]
+        self.distance[place] = distance[closer]
+        self.image[place] = x.index_select(0, closer)
+        better = torch.zeros_like(reached)
+        better[hit[closer]] = True
         return better
 
     def limited(self, threat: Threat) -> "Closest":

@@ -7,7 +7,7 @@ import torch
 
 from holdfast.attacks.engine.active import Tree
 from holdfast.random import Stream
-from holdfast.tensors import expand, unit
+from holdfast.tensors import expand, norm, unit
 from holdfast.threat import finite
 from holdfast.types import Images, Threat
 
@@ -99,7 +99,7 @@ def uphill(grad: Images, rng: Stream) -> Images:
         tensor(1.)
     """
     grad = finite(grad)
-    flat = ~grad.flatten(1).any(dim=1)
+    flat = norm(grad, torch.inf) == 0
     if flat.any():
         grad = torch.where(expand(flat, grad), rng.normal(grad.shape[1:], grad.dtype), grad)
     return unit(grad, 2)
