@@ -28,31 +28,33 @@ from holdfast.counting import Counted
 
 
 class Recorded(Counted):
-    """A counted model that also keeps its passes in order: (kind, images, times)."""
+    """A counted model that also keeps its forward passes in order, with their backward passes."""
 
     def __init__(self, model: nn.Module, index: Tensor) -> None:
         super().__init__(model, index)
-        self.passes: list[tuple[int, int, int]] = []
+        self.passes: list[tuple[int, int]] = []  # (images, gradients taken of them)
 
     def _count(
         self, kind: int, counts: Tensor, place: Tensor | None, images: int, times: int
     ) -> None:
-        self.passes.append((kind, images, times))
+        if kind == 0:
+            self.passes.append((images, 0))
+        else:  # several may follow one forward pass, each for some of the classes
+            forward, gradients = self.passes[-1]
+            if forward != images:
+                raise ValueError(f"a gradient of {images} images follows a pass of {forward}.")
+            self.passes[-1] = (images, gradients + times)
 
 
-def replay(model: nn.Module, x: Tensor, passes: list[tuple[int, int, int]]) -> None:
+def replay(model: nn.Module, x: Tensor, passes: list[tuple[int, int]]) -> None:
     """Make the same passes, and nothing else."""
-    images = x.repeat(math.ceil(max(count for _, count, _ in passes) / len(x)), 1, 1, 1)
-    following = [*passes[1:], (0, 0, 0)]
-    for (kind, count, _), (next_kind, _, times) in zip(passes, following, strict=True):
-        if kind == 1:
-            continue
-        batch = images[:count].detach().requires_grad_(next_kind == 1)
-        with torch.set_grad_enabled(next_kind == 1):
+    images = x.repeat(math.ceil(max(count for count, _ in passes) / len(x)), 1, 1, 1)
+    for count, gradients in passes:
+        batch = images[:count].detach().requires_grad_(gradients > 0)
+        with torch.set_grad_enabled(gradients > 0):
             total = model(batch).sum()
-        if next_kind == 1:
-            for left in reversed(range(times)):
-                torch.autograd.grad(total, batch, retain_graph=left > 0)
+        for left in reversed(range(gradients)):
+            torch.autograd.grad(total, batch, retain_graph=left > 0)
 
 
 def measure(
@@ -70,7 +72,7 @@ def measure(
         except Exception as error:
             print(f"{name} failed: {type(error).__name__}: {error}", file=sys.stderr)
             del entries[name]
-    times = in_turns(entries, rounds)
+    times = in_turns(entries, rounds, idle=0)  # each has run once by now
     peers = [name for name in entries if name not in ("holdfast", "bare")]
     fastest = min(peers, key=lambda name: statistics.median(times[name]))
     return {

@@ -55,14 +55,18 @@ def settle(device: torch.device | str) -> None:
 
 
 def in_turns(
-    contestants: Mapping[str, Work], rounds: int, device: torch.device | str = "cpu"
+    contestants: Mapping[str, Work],
+    rounds: int,
+    device: torch.device | str = "cpu",
+    *,
+    idle: int = 1,
 ) -> dict[str, list[float]]:
-    """What each call takes in each round, after one round that does not count."""
+    """What each call takes in each round, after ``idle`` rounds that do not count."""
     times: dict[str, list[float]] = {name: [] for name in contestants}
-    for turn in range(rounds + 1):
+    for turn in range(idle + rounds):
         for name, work in contestants.items():
             taken = seconds(work, device)
-            if turn:
+            if turn >= idle:
                 times[name].append(taken)
     return times
 

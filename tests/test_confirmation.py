@@ -129,3 +129,26 @@ def test_one_that_computes_in_fewer_digits_or_draws_is_not_asked_in_float64():
     asked = []
     noisy = nn.Sequential(GaussianNoise(0.1), Wrapped(lambda x: asked.append(x) or plane(x)))
     assert last_look(noisy)[1] == [0] * 3
+
+
+@pytest.mark.parametrize("measure", [None, lambda x, x0: (x - x0).flatten(1).sum(dim=1)])
+def test_of_all_points_offered_the_least_that_reached_within_the_threat_is_held(measure):
+    """Whatever of it is offered at once, and to which examples."""
+    generator = torch.Generator().manual_seed(0)
+    x0, threat = torch.zeros(6, 1, 2, 2), L2(1.2)
+    closest, best = Closest(x0, threat, measure), [(torch.inf, None)] * 6
+    for _ in range(20):
+        position = torch.randperm(6, generator=generator)[:4]
+        x = torch.rand(4, 1, 2, 2, generator=generator)
+        reached = torch.rand(4, generator=generator) < 0.5
+        kept = closest.offer(x, reached, position)
+        for j, i in enumerate(position.tolist()):
+            distance = float(x[j].norm())
+            least = distance if measure is None else float(x[j].sum())
+            better = bool(reached[j]) and distance <= 1.2 and least < best[i][0]
+            assert kept[j] == better
+            if better:
+                best[i] = (least, x[j])
+    for i, (least, image) in enumerate(best):
+        assert closest.found[i] == (image is not None)
+        assert torch.equal(closest.image[i], x0[i] if image is None else image), least

@@ -10,7 +10,7 @@ from torch import nn
 
 from holdfast import goals
 from holdfast.attacks import Among, Boundary, HopSkipJump, Trace
-from holdfast.attacks.boundary import _on_cube
+from holdfast.attacks.boundary import _on_cube, _on_sphere
 from holdfast.attacks.engine.boundary_search import (
     KEPT,
     Oracle,
@@ -350,6 +350,44 @@ def test_in_linf_a_step_stays_on_the_cube_and_ends_nearer():
         assert (Linf(1.0).distance(sphere, x0) <= before * (1 + 1e-6)).all()
         assert (Linf(1.0).distance(nearer, x0) <= 0.9 * before * (1 + 1e-6)).all()
         assert (moved <= max(1, 1.5 * share * x0[0].numel())).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_in_l2_a_step_of_its_length_stays_on_the_sphere_and_ends_nearer(dtype):
+    x0, rng = images(5, margin=0.4).to(dtype), Stream.of(0, torch.arange(5))
+    generator = torch.Generator().manual_seed(0)
+    x = x0 + 0.02 * torch.randn(x0.shape, generator=generator).to(dtype)
+    before, share = L2(1.0).distance(x, x0), torch.full((5,), 0.1, dtype=dtype)
+    sphere, nearer = _on_sphere(x, x0, share, 0.2 * torch.ones_like(share), rng)
+    torch.testing.assert_close(L2(1.0).distance(sphere, x0), before, rtol=1e-5, atol=0)
+    torch.testing.assert_close(L2(1.0).distance(nearer, x0), 0.8 * before, rtol=1e-5, atol=0)
+    angle = torch.arctan(torch.tensor(0.1, dtype=torch.float64))  # δ · D along the tangent
+    chord = 2 * torch.sin(angle / 2) * before
+    torch.testing.assert_close(L2(1.0).distance(sphere, x), chord, rtol=1e-4, atol=0)
+    alone, _ = _on_sphere(x[3:4], x0[3:4], share[:1], share[:1], rng.take(torch.tensor([3])))
+    torch.testing.assert_close(alone, sphere[3:4])
+
+
+class Lit(nn.Module):
+    """Class 1 where anything at all is lit."""
+
+    def forward(self, x):
+        lit = (x.flatten(1) > 0).any(dim=1).to(x)
+        return torch.stack([0.5 - lit, lit - 0.5], dim=1)
+
+
+def test_in_l2_a_step_from_beside_the_image_is_a_number():
+    """At a distance whose square is 0 in float32."""
+    x0, rng = torch.zeros(2, 1, 3, 3), Stream.of(0, torch.arange(2))
+    steps = _on_sphere(x0 + 1e-30, x0, torch.full((2,), 0.1), torch.full((2,), 0.1), rng)
+    assert all(point.isfinite().all() for point in steps)
+
+
+def test_in_l2_an_image_of_one_pixel_which_has_no_tangent_is_walked_to():
+    x, y = torch.zeros(2, 1, 1, 1), torch.zeros(2, dtype=torch.int64)
+    x_adv = Boundary(FREE, queries=200)(Lit().eval(), x, y)
+    assert (x_adv > 0).all()
+    assert x_adv.max() < 1e-6
 
 
 def test_bad_parameters_are_named():

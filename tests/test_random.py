@@ -66,6 +66,15 @@ def test_uniform_draws_are_uniform_and_below_one():
     assert stats.kstest(draws.double().numpy(), "uniform").pvalue > 1e-3
 
 
+def test_rough_normals_are_normals_rounded_to_256_values_and_do_not_know_each_other():
+    draws = stream(20_000).rough_normal((16,))  # the numbers of one block
+    assert len(draws.unique()) == 256
+    # Rounding to pieces of one 256th leaves the distribution function half of that away.
+    assert stats.kstest(draws.flatten().numpy(), "norm").statistic < 1 / 512 + 0.004
+    assert np.abs(np.corrcoef(draws.T.numpy()) - np.eye(16)).max() < 0.03
+    assert torch.equal(draws.double(), stream(20_000).rough_normal((16,), torch.float64))
+
+
 def test_float64_draws_agree_with_float32_draws():
     single, double = stream(50).normal((64,)), stream(50).normal((64,), torch.float64)
     assert double.dtype == torch.float64
@@ -76,7 +85,7 @@ def test_float64_draws_agree_with_float32_draws():
     count=st.integers(1, 40),
     start=st.integers(0, 20),
     shape=st.lists(st.integers(1, 5), max_size=3),
-    kind=st.sampled_from(["normal", "uniform"]),
+    kind=st.sampled_from(["normal", "rough_normal", "uniform"]),
 )
 def test_an_example_draws_the_same_in_any_batch(count, start, shape, kind):
     whole = getattr(stream(60), kind)(shape)

@@ -22,7 +22,7 @@ from holdfast.errors import InputError
 from holdfast.goals import margin
 from holdfast.parameters import at_least_one
 from holdfast.random import Stream, drawing_from
-from holdfast.tensors import expand, norm, unit
+from holdfast.tensors import expand, norm
 from holdfast.types import Callback, Flags, Goal, Images, Labels, Model, PerExample, Step, Threat
 
 __all__ = ["Boundary"]
@@ -82,7 +82,7 @@ class Boundary(Attack):
         paper in that the start is brought to the boundary by bisection, that the result is moved
         past it, that δ and ε move a little with every decision, by stochastic approximation of
         the wanted rates (windows of past decisions take a thousand queries to fill before anything
-        adapts), and in ℓ∞, which the paper does not have.
+        adapts), that the normal noise has 256 values, and in ℓ∞, which the paper does not have.
 
     Example:
         >>> from holdfast import L2
@@ -135,15 +135,13 @@ class Boundary(Attack):
         # would fall to 0; below a pixel's share of the distance it gains nothing.
         least = 0.0 if euclidean else 0.1 / x[0].numel()
         at = _Walk(x, x0, orthogonal, source, rng)
+        at.keep(found)
         for step in range(self.queries):
-            going = found if step == 0 else at.source > _CONVERGED
-            at.keep(going & oracle.open[at.position])
+            at.keep(oracle.open[at.position] & (at.source > _CONVERGED))
             if not len(at):
                 break
             stream = at.rng.fold("step", step)
-            sphere, nearer = propose(
-                at.x, at.x0, at.orthogonal, at.source, stream.fold("noise")
-            )
+            sphere, nearer = propose(at.x, at.x0, at.orthogonal, at.source, stream.fold("noise"))
             if step % _CHECK_EVERY == 0:
                 reached = oracle.ask(sphere, at.position, stream.fold("sphere"))
                 at.orthogonal = _adapt(at.orthogonal, reached, 1.0, 0.5, least=0.0, most=1.0)
@@ -175,17 +173,22 @@ def _on_sphere(
     The box may cut both; neither is then farther away than it should be.
     """
     away = x - x0
-    distance, axis = expand(norm(away, 2), x), unit(away, 2)
-    noise = rng.normal(x.shape[1:], x.dtype)
-    along = (noise * axis).flatten(1).sum(dim=1)
-    tangent = unit(noise - expand(along, x) * axis, 2)
-    angle = expand(orthogonal, x).to(x)
+    distance = _length(away)
+    axis = away / expand(distance, x)
+    noise = rng.rough_normal(x.shape[1:], x.dtype)
+    tangent = noise - expand((noise * axis).flatten(1).sum(dim=1), x) * axis
     # A step of δ · D along the tangent leaves the sphere by the factor √(1 + δ²).
-    away = (away + angle * distance * tangent) / (1 + angle**2).sqrt()
-    sphere = (x0 + away).clamp(0, 1)
+    step = orthogonal.to(x) * distance / _length(tangent)
+    away = (away + expand(step, x) * tangent) / expand((1 + orthogonal**2).sqrt().to(x), x)
+    sphere = (x0 + away).clamp_(0, 1)
     away = sphere - x0
-    length = torch.minimum((1 - expand(source, x).to(x)) * distance, expand(norm(away, 2), x))
-    return sphere, (x0 + length * unit(away, 2)).clamp(0, 1)
+    shrunk = ((1 - source.to(x)) * distance / _length(away)).clamp_(max=1)
+    return sphere, (x0 + expand(shrunk, x) * away).clamp_(0, 1)
+
+
+def _length(x: Images) -> PerExample:
+    """‖x‖₂, but no less than what one can divide by: an image of one pixel has no tangent."""
+    return norm(x, 2).clamp_(min=math.sqrt(torch.finfo(x.dtype).tiny))
 
 
 def _on_cube(

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from holdfast.attacks.engine.active import Active
+from holdfast.attacks.engine.active import Active, Tree
 from holdfast.attacks.engine.climb import Climb
 from holdfast.attacks.engine.names import ATTACKS
 from holdfast.attacks.engine.preset import Preset
@@ -82,10 +82,11 @@ class SquareSearch(Climb):
     ) -> Images:
         """Ascend a score that has been stated already; see `Climb.climb`."""
         lowest = torch.full((len(x0),), -torch.inf, dtype=widest(x0.device), device=x0.device)
-        at = _Points(x0, x0, lowest, torch.zeros_like(lowest, dtype=torch.bool), score, rng)
+        unreached = torch.zeros_like(lowest, dtype=torch.bool)
+        at = _Points(x0, x0, self._ends(x0), lowest, unreached, score, rng)
         result = x0.clone()
         for i in range(self.queries):
-            new = self._propose(at.x, at.x0, i, at.rng.fold("square", i))
+            new = self._propose(at, i, at.rng.fold("square", i))
             value, fools = query(at.score, new, at.rng.fold("query", i))
             if callback is not None:
                 callback(Step(i, at.position, new, value, None, fools))
@@ -102,26 +103,29 @@ class SquareSearch(Climb):
         at.scatter(result, at.x)
         return result
 
-    def _propose(self, x: Images, x0: Images, i: int, rng: Stream) -> Images:
+    def _ends(self, x0: Images) -> tuple[Images, Images] | None:
+        """The highest and the lowest image of the cube; None in ℓ2."""
+        if self.threat.name == "l2":
+            return None
+        image, reach = planes(x0), self.threat.reach(x0)
+        return self.threat.project(image + reach, image), self.threat.project(image - reach, image)
+
+    def _propose(self, at: "_Points", i: int, rng: Stream) -> Images:
         """The point of query ``i``: the image, the start, then changes of the best point so far."""
         if i == 0:
-            return x0
-        image, reach = planes(x0), self.threat.reach(x0)
-        if self.threat.name == "linf":
-            up, down = (self.threat.project(image + step, image) for step in (reach, -reach))
-            if i == 1:
-                new = _stripes(up, down, rng)
-            else:
-                new = _recolour(planes(x), up, down, self._side(image, i), rng)
+            return at.x0
+        image, x = planes(at.x0), planes(at.x)
+        side = self._side(image, i)
+        if at.ends is not None:
+            new = _stripes(*at.ends, rng) if i == 1 else _recolour(x, *at.ends, side, rng)
         else:
-            delta = planes(x) - image
+            reach = self.threat.reach(at.x0)
             if i == 1:
                 delta = reach * unit(_tiles(image, rng), 2)
-            else:
-                side = max(3, self._side(image, i) | 1)  # odd, so that the pattern has a centre
-                delta = _move(delta, reach, side, rng)
+            else:  # odd, so that the pattern has a centre
+                delta = _move(x - image, reach, max(3, side | 1), rng)
             new = self.threat.project(image + delta, image)
-        return new.view_as(x)
+        return new.view_as(at.x)
 
     def _side(self, image: Tensor, i: int) -> int:
         """Side of the square of query ``i``; the schedule is stretched to the budget."""
@@ -136,6 +140,7 @@ class _Points(Active):
 
     x: Images
     x0: Images
+    ends: Tree  # in ℓ∞ the highest and the lowest image of the cube
     best: PerExample  # its score
     reached: Flags
     score: Score
@@ -156,21 +161,13 @@ def _recolour(x: Tensor, up: Tensor, down: Tensor, side: int, rng: Stream) -> Te
     """
     _, colours, height, width = x.shape
     draw = rng.uniform((2 + colours,))
-    rows, columns = (
-        _within(draw[:, axis], size, min(side, size)) for axis, size in enumerate((height, width))
-    )
-    square = (rows[:, :, None] & columns[:, None, :])[:, None]
+    square = _window(x, (min(side, height), min(side, width)), draw)
+    up, down = up[square], down[square]
     positive = (draw[:, 2:] < 0.5)[:, :, None, None]
-    new = torch.where(square, torch.where(positive, up, down), x)
-    same = expand((new == x).flatten(1).all(dim=1), x)
-    return torch.where(square & same, torch.where(positive, down, up), new)
-
-
-def _within(draw: Tensor, size: int, side: int) -> Tensor:
-    """(n, size) whether a place lies in a run of ``side`` whose start is drawn uniformly."""
-    start = _start(draw, size, side)[:, None]
-    place = torch.arange(size, device=draw.device)
-    return (place >= start) & (place < start + side)
+    same = (torch.where(positive, up, down) == x[square]).flatten(1).all(dim=1)
+    new = x.clone()
+    new[square] = torch.where(positive ^ expand(same, x), up, down)
+    return new
 
 
 def _start(draw: Tensor, size: int, side: int) -> Tensor:
