@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from holdfast.attacks.engine.active import Active, Tree
+from holdfast.attacks.engine.active import Active
 from holdfast.attacks.engine.climb import Climb
 from holdfast.attacks.engine.names import ATTACKS
 from holdfast.attacks.engine.preset import Preset
@@ -103,8 +103,8 @@ class SquareSearch(Climb):
         at.scatter(result, at.x)
         return result
 
-    def _ends(self, x0: Images) -> tuple[Images, Images] | None:
-        """The highest and the lowest image of the cube; None in ℓ2."""
+    def _ends(self, x0: Images) -> tuple[Tensor, Tensor] | None:
+        """The highest and the lowest image of the cube, as planes; None in ℓ2."""
         if self.threat.name == "l2":
             return None
         image, reach = planes(x0), self.threat.reach(x0)
@@ -140,7 +140,7 @@ class _Points(Active):
 
     x: Images
     x0: Images
-    ends: Tree  # in ℓ∞ the highest and the lowest image of the cube
+    ends: tuple[Tensor, Tensor] | None  # in ℓ∞ the highest and the lowest image of the cube
     best: PerExample  # its score
     reached: Flags
     score: Score
