@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from holdfast.report import figures, style, tables
+from holdfast.report import figures, implied, style
 from holdfast.report.subjects import read_subjects
 
 
@@ -30,7 +30,7 @@ def curve(spec: str) -> tuple[str, pd.DataFrame]:
         for run in classifier.certifications
         if (run.bound, run.interval) == (bound, interval)
     )
-    return label, tables.floor(run, run.norm)
+    return label, implied.floor(run, run.norm)
 
 
 def main(path: Path, curves: list[str]) -> None:

@@ -36,9 +36,10 @@ from holdfast.files import read_json, read_table, read_tensors, write_json, writ
 from holdfast.report import figures, pictures, style, tables
 from holdfast.report.figures import floor_and_ceiling
 from holdfast.report.gallery import Example, Gallery, gallery_of
+from holdfast.report.implied import floor, largest_radius
 from holdfast.report.page import build
 from holdfast.report.subjects import mixed, read_subjects
-from holdfast.report.tables import floor, largest_radius, strongest_attacks, summary
+from holdfast.report.tables import strongest_attacks, summary
 from holdfast.threat import L2, Linf
 from tests.toys import Wrapped, images, small_network
 

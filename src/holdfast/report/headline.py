@@ -7,9 +7,10 @@ import pandas as pd
 from markupsafe import Markup
 
 from holdfast import metrics
-from holdfast.report import tables
+from holdfast.report import implied, tables
 from holdfast.report.audits import Belief, belief
 from holdfast.report.folders import CertifiedRun
+from holdfast.report.gap import Gap
 from holdfast.report.subjects import Classifier, Subject
 from holdfast.report.words import NORMS, USUAL, interval, listed, percent, size, usual
 from holdfast.summary import radius
@@ -43,7 +44,7 @@ class Row(NamedTuple):
     robust: "pd.Series[float] | None"
     strongest: tables.Strongest | None
     certified: Certified | None
-    gap: tables.Gap | None
+    gap: Gap | None
     belief: Belief
 
 
@@ -86,7 +87,7 @@ def headline(
         run = classifier.proof
         certified = None
         if run is not None:
-            at = tables.floor(run, run.norm, [radii[run.norm]]).iloc[0]
+            at = implied.floor(run, run.norm, [radii[run.norm]]).iloc[0]
             certified = Certified(run.norm, radii[run.norm], at)
         gap = cell.gap if cell.implied_by is None else None
         clean = classifier.without_attack if classifier.evaluations else None
@@ -117,7 +118,7 @@ def _radius(classifiers: Sequence[Classifier], own: str, norm: str, eps: float) 
     asked = [float(r) for run in proofs for r in run.settings.get("radii", ()) if r > 0]
     candidates = [*asked, *USUAL[own], *metrics.round_sizes(_right_radii(proofs))[::-1]]
     for candidate in candidates:
-        if any(tables.floor(run, own, [candidate])["robust_accuracy"][0] > 0 for run in proofs):
+        if any(implied.floor(run, own, [candidate])["robust_accuracy"][0] > 0 for run in proofs):
             return float(candidate)
     return float(candidates[-1])
 

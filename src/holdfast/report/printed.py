@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from holdfast import metrics
-from holdfast.report import figures, pictures, style, tables
+from holdfast.report import figures, implied, pictures, style, tables
 from holdfast.report.gallery import Gallery
 from holdfast.report.subjects import Classifier, Subject
 from holdfast.report.views import attack_names
@@ -64,7 +64,7 @@ def _save_certified(classifiers: Sequence[Classifier], folder: Path) -> None:
     """The certified accuracy of all smoothed classifiers, if several, in one figure a norm."""
     for norm in ("l2", "l1"):
         proofs = [(c, c.proof) for c in classifiers if c.proof is not None and c.proof.norm == norm]
-        curves = [(classifier.label, tables.floor(proof, norm)) for classifier, proof in proofs]
+        curves = [(classifier.label, implied.floor(proof, norm)) for classifier, proof in proofs]
         if len(curves) > 1:
             marks = sorted({r for _, proof in proofs for r in proof.settings.get("radii", ())})
             style.save(
@@ -81,7 +81,7 @@ def _bounds(classifier: Classifier, itself: Classifier | None, norm: str) -> Fig
         without = itself.worst
         without = without[without["norm"] == norm]
     floors = [
-        (f"certified (floor), {run.title}", tables.floor(run, norm))
+        (f"certified (floor), {run.title}", implied.floor(run, norm))
         for run in classifier.certifications
     ]
     other = {run.norm for run in classifier.certifications} - {norm}

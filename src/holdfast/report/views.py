@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from holdfast import metrics
-from holdfast.report import tables
+from holdfast.report import implied, tables
 from holdfast.report.folders import CertifiedRun
+from holdfast.report.gap import on_same_images
 from holdfast.report.subjects import Classifier, Subject
 
 _POINTS = 240  # of a certified curve: each is exact, and more could not be told apart
@@ -64,7 +65,7 @@ def view(classifier: Classifier, norm: str, sizes: Sequence[float]) -> dict[str,
         found["floor"] = _floor(run, norm, sizes)
         found["implied"] = None if own else run.norm
     # One figure shows both sides of one thing: of the images that both have.
-    same = tables.on_same_images(rows, own) if own is not None and len(rows) else None
+    same = on_same_images(rows, own) if own is not None and len(rows) else None
     both = None if same is None else same[1]
     if same is not None:
         met, both = same
@@ -153,9 +154,9 @@ def _floor(run: CertifiedRun, norm: str, sizes: Sequence[float]) -> Numbers:
 
     Each is that of the radius as it is written, whose digits may have been rounded up.
     """
-    largest = tables.largest_radius(run, norm)
+    largest = implied.largest_radius(run, norm)
     radii = np.concatenate([np.linspace(0, largest, _POINTS), sizes, [largest * (1 + 1e-4)]])
-    return _points(tables.floor(run, norm, np.unique([float(_short(r)) for r in radii])))
+    return _points(implied.floor(run, norm, np.unique([float(_short(r)) for r in radii])))
 
 
 def _points(table: pd.DataFrame) -> Numbers:
