@@ -155,7 +155,7 @@ class TestTheSearch:
             found = {"robust_accuracy": float(on_classifier != long), "clean_accuracy": 1.0}
             return SimpleNamespace(cells=[found])
 
-        monkeypatch.setattr(tuning, "evaluate_data", scripted)
+        monkeypatch.setattr(tuning.search, "evaluate_data", scripted)
         search = replace(SEARCH, alpha=(0.01,), finalists=1)
         assert search_into(tmp_path / "run", search=search).best["steps"] == 3
 
