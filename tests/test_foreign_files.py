@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
@@ -74,6 +75,22 @@ def test_something_else_in_the_place_of_a_file(whole, tmp_path, name, instead):
     elif instead == "loop":
         file.symlink_to(file)
     read_all(file.parent if "images" not in name else file.parents[1], name)
+
+
+@pytest.mark.parametrize("name", ["evaluate/rows.csv", "certify/rows.csv"])
+@pytest.mark.parametrize("how", ["a value is no number", "a column is missing"])
+def test_no_column_of_rows_is_trusted(whole, tmp_path, name, how):
+    shutil.copytree(whole, tmp_path / "copy")
+    file = tmp_path / "copy" / name
+    rows = pd.read_csv(file).astype(object)
+    for column in rows:
+        if how == "a column is missing":
+            other = rows.drop(columns=column)
+        else:
+            other = rows.copy()
+            other.loc[0, column] = "x"
+        other.to_csv(file, index=False)
+        read_all(file.parent, name)
 
 
 class TestJSON:
@@ -144,6 +161,17 @@ class TestImages:
         file.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", b""))
         with pytest.raises(DamagedFileError, match=r"0\.png says that it is larger"):
             Reading().pixels(file)
+
+    @pytest.mark.parametrize("kind", ["ICO", "TGA", "PCX", "EPS"])
+    def test_a_rarer_format_under_the_name_of_a_common_one(self, tmp_path, kind):
+        Image.new("L", (16, 16)).save(tmp_path / "0.png", format=kind)
+        with pytest.raises(DamagedFileError, match=r"0\.png is damaged or no image"):
+            Reading().pixels(tmp_path / "0.png")
+
+    @pytest.mark.parametrize("kind", ["JPEG", "PNG", "PPM", "BMP", "GIF", "TIFF", "WEBP"])
+    def test_the_formats_of_image_folders(self, tmp_path, kind):
+        Image.new("L", (16, 16), 255).save(tmp_path / "0.png", format=kind)
+        assert Reading().pixels(tmp_path / "0.png").min() == 1
 
     def test_classes_have_names_that_can_be_written(self, tmp_path):
         self.of_a_class(tmp_path, b"caf\xe9")

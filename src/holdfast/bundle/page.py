@@ -14,6 +14,7 @@ from holdfast.bundle.contents import ENVIRONMENT, REPORT, STATEMENT
 from holdfast.bundle.derived import derive
 from holdfast.bundle.finding import Finding, contradicted, holds, unchecked
 from holdfast.bundle.manifest import Manifest, files_in, versions
+from holdfast.data.reading import FORMATS
 from holdfast.errors import HoldfastError
 
 #: Up to which two numbers that other hardware worked out are the same.
@@ -158,7 +159,8 @@ def _same_block(one: str, other: str) -> bool:
 def _same_picture(one: bytes, other: bytes) -> bool:
     """Whether two files are one picture, however they are compressed."""
     try:
-        first, second = (Image.open(io.BytesIO(content)) for content in (one, other))
+        files = (io.BytesIO(content) for content in (one, other))
+        first, second = (Image.open(file, formats=FORMATS) for file in files)
         if (first.size, first.mode) != (second.size, second.mode):
             return False
         return bool(np.array_equal(np.asarray(first), np.asarray(second)))

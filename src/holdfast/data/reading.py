@@ -21,6 +21,10 @@ from holdfast.parameters import at_least_one
 
 Interpolation: TypeAlias = Literal["bilinear", "bicubic"]
 
+#: What is decoded, whatever a file is called: Pillow goes by the content, and holes have been found
+#: in its decoders of rarer formats.
+FORMATS = ("JPEG", "PNG", "PPM", "BMP", "GIF", "TIFF", "WEBP")
+
 #: The longest side that is taken, so that a slip of the pen does not fill the memory.
 _LONGEST = 4096
 
@@ -75,7 +79,7 @@ class Reading:
         """
         check_regular(Path(path))
         try:
-            with Image.open(path) as file:
+            with Image.open(path, formats=FORMATS) as file:
                 if math.prod(file.size) > (Image.MAX_IMAGE_PIXELS or math.inf):
                     raise Image.DecompressionBombError(f"{file.width}×{file.height} pixels")
                 image, white = self._decoded(file)

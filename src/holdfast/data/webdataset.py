@@ -18,7 +18,7 @@ from PIL import Image
 from holdfast.data.labelled import Data
 from holdfast.data.made import made_of
 from holdfast.data.names import DATASETS, Split, directory
-from holdfast.data.reading import Interpolation, Reading
+from holdfast.data.reading import FORMATS, Interpolation, Reading
 from holdfast.digests import digests
 from holdfast.errors import DamagedFileError, InputError, MissingFileError
 from holdfast.imports import needed
@@ -66,7 +66,7 @@ def webdataset(
     classes = [str(number) for number in range(max(labels) + 1)]
 
     def picture_at(place: int) -> Image.Image:
-        with Image.open(io.BytesIO(encoded[place])) as file:
+        with Image.open(io.BytesIO(encoded[place]), formats=FORMATS) as file:
             file.load()
             return file
 

@@ -84,6 +84,7 @@ class RunFolder:
         return {
             key: metrics.broken_by(rows, parts[key])
             for key, rows in self.attacked.groupby(metrics.CELL, sort=False)
+            if parts[key]
         }
 
     @property

@@ -123,6 +123,8 @@ def _check_attacked(file: Path, about: Mapping[str, Any], rows: pd.DataFrame) ->
         raise _damaged(file, f"its attacks and sizes are not the cells of {ABOUT}")
     if len(attacked) == len(rows):
         raise _damaged(file, "the rows of the unattacked images are missing")
+    if "by" not in rows and any(one.get("broken_by") for one in about["cells"]):
+        raise _damaged(file, "the column by, of what each part of a suite broke, is missing")
 
 
 def _check_certified(file: Path, about: Mapping[str, Any], rows: pd.DataFrame) -> None:

@@ -177,6 +177,8 @@ def uphill(ledger: Ledger) -> Finding:
     The smallest share, over the attacks that follow gradients, of moved images whose loss ended
     below that of the clean image.
     """
+    if "loss" not in ledger.clean:
+        raise NotRun("the rows hold no loss.")
     before = ledger.clean["loss"]
     shares: list[tuple[float, int]] = []
     moved = ledger.last[(ledger.last["l2"] > 0) & (ledger.last["backwards"] > 0)]
