@@ -41,6 +41,7 @@ from holdfast.types import (
 __all__ = ["HopSkipJump"]
 
 _AT_ONCE = 1024  # probes in one forward pass
+_AT_ONCE_ON_CPU = 512  # where memory for more may come from the system anew, in each layer
 
 
 @ATTACKS.named("hopskipjump")
@@ -177,7 +178,8 @@ def _normal(
     """
     agreed, most = torch.zeros_like(radius), int(probes.max())
     plain, signed = torch.zeros_like(x), torch.zeros_like(x)
-    at_once = max(1, _AT_ONCE // len(x))
+    together = _AT_ONCE_ON_CPU if x.device.type == "cpu" else _AT_ONCE
+    at_once = max(1, together // len(x))
     for start in range(0, most, at_once):
         copies = rng.copies(start, min(start + at_once, most))
         every = torch.arange(len(x), device=x.device).repeat(len(copies) // len(x))
