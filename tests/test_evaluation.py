@@ -1208,7 +1208,7 @@ class TestBadInput:
         assert not list(tmp_path.iterdir())
 
     def test_out_is_a_path(self):
-        with pytest.raises(InputTypeError, match="out is 5, but must be text or a Path or None"):
+        with pytest.raises(InputTypeError, match="out is 5, but must be text or a path or None"):
             evaluate(*example(4), [FGSM(Linf(0.1))], out=5)
 
     def test_nan_under_attack_is_told(self):

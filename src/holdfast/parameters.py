@@ -8,6 +8,7 @@ method has to check its own types.
 import functools
 import inspect
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from numbers import Integral, Real
@@ -187,6 +188,8 @@ def _fits(value: object, annotation: Any) -> bool:
         return isinstance(value, Mapping) and all(
             _fits(key, parts[0]) and _fits(each, parts[1]) for key, each in value.items()
         )
+    if kind is os.PathLike:
+        return isinstance(value, os.PathLike)
     if annotation in (int, float):
         return _is_number(value, Integral if annotation is int else Real)
     if annotation is bool:
@@ -229,6 +232,8 @@ def _told(annotation: Any) -> str:
         return " or ".join(_told(part) for part in parts)
     if kind is Literal:
         return " or ".join(repr(part) for part in parts)
+    if kind is os.PathLike:
+        return "a path"
     if kind is tuple and parts[-1:] == (...,):
         return f"a tuple, each of its parts {_told(parts[0])}"
     if kind is tuple:

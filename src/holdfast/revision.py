@@ -9,12 +9,14 @@ import os.path
 import re
 from pathlib import Path
 
+from holdfast.files import StrPath, as_path
+
 __all__ = ["git_revision"]
 
 _HASH = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
-def git_revision(folder: Path) -> str | None:
+def git_revision(folder: StrPath) -> str | None:
     """The hash of the commit that is checked out around ``folder``.
 
     Returns:
@@ -27,6 +29,7 @@ def git_revision(folder: Path) -> str | None:
         >>> git_revision(Path("/")) is None  # no repository
         True
     """
+    folder = as_path(folder)
     around = (folder, *folder.parents)
     mark = next((place / ".git" for place in around if os.path.exists(place / ".git")), None)
     if mark is None:

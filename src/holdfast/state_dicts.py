@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from holdfast.errors import DamagedFileError, MissingFileError
-from holdfast.files import check_regular
+from holdfast.files import StrPath, as_path, check_regular
 
 __all__ = ["SUFFIXES", "fill", "read_weights"]
 
@@ -29,7 +29,7 @@ _WITHIN = ("state_dict", "model_state_dict", "model", "net", "network", "weights
 _COUNTER = "num_batches_tracked"
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+def read_weights(path: StrPath) -> dict[str, Tensor]:
     """The tensors of a state dict, or of the one within a training's checkpoint, by name.
 
     Args:
@@ -40,12 +40,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         DamagedFileError: if it is damaged, or holds anything but numbers.
 
     Example:
-        >>> from pathlib import Path
         >>> from holdfast.state_dicts import read_weights
         >>> torch.save({"epoch": 3, "state_dict": model.state_dict()}, "net.pth")
-        >>> sorted(read_weights(Path("net.pth"))) == sorted(model.state_dict())
+        >>> sorted(read_weights("net.pth")) == sorted(model.state_dict())
         True
     """
+    path = as_path(path)
     check_regular(path)
     if not path.is_file():
         raise MissingFileError(f"there is no file of weights {path}.")

@@ -1,19 +1,19 @@
 """A finished run, held against the model and the images that are said to be its own."""
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from holdfast.data import Data
 from holdfast.errors import InputError
+from holdfast.files import StrPath
 from holdfast.results import read_about, read_rows
 from holdfast.tensors import fingerprint
 from holdfast.types import Model
 
 
 def finished(
-    run: Path, model: Model, data: Data, *, kind: str, called: str, done: str
+    run: StrPath, model: Model, data: Data, *, kind: str, called: str, done: str
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Rows of a run, and what run.json says.
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from holdfast.errors import DamagedFileError, InputError, MissingFileError, OutputError
-from holdfast.files import replace_file
+from holdfast.files import StrPath, replace_file
 from holdfast.results import CLEAN, read_about, read_images, read_rows
 from holdfast.specs import number
 
@@ -47,9 +47,7 @@ class Known:
     architecture: str = ""
 
 
-def known(
-    name: str, model_info: str | Path, threat: str = "Linf", dataset: str = "cifar10"
-) -> Known:
+def known(name: str, model_info: StrPath, threat: str = "Linf", dataset: str = "cifar10") -> Known:
     """What the leaderboard says of a model.
 
     Args:
@@ -97,7 +95,7 @@ def known(
         raise DamagedFileError(f"{path} does not describe a model: {error!r}.") from error
 
 
-def export(run: str | Path, out: str | Path, *, model: str = "", info: str | Path = "") -> Tensor:
+def export(run: StrPath, out: StrPath, *, model: str = "", info: StrPath = "") -> Tensor:
     """A finished evaluation's adversarial images as the leaderboard's form asks for them.
 
     That is a ``.pt`` tensor of the test set's size. Each image is one that fooled the model, of
@@ -174,7 +172,7 @@ def _form(
     model: str,
     robust: float,
     ball: Mapping[str, Any],
-    info: str | Path,
+    info: StrPath,
 ) -> str:
     """The answers to the form of a new evaluation."""
     settings = about["settings"]

@@ -1,7 +1,7 @@
 """A study in one file, and whether what it says can be found in it again.
 
-    write_bundle([Path("runs/eval"), Path("runs/cert")], Path("study.zip"))
-    print(verify(Path("study.zip")).summary())
+    write_bundle(["runs/eval", "runs/cert"], "study.zip")
+    print(verify("study.zip").summary())
 
 A bundle is a zip file of run folders and of all that was made of them: the report page, a test
 report, a manifest with the checksum of each file. `verify` believes none of it: it makes again what

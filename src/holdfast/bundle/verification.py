@@ -19,7 +19,7 @@ from holdfast.certify.smoothing import named_noise
 from holdfast.data import Data
 from holdfast.defenses.smoothed import noise_of
 from holdfast.errors import DamagedFileError, HoldfastError, InputError, MissingFileError
-from holdfast.files import check_path
+from holdfast.files import StrPath, as_path, check_path
 from holdfast.progress import Progress, silent
 from holdfast.results import ROWS, read_about, runs_in
 from holdfast.summary import Summary
@@ -44,12 +44,11 @@ class Verification:
         findings: of everything that was looked at, in that order.
 
     Example:
-        >>> from pathlib import Path
         >>> from holdfast import Linf, evaluate
         >>> from holdfast.attacks import FGSM
         >>> from holdfast.bundle import verify
         >>> result = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.3))}, out="run")
-        >>> found = verify(Path("run"))
+        >>> found = verify("run")
         >>> found.contradictions, found.sentence.partition(":")[0]
         ([], 'nothing is contradicted')
     """
@@ -125,7 +124,7 @@ class Asked:
 
 
 def verify(
-    path: Path,
+    path: StrPath,
     *,
     models: Sequence[Model] = (),
     data: Data | None = None,
@@ -153,13 +152,12 @@ def verify(
             no bundle, or a zip file that may not be unpacked.
 
     Example:
-        >>> from pathlib import Path
         >>> from holdfast import Linf, evaluate
         >>> from holdfast.attacks import FGSM
         >>> from holdfast.bundle import verify
         >>> from holdfast.data import Data
         >>> result = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.3))}, out="run")
-        >>> found = verify(Path("run"), models=[model], data=Data.of(x, y))
+        >>> found = verify("run", models=[model], data=Data.of(x, y))
         >>> found.contradictions
         []
     """
@@ -170,9 +168,9 @@ def verify(
     )
 
 
-def verify_with(path: Path, asked: Asked, *, manifest: str | None = None) -> Verification:
+def verify_with(path: StrPath, asked: Asked, *, manifest: str | None = None) -> Verification:
     """As `verify`, with images that are loaded for each run."""
-    path = Path(path)
+    path = as_path(path)
     check_path(path)
     if path.is_dir():
         if manifest is not None:

@@ -10,14 +10,14 @@ from holdfast.bundle.contents import copied
 from holdfast.bundle.derived import derive
 from holdfast.bundle.manifest import MANIFEST, Manifest, Said, checksum, files_in
 from holdfast.errors import InputError, OutputError
-from holdfast.files import check_path, check_writable
+from holdfast.files import StrPath, as_path, check_path, check_writable
 
 __all__ = ["write_bundle"]
 
 
 def write_bundle(
-    runs: Sequence[Path],
-    out: Path,
+    runs: Sequence[StrPath],
+    out: StrPath,
     *,
     title: str = "Robustness report",
     laboratory: str | None = None,
@@ -48,14 +48,14 @@ def write_bundle(
         OutputError: if the file is there, or cannot be written.
 
     Example:
-        >>> from pathlib import Path
         >>> from holdfast import Linf, evaluate
         >>> from holdfast.attacks import FGSM
         >>> from holdfast.bundle import write_bundle
         >>> result = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.3))}, out="run")
-        >>> len(write_bundle([Path("run")], Path("study.zip"), customer="who asked"))
+        >>> len(write_bundle(["run"], "study.zip", customer="who asked"))
         64
     """
+    runs, out = [as_path(run) for run in runs], as_path(out)
     if not runs:
         raise InputError("there is no run; name the folder of at least one.")
     out = Path(out)

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 
@@ -16,6 +15,7 @@ from holdfast.certify.config import CertificationConfig
 from holdfast.certify.run import certify
 from holdfast.data import Data
 from holdfast.errors import InputError
+from holdfast.files import StrPath
 from holdfast.metrics import at_finite_sizes
 from holdfast.progress import Progress, silent
 from holdfast.results import CLEAN, read_about, read_rows
@@ -36,7 +36,7 @@ def audit(
     *,
     config: CertificationConfig,
     name: str = "model",
-    out: str | Path | None = None,
+    out: StrPath | None = None,
     progress: Progress = silent,
 ) -> Audit:
     """Certify a model, and say whether the certified accuracies can be believed.
@@ -69,11 +69,11 @@ def audit(
 
 
 def audit_certificates(
-    run: Path,
+    run: StrPath,
     model: Model,
     data: Data,
     *,
-    beside: Sequence[Path] = (),
+    beside: Sequence[StrPath] = (),
     share: float = math.inf,
     progress: Progress = silent,
 ) -> Audit:
@@ -93,11 +93,10 @@ def audit_certificates(
         InputError: if it is no finished certification, or of another model or other images.
 
     Example:
-        >>> from pathlib import Path
         >>> from holdfast.certify import CertificationConfig, audit_certificates, certify
         >>> from holdfast.data import Data
         >>> result = certify(model, x, y, config=CertificationConfig(sigma=0.1), out="run")
-        >>> found = audit_certificates(Path("run"), model, Data.of(x, y))
+        >>> found = audit_certificates("run", model, Data.of(x, y))
         >>> [check.id for check in found.checks if check.verdict == "fail"]
         []
     """
@@ -119,7 +118,7 @@ def audit_certificates(
         return audited(ledger, Subject(model, data, ledger, share))
 
 
-def _attacked(settings: dict[str, object], beside: Sequence[Path]) -> pd.DataFrame | None:
+def _attacked(settings: dict[str, object], beside: Sequence[StrPath]) -> pd.DataFrame | None:
     """Rows of the attacks on the same smoothed classifier and images."""
     found = []
     for folder in beside:

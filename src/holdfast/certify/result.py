@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from holdfast.auditing.verdict import Audit
+from holdfast.files import StrPath
 from holdfast.metrics import accuracy_at
 from holdfast.results import read_about, read_rows
 from holdfast.summary import Result, Summary, percent
@@ -38,7 +38,7 @@ class Certification(Result):
     audit: Audit | None = None
 
     @classmethod
-    def read(cls, folder: Path, warnings: Sequence[str] = ()) -> "Certification":
+    def read(cls, folder: StrPath, warnings: Sequence[str] = ()) -> "Certification":
         """What a finished run found; ``warnings`` where one of an earlier version says none."""
         rows, about = read_rows(folder), read_about(folder)
         return cls(rows, about["cells"], about.get("warnings", list(warnings)), Audit.of_run(about))

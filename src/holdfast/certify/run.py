@@ -4,7 +4,6 @@ One sampling of votes and scores serves all bounds and intervals. Its counts and
 in the rows, so that whoever prefers another bound can have it without the model.
 """
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -37,6 +36,7 @@ from holdfast.checks import (
 )
 from holdfast.data import Data
 from holdfast.errors import InputError
+from holdfast.files import StrPath
 from holdfast.group import Group, first
 from holdfast.models.identity import identify
 from holdfast.parameters import check_arguments
@@ -65,7 +65,7 @@ def certify(
     *,
     config: CertificationConfig,
     name: str = "model",
-    out: str | Path | None = None,
+    out: StrPath | None = None,
     progress: Progress = silent,
     workers: int | str | None = None,
 ) -> Certification:
@@ -115,7 +115,7 @@ def certify_data(
     data: Data,
     config: CertificationConfig,
     name: str = "model",
-    out: str | Path | None = None,
+    out: StrPath | None = None,
     progress: Progress = silent,
     group: Group | None = None,
     workers: int | str | None = None,

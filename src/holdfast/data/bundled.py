@@ -1,13 +1,13 @@
 """The digits that come with scikit-learn."""
 
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from holdfast.data.labelled import Data
 from holdfast.data.names import DATASETS, Split, refuse
+from holdfast.files import StrPath
 
 #: Of the 1,797 digits, in the order in which scikit-learn gives them, the last 500 are the test
 #: set; in that order one writer's digits follow another's, so most test writers are new.
@@ -15,7 +15,7 @@ DIGITS_TEST = 500
 
 
 @DATASETS.named("digits")
-def digits(split: Split, data_dir: str | Path | None) -> Data:
+def digits(split: Split, data_dir: StrPath | None) -> Data:
     """1,797 handwritten digits of 8×8 pixels; comes with scikit-learn, no download."""
     refuse(data_dir, "digits")
     bunch = _bunch()

@@ -12,13 +12,14 @@ from holdfast.data.labelled import Data
 from holdfast.data.names import DATASETS, Split, directory, refuse
 from holdfast.data.reading import Interpolation, Reading
 from holdfast.errors import InputError, MissingFileError
+from holdfast.files import StrPath
 from holdfast.types import Labels
 
 
 @DATASETS.named("folder")
 def image_folder(
     split: Split,
-    data_dir: str | Path | None,
+    data_dir: StrPath | None,
     path: str,
     resize: int | None = None,
     crop: int | None = None,
@@ -36,7 +37,7 @@ def image_folder(
     return images_in(root, split, reading)
 
 
-def folder_named(name: str, data_dir: str | Path | None) -> Path | None:
+def folder_named(name: str, data_dir: StrPath | None) -> Path | None:
     """The folder of images that a path, or a name in ``data_dir``, means; None if there is none.
 
     Raises:

@@ -10,13 +10,14 @@ from holdfast.data.made import made_of
 from holdfast.data.names import DATASETS, Split, directory
 from holdfast.data.reading import Interpolation, Reading
 from holdfast.errors import InputError, MissingFileError, unknown
+from holdfast.files import StrPath
 from holdfast.imports import needed
 
 
 @DATASETS.named("hf")
 def hugging_face(
     split: Split,
-    data_dir: str | Path | None,
+    data_dir: StrPath | None,
     path: str,
     part: str | None = None,
     config: str | None = None,

@@ -8,7 +8,6 @@ timm's networks.
 """
 
 import re
-from pathlib import Path
 
 from holdfast.data.files import of_files
 from holdfast.data.folders import class_folders, sorted_by_class
@@ -16,6 +15,7 @@ from holdfast.data.labelled import Data
 from holdfast.data.names import DATASETS, Split, directory
 from holdfast.data.reading import Interpolation, Reading
 from holdfast.errors import InputError, MissingFileError
+from holdfast.files import StrPath
 
 CLASSES = 1000
 
@@ -26,7 +26,7 @@ _PLACES = ("imagenet", "ILSVRC2012", ".")
 @DATASETS.named("imagenet")
 def imagenet(
     split: Split,
-    data_dir: str | Path | None,
+    data_dir: StrPath | None,
     resize: int = 256,
     crop: int = 224,
     interpolation: Interpolation = "bilinear",

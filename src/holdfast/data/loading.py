@@ -3,7 +3,6 @@
 import os
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
@@ -13,6 +12,7 @@ from holdfast.data.labelled import Data
 from holdfast.data.names import DATASETS, UNSORTED, Split
 from holdfast.data.reading import Reading
 from holdfast.errors import InputError, MissingFileError, unknown
+from holdfast.files import StrPath
 from holdfast.parameters import check
 
 __all__ = ["load"]
@@ -22,7 +22,7 @@ def load(
     name: str,
     split: Split = "test",
     *,
-    data_dir: str | Path | None = None,
+    data_dir: StrPath | None = None,
     limit: int | None = None,
 ) -> Data:
     """Load a data set.
@@ -64,7 +64,7 @@ def load(
     return data.take(index if first else index * len(data) // limit)
 
 
-def _named(name: str, split: Split, data_dir: str | Path | None) -> Data:
+def _named(name: str, split: Split, data_dir: StrPath | None) -> Data:
     if name not in DATASETS and (root := folder_named(name, data_dir)):
         return images_in(root, split, Reading())
     if name in DATASETS or re.match(r"[\w-]+\s*\(", name):

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from holdfast.data.labelled import Data
 from holdfast.errors import InputError
-from holdfast.files import check_path
+from holdfast.files import StrPath, check_path
 from holdfast.registry import Registry
 
 Split: TypeAlias = Literal["train", "test"]
@@ -19,7 +19,7 @@ DATASETS: Registry[Callable[..., Data]] = Registry("data set")
 UNSORTED = frozenset({"digits", "mnist", "fashion-mnist", "cifar10"})
 
 
-def directory(data_dir: str | Path | None) -> Path:
+def directory(data_dir: StrPath | None) -> Path:
     """Where files are looked for: ``data_dir``, else HOLDFAST_DATA, else ``~/.cache/holdfast``.
 
     Raises:
@@ -31,7 +31,7 @@ def directory(data_dir: str | Path | None) -> Path:
     return Path(given) if given else Path.home() / ".cache" / "holdfast"
 
 
-def refuse(data_dir: str | Path | None, name: str) -> None:
+def refuse(data_dir: StrPath | None, name: str) -> None:
     """Raise if ``data_dir`` is given for data that are not looked for there.
 
     Raises:

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from holdfast.errors import DamagedFileError, InputError
-from holdfast.files import check_regular
+from holdfast.files import StrPath, check_regular
 from holdfast.parameters import at_least_one
 
 Interpolation: TypeAlias = Literal["bilinear", "bicubic"]
@@ -70,7 +70,7 @@ class Reading:
         said += [f"channels={self.channels}"] if self.channels else []
         return ", ".join(said)
 
-    def pixels(self, path: str | Path) -> Float[Tensor, "c h w"]:
+    def pixels(self, path: StrPath) -> Float[Tensor, "c h w"]:
         """One image, in [0, 1].
 
         Raises:
@@ -126,7 +126,7 @@ class Reading:
         fitted: Tensor = self._fitted(found, called)
         return fitted.clamp(0, 1)
 
-    def _pixels(self, image: Image.Image, white: int, path: str | Path) -> Tensor:
+    def _pixels(self, image: Image.Image, white: int, path: StrPath) -> Tensor:
         """Resized and cut, as numbers."""
         array = np.array(self._fitted(image, path), dtype=np.float32) / white
         pixels = torch.from_numpy(array)
@@ -141,7 +141,7 @@ class Reading:
         grey = file.mode in ("1", "L") if self.channels is None else self.channels == 1
         return file.convert("L" if grey else "RGB"), 255
 
-    def _fitted(self, image: Any, path: str | Path) -> Any:
+    def _fitted(self, image: Any, path: StrPath) -> Any:
         """The picture, or tensor (C, H, W), resized and cut."""
         if self.resize is self.crop is None:
             return image

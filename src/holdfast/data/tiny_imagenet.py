@@ -19,6 +19,7 @@ from holdfast.data.labelled import Data
 from holdfast.data.names import DATASETS, Split, directory
 from holdfast.data.reading import Interpolation, Reading
 from holdfast.errors import DamagedFileError, MissingFileError
+from holdfast.files import StrPath
 
 _CLASSES = "wnids.txt"
 _ANNOTATIONS = "val_annotations.txt"
@@ -30,7 +31,7 @@ _PLACES = ("tiny-imagenet-200", "tiny-imagenet", ".")
 @DATASETS.named("tiny-imagenet")
 def tiny_imagenet(
     split: Split,
-    data_dir: str | Path | None,
+    data_dir: StrPath | None,
     resize: int | None = None,
     crop: int | None = None,
     interpolation: Interpolation = "bilinear",

@@ -17,6 +17,7 @@ from holdfast.data.made import made_of
 from holdfast.data.names import DATASETS, Split, directory
 from holdfast.data.reading import Interpolation, Reading
 from holdfast.errors import InputError, InputTypeError, MissingFileError, unknown
+from holdfast.files import StrPath
 
 __all__ = ["of_dataset"]
 
@@ -79,7 +80,7 @@ def _labels(dataset: Any) -> Any:
 @DATASETS.named("torchvision")
 def torchvision_named(
     split: Split,
-    data_dir: str | Path | None,
+    data_dir: StrPath | None,
     name: str,
     resize: int | None = None,
     crop: int | None = None,

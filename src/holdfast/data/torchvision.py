@@ -10,23 +10,23 @@ import torch
 from holdfast.data.labelled import Data
 from holdfast.data.names import DATASETS, Split, directory
 from holdfast.errors import DamagedFileError, DiskFullError, MissingFileError, no_room
-from holdfast.files import check_regular
+from holdfast.files import StrPath, check_regular
 
 
 @DATASETS.named("mnist")
-def mnist(split: Split, data_dir: str | Path | None) -> Data:
+def mnist(split: Split, data_dir: StrPath | None) -> Data:
     """70,000 handwritten digits of 28×28 pixels."""
     return _read("mnist", "MNIST", split, directory(data_dir))
 
 
 @DATASETS.named("fashion-mnist")
-def fashion_mnist(split: Split, data_dir: str | Path | None) -> Data:
+def fashion_mnist(split: Split, data_dir: StrPath | None) -> Data:
     """70,000 pieces of clothing of 28×28 pixels."""
     return _read("fashion-mnist", "FashionMNIST", split, directory(data_dir))
 
 
 @DATASETS.named("cifar10")
-def cifar10(split: Split, data_dir: str | Path | None) -> Data:
+def cifar10(split: Split, data_dir: StrPath | None) -> Data:
     """60,000 colour photographs of 32×32 pixels."""
     return _read("cifar10", "CIFAR10", split, directory(data_dir))
 

@@ -21,6 +21,7 @@ from holdfast.data.names import DATASETS, Split, directory
 from holdfast.data.reading import FORMATS, Interpolation, Reading
 from holdfast.digests import digests
 from holdfast.errors import DamagedFileError, InputError, MissingFileError
+from holdfast.files import StrPath
 from holdfast.imports import needed
 
 _IMAGES = ("jpg", "jpeg", "png", "webp", "ppm", "pgm", "bmp", "tif", "tiff")
@@ -29,7 +30,7 @@ _IMAGES = ("jpg", "jpeg", "png", "webp", "ppm", "pgm", "bmp", "tif", "tiff")
 @DATASETS.named("webdataset")
 def webdataset(
     split: Split,
-    data_dir: str | Path | None,
+    data_dir: StrPath | None,
     path: str,
     label: str = "cls",
     resize: int | None = None,
@@ -82,7 +83,7 @@ def _samples(shard: Path) -> Iterator[dict[str, Any]]:
         yield from group_by_keys(tar_file_expander([{"url": str(shard), "stream": stream}]))
 
 
-def _shard(name: str, data_dir: str | Path | None) -> Path:
+def _shard(name: str, data_dir: StrPath | None) -> Path:
     for place in (Path(name), directory(data_dir) / name):
         if place.is_file():
             return place

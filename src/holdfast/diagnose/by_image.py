@@ -14,6 +14,7 @@ from torch import Tensor
 from holdfast.batch_size import BatchSize, at_once, check_batch_size, in_a_chunk
 from holdfast.data import Data
 from holdfast.errors import InputError
+from holdfast.files import StrPath
 from holdfast.models.identity import identify
 from holdfast.parameters import check_arguments
 from holdfast.progress import Progress, silent
@@ -83,7 +84,7 @@ def diagnose_data(
     *,
     seed: int = 0,
     batch_size: BatchSize = 128,
-    out: str | Path | None = None,
+    out: StrPath | None = None,
     progress: Progress = silent,
     workers: int | str | None = None,
 ) -> dict[str, Found]:

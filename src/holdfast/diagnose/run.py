@@ -1,7 +1,6 @@
 """Diagnose into a run folder: what a chain does to an attacked image, as a table and pictures."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -12,7 +11,7 @@ from holdfast.attacks import Attack
 from holdfast.data import Data
 from holdfast.diagnose.purification import purification
 from holdfast.errors import DamagedFileError, InputError
-from holdfast.files import read_tensors, write_table, write_tensors
+from holdfast.files import StrPath, read_tensors, write_table, write_tensors
 from holdfast.models.identity import identify
 from holdfast.parameters import check_arguments
 from holdfast.progress import Progress, silent
@@ -61,7 +60,7 @@ def trace_purification(
     steps: Sequence[int],
     *,
     seed: int = 0,
-    out: str | Path | None = None,
+    out: StrPath | None = None,
     progress: Progress = silent,
 ) -> Traces:
     """Attack an image of a data set, and follow the chain that is to undo it.

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from holdfast.attacks import Attack
@@ -18,6 +17,7 @@ from holdfast.evaluation.auditing.subject import Subject
 from holdfast.evaluation.config import EvaluationConfig
 from holdfast.evaluation.hidden import Findings
 from holdfast.evaluation.run import evaluate
+from holdfast.files import StrPath
 from holdfast.progress import Progress, silent
 from holdfast.tensors import eval_mode
 from holdfast.threads import suited_threads
@@ -34,7 +34,7 @@ def audit(
     *,
     config: EvaluationConfig = EvaluationConfig(audit=math.inf),
     name: str = "model",
-    out: str | Path | None = None,
+    out: StrPath | None = None,
     progress: Progress = silent,
 ) -> Audit:
     """Evaluate a model, and say whether the robust accuracies can be believed.
@@ -71,7 +71,7 @@ def audit(
 
 
 def audit_run(
-    run: Path,
+    run: StrPath,
     model: Model,
     data: Data,
     attacks: Named = (),
@@ -95,13 +95,12 @@ def audit_run(
         InputError: if it is no finished evaluation, or of another model or other images.
 
     Example:
-        >>> from pathlib import Path
         >>> from holdfast import Linf, evaluate
         >>> from holdfast.attacks import PGD
         >>> from holdfast.data import Data
         >>> from holdfast.evaluation import audit_run
         >>> result = evaluate(model, x, y, {"pgd": PGD(Linf(0.3), steps=20)}, out="run")
-        >>> audit_run(Path("run"), model, Data.of(x, y)).word  # four images are few
+        >>> audit_run("run", model, Data.of(x, y)).word  # four images are few
         'doubtful'
     """
     rows, about = finished(run, model, data, kind="evaluate", called="evaluation", done="evaluated")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from holdfast import metrics
 from holdfast.errors import InputError, WorseError
+from holdfast.files import StrPath, as_path
 from holdfast.metrics import Paired, paired
 from holdfast.results import CLEAN, read_about, read_rows
 from holdfast.summary import Summary, percent, size
@@ -161,7 +162,7 @@ def why(line: Line) -> str:
     )
 
 
-def compare(first: str | Path, second: str | Path) -> Comparison:
+def compare(first: StrPath, second: StrPath) -> Comparison:
     """Compare two evaluations of the same images, attack by attack and image by image.
 
     Args:
@@ -190,7 +191,7 @@ def compare(first: str | Path, second: str | Path) -> Comparison:
         >>> [line.title for line in compare("a", "b").lines]
         ['clean', 'fgsm linf 0.1', 'pgd linf 0.1', 'worst case linf 0.1']
     """
-    paths = [Path(first), Path(second)]
+    paths = [as_path(first), as_path(second)]
     abouts = [_finished(path) for path in paths]
     one, other = (about["settings"] for about in abouts)
     if one["data_fingerprint"] != other["data_fingerprint"]:

@@ -1,10 +1,9 @@
 """A comparison as JUnit XML, which continuous integration shows: one test for each line."""
 
-from pathlib import Path
 from xml.etree import ElementTree
 
 from holdfast.evaluation.comparison import Comparison, why
-from holdfast.files import write_text
+from holdfast.files import StrPath, write_text
 
 __all__ = ["write_junit"]
 
@@ -12,7 +11,7 @@ __all__ = ["write_junit"]
 _FORBIDDEN = {code: None for code in range(32) if chr(code) not in "\t\n\r"}
 
 
-def write_junit(path: Path, comparison: Comparison, by: float) -> None:
+def write_junit(path: StrPath, comparison: Comparison, by: float) -> None:
     """Write a test suite in which a line fails if the second model is worse by more than ``by``.
 
     Args:
@@ -28,7 +27,7 @@ def write_junit(path: Path, comparison: Comparison, by: float) -> None:
         >>> from holdfast.metrics import paired
         >>> found = paired(np.array([True, True]), np.array([True, False]))
         >>> compared = Comparison("a", "b", [Line("pgd", "linf", 0.1, found, fell=[1])])
-        >>> write_junit(Path("compared.xml"), compared, by=0.01)
+        >>> write_junit("compared.xml", compared, by=0.01)
         >>> Path("compared.xml").read_text().count("<failure")
         1
     """

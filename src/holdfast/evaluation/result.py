@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from holdfast import metrics
 from holdfast.auditing.verdict import Audit
+from holdfast.files import StrPath
 from holdfast.results import read_about, read_rows
 from holdfast.summary import Result, Summary, percent
 
@@ -42,7 +42,7 @@ class Evaluation(Result):
     audit: Audit | None = None
 
     @classmethod
-    def read(cls, folder: Path, warnings: Sequence[str] = ()) -> "Evaluation":
+    def read(cls, folder: StrPath, warnings: Sequence[str] = ()) -> "Evaluation":
         """What a finished run found; ``warnings`` where one of an earlier version says none."""
         rows, about = read_rows(folder), read_about(folder)
         return cls(rows, about["cells"], about.get("warnings", list(warnings)), Audit.of_run(about))

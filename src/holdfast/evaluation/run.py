@@ -8,7 +8,6 @@ one that is not differentiable or cleans its images also through a surrogate gra
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -47,6 +46,7 @@ from holdfast.evaluation.result import Evaluation
 from holdfast.evaluation.scoring import Scorer
 from holdfast.evaluation.sizes import read_off, run_once, smaller_sizes
 from holdfast.evaluation.stages import pilots_of, stages
+from holdfast.files import StrPath
 from holdfast.parameters import check_arguments
 from holdfast.progress import Progress, silent
 from holdfast.results import CLEAN, Fitting, Run, kept_or_temporary
@@ -72,7 +72,7 @@ def evaluate(
     *,
     config: EvaluationConfig = EvaluationConfig(),
     name: str = "model",
-    out: str | Path | None = None,
+    out: StrPath | None = None,
     progress: Progress = silent,
     twin: Model | None = None,
     workers: int | str | None = None,
@@ -134,7 +134,7 @@ def evaluate_data(
     attacks: Named,
     config: EvaluationConfig = EvaluationConfig(),
     name: str = "model",
-    out: str | Path | None = None,
+    out: StrPath | None = None,
     progress: Progress = silent,
     twin: Model | None = None,
     twin_name: str = "twin",

@@ -22,6 +22,7 @@ from holdfast.evaluation.beginning import check_attacks
 from holdfast.evaluation.config import EvaluationConfig
 from holdfast.evaluation.result import Evaluation
 from holdfast.evaluation.run import evaluate_data
+from holdfast.files import StrPath
 from holdfast.models.identity import identify
 from holdfast.progress import Progress, silent
 from holdfast.results import CLEAN, Run, kept_or_temporary
@@ -146,7 +147,7 @@ def study(
     attacks: Named,
     seeds: Sequence[int] = (0,),
     config: EvaluationConfig = EvaluationConfig(),
-    out: str | Path | None = None,
+    out: StrPath | None = None,
     progress: Progress = silent,
     twin: Model | None = None,
     twin_name: str = "twin",

@@ -1,6 +1,6 @@
 """Files of a run: read as what they must be, and written so that nothing is lost."""
 
-from holdfast.files.paths import check_file, check_path, check_regular
+from holdfast.files.paths import StrPath, as_path, check_file, check_path, check_regular
 from holdfast.files.records import create_json, fitted, read_as, read_json, write_json
 from holdfast.files.tables import read_table, write_table
 from holdfast.files.tensors import read_tensors, write_tensors
@@ -13,6 +13,8 @@ from holdfast.files.writing import (
 )
 
 __all__ = [
+    "StrPath",
+    "as_path",
     "check_file",
     "check_path",
     "check_regular",

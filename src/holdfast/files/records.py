@@ -4,7 +4,6 @@ import ctypes
 import json
 import re
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,7 +12,7 @@ from holdfast.errors import (
     DamagedFileError,
     MissingFileError,
 )
-from holdfast.files.paths import check_file
+from holdfast.files.paths import StrPath, as_path, check_file
 from holdfast.files.writing import create_file, write_text
 
 __all__ = ["check_levels", "create_json", "fitted", "read_as", "read_json", "write_json"]
@@ -23,30 +22,28 @@ __all__ = ["check_levels", "create_json", "fitted", "read_as", "read_json", "wri
 MOST_BYTES, MOST_LEVELS = 2**26, 100
 
 
-def write_json(path: Path, content: object) -> None:
+def write_json(path: StrPath, content: object) -> None:
     """Write ``content`` as indented JSON, whole or not at all; NaN is refused.
 
     Example:
-        >>> from pathlib import Path
         >>> from holdfast.files import read_json, write_json
-        >>> write_json(Path("a.json"), {"eps": 0.1})
-        >>> read_json(Path("a.json"))
+        >>> write_json("a.json", {"eps": 0.1})
+        >>> read_json("a.json")
         {'eps': 0.1}
-        >>> write_json(Path("a.json"), {"eps": float("nan")})
+        >>> write_json("a.json", {"eps": float("nan")})
         Traceback (most recent call last):
         ValueError: ...
     """
     write_text(path, _json(content))
 
 
-def create_json(path: Path, content: object) -> None:
+def create_json(path: StrPath, content: object) -> None:
     """Write ``content`` to a file that is not there yet; see `create_file`.
 
     Example:
-        >>> from pathlib import Path
         >>> from holdfast.files import create_json
-        >>> create_json(Path("a.json"), {"owner": 1})
-        >>> create_json(Path("a.json"), {"owner": 2})
+        >>> create_json("a.json", {"owner": 1})
+        >>> create_json("a.json", {"owner": 2})
         Traceback (most recent call last):
         FileExistsError: ...
     """
@@ -57,7 +54,7 @@ def _json(content: object) -> str:
     return json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: StrPath) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
@@ -68,16 +65,17 @@ def read_json(path: Path) -> dict[str, Any]:
         >>> from pathlib import Path
         >>> from holdfast.files import read_json
         >>> size = Path("a.json").write_text("[1, 2]")
-        >>> read_json(Path("a.json"))
+        >>> read_json("a.json")
         Traceback (most recent call last):
         holdfast.errors.DamagedFileError: a.json is not what ... expected `object`, got `array`; ...
     """
+    path = as_path(path)
     content: dict[str, Any] = read_as(path, dict[str, Any])
     check_levels(content, path)
     return content
 
 
-def read_as(path: Path, form: Any, at_most: int = MOST_BYTES) -> Any:
+def read_as(path: StrPath, form: Any, at_most: int = MOST_BYTES) -> Any:
     """Read a JSON file that holds what a type says, and may hold more.
 
     Args:
@@ -93,10 +91,11 @@ def read_as(path: Path, form: Any, at_most: int = MOST_BYTES) -> Any:
         >>> from pathlib import Path
         >>> from holdfast.files import read_as
         >>> size = Path("a.json").write_text('{"steps": -1.5}')
-        >>> read_as(Path("a.json"), dict[str, int])
+        >>> read_as("a.json", dict[str, int])
         Traceback (most recent call last):
         holdfast.errors.DamagedFileError: a.json is not what ... expected `int`, got `float`; ...
     """
+    path = as_path(path)
     check_file(path)
     try:
         if path.stat().st_size > at_most:
@@ -113,7 +112,7 @@ def read_as(path: Path, form: Any, at_most: int = MOST_BYTES) -> Any:
         raise DamagedFileError(f"{path} is damaged or no JSON file: {error}.") from error
 
 
-def fitted(content: object, form: Any, file: Path, mend: str = "put its copy back") -> Any:
+def fitted(content: object, form: Any, file: StrPath, mend: str = "put its copy back") -> Any:
     """What was read of a file, as what a type says that it is; the file may say more.
 
     Args:
@@ -150,7 +149,7 @@ def _lasting(form: Any) -> Any:
     return form
 
 
-def _unfit(file: Path, error: msgspec.ValidationError, mend: str) -> DamagedFileError:
+def _unfit(file: StrPath, error: msgspec.ValidationError, mend: str) -> DamagedFileError:
     what, _, place = str(error).partition(" - at `$")
     place = place.strip(".`")
     if lacks := re.fullmatch("Object missing required field `(.*)`", what):
@@ -160,7 +159,7 @@ def _unfit(file: Path, error: msgspec.ValidationError, mend: str) -> DamagedFile
     return DamagedFileError(f"{file} is not what Holdfast writes: {said}; {mend}.")
 
 
-def check_levels(content: object, file: Path) -> None:
+def check_levels(content: object, file: StrPath) -> None:
     """Raise where nesting goes so deep that whoever walks through it may not get to the end.
 
     Raises:

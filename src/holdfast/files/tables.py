@@ -1,7 +1,6 @@
 """Tables as CSV: every number is read as it was written."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -9,7 +8,7 @@ import pandas as pd
 from holdfast.errors import (
     DamagedFileError,
 )
-from holdfast.files.paths import check_file
+from holdfast.files.paths import StrPath, check_file
 from holdfast.files.writing import replace_file
 
 __all__ = ["read_table", "write_table"]
@@ -27,21 +26,20 @@ _EXACTLY: dict[str, Any] = (
 _MISSING = ("", "nan", "NaN")
 
 
-def write_table(path: Path, table: pd.DataFrame) -> None:
+def write_table(path: StrPath, table: pd.DataFrame) -> None:
     """Write a table as CSV, every number so that reading gives it back exactly.
 
     Example:
         >>> import pandas as pd
-        >>> from pathlib import Path
         >>> from holdfast.files import read_table, write_table
-        >>> write_table(Path("a.csv"), pd.DataFrame({"eps": [0.1 + 0.2]}))
-        >>> bool(read_table(Path("a.csv"))["eps"][0] == 0.1 + 0.2)
+        >>> write_table("a.csv", pd.DataFrame({"eps": [0.1 + 0.2]}))
+        >>> bool(read_table("a.csv")["eps"][0] == 0.1 + 0.2)
         True
     """
     replace_file(path, lambda temporary: table.to_csv(temporary, index=False))
 
 
-def read_table(path: Path, text: Iterable[str] = ()) -> pd.DataFrame:
+def read_table(path: StrPath, text: Iterable[str] = ()) -> pd.DataFrame:
     """Read a table from CSV, every number as it was written.
 
     Args:
@@ -53,10 +51,9 @@ def read_table(path: Path, text: Iterable[str] = ()) -> pd.DataFrame:
 
     Example:
         >>> import pandas as pd
-        >>> from pathlib import Path
         >>> from holdfast.files import read_table, write_table
-        >>> write_table(Path("a.csv"), pd.DataFrame({"attack": ["1", "NA"], "eps": [0.1, 0.2]}))
-        >>> read_table(Path("a.csv"), text=["attack"]).to_numpy().tolist()
+        >>> write_table("a.csv", pd.DataFrame({"attack": ["1", "NA"], "eps": [0.1, 0.2]}))
+        >>> read_table("a.csv", text=["attack"]).to_numpy().tolist()
         [['1', 0.1], ['NA', 0.2]]
     """
     check_file(path)

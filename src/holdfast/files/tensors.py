@@ -15,26 +15,26 @@ from holdfast.errors import (
     MissingFileError,
     OutputError,
 )
-from holdfast.files.paths import check_regular
+from holdfast.files.paths import StrPath, as_path, check_regular
 from holdfast.files.records import check_levels
 from holdfast.files.writing import replace_file
 
 __all__ = ["read_tensors", "write_tensors"]
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+def write_tensors(path: StrPath, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
     """Write tensors and a JSON-like record about them as one safetensors file.
 
     Raises:
         OutputError: if it cannot be written; an older file stays.
 
     Example:
-        >>> from pathlib import Path
         >>> from holdfast.files import read_tensors, write_tensors
-        >>> write_tensors(Path("a.safetensors"), {"x": torch.ones(2)}, {"cell": 1})
-        >>> read_tensors(Path("a.safetensors"))
+        >>> write_tensors("a.safetensors", {"x": torch.ones(2)}, {"cell": 1})
+        >>> read_tensors("a.safetensors")
         ({'x': tensor([1., 1.])}, {'cell': 1})
     """
+    path = as_path(path)
     flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     header = {"holdfast": json.dumps(about, allow_nan=False)}
 
@@ -53,7 +53,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str,
         ) from error
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_tensors(path: StrPath) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `write_tensors` wrote. The format holds numbers only: nothing is ever executed.
 
     Raises:
@@ -61,12 +61,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         DamagedFileError: if it is damaged or was not written by Holdfast.
 
     Example:
-        >>> from pathlib import Path
         >>> from holdfast.files import read_tensors, write_tensors
-        >>> write_tensors(Path("a.safetensors"), {"x": torch.ones(2)}, {"cell": 1})
-        >>> read_tensors(Path("a.safetensors"))
+        >>> write_tensors("a.safetensors", {"x": torch.ones(2)}, {"cell": 1})
+        >>> read_tensors("a.safetensors")
         ({'x': tensor([1., 1.])}, {'cell': 1})
     """
+    path = as_path(path)
     check_regular(path)
     if not path.is_file():
         raise MissingFileError(f"there is no file {path}.")

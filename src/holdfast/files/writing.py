@@ -14,7 +14,7 @@ from holdfast.errors import (
     OutputError,
     no_room,
 )
-from holdfast.files.paths import check_path
+from holdfast.files.paths import StrPath, as_path, check_path
 
 __all__ = ["check_writable", "clear_unfinished", "create_file", "replace_file", "write_text"]
 
@@ -23,7 +23,7 @@ __all__ = ["check_writable", "clear_unfinished", "create_file", "replace_file", 
 _LONGEST = "images/.0000.00000.safetensors.01234567.tmp"
 
 
-def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+def replace_file(path: StrPath, write: Callable[[Path], object]) -> None:
     """Let ``write`` make the file under a temporary name, then rename it to ``path``.
 
     A reader sees the old file or the new one, never a part; if writing fails, the old one stays.
@@ -34,15 +34,16 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     Example:
         >>> from pathlib import Path
         >>> from holdfast.files import replace_file
-        >>> replace_file(Path("a.txt"), lambda temporary: temporary.write_text("whole"))
+        >>> replace_file("a.txt", lambda temporary: temporary.write_text("whole"))
         >>> Path("a.txt").read_text()
         'whole'
     """
+    path = as_path(path)
     with _written(path, write) as temporary:
         os.replace(temporary, path)
 
 
-def create_file(path: Path, write: Callable[[Path], object]) -> None:
+def create_file(path: StrPath, write: Callable[[Path], object]) -> None:
     """The same for a file that must not be there yet: of several processes one makes it.
 
     Raises:
@@ -50,13 +51,13 @@ def create_file(path: Path, write: Callable[[Path], object]) -> None:
         DiskFullError: if there is no room for it.
 
     Example:
-        >>> from pathlib import Path
         >>> from holdfast.files import create_file
-        >>> create_file(Path("a.txt"), lambda temporary: temporary.write_text("first"))
-        >>> create_file(Path("a.txt"), lambda temporary: temporary.write_text("second"))
+        >>> create_file("a.txt", lambda temporary: temporary.write_text("first"))
+        >>> create_file("a.txt", lambda temporary: temporary.write_text("second"))
         Traceback (most recent call last):
         FileExistsError: ...
     """
+    path = as_path(path)
     with _written(path, write) as temporary:
         try:
             os.link(temporary, path)
@@ -91,7 +92,7 @@ def _written(path: Path, write: Callable[[Path], object]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def clear_unfinished(folder: Path) -> None:
+def clear_unfinished(folder: StrPath) -> None:
     """Remove what processes that were killed left in a folder under temporary names.
 
     Example:
@@ -102,21 +103,22 @@ def clear_unfinished(folder: Path) -> None:
         >>> Path(".a.json.0f1e2d3c.tmp").exists()
         False
     """
-    for leftover in folder.glob(".*.tmp"):
+    for leftover in as_path(folder).glob(".*.tmp"):
         if leftover.is_file():
             leftover.unlink(missing_ok=True)
 
 
-def check_writable(path: Path) -> None:
+def check_writable(path: StrPath) -> None:
     """Find out, leaving nothing behind, whether a folder can be made and written at ``path``.
 
     Example:
         >>> from pathlib import Path
         >>> from holdfast.files import check_writable
-        >>> check_writable(Path("runs/new"))
+        >>> check_writable("runs/new")
         >>> Path("runs").exists()
         False
     """
+    path = as_path(path)
     check_path(path / _LONGEST)
     existing = path
     while not existing.exists():
@@ -140,13 +142,13 @@ def check_writable(path: Path) -> None:
         ) from error
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: StrPath, text: str) -> None:
     """Write ``text`` in UTF-8, whole or not at all.
 
     Example:
         >>> from pathlib import Path
         >>> from holdfast.files import write_text
-        >>> write_text(Path("a.txt"), "ε = 0.1")
+        >>> write_text("a.txt", "ε = 0.1")
         >>> Path("a.txt").read_text(encoding="utf-8")
         'ε = 0.1'
     """

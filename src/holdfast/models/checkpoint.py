@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from holdfast.errors import DamagedFileError, MissingPackageError
-from holdfast.files import read_tensors, write_tensors
+from holdfast.files import StrPath, read_tensors, write_tensors
 from holdfast.models.registry import Architecture
 
 __all__ = ["load_model", "read_model", "save_model"]
@@ -19,16 +19,15 @@ __all__ = ["load_model", "read_model", "save_model"]
 MODEL = "model.safetensors"
 
 
-def save_model(path: Path, network: nn.Module, architecture: Architecture) -> None:
+def save_model(path: StrPath, network: nn.Module, architecture: Architecture) -> None:
     """Write a network's weights and architecture.
 
     Example:
-        >>> from pathlib import Path
         >>> from holdfast.models import Architecture
         >>> from holdfast.models.checkpoint import load_model, save_model
         >>> small = Architecture(name="small", shape=(1, 8, 8), classes=10)
-        >>> save_model(Path("model.safetensors"), small.build(seed=0), small)
-        >>> load_model(Path("model.safetensors"))(x).shape
+        >>> save_model("model.safetensors", small.build(seed=0), small)
+        >>> load_model("model.safetensors")(x).shape
         torch.Size([4, 10])
     """
     write_tensors(path, weights_of(network), {"architecture": architecture.to_dict()})
@@ -54,22 +53,21 @@ def is_ours(path: Path) -> bool:
         return True  # whoever reads it says what is wrong with it
 
 
-def load_model(path: Path) -> nn.Module:
+def load_model(path: StrPath) -> nn.Module:
     """Build the network that `save_model` wrote, as `read_model` does.
 
     Example:
-        >>> from pathlib import Path
         >>> from holdfast.models import Architecture
         >>> from holdfast.models.checkpoint import load_model, save_model
         >>> small = Architecture(name="small", shape=(1, 8, 8), classes=10)
-        >>> save_model(Path("model.safetensors"), small.build(seed=0), small)
-        >>> load_model(Path("model.safetensors")).training
+        >>> save_model("model.safetensors", small.build(seed=0), small)
+        >>> load_model("model.safetensors").training
         False
     """
     return read_model(path)[0]
 
 
-def read_model(path: Path) -> tuple[nn.Module, Architecture]:
+def read_model(path: StrPath) -> tuple[nn.Module, Architecture]:
     """Build the network that `save_model` wrote, in evaluation mode; say what it is.
 
     Raises:
@@ -78,12 +76,11 @@ def read_model(path: Path) -> tuple[nn.Module, Architecture]:
         MissingPackageError: if it is a model of a library that is not installed.
 
     Example:
-        >>> from pathlib import Path
         >>> from holdfast.models import Architecture
         >>> from holdfast.models.checkpoint import read_model, save_model
         >>> small = Architecture(name="small", shape=(1, 8, 8), classes=10)
-        >>> save_model(Path("model.safetensors"), small.build(seed=0), small)
-        >>> network, architecture = read_model(Path("model.safetensors"))
+        >>> save_model("model.safetensors", small.build(seed=0), small)
+        >>> network, architecture = read_model("model.safetensors")
         >>> architecture == small
         True
     """

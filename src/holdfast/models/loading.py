@@ -50,12 +50,11 @@ def load(spec: str, shape: tuple[int, ...] | None = None) -> nn.Module:
         InputError: if ``spec`` is an architecture, which has no weights yet.
 
     Example:
-        >>> from pathlib import Path
         >>> from holdfast.models import Architecture
         >>> from holdfast.models.checkpoint import save_model
         >>> from holdfast.models.loading import load
         >>> small = Architecture(name="small", shape=(1, 8, 8), classes=10)
-        >>> save_model(Path("model.safetensors"), small.build(seed=0), small)
+        >>> save_model("model.safetensors", small.build(seed=0), small)
         >>> load("model.safetensors")(x).shape
         torch.Size([4, 10])
     """
@@ -76,12 +75,11 @@ def load_denoiser(spec: str) -> nn.Module:
         ModelError: if it is a classifier.
 
     Example:
-        >>> from pathlib import Path
         >>> from holdfast.models import Architecture
         >>> from holdfast.models.checkpoint import save_model
         >>> from holdfast.models.loading import load_denoiser
         >>> denoiser = Architecture(name="malade-dae", shape=(1, 28, 28), classes=10)
-        >>> save_model(Path("model.safetensors"), denoiser.build(seed=0), denoiser)
+        >>> save_model("model.safetensors", denoiser.build(seed=0), denoiser)
         >>> load_denoiser("model.safetensors")(torch.rand(2, 1, 28, 28)).shape
         torch.Size([2, 1, 28, 28])
     """

@@ -1,13 +1,11 @@
 """A purified classifier on disk: denoiser, classifier and the numbers of the chain in one file."""
 
-from pathlib import Path
-
 import torch
 from torch import nn
 
 from holdfast.defenses.malade import MALADE
 from holdfast.errors import DamagedFileError, MissingPackageError
-from holdfast.files import read_tensors, write_tensors
+from holdfast.files import StrPath, read_tensors, write_tensors
 from holdfast.models.checkpoint import built_with, part_of
 from holdfast.models.registry import Architecture
 
@@ -19,7 +17,7 @@ PURIFIED = "purified.safetensors"
 Networks = dict[str, tuple[nn.Module, Architecture]]
 
 
-def save_purified(path: Path, layer: MALADE, networks: Networks) -> None:
+def save_purified(path: StrPath, layer: MALADE, networks: Networks) -> None:
     """Write a `MALADE` in front of a classifier.
 
     Args:
@@ -28,7 +26,6 @@ def save_purified(path: Path, layer: MALADE, networks: Networks) -> None:
         networks: "denoiser" and "classifier".
 
     Example:
-        >>> from pathlib import Path
         >>> from torch import nn
         >>> from holdfast.defenses import MALADE
         >>> from holdfast.models import Architecture
@@ -38,8 +35,8 @@ def save_purified(path: Path, layer: MALADE, networks: Networks) -> None:
         ...     kind = Architecture(name=name, shape=(1, 28, 28), classes=10)
         ...     networks[role] = kind.build(seed=0), kind
         >>> chain = MALADE(nn.Identity(), steps=2, alpha=0.1, delta=0.1, sigma=0.2)
-        >>> save_purified(Path(PURIFIED), chain, networks)
-        >>> read_purified(Path(PURIFIED))[0].steps
+        >>> save_purified(PURIFIED, chain, networks)
+        >>> read_purified(PURIFIED)[0].steps
         2
     """
     tensors = {
@@ -53,7 +50,7 @@ def save_purified(path: Path, layer: MALADE, networks: Networks) -> None:
     write_tensors(path, tensors, {**about, "malade": numbers})
 
 
-def read_purified(path: Path) -> nn.Sequential:
+def read_purified(path: StrPath) -> nn.Sequential:
     """Build what `save_purified` wrote, in evaluation mode: the layer, then the classifier.
 
     Raises:
@@ -62,7 +59,6 @@ def read_purified(path: Path) -> nn.Sequential:
         MissingPackageError: if it holds a model of a library that is not installed.
 
     Example:
-        >>> from pathlib import Path
         >>> from torch import nn
         >>> from holdfast.defenses import MALADE
         >>> from holdfast.models import Architecture
@@ -72,8 +68,8 @@ def read_purified(path: Path) -> nn.Sequential:
         ...     kind = Architecture(name=name, shape=(1, 28, 28), classes=10)
         ...     networks[role] = kind.build(seed=0), kind
         >>> chain = MALADE(nn.Identity(), steps=2, alpha=0.1, delta=0.1, sigma=0.2)
-        >>> save_purified(Path(PURIFIED), chain, networks)
-        >>> read_purified(Path(PURIFIED))[0].steps
+        >>> save_purified(PURIFIED, chain, networks)
+        >>> read_purified(PURIFIED)[0].steps
         2
     """
     tensors, about = read_tensors(path)

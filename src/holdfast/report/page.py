@@ -13,7 +13,15 @@ from markupsafe import Markup
 
 import holdfast
 from holdfast.errors import ContradictionError, OutputError
-from holdfast.files import check_writable, read_json, write_json, write_table, write_text
+from holdfast.files import (
+    StrPath,
+    as_path,
+    check_writable,
+    read_json,
+    write_json,
+    write_table,
+    write_text,
+)
 from holdfast.report import appendix, tables
 from holdfast.report.album import Shown, album
 from holdfast.report.audits import audit_of
@@ -38,7 +46,7 @@ PAGE, _ABOUT = "report.html", "report.json"
 PARTS = ("page.css", "page.js", "vendor/d3.min.js", "vendor/plot.min.js", "vendor/LICENSES")
 
 
-def build(runs: Sequence[Path], out: Path, title: str = "Robustness report") -> Path:
+def build(runs: Sequence[StrPath], out: StrPath, title: str = "Robustness report") -> Path:
     """Write the report of some runs.
 
     Args:
@@ -60,15 +68,15 @@ def build(runs: Sequence[Path], out: Path, title: str = "Robustness report") -> 
         ContradictionError: if more is certified than an attack left robust; the report is there.
 
     Example:
-        >>> from pathlib import Path
         >>> from holdfast import Linf, evaluate
         >>> from holdfast.attacks import FGSM
         >>> from holdfast.report.page import build
         >>> result = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.3))}, out="run")
-        >>> build([Path("run")], Path("report")).name
+        >>> build(["run"], "report").name
         'report.html'
     """
-    others, diagnoses = apart(runs)
+    out = as_path(out)
+    others, diagnoses = apart([as_path(run) for run in runs])
     subjects = read_subjects(others)
     check_data(diagnoses, subjects)
     shown = {id(c): galleries(c) for c in tables.classifiers(subjects)}

@@ -8,7 +8,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from holdfast.files import replace_file
+from holdfast.files import StrPath, as_path, replace_file
 
 __all__ = ["save", "standalone_svg"]
 
@@ -69,17 +69,18 @@ def standalone_svg(figure: Figure) -> str:
     return buffer.getvalue()
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: StrPath) -> None:
     """Save as PDF and SVG for a paper; ``path`` has no suffix.
 
     Example:
         >>> from pathlib import Path
         >>> from matplotlib.figure import Figure
         >>> from holdfast.report.style import save
-        >>> save(Figure(figsize=(1, 1)), Path("empty"))
+        >>> save(Figure(figsize=(1, 1)), "empty")
         >>> sorted(path.name for path in Path().glob("empty.*"))
         ['empty.pdf', 'empty.svg']
     """
+    path = as_path(path)
     for kind, stamp in (("pdf", "CreationDate"), ("svg", "Date")):
         buffer = io.BytesIO()
         with mpl.rc_context({**STYLE, "svg.fonttype": "path"}):

@@ -11,6 +11,7 @@ import pandas as pd
 from holdfast import metrics
 from holdfast.data import UNSORTED
 from holdfast.errors import InputError
+from holdfast.files import StrPath
 from holdfast.report.distinct import attacks_apart, certificates_apart
 from holdfast.report.folders import TRAINING, CertifiedRun, RunFolder, certificates, read_folder
 from holdfast.results import CLEAN, runs_in, same
@@ -153,7 +154,7 @@ class Subject:
         return found + [run for classifier in self.classifiers for run in classifier.runs]
 
 
-def read_subjects(paths: Sequence[Path]) -> list[Subject]:
+def read_subjects(paths: Sequence[StrPath]) -> list[Subject]:
     """Group runs by the network that they met: one of that name, weights, source and answers.
 
     Weights alone do not tell: a network and the same one behind a layer that quantises have equal
@@ -167,12 +168,11 @@ def read_subjects(paths: Sequence[Path]) -> list[Subject]:
             are about different data sets or images.
 
     Example:
-        >>> from pathlib import Path
         >>> from holdfast import Linf, evaluate
         >>> from holdfast.attacks import FGSM
         >>> from holdfast.report.subjects import read_subjects
         >>> result = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.3))}, out="run")
-        >>> [subject] = read_subjects([Path("run")])
+        >>> [subject] = read_subjects(["run"])
         >>> len(subject.classifiers)
         1
     """
@@ -211,12 +211,11 @@ def mixed(subjects: Sequence[Subject]) -> list[str]:
     images are each shown, and it is said.
 
     Example:
-        >>> from pathlib import Path
         >>> from holdfast import Linf, evaluate
         >>> from holdfast.attacks import FGSM
         >>> from holdfast.report.subjects import mixed, read_subjects
         >>> result = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.3))}, out="run")
-        >>> mixed(read_subjects([Path("run")]))
+        >>> mixed(read_subjects(["run"]))
         []
     """
     notes = []

@@ -28,13 +28,12 @@ def attacks(subjects: Sequence[Subject]) -> pd.DataFrame:
     """Every cell of every evaluation: network, sigma, attack, norm, eps, accuracy and interval.
 
     Example:
-        >>> from pathlib import Path
         >>> from holdfast import Linf, evaluate
         >>> from holdfast.attacks import FGSM
         >>> from holdfast.report.subjects import read_subjects
         >>> from holdfast.report.tables import attacks
         >>> result = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.3))}, out="run")
-        >>> attacks(read_subjects([Path("run")]))[["attack", "norm", "eps"]].to_numpy().tolist()
+        >>> attacks(read_subjects(["run"]))[["attack", "norm", "eps"]].to_numpy().tolist()
         [['fgsm', 'linf', 0.3]]
     """
     return _stacked(
@@ -51,13 +50,12 @@ def perturbations(subjects: Sequence[Subject]) -> pd.DataFrame:
     holds out longest (DD 4.1, where it is the regularised network).
 
     Example:
-        >>> from pathlib import Path
         >>> from holdfast import Linf, evaluate
         >>> from holdfast.attacks import FGSM
         >>> from holdfast.report.subjects import read_subjects
         >>> from holdfast.report.tables import perturbations
         >>> result = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.3))}, out="run")
-        >>> perturbations(read_subjects([Path("run")]))["attack"].tolist()
+        >>> perturbations(read_subjects(["run"]))["attack"].tolist()
         ['fgsm']
     """
     evaluated = [each for each in classifiers(subjects) if each.evaluations]
@@ -77,13 +75,12 @@ def ceilings(subjects: Sequence[Subject]) -> pd.DataFrame:
     """The worst case over all attacks, for each classifier, norm and size.
 
     Example:
-        >>> from pathlib import Path
         >>> from holdfast import Linf, evaluate
         >>> from holdfast.attacks import FGSM
         >>> from holdfast.report.subjects import read_subjects
         >>> from holdfast.report.tables import ceilings
         >>> result = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.3))}, out="run")
-        >>> ceilings(read_subjects([Path("run")]))["eps"].tolist()
+        >>> ceilings(read_subjects(["run"]))["eps"].tolist()
         [0.0, 0.3]
     """
     return _stacked(
@@ -97,12 +94,11 @@ def floors(subjects: Sequence[Subject]) -> pd.DataFrame:
     """Certified accuracy of each certification over its radius, with what it rests on.
 
     Example:
-        >>> from pathlib import Path
         >>> from holdfast.certify import CertificationConfig, certify
         >>> from holdfast.report.subjects import read_subjects
         >>> from holdfast.report.tables import floors
         >>> result = certify(model, x, y, config=CertificationConfig(sigma=0.1), out="run")
-        >>> floors(read_subjects([Path("run")]))["norm"].unique().tolist()
+        >>> floors(read_subjects(["run"]))["norm"].unique().tolist()
         ['l2']
     """
     parts = []
@@ -193,13 +189,12 @@ def summary(
         sizes: a few of `sizes_of`, if they are not given.
 
     Example:
-        >>> from pathlib import Path
         >>> from holdfast import Linf, evaluate
         >>> from holdfast.attacks import FGSM
         >>> from holdfast.report.subjects import read_subjects
         >>> from holdfast.report.tables import summary
         >>> result = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.3))}, out="run")
-        >>> summary(read_subjects([Path("run")]), "linf").sizes
+        >>> summary(read_subjects(["run"]), "linf").sizes
         [0.3]
     """
     if sizes is None:
@@ -250,13 +245,12 @@ def by_class(subjects: Sequence[Subject]) -> pd.DataFrame:
     """Accuracy of every class in the worst case, at every norm and size.
 
     Example:
-        >>> from pathlib import Path
         >>> from holdfast import Linf, evaluate
         >>> from holdfast.attacks import FGSM
         >>> from holdfast.report.subjects import read_subjects
         >>> from holdfast.report.tables import by_class
         >>> result = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.3))}, out="run")
-        >>> by_class(read_subjects([Path("run")]))["n"].sum().item()
+        >>> by_class(read_subjects(["run"]))["n"].sum().item()
         4
     """
     return _stacked(

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from holdfast.files import StrPath, as_path
 from holdfast.results import ABOUT, ROWS, read_rows
 
 __all__ = ["rows_of"]
 
 
-def rows_of(folder: Path) -> pd.DataFrame:
+def rows_of(folder: StrPath) -> pd.DataFrame:
     """As `results.read_rows`; who gets them leaves them as they are, since others get them too.
 
     Raises:
@@ -18,14 +19,14 @@ def rows_of(folder: Path) -> pd.DataFrame:
         DamagedFileError: if a file cannot be read, or is not what a finished run wrote.
 
     Example:
-        >>> from pathlib import Path
         >>> from holdfast import Linf, evaluate
         >>> from holdfast.attacks import FGSM
         >>> from holdfast.reproduce.rows import rows_of
         >>> result = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.1))}, out="run")
-        >>> rows_of(Path("run")) is rows_of(Path("run"))
+        >>> rows_of("run") is rows_of("run")
         True
     """
+    folder = as_path(folder)
     written = tuple(
         (file.stat().st_mtime_ns, file.stat().st_size) if file.exists() else None
         for file in (folder / ROWS, folder / ABOUT)

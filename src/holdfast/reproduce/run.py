@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from holdfast.errors import HoldfastError
+from holdfast.files import StrPath, as_path
 from holdfast.progress import Progress, silent
 from holdfast.reproduce.hands import Hands, OneAtATime, Runner, sentence
 from holdfast.reproduce.rows import rows_of
@@ -79,10 +80,10 @@ def found(steps: Sequence[Step], root: Path) -> Outcome:
 
 def reproduce(
     steps: Sequence[Step],
-    root: Path,
+    root: StrPath,
     by: Runner | Hands,
     *,
-    data_dir: Path | None = None,
+    data_dir: StrPath | None = None,
     progress: Progress = silent,
 ) -> Outcome:
     """Do all steps that are not finished; run again after an interruption, it goes on.
@@ -105,6 +106,7 @@ def reproduce(
         >>> outcome.failed
         {}
     """
+    root = as_path(root)
     hands = OneAtATime(by) if callable(by) else by
     waiting = list(steps)
     at_work: dict[str, Step] = {}

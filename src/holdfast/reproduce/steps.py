@@ -11,6 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
 
+from holdfast.files import StrPath
+
 _WORD = re.compile(r"[\w.]+")
 
 #: Options by which a command says what the papers say, where a recipe leaves them out: what it
@@ -93,7 +95,7 @@ class Step:
         digest = hashlib.sha256(text.encode()).hexdigest()[:10]
         return f"{self.command.replace(' ', '-')}-{self.label}-{digest}"
 
-    def arguments(self, root: Path, data_dir: Path | None) -> list[str]:
+    def arguments(self, root: Path, data_dir: StrPath | None) -> list[str]:
         """What to type after ``holdfast`` so that the step is done in its folder under ``root``."""
         words = self._words(lambda step: str(root / step.folder))
         for name, value in _OF_THE_PAPERS.get(self.command, {}).items():

@@ -14,7 +14,15 @@ import torch
 from torch import Tensor
 
 from holdfast.errors import DamagedFileError, InputError, MissingFileError
-from holdfast.files import check_file, check_path, read_json, read_table, read_tensors
+from holdfast.files import (
+    StrPath,
+    as_path,
+    check_file,
+    check_path,
+    read_json,
+    read_table,
+    read_tensors,
+)
 from holdfast.results.schema import ABOUT, CLEAN, ROWS, check_about, check_rows
 
 __all__ = [
@@ -49,7 +57,7 @@ _SETTINGS_UNTIL_0_2: Mapping[str, Mapping[str, str]] = MappingProxyType(
 )
 
 
-def read_about(path: Path) -> dict[str, Any]:
+def read_about(path: StrPath) -> dict[str, Any]:
     """What run.json says; settings of earlier versions by the names that they have now.
 
     Raises:
@@ -57,15 +65,15 @@ def read_about(path: Path) -> dict[str, Any]:
         DamagedFileError: if run.json cannot be read, or is not what a run writes.
 
     Example:
-        >>> from pathlib import Path
         >>> from holdfast import Linf, evaluate
         >>> from holdfast.attacks import FGSM
         >>> from holdfast.results import read_about
         >>> result = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.1))}, out="run")
-        >>> about = read_about(Path("run"))
+        >>> about = read_about("run")
         >>> about["kind"], about["complete"], about["settings"]["images"]
         ('evaluate', True, 4)
     """
+    path = as_path(path)
     if not (path / ABOUT).exists():
         below = min(path.glob(f"*/{ABOUT}"), default=None)
         hint = f"; {below.parent} holds one" if below else ""
@@ -78,7 +86,7 @@ def read_about(path: Path) -> dict[str, Any]:
     return about
 
 
-def runs_in(path: Path) -> list[Path]:
+def runs_in(path: StrPath) -> list[Path]:
     """The runs of a folder: those of a study, and of any other run itself.
 
     Raises:
@@ -87,7 +95,6 @@ def runs_in(path: Path) -> list[Path]:
         InputError: if it is a study that is not finished, or names a run that no folder can have.
 
     Example:
-        >>> from pathlib import Path
         >>> from holdfast import Linf
         >>> from holdfast.attacks import FGSM
         >>> from holdfast.data import Data
@@ -95,9 +102,10 @@ def runs_in(path: Path) -> list[Path]:
         >>> from holdfast.results import runs_in
         >>> attacks = [("fgsm", FGSM(Linf(0.3)))]
         >>> found = study({"net": model}, Data.of(x, y), attacks, seeds=(0, 1), out="study")
-        >>> [run.as_posix() for run in runs_in(Path("study"))]
+        >>> [run.as_posix() for run in runs_in("study")]
         ['study/1-net/seed-0', 'study/1-net/seed-1']
     """
+    path = as_path(path)
     about = read_about(path)
     if about["kind"] != "study":
         return [path]
@@ -114,7 +122,7 @@ def runs_in(path: Path) -> list[Path]:
     return [path / run for run in runs]
 
 
-def read_rows(path: Path) -> pd.DataFrame:
+def read_rows(path: StrPath) -> pd.DataFrame:
     """All rows that a run has written so far, every number as it was.
 
     Raises:
@@ -122,14 +130,14 @@ def read_rows(path: Path) -> pd.DataFrame:
         DamagedFileError: if a file cannot be read, or is not what a finished run wrote.
 
     Example:
-        >>> from pathlib import Path
         >>> from holdfast import Linf, evaluate
         >>> from holdfast.attacks import FGSM
         >>> from holdfast.results import read_rows
         >>> result = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.1))}, out="run")
-        >>> read_rows(Path("run")).groupby("attack")["index"].count().to_dict()
+        >>> read_rows("run").groupby("attack")["index"].count().to_dict()
         {'clean': 4, 'fgsm': 4}
     """
+    path = as_path(path)
     whole, about = path / ROWS, read_about(path)
     if whole.exists():
         check_file(whole)
@@ -163,7 +171,7 @@ def _in_order(chunks: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return rows
 
 
-def read_images(path: Path, cell: int, *needed: str) -> dict[str, Tensor]:
+def read_images(path: StrPath, cell: int, *needed: str) -> dict[str, Tensor]:
     """The images kept of a cell: index, x, x_adv and more; empty if none were.
 
     Args:
@@ -176,15 +184,15 @@ def read_images(path: Path, cell: int, *needed: str) -> dict[str, Tensor]:
             something that is needed is in none.
 
     Example:
-        >>> from pathlib import Path
         >>> from holdfast import Linf, evaluate
         >>> from holdfast.attacks import FGSM
         >>> from holdfast.results import read_images
         >>> result = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.1))}, out="run")
-        >>> kept = read_images(Path("run"), 1)  # cell 0 is the clean images
+        >>> kept = read_images("run", 1)  # cell 0 is the clean images
         >>> bool((kept["x_adv"] - kept["x"]).abs().max() <= 0.1)
         True
     """
+    path = as_path(path)
     parts = [read_tensors(file)[0] for file in sorted((path / IMAGES).glob(f"{cell:04d}.*"))]
     try:
         names = parts[0] if parts else {}

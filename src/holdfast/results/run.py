@@ -14,7 +14,15 @@ from torch import Tensor
 from holdfast import lock
 from holdfast.environment import environment
 from holdfast.errors import HoldfastError, InputError, OutputError
-from holdfast.files import check_writable, clear_unfinished, create_json, write_json, write_table
+from holdfast.files import (
+    StrPath,
+    as_path,
+    check_writable,
+    clear_unfinished,
+    create_json,
+    write_json,
+    write_table,
+)
 from holdfast.group import Group, first
 from holdfast.lock import Owner
 from holdfast.progress import Progress, silent
@@ -62,7 +70,7 @@ class Run:
         >>> def results(run, rows):
         ...     return {"sum": int(rows["square"].sum())}
         >>> Run.resume_or(Path("run"), "square", {"numbers": 4}, work, results)
-        >>> read_about(Path("run"))["sum"]
+        >>> read_about("run")["sum"]
         14
     """
 
@@ -83,7 +91,7 @@ class Run:
     @classmethod
     def resume_or(
         cls,
-        path: Path,
+        path: StrPath,
         kind: str,
         record: Mapping[str, Any],
         work: Callable[["Run"], None],
@@ -115,6 +123,7 @@ class Run:
         Raises:
             OutputError: if the folder cannot be written, holds something else, or is in use.
         """
+        path = as_path(path)
         with ExitStack() as stack:  # held by the first process, for all
 
             def begin() -> str | None:
@@ -321,7 +330,7 @@ def _is_foreign(entry: Path) -> bool:
 
 
 @contextmanager
-def kept_or_temporary(out: str | Path | None) -> Iterator[Path]:
+def kept_or_temporary(out: StrPath | None) -> Iterator[Path]:
     """The folder ``out`` or, if there is none, one for the time of the block.
 
     Raises:
@@ -340,7 +349,7 @@ def kept_or_temporary(out: str | Path | None) -> Iterator[Path]:
     if out is not None:
         if out == "":
             raise InputError("out is empty, but must name a folder; leave it out to keep nothing.")
-        yield Path(out)
+        yield as_path(out)
         return
     with tempfile.TemporaryDirectory() as temporary:
         yield Path(temporary) / "run"

@@ -5,6 +5,7 @@ from pathlib import Path
 from torch import nn
 
 from holdfast.errors import MissingFileError
+from holdfast.files import StrPath, as_path
 from holdfast.models.checkpoint import save_model
 from holdfast.models.registry import Architecture
 
@@ -13,7 +14,7 @@ __all__ = ["kept_epochs", "save_epoch"]
 _FOLDER = "epochs"
 
 
-def save_epoch(run: Path, epoch: int, network: nn.Module, architecture: Architecture) -> None:
+def save_epoch(run: StrPath, epoch: int, network: nn.Module, architecture: Architecture) -> None:
     """Keep a network in a run folder as that of an epoch.
 
     Example:
@@ -21,32 +22,31 @@ def save_epoch(run: Path, epoch: int, network: nn.Module, architecture: Architec
         >>> from holdfast.models import Architecture
         >>> from holdfast.training import save_epoch
         >>> small = Architecture(name="small", shape=(1, 8, 8), classes=10)
-        >>> save_epoch(Path("run"), 0, small.build(seed=0), small)
+        >>> save_epoch("run", 0, small.build(seed=0), small)
         >>> [path.name for path in Path("run/epochs").iterdir()]
         ['000.safetensors']
     """
-    folder = run / _FOLDER
+    folder = as_path(run) / _FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     save_model(folder / f"{epoch:03d}.safetensors", network, architecture)
 
 
-def kept_epochs(run: Path) -> dict[int, Path]:
+def kept_epochs(run: StrPath) -> dict[int, Path]:
     """The files of the networks that a run kept, by epoch, in their order.
 
     Raises:
         MissingFileError: if it kept none.
 
     Example:
-        >>> from pathlib import Path
         >>> from holdfast.models import Architecture
         >>> from holdfast.training import kept_epochs, save_epoch
         >>> small = Architecture(name="small", shape=(1, 8, 8), classes=10)
         >>> for epoch in (0, 1):
-        ...     save_epoch(Path("run"), epoch, small.build(seed=epoch), small)
-        >>> list(kept_epochs(Path("run")))
+        ...     save_epoch("run", epoch, small.build(seed=epoch), small)
+        >>> list(kept_epochs("run"))
         [0, 1]
     """
-    files = (run / _FOLDER).glob("*.safetensors")
+    files = (as_path(run) / _FOLDER).glob("*.safetensors")
     found = {int(file.stem): file for file in files if file.stem.isdecimal()}
     if not found:
         raise MissingFileError(

@@ -20,7 +20,7 @@ from holdfast.attacks import Attack
 from holdfast.data import Data
 from holdfast.declarations import is_stochastic
 from holdfast.errors import DamagedFileError, InputError
-from holdfast.files import check_file, replace_file
+from holdfast.files import StrPath, as_path, check_file, replace_file
 from holdfast.goals import AgainstPrediction, cross_entropy
 from holdfast.gradients import autograd
 from holdfast.progress import Progress, silent
@@ -69,7 +69,7 @@ class GradientCache:
         self,
         source: Model,
         data: Data,
-        folder: Path,
+        folder: StrPath,
         *,
         name: str,
         goal: Goal = cross_entropy,
@@ -84,7 +84,7 @@ class GradientCache:
         self._source, self._goal, self._name = source, AgainstPrediction(goal), name
         self._weights = fingerprint(source)
         key = f"{self._weights}-{data.fingerprint()}-{hash_seed(0, repr(goal)):016x}"
-        self._files, hashes = self._computed(data, folder / key, batch_size, progress)
+        self._files, hashes = self._computed(data, as_path(folder) / key, batch_size, progress)
         self._order = np.argsort(hashes)
         self._hashes = hashes[self._order]
 

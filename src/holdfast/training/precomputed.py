@@ -8,7 +8,6 @@ What trains on them is any objective that holds an attack.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pandas as pd
 import torch
@@ -18,6 +17,7 @@ from holdfast.attacks import Attack, DeepFool
 from holdfast.checks import Checked, check_model
 from holdfast.data import Data
 from holdfast.errors import DamagedFileError, InputError
+from holdfast.files import StrPath
 from holdfast.group import first_of_all
 from holdfast.models.identity import identify
 from holdfast.parameters import at_least_one, check_arguments
@@ -89,7 +89,7 @@ def precompute(
     *,
     seed: int = 0,
     batch_size: int = 128,
-    out: str | Path | None = None,
+    out: StrPath | None = None,
     progress: Progress = silent,
 ) -> Precomputed:
     """Attack every image of ``data`` once.
@@ -222,7 +222,7 @@ def adversarial_training_1(
     weight: float = 1.0,
     seed: int = 0,
     batch_size: int = 128,
-    out: str | Path | None = None,
+    out: StrPath | None = None,
     progress: Progress = silent,
 ) -> Adversarial:
     """Adv. Train I: train on a fixed set of DeepFool's examples, made on the reference model.

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from torch import nn
 from holdfast.attacks import Attack
 from holdfast.data import Data
 from holdfast.errors import InputError
+from holdfast.files import StrPath
 from holdfast.models.centred import mean_image
 from holdfast.models.checkpoint import MODEL, load_model, save_model
 from holdfast.models.registry import Architecture
@@ -36,7 +36,7 @@ def train_data(
     data: Data,
     objective: Objective,
     schedule: Schedule,
-    out: str | Path | None = None,
+    out: StrPath | None = None,
     checkpoint_seconds: float = 60.0,
     progress: Progress = silent,
     *,

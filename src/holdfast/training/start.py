@@ -1,12 +1,10 @@
 """Where fine-tuning begins: a network of a run or of a library, and its architecture."""
 
-from pathlib import Path
-
 import torch
 from torch import nn
 
 from holdfast.errors import MissingFileError
-from holdfast.files import check_regular, read_tensors
+from holdfast.files import StrPath, as_path, check_regular, read_tensors
 from holdfast.models.checkpoint import MODEL, load_model
 from holdfast.models.external.names import LibraryModel
 from holdfast.models.registry import Architecture
@@ -14,7 +12,7 @@ from holdfast.models.registry import Architecture
 __all__ = ["start_from"]
 
 
-def start_from(path: Path) -> tuple[nn.Module, Architecture]:
+def start_from(path: StrPath) -> tuple[nn.Module, Architecture]:
     """A trained network and its architecture.
 
     Args:
@@ -28,16 +26,16 @@ def start_from(path: Path) -> tuple[nn.Module, Architecture]:
         InputError, UnknownNameError: if the library has no such model or weights.
 
     Example:
-        >>> from pathlib import Path
         >>> from holdfast.models import Architecture
         >>> from holdfast.models.checkpoint import save_model
         >>> from holdfast.training import start_from
         >>> small = Architecture(name="small", shape=(1, 8, 8), classes=10)
-        >>> save_model(Path("model.safetensors"), small.build(seed=0), small)
-        >>> network, architecture = start_from(Path("model.safetensors"))
+        >>> save_model("model.safetensors", small.build(seed=0), small)
+        >>> network, architecture = start_from("model.safetensors")
         >>> architecture.name
         'small'
     """
+    path = as_path(path)
     model = None if path.exists() else LibraryModel.read(str(path))
     if model is not None and model.weights is not None:
         return _published(model, model.weights)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from holdfast.data import Data
 from holdfast.errors import HoldfastError, unknown
-from holdfast.files import clear_unfinished, write_table
+from holdfast.files import StrPath, as_path, clear_unfinished, write_table
 from holdfast.models.registry import Architecture
 from holdfast.processes import gather_gradients, in_precision, repeatable
 from holdfast.progress import Progress, silent
@@ -58,7 +58,7 @@ def fit(
     schedule: Schedule,
     *,
     architecture: Architecture,
-    out: Path,
+    out: StrPath,
     validation: Validation | None = None,
     selection: Selection | None = None,
     hooks: Sequence[Hook] = (),
@@ -110,6 +110,7 @@ def fit(
         >>> len(log), "accuracy" in log
         (2, True)
     """
+    out = as_path(out)
     fabric = fabric or schedule.launch()
     # channels_last halves the time of a convolution on a CPU.
     network = fabric.to_device(network.to(memory_format=torch.channels_last)).train()

@@ -19,7 +19,7 @@ from holdfast.data import Data
 from holdfast.defenses import MALADE
 from holdfast.errors import InputError
 from holdfast.evaluation import EvaluationConfig, evaluate_data
-from holdfast.files import write_table
+from holdfast.files import StrPath, write_table
 from holdfast.models.identity import identify
 from holdfast.models.purified import PURIFIED, Networks, read_purified, save_purified
 from holdfast.parameters import at_least_one, check_arguments
@@ -135,7 +135,7 @@ def tune_malade(
     attack: Attack,
     config: EvaluationConfig,
     sources: Mapping[str, str] = MappingProxyType({}),
-    out: str | Path | None = None,
+    out: StrPath | None = None,
     progress: Progress = silent,
 ) -> Tuned:
     """Choose steps, α, δ and how they are annealed of a `MALADE` in front of a classifier.
