@@ -83,7 +83,7 @@ def test_an_empty_path_is_not_the_working_directory(read, kept, monkeypatch):
 
 def test_what_is_no_path_is_refused_in_a_sentence(unchecked):
     for wrong in (5, None, b"run", ["run"]):
-        with pytest.raises(InputTypeError, match="^a path is"):
+        with pytest.raises(InputTypeError, match=r"^a path is"):
             as_path(wrong)
 
 

@@ -20,9 +20,11 @@ from holdfast.certify.bounds.bound import BOUNDS
 from holdfast.cli.main import run
 from holdfast.data import Data, load
 from holdfast.evaluation import evaluate_data
+from holdfast.report import tables
 from holdfast.report.page import build as write_report
 from holdfast.report.subjects import read_subjects
 from holdfast.report.views import view
+from holdfast.specs import number
 from holdfast.summary import radius
 from holdfast.threat import L2, Linf
 from tests.toys import Wrapped, images, small_network
@@ -124,6 +126,29 @@ def test_more_of_an_image_is_never_claimed_where_a_radius_is_printed():
     assert radius(0.5) == "0.5"
     assert radius(0.1 + 0.2) == "0.3"
     assert radius(29 / 100) == "0.29"
+
+
+@pytest.mark.parametrize("digits", [4, 6, 10])
+def test_nor_in_steps_of_the_256_levels(digits):
+    """A radius a hair below 8/255 is no 8/255."""
+    for levels in range(1, 255):
+        exact = levels / 255
+        for value in (exact, np.nextafter(exact, 0), exact - 1e-12, exact + 1e-12):
+            assert 0 <= value - number(radius(float(value), digits)) <= 10.0 ** (1 - digits)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_nor_in_a_summary_or_a_table(tmp_path):
+    """Both name the radius that the accuracy below it is of; four images are certified there."""
+    asked = 0.069999999
+    model, x, y = given(4)
+    config = CertificationConfig(sigma=0.1, votes=1000, radii=(asked,))
+    result = certify(model, x, y, config=config, out=tmp_path / "run")
+    [shown] = re.findall(r"at ([\d.]+)", result.summary())
+    table = tables.summary_table(read_subjects([tmp_path / "run"]), "l2")
+    [column] = [name for name in table if name.startswith("certified, ")]
+    for written in (shown, column.removeprefix("certified, ")):
+        assert float(written) <= asked
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

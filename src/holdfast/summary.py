@@ -127,16 +127,18 @@ def size(eps: float | None) -> str:
     return short
 
 
-def radius(certified: float) -> str:
-    """A certified radius as people write it, with four digits and never larger than it is.
+def radius(certified: float, digits: int = 4) -> str:
+    """A certified radius as people write it, with a few digits and never larger than it is.
 
     Example:
         >>> from holdfast.summary import radius
-        >>> radius(0.69999), radius(0.5), radius(8 / 255)
-        ('0.6999', '0.5', '8/255')
+        >>> radius(0.69999), radius(0.5), radius(8 / 255), radius(8 / 255 - 1e-12)
+        ('0.6999', '0.5', '8/255', '0.03137')
     """
-    as_a_size = size(certified)
-    if (as_a_size.endswith("/255") and certified < 1) or math.isinf(certified):
-        return as_a_size
-    cut = Context(prec=4, rounding=ROUND_DOWN).create_decimal(repr(float(certified)))
-    return f"{float(cut):g}"
+    if math.isinf(certified):
+        return size(certified)
+    levels = round(255 * certified)
+    if certified < 1 and size(certified) == f"{levels}/255" and levels / 255 <= certified:
+        return f"{levels}/255"
+    cut = Context(prec=digits, rounding=ROUND_DOWN).create_decimal(repr(float(certified)))
+    return f"{float(cut):.12g}"

@@ -7,7 +7,7 @@ from holdfast.auditing.verdict import Audit
 from holdfast.files import StrPath
 from holdfast.metrics import accuracy_at
 from holdfast.results import read_about, read_rows
-from holdfast.summary import Result, Summary, percent
+from holdfast.summary import Result, Summary, percent, radius
 
 __all__ = ["Certification"]
 
@@ -60,7 +60,10 @@ class Certification(Result):
                 + ("" if cell.get("guaranteed", True) else " (does not hold)"),
                 "abstained": percent(cell["abstained"]),
                 "accuracy": percent(cell["accuracy"]),
-                **{f"at {r:g}": percent(accuracy_at(cell["curve"], r)) for r in radii},
+                **{
+                    f"at {radius(r, digits=6)}": percent(accuracy_at(cell["curve"], r))
+                    for r in radii
+                },
             }
             for cell in self.cells
         ]

@@ -20,6 +20,7 @@ from holdfast.metrics import accuracy_at
 from holdfast.models import loading
 from holdfast.processes import Processes
 from holdfast.progress import showing
+from holdfast.summary import radius
 from holdfast.workers import check_workers
 
 
@@ -176,10 +177,10 @@ def _print(model: str, found: Certification, config: CertificationConfig) -> Non
                 {name: "any", **_line(columns, lambda cell: cell["accuracy"])},
                 *(
                     {
-                        name: f"{radius:.10g}",
-                        **_line(columns, lambda cell, r=radius: accuracy_at(cell["curve"], r)),
+                        name: radius(r, digits=10),
+                        **_line(columns, lambda cell, r=r: accuracy_at(cell["curve"], r)),
                     }
-                    for radius in radii
+                    for r in radii
                 ),
             ],
         )

@@ -11,6 +11,7 @@ from holdfast.report.gap import Gap, gap
 from holdfast.report.implied import floor
 from holdfast.report.subjects import Classifier, Subject
 from holdfast.report.words import size
+from holdfast.summary import radius
 
 __all__ = ["attacks", "by_class", "ceilings", "floors", "perturbations", "summary"]
 
@@ -230,9 +231,11 @@ def summary_table(subjects: Sequence[Subject], norm: str) -> pd.DataFrame:
         clean = classifier.without_attack["robust_accuracy"] if classifier.evaluations else None
         found: dict[str, object] = {"classifier": classifier.label, "clean": _in_percent(clean)}
         for eps, cell in zip(every.sizes, line.cells, strict=True):
-            for words, at in (("robust", cell.shown), ("certified", cell.proven)):
-                fraction = None if at is None else at["robust_accuracy"]
-                found[f"{words}, {size(norm, eps)}"] = _in_percent(fraction)
+            for words, at in (
+                (f"robust, {size(norm, eps)}", cell.shown),
+                (f"certified, {radius(eps)}", cell.proven),
+            ):
+                found[words] = _in_percent(None if at is None else at["robust_accuracy"])
         lines.append(found)
     return pd.DataFrame(lines)
 
