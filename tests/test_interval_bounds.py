@@ -9,6 +9,7 @@ from torch import nn
 from holdfast import data
 from holdfast.attacks import PGD
 from holdfast.diagnose import interval_bounds
+from holdfast.diagnose.interval_bounds import bounds_within
 from holdfast.errors import InputError, ModelError
 from holdfast.goals import margin
 from holdfast.models import STNCIFAR, A, Architecture, Bstar, C, Normalize, Small
@@ -102,6 +103,34 @@ def test_rounding_only_widens_and_hardly(threat):
         others = torch.ones_like(exact).scatter(1, y[:, None], 0).bool()
         assert (widened > exact)[others].all()
         assert torch.allclose(widened, exact, rtol=1e-5)
+
+
+@pytest.mark.parametrize("threat", THREATS, ids=str)
+def test_rounding_widens_a_linear_layer_by_a_share_of_the_sizes_of_its_terms(threat):
+    """By ρ (|W| r + |W| |c| + |b|), in ℓ2 with the ellipsoid's reach for |W| r."""
+    x, y, share = images(2, margin=0.3).double(), torch.tensor([0, 1]), 1e-3
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layer = nn.Linear(36, 2).double().requires_grad_(False)
+    network = nn.Sequential(nn.Flatten(), layer)
+    slope, moved = layer.weight - layer.weight[y][:, None], layer.bias - layer.bias[y][:, None]
+    dual = slope.norm(dim=2) if threat.p == 2 else slope.abs().sum(dim=2)
+    sizes = threat.eps * dual + (slope.abs() * x.flatten(1)[:, None]).sum(dim=2) + moved.abs()
+    found = worst_margins(network, x, y, threat, rounding=share)
+    assert torch.allclose(found, worst_margins(network, x, y, threat) + share * sizes)
+
+
+@pytest.mark.parametrize("ball", [Linf, L2])
+def test_several_balls_at_once_are_bounded_as_each_alone(ball):
+    network, x, y = made("small")
+    asked = []
+    network.register_forward_hook(lambda *_: asked.append(1))  # of the whole, not of its layers
+    balls = [ball(eps) for eps in (0.001, 0.02, 0.1)]
+    together = bounds_within(network, x, y, balls)
+    assert len(asked) == 1
+    for found, alone in zip(together, balls, strict=True):
+        for part, same in zip(found, interval_bounds(network, x, y, alone), strict=True):
+            assert torch.equal(part, same)
 
 
 def test_a_certified_image_stands_under_attack_and_a_larger_ball_certifies_less():

@@ -1,6 +1,7 @@
 """What intervals prove of a network: a deterministic certificate, without noise and votes."""
 
 import copy
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -79,13 +80,24 @@ def interval_bounds(model: nn.Module, x: Images, y: Labels, threat: Threat) -> I
         >>> bool((near.margin >= far.margin).all())
         True
     """
+    [found] = bounds_within(model, x, y, [threat])
+    return found
+
+
+def bounds_within(
+    model: nn.Module, x: Images, y: Labels, threats: Sequence[Threat]
+) -> list[IntervalBounds]:
+    """As `interval_bounds`, of several balls: the network is copied and asked for answers once."""
     check_model(model)
     check_images(x)
     check_labels(y, len(x))
     y = y.to(x.device, torch.int64)
-    exact = copy.deepcopy(model).double()
+    exact, x = copy.deepcopy(model).double(), x.double()
+    found = []
     with eval_mode(exact, images=torch.float64), torch.no_grad():
-        margins = worst_margins(exact, x.double(), y, threat, rounding=_ROUNDING)
-        right = exact(x.double()).argmax(dim=1) == y
-    margin = -margins.scatter(1, y[:, None], -torch.inf).amax(dim=1)
-    return IntervalBounds(right, margin, margin > 0)
+        right = exact(x).argmax(dim=1) == y
+        for threat in threats:
+            margins = worst_margins(exact, x, y, threat, rounding=_ROUNDING)
+            margin = -margins.scatter(1, y[:, None], -torch.inf).amax(dim=1)
+            found.append(IntervalBounds(right, margin, margin > 0))
+    return found

@@ -166,15 +166,22 @@ def _affine(
     region: _Region,
     rounding: float,
 ) -> _Region:
-    """The box around a linear image of the region: |W| r, or √(W² r²) of an ellipsoid."""
+    """The box around a linear image of the region: |W| r, or √(W² r²) of an ellipsoid.
+
+    Rounding widens it to (1 + ρ) times that, plus ρ (|W| |c| + |b|).
+    """
     centre = apply(region.centre, weight, bias)
+    added = rounding * bias.abs() if rounding and bias is not None else None
     if region.joint:
         radius = apply(region.radius**2, weight**2, None).clamp(min=_TINY).sqrt()
+        if rounding:
+            sizes = apply(rounding * region.centre.abs(), weight.abs(), added)
+            radius = radius * (1 + rounding) + sizes
+    elif rounding:  # both parts are sums over |W|: one pass for both
+        reach = region.radius * (1 + rounding) + rounding * region.centre.abs()
+        radius = apply(reach, weight.abs(), added)
     else:
         radius = apply(region.radius, weight.abs(), None)
-    if rounding:
-        sizes = apply(region.centre.abs(), weight.abs(), None if bias is None else bias.abs())
-        radius = radius * (1 + rounding) + sizes * rounding
     return _Region(centre, radius, joint=False)
 
 

@@ -9,8 +9,9 @@ from torch import Tensor
 from holdfast.cli import registry
 from holdfast.cli.diagnose.command import Shown, command, mean_known
 from holdfast.cli.options import Numbers
-from holdfast.diagnose import Diagnosis, interval_bounds
+from holdfast.diagnose import Diagnosis
 from holdfast.diagnose.by_image import Found
+from holdfast.diagnose.interval_bounds import bounds_within
 from holdfast.errors import InputError
 from holdfast.report.comparison import Compared, compared
 from holdfast.types import Images, Labels, Model
@@ -39,9 +40,10 @@ def ibp(*, norm: str = "linf", eps: Numbers = Numbers((0.1,))) -> Shown:
         model: Model, x: Images, y: Labels, *, seed: int, index: Tensor
     ) -> Mapping[str, Tensor]:
         del seed, index  # nothing is drawn
-        found = {size: interval_bounds(model, x, y, threat) for size, threat in threats.items()}
+        bounds = bounds_within(model, x, y, list(threats.values()))
+        found = dict(zip(threats, bounds, strict=True))
         return {
-            "right": next(iter(found.values())).right,
+            "right": bounds[0].right,
             **{f"margin_{size:g}": of.margin for size, of in found.items()},
             **{f"certified_{size:g}": of.certified for size, of in found.items()},
         }
