@@ -14,11 +14,12 @@ from torch.nn import functional
 from holdfast import EvaluationConfig, Linf, evaluate
 from holdfast.attacks import BPDA, FGSM, PGD, Square, Worst
 from holdfast.auditing.fresh import fresh
-from holdfast.defenses import Binarise, GaussianNoise, StraightThrough
+from holdfast.defenses import MALADE, Binarise, GaussianNoise, StraightThrough
 from holdfast.evaluation import adapt
 from holdfast.evaluation.hidden import find
 from holdfast.evaluation.hidden.differences import through_differences
 from holdfast.evaluation.hidden.imitate import imitate
+from holdfast.evaluation.hidden.memory import memory_of
 from holdfast.evaluation.hidden.tally import Tally
 from holdfast.evaluation.hidden.twin import distilled
 from holdfast.random import Stream, drawing_from
@@ -675,6 +676,49 @@ def test_what_the_search_asks_is_counted(what):
     before = tally.forwards
     find(network, x)
     assert tally.forwards == before
+
+
+def purified(net: nn.Module) -> nn.Module:
+    denoiser = nn.Sequential(nn.AvgPool2d(3, stride=1, padding=1))
+    return nn.Sequential(MALADE(denoiser, steps=2, alpha=0.01, delta=0.02, sigma=0.5), net).eval()
+
+
+def hooked(net: nn.Module) -> nn.Module:
+    net[0].register_forward_hook(lambda layer, given, made: made + 0)
+    return net
+
+
+def given_functions(net: nn.Module, *names: str) -> nn.Module:
+    for name in names:
+        setattr(net[0], name, net[0].forward)
+    return net
+
+
+UNKNOWN = {
+    "a layer of someone else's": lambda net: InForward(net),
+    "a hook": hooked,
+    "a forward of its own": lambda net: given_functions(net, "forward"),
+    "a function beside it": lambda net: given_functions(net, "before"),
+    "a purified one": lambda net: purified(InForward(net)),
+}
+
+
+def asked_for_a_memory(model: nn.Module) -> int:
+    """Images that a model is asked about to find that it has none."""
+    tally, x = Tally(), images(3)
+    with tally.counting():
+        assert not memory_of(model.eval(), x, Stream.of(0, torch.arange(len(x))))
+    return tally.forwards
+
+
+@pytest.mark.parametrize("known", [small_network, lambda: purified(small_network())])
+def test_a_model_of_known_layers_is_not_asked_whether_it_remembers(known):
+    assert asked_for_a_memory(known()) == 0
+
+
+@pytest.mark.parametrize("unlike", UNKNOWN.values(), ids=UNKNOWN)
+def test_whatever_may_run_other_code_is_asked(unlike):
+    assert asked_for_a_memory(unlike(small_network())) > 0
 
 
 def test_parts_that_are_asked_by_themselves_are_counted_as_the_whole():
