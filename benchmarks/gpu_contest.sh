@@ -15,7 +15,7 @@ limit=${LIMIT:-480} at_once=${AT_ONCE:-5}
 device=${DEVICE:-cuda}
 train_images=${TRAIN_IMAGES:-} epochs=${EPOCHS:-}          # for a trial; all, and what is written below
 mnist_images=${MNIST_IMAGES:-1000} cifar_images=${CIFAR_IMAGES:-500} near_images=${NEAR_IMAGES:-100}
-budgets=${BUDGETS:-900 4800 250 800 100}                   # a tenth and a half of AutoAttack's 9,700, and less
+budgets=${BUDGETS:-1500 8000 500 100}                      # a tenth and a half of AutoAttack's passes, and less
 here=$(dirname "$0")
 export OMP_NUM_THREADS=1 NVIDIA_TF32_OVERRIDE=0            # rows are of float32 throughout
 mkdir -p "$out" "$runs"
@@ -86,7 +86,7 @@ pilot() { # CONTEST NETWORK NORM EPS ...: what Square breaks, and what running i
     [ -e "$runs/$2/model.safetensors" ] || return
     # shellcheck disable=SC2046,SC2086
     within $holdfast evaluate --model "$runs/$2" $(of_data "$2") --images "$(images_of "$2")" --audit off \
-        --norm "$3" --eps "$4" --attacks "worst-case(budget=900),worst-case(budget=900, pilot=0)" \
+        --norm "$3" --eps "$4" --attacks "worst-case(budget=1500),worst-case(budget=1500, pilot=0)" \
         --batch-size 1000 --accelerator "$device" --json --quiet --out "$runs/pilot-$1" \
         > "$out/$1-pilot.json" 2> "$out/$1-pilot.log"
 }

@@ -3,7 +3,7 @@
     python benchmarks/suite_parts.py --model runs/pgd --data mnist --images 1000 --norm linf \
         --eps 0.25 --out runs/parts/pgd
 
-Every part meets every image that `worst-case(budget=900)` left, by itself, so that the rows in
+Every part meets every image that `worst-case(budget=1500)` left, by itself, so that the rows in
 --out tell which image falls to which: what a suite of several would leave follows from them. The
 table has for each part how many it broke, and how many of those no other did. What is done is kept,
 part by part.
@@ -27,7 +27,7 @@ from holdfast.models import loading
 from holdfast.threat import L2, Linf
 from holdfast.types import Gradient, Threat
 
-_BUDGET = 900
+_BUDGET = 1500
 
 
 def parts(threat: Threat) -> dict[str, Attack]:

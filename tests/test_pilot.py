@@ -1,4 +1,4 @@
-"""Late parts that must earn their keep: the bound, the rows, and where all images meet them."""
+"""Parts that are spared to images far from falling: the bound, the rows, and where none is."""
 
 from dataclasses import replace
 
@@ -9,27 +9,28 @@ import torch
 from torch import nn
 
 from holdfast import metrics
-from holdfast.attacks import PGD, Attack, Square, Worst, WorstCase
+from holdfast.attacks import PGD, Attack, Square, Worst, WorstCase, adapted
 from holdfast.bundle import verify
 from holdfast.cli.main import run
+from holdfast.counting import Counted
 from holdfast.data import Data
 from holdfast.defenses import GaussianNoise
-from holdfast.errors import InputError
+from holdfast.errors import DamagedFileError, InputError
 from holdfast.evaluation import EvaluationConfig, compare, evaluate, evaluate_data
 from holdfast.files import read_json, write_json
-from holdfast.metrics import Pilot, drawn_order, pilot_ends
-from holdfast.report.folders import RunFolder
+from holdfast.metrics import Pilot, drawn_order
+from holdfast.report.folders import RunFolder, read_folder
 from holdfast.report.gallery import lost
 from holdfast.report.page import build
 from holdfast.results import read_about, read_images, read_rows
 from holdfast.results.chunks import Chunks
-from holdfast.threat import L1, Linf
+from holdfast.threat import Linf
 from tests.toys import Wrapped, images, small_network
 
-COUNT, EPS = 60, 0.03
+COUNT, EPS, NEAR = 60, 0.03, 0.5
 CONFIG = EvaluationConfig(batch_size=16, keep_images=20, audit=0, hidden=False)
 PARTS = (PGD(Linf(EPS), steps=10), Square(Linf(EPS), queries=10))
-SUITE = Worst(PARTS, called=("pgd", "square"), pilot=10)
+SUITE = Worst(PARTS, called=("pgd", "square"), near=(NEAR, 1.0), pilot=10)
 
 
 #: Losses of unattacked images.
@@ -54,21 +55,21 @@ def evaluated(suite=SUITE, config=CONFIG, **more):
     return evaluate(*example(), {"suite": suite}, config=config, **more)
 
 
-def rows_of(left, breakable):
-    """Rows of images that pgd broke but for those ``left``; square breaks those ``breakable``."""
-    fooled = ~left | breakable
-    by = np.where(~left, "pgd", np.where(breakable, "square", "none"))
+def rows_of(far, breakable):
+    """Rows of images that pgd broke but for those ``far``; square breaks those ``breakable``."""
+    by = np.where(~far, "pgd", np.where(breakable, "square", "none"))
     return pd.DataFrame(
         {
-            "index": np.arange(len(left)),
+            "index": np.arange(len(far)),
             "norm": "linf",
             "linf": 0.1,
             "loss": 1.0,
             "label": 0,
             "clean_prediction": 0,
-            "fooled": fooled,
+            "fooled": ~far | breakable,
             "by": by,
             "blind": False,
+            "far": far,
             "backwards": 3,
         }
     )
@@ -79,34 +80,43 @@ class TestBound:
 
     @pytest.mark.parametrize("share", [0.03, 0.06])
     def test_it_is_too_small_in_one_of_twenty_runs_at_most(self, share):
-        """Of all draws: also of those where the parts earned their keep, which say nothing."""
+        """Of all draws: also of those where a far image fell, which spare nothing."""
         images, runs = 600, 250
-        left = np.arange(images) % 3 > 0  # also those that are tried on hang on who was left
-        breakable = left & (np.arange(images) < share * images)
-        rows, pilot = rows_of(left, breakable), Pilot(("square",), images=40)
-        true, wrong, spared = breakable.sum() / left.sum(), 0, 0
+        far = np.arange(images) % 3 > 0
+        breakable = far & (np.arange(images) < share * images)
+        rows, pilot = rows_of(far, breakable), Pilot(60, (0.3, 1.0))
+        true, wrong, spared = breakable.sum() / far.sum(), 0, 0
         for seed in range(runs):
-            order = drawn_order(images, seed)
-            said = pilot.spared(rows, CLEAN, order, list(pilot_ends(images, [pilot])))
+            said = pilot.said(rows, CLEAN, drawn_order(images, seed))
             spared += said is not None
             wrong += said is not None and said["at_most"] < true
         assert wrong <= 0.05 * runs + 3 * (0.05 * 0.95 * runs) ** 0.5
         assert spared > 0  # it is no limit that says nothing
 
-    def test_it_is_clopper_and_pearsons_of_the_images_tried(self):
-        rows, pilot = rows_of(np.ones(300, bool), np.zeros(300, bool)), Pilot(("square",), 100)
-        said = pilot.spared(rows, CLEAN, drawn_order(300, 0), [100, 200])
-        assert said["tried"] == 100
-        assert said["at_most"] == pytest.approx(1 - 0.05 ** (1 / 100))
+    def test_it_is_clopper_and_pearsons_of_the_far_images_tried(self):
+        far = np.arange(300) % 2 > 0
+        order = drawn_order(300, 0)
+        said = Pilot(100, (1.0,)).said(rows_of(far, np.zeros(300, bool)), CLEAN, order)
+        assert said["tried"] == far[order[:100]].sum()
+        assert said["far"] == 150
+        assert said["at_most"] == pytest.approx(1 - 0.05 ** (1 / said["tried"]))
+
+    def test_where_no_image_tried_was_far_all_the_others_may_fall(self):
+        order = drawn_order(300, 0)
+        far = np.ones(300, bool)
+        far[order[:100]] = False
+        said = Pilot(100, (1.0,)).said(rows_of(far, np.zeros(300, bool)), CLEAN, order)
+        assert (said["tried"], said["far"], said["at_most"]) == (0, 200, 1.0)
 
     def test_the_sentence_rounds_up(self):
-        spared = {"parts": ["square"], "tried": 100, "left": 812, "at_most": 0.02951}
+        spared = {"tried": 100, "far": 812, "at_most": 0.02951, "confidence": 0.95}
         cell = {"attack": "suite", "norm": "linf", "eps": 0.1, "n": 1000}
-        (said,) = metrics.untried([cell | {"spared": {**spared, "confidence": 0.95}}, cell])
+        (said,) = metrics.untried([cell | {"spared": spared}, cell])
         assert said == (
-            "suite linf 0.1: square was run on 100 of the 812 images left, drawn by the seed, and "
-            "broke none; with 95 % confidence it would break at most 3.0 % of them, and so lower "
-            "the robust accuracy by at most 2.4 points."
+            "suite linf 0.1: 812 images were far from falling when early parts had ended; the "
+            "later ones were run on 100 of these, drawn by the seed, and broke none; with 95 % "
+            "confidence they would break at most 3.0 % of them, and so lower the robust accuracy "
+            "by at most 2.4 points."
         )
 
     def test_who_is_tried_on_is_drawn_evenly(self):
@@ -115,40 +125,79 @@ class TestBound:
         assert ((counts - 500).abs() < 5 * 500**0.5).all()
 
     @pytest.mark.parametrize(
-        ("changed", "earned"),
+        ("changed", "spares"),
         [
-            ({}, False),
-            ({"by": "square", "fooled": True}, True),  # it broke one
-            ({"blind": True}, True),  # nothing was seen there
-            ({"backwards": 0}, True),  # or looked at
-            ({"loss": 0.4}, False),  # it fell for one
-            ({"by": "pgd", "fooled": True}, None),  # one too few is left
-            ({"clean_prediction": 1, "fooled": True, "by": "clean"}, None),
+            ({}, True),
+            ({"by": "square", "fooled": True}, False),  # it fell after all
+            ({"blind": True}, False),  # nothing was seen there
+            ({"backwards": 0}, False),  # or looked at
+            ({"loss": 0.4}, True),  # it fell for one
+            ({"by": "square", "fooled": True, "far": False}, True),  # nobody would have spared it
+            ({"clean_prediction": 1, "fooled": True, "by": "clean"}, True),
         ],
     )
-    def test_what_earns_all_images(self, changed, earned):
+    def test_what_keeps_all_parts_for_all(self, changed, spares):
         rows = rows_of(np.ones(10, bool), np.zeros(10, bool))
         for name, value in changed.items():
             rows.loc[3, name] = value
-        assert Pilot(("square",), 10).earned(rows, CLEAN) is earned
+        assert Pilot(10, (1.0,)).spares(rows, CLEAN) is spares
 
-    def test_an_ascent_that_led_downhill_earns_them_too(self):
+    def test_an_ascent_that_led_downhill_does_too(self):
         rows = rows_of(np.ones(20, bool), np.zeros(20, bool))
         rows.loc[:5, "loss"] = 0.4
-        assert Pilot(("square",), 20).earned(rows, CLEAN) is True
+        assert Pilot(20, (1.0,)).spares(rows, CLEAN) is False
+
+
+class TestFar:
+    """Which images a cascade finds far."""
+
+    def test_those_that_keep_more_of_their_margin_than_is_near(self):
+        """On a line the margin is the way to the border, and a step takes what it is long."""
+        x, y = torch.tensor([0.5, 0.3, 0.2, 0.05]).view(4, 1, 1, 1), torch.ones(4).long()
+        model = Wrapped(lambda x: torch.cat([0 * x.flatten(1), x.flatten(1)], dim=1) - 1e-3)
+        worst = Worst((PGD(Linf(0.1), steps=3),) * 2, called=("one", "two"), near=(0.7, 0.6))
+        first = replace(worst, attacks=worst.attacks[:1], called=("one",), near=(0.7,))
+        # 0.4 of 0.5, 0.2 of 0.3, 0.1 of 0.2 are left; the last falls.
+        assert first.run(model, x, y).far.tolist() == [True, False, False, False]
+        assert worst.run(model, x, y).far.tolist() == [True, True, False, False]
+        for near in ((), (1.0, 1.0)):
+            assert not replace(worst, near=near).run(model, x, y).far.any()
+
+    def test_what_leads_away_from_falling_makes_no_image_far_by_itself(self):
+        """Square alone sees through that, and must not be spared for it."""
+        x, y = torch.tensor([0.5]).view(1, 1, 1, 1), torch.ones(1).long()
+        model = Wrapped(lambda x: torch.cat([0 * x, 2 * x.detach() - x], dim=1).flatten(1))
+        worst = Worst((PGD(Linf(0.1), steps=3),), near=(1.0,))
+        assert not worst.run(model, x, y).far.any()
+
+    def test_they_are_spared_what_follows_where_that_is_asked_for(self):
+        model, x, y = example()
+        passes = []
+        for suite in (SUITE, replace(SUITE, spare=True)):
+            counted = Counted(model, torch.arange(COUNT))
+            found = suite.run(counted, x, y)
+            passes.append(counted.forwards)
+        spared = passes[0] > passes[1]
+        assert torch.equal(spared, found.far)
+        assert spared.any()
+        assert (passes[0] == passes[1]).any()
+
+    def test_there_are_as_many_bounds_as_parts(self):
+        with pytest.raises(InputError, match="1 bounds of what is near for 2 attacks"):
+            replace(SUITE, near=(0.5,))
 
 
 class TestRows:
     """An evaluation with a pilot."""
 
-    def test_those_tried_on_met_every_part_and_the_others_all_but_the_late_ones(self):
+    def test_those_tried_on_met_every_part_and_of_the_others_those_that_were_near(self):
         rows = evaluated().rows
         every = evaluated(replace(SUITE, pilot=0)).rows
-        early = evaluated(Worst(PARTS[:1], called=("pgd",))).rows
+        early = evaluated(Worst(PARTS[:1], called=("pgd",), near=(NEAR,))).rows
         attacked = [part[part["attack"] == "suite"] for part in (rows, every, early)]
         assert (attacked[0]["index"].to_numpy() == np.arange(COUNT)).all()
-        # In twice ten images drawn ten were left by PGD.
-        tried = attacked[0]["index"].isin(drawn_order(COUNT, 0)[:20].tolist()).to_numpy()
+        tried = attacked[0]["index"].isin(drawn_order(COUNT, 0)[:10].tolist()).to_numpy()
+        tried = tried | ~attacked[0]["far"].to_numpy()
         for mine, which, theirs in zip((0, 0), (tried, ~tried), attacked[1:], strict=True):
             one, other = (part[which].drop(columns="loss") for part in (attacked[mine], theirs))
             pd.testing.assert_frame_equal(one, other, check_exact=False, atol=1e-6)
@@ -165,14 +214,14 @@ class TestRows:
             pd.testing.assert_frame_equal(one.rows, other.rows, check_exact=False, atol=1e-5)
 
     def test_sizes_have_a_pilot_each_by_itself(self):
-        """At the smaller size enough is left in the first round, at the larger one in none."""
+        """At the smaller size images are far, at the larger one they are not."""
         suites = {
             "small": replace(SUITE, attacks=tuple(resized(part, 0.01) for part in PARTS)),
             "large": replace(SUITE, attacks=tuple(resized(part, 0.3) for part in PARTS)),
         }
         found = evaluate(*example(), suites, config=CONFIG)
         small, large = found.cells
-        assert 10 <= small["spared"]["tried"] < small["spared"]["left"]
+        assert 0 < small["spared"]["tried"] < small["spared"]["far"]
         assert "spared" not in large
 
     def test_so_they_are_where_sizes_share_what_fell(self):
@@ -245,7 +294,7 @@ def test_no_kept_image_is_missed_but_one_whose_file_is_gone(tmp_path):
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 class TestEveryImage:
-    """Where the late parts are run on all images."""
+    """Where all parts are run on all images."""
 
     def same_as_without_a_pilot(self, model, config=CONFIG, **more):
         x = images(COUNT)
@@ -300,12 +349,31 @@ class TestEveryImage:
 class TestSuite:
     """`WorstCase` in a budget."""
 
-    def test_its_search_has_a_pilot_and_in_l1_it_follows_gradients(self):
+    def test_in_a_budget_it_has_a_pilot(self):
         assert WorstCase(Linf(0.1), budget=900).pilot == 100
         assert WorstCase(Linf(0.1), budget=900, pilot=0).pilot == 0
         assert WorstCase(Linf(0.1)).pilot == 0
-        found = evaluated(WorstCase(L1(0.5), budget=60, pilot=1))
-        assert "spared" not in found.cells[0]
+
+    def test_a_batch_by_itself_meets_every_part(self):
+        """Only an evaluation has a pilot that may spare some."""
+        assert not WorstCase(Linf(0.1), budget=900).spare
+
+    def test_variants_of_its_parts_know_nothing_of_near_and_far(self):
+        noisy = nn.Sequential(GaussianNoise(0.01), small_network()).eval()
+        assert WorstCase(Linf(0.1), budget=250).near
+        assert adapted(WorstCase(Linf(0.1), budget=250), noisy).near == ()
+
+    def test_parts_that_are_too_short_to_tell_find_no_image_far(self):
+        assert min(WorstCase(Linf(0.1), budget=1000).near) == 1
+        told = WorstCase(Linf(0.1), budget=1500)
+        assert dict(zip(told.names, told.near, strict=True)) == {
+            "apgd-ce": 1,
+            "malt": 0.4,
+            "second-order-margin": 0.15,
+            "second-order-t": 0.12,
+            "odi": 0.12,
+            "square": 1,
+        }
 
     def test_a_pilot_goes_with_a_budget(self):
         with pytest.raises(InputError, match="no budget"):
@@ -328,11 +396,9 @@ class TestSaid:
 
     def test_on_the_command_line(self, capsys):
         asked = ["evaluate", "--model", "tests.digits:digits_network", "--images", "30"]
-        asked += ["--attacks", "worst-case(budget=60, pilot=5)", "--eps", "0.01", "--audit=off"]
+        asked += ["--attacks", "worst-case(budget=1500, pilot=5)", "--eps", "0.01", "--audit=off"]
         assert run(asked) == 0
-        assert (
-            "images left, drawn by the seed, and broke none; with 95 %" in capsys.readouterr().out
-        )
+        assert "of these, drawn by the seed, and broke none; with 95 %" in capsys.readouterr().out
 
     def test_it_is_verified(self, tmp_path):
         evaluated(out=tmp_path)
@@ -344,3 +410,13 @@ class TestSaid:
             write_json(tmp_path / "run.json", {**about, "cells": cells})
             said = [finding.said for finding in verify(tmp_path).contradictions]
             assert any("cells[0].spared" in each for each in said)
+
+    def test_rows_that_do_not_say_who_was_far_are_damaged(self, tmp_path):
+        evaluated(out=tmp_path)
+        about = read_json(tmp_path / "run.json")
+        del about["rows_sha256"]
+        write_json(tmp_path / "run.json", about)
+        rows = read_rows(tmp_path).drop(columns="far")
+        rows.to_csv(tmp_path / "rows.csv", index=False)
+        with pytest.raises(DamagedFileError, match="the column far"):
+            read_folder(tmp_path)

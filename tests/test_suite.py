@@ -33,7 +33,7 @@ SMALL = {"steps": 10, "targets": 3, "queries": 150}
 def without(suite, *names):
     """The suite with some attacks taken out."""
     kept = {n: a for n, a in zip(suite.names, suite.attacks, strict=True) if n not in names}
-    return replace(suite, attacks=tuple(kept.values()), called=tuple(kept))
+    return replace(suite, attacks=tuple(kept.values()), called=tuple(kept), near=())
 
 
 def broken(suite, model, x, y):
@@ -196,7 +196,7 @@ class TestBudget:
     @pytest.mark.parametrize("norm", METRIC)
     def test_no_image_takes_more_passes(self, norm):
         x, y = images(3), torch.zeros(3, dtype=torch.int64)
-        for budget in (13, 20, 100, 250, 900, 3000):
+        for budget in (14, 20, 100, 250, 900, 3000):
             counted = Counted(Far().eval(), torch.arange(3))
             suite = WorstCase(THREATS[norm](0.1), budget=budget)
             assert (suite.run(counted, x, y).by == -1).all()
@@ -220,8 +220,8 @@ class TestBudget:
             "apgd-ce",
             "malt",
             "second-order-margin",
-            "odi",
             "second-order-t",
+            "odi",
             "square",
         )
         assert WorstCase(Linf(0.1), budget=100).names == ("apgd-ce", "malt", "square")
@@ -240,7 +240,7 @@ class TestBudget:
     def test_a_plateau_falls_to_averaged_slopes(self):
         x = torch.full((8, 1, 1, 2), 0.5)
         model, y = Plateau(torch.tensor(0.5), width=0.1), torch.zeros(8, dtype=torch.int64)
-        suite = WorstCase(L2(0.3), budget=900)
+        suite = WorstCase(L2(0.3), budget=2000)
         lone = without(suite, *(set(suite.names) - {"second-order-margin"}))
         assert broken(lone, model, x, y)[0].all()
 
@@ -256,8 +256,8 @@ class TestBudget:
         assert one.attack.queries == 4 * SMALL["queries"]
 
     def test_too_small_a_budget_is_refused_and_so_is_a_budget_beside_numbers(self):
-        with pytest.raises(InputError, match=r"12 passes.*apgd-ce, takes 13; give 13 or more"):
-            WorstCase(Linf(0.1), budget=12)
+        with pytest.raises(InputError, match=r"13 passes.*apgd-ce, takes 14; give 14 or more"):
+            WorstCase(Linf(0.1), budget=13)
         with pytest.raises(InputError, match="leave either out"):
             WorstCase(Linf(0.1), budget=900, steps=10)
         with pytest.raises(InputError, match="needs a limit"):

@@ -12,6 +12,7 @@ from .apgd import APGDT as APGDT
 from .apgd import AdaptiveAscent as AdaptiveAscent
 from .boundary import Boundary as Boundary
 from .bpda import BPDA as BPDA
+from .budget import PartWithin as PartWithin
 from .budget import parts_within as parts_within
 from .carlini_wagner import CarliniWagner as CarliniWagner
 from .ddn import DDN as DDN
@@ -140,6 +141,7 @@ __all__ = [
     "Onward",
     "PDPGD",
     "PGD",
+    "PartWithin",
     "PenaltySearch",
     "Preset",
     "RFGSM",

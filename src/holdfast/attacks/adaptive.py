@@ -270,6 +270,7 @@ def combined(
         worst,
         attacks=attacks,
         called=tuple(variant.title for variant in variants),
+        near=worst.near if attacks == worst.attacks else (),
         votes=max(votes, DECIDING_VOTES) if stochastic else worst.votes,
     )
 

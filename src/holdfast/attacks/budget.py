@@ -6,7 +6,9 @@ nearest classes; slopes averaged over noise, which see past what adversarial tra
 of the margin, and towards those classes; short ascents from where the network answers differently;
 and Square for what hides its gradients. FAB is left out: it broke nothing there that these had not.
 
-What is chosen for an image hangs on no other one, so that rows are the same whatever the batch.
+The parts grow dearer, and each says how near to falling an image must have come to be worth the
+next: what the early parts leave of its margin tells nearly all of those that fall later. What is
+chosen for an image hangs on no other one, so that rows are the same whatever the batch.
 """
 
 from collections.abc import Callable
@@ -25,7 +27,7 @@ from holdfast.goals import margin
 from holdfast.gradients import Average
 from holdfast.types import Threat
 
-__all__ = ["parts_within"]
+__all__ = ["PartWithin", "parts_within"]
 
 #: Draws that a slope averages over: two find less, and sixteen no more.
 _SAMPLES = 4
@@ -45,8 +47,32 @@ _ASKED = 1
 #: Passes that rank the classes: their logits, and a forward and a backward pass for each.
 _RANKING = 2 + RANKED
 
+#: Passes that measure the margin of the image itself.
+_BEGUN = 1
+
 #: Share that is kept for the search without gradients, and passes below which there is none.
 _SEARCH, _LEAST_SEARCH = 0.18, 20
+
+
+class PartWithin(NamedTuple):
+    """A part that fits in a budget.
+
+    Attributes:
+        name: of the part.
+        attack: with its share of the passes.
+        near: fraction of its margin that an image may have left to be worth the next part, see
+            `holdfast.attacks.Worst`.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks.budget import parts_within
+        >>> parts_within(Linf(0.1), budget=1500)[1].near
+        0.4
+    """
+
+    name: str
+    attack: Attack
+    near: float
 
 
 class _Fitted(NamedTuple):
@@ -61,11 +87,13 @@ class _Part(NamedTuple):
 
     share: float  # of the budget
     least: int  # passes that it takes whatever its share
+    near: float  # see `PartWithin`; told by a run of so many passes as follow, not by a shorter one
+    telling: int
     fitted: Callable[[Threat, int], _Fitted]
 
 
-def parts_within(threat: Threat, budget: int) -> dict[str, Attack]:
-    """The parts that fit in so many passes of each image, by name, in the order of their running.
+def parts_within(threat: Threat, budget: int) -> list[PartWithin]:
+    """The parts that fit in so many passes of each image, in the order of their running.
 
     A part takes its share of the budget, or the least that it is worth running with. One that does
     not fit is left out, and the search without gradients takes what is left.
@@ -80,24 +108,26 @@ def parts_within(threat: Threat, budget: int) -> dict[str, Attack]:
     Example:
         >>> from holdfast import Linf
         >>> from holdfast.attacks.budget import parts_within
-        >>> list(parts_within(Linf(0.1), budget=100))
+        >>> [part.name for part in parts_within(Linf(0.1), budget=100)]
         ['apgd-ce', 'malt', 'square']
     """
-    first, least = next((name, part.least) for name, part in _PARTS.items())
+    first, least = next((name, part.least + _BEGUN) for name, part in _PARTS.items())
     if budget < least:
         raise InputError(
             f"the budget is {budget} passes an image, but the first part, {first}, takes {least}; "
             f"give {least} or more."
         )
-    parts: dict[str, Attack] = {}
-    left, kept = budget, int(_SEARCH * budget)
+    parts: list[PartWithin] = []
+    left, kept = budget - _BEGUN, int(_SEARCH * budget)
     for name, part in _PARTS.items():
         passes = max(int(part.share * budget), part.least)
         if not parts or passes <= left - kept:
-            parts[name], spent = part.fitted(threat, passes)
+            attack, spent = part.fitted(threat, passes)
+            parts.append(PartWithin(name, attack, part.near if passes >= part.telling else 1.0))
             left -= spent
     if left >= _LEAST_SEARCH:
-        parts["fmn" if threat.p == 1 else "square"] = _search(threat, left)
+        name = "fmn" if threat.p == 1 else "square"
+        parts.append(PartWithin(name, _search(threat, left), near=1.0))
     return parts
 
 
@@ -174,9 +204,9 @@ def _search(threat: Threat, passes: int) -> Attack:
 
 #: In the order of their running.
 _PARTS = {
-    "apgd-ce": _Part(0.06, 13, _ascent),
-    "malt": _Part(0.14, 50, _nearest),
-    "second-order-margin": _Part(0.11, 46, _averaged),
-    "odi": _Part(0.2, 64, _diverted),
-    "second-order-t": _Part(0.3, 176, _nearest_averaged),
+    "apgd-ce": _Part(0.04, 13, 1.0, 0, _ascent),
+    "malt": _Part(0.087, 50, 0.4, 130, _nearest),
+    "second-order-margin": _Part(0.067, 46, 0.15, 100, _averaged),
+    "second-order-t": _Part(0.4, 176, 0.12, 600, _nearest_averaged),
+    "odi": _Part(0.2, 64, 0.12, 300, _diverted),
 }

@@ -24,6 +24,7 @@ class Crafted(NamedTuple):
     forwards: Int[Tensor, " n"]  # passes of every image of the batch
     backwards: Int[Tensor, " n"]
     blind: Bool[Tensor, " n"]  # whether no gradient that was looked at showed a way
+    far: Bool[Tensor, " n"]  # whether a cascade found them far from falling
     skipped: Mapping[str, str]
     noted: Mapping[str, int]
 
@@ -70,6 +71,7 @@ class Crafter:
         if self.counting is not None:
             self.counting(counted)
         x_adv, by = x[chosen], [name] * int(chosen.sum())
+        far = torch.zeros_like(chosen)
         skipped: dict[str, str] = {}
         noted: dict[str, int] = {}
         if len(x_adv):
@@ -83,9 +85,11 @@ class Crafter:
                     broken = attack.run(*asked, seed=self.seed, index=index[chosen], callback=sight)
                     names = [*broken.names, name]
                     x_adv, by = broken.x_adv, [names[place] for place in broken.by.tolist()]
+                    far[chosen] = broken.far
                 else:
                     x_adv = attack(*asked, seed=self.seed, index=index[chosen], callback=sight)
-        return Crafted(x_adv, by, counted.forwards, counted.backwards, sight.blind, skipped, noted)
+        passes = (counted.forwards, counted.backwards)
+        return Crafted(x_adv, by, *passes, sight.blind, far, skipped, noted)
 
 
 class _Sight:

@@ -24,8 +24,8 @@ class Evaluation(Result):
             attack that a defence calls for, says in ``broken_by`` how many images fell to each.
             What could not run, because no gradient reaches the images, is in ``skipped`` with
             its reason; the robust accuracy of an attack that was skipped altogether is None.
-            Where late parts of a cascade broke nothing in their pilot and were not run on all
-            images, ``spared`` says what they would break at most (in words
+            Where dear parts of a cascade were spared to images that were far from falling,
+            ``spared`` says how many of these they would break at most (in words
             `holdfast.metrics.untried`).
         warnings: all that must be known to read the numbers, such as signs of masked gradients.
         audit: whether the robust accuracies can be believed; None if no audit was asked for.

@@ -73,12 +73,13 @@ class Effort:
     forwards: Tensor  # (N,) forward passes
     backwards: Tensor  # (N,) backward passes
     blind: Tensor  # (N,) whether no gradient that it looked at showed a way; see `_Sight`
+    far: Tensor  # (N,) whether a cascade found the image far from falling; see `Worst`
 
     @classmethod
     def none(cls, index: Tensor) -> "Effort":
         """Nothing was spent."""
         nothing = torch.zeros_like(index)
-        return cls(nothing, nothing, nothing.bool())
+        return cls(nothing, nothing, nothing.bool(), nothing.bool())
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,10 @@ class Attacked(NamedTuple):
     def eps(self) -> float:
         """The size that it had."""
         return float(self.rows["eps"].iloc[0])
+
+    def flag(self, column: str) -> Bool[Tensor, " n"]:
+        """What rows say yes or no to."""
+        return torch.from_numpy(self.rows[column].to_numpy(dtype=bool, copy=True))
 
     def fallen(self, threat: Threat) -> Bool[Tensor, " n"]:
         """Which images fell, at a point in the ball of another size."""
@@ -187,13 +192,16 @@ class Scorer:
         found_at = np.full(len(index), attack.threat.eps)
         skipped: Mapping[str, str] = {}
         blind = torch.zeros_like(right)  # of those left alone, as of the size that tells of them
+        far = torch.zeros_like(right)
         if before is not None:
             fallen = before.fallen(attack.threat).to(right.device)
             known = right & self._fallen(name, attack, batch, before, fallen)
             if before.eps > attack.threat.eps:
                 chosen &= fallen | ~right
-                was_blind = torch.from_numpy(before.rows["blind"].to_numpy(dtype=bool, copy=True))
-                blind = right & ~fallen & was_blind.to(right.device)
+                alone = right & ~fallen
+                blind, far = (
+                    alone & before.flag(said).to(right.device) for said in ("blind", "far")
+                )
                 skipped = before.skipped
             chosen &= ~known
             x_adv[known] = before.x_adv[known]
@@ -206,7 +214,7 @@ class Scorer:
         # An image that was left alone was scored before; fresh noise must not make it robust.
         prediction = torch.where(chosen | known, answer.prediction, clean.to(y.device))
         answer = replace(answer, prediction=prediction)
-        effort = Effort(made.forwards, made.backwards, made.blind | blind)
+        effort = Effort(made.forwards, made.backwards, made.blind | blind, made.far | far)
         rows = self._rows(index, y, clean, answer, x, x_adv, effort)
         rows["fooled"] |= ~right.cpu().numpy()
         broke[~right.cpu().numpy()] = CLEAN
@@ -248,6 +256,7 @@ class Scorer:
             made.forwards + more.forwards,
             made.backwards + more.backwards,
             torch.where(again, more.blind, made.blind),
+            torch.where(again, more.far, made.far),
             {**made.skipped, **more.skipped},
             dict(Counter(made.noted) + Counter(more.noted)),
         )
@@ -362,6 +371,7 @@ class Scorer:
             "forwards": effort.forwards,
             "backwards": effort.backwards,
             "blind": effort.blind,
+            "far": effort.far,
             "votes": torch.full_like(y, self.votes),
             "votes_for_prediction": answer.votes_for_prediction,
             "votes_for_label": answer.votes_for_label,

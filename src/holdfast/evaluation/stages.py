@@ -1,6 +1,6 @@
 """The stages of an evaluation: what is tried on some images first, and then decides for the rest.
 
-Without a `holdfast.metrics.Pilot` there is one stage, of all images.
+Without a `holdfast.metrics.Pilot` there is one stage, of all images; with one there are two.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import pandas as pd
 from torch import Tensor
 
-from holdfast.attacks import Attack, Worst
-from holdfast.evaluation.adapting import Named, early_parts
-from holdfast.metrics import Pilot, drawn_order, pilot_ends
+from holdfast.attacks import Worst
+from holdfast.evaluation.adapting import Named
+from holdfast.metrics import Pilot, drawn_order
 from holdfast.results import Run
 
 __all__ = ["Stage", "pilots_of", "stages"]
@@ -46,16 +46,15 @@ def pilots_of(attacks: Named) -> dict[int, Pilot]:
         >>> from holdfast import Linf
         >>> from holdfast.attacks import PGD, WorstCase
         >>> from holdfast.evaluation.stages import pilots_of
-        >>> pilots_of([("pgd", PGD(Linf(0.1))), ("suite", WorstCase(Linf(0.1), budget=900))])
-        {1: Pilot(parts=('square',), images=100)}
+        >>> suite = WorstCase(Linf(0.1), budget=900)
+        >>> pilots_of([("pgd", PGD(Linf(0.1))), ("suite", suite)])[1].images
+        100
     """
-    pilots = {}
-    for place, (_, attack) in enumerate(attacks):
-        if isinstance(attack, Worst) and attack.pilot:
-            early = early_parts(attack)
-            if 0 < early < len(attack.attacks):
-                pilots[place] = Pilot(attack.names[early:], attack.pilot)
-    return pilots
+    return {
+        place: Pilot(attack.pilot, attack.near)
+        for place, (_, attack) in enumerate(attacks)
+        if isinstance(attack, Worst) and attack.pilot and attack.near
+    }
 
 
 def stages(
@@ -85,36 +84,29 @@ def stages(
         >>> stage.batches
         {0: tensor([0, 1, 2, 3]), 1: tensor([4])}
     """
-    made, waiting = list(attacks), dict(pilots)
-    order, begun, chunks = drawn_order(images, seed), 0, 0
-
-    def until(end: int) -> Stage:
-        batches = order[begun:end].sort().values.split(batch_size)
-        return Stage(dict(enumerate(batches, chunks)), tuple(made), begun, images - end)
-
-    for end in pilot_ends(images, [*pilots.values()]):
-        stage = until(end)
-        yield stage
-        begun, chunks = end, chunks + len(stage.batches)
-        clean = _tried(run, 0, chunks).set_index("index")["loss"]
-        for place, pilot in list(waiting.items()):
-            earned = pilot.earned(_tried(run, place + 1, chunks), clean)
-            if earned is None:
-                continue
-            del waiting[place]
-            if not earned:
-                made[place] = _without_late_parts(*made[place])
-        if not waiting:
-            break
-    yield until(images)
+    order = drawn_order(images, seed)
+    tried = min(max((pilot.images for pilot in pilots.values()), default=images), images)
+    first = _batches(order[:tried], batch_size, 0)
+    yield Stage(first, tuple(attacks), before=0, after=images - tried)
+    if tried == images:
+        return
+    made, clean = list(attacks), _rows(run, 0, first).set_index("index")["loss"]
+    for place, pilot in pilots.items():
+        name, attack = attacks[place]
+        rows = _rows(run, place + 1, first)
+        mine = rows[rows["index"].isin(order[: pilot.images].tolist())]
+        if pilot.spares(mine, clean):
+            assert isinstance(attack, Worst)
+            made[place] = name, replace(attack, spare=True)
+    rest = _batches(order[tried:], batch_size, len(first))
+    yield Stage(rest, tuple(made), before=tried, after=0)
 
 
-def _tried(run: Run, cell: int, chunks: int) -> pd.DataFrame:
-    """The rows of a cell so far."""
-    return pd.concat(run.chunks.read(cell, chunk) for chunk in range(chunks))
+def _batches(index: Tensor, batch_size: int, begun: int) -> dict[int, Tensor]:
+    """Images in their own order, by the number of the chunk."""
+    return dict(enumerate(index.sort().values.split(batch_size), begun))
 
 
-def _without_late_parts(name: str, attack: Attack) -> tuple[str, Worst]:
-    assert isinstance(attack, Worst)
-    early = early_parts(attack)
-    return name, replace(attack, attacks=attack.attacks[:early], called=attack.names[:early])
+def _rows(run: Run, cell: int, chunks: Mapping[int, Tensor]) -> pd.DataFrame:
+    """The rows of a cell that are there."""
+    return pd.concat(run.chunks.read(cell, chunk) for chunk in chunks)

@@ -32,7 +32,7 @@ from holdfast.metrics.overlap import (
     times_broken,
 )
 from holdfast.metrics.paired import Paired, paired
-from holdfast.metrics.pilot import Pilot, drawn_order, pilot_ends, spared
+from holdfast.metrics.pilot import Pilot, drawn_order, spared
 from holdfast.metrics.relative import (
     FRACTIONS,
     accuracies_at,
@@ -76,7 +76,6 @@ __all__ = [
     "overlap",
     "paired",
     "perturbation_sizes",
-    "pilot_ends",
     "reference_size",
     "relative_lengths",
     "rho",

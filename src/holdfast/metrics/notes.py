@@ -79,30 +79,29 @@ def left_out(settings: Mapping[str, Any]) -> list[str]:
 
 
 def untried(cells: Iterable[Mapping[str, Any]]) -> list[str]:
-    """A sentence for each attack whose late parts broke nothing where they were tried.
+    """A sentence for each attack that spared its dear parts to images far from falling.
 
-    It bounds what they would break of the images that were spared them (`Pilot`). Percentages are
-    rounded up, so that what is said holds.
+    It bounds how many of these they would break (`Pilot`). Percentages are rounded up, so that what
+    is said holds.
 
     Example:
         >>> from holdfast.metrics import untried
-        >>> spared = {"parts": ["square"], "tried": 100, "left": 812, "at_most": 0.0295}
+        >>> spared = {"tried": 80, "far": 812, "at_most": 0.0368, "confidence": 0.95}
         >>> cell = {"attack": "suite", "norm": "l2", "eps": 1.0, "n": 1000}
-        >>> (said,) = untried([{**cell, "spared": {**spared, "confidence": 0.95}}])
-        >>> print(said.partition("; ")[2])
-        with 95 % confidence it would break at most 3.0 % of them, and so lower the robust ...
+        >>> (said,) = untried([{**cell, "spared": spared}])
+        >>> print(said.rpartition("; ")[2])
+        with 95 % confidence they would break at most 3.7 % of them, and so lower the robust ...
     """
     notes = []
     for cell in cells:
         if (spared := cell.get("spared")) is None:
             continue
-        several = len(spared["parts"]) > 1
-        lower = spared["at_most"] * spared["left"] / cell["n"]
+        lower = spared["at_most"] * spared["far"] / cell["n"]
         notes.append(
-            f"{title(cell['attack'], cell['norm'], cell['eps'])}: {', '.join(spared['parts'])} "
-            f"{'were' if several else 'was'} run on {spared['tried']:,} of the {spared['left']:,} "
-            f"images left, drawn by the seed, and broke none; with {100 * spared['confidence']:g} "
-            f"% confidence {'they' if several else 'it'} would break at most "
+            f"{title(cell['attack'], cell['norm'], cell['eps'])}: {spared['far']:,} images were "
+            f"far from falling when early parts had ended; the later ones were run on "
+            f"{spared['tried']:,} of these, drawn by the seed, and broke none; with "
+            f"{100 * spared['confidence']:g} % confidence they would break at most "
             f"{_up(spared['at_most'])} % of them, and so lower the robust accuracy by at most "
             f"{_up(lower)} points."
         )

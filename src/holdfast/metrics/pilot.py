@@ -1,13 +1,12 @@
-"""Parts of a cascade that must earn their keep: tried on some images before they run on all.
+"""Images far from falling that a cascade may spare its dear parts, once a pilot has shown that.
 
-Images are put in an order that the seed draws. The first so many meet every part, then as many
-again, until the late parts have broken an image, which earns them all others, or as many images as
-were asked for have been left to them and none of these broke. Of images drawn at random that is a
-sample, and bounds what they would break of all. Whom they are tried on hangs on the seed and on
-which images the parts before left, never on batches or on the order in which they are done.
+The first so many images, in an order that the seed draws, meet every part. If none of them that was
+far when an early part had ended fell to a later one, those parts are spared to every other image
+that is far. Of images drawn at random the pilot is a sample, and bounds what they would break. Whom
+it tries hangs on the seed alone, never on batches or on the order in which they are done.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,98 +20,84 @@ from holdfast.metrics.masking import downhill
 from holdfast.random import Stream
 from holdfast.statistics import upper_limit
 
-__all__ = ["Pilot", "drawn_order", "pilot_ends", "spared"]
+__all__ = ["Pilot", "drawn_order", "spared"]
 
 #: With which what is not tried is bounded.
 _CONFIDENCE = 0.95
 
 
 class Pilot(NamedTuple):
-    """What it takes for the last parts of a cascade to be run on all images.
+    """What it takes for images that are far to be spared the parts that follow.
 
     Attributes:
-        parts: their names.
-        images: of so many that the parts before left, they must break one.
+        images: that meet every part; none of these that is far may fall.
+        near: which images are not far, see `holdfast.attacks.Worst`.
 
     Example:
         >>> from holdfast.metrics import Pilot
-        >>> Pilot(("square",), images=100).record()
-        {'parts': ['square'], 'images': 100}
+        >>> Pilot(100, near=(1.0, 0.3, 1.0)).record()
+        {'images': 100, 'near': [1.0, 0.3, 1.0]}
     """
 
-    parts: tuple[str, ...]
     images: int
+    near: tuple[float, ...]
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "Pilot":
         """The pilot of a `record`."""
-        return cls(tuple(record["parts"]), record["images"])
+        return cls(record["images"], tuple(record["near"]))
 
     def record(self) -> dict[str, Any]:
         """As the settings of a run hold it."""
-        return {"parts": [*self.parts], "images": self.images}
+        return {"images": self.images, "near": [*self.near]}
 
-    def earned(self, rows: pd.DataFrame, clean: "pd.Series[float]") -> bool | None:
-        """Whether the parts have earned all images by these rows; None if more are to be tried.
+    def spares(self, rows: pd.DataFrame, clean: "pd.Series[float]") -> bool:
+        """Whether images that are far stand whatever follows, by those of the pilot.
 
-        They have, too, where the parts before saw no gradient, or one that led downhill: what those
-        leave then says nothing.
+        Not so where an attack saw no gradient, or one that led downhill: how near an image came
+        then says nothing.
 
         Args:
-            rows: of the images tried on so far, of the attack at one size.
+            rows: of the pilot's images, of the attack at one size.
             clean: loss of the unattacked images, by index.
         """
-        left = self._left(rows)
-        broke = left["fooled"].to_numpy(dtype=bool)
-        unseen = left["blind"].to_numpy(dtype=bool) | (left["backwards"].to_numpy() == 0)
-        if (broke | unseen).any() or downhill(left, clean):
-            return True
-        return False if len(left) >= self.images else None
+        far = _far(rows)
+        unseen = far["blind"].to_numpy(dtype=bool) | (far["backwards"].to_numpy() == 0)
+        fell = far["fooled"].to_numpy(dtype=bool)
+        return not ((fell | unseen).any() or downhill(far, clean))
 
-    def spared(
-        self,
-        rows: pd.DataFrame,
-        clean: "pd.Series[float]",
-        order: Int[Tensor, " n"],
-        ends: Sequence[int],
+    def said(
+        self, rows: pd.DataFrame, clean: "pd.Series[float]", order: Int[Tensor, " n"]
     ) -> dict[str, Any] | None:
-        """What a cell says where the pilot spared the other images; None where it did not.
+        """What a cell says where images were spared parts; None where none was.
 
         Args:
             rows: of the attack at one size, finished.
-            clean: see `earned`.
+            clean: see `spares`.
             order: of the images, see `drawn_order`.
-            ends: of the rounds, see `pilot_ends`.
 
         Returns:
-            ``tried`` of ``left`` images met the parts, and of those left ``at_most`` this fraction
-            would be broken by them, with the ``confidence``: Clopper and Pearson's upper limit. It
-            is about the draw of the images tried; drawn without replacement, they tell more.
+            Of the ``far`` images ``tried`` met every part, and of those this fraction ``at_most``
+            would fall, with the ``confidence``: Clopper and Pearson's upper limit. It is about the
+            draw of the images tried; drawn without replacement, they tell more.
         """
-        place = np.empty(len(order), dtype=np.int64)
-        place[order.numpy()] = np.arange(len(order))
-        drawn = place[rows["index"].to_numpy()]
-        for end in ends:
-            some = rows[drawn < end]
-            earned = self.earned(some, clean)
-            if earned:
-                return None
-            if earned is False:
-                tried = len(self._left(some))
-                limit = upper_limit(np.array(0), np.array(tried), 1 - _CONFIDENCE)
-                return {
-                    "parts": [*self.parts],
-                    "tried": tried,
-                    "left": len(self._left(rows)),
-                    "at_most": float(limit),
-                    "confidence": _CONFIDENCE,
-                }
-        return None
+        tried = rows["index"].isin(order[: self.images].tolist())
+        some, far = rows[tried], _far(rows)
+        if len(some) == len(rows) or not self.spares(some, clean) or len(far) == len(_far(some)):
+            return None
+        count = len(_far(some))
+        limit = upper_limit(np.array(0), np.array(count), 1 - _CONFIDENCE) if count else 1.0
+        return {
+            "tried": count,
+            "far": len(far),
+            "at_most": float(limit),
+            "confidence": _CONFIDENCE,
+        }
 
-    def _left(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Those of images that were right, and that the parts before did not break."""
-        right = rows["clean_prediction"] == rows["label"]
-        return rows[right & (~rows["fooled"] | rows["by"].isin(self.parts))]
+
+def _far(rows: pd.DataFrame) -> pd.DataFrame:
+    """Those of images that were right, and far from falling."""
+    return rows[(rows["clean_prediction"] == rows["label"]) & rows["far"]]
 
 
 def drawn_order(images: int, seed: int) -> Int[Tensor, " n"]:
@@ -127,22 +112,8 @@ def drawn_order(images: int, seed: int) -> Int[Tensor, " n"]:
     return bits.argsort(stable=True)
 
 
-def pilot_ends(images: int, pilots: Sequence[Pilot]) -> Iterator[int]:
-    """How many images have been tried on after each round, the last of which leaves some.
-
-    Example:
-        >>> from holdfast.metrics import Pilot, pilot_ends
-        >>> list(pilot_ends(1000, [Pilot(("square",), images=100)]))
-        [100, 200, 400, 800]
-    """
-    end = max((pilot.images for pilot in pilots), default=images)
-    while end < images:
-        yield end
-        end *= 2
-
-
 def spared(rows: pd.DataFrame, settings: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
-    """What `Pilot.spared` says of each attack of an evaluation, by its place, where it spared any.
+    """What `Pilot.said` says of each attack of an evaluation, by its place, where it says anything.
 
     Args:
         rows: of the whole run.
@@ -151,12 +122,13 @@ def spared(rows: pd.DataFrame, settings: Mapping[str, Any]) -> dict[int, dict[st
     Example:
         >>> from holdfast import Linf, evaluate, metrics
         >>> from holdfast.attacks import WorstCase
-        >>> suite = WorstCase(Linf(0.0), budget=60, pilot=2)  # within a ball of size 0
+        >>> suite = WorstCase(Linf(0.0), budget=1500, pilot=2)  # within a ball of size 0
         >>> result = evaluate(model, x, y, {"suite": suite})
-        >>> pilot = {"name": "suite", "pilot": {"parts": ["square"], "images": 2}}
+        >>> pilot = {"name": "suite", "pilot": {"images": 2, "near": suite.near}}
         >>> settings = {"attacks": [pilot], "images": 4, "seed": 0}
-        >>> metrics.spared(result.rows, settings)[0]["tried"]
-        2
+        >>> found = metrics.spared(result.rows, settings)[0]
+        >>> found["tried"], found["far"]
+        (2, 4)
     """
     pilots = {
         place: Pilot.of(attack["pilot"])
@@ -166,11 +138,10 @@ def spared(rows: pd.DataFrame, settings: Mapping[str, Any]) -> dict[int, dict[st
     if not pilots:
         return {}
     order = drawn_order(settings["images"], settings["seed"])
-    ends = list(pilot_ends(settings["images"], [*pilots.values()]))
     attacked = rows[rows["norm"] != "none"].groupby(CELL, sort=False)
     clean = rows[rows["norm"] == "none"].set_index("index")["loss"]
     found = {
-        place: pilots[place].spared(part, clean, order, ends)
+        place: pilots[place].said(part, clean, order)
         for place, (_, part) in enumerate(attacked)
         if place in pilots
     }

@@ -69,6 +69,7 @@ COLUMNS: Mapping[str, Mapping[str, Rule]] = {
         "forwards": _AMOUNTS,
         "backwards": _AMOUNTS,
         "blind": _FLAGS,
+        "far?": _FLAGS,
         "votes?": _AMOUNTS,
         "votes_for_prediction": _AMOUNTS,
         "votes_for_label": _AMOUNTS,

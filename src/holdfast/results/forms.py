@@ -81,8 +81,8 @@ class _Results(TypedDict):
 
 
 class _Pilot(TypedDict):
-    parts: Annotated[list[Text], Meta(min_length=1)]
     images: Positive
+    near: Annotated[list[Number], Meta(min_length=1)]
 
 
 class _Attack(TypedDict):
@@ -107,9 +107,8 @@ class _Attacked(_OfModel):
 
 
 class _Spared(TypedDict):
-    parts: Annotated[list[Text], Meta(min_length=1)]
-    tried: Positive
-    left: Positive
+    tried: Count
+    far: Positive
     at_most: Share
     confidence: Share
 

@@ -125,6 +125,8 @@ def _check_attacked(file: Path, about: Mapping[str, Any], rows: pd.DataFrame) ->
         raise _damaged(file, "the rows of the unattacked images are missing")
     if "by" not in rows and any(one.get("broken_by") for one in about["cells"]):
         raise _damaged(file, "the column by, of what each part of a suite broke, is missing")
+    if "far" not in rows and any("pilot" in one for one in about["settings"]["attacks"]):
+        raise _damaged(file, "the column far, of which images parts may be spared, is missing")
 
 
 def _check_certified(file: Path, about: Mapping[str, Any], rows: pd.DataFrame) -> None:

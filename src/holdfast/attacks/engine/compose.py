@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from holdfast.attacks.engine.active import Active
@@ -75,7 +75,8 @@ class Worst(Attack):
 
     Whether an image is broken is asked of the model, by a fresh pass at the very image that an
     attack returned, never of the attack. An image that is robust against all of them is returned as
-    that one of their images which came nearest by vote, the first among equals.
+    that one of their images which came nearest by the aim, of votes where there are several, the
+    first among equals.
 
     A part that needs a gradient where none reaches the images is skipped, and the others go on; it
     is told of through `holdfast.attacks.skips`.
@@ -92,13 +93,17 @@ class Worst(Attack):
             default.
         budget: passes an image that the attacks were chosen to fit in, if they were; it changes
             nothing here, but says that what they leave out may be needed where gradients mislead.
-        pilot: images by which the last parts, those that follow no gradients, must earn their keep:
-            an evaluation runs them on all images only if they break one of so many that the other
-            parts left, drawn by the seed; 0 to run them on all. A batch by itself always gets all.
+        near: for each part, which images have come near to falling when it ends: those whose aim
+            has at most this fraction left of what it was at the image itself, all where it is 1.
+            The others are *far*, from then on. As many as there are parts, or none at all, and then
+            no image is far.
+        spare: whether the parts that follow are spared to images that are far.
+        pilot: images, drawn by the seed, of which the far ones must all stand for an evaluation to
+            spare the others; 0 never to spare any. A batch by itself always gets all.
 
     Raises:
         InputError: if there is no attack, their threats differ or have no limit, votes is below 1,
-            pilot below 0, or there are not as many names as attacks.
+            pilot below 0, or there are not as many names, or bounds of what is near, as attacks.
         GradientError: when run, if every part needs a gradient and none reaches the images.
 
     Reference:
@@ -119,6 +124,8 @@ class Worst(Attack):
     votes: Votes = 1
     called: tuple[str, ...] = field(default=(), repr=False)
     budget: int | None = field(default=None, repr=False)
+    near: tuple[float, ...] = field(default=(), repr=False)
+    spare: bool = field(default=False, repr=False)
     pilot: int = field(default=0, repr=False)
 
     def __post_init__(self) -> None:
@@ -143,6 +150,11 @@ class Worst(Attack):
             raise InputError(
                 f"there are {len(self.called)} names for {len(self.attacks)} attacks; give one "
                 "each."
+            )
+        if self.near and len(self.near) != len(self.attacks):
+            raise InputError(
+                f"there are {len(self.near)} bounds of what is near for {len(self.attacks)} "
+                "attacks; give one each, or none."
             )
 
     @property
@@ -185,11 +197,14 @@ class Worst(Attack):
     def _cascade(
         self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None
     ) -> "Broken":
+        decides = model if self.votes == 1 else Vote(model, self.votes)
         with drawing_from(rng.fold("aim")):
-            score = self.aim(Vote(model, self.votes), x0, y)
+            score = self.aim(decides, x0, y)
         result, by = x0.clone(), torch.full_like(y, -1)
         nearest = torch.full((len(x0),), -torch.inf, device=x0.device)
-        at = _Left(x0, y, score, rng)
+        far = torch.zeros_like(y, dtype=torch.bool)
+        begun = query(score, x0, rng.fold("begun")).value if self.near else nearest
+        at = _Left(x0, y, score, rng, begun)
         blocked: list[GradientError] = []
         for part, attack in enumerate(self.attacks):
             stream = at.rng.fold("part", part)
@@ -206,11 +221,16 @@ class Worst(Attack):
             result[at.position[better]] = found[better]
             by[at.position[reached]] = part
             at.keep(~reached)
+            if self.near:
+                came = torch.maximum(nearest[at.position], at.begun)  # it begins where it is
+                far[at.position] |= came < self.near[part] * at.begun
+                if self.spare:
+                    at.keep(~far[at.position])
             if not len(at):
                 break
         if len(blocked) == len(self.attacks):
             raise blocked[-1]
-        return Broken(result, by, self.names)
+        return Broken(result, by, self.names, far)
 
 
 @dataclass(eq=False)
@@ -221,6 +241,7 @@ class _Left(Active):
     y: Labels
     score: Score
     rng: Stream
+    begun: Tensor  # the aim's value at the image itself
 
 
 class Broken(NamedTuple):
@@ -238,3 +259,4 @@ class Broken(NamedTuple):
     x_adv: Images
     by: Int[Tensor, " n"]  # which attack broke the image, counted from 0; -1 where none did
     names: tuple[str, ...]  # of the attacks
+    far: Bool[Tensor, " n"]  # whether the image was not near when a part had ended, see `Worst`
