@@ -62,7 +62,7 @@ def WorstCase(
     or has a twin, all images meet all parts, and so does a batch that is attacked by itself.
 
     When:
-        For the number to report. With ``budget=2000`` while developing; with ``budget=8000``, or
+        For the number to report. With ``budget=1500`` while developing; with ``budget=8000``, or
         without one, for the last.
 
     When not:
