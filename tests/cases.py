@@ -173,7 +173,7 @@ ATTACKS = [
     ),
     AttackCase(
         "Boundary",
-        lambda t: attacks.Boundary(t, queries=400, draws=20),
+        lambda t: attacks.Boundary(t, queries=1000, draws=20),
         norms=("linf", "l2"),
         within=0.2,
     ),

@@ -151,7 +151,7 @@ def test_rows_and_images_are_those_of_one_process(cluster, tmp_path, noise):
 
 def test_a_pilot_decides_as_in_one_process(cluster, tmp_path):
     parts = (PGD(Linf(0.05), steps=10), Square(Linf(0.05), queries=5))
-    suite = {"suite": Worst(parts, called=("pgd", "square"), pilot=2)}
+    suite = {"suite": Worst(parts, called=("pgd", "square"), near=(0.5, 1.0), pilot=2)}
     x, _ = data()
     found = [
         evaluate(
