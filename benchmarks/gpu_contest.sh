@@ -82,7 +82,7 @@ contest() { # ATTACKS CONTEST NETWORK NORM EPS TITLE...
         --images "$(images_of "$net")" --norm "$norm" --eps "$eps" --budgets $budgets --first "$first" \
         --device "$device" --out "$out/$name" >> "$out/$name.log" 2>&1
 }
-pilot() { # CONTEST NETWORK NORM EPS ...: what Square breaks, and what running it on some images says of it
+pilot() { # CONTEST NETWORK NORM EPS ...: what is left with a pilot and without, and what it says of the difference
     [ -e "$runs/$2/model.safetensors" ] || return
     # shellcheck disable=SC2046,SC2086
     within $holdfast evaluate --model "$runs/$2" $(of_data "$2") --images "$(images_of "$2")" --audit off \

@@ -87,8 +87,8 @@ class _Part(NamedTuple):
 
     share: float  # of the budget
     least: int  # passes that it takes whatever its share
-    near: float  # see `PartWithin`; told by a run of so many passes as follow, not by a shorter one
-    telling: int
+    near: float  # see `PartWithin`
+    telling: int  # passes of a run that tells who is near; a shorter one does not
     fitted: Callable[[Threat, int], _Fitted]
 
 

@@ -58,7 +58,6 @@ def write_bundle(
     runs, out = [as_path(run) for run in runs], as_path(out)
     if not runs:
         raise InputError("there is no run; name the folder of at least one.")
-    out = Path(out)
     said = Said(
         title=title,
         laboratory=laboratory,

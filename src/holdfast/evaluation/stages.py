@@ -93,9 +93,7 @@ def stages(
     made, clean = list(attacks), _rows(run, 0, first).set_index("index")["loss"]
     for place, pilot in pilots.items():
         name, attack = attacks[place]
-        rows = _rows(run, place + 1, first)
-        mine = rows[rows["index"].isin(order[: pilot.images].tolist())]
-        if pilot.spares(mine, clean):
+        if pilot.spares(pilot.tried(_rows(run, place + 1, first), order), clean):
             assert isinstance(attack, Worst)
             made[place] = name, replace(attack, spare=True)
     rest = _batches(order[tried:], batch_size, len(first))

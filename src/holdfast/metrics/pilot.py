@@ -51,17 +51,21 @@ class Pilot(NamedTuple):
         """As the settings of a run hold it."""
         return {"images": self.images, "near": [*self.near]}
 
-    def spares(self, rows: pd.DataFrame, clean: "pd.Series[float]") -> bool:
+    def tried(self, rows: pd.DataFrame, order: Int[Tensor, " n"]) -> pd.DataFrame:
+        """Those rows that are of the pilot's images, the first in `drawn_order`."""
+        return rows[rows["index"].isin(order[: self.images].tolist())]
+
+    def spares(self, tried: pd.DataFrame, clean: "pd.Series[float]") -> bool:
         """Whether images that are far stand whatever follows, by those of the pilot.
 
         Not so where an attack saw no gradient, or one that led downhill: how near an image came
         then says nothing.
 
         Args:
-            rows: of the pilot's images, of the attack at one size.
+            tried: rows of the attack at one size, see `tried`.
             clean: loss of the unattacked images, by index.
         """
-        far = _far(rows)
+        far = _far(tried)
         unseen = far["blind"].to_numpy(dtype=bool) | (far["backwards"].to_numpy() == 0)
         fell = far["fooled"].to_numpy(dtype=bool)
         return not ((fell | unseen).any() or downhill(far, clean))
@@ -81,15 +85,14 @@ class Pilot(NamedTuple):
             would fall, with the ``confidence``: Clopper and Pearson's upper limit. It is about the
             draw of the images tried; drawn without replacement, they tell more.
         """
-        tried = rows["index"].isin(order[: self.images].tolist())
-        some, far = rows[tried], _far(rows)
-        if len(some) == len(rows) or not self.spares(some, clean) or len(far) == len(_far(some)):
+        tried = self.tried(rows, order)
+        count, far = len(_far(tried)), len(_far(rows))
+        if count == far or not self.spares(tried, clean):
             return None
-        count = len(_far(some))
         limit = upper_limit(np.array(0), np.array(count), 1 - _CONFIDENCE) if count else 1.0
         return {
             "tried": count,
-            "far": len(far),
+            "far": far,
             "at_most": float(limit),
             "confidence": _CONFIDENCE,
         }

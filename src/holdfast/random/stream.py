@@ -24,12 +24,12 @@ Transform: TypeAlias = Callable[[list[Tensor], Tensor], None]
 _BLOCKS_AT_ONCE = 1 << 17
 
 
-#: The medians of 256 equally likely pieces of the normal distribution.
-_LEVELS = torch.tensor([NormalDist().inv_cdf((k + 0.5) / 256) for k in range(256)])
-
-
 #: Elsewhere each operation shall last longer than it takes to begin it.
 _BLOCKS_ELSEWHERE = 1 << 20
+
+
+#: The medians of 256 equally likely pieces of the normal distribution.
+_LEVELS = torch.tensor([NormalDist().inv_cdf((k + 0.5) / 256) for k in range(256)])
 
 
 @dataclass(frozen=True, eq=False)
