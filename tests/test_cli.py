@@ -989,6 +989,11 @@ UNUSED = [
     ("diagnose purification --out run --source mine:good --samples 3", "--samples"),
     ("diagnose purification --out run --data-dir .", "digits is none"),
     ("diagnose curvature --out run --data-dir .", "digits is none"),
+    (
+        "diagnose discrepancy --networks mine:good,net.safetensors --future mine:good --out run "
+        "--data-dir .",
+        "digits is none",
+    ),
     ("diagnose filters --out run --data-dir .", "digits is none"),
     ("diagnose perceptual --out run --data-dir .", "digits is none"),
     ("diagnose margin --out run --data-dir .", "digits is none"),
@@ -1079,6 +1084,7 @@ ALWAYS_USED = {
     "quiet",
     "diagnose convergence": "steps overshoot",
     "diagnose curvature": "xi sigma samples iterations",
+    "diagnose discrepancy": "networks future attack future_attack norm eps confidence",
     "diagnose filters": "",
     "diagnose gradient-norm": "attacks norm eps",
     "diagnose ibp": "norm eps",

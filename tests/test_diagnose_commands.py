@@ -16,12 +16,14 @@ from holdfast.diagnose import (
     adversarial_directions,
     convergence,
     diagnose_data,
+    discrepancy,
     gradient_norms,
     linearity,
     live_filters,
     loss_surface,
     margins,
     perceptual_similarity,
+    predictions,
     second_order_cosines,
     signed_directions,
 )
@@ -45,9 +47,7 @@ def networks():
     x, y = x[y < 7], y[y < 7]
     trained = []
     for seed in range(2):
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            network = made.build().train()
+        network = made.build(seed).train()
         optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
         for _ in range(60):
             optimizer.zero_grad()
@@ -81,7 +81,9 @@ def digits(count=IMAGES):
 
 
 MODEL = "--model one.safetensors"
+BOTH = "--networks one.safetensors,two.safetensors"
 LINES = {
+    "discrepancy": f"discrepancy {MODEL} {BOTH} --future two.safetensors --future-attack pgd",
     "ibp": f"ibp {MODEL} --eps 0.001,0.1",
     "linearity": f"linearity {MODEL} --eps 0.1",
     "gradient-norm": f"gradient-norm {MODEL} --attacks pgd(early_stop=False,steps=3)",
@@ -138,6 +140,27 @@ def test_directions_are_counted_of_the_images_that_are_right(place, capsys):
     kept = read_rows(place / "run")["directions"]
     assert kept.tolist() == torch.where(right, counts, -1).tolist()
     assert cell["at_least_one"] == pytest.approx(float((counts[right] >= 1).double().mean()))
+
+
+def test_the_discrepancy_is_that_of_the_library_of_all_models_together(place, capsys):
+    x, y, index = digits(60)
+    one, two = load("one.safetensors"), load("two.safetensors")
+    functions = {"one": one, "two": two}
+    threat = Linf(0.3)
+    past = [predictions(functions, FGSM(threat)(of, x, y, index=index)) for of in (one, two)]
+    future = predictions(functions, PGD(threat)(two, x, y, index=index))
+    whole = discrepancy(past, future, confidence=0.6)
+    capsys.readouterr()
+    line = LINES["discrepancy"].replace(MODEL, f"{MODEL},two.safetensors")
+    line += " --eps 0.3 --confidence 0.6 --images 60 --batch-size 25 --json --quiet"
+    assert run(["diagnose", *line.split()]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [cell["difference"] for cell in told["cells"]] == pytest.approx(whole.each.tolist())
+    assert 0 < whole.low < whole.value
+    assert told["together"]["discrepancy"] == pytest.approx(whole.value)
+    assert told["together"]["exceeded"] == pytest.approx(whole.low)
+    parts = [cell["exceeded"] for cell in told["cells"]]  # hold together with the confidence
+    assert sum(parts) / 2 == pytest.approx(whole.low)
 
 
 def test_cosines_are_those_of_the_library(place, capsys):
@@ -245,6 +268,13 @@ def test_a_folder_holds_rows_and_figures_and_is_read_again(place, capsys, figure
         (f"curvature {MODEL} --iterations 0", "iterations is 0"),
         (f"perceptual {MODEL} --attack nothing", "unknown attack"),
         (f"subspace {MODEL} --batch-size 0", "batch_size is 0"),
+        (
+            f"discrepancy {MODEL} --future two.safetensors --networks one.safetensors",
+            "at least two",
+        ),
+        (f"discrepancy {MODEL} {BOTH} --future none.safetensors", "none.safetensors"),
+        (f"discrepancy {MODEL} {BOTH} --future two.safetensors --confidence 1", "between 0 and 1"),
+        (f"discrepancy {MODEL} {BOTH} --future two.safetensors --attack nothing", "unknown attack"),
         (f"margin {MODEL} --steps 0", "steps"),
         ("convergence --model one.safetensors", "--keep-epochs"),
     ],

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from holdfast.attacks import FGSM, IFGSM, PGD, SecondOrder
+from holdfast.defenses import GaussianNoise
 from holdfast.diagnose import (
     convergence,
     discrepancy,
@@ -207,6 +208,14 @@ def test_predictions_are_the_networks_own():
     found = predictions(models, x, batch_size=3)
     for row, model in zip(found, models.values(), strict=True):
         assert torch.equal(row, model(x).argmax(dim=1))
+
+
+def test_what_a_noisy_network_answers_hangs_on_the_image_and_not_on_its_batch():
+    noisy = {"noisy": nn.Sequential(GaussianNoise(3.0), small_network())}
+    x, index = images(40), torch.arange(100, 140)
+    whole = predictions(noisy, x, index=index)
+    assert torch.equal(predictions(noisy, x[25:], index=index[25:]), whole[:, 25:])
+    assert not torch.equal(predictions(noisy, x), whole)
 
 
 # Gradients on the way

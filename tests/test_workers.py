@@ -194,6 +194,7 @@ OF_A_MODEL = (
     "certify --sigma 0.1 --audit off",
     "diagnose convergence",
     "diagnose curvature --samples 2 --iterations 2",
+    "diagnose discrepancy --networks one.safetensors,two.safetensors --future two.safetensors",
     "diagnose filters",
     "diagnose gradient-norm --attacks pgd(early_stop=False,steps=2)",
     "diagnose ibp",

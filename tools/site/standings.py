@@ -65,6 +65,7 @@ _COMMANDS = {
     ("diagnoses", "adversarial_directions"): "diagnose subspace",
     ("diagnoses", "convergence"): "diagnose convergence",
     ("diagnoses", "diagnose_data"): "holdfast diagnose (?!purification)",
+    ("diagnoses", "discrepancy"): "diagnose discrepancy",
     ("diagnoses", "fraction_with_at_least"): "diagnose subspace",
     ("diagnoses", "gradient_norms"): "diagnose gradient-norm",
     ("diagnoses", "interval_bounds"): "diagnose ibp",

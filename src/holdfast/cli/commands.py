@@ -81,6 +81,11 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "Measure how near the second-order attack comes to the Hessian's leading eigenvector.",
             _SHOW,
         ),
+        "diagnose discrepancy": Command(
+            "holdfast.cli.diagnose.discrepancy:discrepancy",
+            "Tell how unlike adversaries of training and one to come are, as networks see them.",
+            _SHOW,
+        ),
         "diagnose filters": Command(
             "holdfast.cli.diagnose.filters:filters",
             "Count the filters that give 0 on every image: a network of few is none to judge by.",

@@ -123,7 +123,12 @@ def discrepancy(
 
 
 def predictions(
-    models: Mapping[str, Model], x: Images, *, seed: int = 0, batch_size: int = 500
+    models: Mapping[str, Model],
+    x: Images,
+    *,
+    seed: int = 0,
+    index: Int[Tensor, " n"] | None = None,
+    batch_size: int = 500,
 ) -> Int[Tensor, "h n"]:
     """The class that each network gives each image, in the order of ``models``.
 
@@ -142,6 +147,7 @@ def predictions(
         models: by name.
         x: (N, ...) images.
         seed: of a stochastic model's draws.
+        index: (N,) identity of each image, which its draws hang on; 0 ... N - 1.
         batch_size: images at once.
 
     Reference:
@@ -152,13 +158,12 @@ def predictions(
         >>> bool((predictions({"model": model}, x) == y).all())  # (H, N)
         True
     """
+    places = torch.arange(len(x), device=x.device) if index is None else index
     rows = []
     with torch.no_grad(), eval_mode(*models.values(), images=x.dtype):
         for model in models.values():
             parts = []
-            for start in range(0, len(x), batch_size):
-                part = x[start : start + batch_size]
-                place = torch.arange(start, start + len(part), device=x.device)
+            for part, place in zip(x.split(batch_size), places.split(batch_size), strict=True):
                 with drawing_from(Stream.of(seed, place).fold("look")):
                     parts.append(logits_of(model, part).argmax(dim=1))
             rows.append(torch.cat(parts))

@@ -42,6 +42,12 @@ KINDS = {
         "Orthogonal adversarial directions",
         "The fraction of images with at least k orthogonal directions that fool the model.",
     ),
+    "discrepancy": Kind(
+        "Discrepancy of adversaries",
+        "For each adversary of training, the largest difference over pairs of networks between how "
+        "often they agree on its images and on another adversary's. Over these networks alone: a "
+        "lower bound, of which a small value tells nothing.",
+    ),
     "curvature": Kind(
         "Curvature",
         "|cos| of gradients to the leading eigenvector of the Hessian, beside that of a random "

@@ -132,6 +132,7 @@ REFERENCES = {
     "loss surface": _EAT,
     "linearity": _EAT,
     "orthogonal directions": _EAT,
+    "discrepancy": _EAT,
     "curvature": _SO,
     "gradient norm": _SO,
 }

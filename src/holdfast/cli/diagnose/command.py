@@ -30,10 +30,11 @@ from holdfast.workers import check_workers
 
 
 class Shown(NamedTuple):
-    """A diagnosis and its figures."""
+    """A diagnosis, its figures, and what is to be said of all models together."""
 
     diagnosis: Diagnosis
     figures: Callable[[Mapping[str, Found]], Mapping[str, Figure]]  # by the name of the file
+    together: Callable[[Mapping[str, Found]], Mapping[str, float]] = lambda _: {}
 
 
 @dataclass(frozen=True)
@@ -147,10 +148,13 @@ def _diagnose(shown: Shown, told: Shared) -> None:
     drawn = shown.figures(named) if told.out is not None else {}
     for name, figure in drawn.items():
         style.save(figure, Path(str(told.out)) / name)
+    together = shown.together(found)
     if told.json:
-        print_json({"cells": cells})
+        print_json({"cells": cells, **({"together": dict(together)} if together else {})})
         return
     print_table(shown.diagnosis.name, cells)
+    for name, value in together.items():
+        print(f"{name}, of all: {value:.4g}")
     for name in drawn:
         print(f"figure: {Path(str(told.out)) / name}.pdf")
 

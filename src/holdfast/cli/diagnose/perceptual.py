@@ -44,7 +44,8 @@ def perceptual(
         model: Model, x: Images, y: Labels, *, seed: int, index: Tensor
     ) -> Mapping[str, Tensor]:
         x_adv = made(model, x, y, seed=seed, index=index)
-        both = [predictions({"model": model}, part, seed=seed)[0] == y for part in (x, x_adv)]
+        asked = {"model": model}
+        both = [predictions(asked, of, seed=seed, index=index)[0] == y for of in (x, x_adv)]
         fooled = both[0] & ~both[1]
         score, aligned = perceptual_similarity(x, x_adv)
         return {

@@ -47,7 +47,7 @@ def subspace(
     def look(
         model: Model, x: Images, y: Labels, *, seed: int, index: Tensor
     ) -> Mapping[str, Tensor]:
-        answer = predictions({"model": model}, x, seed=seed)[0]
+        answer = predictions({"model": model}, x, seed=seed, index=index)[0]
         # Where the answer is right, it is the label; where not, nothing is counted.
         counts = adversarial_directions(model, x, answer, threat, orders, seed=seed, index=index)
         right = answer == y

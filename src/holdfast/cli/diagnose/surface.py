@@ -53,7 +53,7 @@ def surface(
         across = second.to(x.device)
         g, h = signed_directions(model, across, x, y, seed=seed, index=index)
         grid = loss_surface(model, x, y, g, h, eps, points=points, seed=seed, index=index)
-        clean = predictions({"model": model}, x, seed=seed)[0]
+        clean = predictions({"model": model}, x, seed=seed, index=index)[0]
         return {
             "prediction": clean,
             "fooled": (grid.prediction != y[:, None, None]),
