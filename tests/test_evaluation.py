@@ -30,6 +30,7 @@ from holdfast.errors import (
     UnknownNameError,
 )
 from holdfast.evaluation import EvaluationConfig, evaluate, evaluate_data
+from holdfast.evaluation.asking import Asker
 from holdfast.evaluation.rounding import to_8_bit
 from holdfast.evaluation.scoring import Scorer
 from holdfast.files import read_json
@@ -225,10 +226,11 @@ class TestRows:
         for count in (1, 2, 3, 4, 5):
             x = torch.arange(count).view(-1, 1, 1, 1) / 10
             data = Data.of(x, torch.zeros(count, dtype=torch.int64))
-            scorer = Scorer(Wrapped(remembers), data, seed=0, votes=1, batch_size=count)
+            asker = Asker(Wrapped(remembers), data, seed=0, votes=1, batch_size=count)
+            scorer = Scorer(asker)
             for clean in itertools.product([0, 1], repeat=count):
                 if 0 in clean:
-                    batch = scorer.batch(torch.arange(count))
+                    batch = asker.batch(torch.arange(count))
                     scorer.attack_rows("a", attack, batch, torch.tensor(clean))
                     assert {name for batch in passes for name in batch} == set(x.flatten().tolist())
                     assert attacked not in passes

@@ -84,7 +84,8 @@ def _smooth(vote: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
 
 def _cloud(axes: Axes, found: Tensor, model: nn.Module) -> None:
     classes = model(found.reshape(-1, 1, 1, 2)).argmax(dim=1)
-    axes.scatter(*found.T, c=[canvas.COLOURS[k] for k in classes], s=7, lw=0)
+    across, up = found.T
+    axes.scatter(across, up, c=[canvas.COLOURS[k] for k in classes], s=7, lw=0)
     axes.plot(*_POINT.flatten(), "o", color=canvas.BESIDE, ms=6)
 
 
@@ -96,9 +97,11 @@ def _sound(axes: Axes) -> None:
     levels = torch.arange(119, 138) / 255
     axes.vlines(levels, 0, 1, color=canvas.FAINT, lw=0.4)
     axes.hlines(levels, 0, 1, color=canvas.FAINT, lw=0.4)
-    axes.scatter(*_draws(GaussianNoise(sigma), points).T, s=5, color=canvas.FAINT, lw=0)
+    across, up = _draws(GaussianNoise(sigma), points).T
+    axes.scatter(across, up, s=5, color=canvas.FAINT, lw=0)
     places, often = _draws(SoundGaussianNoise(sigma), points).unique(dim=0, return_counts=True)
-    axes.scatter(*places.T, s=9 * often, color=canvas.MAIN, lw=0)
+    across, up = places.T
+    axes.scatter(across, up, s=9 * often, color=canvas.MAIN, lw=0)
 
 
 def _first_layer(axes: Axes) -> None:
@@ -172,7 +175,7 @@ def _lattice() -> Tensor:
 
 def _arrows(axes: Axes, x: Tensor, to: Tensor) -> None:
     step = (to - x).flatten(1)
-    look = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.006}
+    look: dict[str, Any] = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.006}
     axes.quiver(*x.flatten(1).T, *step.T, color=canvas.MAIN, **look)
     axes.plot(*x.flatten(1).T, "o", color=canvas.BESIDE, ms=4)
 

@@ -174,8 +174,9 @@ def _linearity() -> Figure:
 def _live_filters() -> Figure:
     x, _ = pixels.images(24)
     network = deepcopy(pixels.network())
+    bias = dict(network.named_parameters())["0.bias"]
     with torch.no_grad():
-        network[0].bias[[2, 5]] -= 4  # two die, as of too large a rate
+        bias[[2, 5]] -= 4  # two die, as of too large a rate
     (live,) = diagnose.live_filters(network, x).values()
     figure, axes = canvas.graph("image", "filter")
     axes.pcolormesh(live.T.float().numpy(), cmap="Oranges", vmin=-0.4, vmax=1.6, edgecolor="white")

@@ -77,10 +77,10 @@ def on_files(files: Files, config: Any) -> Files:
     for name, place in links.ROOT_PAGES.items():
         made[place] = (links.ROOT / name).read_text()
     for method in methods.methods():
-        place, drawn = Path(method.path).with_suffix(".svg"), pictures.draw(method)
+        picture, drawn = Path(method.path).with_suffix(".svg"), pictures.draw(method)
         if drawn is None:
             raise PluginError(f"No picture of {method.name}: draw it in tools/site/.")
-        made |= {place.as_posix(): drawn, method.path: methods.page(method, place.name)}
+        made |= {picture.as_posix(): drawn, method.path: methods.page(method, picture.name)}
     for kind in methods.KINDS:
         made[f"methods/{kind}/index.md"] = methods.overview(kind)
     for room in api.rooms():

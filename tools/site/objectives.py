@@ -75,8 +75,7 @@ class _Denoiser(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.body = plane.network()
-        self.body[-1] = nn.Linear(self.body[-1].in_features, 2)
+        self.body = plane.network(outputs=2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Images to images of the same shape."""
@@ -111,14 +110,16 @@ def _by_default(make: Callable[..., Any]) -> Any:
 
 def _arrows(axes: Axes, denoiser: nn.Module) -> None:
     """From where in the square the denoiser leads where."""
-    across, up, _ = canvas.on_grid(lambda x: x[:, 0, 0, 0], ticks=17)
-    found = [canvas.on_grid(lambda x, i=i: (denoiser(x) - x)[:, 0, 0, i], 17)[2] for i in (0, 1)]
-    axes.quiver(across, up, *found, color=canvas.MAIN, angles="xy", scale_units="xy", scale=1.6)
+    across, up, right = canvas.on_grid(lambda x: (denoiser(x) - x)[:, 0, 0, 0], ticks=17)
+    _, _, upward = canvas.on_grid(lambda x: (denoiser(x) - x)[:, 0, 0, 1], ticks=17)
+    axes.quiver(
+        across, up, right, upward, color=canvas.MAIN, angles="xy", scale_units="xy", scale=1.6
+    )
 
 
 def _around(axes: Axes, name: str) -> None:
     """What is to be answered alike around each point."""
-    look = {"fill": False, "edgecolor": canvas.BESIDE, "lw": 0.8}
+    look: dict[str, Any] = {"fill": False, "edgecolor": canvas.BESIDE, "lw": 0.8}
     eps = (_PROVEN if name == "ibp" else _BALL).eps
     for x, y in plane.points()[0].flatten(1).tolist():
         if name in _NOISY:

@@ -1,7 +1,7 @@
 """A world of two numbers: a few points of three classes, and networks that learn them."""
 
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from matplotlib.axes import Axes
@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from holdfast.random import Stream
 from holdfast.training import Standard, paced
 from tools.site import canvas
+
+M = TypeVar("M", bound=nn.Module)
 
 #: Half of what any two points of different classes are apart, in ℓ∞: what robust training can keep.
 ROOM = 0.07
@@ -26,27 +28,19 @@ def points(count: int = 12) -> tuple[Tensor, Tensor]:
     return torch.stack(kept).reshape(-1, 1, 1, 2), torch.arange(count) % 3
 
 
-def network(seed: int = 0, width: int = 64) -> nn.Sequential:
+def network(seed: int = 0, width: int = 64, outputs: int = 3) -> nn.Sequential:
     """Two hidden layers; its first is steep, so that it bends within the square."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        layers = nn.Sequential(
-            nn.Flatten(),
-            nn.Linear(2, width),
-            nn.ReLU(),
-            nn.Linear(width, width),
-            nn.ReLU(),
-            nn.Linear(width, 3),
-        )
+        steep = nn.Linear(2, width)
+        middle, last = nn.Linear(width, width), nn.Linear(width, outputs)
         with torch.no_grad():
-            layers[1].weight *= 4
-            layers[1].bias.uniform_(-3, 3)
-    return layers
+            steep.weight *= 4
+            steep.bias.uniform_(-3, 3)
+    return nn.Sequential(nn.Flatten(), steep, nn.ReLU(), middle, nn.ReLU(), last)
 
 
-def learn(
-    model: nn.Sequential, objective: Any, steps: int = 120, rate: float = 1e-2
-) -> nn.Sequential:
+def learn(model: M, objective: Any, steps: int = 120, rate: float = 1e-2) -> M:
     """The network after that many steps on all points at once."""
     x, y = points()
     optimiser = torch.optim.Adam(model.parameters(), rate)
@@ -69,7 +63,5 @@ def plain(seed: int = 0) -> nn.Sequential:
 def scatter(axes: Axes, marker: str = "o") -> None:
     """The points, each in the colour of its class."""
     x, y = points()
-    colours = [canvas.COLOURS[k] for k in y]
-    axes.scatter(
-        *x.flatten(1).T, c=colours, s=34, marker=marker, edgecolors="black", lw=0.7, zorder=3
-    )
+    (across, up), colours = x.flatten(1).T, [canvas.COLOURS[k] for k in y]
+    axes.scatter(across, up, c=colours, s=34, marker=marker, edgecolors="black", lw=0.7, zorder=3)

@@ -110,7 +110,8 @@ def rows() -> tuple[Row, ...]:
 
 
 def _rows(page: Path) -> Iterator[Row]:
-    heading, names, place = "", (), page.relative_to(RESULTS).as_posix()
+    heading, place = "", page.relative_to(RESULTS).as_posix()
+    names: tuple[str, ...] = ()
     for line in page.read_text().splitlines():
         cells = tuple(cell.strip() for cell in line.strip("|").split("|"))
         if line.startswith("#"):

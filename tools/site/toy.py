@@ -89,7 +89,8 @@ def draw(name: str, norm: str) -> bytes | None:
     canvas.regions(axes, Toy())
     _ball(axes, registry.threat(norm, _EPS[norm]))
     late = np.linspace(0.25, 1, len(asked))
-    axes.scatter(*asked.T, c=late, cmap="Greys", vmin=0, vmax=1, s=9, lw=0)
+    across, up = asked.T
+    axes.scatter(across, up, c=late, cmap="Greys", vmin=0, vmax=1, s=9, lw=0)
     axes.plot(*np.stack((_START, found)).T, color=canvas.MAIN, lw=1.6)
     axes.plot(*_START, "o", color=canvas.BESIDE, ms=6)
     axes.plot(*found, "*", color=canvas.MAIN, ms=13)
@@ -99,7 +100,7 @@ def draw(name: str, norm: str) -> bytes | None:
 def _ball(axes: Any, threat: Threat) -> None:
     x, y = _START
     eps = threat.eps
-    look = {"fill": False, "edgecolor": "#555555", "lw": 1.0, "ls": "--"}
+    look: dict[str, Any] = {"fill": False, "edgecolor": "#555555", "lw": 1.0, "ls": "--"}
     if threat.p == math.inf:
         axes.add_patch(Rectangle((x - eps, y - eps), 2 * eps, 2 * eps, **look))
     elif threat.p == 2:

@@ -17,8 +17,8 @@ from holdfast.certify.chunks import sampled
 from holdfast.data import Data
 from holdfast.errors import HoldfastError
 from holdfast.evaluation.adapting import hidden_in
+from holdfast.evaluation.asking import Answer, Asker
 from holdfast.evaluation.audits import recorded_config
-from holdfast.evaluation.scoring import Answer, Scorer
 from holdfast.models.identity import identify
 from holdfast.progress import Progress, Share
 from holdfast.results import ABOUT, CLEAN, IMAGES, ROWS, same
@@ -89,28 +89,28 @@ def attacked_again(
     with eval_mode(model), suited_threads(data.shape, model, progress=progress):
         asked = hidden_in(model, data, config).model
         votes = config.votes if stochastic else 1
-        scorer = Scorer(asked, data, config.seed, votes, _AT_ONCE)
+        asker = Asker(asked, data, config.seed, votes, _AT_ONCE)
         clean = rows[rows["attack"] == CLEAN].set_index("index", drop=False)
         progress.start(f"{where}: ask about the clean images", len(data))
         answers = []
         for index in data.batches(_AT_ONCE):
             written = clean.loc[index.numpy()]
-            answers.append(_Compared.of(written, scorer.answer_clean(scorer.batch(index)), votes))
+            answers.append(_Compared.of(written, asker.of_clean(asker.batch(index)), votes))
             progress.advance(len(index))
         found = _Compared.joined(answers)
         yield _told(found, "clean", f"{where}/{ROWS}", votes, found.rounding)
-        yield from _of_kept(run, about, rows, scorer, where, found.rounding)
+        yield from _of_kept(run, about, rows, asker, where, found.rounding)
 
 
 def _of_kept(
     run: Path,
     about: Mapping[str, Any],
     rows: pd.DataFrame,
-    scorer: Scorer,
+    asker: Asker,
     where: str,
     rounding: float,
 ) -> Iterator[Finding]:
-    file, device, total, wrong = f"{where}/{IMAGES}", device_of(scorer.model), 0, 0
+    file, device, total, wrong = f"{where}/{IMAGES}", device_of(asker.model), 0, 0
     try:
         every = list(kept_in(run, about, rows))
     except HoldfastError:  # which was told of, where the files were looked at
@@ -118,8 +118,8 @@ def _of_kept(
     for kept in every:
         index = kept.images["index"]
         if not (
-            np.array_equal(kept.images["label"].numpy(), scorer.data.y[index].cpu().numpy())
-            and torch.equal(kept.images["x"], scorer.data.x(index).cpu())
+            np.array_equal(kept.images["label"].numpy(), asker.data.y[index].cpu().numpy())
+            and torch.equal(kept.images["x"], asker.data.x(index).cpu())
         ):
             wrong += 1
             said = f"{kept}: the clean images or labels are not those of the data."
@@ -127,17 +127,17 @@ def _of_kept(
         total += len(index)
         y = kept.images["label"].to(device)
         x_adv = kept.images["x_adv"].to(device)
-        answer = scorer.answer(kept.name, kept.threat, x_adv, y, index)
+        answer = asker.of_attacked(kept.name, kept.threat, x_adv, y, index)
         # What was wrong without an attack was left alone, and has the answer that it had then.
         right = kept.rows["clean_prediction"] == kept.rows["label"]
         met = torch.tensor(np.array(right | bool(about["settings"].get("attack_all", False))))
-        found = _Compared.of(kept.rows, answer, scorer.votes).take(met)
-        yield _told(found, str(kept), file, scorer.votes, rounding)
+        found = _Compared.of(kept.rows, answer, asker.votes).take(met)
+        yield _told(found, str(kept), file, asker.votes, rounding)
         on_grid = kept.images["x_adv_8bit"].to(device)
-        eight = scorer.answer_8_bit(kept.threat, on_grid, y, index).prediction.cpu()
+        eight = asker.of_8_bit(kept.threat, on_grid, y, index).prediction.cpu()
         written = kept.images["prediction_8bit"]
         bad = (written != -1) & (written != eight)
-        if bad.any() and scorer.votes == 1:
+        if bad.any() and asker.votes == 1:
             first = index[int(bad.int().argmax())]
             said = f"{kept}, image {first}: the model says another class of the 8-bit version."
             yield contradicted(file, "answers", said)

@@ -5,7 +5,8 @@ from holdfast.attacks.engine.attack import follows_gradients
 from holdfast.attacks.skips import hearing_notes, hearing_skips
 from holdfast.errors import GradientError, InputError
 from holdfast.evaluation.adapting import Named
-from holdfast.evaluation.scoring import Scorer, check_name
+from holdfast.evaluation.asking import Asker
+from holdfast.evaluation.rows import check_name
 from holdfast.types import Labels, Step
 
 
@@ -28,11 +29,11 @@ class _Begun(Exception):  # noqa: N818, no error
     """An attack has got as far as its first step."""
 
 
-def check_one_can_run(scorer: Scorer, attacks: Named, prediction: Labels) -> None:
+def check_one_can_run(asker: Asker, attacks: Named, prediction: Labels) -> None:
     """Find out before any work whether an attack can begin; the others are skipped on the way.
 
     Args:
-        scorer: of the model.
+        asker: of the model.
         attacks: the first that can begin is enough.
         prediction: what the model said of the first batch; with these labels no attack is done at
             once.
@@ -44,14 +45,14 @@ def check_one_can_run(scorer: Scorer, attacks: Named, prediction: Labels) -> Non
     def stop(step: Step) -> None:
         raise _Begun
 
-    index = next(scorer.data.batches(min(scorer.batch_size, 2)))
-    x, y = scorer.data.x(index).to(prediction.device), prediction[: len(index)]
+    index = next(asker.data.batches(min(asker.batch_size, 2)))
+    x, y = asker.data.x(index).to(prediction.device), prediction[: len(index)]
     blocked: list[GradientError] = []
     for _, attack in attacks:
         if follows_gradients(attack):
             try:
                 with hearing_skips(), hearing_notes():
-                    attack(scorer.model, x, y, seed=scorer.seed, index=index, callback=stop)
+                    attack(asker.model, x, y, seed=asker.seed, index=index, callback=stop)
             except _Begun:
                 return
             except GradientError as error:

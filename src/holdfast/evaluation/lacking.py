@@ -7,7 +7,8 @@ import torch
 
 from holdfast.evaluation.adapting import Named
 from holdfast.evaluation.forecast import Forecast
-from holdfast.evaluation.scoring import Attacked, Scorer
+from holdfast.evaluation.rows import Attacked
+from holdfast.evaluation.scoring import Scorer
 from holdfast.progress import Progress
 from holdfast.results import Missing, Part, Work, in_pieces
 
@@ -36,12 +37,11 @@ class Lacking:
 
     def at_once(self, size: int) -> Work:
         """The work with so many images in memory."""
-        scorer = replace(self.scorer, batch_size=size)
-        return in_pieces(replace(self, scorer=scorer).compute, size)
+        return in_pieces(replace(self, scorer=self.scorer.at_once(size)).compute, size)
 
     def compute(self, missing: Missing) -> Iterator[Part]:
         """The missing cells of a chunk, one after the other."""
-        batch, rows = self.scorer.batch(missing.index), missing.first
+        batch, rows = self.scorer.asker.batch(missing.index), missing.first
         if rows is None:
             rows = self.scorer.clean_rows(batch)
             yield Part(0, rows)

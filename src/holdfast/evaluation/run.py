@@ -33,6 +33,7 @@ from holdfast.evaluation.adapting import (
     named,
     twin_of,
 )
+from holdfast.evaluation.asking import Asker
 from holdfast.evaluation.auditing.ledger import Ledger
 from holdfast.evaluation.auditing.run import audited
 from holdfast.evaluation.auditing.subject import Subject
@@ -200,17 +201,9 @@ def evaluate_data(
         if config.share_sizes:
             attacks = run_once(attacks)
         attacks, left_out = adapted_to(attacks, model, stochastic, config, hidden, like)
-        votes, watch = config.votes if stochastic else 1, progress.watch
-        scorer = Scorer(
-            hidden.model,
-            data,
-            config.seed,
-            votes,
-            looked_at,
-            config.attack_all,
-            watch,
-            config.share_sizes,
-        )
+        votes = config.votes if stochastic else 1
+        asker = Asker(hidden.model, data, config.seed, votes, looked_at)
+        scorer = Scorer(asker, config.attack_all, progress.watch, config.share_sizes)
         # Where gradients are in doubt, what follows none is what counts; and by draws it is not
         # certain who was left.
         sure = not (hidden or like is not None or stochastic)
@@ -235,7 +228,7 @@ def evaluate_data(
         def work(run: Run) -> None:
             fitting.fit(
                 lambda size: check_one_can_run(
-                    replace(scorer, batch_size=size), attacks, probed.prediction
+                    replace(asker, batch_size=size), attacks, probed.prediction
                 )
             )
             labels = [metrics.title(name, a.threat.name, a.threat.eps) for name, a in attacks]
