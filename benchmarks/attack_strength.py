@@ -12,7 +12,7 @@ tests/peers.txt lists the peers.
 import argparse
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -252,7 +252,7 @@ def _calls(line: "pd.Series[Any]") -> str:
     return f"{line['forwards']:.0f} + {line['backwards']:.0f}"
 
 
-def markdown(lines: list[dict[str, object]]) -> str:
+def markdown(lines: Sequence[Mapping[str, object]]) -> str:
     """A table; columns in the order in which they first appear."""
     columns = list(dict.fromkeys(name for line in lines for name in line))
     rows = [columns, ["---"] * len(columns)]

@@ -11,6 +11,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -22,6 +23,7 @@ from holdfast.attacks import APGD, DDN, FGSM, PGD, Attack, On, Square, Worst, Wo
 from holdfast.defenses import Binarise, GaussianNoise
 from holdfast.evaluation import EvaluationConfig
 from holdfast.models import Ensemble, Normalize
+from holdfast.random import Stream
 from holdfast.threat import L2, Linf
 from holdfast.types import Callback, Images, Labels, Model, Threat
 
@@ -139,7 +141,7 @@ TRAININGS: Mapping[str, Training] = {
 
 
 @cache
-def images(name: str, split: str) -> tuple[Tensor, Tensor]:
+def images(name: str, split: Literal["train", "test"]) -> tuple[Tensor, Tensor]:
     limit = 6000 if split == "train" and name == "mnist" else None
     found = data.load(name, split, limit=limit)
     index = torch.arange(len(found))
@@ -260,7 +262,8 @@ class Winners(nn.Module):
 
 def thermometer(levels: int = 8) -> Callable[[Tensor], Tensor]:
     """Each pixel by which levels it exceeds, summed again: its gradient is 0."""
-    return lambda x: sum((x > (k + 0.5) / levels).to(x) for k in range(levels)) / levels
+    steps = (torch.arange(levels) + 0.5) / levels
+    return lambda x: (x[..., None] > steps).to(x).mean(dim=-1)
 
 
 def jpeg(x: Tensor) -> Tensor:
@@ -373,7 +376,7 @@ class Forgetful(Attack):
     threat: Threat = field(kw_only=False)
 
     def perturb(
-        self, model: Model, x0: Images, y: Labels, rng, callback: Callback | None = None
+        self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
     ) -> Images:
         ascent = PGD(self.threat, steps=21, early_stop=False)
         x = ascent.perturb(model, x0, y, rng, callback)
@@ -544,13 +547,15 @@ def broken() -> list[Case]:
         return lambda: Hidden(base(), answer)
 
     def winners() -> nn.Module:
-        layers = (Winners(0.3) if isinstance(layer, nn.ReLU) else layer for layer in base())
+        layers = (
+            Winners(0.3) if isinstance(layer, nn.ReLU) else layer for layer in base().children()
+        )
         return nn.Sequential(*layers)
 
     def votes(model: nn.Module, x: Tensor) -> Tensor:
         others = [network("mlp", "standard"), network("resnet", "standard")]
-        answers = [one(x).argmax(dim=1) for one in (model, *others)]
-        counts = sum(functional.one_hot(answer, 10) for answer in answers).to(x)
+        answers = torch.stack([one(x).argmax(dim=1) for one in (model, *others)])
+        counts = functional.one_hot(answers, 10).sum(dim=0).to(x)
         return counts + 0 * x.flatten(1).sum(dim=1, keepdim=True)
 
     def plateau(model: nn.Module, x: Tensor) -> Tensor:

@@ -137,7 +137,7 @@ def _cases() -> Iterator[tuple[Case, bool, str]]:
 
 def _read(fields: list[Any]) -> Line:
     *about, plain, searched, known = fields
-    return Line(*about, Said(*plain), Said(*searched), known)
+    return Line._make([*about, Said(*plain), Said(*searched), known])
 
 
 def _rates(lines: Sequence[Line]) -> str:

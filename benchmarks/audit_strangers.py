@@ -13,6 +13,7 @@ import random
 import threading
 from collections.abc import Callable, Mapping
 from copy import deepcopy
+from typing import Any
 
 import numpy as np
 import torch
@@ -229,7 +230,8 @@ class Kept(nn.Module):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model, self.lock, self.known = model, threading.Lock(), {}
+        self.model, self.lock = model, threading.Lock()
+        self.known: dict[bytes, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
         logits = self.model(x)
@@ -325,7 +327,12 @@ def gradient_hook(change: Callable[[Tensor], Tensor]) -> Callable[[nn.Module, Te
 def turned_back(model: nn.Module) -> nn.Module:
     """A network in whose middle a module turns every gradient round."""
     model = deepcopy(model)
-    model[3].register_full_backward_hook(lambda layer, back, given: (-back[0],))
+    middle = list(model.children())[3]
+
+    def turn(layer: nn.Module, back: Any, given: Any) -> tuple[Tensor]:
+        return (-back[0],)
+
+    middle.register_full_backward_hook(turn)
     return model
 
 
@@ -333,7 +340,7 @@ def coarse_inside(model: nn.Module) -> nn.Module:
     """A network with activations of a few levels in place of its ReLUs."""
     layers = [
         Front(lambda z: (4 * z.clamp(0, 4)).round() / 4) if isinstance(one, nn.ReLU) else one
-        for one in model
+        for one in model.children()
     ]
     return nn.Sequential(*layers)
 

@@ -10,7 +10,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from statistics import NormalDist
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -34,7 +34,7 @@ from holdfast.certify import (
     cohen_radius,
     run,
 )
-from holdfast.certify.intervals.interval import Interval
+from holdfast.certify.intervals.interval import Interval, Limits
 from holdfast.certify.rows import rows_of
 from holdfast.certify.sampling import sample
 from holdfast.data import Data
@@ -162,7 +162,7 @@ def _drawn(other: Callable[..., Sampling]) -> Tampering:
     return {"chunks.sample": other}
 
 
-def _asking(change: Callable[[nn.Module], nn.Module]) -> Tampering:
+def _asking(change: Callable[[nn.Sequential], nn.Module]) -> Tampering:
     """Votes of another smoothed classifier than the one that is certified."""
 
     def other(smoothed: nn.Sequential, *given: Any, **named: Any) -> Sampling:
@@ -202,6 +202,7 @@ def _of_one_draw(
 ) -> Sampling:
     """One draw, which is said to be n."""
     one = sample(smoothed, x, rng, n=1, n0=1, **named)
+    assert one.choice is not None
     return Sampling(n * one.counts, one.scores, n0 * one.choice)
 
 
@@ -295,35 +296,37 @@ def _at(confidence: float) -> Tampering:
     return _proving(unsure)
 
 
-def _with_limits(limits: Callable[[Sampling, Interval], tuple[Any, Any, Any]]) -> Tampering:
-    return _proving(
-        lambda s, interval, b, sigma: certificates(s, partial(limits, interval=interval), b, sigma)
-    )
+def _with_limits(limits: Callable[..., Limits]) -> Tampering:
+    def others(sampling: Sampling, interval: Interval, *about: Any) -> Certificates:
+        wrong = cast(Interval, partial(limits, interval=interval))  # it is called, no more
+        return certificates(sampling, wrong, *about)
+
+    return _proving(others)
 
 
-def _observed(sampling: Sampling, interval: Interval) -> tuple[Any, Any, Any]:
+def _observed(sampling: Sampling, interval: Interval) -> Limits:
     """What was observed, for a limit."""
     share = sampling.counts / sampling.n[:, None]
     first, second = np.sort(share, axis=1)[:, :-3:-1].T
-    return share.argmax(axis=1), np.minimum(first, 0.9999), np.maximum(second, 1e-4)
+    return Limits(share.argmax(axis=1), np.minimum(first, 0.9999), np.maximum(second, 1e-4))
 
 
-def _normal(sampling: Sampling, interval: Interval) -> tuple[Any, Any, Any]:
+def _normal(sampling: Sampling, interval: Interval) -> Limits:
     """Wald's limits, of the normal distribution: of equal votes they are certain."""
     share = sampling.counts.max(axis=1) / sampling.n
     apart = NormalDist().inv_cdf(interval.confidence) * np.sqrt(share * (1 - share) / sampling.n)
     p1 = np.minimum(share - apart, 0.9999)
-    return sampling.counts.argmax(axis=1), p1, 1 - p1
+    return Limits(sampling.counts.argmax(axis=1), p1, 1 - p1)
 
 
-def _no_second(sampling: Sampling, interval: Interval) -> tuple[Any, Any, Any]:
+def _no_second(sampling: Sampling, interval: Interval) -> Limits:
     """The second class is what was observed of it, beside a limit that holds."""
     top, p1, _ = interval(sampling)
     share = sampling.counts / sampling.n[:, None]
-    return top, p1, np.maximum(np.sort(share, axis=1)[:, -2], 1e-4)
+    return Limits(top, p1, np.maximum(np.sort(share, axis=1)[:, -2], 1e-4))
 
 
-def _of_fixed_n(sampling: Sampling, interval: Interval) -> tuple[Any, Any, Any]:
+def _of_fixed_n(sampling: Sampling, interval: Interval) -> Limits:
     """Limits for a fixed number of draws, of draws that stopped when it suited."""
     return ClopperPearson(interval.confidence)(sampling)
 
@@ -426,6 +429,7 @@ class Drifting(nn.Module):
         super().__init__()
         self.model = model
         self.register_buffer("mean", torch.zeros(()), persistent=False)
+        self.mean: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
         self.mean = 0.5 * self.mean + 0.5 * x.detach().mean()

@@ -96,7 +96,7 @@ def main() -> None:
 
 def _read(fields: list[Any]) -> Line:
     *about, said, honest = fields
-    return Line(*about, Said(*said), honest)
+    return Line._make([*about, Said(*said), honest])
 
 
 def _rates(lines: Sequence[Line]) -> str:

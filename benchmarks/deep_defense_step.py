@@ -128,13 +128,15 @@ def problem(
 ) -> tuple[nn.Module, Tensor, Tensor]:
     torch.manual_seed(0)
     test = data.load(source, limit=batch) if source else None
-    shape = test.shape if test else (1, 28, 28)
-    model = Architecture(name=name, shape=shape, classes=10).build(0)
-    model = model.to(device, memory_format=torch.channels_last)  # as the trainer has it
+    channels, height, width = test.shape if test else (1, 28, 28)
+    model = Architecture(name=name, shape=(channels, height, width), classes=10).build(0)
+    model = model.to(device).to(memory_format=torch.channels_last)  # as the trainer has it
     if source:
         trained(model, source, device)
     model.eval()
-    x = (test.x(torch.arange(len(test))) if test else torch.rand(batch, *shape)).to(device)
+    x = (
+        test.x(torch.arange(len(test))) if test else torch.rand(batch, channels, height, width)
+    ).to(device)
     with torch.no_grad():
         return model, x, model(x).argmax(dim=1)
 

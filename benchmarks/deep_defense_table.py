@@ -11,6 +11,7 @@ bootstrap interval over images.
 
 import argparse
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,7 @@ def main() -> None:
         first = rho if first is None else first
         ratios = rho[draw].mean(axis=1) / first[draw].mean(axis=1)
         low, high = np.quantile(ratios, [0.025, 0.975])
-        at = accuracies_at(lambda eps, model=model: error_of(model, x, y, eps), eps_ref)
+        at = accuracies_at(partial(error_of, model, x, y), eps_ref)
         lines.append(
             {
                 "network": Path(spec).name,

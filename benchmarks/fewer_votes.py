@@ -17,7 +17,7 @@ left where it may lose half a point at each radius too, the dearest images first
 
 import argparse
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -85,7 +85,7 @@ def fixed(p: Array, n: int, rng: np.random.Generator) -> Outcome:
     """Cohen et al.'s procedure."""
     votes = rng.binomial(n, p)
     lower = lower_limit(votes, np.full_like(votes, n), 1 - CONFIDENCE)
-    return Outcome(np.full(len(p), SELECTION + n), radii(lower))
+    return Outcome(np.full(len(p), float(SELECTION + n)), radii(lower))
 
 
 def sequential(p: Array, question: Question, most: int, rng: np.random.Generator) -> Outcome:
@@ -100,7 +100,7 @@ def sequential(p: Array, question: Question, most: int, rng: np.random.Generator
         going = going[~settled(_two_classes(votes[going], n[going]))]
         if not len(going):
             break
-    return Outcome(SELECTION + n, radii(limits.lower(votes, n)))
+    return Outcome((SELECTION + n).astype(float), radii(limits.lower(votes, n)))
 
 
 def input_specific(p: Array, question: Question, rng: np.random.Generator) -> Outcome:
@@ -114,7 +114,7 @@ def input_specific(p: Array, question: Question, rng: np.random.Generator) -> Ou
         drawn = np.full((len(going), 2), (last, 0))
         n[going[enough(Sampling(drawn, None, chosen[going]))]] = last
     lower = lower_limit(rng.binomial(n, p), n, 1 - CONFIDENCE)
-    return Outcome(PILOT + n, radii(lower))
+    return Outcome((PILOT + n).astype(float), radii(lower))
 
 
 def _two_classes(votes: Counts, n: Counts) -> Sampling:
@@ -268,7 +268,12 @@ def _panels(above: Axes, below: Axes, p: Array, found: dict[str, Outcome]) -> No
         ),
     ):
         votes = [each.votes.mean() for each in outcomes]
-        how = {"color": colour, "marker": marker, "linestyle": joined, "label": label}
+        how: dict[str, Any] = {
+            "color": colour,
+            "marker": marker,
+            "linestyle": joined,
+            "label": label,
+        }
         if "within" not in label:
             above.plot(votes, [lost(each, reference).mean() for each in outcomes], **how)
         if "radii" not in label:

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from pairs import Work, seconds
 from torch import Tensor, nn
-from torch.autograd import DeviceType
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import DeviceType, ProfilerActivity, profile
 
 from holdfast.models import Architecture
 
@@ -35,7 +34,7 @@ class Bench:
     quick: bool
     ceilings: dict[str, float] = field(default_factory=dict)
 
-    def network(self, name: str, shape: tuple[int, ...], classes: int = 10) -> nn.Module:
+    def network(self, name: str, shape: tuple[int, int, int], classes: int = 10) -> nn.Module:
         """A network of fresh weights, which no gradient is asked of."""
         model = Architecture(name=name, shape=shape, classes=classes).build(0).eval()
         return model.to(self.device).requires_grad_(False)

@@ -13,8 +13,9 @@ import torch
 import training_step
 from gpu_bench import Bench, Item, Rows, busy
 from pairs import Work, in_turns, peak, ratio
+from torch import Tensor, nn
 
-from holdfast.attacks import PGD
+from holdfast.attacks import PGD, Attack
 from holdfast.batch_size import free_memory, that_fits
 from holdfast.memory import AtOnce
 from holdfast.models import Architecture
@@ -57,7 +58,7 @@ def items(bench: Bench) -> Iterator[Item]:
     yield Item("batch size", "resnet50", 12, partial(batch_size, bench))
 
 
-def overhead(bench: Bench, name: str, shape: tuple[int, ...], steps: int, batch: int) -> Rows:
+def overhead(bench: Bench, name: str, shape: tuple[int, int, int], steps: int, batch: int) -> Rows:
     """Each attack over the bare loop of gradients: time, memory at the peak, kernels of a step."""
     model = bench.network(name, shape)
     steps, batch = (2, min(batch, 2)) if bench.quick else (steps, batch)
@@ -83,7 +84,7 @@ def overhead(bench: Bench, name: str, shape: tuple[int, ...], steps: int, batch:
 def sampling(
     bench: Bench,
     name: str,
-    shape: tuple[int, ...],
+    shape: tuple[int, int, int],
     classes: int,
     images: int,
     votes: int,
@@ -163,6 +164,11 @@ def deep_defense(bench: Bench) -> Rows:
         }
 
 
+def _in_batches(attack: Attack, model: nn.Module, x: Tensor, y: Tensor, size: int) -> list[Tensor]:
+    """What an attack makes of images, so many at once."""
+    return [attack(model, a, b) for a, b in zip(x.split(size), y.split(size), strict=True)]
+
+
 def batch_size(bench: Bench) -> Rows:
     """What is chosen by free memory, whether an attack holds in it, and what happens if not."""
     shape, device = ((3, 32, 32), torch.device("cpu")) if bench.quick else ((3, 224, 224), None)
@@ -187,12 +193,7 @@ def batch_size(bench: Bench) -> Rows:
             y = torch.zeros(len(x), dtype=torch.int64, device=x.device)
             before = (free_memory(device) or 0) / 2**30
             with warnings.catch_warnings(action="ignore"):  # that it is halved is what is shown
-                work = partial(
-                    at_once.fit,
-                    lambda n, x=x, y=y: [
-                        attack(model, a, b) for a, b in zip(x.split(n), y.split(n), strict=True)
-                    ],
-                )
+                work = partial(at_once.fit, partial(_in_batches, attack, model, x, y))
                 used = peak(work, bench.device) / 2**10
             yield {
                 "free, GiB": before,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from faster_passes import gradient
@@ -120,7 +121,7 @@ def _least(bench: Bench, work: Work) -> float:
 
 def passes(
     bench: Bench,
-    network: tuple[str, tuple[int, ...], int, int],
+    network: tuple[str, tuple[int, int, int], int, int],
     ways: dict[str, Way],
     kinds: tuple[str, ...] = ("gradient", "forward"),
 ) -> Rows:
@@ -144,6 +145,7 @@ def _passes(
         for label, way in ways.items():
             if way.graph and bench.device == "cpu":
                 continue
+            quick: Callable[[Tensor], Tensor]
             quick = stack.enter_context(way.how.of(copy.deepcopy(model)))
             if way.compiled:
                 quick = torch.compile(quick)
@@ -207,7 +209,7 @@ def _flops(ask: Ask, model: nn.Module, x: Tensor) -> float:
 @contextmanager
 def _tf32(allowed: bool) -> Iterator[None]:
     """Whether products of float32, and convolutions, may be made in TF32."""
-    backends = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    backends: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
     before = [each.allow_tf32 for each in backends]
     for each in backends:
         each.allow_tf32 = allowed

@@ -24,7 +24,7 @@ def foolbox(attack: str, eps: float | None = None, **settings: Any) -> Crafts:
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            wrapped = foolbox.PyTorchModel(model, bounds=(0, 1))
+            wrapped = foolbox.models.pytorch.PyTorchModel(model, bounds=(0, 1))
             run = getattr(foolbox.attacks, attack)(**settings)
             torch.manual_seed(0)
             raw, clipped, _ = run(wrapped, x, y, epsilons=eps)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+import numpy as np
+
 from holdfast.auditing.check import Verdict
 from holdfast.auditing.verdict import Audit
 from holdfast.statistics import lower_limit, proportion_interval, upper_limit
@@ -131,8 +133,8 @@ def rate(said: Sequence[Said]) -> str:
 def one_sided(sound: Sequence[Said], broken: Sequence[Said], what: str) -> str:
     """What the numbers of cases allow to say."""
     wrong, right = (sum(said.flagged for said in each) for each in (sound, broken))
-    most = 100 * float(upper_limit(wrong, len(sound), 0.05))
-    least = 100 * float(lower_limit(right, len(broken), 0.05))
+    most = 100 * float(upper_limit(np.array(wrong), np.array(len(sound)), 0.05))
+    least = 100 * float(lower_limit(np.array(right), np.array(len(broken)), 0.05))
     return (
         f"One-sided, with 95 % confidence: at most {math.ceil(10 * most) / 10:.1f} % of sound "
         f"{what} like these are flagged, and at least {math.floor(10 * least) / 10:.1f} % of "

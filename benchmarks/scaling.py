@@ -90,8 +90,9 @@ def efficiency(chunks: NDArray[np.float64], workers: int, driver: float) -> floa
 def jobs(suite: Path, certificates: Path) -> Iterator[Job]:
     rows = read_rows(suite)
     passes = rows[rows["attack"] != CLEAN].groupby("index")[["forwards", "backwards"]].sum()
+    forwards, backwards = passes.to_numpy(float).T
     for size in (128, 32, 8):
-        yield Job("suite", *passes.to_numpy(float).T, size)
+        yield Job("suite", forwards, backwards, size)
     votes = read_rows(certificates).groupby("index")["draws"].first().to_numpy(float) + 100
     yield Job("n = 100,000", np.full(1, VOTES + 100.0), np.zeros(1), 8)
     for size in (128, 8):
@@ -183,7 +184,7 @@ def _clock(seconds: float) -> str:
 
 def drawn(jobs: Sequence[Job], images: int, device: Device, driver: float) -> Figure:
     """Left, how the chunks balance; right, how long the run takes."""
-    counts = 2 ** np.arange(10)
+    counts = [2**power for power in range(10)]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9.2, 3.8), layout="constrained")
         FigureCanvasAgg(figure)
@@ -208,7 +209,7 @@ def drawn(jobs: Sequence[Job], images: int, device: Device, driver: float) -> Fi
         return figure
 
 
-def _counted(axes: Axes, counts: NDArray[np.int64]) -> None:
+def _counted(axes: Axes, counts: list[int]) -> None:
     axes.set_xscale("log", base=2)
     axes.set_xticks(counts, [str(count) for count in counts])
     axes.minorticks_off()

@@ -30,7 +30,7 @@ def grown() -> str:
 
 
 SECTIONS: dict[str, Callable[[], str]] = {
-    "overhead": lambda: markdown(list(attack_overhead.lines("cpu", rounds=7))),
+    "overhead": lambda: markdown([*attack_overhead.lines("cpu", rounds=7)]),
     "sampling": lambda: markdown(certify_speed.lines(images=16, votes=200, rounds=7)),
     "growth": grown,
 }

@@ -12,6 +12,7 @@ part by part.
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ _BUDGET = 1500
 def parts(threat: Threat) -> dict[str, Attack]:
     """By what they follow."""
     averaged = Average(samples=4, noise=falling_sigma(threat))
-    again = {"restarts": 10, "random_start": True}
+    again: dict[str, Any] = {"restarts": 10, "random_start": True}
     found: dict[str, Attack] = {
         "nearest": replace(attacks.Nearest(threat, steps=2000), early_stop=True),
         "averaged, 9 targets": attacks.MALT(threat, targets=9, steps=22, gradient=averaged),

@@ -97,7 +97,8 @@ def taken(
     """What so many steps of the trainer take, on random images, and the passes beside each."""
     count = schedule.batch_size * (steps + 2)  # the first warms up, and the last has no end
     x = torch.rand(count, *architecture.shape, generator=torch.Generator().manual_seed(0))
-    network = architecture.build().to(schedule.accelerator, memory_format=torch.channels_last)
+    network = architecture.build().to(schedule.accelerator)
+    network = network.to(memory_format=torch.channels_last)  # as the trainer has it
     turns = InTurns(objective, network, passes)
     turns.clock = clock
     images = Data.of(x, torch.arange(count) % architecture.classes)

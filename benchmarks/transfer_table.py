@@ -54,7 +54,11 @@ def main() -> None:
     options = parser.parse_args()
     images = data.load(options.data, data_dir=options.data_dir, limit=options.images)
     ball = Linf(options.eps)
-    inside = [("fgsm", FGSM(ball)), ("r+fgsm", RFGSM(ball)), ("pgd", PGD(ball, steps=40))]
+    inside: list[tuple[str, Attack]] = [
+        ("fgsm", FGSM(ball)),
+        ("r+fgsm", RFGSM(ball)),
+        ("pgd", PGD(ball, steps=40)),
+    ]
     crafted: list[tuple[str, Attack]] = [
         ("fgsm", FGSM(ball)),
         ("i-fgsm", IFGSM(ball, steps=10)),

@@ -50,8 +50,8 @@ class Job(NamedTuple):
         began = time.perf_counter()
         if self.command == "evaluate":
             attacks = [("pgd", PGD(Linf(self.linf), steps=40))]
-            config = EvaluationConfig(batch_size=self.batch_size, audit=0)
-            evaluate_data(network, pictures, attacks, config, workers=workers)
+            how = EvaluationConfig(batch_size=self.batch_size, audit=0)
+            evaluate_data(network, pictures, attacks, how, workers=workers)
         else:
             config = CertificationConfig(sigma=0.25, votes=1000)
             certify_data(network, pictures, config, workers=workers)
