@@ -1,12 +1,13 @@
 """Type hints checked while the tests run: by beartype, and their shapes within each call.
 
 jaxtyping's own decorator binds every call's arguments and checks them twice, also where no hint has
-a shape, which took a quarter of the tests' time.
+a shape, which took a quarter of the tests' time; its look at an array is tests/axes.py's.
 """
 
 import dataclasses
 import functools
 import inspect
+import typing
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FunctionType, SimpleNamespace
@@ -18,6 +19,12 @@ import pandas as pd
 from beartype import BeartypeConf, beartype
 from jaxtyping import AbstractArray, config, install_import_hook, jaxtyped
 
+from tests.axes import axes_of, look_here, within_a_call
+
+look_here()
+# Python 3.11 lists a protocol's members at every look at an instance.
+if hasattr(typing, "_get_protocol_attrs"):
+    typing._get_protocol_attrs = functools.cache(typing._get_protocol_attrs)
 for _kind in (pd.Series, pd.Index):
     if not hasattr(_kind, "__class_getitem__"):  # in pandas 2, and the hook evaluates type hints
         _kind.__class_getitem__ = classmethod(lambda made, _: made)
@@ -54,24 +61,32 @@ def _of_class_or_function(made: Any) -> Any:
 
 def _checked(function: Callable[..., Any]) -> Callable[..., Any]:
     known = _with_known_hints(function)
-    shaped = any(map(_has_shape, known.__annotations__.values()))
-    if shaped and inspect.isgeneratorfunction(function):  # runs on after its call
-        return jaxtyped(function, typechecker=_by_beartype)
+    shapes = [hint for each in known.__annotations__.values() for hint in _shapes(each)]
+    if shapes and inspect.isgeneratorfunction(function):  # runs on after its call
+        return within_a_call(jaxtyped(function, typechecker=_by_beartype), here=False)
     by_beartype = _by_beartype(known)
     if by_beartype is known:  # nothing to check
         return function
+    check = by_beartype
+    if shapes:
+        here = all(map(axes_of, shapes))
+        check = within_a_call(by_beartype if here else _by_jaxtyping(by_beartype), here=here)
 
     @functools.wraps(function)
     def checked(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
-        if config.jaxtyping_disable:
-            return function(*args, **kwargs)
-        if not shaped:
-            return by_beartype(*args, **kwargs)
+        return (function if config.jaxtyping_disable else check)(*args, **kwargs)
+
+    return checked
+
+
+def _by_jaxtyping(by_beartype: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
         with jaxtyped("context"):
             return by_beartype(*args, **kwargs)
 
-    return checked
+    return call
 
 
 def _with_known_hints(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -100,10 +115,13 @@ def _read(hint: Any, names: dict[str, Any]) -> Any:
         return Any
 
 
-def _has_shape(hint: Any) -> bool:
-    """Whether a hint has a shape somewhere in it."""
+def _shapes(hint: Any) -> Iterator[type[AbstractArray]]:
+    """The hints with a shape in a hint."""
     if isinstance(hint, list):  # a callable's arguments
-        return any(map(_has_shape, hint))
-    if inspect.isclass(hint) and issubclass(hint, AbstractArray):
-        return True
-    return any(map(_has_shape, get_args(hint)))
+        for each in hint:
+            yield from _shapes(each)
+    elif inspect.isclass(hint) and issubclass(hint, AbstractArray):
+        yield hint
+    else:
+        for each in get_args(hint):
+            yield from _shapes(each)

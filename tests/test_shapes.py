@@ -6,8 +6,12 @@ from types import ModuleType
 
 import pytest
 import torch
-from jaxtyping import TypeCheckError
+from hypothesis import given
+from hypothesis import strategies as st
+from jaxtyping import Bool, Float, Int, Shaped, TypeCheckError, jaxtyped
+from torch import Tensor
 
+from tests.axes import within_a_call
 from tests.shapes import HintError, checking
 
 WRONG = (HintError, TypeCheckError)
@@ -103,6 +107,38 @@ def test_what_does_not_is_told_unless_nothing_is_checked(code, wrong, request):
         pytest.fail("it is checked all the same")
     except Exception:  # what a user would see
         pass
+
+
+NAMES = st.sampled_from(["n", "k", "_"])
+HINTED = st.builds(
+    lambda before, several, after: [*before, *several, *after],
+    st.lists(NAMES, max_size=2),
+    st.sampled_from([[], ["..."], ["*image"], ["*n"]]),
+    st.lists(NAMES, max_size=2),
+)
+LOOKS = st.tuples(
+    st.sampled_from([Bool, Float, Int, Shaped]),
+    HINTED,
+    st.lists(st.integers(1, 3), max_size=4),
+    st.sampled_from([torch.float32, torch.float64, torch.int64, torch.bool]),
+)
+
+
+@given(looks=st.lists(LOOKS, min_size=1, max_size=4))
+def test_the_axes_of_a_call_are_jaxtypings(looks):
+    def answers() -> list[bool]:
+        return [
+            isinstance(torch.ones(shape, dtype=dtype), kind[Tensor, " ".join(axes)])
+            for kind, axes, shape, dtype in looks
+        ]
+
+    with jaxtyped("context"):
+        expected = within_a_call(answers, here=False)()
+    assert within_a_call(answers, here=True)() == expected
+
+
+def test_what_is_no_array_has_no_axes():
+    assert within_a_call(lambda: not isinstance([1.0], Float[Tensor, " n"]), here=True)()
 
 
 def test_holdfast_is_checked():
