@@ -715,9 +715,12 @@ def test_the_page_of_a_paper_that_is_shipped_says_what_its_items_say(
     assert page == (shipped / paper.name / "README.md").read_text()
     for one in paper.recipes:
         if (kept := verdicts.read(tmp_path / one.name)) is not None:
-            asked = [(of.sentence, of.section) for of in one.build(Scale(kept.scale)).claims]
+            result = one.build(Scale(kept.scale))
+            asked = [(of.sentence, of.section) for of in result.claims]
             assert asked == [(of.sentence, of.section) for of in kept.claims]
-            assert (tmp_path / one.name / "README.md").exists()
+            written = " ".join((tmp_path / one.name / "README.md").read_text().split())
+            for said in (*result.notes, *(of.why for of in result.claims)):
+                assert " ".join(said.split()) in written
 
 
 def test_a_page_is_not_replaced_by_one_that_says_less(

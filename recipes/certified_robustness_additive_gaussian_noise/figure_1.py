@@ -141,7 +141,7 @@ def _text(scale: Scale) -> Claim:
             )
             for interval, did in (("stn-2019", "computed"), ("clopper-pearson", "says"))
         ],
-        why="100 votes prove no radius above 0.923 at σ = 0.7 by Clopper and Pearson's limits, "
+        why="100 votes prove no radius above 0.924 at σ = 0.7 by Clopper and Pearson's limits, "
         "whatever the network; the paper's were limits of 5 % confidence.",
     )
 

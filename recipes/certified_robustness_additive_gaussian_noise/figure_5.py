@@ -1,8 +1,8 @@
 """Figure 5: certified accuracy on ImageNet by Rényi's bound and by PixelDP's, for two σ.
 
-At paper scale a network of a library is trained with stability on ImageNet, which must lie in the
-data directory as the image folder ``imagenet``, of images of one size; on two cores the same steps
-are done on the CIFAR-10 subset.
+At paper scale a network of a library is trained with stability on ImageNet, whose photographs are
+looked for in --data-dir and brought to 224 pixels each way; on two cores the same steps are done on
+the CIFAR-10 subset.
 """
 
 from holdfast.reproduce import (

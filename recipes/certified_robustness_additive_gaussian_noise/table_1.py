@@ -7,6 +7,7 @@ text names, Clopper and Pearson's, and beside Sison and Glaz's at a true 95 %. O
 Pearson's holds; the other two are shown to compare with, and prove nothing.
 """
 
+import math
 from functools import partial
 
 import pandas as pd
@@ -155,13 +156,18 @@ def _ceilings(scale: Scale) -> Table:
         for interval in stn.INTERVALS
     }
     return Table(
-        "Largest radius of n equal votes, by Rényi's bound", rows, unit="number", name="ceilings"
+        "Largest radius of n equal votes, by Rényi's bound, rounded down",
+        rows,
+        unit="number",
+        name="ceilings",
     )
 
 
 def _ceiling(n: int, interval: str, sigma: float) -> float:
     limits = INTERVALS[interval](CONFIDENCE)(Sampling.unanimous(n, classes=10))
-    return float(renyi_radius(limits.p1[0], limits.p2[0], sigma))
+    radius = float(renyi_radius(limits.p1[0], limits.p2[0], sigma))
+    one = 10.0 ** (math.floor(math.log10(radius)) - 2)  # of the third digit, the last that is shown
+    return math.floor(radius / one) * one
 
 
 def _claims(scale: Scale, mnist: list[Step], cifar: list[Step]) -> list[Claim]:

@@ -25,6 +25,11 @@ _PUBLISHED = {
 _RESIZED = {"v4": 341, "v3": 341, "v3_adv": 341, "IRv2": 333, "IRv2_adv-ens": 333}
 #: At the smaller scales.
 _STAND = "B for v4, C for v3, D for IRv2"
+SEEDS = (
+    "At the smaller scales all networks have seed 0: v3_adv began with the weights that v3 began "
+    "with, and IRv2_adv with IRv2's, so that examples of the one know more of the other than a "
+    "stranger's would."
+)
 MISSING = "its weights were not published where timm or torchvision has them."
 
 

@@ -30,6 +30,12 @@ CPU_EPOCHS = {
 #: Networks without convolutions.
 CONNECTED = ("D", "Dcode")
 
+#: For the pages of what has rows of D.
+READING_OF_D = (
+    "Table 5's D can be read with one dropout behind its four layers, as here, or with one behind "
+    "each, as the authors' code has it: appendix-c-2 has the errors of both."
+)
+
 #: Of R+FGSM on MNIST: 0.05 of 0.3 in the authors' code. The text has α = ε/2, of ImageNet; the
 #: errors of table 7 hang on it.
 ALPHA = 1 / 6

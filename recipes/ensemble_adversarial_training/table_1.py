@@ -54,7 +54,7 @@ def recipe(scale: Scale) -> Result:
             ],
         ),
     ]
-    return Result([first, fifth], claims)
+    return Result([first, fifth], claims, [imagenet.SEEDS])
 
 
 def _of(table: Table, target: str, source: str) -> Mean:

@@ -56,6 +56,7 @@ def recipe(scale: Scale) -> Result:
         "The paper's diagonal has no number for a plain network, since source and target were one "
         "network; here the attacker has a seed of its own, and the cell is that transfer.",
         "R+FGSM has α = 0.05, as in the authors' code.",
+        eat.READING_OF_D,
     ]
     return Result([Table("Errors in % under single-step attacks", rows)], claims, notes)
 

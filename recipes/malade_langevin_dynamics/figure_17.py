@@ -32,8 +32,8 @@ def recipe(scale: Scale) -> Result:
                     )
                 ],
                 why="Every step of the chain is smooth, and its gradient exact. Where PGD through "
-                "it is the stronger all the same, something else weakened the paper's, such as a "
-                "loss that a clipped softmax makes deaf (table 1).",
+                "it is the stronger all the same, something else weakened the paper's; a clipped "
+                "softmax makes the loss deaf, but does not do it here (table 1).",
             )
         ],
     )

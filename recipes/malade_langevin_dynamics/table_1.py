@@ -208,6 +208,9 @@ _NOTES = (
     "weight.",
     "The worst cases of the paper's rows are those of whole rows; the second table's are worst "
     "for each image.",
+    '"Worst of all variants" tries them in turn: an image that most of 30 chains get wrong is left '
+    "to the variant that found it, and the one chain that answers in the end may take it back. So "
+    "the row can leave more than the gradient through the chain alone, which looks further.",
 )
 
 

@@ -133,8 +133,8 @@ def _claims(few: dict[float, list[Step]], many: dict[float, list[Step]]) -> list
                 for words, runs in (("100 votes", few), ("more votes", many))
             ],
             why="With 100 votes Rényi's bound does not reach 0.8 at σ = 0.4 by limits of 95 %, "
-            "whatever the network: it ends at 0.53 by Clopper and Pearson's, at 0.68 by Sison and "
-            "Glaz's. The number of votes decides, and the paper does not name it.",
+            "whatever the network: it ends at 0.527 by Clopper and Pearson's, at 0.677 by Sison "
+            "and Glaz's. The number of votes decides, and the paper does not name it.",
         ),
         Claim(
             "A higher σ results in a higher proportion of robust classification at large sizes, "
