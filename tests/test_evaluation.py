@@ -29,7 +29,7 @@ from holdfast.errors import (
     OutputError,
     UnknownNameError,
 )
-from holdfast.evaluation import EvaluationConfig, evaluate, evaluate_data
+from holdfast.evaluation import EvaluationConfig, evaluate, evaluate_data, study
 from holdfast.evaluation.asking import Asker
 from holdfast.evaluation.rounding import to_8_bit
 from holdfast.evaluation.scoring import Scorer
@@ -333,11 +333,68 @@ class TestWhatIsGiven:
         assert set(read_rows(tmp_path / "run")["attack"]) == {"clean", name}
 
     @pytest.mark.parametrize(
-        "change", [{"batch_size": True}, {"keep_images": 2**64}, {"seed": 2**63}]
+        "change", [{"batch_size": True}, {"keep_images": 2**64}, {"seed": 2**64}]
     )
     def test_parameters_are_what_the_protocol_says(self, change):
         with pytest.raises((InputError, InputTypeError), match=next(iter(change))):
             EvaluationConfig(**change)
+
+    @pytest.mark.parametrize(
+        ("config", "eps"),
+        [
+            ({"batch_size": 2**62}, 0.1),
+            ({"votes": 2**53}, 0.1),
+            ({"keep_images": 2**60}, 0.1),
+            ({"penalties": (1e17,)}, 0.1),
+            ({"audit": 1e12}, 0.1),
+            ({}, 1e17),
+        ],
+    )
+    def test_what_no_run_could_be_read_with_is_refused_before_the_folder(
+        self, tmp_path, config, eps
+    ):
+        model, x, y = example()
+        with pytest.raises(InputError, match=next(iter(config), "eps")):
+            evaluate(
+                model,
+                x,
+                y,
+                [FGSM(Linf(eps))],
+                config=EvaluationConfig(**config),
+                out=tmp_path / "run",
+            )
+        assert not (tmp_path / "run").exists()
+
+    @pytest.mark.parametrize("name", ["", " ", "a\ud800", "a\nb"], ids=ascii)
+    def test_a_models_name_can_be_read(self, tmp_path, name):
+        model, x, y = example()
+        config = CertificationConfig(sigma=0.1)
+        calls = [
+            lambda: evaluate(model, x, y, [FGSM(Linf(0.1))], name=name, out=tmp_path / "run"),
+            lambda: certify(model, x, y, config=config, name=name, out=tmp_path / "run"),
+            lambda: study(
+                {name: model}, Data.of(x, y), [("f", FGSM(Linf(0.1)))], out=tmp_path / "run"
+            ),
+        ]
+        for call in calls:
+            with pytest.raises(InputError, match=r"model is called .*no table can show"):
+                call()
+        assert not (tmp_path / "run").exists()
+
+    @pytest.mark.usefixtures("unchecked")
+    def test_numpys_seeds_are_seeds(self, tmp_path):
+        model, x, y = example()
+        attack = PGD(Linf(0.1), steps=2)
+        assert torch.equal(attack(model, x, y, seed=np.int64(3)), attack(model, x, y, seed=3))
+        rows = [
+            evaluate(
+                model, x, y, [attack], config=EvaluationConfig(seed=seed), out=tmp_path / name
+            ).rows
+            for name, seed in (("plain", 3), ("numpy", np.int64(3)))
+        ]
+        pd.testing.assert_frame_equal(
+            *(one.drop(columns="seconds", errors="ignore") for one in rows)
+        )
 
     def test_an_empty_path_is_no_folder(self):
         model, x, y = example()

@@ -93,3 +93,25 @@ def test_neither_is_one_that_lies_deeper():
     check("sizes", ((0.1, 0.2),), PAIRS)
     with pytest.raises(HoldfastError, match="sizes is"):
         check("sizes", ((0.1, math.nan),), PAIRS)
+
+
+@pytest.mark.parametrize("number", [2**53, 2**63 - 1, -(2**53), 1e17, -1e300])
+def test_numbers_end_where_files_can_no_longer_tell_them_apart(number):
+    for value, wanted in ((number, float), ((1, number), tuple[float, ...])):
+        with pytest.raises(InputError, match=r"^size is .*, but must be below 2\^53"):
+            check("size", value, wanted)
+
+
+def test_but_no_limit_is_one_and_seeds_have_64_bits():
+    check("eps", math.inf, float)
+    check("size", 2**53 - 1, int)
+    check("seed", 2**64 - 1, int)
+    with pytest.raises(InputError, match=r"^seed is 18446744073709551616"):
+        check("seed", 2**64, int)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_record_holds_numbers_of_python():
+    config = EvaluationConfig(seed=np.int64(3), votes=np.int32(7), audit=np.float64(0.5))
+    assert [type(value) for value in (config.seed, config.votes, config.audit)] == [int, int, float]
+    assert type(Linf(np.float32(0.5)).eps) is float

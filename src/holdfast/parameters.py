@@ -35,12 +35,17 @@ if TYPE_CHECKING:
 #: The most that an attack does of anything: at a millisecond for each, three hours for one image.
 MOST = 10_000_000
 
-#: No tensor counts further.
+#: Up to which whole numbers and floats are each other, in JSON as in Python.
+EXACT = 2**53
+
+#: Seeds alone go further, as torch's generators take them.
 _WORD = 2**63
 
 
 def check_fields(record: "DataclassInstance", *, most: int | None = None) -> None:
     """Hold the fields of a dataclass against their annotations, without those it sets itself.
+
+    NumPy's numbers become Python's, which a file can hold and a record shows as what they are.
 
     Args:
         record: the dataclass.
@@ -52,7 +57,10 @@ def check_fields(record: "DataclassInstance", *, most: int | None = None) -> Non
     hints = _hints(type(record))
     for entry in fields(record):
         if entry.init:
-            check(entry.name, getattr(record, entry.name), hints[entry.name], most=most)
+            value = getattr(record, entry.name)
+            check(entry.name, value, hints[entry.name], most=most)
+            if isinstance(value, np.generic):
+                object.__setattr__(record, entry.name, value.item())
 
 
 def check_arguments(
@@ -85,7 +93,7 @@ def check(name: str, value: object, annotation: Any, *, most: int | None = None)
 
     Raises:
         InputTypeError: if the value is something else.
-        InputError: if it is NaN, or a whole number larger than ``most`` or of more than 64 bits.
+        InputError: if it is NaN, a finite number from `EXACT` on, or a whole one above ``most``.
     """
     parts = value if isinstance(value, tuple | list) else (value,)
     if any(isinstance(part, float | np.floating) and math.isnan(part) for part in parts):
@@ -95,15 +103,25 @@ def check(name: str, value: object, annotation: Any, *, most: int | None = None)
         if isinstance(value, str) and getattr(annotation, "_is_protocol", False):
             hint = " itself; names stand for things on the command line alone"
         raise InputTypeError(f"{name} is {_brief(value)}, but must be {_told(annotation)}{hint}.")
-    if int not in (annotation, *get_args(annotation)) or not isinstance(value, Integral):
+    for part in parts:
+        _check_size(name, part, most if int in (annotation, *get_args(annotation)) else None)
+
+
+def _check_size(name: str, value: object, most: int | None) -> None:
+    if isinstance(value, bool) or not isinstance(value, Real) or math.isinf(value):
         return
-    if most is not None and int(value) > most:
+    if name == "seed":
+        check_seed(value)
+    elif isinstance(value, Integral) and most is not None and int(value) > most:
         raise InputError(
             f"{name} is {_brief(value)}, but at most {most:,} is taken: at a millisecond for each, "
             "so many already take hours for a single image."
         )
-    if not -_WORD <= int(value) < _WORD:
-        raise InputError(f"{name} is {_brief(value)}, but must be a whole number of 64 bits.")
+    elif not -EXACT < float(value) < EXACT:
+        raise InputError(
+            f"{name} is {_brief(value)}, but must be below 2^53, from where on numbers that differ "
+            "by one are written as the same."
+        )
 
 
 def check_seed(seed: object) -> None:
@@ -123,6 +141,27 @@ def check_seed(seed: object) -> None:
         raise InputTypeError(f"seed is {_brief(seed)}, but must be a whole number.")
     if not -_WORD <= int(seed) < 2 * _WORD:  # type: ignore[call-overload]
         raise InputError(f"seed is {_brief(seed)}, but must be a whole number of 64 bits.")
+
+
+def check_title(what: str, title: object) -> None:
+    """A title stands in files and tables: text of which something is seen there.
+
+    Raises:
+        InputTypeError: if it is no text.
+        InputError: if it is blank, or cannot be printed.
+
+    Example:
+        >>> from holdfast.parameters import check_title
+        >>> check_title("the model", "runs/net")
+        >>> check_title("the model", " ")
+        Traceback (most recent call last):
+        holdfast.errors.InputError: the model is called ' ', which no table can show; ...
+    """
+    check(f"the name of {what}", title, str)
+    if not str(title).strip() or not str(title).isprintable():
+        raise InputError(
+            f"{what} is called {title!r}, which no table can show; give it a name that can be read."
+        )
 
 
 def at_least_one(**numbers: int | None) -> None:

@@ -10,6 +10,9 @@ from holdfast.errors import HoldfastError, InputError
 #: Images below which a check by attacks says too little.
 FEWEST = 3
 
+#: So that passes, of which there may be billions, are still counted one by one.
+_LARGEST_SHARE = 1_000_000
+
 
 class Spent(HoldfastError):  # noqa: N818, no error of anybody's
     """No passes are left; of Holdfast's own, so that nothing takes it for the model's failure."""
@@ -21,8 +24,11 @@ def check_share(audit: float) -> None:
     Raises:
         InputError: if not.
     """
-    if not audit >= 0:
-        raise InputError(f"audit is {audit}, but a share of passes is at least 0.")
+    if not (0 <= audit <= _LARGEST_SHARE or audit == math.inf):
+        raise InputError(
+            f"audit is {audit}, but a share of passes is from 0 to {_LARGEST_SHARE:,}, or inf "
+            "without a limit."
+        )
 
 
 @dataclass

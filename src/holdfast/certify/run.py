@@ -39,7 +39,7 @@ from holdfast.errors import InputError
 from holdfast.files import StrPath
 from holdfast.group import Group, first
 from holdfast.models.identity import identify
-from holdfast.parameters import check_arguments
+from holdfast.parameters import check_arguments, check_title
 from holdfast.progress import Progress, Share, silent
 from holdfast.results import Fitting, Run, kept_or_temporary
 from holdfast.tensors import device_of, eval_mode
@@ -144,6 +144,7 @@ def certify_data(
     """
     check_model(model)
     check_arguments(certify_data, locals())
+    check_title("the model", name)
     if group is not None and group.world_size > 1 and out is None:
         raise InputError("several processes share one run folder: say by out where it is.")
     if group is not None and group.world_size > 1 and workers is not None:

@@ -48,7 +48,7 @@ from holdfast.evaluation.scoring import Scorer
 from holdfast.evaluation.sizes import read_off, run_once, smaller_sizes
 from holdfast.evaluation.stages import pilots_of, stages
 from holdfast.files import StrPath
-from holdfast.parameters import check_arguments
+from holdfast.parameters import check_arguments, check_title
 from holdfast.progress import Progress, silent
 from holdfast.results import CLEAN, Fitting, Run, kept_or_temporary
 from holdfast.tensors import device_of, eval_mode, fingerprint
@@ -167,6 +167,8 @@ def evaluate_data(
     """
     check_model(model)
     check_arguments(evaluate_data, locals())
+    check_title("the model", name)
+    check_title("the twin", twin_name)
     check_grad_mode()
     check_attacks(attacks)
     notes = training_notes(model)

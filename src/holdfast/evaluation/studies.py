@@ -24,6 +24,7 @@ from holdfast.evaluation.result import Evaluation
 from holdfast.evaluation.run import evaluate_data
 from holdfast.files import StrPath
 from holdfast.models.identity import identify
+from holdfast.parameters import check_title
 from holdfast.progress import Progress, silent
 from holdfast.results import CLEAN, Run, kept_or_temporary
 from holdfast.summary import Summary, percent, size
@@ -249,6 +250,8 @@ def check_study(models: Sequence[str], attacks: Named, seeds: Sequence[int]) -> 
         twice = [one for place, one in enumerate(given) if one in given[:place]]
         if twice:
             raise InputError(f"{what} {twice[0]} is given twice: a study meets each once.")
+    for name in models:
+        check_title("a model", name)
     check_attacks(attacks)
     for name, attack in attacks:
         if attack.threat.eps == 0:

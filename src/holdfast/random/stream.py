@@ -189,5 +189,6 @@ def hash_seed(seed: int, *purpose: str | int) -> int:
         >>> hash_seed(0, 1) == hash_seed(0, "1")
         False
     """
-    text = "/".join(f"{type(label).__name__}:{label}" for label in (seed, *purpose))
+    labels = [label if isinstance(label, str) else int(label) for label in (seed, *purpose)]
+    text = "/".join(f"{type(label).__name__}:{label}" for label in labels)
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")

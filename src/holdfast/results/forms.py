@@ -10,19 +10,18 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 from msgspec import Meta
 
 from holdfast.auditing.check import Check
+from holdfast.parameters import EXACT
 
 #: The most classes that votes may be for, so that no table of them is larger than memory.
 MOST_CLASSES = 2**16
 
-_LARGEST = 2**53  # up to which integers and floats are each other
-
 Text = Annotated[str, Meta(pattern=r"\S")]
-Number = Annotated[float, Meta(gt=-_LARGEST, lt=_LARGEST)]
-Size = Annotated[float, Meta(ge=0, lt=_LARGEST)]
-Deviation = Annotated[float, Meta(gt=0, lt=_LARGEST)]
+Number = Annotated[float, Meta(gt=-EXACT, lt=EXACT)]
+Size = Annotated[float, Meta(ge=0, lt=EXACT)]
+Deviation = Annotated[float, Meta(gt=0, lt=EXACT)]
 Share = Annotated[float, Meta(ge=0, le=1)]
-Count = Annotated[int, Meta(ge=0, lt=_LARGEST)]
-Positive = Annotated[int, Meta(ge=1, lt=_LARGEST)]
+Count = Annotated[int, Meta(ge=0, lt=EXACT)]
+Positive = Annotated[int, Meta(ge=1, lt=EXACT)]
 Norm = Literal["linf", "l2", "l1", "l0"]
 Noise = Literal["gaussian", "laplace", "first-layer", "sound-gaussian"]
 

@@ -39,8 +39,6 @@ class Ball(ABC):
             raise InputError(
                 f"eps is {self.eps}, but the size of a ball is a number of at least 0."
             )
-        if type(self.eps) not in (int, float):  # NumPy's, which a record would show as another
-            object.__setattr__(self, "eps", float(self.eps))
 
     def unlimited(self) -> Threat:
         """The same norm without a limit: a point just beyond it may lead to one within."""

@@ -219,6 +219,7 @@ def prepared(
     check_images(x)
     check_labels(y, len(x))
     check_seed(seed)
+    seed = int(seed)  # NumPy's, which torch's generators do not take
     y = y.to(x.device, torch.int64)
     rng = Stream.of(seed, sent(check_index(index, len(x)), x.device))
     with eval_mode(model, images=x.dtype), own_global_generator(seed, x.device), drawing_from(rng):
