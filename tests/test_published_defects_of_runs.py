@@ -5,6 +5,7 @@ docs/published-defects.md says whose each was, and which tests hold the others.
 
 import math
 import re
+import subprocess
 import sys
 from collections import Counter
 
@@ -51,6 +52,30 @@ def test_no_hook_is_left_and_the_second_count_is_that_of_the_first():
         assert after == before
     assert counts[0] == counts[1]
     mine.remove()
+
+
+def test_what_needs_no_other_library_asks_for_none():
+    """Secml-torch's attacks ran in Foolbox unless told otherwise, and failed without it."""
+    program = """
+import sys
+for name in sys.argv[1:]:
+    sys.modules[name] = None
+from holdfast import Linf, certify, evaluate
+from holdfast.attacks import PGD, WorstCase
+from tests.toys import images, small_network
+model, x = small_network(), images(2)
+y = model(x).argmax(dim=1)
+evaluate(model, x, y, [PGD(Linf(0.05), steps=2), WorstCase(Linf(0.05), budget=100)])
+certify.certify_images(model, x, sigma=0.1, votes=20)
+"""
+    others = (
+        "foolbox eagerpy torchattacks art adv_lib autoattack robustbench timm cv2 ray transformers "
+        "open_clip onnx onnx2torch onnxruntime datasets webdataset torchmetrics lightning pytest"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *others.split()], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_debugger_goes_on_through_an_evaluation():
