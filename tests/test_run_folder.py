@@ -34,7 +34,7 @@ from holdfast.files import create_json, read_json, read_table, write_json, write
 from holdfast.models.identity import identify
 from holdfast.progress import Progress
 from holdfast.report.subjects import read_subjects
-from holdfast.results import Part, Run
+from holdfast.results import Part, Run, read_about
 from holdfast.results.chunks import Chunks
 from holdfast.threat import Linf
 from tests.toys import images, small_network
@@ -332,6 +332,17 @@ class TestIdentity:
         write_json(tmp_path / "run.json", about)
         with pytest.raises(OutputError, match="report still reads it"):
             evaluated(network, found, tmp_path)
+
+    def test_folders_of_later_versions_are_refused_whoever_reads_them(self, tmp_path):
+        network, found = small_network(), Data.of(images(4), torch.arange(4) % 3)
+        evaluated(network, found, tmp_path)
+        about = read_json(tmp_path / "run.json")
+        about["format"] += 1
+        about["versions"]["holdfast"] = "9.9"
+        write_json(tmp_path / "run.json", about)
+        for read in (lambda: read_about(tmp_path), lambda: evaluated(network, found, tmp_path)):
+            with pytest.raises(InputError, match=r"by Holdfast 9\.9 in format 3, .* reads up to 2"):
+                read()
 
     @pytest.mark.parametrize("complete", [True, False])
     def test_runs_whose_settings_had_other_names_go_on(self, tmp_path, complete):

@@ -37,6 +37,7 @@ class About(TypedDict):
     kind: Text
     complete: bool
     settings: dict[str, Any]
+    format: NotRequired[Count]
     versions: NotRequired[dict[str, str]]
     hardware: NotRequired[_Hardware]
     command: NotRequired[str | None]

@@ -63,6 +63,7 @@ def read_about(path: StrPath) -> dict[str, Any]:
     Raises:
         MissingFileError: if the folder holds no run.
         DamagedFileError: if run.json cannot be read, or is not what a run writes.
+        InputError: if a later version wrote it.
 
     Example:
         >>> from holdfast import Linf, evaluate

@@ -39,7 +39,8 @@ from holdfast.results.reading import (
     read_about,
     read_rows,
 )
-from holdfast.results.sameness import FORMAT, check_same, compared
+from holdfast.results.sameness import check_same, compared
+from holdfast.results.schema import FORMAT
 
 __all__ = ["Run", "kept_or_temporary"]
 

@@ -7,9 +7,7 @@ from typing import Any
 from holdfast import lock
 from holdfast.errors import OutputError
 from holdfast.lock import Owner
-
-#: What run.json records and how; 1, without a number, compared less of model and data.
-FORMAT = 2
+from holdfast.results.schema import FORMAT
 
 #: What identifies model and data, by the end of the setting's name: what it means if it differs,
 #: and what was compared if it does not.

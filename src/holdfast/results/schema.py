@@ -8,10 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from holdfast.errors import DamagedFileError
+from holdfast.errors import DamagedFileError, InputError
 from holdfast.files import fitted
 from holdfast.results.columns import COLUMNS
 from holdfast.results.forms import FORMS, About
+
+#: What run.json records and how; 1, without a number, compared less of model and data.
+FORMAT = 2
 
 ABOUT = "run.json"
 ROWS = "rows.csv"
@@ -63,9 +66,16 @@ def check_about(path: Path, content: Mapping[str, Any]) -> None:
 
     Raises:
         DamagedFileError: naming the first place that is not what it must be.
+        InputError: if a later version wrote it, whose numbers may mean something else.
     """
     file = path / ABOUT
     about = fitted(content, About, file, _MEND)
+    if about.get("format", 1) > FORMAT:
+        by = about.get("versions", {}).get("holdfast", "a later version")
+        raise InputError(
+            f"{file} was written by Holdfast {by} in format {about['format']}, and this version "
+            f"reads up to {FORMAT}; read it by that version, or repeat the run with another --out."
+        )
     if not about["complete"] or about["kind"] not in FORMS:
         return
     fitted(content, FORMS[about["kind"]], file, _MEND)
