@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from holdfast.errors import InputError
+from holdfast.parameters import check
 from holdfast.random import layer_noise, layer_uniform
 
 __all__ = ["GaussianNoise", "LaplaceNoise"]
@@ -127,7 +128,11 @@ class LaplaceNoise(nn.Module):
 
 
 def check_sigma(sigma: float) -> None:
-    """Raise `InputError` if sigma is not a positive number.
+    """Raise if sigma is not a positive number, or one that no record could hold.
+
+    Raises:
+        InputTypeError: if it is no number.
+        InputError: if it is not finite and above 0, or see `holdfast.parameters.check`.
 
     Example:
         >>> from holdfast.defenses.noise import check_sigma
@@ -135,5 +140,6 @@ def check_sigma(sigma: float) -> None:
         Traceback (most recent call last):
         holdfast.errors.InputError: sigma is -1.0, but the noise needs a positive sigma.
     """
+    check("sigma", sigma, float)
     if not (math.isfinite(sigma) and sigma > 0):
         raise InputError(f"sigma is {sigma}, but the noise needs a positive sigma.")
