@@ -343,6 +343,39 @@ def test_the_dockerfile_copies_what_is_there_and_all_that_a_build_needs():
     assert all((ROOT / name).exists() for name in copied)
 
 
+@pytest.mark.parametrize("version", ["action", "holdfast.whl"])
+def test_the_action_installs_what_it_is_part_of_and_nothing_from_the_index(version):
+    """On PyPI the name belongs to another project."""
+    action = yaml.safe_load((ROOT / "action.yml").read_text())
+    assert action["inputs"]["version"]["default"] == "action"
+    done = subprocess.run(
+        ["bash", "-e", "-c", action["runs"]["steps"][0]["run"].replace("python -m pip", "echo")],
+        env={**os.environ, "VERSION": version, "GITHUB_ACTION_PATH": "/actions/here"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    wanted = "/actions/here" if version == "action" else version
+    assert done.stdout.split() == ["install", wanted]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("docs/tutorials/*.md"),
+        *ROOT.glob("docs/notebooks/*.ipynb"),
+        *ROOT.glob(".github/workflows/*.yml"),
+    ],
+    ids=lambda page: page.relative_to(ROOT).as_posix(),
+)
+def test_no_command_takes_the_name_from_the_index(page):
+    """Where it belongs to another project; an extra is added to what is there."""
+    commands = re.findall(r"^(?: {4}.*|- run: .*|pip .*)$", page.read_text(), re.M)
+    assert not [line for line in commands if re.search(r"pip install ['\"]?holdfast['\"]?$", line)]
+
+
 def test_the_action_fails_a_build_as_compare_does(tmp_path):
     """Its steps are run as GitHub runs them: a shell, and what is given in the environment."""
     action = yaml.safe_load((ROOT / "action.yml").read_text())
