@@ -334,6 +334,14 @@ def test_a_bridge_leads_where_its_section_says(heading, monkeypatch, tmp_path):
             exec(block, names)
 
 
+def test_the_same_seed_is_promised_but_for_rounding():
+    """Which other machines and numbers of threads do otherwise, and an attack can amplify."""
+    for page in (*ROOT.glob("README.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("src/**/*.py")):
+        for found in re.finditer(r"same\s+seed\s+gives\s+the\s+same", page.read_text()):
+            around = page.read_text()[found.start() - 100 : found.end() + 250]
+            assert re.search("rounding|rounded", around), f"{page.name}: {found[0]}"
+
+
 def test_the_dockerfile_copies_what_is_there_and_all_that_a_build_needs():
     text = (ROOT / "Dockerfile").read_text()
     copied = [

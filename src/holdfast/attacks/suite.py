@@ -276,7 +276,7 @@ def worst_case(
         budget: passes an image, see `WorstCase`; the standard suite by default.
         samples: draws that a gradient averages over on a stochastic model.
         votes: draws that decide a stochastic model's prediction.
-        seed: the same seed gives the same images, whatever the batch size.
+        seed: the same seed gives the same images, whatever the batch size, but for rounding.
         index: (N,) identity of each image, which keys its random numbers; 0 ... N - 1.
         callback: receives every iteration.
 

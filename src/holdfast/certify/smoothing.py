@@ -125,7 +125,7 @@ def certify_images(
             on whose output's scale sigma then is: radii are divided by the proven Lipschitz
             constant of what comes before the noise (SO section 4); or "sound-gaussian", rounded to
             the levels of 8-bit images, which is drawn without rounding errors.
-        seed: the same seed gives the same votes, whatever the batch size.
+        seed: the same seed gives the same votes, whatever the batch size, but for rounding.
         index: (N,) identity of each image, which keys its noise; 0 ... N - 1.
         batch_size: noisy images in one forward pass.
 

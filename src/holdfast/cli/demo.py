@@ -39,8 +39,9 @@ def demo(*, out: Path = Path("runs/demo"), seed: int = 0, quiet: bool = False) -
     """Train, attack and certify three networks on 1,797 real digits, and make a report.
 
     A plain network, one trained on PGD examples and one trained for stability under noise (STN) are
-    attacked in two norms and certified. It takes about two minutes on two cores. The same seed
-    gives the same numbers; a second run into the same folder changes nothing.
+    attacked in two norms and certified. It takes about two minutes on two cores. On one
+    machine the same seed gives the same numbers (rounding moves them on another); a second run into
+    the same folder changes nothing.
 
     Example:
         holdfast demo --out runs/demo

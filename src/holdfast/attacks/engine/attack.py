@@ -160,8 +160,8 @@ class Attack(ABC):
                 mode, gradients, buffers and parameters are afterwards what they were.
             x: (N, C, H, W) clean images in [0, 1], floating point.
             y: (N,) true classes, integer.
-            seed: the same seed gives the same images, whatever the batch size; 0 if it is left
-                out, in every call.
+            seed: the same seed gives the same images, whatever the batch size, but for rounding,
+                which other machines do otherwise; 0 if it is left out, in every call.
             index: (N,) identity of each image, int64, such as its place in the data set, which
                 keys its random numbers; 0 ... N - 1 if it is left out, in every call.
             callback: called with a `holdfast.types.Step` at every iteration, such as a
