@@ -268,6 +268,7 @@ LIBRARIES = {
         "from art.utils import compute_accuracy, to_categorical\n",
     ),
     "AutoAttack": ("pyautoattack", "from pyautoattack import AutoAttack\n"),  # on the index
+    "RobustBench": ("robustbench", ""),
     "Randomized smoothing (Cohen, Rosenfeld and Kolter's `smoothing`)": ("smoothing", ""),
 }
 
