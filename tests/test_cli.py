@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import runpy
 import shlex
 import signal
 import subprocess
@@ -25,7 +26,7 @@ import holdfast
 from holdfast import specs, tuning
 from holdfast.certify.bounds.bound import BOUNDS
 from holdfast.certify.intervals.interval import INTERVALS
-from holdfast.cli import registry, schedules
+from holdfast.cli import common, registry, schedules
 from holdfast.cli.commands import COMMANDS, EXAMPLES, OPTIONS
 from holdfast.cli.common import print_table, size
 from holdfast.cli.diagnose.command import Shared
@@ -779,6 +780,14 @@ def test_help_imports_nothing_that_it_does_not_need():
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert "Examples:" in done.stdout
     assert done.stderr.split() == []
+
+
+def test_the_processor_is_a_device_without_fabric(monkeypatch):
+    """Which takes more than a second to import."""
+    monkeypatch.setitem(sys.modules, "lightning_fabric", None)  # not to be had
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    device = runpy.run_path(common.__file__)["device"]
+    assert device("cpu") == device("auto") == torch.device("cpu")
 
 
 def test_help_shows_every_command(capsys):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from lightning_fabric import Fabric
 from torch import nn
 
+from holdfast.cli.main import run
 from holdfast.errors import InputError
 from holdfast.files import read_json, read_tensors
 from holdfast.models import Architecture
@@ -90,23 +91,27 @@ def test_mixed_precision_is_inside_the_network_alone():
     assert inside == [torch.bfloat16, torch.float32]
 
 
+def in_two_processes(arguments):
+    """The command; Fabric starts the second process by itself."""
+    done = subprocess.run(
+        [sys.executable, "-m", "holdfast", *arguments, "--devices", "2"],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_two_processes_train_the_same_network_as_one(tmp_path):
     """PGD training, its random start keyed by example; batches of 33 share out unevenly."""
     line = (
-        "-m holdfast train --model small --images 210 --hold-out 40 --val-attack pgd(steps=2) "
+        "train --model small --images 210 --hold-out 40 --val-attack pgd(steps=2) "
         "--objective pgd(steps=2) --eps 0.1 --optimizer sgd(lr=0.1) --epochs 2 --batch-size 33 "
         "--clip 1 --ema 0.9 --best val_accuracy --accelerator cpu --quiet"
     )
-    # Fabric starts the second process by itself.
-    for name, more in (("one", ["--accumulate", "2"]), ("two", ["--devices", "2"])):
-        done = subprocess.run(
-            [sys.executable, *line.split(), *more, "--out", str(tmp_path / name)],
-            check=False,
-            capture_output=True,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        assert done.returncode == 0, done.stderr
+    assert run([*line.split(), "--accumulate", "2", "--out", str(tmp_path / "one")]) == 0
+    in_two_processes([*line.split(), "--out", str(tmp_path / "two")])
     one, two = (read_tensors(tmp_path / name / MODEL)[0] for name in ("one", "two"))
     moved = max(float((one[name] - two[name]).abs().max()) for name in one)
     assert moved < 1e-5
@@ -120,15 +125,10 @@ def test_two_processes_certify_as_one(tmp_path):
     architecture = Architecture(name="small", shape=(1, 8, 8), classes=10)
     save_model(tmp_path / "net.safetensors", architecture.build(0), architecture)
     line = (
-        f"-m holdfast certify --model {tmp_path / 'net.safetensors'} --sigma 0.3 --images 20 "
+        f"certify --model {tmp_path / 'net.safetensors'} --sigma 0.3 --images 20 "
         "--votes 3000 --bounds renyi,cohen --accelerator cpu --quiet"
     )
-    for name, more in (("one", []), ("two", ["--devices", "2"])):
-        subprocess.run(
-            [sys.executable, *line.split(), *more, "--out", str(tmp_path / name)],
-            check=True,
-            capture_output=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
+    assert run([*line.split(), "--out", str(tmp_path / "one")]) == 0
+    in_two_processes([*line.split(), "--out", str(tmp_path / "two")])
     one, two = ((tmp_path / name / "rows.csv").read_bytes() for name in ("one", "two"))
     assert one == two

@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, JustifyMethod
 from rich.padding import Padding
@@ -26,6 +26,11 @@ def device(accelerator: str) -> torch.device:
     Raises:
         InputError: if this machine has no such accelerator.
     """
+    # Fabric takes more than a second to import, and where there is no choice none is needed.
+    if accelerator == "cpu" or (accelerator == "auto" and not _any_accelerator()):
+        return torch.device("cpu")
+    from lightning_fabric import Fabric
+
     try:
         return Fabric(accelerator=accelerator, devices=1).device
     except (ValueError, RuntimeError, ImportError) as error:  # a TPU wants a package of its own
@@ -33,6 +38,11 @@ def device(accelerator: str) -> torch.device:
             f"accelerator {accelerator!r} cannot be used ({' '.join(str(error).split())}); "
             "choose auto or cpu."
         ) from error
+
+
+def _any_accelerator() -> bool:
+    """Whether Fabric might find one: PyTorch's own, or a TPU, which has a package of its own."""
+    return torch.accelerator.is_available() or find_spec("torch_xla") is not None
 
 
 def print_json(content: Mapping[str, Any]) -> None:
