@@ -63,7 +63,7 @@ def recipe(scale: Scale) -> Result:
                 why="" if name != "B" else "The paper excepts B.",
             )
         )
-    return Result([Table("Errors in %", rows)], claims)
+    return Result([Table("Errors in %", rows)], claims, [eat.READING_OF_D])
 
 
 def _trainings(name: str, scale: Scale) -> dict[str, Callable[[int], Step]]:
