@@ -643,7 +643,7 @@ class TestBadInput:
             (lambda x: x.double(), "returned type torch.float64"),
             (lambda x: x.to("meta"), "returned device meta"),
             (lambda _: None, "returned a NoneType"),
-            (lambda x: x.numpy(), "returned a ndarray"),
+            (lambda x: x.numpy(), "returned an ndarray"),
         ],
     )
     def test_what_an_attack_of_ones_own_returns(self, made, words):

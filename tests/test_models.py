@@ -371,7 +371,7 @@ def test_callables(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
     assert isinstance(load("user_models:good"), nn.Flatten)
     for spec, words in (
-        ("user_models:bad", "returned a int"),
+        ("user_models:bad", "returned an int"),
         ("user_models:broken", "KeyError"),
         ("user_models:needs", "no arguments"),
         ("user_models:nothing", "no 'nothing'"),

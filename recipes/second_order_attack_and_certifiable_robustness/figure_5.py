@@ -14,7 +14,7 @@ MINUTES = {"quick": 0.1, "cpu": 56, "paper": 700}  # cpu and paper: from _networ
 
 
 def recipe(scale: Scale) -> Result:
-    steps = scale("steps of C&W", quick=30, cpu=100, paper=1000)
+    steps = scale("steps of C&W", quick=10, cpu=100, paper=1000)
     plain = f"carlini-wagner(steps={steps})"
     averaged = f"carlini-wagner(steps={steps}, gradient=average(samples=10, noise=0.15))"
     networks = [so.madry(scale, seed) for seed in so.seeds(scale)]

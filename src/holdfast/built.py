@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
-from holdfast.errors import ModelError
+from holdfast.errors import ModelError, kind_of
 from holdfast.imports import imported
 from holdfast.specs import parse, plain
 from holdfast.state_dicts import SUFFIXES, fill, read_weights
@@ -97,9 +97,7 @@ def build(spec: str) -> nn.Module:
             f"{'these arguments' if given else 'no arguments'} and return a torch.nn.Module."
         ) from error
     if not isinstance(model, nn.Module):
-        raise ModelError(
-            f"{spec} returned a {type(model).__name__}, but must return a torch.nn.Module."
-        )
+        raise ModelError(f"{spec} returned {kind_of(model)}, but must return a torch.nn.Module.")
     if ours:
         file = Path(str(weights))
         wrong = f"{file} does not hold weights of {read.name}"

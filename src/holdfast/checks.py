@@ -7,7 +7,14 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from holdfast.errors import GradientError, HoldfastError, InputError, InputTypeError, ModelError
+from holdfast.errors import (
+    GradientError,
+    HoldfastError,
+    InputError,
+    InputTypeError,
+    ModelError,
+    kind_of,
+)
 
 #: Floating-point types in which one can compute; those of 8 bits only store.
 _FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
@@ -27,7 +34,7 @@ def check_model(model: object) -> None:
         )
     if not isinstance(model, nn.Module):
         raise InputTypeError(
-            f"the model is a {type(model).__name__}, but must be a torch.nn.Module; what calls a "
+            f"the model is {kind_of(model)}, but must be a torch.nn.Module; what calls a "
             "function in its forward is one."
         )
     if any(not hasattr(layer, "training") for layer in model.modules()):
@@ -65,7 +72,7 @@ def check_images(x: Tensor) -> None:
     """
     if not isinstance(x, Tensor):
         raise InputTypeError(
-            f"the images are a {type(x).__name__}, but must be a torch tensor (N, C, H, W)."
+            f"the images are {kind_of(x)}, but must be a torch tensor (N, C, H, W)."
         )
     _check_plain("the images", x)
     if x.dtype not in _FLOATS:
@@ -105,7 +112,7 @@ def check_index(index: object, count: int) -> Tensor:
         found = torch.as_tensor(index)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputTypeError(
-            f"index is a {type(index).__name__}, but must be an integer tensor (N,)."
+            f"index is {kind_of(index)}, but must be an integer tensor (N,)."
         ) from error
     if found.is_floating_point() or found.is_complex() or found.dtype == torch.bool:
         raise InputTypeError(f"index has type {found.dtype}, but must be an integer tensor (N,).")
@@ -188,8 +195,7 @@ def form_checked(logits: object, count: int) -> Tensor:
     """
     if not isinstance(logits, Tensor):
         raise ModelError(
-            f"the model returned a {type(logits).__name__}, but must return logits (N, K) as one "
-            "tensor."
+            f"the model returned {kind_of(logits)}, but must return logits (N, K) as one tensor."
         )
     if (how := _not_plain(logits)) is not None:
         raise ModelError(f"the model returned logits that are {how}.")

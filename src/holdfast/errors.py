@@ -27,6 +27,7 @@ __all__ = [
     "UnknownNameError",
     "WorkersError",
     "WorseError",
+    "kind_of",
     "nearest",
     "no_room",
     "unknown",
@@ -127,6 +128,19 @@ def no_room(error: BaseException) -> bool:
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
     # safetensors and copytree have the number in their text alone.
     return any(sign in str(error) for sign in ("os error 28", "os error 122", "Errno 28"))
+
+
+def kind_of(value: object) -> str:
+    """What a value is, as a sentence names it.
+
+    Example:
+        >>> from holdfast.errors import kind_of
+        >>> kind_of(3), kind_of("three")
+        ('an int', 'a str')
+    """
+    name = type(value).__name__
+    article = "an" if name[:1].lower() in "aeio" or name.startswith("nd") else "a"
+    return f"{article} {name}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

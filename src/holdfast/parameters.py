@@ -27,7 +27,7 @@ from typing import (
 import numpy as np
 from jaxtyping import AbstractArray
 
-from holdfast.errors import InputError, InputTypeError
+from holdfast.errors import InputError, InputTypeError, kind_of
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -294,5 +294,5 @@ def _brief(value: object) -> str:
     except ValueError:  # a whole number with more digits than Python prints
         text = "a very large number"
     except Exception:  # an object of the user's own
-        text = f"a {type(value).__name__}"
+        text = f"{kind_of(value)}"
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from holdfast.attacks.engine.attack import Attack
 from holdfast.attacks.skips import note
-from holdfast.errors import AttackError, HoldfastError, InputTypeError
+from holdfast.errors import AttackError, HoldfastError, InputTypeError, kind_of
 from holdfast.parameters import at_least_one
 from holdfast.random import Stream, own_global_generator
 from holdfast.tensors import expand
@@ -78,7 +78,7 @@ class Guarded(Attack):
         super().__post_init__()
         if not callable(self.function):
             raise InputTypeError(
-                f"the attack is a {type(self.function).__name__}, but must be a function "
+                f"the attack is {kind_of(self.function)}, but must be a function "
                 "(model, x, y) -> x_adv."
             )
         at_least_one(samples=self.samples)

@@ -15,7 +15,7 @@ from torch import Tensor
 from holdfast.attacks import Attack
 from holdfast.bridges.aims import toward_classes, within
 from holdfast.bridges.box import Box, Rescaled
-from holdfast.errors import InputError
+from holdfast.errors import InputError, kind_of
 from holdfast.imports import needed
 
 with needed("foolbox", "holdfast.bridges.foolbox"):
@@ -83,7 +83,7 @@ class _Adapter:
         if isinstance(criterion, ep.Tensor | Tensor):
             return attack, ep.astensor(criterion).raw
         raise InputError(
-            f"the criterion is a {type(criterion).__name__}, but Holdfast's attacks know labels, "
+            f"the criterion is {kind_of(criterion)}, but Holdfast's attacks know labels, "
             "Misclassification and TargetedMisclassification."
         )
 

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from holdfast.errors import DamagedFileError, InputError
+from holdfast.errors import DamagedFileError, InputError, kind_of
 from holdfast.files import StrPath, check_regular
 from holdfast.parameters import at_least_one
 
@@ -111,7 +111,7 @@ class Reading:
         white = 255 if found.dtype == torch.uint8 else 1
         if found.dim() not in (2, 3) or not (found.is_floating_point() or white == 255):
             raise InputError(
-                f"{called} is a {type(picture).__name__}, but must be a picture of Pillow or a "
+                f"{called} is {kind_of(picture)}, but must be a picture of Pillow or a "
                 "tensor (C, H, W), 8-bit or floating point."
             )
         found = (found if found.dim() == 3 else found[None]).float() / white

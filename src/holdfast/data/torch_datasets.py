@@ -16,7 +16,7 @@ from holdfast.data.labelled import Data
 from holdfast.data.made import made_of
 from holdfast.data.names import DATASETS, Split, directory
 from holdfast.data.reading import Interpolation, Reading
-from holdfast.errors import InputError, InputTypeError, MissingFileError, unknown
+from holdfast.errors import InputError, InputTypeError, MissingFileError, kind_of, unknown
 from holdfast.files import StrPath
 
 __all__ = ["of_dataset"]
@@ -54,7 +54,7 @@ def of_dataset(
     """
     if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
         raise InputTypeError(
-            f"the data set is a {type(dataset).__name__}, but must have a length and items, "
+            f"the data set is {kind_of(dataset)}, but must have a length and items, "
             "(image, label) pairs."
         )
     called = name or type(dataset).__name__

@@ -11,7 +11,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from holdfast.errors import InputError, ModelError
+from holdfast.errors import InputError, ModelError, kind_of
 from holdfast.floating import Cast
 
 __all__ = ["lipschitz_bound"]
@@ -146,7 +146,7 @@ def parted(network: nn.Module) -> tuple[nn.Sequential, nn.Sequential]:
             break
     raise ModelError(
         "noise after the first layer needs an nn.Sequential that begins with a convolution or a "
-        f"linear layer, but this is a {type(network).__name__}"
+        f"linear layer, but this is {kind_of(network)}"
         + (f" with {type(layer).__name__} first" if layers[0] is not network else "")
         + "; put the noise on the image instead."
     )

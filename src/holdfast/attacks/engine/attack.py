@@ -23,7 +23,7 @@ from holdfast.checks import (
     check_model,
     warn_if_training,
 )
-from holdfast.errors import AttackError, InputError, RoleError
+from holdfast.errors import AttackError, InputError, RoleError, kind_of
 from holdfast.parameters import MOST, check_fields, check_seed
 from holdfast.random import Stream, drawing_from, own_global_generator
 from holdfast.tensors import eval_mode, sent
@@ -248,7 +248,7 @@ def verify(x_adv: Tensor, x: Tensor, threat: Threat, by: object) -> None:
     """
     if not isinstance(x_adv, Tensor):
         raise AttackError(
-            f"{by} returned a {type(x_adv).__name__}, but must return the images as a tensor of "
+            f"{by} returned {kind_of(x_adv)}, but must return the images as a tensor of "
             f"shape {tuple(x.shape)}."
         )
     for what, found, given in (

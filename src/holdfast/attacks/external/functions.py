@@ -6,7 +6,7 @@ from functools import partial
 
 from holdfast.attacks.engine.attack import Attack
 from holdfast.attacks.guarded import Guarded
-from holdfast.errors import AttackError, InputError
+from holdfast.errors import AttackError, InputError, kind_of
 from holdfast.imports import imported
 from holdfast.specs import arguments, parse, plain
 from holdfast.types import Threat
@@ -45,8 +45,7 @@ def function_attack(spec: str, threat: Threat) -> Attack | None:
         return make(threat, **arguments(read, "attack", target, known))
     if not callable(target):
         raise AttackError(
-            f"{read.name} is a {type(target).__name__}, but an attack is a function "
-            "(model, x, y) -> x_adv."
+            f"{read.name} is {kind_of(target)}, but an attack is a function (model, x, y) -> x_adv."
         )
     takes = inspect.signature(target).parameters
     given = {"threat": threat, "eps": threat.eps}
