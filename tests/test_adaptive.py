@@ -16,7 +16,7 @@ from holdfast.attacks import (
     against_randomness,
     regularize,
 )
-from holdfast.attacks.bpda import identity_gradients
+from holdfast.attacks.bpda import Bridge, identity_gradients, through_identity
 from holdfast.counting import Counted
 from holdfast.declarations import (
     is_stochastic,
@@ -54,6 +54,16 @@ class Halving(nn.Module):
 
     def forward(self, x):
         return 0.5 * x
+
+
+class Turned(Halving):
+    """A purifier that changes no image, whose gradient points the other way."""
+
+    def forward(self, x):
+        return 2 * x.detach() - x
+
+
+R_OF_TWO_WEIGHTS = ("r-bpda(0.0)", "r(0.0)", "r-bpda(0.5)", "r(0.5)")
 
 
 def pair(*layers):
@@ -237,6 +247,29 @@ class TestAdaptive:
                 assert variants[f"{prefix}({weight})"] == alone
                 assert alone.goal.weight == weight
         assert adaptive(self.attack, model) == adaptive(self.attack, model, weights=(1.0,))
+
+    def test_r_around_a_chain_is_r_on_the_classifier_behind_it(self):
+        """If the chain answers as the identity does, whatever its own gradient says."""
+        chain = Turned(reconstruction=Halving())
+        whole, x, y = pair(chain), images(6), torch.arange(6) % 3
+        variants = adaptive(self.attack, whole, weights=(0.0, 0.5))
+        assert list(variants) == ["plain", "bpda", *R_OF_TWO_WEIGHTS]
+        penalty = goals.reconstruction_error(chain.reconstruction)
+        for weight in (0.0, 0.5):
+            expected = regularize(self.attack, weight, penalty)(whole[1], x, y)
+            found = variants[f"r-bpda({weight})"](whole, x, y)
+            assert torch.equal(found, expected)
+            assert not torch.equal(found, variants[f"r({weight})"](whole, x, y))
+            assert bool((self.attack.threat.distance(found, x) <= 0.1 + 1e-6).all())
+        without = [variants[name](whole, x, y) for name in ("r-bpda(0.0)", "bpda")]
+        assert torch.equal(*without)
+        assert not torch.equal(variants["r-bpda(0.5)"](whole, x, y), without[1])
+
+    def test_r_is_had_once_where_it_goes_around_layers_already(self):
+        chain = Halving(reconstruction=nn.Identity())
+        assert list(adaptive(self.attack, pair(Threshold(), chain))) == ["bpda", "r"]
+        accused = (Bridge(chain, "0", "the identity", through_identity),)
+        assert list(adaptive(self.attack, pair(chain), around=accused)) == ["plain", "bpda", "r"]
 
     @pytest.mark.parametrize("weights", [(), (1.0, 1.0), (-1.0,), (1.0, float("nan"))])
     def test_weights_that_make_no_sense_are_refused(self, weights):

@@ -1468,7 +1468,7 @@ def test_a_purified_source_is_attacked_by_all_that_it_calls_for(place, capsys):
     crafted = ("--source", "malade", "--attacks", "pgd(steps=2)", "--samples", "2", "--votes", "3")
     assert code(*target, *crafted) == 0
     cells = json.loads(capsys.readouterr().out)["cells"]
-    variants = ["pgd, bpda", "pgd, bpda-eot", "pgd", "pgd, r"]
+    variants = ["pgd, bpda", "pgd, bpda-eot", "pgd", "pgd, r-bpda", "pgd, r"]
     assert [cell["attack"].replace("(steps=2)", "") for cell in cells] == variants
     assert code(*target, *crafted, "--variants", "bpda,r", "--penalties", "0.1,10") == 0
     cells = json.loads(capsys.readouterr().out)["cells"]
@@ -1487,7 +1487,7 @@ def test_a_purified_source_is_attacked_by_all_that_it_calls_for(place, capsys):
     assert code(*itself) == 0
     told = capsys.readouterr()
     assert list(json.loads(told.out)["cells"][0]["broken_by"]) == ["bpda", "plain"]
-    assert "bpda-eot, r: the model calls for these variants" in told.err
+    assert "bpda-eot, r-bpda, r: the model calls for these variants" in told.err
 
 
 def test_the_smallest_perturbation_and_the_suite(place, capsys):

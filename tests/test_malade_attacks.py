@@ -24,6 +24,7 @@ from holdfast.attacks import (
     adapted,
     adaptive,
 )
+from holdfast.attacks.adaptive import VARIANTS
 from holdfast.cli.main import run
 from holdfast.data import Data
 from holdfast.defenses import MALADE, Binarise, GaussianNoise
@@ -57,16 +58,17 @@ class TestWhatItCallsFor:
     def test_the_four_attacks_of_the_paper_and_through_the_chain(self):
         model = guarded(nn.Conv2d(1, 1, 3, padding=1))
         variants = adaptive(PGD(Linf(0.1)), model, samples=10)
-        assert list(variants) == ["bpda", "bpda-eot", "plain", "r"]
-        assert [isinstance(v, BPDA) for v in variants.values()] == [True, True, False, False]
+        assert list(variants) == ["bpda", "bpda-eot", "plain", "r-bpda", "r"]
+        assert [isinstance(v, BPDA) for v in variants.values()] == [True, True, False, True, False]
         inner = [getattr(v, "attack", v) for v in variants.values()]
-        assert [attack.gradient.samples for attack in inner] == [1, 30, 10, 10]
-        assert isinstance(variants["r"].goal, Minus)
-        assert variants["r"].goal.penalty.reconstruct is model[0].denoiser
+        assert [attack.gradient.samples for attack in inner] == [1, 30, 10, 10, 10]
+        for regularized in (variants["r"], variants["r-bpda"].attack):
+            assert isinstance(regularized.goal, Minus)
+            assert regularized.goal.penalty.reconstruct is model[0].denoiser
 
     def test_without_noise_nothing_is_averaged(self):
         model = guarded(nn.Conv2d(1, 1, 3, padding=1), delta=0.0)
-        assert list(adaptive(PGD(Linf(0.1)), model)) == ["plain", "bpda", "r"]
+        assert list(adaptive(PGD(Linf(0.1)), model)) == ["plain", "bpda", "r-bpda", "r"]
 
     def test_with_no_limit_the_one_that_knows_most(self):
         model = guarded(nn.Conv2d(1, 1, 3, padding=1))
@@ -104,7 +106,7 @@ def evaluated(tmp_path_factory):
 class TestAPlantedWeakness:
     def test_plain_pgd_is_blinded_and_the_adaptive_set_finds_it(self, evaluated):
         cells = {cell["attack"]: cell for cell in evaluated[0][True].cells}
-        assert set(cells) == {"pgd, bpda", "pgd, bpda-eot", "pgd, plain", "pgd, r"}
+        assert set(cells) == {f"pgd, {name}" for name in VARIANTS}
         assert cells["pgd, plain"]["clean_accuracy"] > 0.9
         assert cells["pgd, plain"]["robust_accuracy"] > 0.9
         assert cells["pgd, bpda"]["robust_accuracy"] < 0.2
@@ -113,7 +115,7 @@ class TestAPlantedWeakness:
     def test_without_being_asked(self, evaluated):
         (cell,) = evaluated[0][False].cells
         assert cell["robust_accuracy"] < 0.2
-        assert list(cell["broken_by"]) == ["bpda", "bpda-eot", "plain", "r"]
+        assert list(cell["broken_by"]) == ["bpda", "bpda-eot", "plain", "r-bpda", "r"]
         assert cell["broken_by"]["bpda"] > 9
         rows = evaluated[0][False].rows
         fooled = rows[(rows["attack"] == "pgd") & rows["fooled"]]["by"].value_counts()
@@ -141,10 +143,10 @@ class TestVariantsByRequest:
         return evaluate(model, x, y, {"pgd": PGD(Linf(0.2), steps=3)}, config=config)
 
     def test_no_others_are_run_and_what_was_left_out_is_said(self):
-        with pytest.warns(UserWarning, match="bpda-eot, r: .* left out"):
+        with pytest.warns(UserWarning, match="bpda-eot, r-bpda, r: .* left out"):
             (cell,) = self.evaluated(("bpda", "plain")).cells
         assert list(cell["broken_by"]) == ["bpda", "plain"]
-        with pytest.warns(UserWarning, match="bpda, bpda-eot, plain: .* left out"):
+        with pytest.warns(UserWarning, match="bpda, bpda-eot, plain, r-bpda: .* left out"):
             (cell,) = self.evaluated(("r",), each=True).cells
         assert cell["attack"] == "pgd, r"
 
@@ -162,6 +164,7 @@ class TestVariantsByRequest:
             return [cell["attack"] for cell in found.cells]
 
         assert lines("r") == ["pgd, r(0.1)", "pgd, r(10.0)"]
+        assert lines("r-bpda") == ["pgd, r-bpda(0.1)", "pgd, r-bpda(10.0)"]
         assert lines("r(10.0)", "bpda") == ["pgd, bpda", "pgd, r(10.0)"]
         assert lines("r", penalties=(1.0,)) == ["pgd, r"]
 
@@ -170,8 +173,8 @@ class TestVariantsByRequest:
         assert EvaluationConfig(penalties=(0.1, 1.0)).record()["penalties"] == [0.1, 1.0]
 
     def test_all_of_them_leave_nothing_to_say(self):
-        (cell,) = self.evaluated(("plain", "bpda", "bpda-eot", "r")).cells  # warnings are errors
-        assert len(cell["broken_by"]) == 4
+        (cell,) = self.evaluated(VARIANTS).cells  # warnings are errors
+        assert len(cell["broken_by"]) == len(VARIANTS)
 
     def test_the_report_says_so_too(self, tmp_path):
         model, x = masked(), images(4)
@@ -180,7 +183,7 @@ class TestVariantsByRequest:
         with pytest.warns(UserWarning, match="left out"):
             evaluate(model, x, y, {"fgsm": FGSM(Linf(0.1))}, config=config, out=tmp_path / "run")
         page = build([tmp_path / "run"], tmp_path / "report").read_text()
-        assert "bpda-eot, plain, r: the model calls for these variants" in page
+        assert "bpda-eot, plain, r-bpda, r: the model calls for these variants" in page
 
     def test_an_attack_without_gradients_has_but_one(self):
         model = guarded(nn.Conv2d(1, 1, 3, padding=1))
@@ -281,7 +284,9 @@ def test_an_attack_without_gradients_is_not_run_once_for_each_of_them(attack):
     for model in (guarded(nn.Conv2d(1, 1, 3, padding=1)), nn.Sequential(Binarise())):
         assert list(adaptive(attack, model.eval())) == ["plain"]
     cascade = Worst((attack, MIM(attack.threat, steps=2)))
-    assert len(adapted(cascade, guarded(nn.Conv2d(1, 1, 3, padding=1))).attacks) == 1 + 4
+    assert len(adapted(cascade, guarded(nn.Conv2d(1, 1, 3, padding=1))).attacks) == 1 + len(
+        VARIANTS
+    )
 
 
 def test_without_a_limit_every_variant_has_its_own_line():

@@ -316,5 +316,5 @@ def test_the_whole_path_from_the_command_line(tmp_path, monkeypatch, capsys):
     evaluate = ["evaluate", "--model", "tuned", "--images", "10", "--votes", "3", "--quiet"]
     assert run([*evaluate, "--attacks", "fgsm", "--samples", "2", "--json"]) == 0
     (cell,) = json.loads(capsys.readouterr().out.splitlines()[-1])["cells"]
-    assert list(cell["broken_by"]) == ["bpda", "bpda-eot", "plain", "r"]
+    assert list(cell["broken_by"]) == ["bpda", "bpda-eot", "plain", "r-bpda", "r"]
     assert splits[-1] == "test"

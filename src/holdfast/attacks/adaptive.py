@@ -25,11 +25,11 @@ from holdfast.types import Model
 
 __all__ = ["VARIANTS", "Variant", "adapted", "adaptive", "chosen", "combined", "variants_of"]
 
-#: What `adaptive` calls its variants; those for the second purifier and further ones are r-2, ...
-VARIANTS = ("plain", "bpda", "bpda-eot", "r")
+#: What `adaptive` calls its variants; those for the second purifier are r-2-bpda and r-2, ...
+VARIANTS = ("plain", "bpda", "bpda-eot", "r-bpda", "r")
 
-#: The same, with the number of a purifier and a weight of its error: "r-2(0.1)".
-_R = re.compile(r"(?P<name>r|r-\d+)(\(.+\))?")
+#: R, with the number of a purifier and a weight of its error: "r-2(0.1)", "r-2-bpda(0.1)".
+_R = re.compile(r"(?P<name>r(-\d+)?(-bpda)?)(\(.+\))?")
 
 #: Draws of BPDAwEOT, at which MALADE's authors found it to converge (appendix B.1.2, figure 6b).
 EOT_DRAWS = 30
@@ -55,7 +55,10 @@ def adaptive(
     layer is not differentiable or purifies. ``r`` is there when a layer purifies, and ``r-2`` and
     so on for further ones, if the attack ascends a goal: its goal minus the reconstruction error of
     the purifier, which is taken to stand first in the model, where images are images. An attack
-    that follows no gradients is ``plain`` whatever the layers.
+    that follows no gradients is ``plain`` whatever the layers. ``r-bpda`` stands before each r that
+    goes through the layers: the same goal around them, so that a chain whose gradient blinds R is
+    met too; the error keeps its own gradient. Where r goes around them already it is that, and
+    where the error is the layer's own there is none left behind the identity's.
 
     On a stochastic model gradients are averages over draws of its randomness (EOT), and so are the
     answers that an attack without gradients goes by. This is so also of the gradients of
@@ -70,7 +73,8 @@ def adaptive(
         votes: a cascade's draws of a stochastic model to decide by, but `DECIDING_VOTES` at least:
             an image that one part fools by luck is left to the others.
         weights: λ of the reconstruction error, at least one, none negative. With several every r
-            has a variant for each, ``r(0.1)`` and so on: which is strongest hangs on the purifier.
+            and r-bpda has a variant for each, ``r(0.1)`` and so on: which is strongest hangs on the
+            purifier.
         stochastic: whether the model draws random numbers; what its layers declare by default.
         around: layers that hide their gradient without a declaration. They call for ``bpda`` too,
             beside ``plain``: who accuses an honest layer must not make the model look stronger.
@@ -89,6 +93,15 @@ def adaptive(
         >>> defended = nn.Sequential(Binarise(), model)  # no gradient passes, and it cleans images
         >>> list(adaptive(PGD(Linf(0.3)), model)), list(adaptive(PGD(Linf(0.3)), defended))
         (['plain'], ['bpda'])
+
+        A chain with noise calls for all of them:
+
+        >>> from holdfast.defenses import MALADE
+        >>> chain = MALADE(nn.Conv2d(1, 1, 3, padding=1), steps=2, alpha=0.1, delta=0.1, sigma=0.4)
+        >>> around_and_kept = adaptive(PGD(Linf(0.3), steps=2), nn.Sequential(chain, model))
+        >>> list(around_and_kept)
+        ['bpda', 'bpda-eot', 'plain', 'r-bpda', 'r']
+        >>> x_adv = around_and_kept["r-bpda"](nn.Sequential(chain, model).eval(), x, y, seed=0)
     """
     if not weights or len(set(weights)) < len(weights) or not all(w >= 0 for w in weights):
         raise InputError(
@@ -110,11 +123,18 @@ def adaptive(
         name = "r" if number == 1 else f"r-{number}"
         for weight in weights:
             regularized = regularize(attack, weight, reconstruction_error(r))
+            if regularized == attack:  # it ascends no goal
+                continue
+            of_weight = "" if len(weights) == 1 else f"({weight})"
+            bypass = BPDA(regularized, around=around)
             # Behind the identity's gradient, the error of the layer itself has gradient 0.
-            if regularized != attack and not (blocked and r is layer):
-                called = name if len(weights) == 1 else f"{name}({weight})"
-                through = BPDA(regularized, around=around)
-                variants[called] = through if blocked or around else regularized
+            if blocked or around:
+                if not (blocked and r is layer):
+                    variants[f"{name}{of_weight}"] = bypass
+                continue
+            if r is not layer:
+                variants[f"{name}-bpda{of_weight}"] = bypass
+            variants[f"{name}{of_weight}"] = regularized
     if not (is_stochastic(model) if stochastic is None else stochastic):
         return variants
     if "bpda" in variants:
@@ -197,8 +217,9 @@ def variants_of(
 def chosen(variants: Sequence[Variant], only: Collection[str]) -> list[Variant]:
     """Those of an attack's variants that are named in ``only``; all if it is empty.
 
-    "r" names R at every weight that it runs at, "r(0.1)" at one. An attack with a single variant,
-    such as one without gradients, keeps it whatever its name, and so does a part of a cascade.
+    "r" names R at every weight that it runs at, "r(0.1)" at one, and so with "r-bpda". An attack
+    with a single variant, such as one without gradients, keeps it whatever its name, and so does a
+    part of a cascade.
 
     Raises:
         InputError: if it has several, and none of them is named.

@@ -111,10 +111,10 @@ def evaluate(
         each: Run every variant of an attack that a defence calls for (BPDA, R, ...) on every image,
             with a line of its own; otherwise each is run on what the others left.
         variants: Run only these of the variants that a defence calls for, between commas: plain,
-            bpda, bpda-eot, r; the report says which were left out. With --source, of those that the
-            source calls for.
-        penalties: Weights of the purifier's reconstruction error in r, between commas, each a
-            variant of its own, such as 0.1,1,10; 1 by default.
+            bpda, bpda-eot, r-bpda, r; the report says which were left out. With --source, of those
+            that the source calls for.
+        penalties: Weights of the purifier's reconstruction error in r and r-bpda, between commas,
+            each a variant of its own, such as 0.1,1,10; 1 by default.
         attack_all: Attack images too that the model gets wrong without; they count as fooled either
             way.
         batch_size: Images attacked at once; on a GPU more are faster. auto is as many as half of

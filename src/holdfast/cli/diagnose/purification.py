@@ -58,7 +58,8 @@ def purification(
         data_dir: Folder of named data sets and image folders; else HOLDFAST_DATA.
         image: Number of the test image, from 0.
         attack: Attack on it, as of evaluate.
-        variant: How it is run: plain (through the chain), bpda, bpda-eot, the default, or r.
+        variant: How it is run: plain (through the chain), bpda, bpda-eot, the default,
+            r-bpda or r.
         source: Craft the attack on this model instead, such as the classifier behind the chains:
             all chains then undo the same attacked image, as in figure 2.
         norm: Norm of the attacker's ball: linf, l2 or l1.
