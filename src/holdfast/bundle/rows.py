@@ -76,7 +76,11 @@ def of_evaluation(about: Mapping[str, Any], rows: pd.DataFrame, where: str) -> I
     """The cells, warnings and audit of an evaluation, and its rows among themselves."""
     cells = about["cells"]
     parts = [list(cell.get("broken_by", ())) for cell in cells]
-    again = metrics.evaluation_cells(rows, parts, [cell.get("skipped", {}) for cell in cells])
+    again = metrics.evaluation_cells(
+        metrics.ranked(rows, len(about["classes"])),
+        parts,
+        [cell.get("skipped", {}) for cell in cells],
+    )
     model = about["settings"]["model"]
     spared = metrics.spared(rows, about["settings"])
     for place, (mine, written) in enumerate(zip(again, cells, strict=False)):

@@ -26,13 +26,15 @@ def show_evaluation(found: Evaluation, *, json: bool) -> None:
             {
                 "attack": cell["attack"],
                 "size": f"{cell['norm']} {size(cell['eps'])}",
-                **_accuracy(cell),
+                "robust\naccuracy": _or_skipped(cell["robust_accuracy"]),
+                "95 %\ninterval": _between(cell["low"], cell["high"]),
                 "median\ndistance": _short(cell["median_distance"]),
                 "seconds": f"{cell['seconds']:.3g}",
             }
             for cell in found.cells
         ],
     )
+    _print_top5(found.cells)
     _print_parts(found.cells)
     for text in metrics.untried(found.cells):
         print(text)
@@ -58,6 +60,24 @@ def show_study(found: Study, *, json: bool) -> None:
         "right of each model's images, in the worst case over all attacks and seeds",
         list(lines.values()),
     )
+
+
+def _print_top5(cells: Sequence[Mapping[str, Any]]) -> None:
+    """What each attack left of top-5 accuracy, where the data have many classes."""
+    if "clean_top5" in cells[0]:
+        print_table(
+            f"top-5 accuracy, {percent(cells[0]['clean_top5'])} without an attack; attacks on the "
+            "top class leave an upper limit",
+            [
+                {
+                    "attack": cell["attack"],
+                    "size": f"{cell['norm']} {size(cell['eps'])}",
+                    "top-5\naccuracy": _or_skipped(cell["robust_top5"]),
+                    "95 %\ninterval": _between(cell["top5_low"], cell["top5_high"]),
+                }
+                for cell in cells
+            ],
+        )
 
 
 def _print_parts(cells: Sequence[Mapping[str, Any]]) -> None:
@@ -126,10 +146,10 @@ def _short(number: float | None) -> str:
     return "-" if number is None else f"{number:.3g}"
 
 
-def _accuracy(cell: Mapping[str, Any]) -> dict[str, str]:
-    """What an attack left robust; it says nothing if it could not run."""
-    ran = cell["robust_accuracy"] is not None
-    return {
-        "robust\naccuracy": percent(cell["robust_accuracy"]) if ran else "skipped",
-        "95 %\ninterval": f"{100 * cell['low']:.1f}–{100 * cell['high']:.1f}" if ran else "-",
-    }
+def _or_skipped(accuracy: float | None) -> str:
+    """What an attack left; it says nothing if it could not run."""
+    return "skipped" if accuracy is None else percent(accuracy)
+
+
+def _between(low: float | None, high: float | None) -> str:
+    return "-" if low is None or high is None else f"{100 * low:.1f}–{100 * high:.1f}"

@@ -24,6 +24,9 @@ class Evaluation(Result):
             attack that a defence calls for, says in ``broken_by`` how many images fell to each.
             What could not run, because no gradient reaches the images, is in ``skipped`` with
             its reason; the robust accuracy of an attack that was skipped altogether is None.
+            Of data of more than ten classes ``clean_top5`` and ``robust_top5`` say how often the
+            label is among the five that the model likes best. The attack aims at the first of
+            them, so that what it leaves is an upper limit of top-5 robust accuracy.
             Where dear parts of a cascade were spared to images that were far from falling,
             ``spared`` says how many of these they would break at most (in words
             `holdfast.metrics.untried`).
@@ -67,6 +70,19 @@ def _line(cell: dict[str, Any]) -> dict[str, str]:
         "norm": cell["norm"],
         "eps": "no limit" if cell["eps"] is None else f"{cell['eps']:g}",
         "robust accuracy": percent(cell["robust_accuracy"]) if ran else "skipped",
-        "95 % interval": f"{percent(cell['low'])} to {percent(cell['high'])}" if ran else "-",
+        "95 % interval": _interval(cell["low"], cell["high"]),
+        **(_top5(cell) if "robust_top5" in cell else {}),
         "median distance": "-" if distance is None else f"{distance:.4g}",
     }
+
+
+def _top5(cell: dict[str, Any]) -> dict[str, str]:
+    left = cell["robust_top5"]
+    return {
+        "top-5 accuracy": "skipped" if left is None else percent(left),
+        "its 95 % interval": _interval(cell["top5_low"], cell["top5_high"]),
+    }
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "-" if low is None or high is None else f"{percent(low)} to {percent(high)}"

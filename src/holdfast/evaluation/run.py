@@ -268,7 +268,7 @@ def evaluate_data(
                     )
 
         def results(run: Run, rows: pd.DataFrame) -> dict[str, Any]:
-            cells = _cells(rows, name, run, attacks, record)
+            cells = _cells(metrics.ranked(rows, len(data.classes)), name, run, attacks, record)
             late = late_parts(attacks)
             found = [
                 *metrics.skipped(cells),

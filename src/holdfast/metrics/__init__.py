@@ -42,10 +42,12 @@ from holdfast.metrics.relative import (
     relative_lengths,
     rho,
 )
+from holdfast.metrics.top5 import TOP5, ranked, top5
 
 __all__ = [
     "CELL",
     "FRACTIONS",
+    "TOP5",
     "Paired",
     "Pilot",
     "accuracies_at",
@@ -76,6 +78,7 @@ __all__ = [
     "overlap",
     "paired",
     "perturbation_sizes",
+    "ranked",
     "reference_size",
     "relative_lengths",
     "rho",
@@ -84,6 +87,7 @@ __all__ = [
     "spared",
     "times_broken",
     "title",
+    "top5",
     "untried",
     "without_attack",
     "worst_case",

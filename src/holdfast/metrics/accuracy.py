@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from holdfast.metrics.top5 import TOP5, top5
 from holdfast.statistics import Array, proportion_interval
 
 __all__ = [
@@ -32,7 +33,8 @@ def cells(rows: pd.DataFrame) -> pd.DataFrame:
 
     ``robust_accuracy`` is the fraction of all n examples that are classified rightly after the
     attack, with its 95 % Clopper-Pearson interval ``low``, ``high``. ``median_distance`` is over
-    the examples that the attack fooled, in the attack's norm; missing if there are none.
+    the examples that the attack fooled, in the attack's norm; missing if there are none. Rows out
+    of `ranked` tell what was left of top-5 accuracy too; see `top5`.
 
     Example:
         >>> from holdfast import Linf, evaluate, metrics
@@ -55,6 +57,7 @@ def cells(rows: pd.DataFrame) -> pd.DataFrame:
                 "n": len(part),
                 "clean_accuracy": float(right_before.mean()),
                 **_accuracy(~part["fooled"]),
+                **top5(part),
                 "median_distance": float(broken.median()),
                 "forwards": int(part["forwards"].sum()),
                 "backwards": int(part["backwards"].sum()),
@@ -71,7 +74,7 @@ def evaluation_cells(
     """One record for each attack and size, as run.json holds it: `cells`, without an infinity.
 
     Args:
-        rows: of an evaluation.
+        rows: of an evaluation; out of `ranked`, for records that say top-5 too.
         parts: of each attack that is a cascade the names of its parts; of any other none.
         skipped: of each attack what could not run, and why. Where it is the attack itself, and it
             has seen nothing of the images that it left, it says nothing of what is robust.
@@ -101,7 +104,7 @@ def evaluation_cells(
         if names:
             cell["broken_by"] = broken_by(part, names)
         if cell["attack"] in without and (part["blind"] | part["fooled"]).all():
-            cell |= dict.fromkeys(("robust_accuracy", "low", "high"))
+            cell |= dict.fromkeys(cell.keys() & {"robust_accuracy", "low", "high", *TOP5})
         found.append(cell)
     return found
 

@@ -145,6 +145,7 @@ def _page(
             for classifier, lines in zip(classifiers, strongest, strict=True)
             for line in lines
         ],
+        top5=any(line.top5 is not None for lines in strongest for line in lines),
         perturbations=_without_limit(moved),
         transfers=content["transfers"],
         certified=content["certified"],
@@ -250,8 +251,9 @@ def _write_tables(subjects: Sequence[Subject], moved: pd.DataFrame, folder: Path
         )
         write_text(folder / f"summary-{norm}.tex", to_latex(summary, caption))
     if len(attacked):
-        few = attacked[["network", "classifier", "attack", "norm", "eps", "robust_accuracy", "n"]]
-        text = to_latex(few, "Robust accuracy under each attack by itself.")
+        names = ["network", "classifier", "attack", "norm", "eps", "robust_accuracy"]
+        names += [name for name in ("robust_top5",) if name in attacked]
+        text = to_latex(attacked[[*names, "n"]], "Robust accuracy under each attack by itself.")
         write_text(folder / "attacks.tex", text)
 
 

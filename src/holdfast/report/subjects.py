@@ -130,7 +130,8 @@ class Classifier:
 
     @property
     def _rows(self) -> pd.DataFrame:
-        return pd.concat([run.rows for run in self.evaluations], ignore_index=True)
+        every = [metrics.ranked(run.rows, len(run.about["classes"])) for run in self.evaluations]
+        return pd.concat(every, ignore_index=True)
 
 
 @dataclass(frozen=True)

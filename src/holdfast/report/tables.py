@@ -1,5 +1,6 @@
 """Tables of the report, from the rows of its subjects."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -27,6 +28,8 @@ def classifiers(subjects: Sequence[Subject]) -> Iterator[Classifier]:
 
 def attacks(subjects: Sequence[Subject]) -> pd.DataFrame:
     """Every cell of every evaluation: network, sigma, attack, norm, eps, accuracy and interval.
+
+    Of data of more than ten classes top-5 accuracy too; see `holdfast.metrics.top5`.
 
     Example:
         >>> from holdfast import Linf, evaluate
@@ -129,6 +132,7 @@ class Strongest(NamedTuple):
     others: list[tuple[str, float]]  # the other attacks at this size, and what each left
     parts: dict[str, int]  # of a cascade: what each broke, of what those before it had left
     n: int  # images
+    top5: float | None  # what it left of top-5 accuracy, of data of more than ten classes
     worst_case: float  # what all attacks together left, at this size and smaller ones
 
 
@@ -147,7 +151,18 @@ def strongest_attacks(classifier: Classifier) -> list[Strongest]:
             (first, left), *others = zip(part["attack"], part["robust_accuracy"], strict=True)
             broken = parts.get((first, norm, eps), {})
             count, all_left = int(part["n"].iloc[0]), float(worst[eps])
-            line = Strongest(str(norm), float(eps), first, left, others, broken, count, all_left)
+            top5 = float(part["robust_top5"].iloc[0]) if "robust_top5" in part else math.nan
+            line = Strongest(
+                str(norm),
+                float(eps),
+                first,
+                left,
+                others,
+                broken,
+                count,
+                None if math.isnan(top5) else top5,
+                all_left,
+            )
             found.append(line)
     return found
 

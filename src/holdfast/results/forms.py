@@ -123,6 +123,10 @@ class _AttackedCell(TypedDict):
     robust_accuracy: Share | None
     low: Share | None
     high: Share | None
+    clean_top5: NotRequired[Share]  # and what else is said of five, of more than ten classes
+    robust_top5: NotRequired[Share | None]
+    top5_low: NotRequired[Share | None]
+    top5_high: NotRequired[Share | None]
     median_distance: Size | None
     seconds: NotRequired[Size]
     broken_by: NotRequired[dict[str, Count]]

@@ -1,0 +1,82 @@
+"""Top-5 accuracy: whether the label is among the five classes that a model likes best.
+
+Attacks aim at the top class. What they leave of top-5 is therefore an upper limit of top-5 robust
+accuracy, and a loose one: an attack that aims below the fifth class may leave far less.
+"""
+
+import pandas as pd
+
+from holdfast.results import CLEAN
+from holdfast.statistics import proportion_interval
+
+__all__ = ["TOP5", "ranked", "top5"]
+
+#: What cells say of five classes after an attack.
+TOP5 = ("robust_top5", "top5_low", "top5_high")
+
+#: Of data of so few classes, to be among five says little.
+_FEW = 10
+
+
+def ranked(rows: pd.DataFrame, classes: int) -> pd.DataFrame:
+    """Rows with ``clean_rank``, the rank of the unattacked image's label, by which `top5` counts.
+
+    Rows of data of at most ten classes, and those of earlier versions, which have no ranks, are
+    left as they are, and nothing is said of their top-5 accuracy.
+
+    Args:
+        rows: of one evaluation, with those of the unattacked images.
+        classes: of the data.
+
+    Example:
+        >>> from holdfast import Linf, evaluate, metrics
+        >>> from holdfast.attacks import FGSM
+        >>> rows = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.3))}).rows
+        >>> "clean_rank" in metrics.ranked(rows, 100), "clean_rank" in metrics.ranked(rows, 10)
+        (True, False)
+    """
+    if classes <= _FEW or "rank" not in rows:
+        return rows
+    clean = rows[rows["attack"] == CLEAN].set_index("index")["rank"]
+    return rows.assign(clean_rank=rows["index"].map(clean))
+
+
+def top5(rows: pd.DataFrame) -> dict[str, float]:
+    """How often the label is among five classes, before an attack on the top class and after it.
+
+    What is left is an upper limit of top-5 robust accuracy. It counts the images whose label was
+    among five before; one that was wrong at the top already and that the attack left alone keeps
+    what it was.
+
+    Args:
+        rows: of one attack at one size, out of `ranked`.
+
+    Returns:
+        ``clean_top5`` and ``robust_top5``, fractions of all n images, the latter with its 95 %
+        Clopper-Pearson interval ``top5_low``, ``top5_high``. Nothing if the rows have no ranks;
+        NaN if some of them have none.
+
+    Example:
+        >>> import pandas as pd
+        >>> from holdfast.metrics import top5
+        >>> rows = pd.DataFrame(
+        ...     {"label": 0, "clean_prediction": 0, "fooled": True, "linf": 0.1}
+        ...     | {"clean_rank": [0, 0], "rank": [2, 5]}
+        ... )
+        >>> found = top5(rows)
+        >>> found["clean_top5"], found["robust_top5"]
+        (1.0, 0.5)
+    """
+    if "clean_rank" not in rows:
+        return {}
+    if rows["clean_rank"].isna().any():
+        return dict.fromkeys(("clean_top5", *TOP5), float("nan"))
+    # Ranks by votes may leave more than five classes level: who is right at the top is among them.
+    right = rows["clean_prediction"] == rows["label"]
+    before = right | (rows["clean_rank"] < 5)
+    # An image that was left alone was ranked before; fresh noise must not rank it again.
+    alone = ~right & (rows["linf"] == 0)
+    left = before & (~rows["fooled"] | alone | (rows["rank"] < 5))
+    low, high = proportion_interval(int(left.sum()), len(left))
+    values = (float(left.mean()), float(low), float(high))
+    return {"clean_top5": float(before.mean()), **dict(zip(TOP5, values, strict=True))}
