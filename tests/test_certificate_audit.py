@@ -372,7 +372,7 @@ def test_certificates_are_the_same_without_an_audit(tmp_path):
         audit(model, x, y, config=PLAIN, out=tmp_path / "run")
     with pytest.raises(InputError, match="an audit needs passes"):
         audit(model, x, y, config=replace(PLAIN, audit=0))
-    with pytest.raises(InputError, match="a share of passes is at least 0"):
+    with pytest.raises(InputError, match="a share of passes is from 0"):
         replace(PLAIN, audit=-0.1)
 
 

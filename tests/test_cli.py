@@ -411,7 +411,7 @@ BAD = [
     ("evaluate --model mine:good --out run --attacks spatial(angles=3)", "a tuple, each"),
     (f"evaluate --model mine:good --out run --attacks pgd(steps={'9' * 5000})", "cannot be read"),
     (f"evaluate --model mine:good --attacks pgd(steps={'(' * 300}1{')' * 300})", "cannot be read"),
-    ("evaluate --model mine:good --out run --keep-images 99999999999999999999", "64 bits"),
+    ("evaluate --model mine:good --out run --keep-images 99999999999999999999", r"2\^53"),
     ("evaluate --model mine:good --out run --seed 99999999999999999999", "64 bits"),
     ("evaluate --model mine:good --out=", "names no file or folder"),
     ("evaluate --model mine:inf --out run", "infinite logits for image 0"),

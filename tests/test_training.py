@@ -244,7 +244,7 @@ def test_divergence_names_step_and_term(tmp_path):
             SMALL.build(0),
             digits(),
             Standard(),
-            Schedule(epochs=50, optimizer=SGD(), lr=1e30),
+            Schedule(epochs=50, optimizer=SGD(), lr=1e15),
             architecture=SMALL,
             out=tmp_path,
         )

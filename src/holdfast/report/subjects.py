@@ -130,7 +130,9 @@ class Classifier:
 
     @property
     def _rows(self) -> pd.DataFrame:
-        every = [metrics.ranked(run.rows, len(run.about["classes"])) for run in self.evaluations]
+        every = [
+            metrics.ranked(run.rows, len(run.about.get("classes", ()))) for run in self.evaluations
+        ]
         return pd.concat(every, ignore_index=True)
 
 
