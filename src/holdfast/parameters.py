@@ -294,5 +294,5 @@ def _brief(value: object) -> str:
     except ValueError:  # a whole number with more digits than Python prints
         text = "a very large number"
     except Exception:  # an object of the user's own
-        text = f"{kind_of(value)}"
+        text = kind_of(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

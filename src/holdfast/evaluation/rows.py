@@ -44,7 +44,7 @@ class Effort:
 
     forwards: Tensor  # (N,) forward passes
     backwards: Tensor  # (N,) backward passes
-    blind: Tensor  # (N,) whether no gradient that it looked at showed a way; see `_Sight`
+    blind: Tensor  # (N,) whether no gradient that it looked at showed a way; see `Crafted`
     far: Tensor  # (N,) whether a cascade found the image far from falling; see `Worst`
 
     @classmethod

@@ -60,7 +60,7 @@ class Scorer:
         attack: Attack,
         batch: Batch,
         clean: Int[Tensor, " n"],
-        before: "Attacked | None" = None,
+        before: Attacked | None = None,
     ) -> Attacked:
         """Rows and adversarial images of ``attack`` on a batch.
 
@@ -87,13 +87,13 @@ class Scorer:
         blind = torch.zeros_like(right)  # of those left alone, as of the size that tells of them
         far = torch.zeros_like(right)
         if before is not None:
-            fallen = before.fallen(attack.threat)
-            if fallen.any():
+            some = before.fallen(attack.threat)
+            fallen = some.to(right.device)
+            if some.any():
                 known[fallen] = self.asker.fooled_again(
-                    name, attack.threat, before.x_adv[fallen], batch.take(fallen)
+                    name, attack.threat, before.x_adv[fallen], batch.take(some)
                 )
             known &= right
-            fallen = fallen.to(right.device)
             if before.eps > attack.threat.eps:
                 chosen &= fallen | ~right
                 alone = right & ~fallen
@@ -179,8 +179,7 @@ class Scorer:
         what the model says of it, or -1 where the grid has no point within the ball.
         """
         rounded, possible = to_8_bit(x_adv, batch.x, attack.threat)
-        answer = self.asker.of_8_bit(attack.threat, rounded, batch.y, batch.index)
-        prediction = answer.prediction
+        prediction = self.asker.of_8_bit(attack.threat, rounded, batch.y, batch.index).prediction
         return {
             "index": batch.index,
             "label": batch.y,

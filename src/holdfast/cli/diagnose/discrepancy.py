@@ -64,7 +64,7 @@ def discrepancy(
     past, coming = registry.attack(attack, threat), registry.attack(future_attack, threat)
     other = loading.load(future).eval()
     functions = {name: loading.load(name).eval() for name in networks}
-    #: Of one model's part in the sum, so that all parts together hold with the confidence.
+    # Of one model's part in the sum, so that all parts together hold with the confidence.
     apart = 1 - (1 - confidence) / len(_told.model)
 
     def look(
