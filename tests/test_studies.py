@@ -349,6 +349,27 @@ def test_of_a_model_that_draws_only_what_falls_without_a_doubt_is_taken_over(sha
         assert (larger["forwards"] > 0).all()
 
 
+class Undecided(nn.Module):
+    """Never of class 0: of 1 or 2, by a draw."""
+
+    stochastic = True
+
+    def forward(self, x):
+        first = (layer_uniform(x[:, 0, 0, 0]) < 0.5).float()
+        return torch.stack([0 * first - 4, first, 1 - first], dim=1) + 0 * x.flatten(1)[:, :3]
+
+
+def test_what_was_wrong_before_is_left_alone_at_every_size():
+    """And keeps the class that it had, whatever fresh draws would say."""
+    x, y = torch.full((24, 1, 2, 2), 0.45), torch.zeros(24, dtype=torch.long)
+    attacks = [("fgsm", Brighter(threat=Linf(eps))) for eps in (0.1, 0.2)]
+    rows = evaluate_data(Undecided().eval(), Data.of(x, y), attacks, SHARED).rows
+    assert rows["fooled"].all()
+    assert set(rows["clean_prediction"]) == {1, 2}
+    assert rows["prediction"].eq(rows["clean_prediction"]).all()
+    assert rows["linf"].eq(0).all()
+
+
 def test_an_attack_that_looks_for_the_smallest_perturbation_answers_all_sizes():
     data, models = some()
     attacks = [
