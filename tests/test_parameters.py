@@ -2,8 +2,10 @@
 
 import contextlib
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,12 +13,13 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import holdfast
 from holdfast.attacks import PGD, Attack, SecondOrder, Square
 from holdfast.certify import CertificationConfig
 from holdfast.errors import HoldfastError, InputError, InputTypeError
 from holdfast.evaluation import EvaluationConfig
 from holdfast.goals import margin
-from holdfast.parameters import check
+from holdfast.parameters import Seed, check
 from holdfast.processes import Processes
 from holdfast.threat import L0, L2, Linf
 from holdfast.training import Schedule
@@ -105,9 +108,20 @@ def test_numbers_end_where_files_can_no_longer_tell_them_apart(number):
 def test_but_no_limit_is_one_and_seeds_have_64_bits():
     check("eps", math.inf, float)
     check("size", 2**53 - 1, int)
-    check("seed", 2**64 - 1, int)
-    with pytest.raises(InputError, match=r"^seed is 18446744073709551616"):
-        check("seed", 2**64, int)
+    for seed in (2**64 - 1, -(2**63), None):
+        check("seed", seed, Seed | None)
+    for seed in (2**64, -(2**63) - 1):
+        with pytest.raises(InputError, match=rf"^seed is {seed}, but must be .* 64 bits"):
+            check("seed", seed, Seed | None)
+    with pytest.raises(InputError, match=r"below 2\^53"):
+        check("seed", 2**64 - 1, int)  # what a number may be, its type says, not its name
+
+
+def test_whatever_takes_a_seed_says_so_by_its_type():
+    """But for commands, whose help prints it, and what they hand it to says so."""
+    for path in Path(holdfast.__file__).parent.rglob("*.py"):
+        if not {"cli", "random", "forms.py", "parameters.py"} & set(path.parts):
+            assert not re.search(r"\bseed: int\b", path.read_text()), path
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -18,6 +18,7 @@ from typing import (
     Annotated,
     Any,
     Literal,
+    TypeAlias,
     Union,
     get_args,
     get_origin,
@@ -38,8 +39,8 @@ MOST = 10_000_000
 #: Up to which whole numbers and floats are each other, in JSON as in Python.
 EXACT = 2**53
 
-#: Seeds alone go further, as torch's generators take them.
-_WORD = 2**63
+#: Seeds go further: a whole number of 64 bits, signed or not, as torch's generators take them.
+Seed: TypeAlias = Annotated[int, "64 bits"]
 
 
 def check_fields(record: "DataclassInstance", *, most: int | None = None) -> None:
@@ -93,7 +94,14 @@ def check(name: str, value: object, annotation: Any, *, most: int | None = None)
 
     Raises:
         InputTypeError: if the value is something else.
-        InputError: if it is NaN, a finite number from `EXACT` on, or a whole one above ``most``.
+        InputError: if it is NaN, a finite number from `EXACT` on, or a whole one above ``most``; of
+            a `Seed` if it has more than 64 bits.
+
+    Example:
+        >>> from holdfast.parameters import Seed, check
+        >>> check("seed", 2**64, Seed)
+        Traceback (most recent call last):
+        holdfast.errors.InputError: seed is 18446744073709551616, but must be a whole number of ...
     """
     parts = value if isinstance(value, tuple | list) else (value,)
     if any(isinstance(part, float | np.floating) and math.isnan(part) for part in parts):
@@ -103,44 +111,32 @@ def check(name: str, value: object, annotation: Any, *, most: int | None = None)
         if isinstance(value, str) and getattr(annotation, "_is_protocol", False):
             hint = " itself; names stand for things on the command line alone"
         raise InputTypeError(f"{name} is {_brief(value)}, but must be {_told(annotation)}{hint}.")
+    said = (annotation, *get_args(annotation))
     for part in parts:
-        _check_size(name, part, most if int in (annotation, *get_args(annotation)) else None)
+        if Seed in said:
+            _check_seed(name, part)
+        else:
+            _check_size(name, part, most if int in said else None)
 
 
 def _check_size(name: str, value: object, most: int | None) -> None:
     if isinstance(value, bool) or not isinstance(value, Real) or math.isinf(value):
         return
-    if name == "seed":
-        check_seed(value)
-    elif isinstance(value, Integral) and most is not None and int(value) > most:
+    if isinstance(value, Integral) and most is not None and int(value) > most:
         raise InputError(
             f"{name} is {_brief(value)}, but at most {most:,} is taken: at a millisecond for each, "
             "so many already take hours for a single image."
         )
-    elif not -EXACT < float(value) < EXACT:
+    if not -EXACT < float(value) < EXACT:
         raise InputError(
             f"{name} is {_brief(value)}, but must be below 2^53, from where on numbers that differ "
             "by one are written as the same."
         )
 
 
-def check_seed(seed: object) -> None:
-    """A seed is a whole number that torch's generators take.
-
-    Raises:
-        InputTypeError: if it is no whole number.
-        InputError: if it has more than 64 bits.
-
-    Example:
-        >>> from holdfast.parameters import check_seed
-        >>> check_seed(2**64)
-        Traceback (most recent call last):
-        holdfast.errors.InputError: seed is 18446744073709551616, but must be a whole number of ...
-    """
-    if not _fits(seed, int):
-        raise InputTypeError(f"seed is {_brief(seed)}, but must be a whole number.")
-    if not -_WORD <= int(seed) < 2 * _WORD:  # type: ignore[call-overload]
-        raise InputError(f"seed is {_brief(seed)}, but must be a whole number of 64 bits.")
+def _check_seed(name: str, value: object) -> None:
+    if isinstance(value, Integral) and not -(2**63) <= int(value) < 2**64:
+        raise InputError(f"{name} is {_brief(value)}, but must be a whole number of 64 bits.")
 
 
 def check_title(what: str, title: object) -> None:
@@ -200,7 +196,7 @@ def above_zero(**numbers: float) -> None:
 
 @functools.cache
 def _hints(record: "type[DataclassInstance]") -> dict[str, Any]:
-    return get_type_hints(record)
+    return get_type_hints(record, include_extras=True)
 
 
 def _fits(value: object, annotation: Any) -> bool:

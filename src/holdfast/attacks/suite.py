@@ -23,6 +23,7 @@ from holdfast.attacks.fmn import FMN
 from holdfast.attacks.second_order import SecondOrder
 from holdfast.attacks.square import Square
 from holdfast.errors import InputError
+from holdfast.parameters import Seed
 from holdfast.types import Callback, Images, Labels, Model, Threat
 
 __all__ = ["AutoAttack", "Standard", "WorstCase", "worst_case"]
@@ -252,7 +253,7 @@ def worst_case(
     budget: int | None = None,
     samples: int = 10,
     votes: int = 100,
-    seed: int = 0,
+    seed: Seed = 0,
     index: Tensor | None = None,
     callback: Callback | None = None,
 ) -> Broken:

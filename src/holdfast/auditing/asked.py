@@ -11,6 +11,7 @@ from torch import Tensor
 from holdfast.auditing.purse import FEWEST, Purse, Spent
 from holdfast.counting import Counted
 from holdfast.data import Data
+from holdfast.parameters import Seed
 from holdfast.random import Stream, hash_seed, own_global_generator
 from holdfast.tensors import device_of
 from holdfast.types import Images, Labels, Model
@@ -50,7 +51,7 @@ class Asked:
         aside: passes that went through the model and were not counted there.
     """
 
-    def __init__(self, model: Model, data: Data, *, seed: int, limit: float) -> None:
+    def __init__(self, model: Model, data: Data, *, seed: Seed, limit: float) -> None:
         self.data, self.seed = data, hash_seed(seed, "audit")
         self.model = Counted(model, torch.arange(len(data), device=device_of(model)))
         self.purse, self.aside = Purse(limit, lambda: self.passes), 0

@@ -15,7 +15,7 @@ from holdfast.bridges.aims import toward_classes
 from holdfast.bridges.box import Box, Rescaled
 from holdfast.errors import InputError
 from holdfast.imports import needed
-from holdfast.parameters import at_least_one
+from holdfast.parameters import Seed, at_least_one
 from holdfast.tensors import eval_mode
 
 with needed("art", "holdfast.bridges.art"):
@@ -61,7 +61,7 @@ class HoldfastAttack(EvasionAttack):
         *,
         targeted: bool = False,
         batch_size: int = 128,
-        seed: int = 0,
+        seed: Seed = 0,
     ) -> None:
         super().__init__(estimator=classifier)
         at_least_one(batch_size=batch_size)

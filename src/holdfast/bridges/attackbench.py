@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from holdfast.attacks import Attack
 from holdfast.bridges.aims import toward_classes
 from holdfast.errors import InputError
+from holdfast.parameters import Seed
 
 __all__ = ["for_attackbench"]
 
 
-def for_attackbench(attack: Attack, *, seed: int = 0) -> "BenchedAttack":
+def for_attackbench(attack: Attack, *, seed: Seed = 0) -> "BenchedAttack":
     """One of Holdfast's attacks with the arguments that AttackBench gives.
 
     Args:
@@ -41,7 +42,7 @@ class BenchedAttack:
     """See `for_attackbench`."""
 
     attack: Attack
-    seed: int = 0
+    seed: Seed = 0
 
     def __call__(
         self,

@@ -17,6 +17,7 @@ from holdfast.bridges.aims import toward_classes, within
 from holdfast.bridges.box import Box, Rescaled
 from holdfast.errors import InputError, kind_of
 from holdfast.imports import needed
+from holdfast.parameters import Seed
 
 with needed("foolbox", "holdfast.bridges.foolbox"):
     import eagerpy as ep
@@ -27,7 +28,7 @@ with needed("foolbox", "holdfast.bridges.foolbox"):
 __all__ = ["to_foolbox"]
 
 
-def to_foolbox(attack: Attack, *, seed: int = 0) -> "FixedSize | Smallest":
+def to_foolbox(attack: Attack, *, seed: Seed = 0) -> "FixedSize | Smallest":
     """An attack of Foolbox that runs one of Holdfast's.
 
     Args:
@@ -54,7 +55,7 @@ class _Adapter:
     """What both kinds share."""
 
     attack: Attack
-    seed: int = 0
+    seed: Seed = 0
 
     @property
     def distance(self) -> LpDistance:

@@ -17,7 +17,7 @@ from holdfast.bridges.torchmetrics import RobustAccuracy
 from holdfast.errors import InputError
 from holdfast.imports import needed
 from holdfast.models import Normalize
-from holdfast.parameters import at_least_one
+from holdfast.parameters import Seed, at_least_one
 
 with needed("lightning", "holdfast.bridges.lightning"):
     try:
@@ -66,7 +66,7 @@ class RobustAccuracyCallback(Callback):
         network: Callable[[Any], nn.Module] = lambda module: module,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
-        seed: int = 0,
+        seed: Seed = 0,
     ) -> None:
         at_least_one(images=images, every=every)
         if (mean is None) is not (std is None):

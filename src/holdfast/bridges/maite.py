@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from holdfast.attacks import Attack
 from holdfast.data import Data
+from holdfast.parameters import Seed
 from holdfast.random import hash_seed
 from holdfast.tensors import device_of, eval_mode
 
@@ -108,7 +109,7 @@ class AttackedBatch:
         True
     """
 
-    def __init__(self, network: nn.Module, attack: Attack, *, seed: int = 0) -> None:
+    def __init__(self, network: nn.Module, attack: Attack, *, seed: Seed = 0) -> None:
         self.network, self.attack, self.seed = network, attack, seed
         self.metadata: Identity = {"id": repr(attack)}
 

@@ -9,6 +9,7 @@ from holdfast.attacks import Attack
 from holdfast.certify import ABSTAIN
 from holdfast.errors import InputError
 from holdfast.imports import needed
+from holdfast.parameters import Seed
 from holdfast.tensors import eval_mode
 
 with needed("torchmetrics", "holdfast.bridges.torchmetrics"):
@@ -46,7 +47,7 @@ class RobustAccuracy(Metric):
     right: Tensor
     total: Tensor
 
-    def __init__(self, attack: Attack, *, seed: int = 0) -> None:
+    def __init__(self, attack: Attack, *, seed: Seed = 0) -> None:
         super().__init__()
         self.attack, self.seed = attack, seed
         self.add_state("right", torch.tensor(0), dist_reduce_fx="sum")

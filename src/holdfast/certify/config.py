@@ -16,7 +16,7 @@ from holdfast.certify.smoothing import named_bound, named_noise
 from holdfast.defenses import Noise
 from holdfast.defenses.noise import check_sigma
 from holdfast.errors import InputError
-from holdfast.parameters import at_least_one, check_fields
+from holdfast.parameters import Seed, at_least_one, check_fields
 
 __all__ = ["CertificationConfig"]
 
@@ -68,7 +68,7 @@ class CertificationConfig:
     radii: tuple[float, ...] = ()
     within: float | None = None
     between: tuple[float, ...] | None = None
-    seed: int = 0
+    seed: Seed = 0
     batch_size: BatchSize = 128
     audit: float = 0.15
 

@@ -33,7 +33,7 @@ from holdfast.checks import (
 )
 from holdfast.defenses import NOISES, Noise
 from holdfast.errors import InputError, unknown
-from holdfast.parameters import at_least_one, check_arguments
+from holdfast.parameters import Seed, at_least_one, check_arguments
 from holdfast.random import Stream
 from holdfast.statistics import Array, Counts
 from holdfast.tensors import eval_mode
@@ -97,7 +97,7 @@ def certify_images(
     until: Question | None = None,
     selection_votes: int = 100,
     noise: str = "gaussian",
-    seed: int = 0,
+    seed: Seed = 0,
     index: Tensor | None = None,
     batch_size: int = 128,
 ) -> Certificates:
@@ -209,7 +209,7 @@ def certificates(
     return Certificates(np.where(separated, top, ABSTAIN), radius, p1, p2, sampling)
 
 
-def certificate_stream(seed: int, index: Tensor) -> Stream:
+def certificate_stream(seed: Seed, index: Tensor) -> Stream:
     """The randomness of the certificates of the images ``index``.
 
     Example:

@@ -16,7 +16,7 @@ from holdfast.data import Data
 from holdfast.errors import InputError
 from holdfast.files import StrPath
 from holdfast.models.identity import identify
-from holdfast.parameters import check_arguments
+from holdfast.parameters import Seed, check_arguments
 from holdfast.progress import Progress, silent
 from holdfast.results import (
     Fitting,
@@ -45,7 +45,7 @@ class Look(Protocol):
     """What is found of some images; the first axis of every tensor is the image."""
 
     def __call__(
-        self, model: Model, x: Images, y: Labels, *, seed: int, index: Tensor
+        self, model: Model, x: Images, y: Labels, *, seed: Seed, index: Tensor
     ) -> Mapping[str, Tensor]:
         """One tensor for each thing that is found."""
         ...
@@ -82,7 +82,7 @@ def diagnose_data(
     models: Mapping[str, Model],
     data: Data,
     *,
-    seed: int = 0,
+    seed: Seed = 0,
     batch_size: BatchSize = 128,
     out: StrPath | None = None,
     progress: Progress = silent,
@@ -193,7 +193,7 @@ class _Chunks:
     look: Look
     models: Sequence[Model]
     data: Data
-    seed: int
+    seed: Seed
 
     def at_once(self, size: int) -> Work:
         """The work with so many images in memory."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from holdfast.diagnose.margin import margins
 from holdfast.errors import InputError
+from holdfast.parameters import Seed
 from holdfast.types import Images, Labels, Model
 
 __all__ = ["convergence"]
@@ -21,7 +22,7 @@ def convergence(
     *,
     mean: Float[Tensor, "c h w"] | None = None,
     steps: int = 5,
-    seed: int = 0,
+    seed: Seed = 0,
     batch_size: int = 128,
 ) -> pd.DataFrame:
     """How accuracy and robustness come about.

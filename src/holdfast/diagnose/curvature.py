@@ -18,7 +18,7 @@ from holdfast.attacks.engine.attack import prepared
 from holdfast.errors import InputError
 from holdfast.goals import cross_entropy
 from holdfast.gradients import Average, autograd
-from holdfast.parameters import at_least_one
+from holdfast.parameters import Seed, at_least_one
 from holdfast.random import Stream, drawing_from
 from holdfast.tensors import norm, unit, widest
 from holdfast.types import Goal, Images, Labels, Model, PerExample, Score
@@ -85,7 +85,7 @@ def second_order_cosines(
     samples: int = 10,
     iterations: int = 30,
     goal: Goal = cross_entropy,
-    seed: int = 0,
+    seed: Seed = 0,
     index: Tensor | None = None,
 ) -> SecondOrderCosines:
     """How near the gradients of SO's equations 3 and 4 at x come to the leading eigenvector.

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from holdfast.errors import InputError
 from holdfast.goals import logits_of
+from holdfast.parameters import Seed
 from holdfast.random import Stream, drawing_from
 from holdfast.tensors import eval_mode
 from holdfast.types import Images, Model
@@ -126,7 +127,7 @@ def predictions(
     models: Mapping[str, Model],
     x: Images,
     *,
-    seed: int = 0,
+    seed: Seed = 0,
     index: Int[Tensor, " n"] | None = None,
     batch_size: int = 500,
 ) -> Int[Tensor, "h n"]:

@@ -8,6 +8,7 @@ from holdfast.attacks import Attack
 from holdfast.attacks.engine.attack import prepared
 from holdfast.goals import cross_entropy
 from holdfast.gradients import autograd
+from holdfast.parameters import Seed
 from holdfast.random import Stream, own_global_generator
 from holdfast.tensors import norm
 from holdfast.types import Goal, Images, Labels, Model, PerExample, Score, Step
@@ -22,7 +23,7 @@ def gradient_norms(
     attack: Attack,
     *,
     goal: Goal = cross_entropy,
-    seed: int = 0,
+    seed: Seed = 0,
     index: Tensor | None = None,
 ) -> tuple[Float[Tensor, "steps n"], Images]:
     """Run an attack and take ‖∇L(x_t)‖₂ of every image at every iterate.

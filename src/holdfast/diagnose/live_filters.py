@@ -13,13 +13,14 @@ from torch import Tensor, nn
 
 from holdfast.attacks.engine.attack import prepared
 from holdfast.errors import ModelError
+from holdfast.parameters import Seed
 from holdfast.types import Images, Model
 
 __all__ = ["live_filters"]
 
 
 def live_filters(
-    model: Model, x: Images, *, seed: int = 0, index: Tensor | None = None
+    model: Model, x: Images, *, seed: Seed = 0, index: Tensor | None = None
 ) -> Mapping[str, Bool[Tensor, "n _"]]:
     """Whether each filter gives more than 0 anywhere on each image.
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from holdfast.attacks import deepfool_perturbation
 from holdfast.attacks.engine.attack import prepared
 from holdfast.errors import InputError
+from holdfast.parameters import Seed
 from holdfast.random import drawing_from
 from holdfast.tensors import norm
 from holdfast.threat import L2
@@ -54,7 +55,7 @@ def margins(
     steps: int = 5,
     overshoot: float = 0.02,
     box: bool = False,
-    seed: int = 0,
+    seed: Seed = 0,
     index: Tensor | None = None,
 ) -> Margins:
     """DeepFool's distance of each image to the boundary of the class that is predicted.

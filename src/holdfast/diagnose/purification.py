@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from holdfast.attacks import Attack
 from holdfast.defenses import MALADE, trace_chain
 from holdfast.errors import InputError, ModelError
+from holdfast.parameters import Seed
 from holdfast.random import Stream
 from holdfast.types import Images, Model
 
@@ -26,7 +27,7 @@ def purification(
     steps: Sequence[int],
     *,
     index: int = 0,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> tuple[pd.DataFrame, Tensor]:
     """Attack an image, and follow the chain that is to undo it.
 

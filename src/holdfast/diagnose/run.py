@@ -13,7 +13,7 @@ from holdfast.diagnose.purification import purification
 from holdfast.errors import DamagedFileError, InputError
 from holdfast.files import StrPath, read_tensors, write_table, write_tensors
 from holdfast.models.identity import identify
-from holdfast.parameters import check_arguments
+from holdfast.parameters import Seed, check_arguments
 from holdfast.progress import Progress, silent
 from holdfast.results import Run, kept_or_temporary
 from holdfast.results.reading import read_csv
@@ -59,7 +59,7 @@ def trace_purification(
     attacks: Mapping[str, Mapping[str, Attack]],
     steps: Sequence[int],
     *,
-    seed: int = 0,
+    seed: Seed = 0,
     out: StrPath | None = None,
     progress: Progress = silent,
 ) -> Traces:

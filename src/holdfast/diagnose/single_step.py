@@ -15,6 +15,7 @@ from holdfast.attacks.engine.attack import prepared
 from holdfast.errors import InputError
 from holdfast.goals import Untargeted
 from holdfast.gradients import autograd
+from holdfast.parameters import Seed
 from holdfast.random import drawing_from
 from holdfast.tensors import norm, unit
 from holdfast.types import Images, Labels, Loss, Model, PerExample
@@ -83,7 +84,7 @@ def linearity(
     multi: Attack,
     *,
     loss: Loss = losses.cross_entropy,
-    seed: int = 0,
+    seed: Seed = 0,
     index: Tensor | None = None,
 ) -> Linearity:
     """Attack the same images by one step and by many, and compare.

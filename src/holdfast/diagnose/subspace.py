@@ -22,6 +22,7 @@ from holdfast.diagnose.hadamard import ORDERS, regular_hadamard
 from holdfast.errors import InputError
 from holdfast.goals import cross_entropy
 from holdfast.gradients import autograd
+from holdfast.parameters import Seed
 from holdfast.random import Stream, drawing_from
 from holdfast.tensors import unit, widest
 from holdfast.types import Goal, Images, Labels, Model, Threat
@@ -107,7 +108,7 @@ def adversarial_directions(
     orders: Sequence[int] = ORDERS,
     *,
     goal: Goal = cross_entropy,
-    seed: int = 0,
+    seed: Seed = 0,
     index: Tensor | None = None,
 ) -> Int[Tensor, "n orders"]:
     """How many of k orthogonal directions of size ε fool the model, for each image and k.

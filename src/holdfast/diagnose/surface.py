@@ -11,6 +11,7 @@ from holdfast.attacks.engine.attack import prepared
 from holdfast.errors import InputError
 from holdfast.goals import cross_entropy, logits_of
 from holdfast.gradients import autograd
+from holdfast.parameters import Seed
 from holdfast.random import drawing_from
 from holdfast.types import Goal, Images, Labels, Loss, Model
 
@@ -43,7 +44,7 @@ def signed_directions(
     y: Labels,
     *,
     goal: Goal = cross_entropy,
-    seed: int = 0,
+    seed: Seed = 0,
     index: Tensor | None = None,
 ) -> tuple[Images, Images]:
     """The signed gradient g of a model, and a signed g⊥ orthogonal to it from another model.
@@ -133,7 +134,7 @@ def loss_surface(
     *,
     points: int = 41,
     loss: Loss = losses.cross_entropy,
-    seed: int = 0,
+    seed: Seed = 0,
     index: Tensor | None = None,
 ) -> Surface:
     """The loss at x + ε₁ g + ε₂ g⊥ for ε₁, ε₂ from -``reach`` to ``reach``.

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from holdfast.checks import check_classes
 from holdfast.data import Data
+from holdfast.parameters import Seed
 from holdfast.random import Stream
 from holdfast.results import CLEAN
 from holdfast.tensors import device_of, sent
@@ -61,7 +62,7 @@ class Asker:
 
     model: nn.Module
     data: Data
-    seed: int
+    seed: Seed
     votes: int
     batch_size: int
 

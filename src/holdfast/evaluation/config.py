@@ -7,7 +7,7 @@ from holdfast.auditing.purse import check_share
 from holdfast.batch_size import BatchSize, check_batch_size
 from holdfast.errors import InputError
 from holdfast.execution import Execution, Precision
-from holdfast.parameters import check_fields
+from holdfast.parameters import Seed, check_fields
 
 __all__ = ["EvaluationConfig"]
 
@@ -58,7 +58,7 @@ class EvaluationConfig:
         True
     """
 
-    seed: int = 0
+    seed: Seed = 0
     batch_size: BatchSize = 128
     votes: int = 100
     samples: int = 10

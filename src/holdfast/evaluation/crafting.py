@@ -13,6 +13,7 @@ from holdfast.attacks import Attack, Worst
 from holdfast.attacks.skips import hearing_notes, hearing_skips
 from holdfast.counting import Counted
 from holdfast.errors import GradientError
+from holdfast.parameters import Seed
 from holdfast.types import Callback, Images, Labels, Step
 
 
@@ -39,7 +40,7 @@ class Crafter:
         counting: told what counts the passes of an attack before it runs.
     """
 
-    seed: int
+    seed: Seed
     watch: Callback
     counting: Callable[[Counted], None] | None
 

@@ -15,6 +15,7 @@ from holdfast.data import Data
 from holdfast.declarations import is_stochastic
 from holdfast.defenses.smoothed import noise_of
 from holdfast.models.identity import identify
+from holdfast.parameters import Seed
 from holdfast.random import own_global_generator
 from holdfast.tensors import device_of
 from holdfast.types import Labels, Model
@@ -49,7 +50,7 @@ def probe(
     model: Model,
     data: Data,
     *,
-    seed: int,
+    seed: Seed,
     batch_size: int,
     draws: bool = False,
     asked: Model | None = None,

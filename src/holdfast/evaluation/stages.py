@@ -12,6 +12,7 @@ from torch import Tensor
 from holdfast.attacks import Worst
 from holdfast.evaluation.adapting import Named
 from holdfast.metrics import Pilot, drawn_order
+from holdfast.parameters import Seed
 from holdfast.results import Run
 
 __all__ = ["Stage", "pilots_of", "stages"]
@@ -58,7 +59,7 @@ def pilots_of(attacks: Named) -> dict[int, Pilot]:
 
 
 def stages(
-    run: Run, images: int, attacks: Named, pilots: Mapping[int, Pilot], seed: int, batch_size: int
+    run: Run, images: int, attacks: Named, pilots: Mapping[int, Pilot], seed: Seed, batch_size: int
 ) -> Iterator[Stage]:
     """One stage after the other; each must have been filled before the next is asked for.
 

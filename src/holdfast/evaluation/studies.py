@@ -24,7 +24,7 @@ from holdfast.evaluation.result import Evaluation
 from holdfast.evaluation.run import evaluate_data
 from holdfast.files import StrPath
 from holdfast.models.identity import identify
-from holdfast.parameters import check_title
+from holdfast.parameters import Seed, check_title
 from holdfast.progress import Progress, silent
 from holdfast.results import CLEAN, Run, kept_or_temporary
 from holdfast.summary import Summary, percent, size
@@ -52,7 +52,7 @@ class Member(NamedTuple):
     """
 
     model: str
-    seed: int
+    seed: Seed
     folder: str
 
     def __str__(self) -> str:

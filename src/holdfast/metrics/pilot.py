@@ -17,6 +17,7 @@ from torch import Tensor
 
 from holdfast.metrics.accuracy import CELL
 from holdfast.metrics.masking import downhill
+from holdfast.parameters import Seed
 from holdfast.random import Stream
 from holdfast.statistics import upper_limit
 
@@ -103,7 +104,7 @@ def _far(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[(rows["clean_prediction"] == rows["label"]) & rows["far"]]
 
 
-def drawn_order(images: int, seed: int) -> Int[Tensor, " n"]:
+def drawn_order(images: int, seed: Seed) -> Int[Tensor, " n"]:
     """The images in an order that the seed draws.
 
     Example:

@@ -22,6 +22,7 @@ from holdfast.models.normalize import Normalize
 from holdfast.models.shape import Shape
 from holdfast.models.small import Small
 from holdfast.models.stn import STNCIFAR
+from holdfast.parameters import Seed
 
 __all__ = ["Architecture"]
 
@@ -127,7 +128,7 @@ class Architecture:
 
     def build(
         self,
-        seed: int = 0,
+        seed: Seed = 0,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         *,

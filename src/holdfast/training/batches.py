@@ -11,6 +11,7 @@ import torch
 from lightning_fabric import Fabric
 
 from holdfast.data import Data
+from holdfast.parameters import Seed
 from holdfast.processes import Part, parts_of
 from holdfast.random import hash_seed
 from holdfast.types import Images, Labels
@@ -35,7 +36,7 @@ class Batches:
     """
 
     def __init__(
-        self, data: Data, batch_size: int, accumulate: int, seed: int, fabric: Fabric
+        self, data: Data, batch_size: int, accumulate: int, seed: Seed, fabric: Fabric
     ) -> None:
         self._data, self._batch_size, self._accumulate = data, batch_size, accumulate
         self._seed, self._fabric = seed, fabric
@@ -73,7 +74,7 @@ class Batches:
 
 
 @lru_cache(maxsize=2)
-def order(seed: int, epoch: int, size: int) -> torch.Tensor:
+def order(seed: Seed, epoch: int, size: int) -> torch.Tensor:
     """The order of the examples in an epoch."""
     generator = torch.Generator().manual_seed(hash_seed(seed, "order", epoch))
     return torch.randperm(size, generator=generator)

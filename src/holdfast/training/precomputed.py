@@ -20,7 +20,7 @@ from holdfast.errors import DamagedFileError, InputError
 from holdfast.files import StrPath
 from holdfast.group import first_of_all
 from holdfast.models.identity import identify
-from holdfast.parameters import at_least_one, check_arguments
+from holdfast.parameters import Seed, at_least_one, check_arguments
 from holdfast.progress import Progress, silent
 from holdfast.random import Stream
 from holdfast.results import Missing, Part, Run, kept_or_temporary, read_images
@@ -60,7 +60,7 @@ class Precomputed(Attack):
     attack: Attack
     reference: str
     data: str
-    seed: int
+    seed: Seed
     examples: Images = field(repr=False, compare=False)
 
     def perturb(
@@ -87,7 +87,7 @@ def precompute(
     reference: Model,
     data: Data,
     *,
-    seed: int = 0,
+    seed: Seed = 0,
     batch_size: int = 128,
     out: StrPath | None = None,
     progress: Progress = silent,
@@ -178,7 +178,7 @@ def _attacked(
     reference: Model,
     data: Data,
     index: Tensor,
-    seed: int,
+    seed: Seed,
     batch_size: int,
     watch: Callback,
 ) -> Part:
@@ -220,7 +220,7 @@ def adversarial_training_1(
     data: Data,
     *,
     weight: float = 1.0,
-    seed: int = 0,
+    seed: Seed = 0,
     batch_size: int = 128,
     out: StrPath | None = None,
     progress: Progress = silent,

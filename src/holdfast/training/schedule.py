@@ -7,7 +7,7 @@ from typing import Any, Literal
 from lightning_fabric import Fabric
 
 from holdfast.errors import InputError
-from holdfast.parameters import at_least_one, check_fields
+from holdfast.parameters import Seed, at_least_one, check_fields
 from holdfast.processes import Processes
 from holdfast.training.optimizers import Adam, OptimizerSpec
 from holdfast.training.rates import Cosine, Rate
@@ -54,7 +54,7 @@ class Schedule:
     clip: float | None = None
     accumulate: int = 1
     ema: float | None = None
-    seed: int = 0
+    seed: Seed = 0
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     accelerator: str = "auto"
     processes: Processes = field(default_factory=Processes)

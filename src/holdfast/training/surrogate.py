@@ -18,7 +18,7 @@ from holdfast.errors import InputError
 from holdfast.goals import cross_entropy
 from holdfast.gradients import autograd
 from holdfast.models.registry import Architecture
-from holdfast.parameters import at_least_one
+from holdfast.parameters import Seed, at_least_one
 from holdfast.progress import Progress, silent
 from holdfast.random import Stream
 from holdfast.tensors import device_of, eval_mode
@@ -145,7 +145,7 @@ def substitute(
     return Surrogate(model, len(x) * votes)
 
 
-def _ask(target: Model, x: Images, first: int, seed: int, votes: int) -> Labels:
+def _ask(target: Model, x: Images, first: int, seed: Seed, votes: int) -> Labels:
     """The target's predictions for images that are numbered from ``first``."""
     check_images(x)
     warn_if_training(target)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from holdfast.attacks import Attack
 from holdfast.data import Data
 from holdfast.errors import InputError
+from holdfast.parameters import Seed
 from holdfast.processes import summed
 from holdfast.random import Stream, hash_seed
 from holdfast.tensors import eval_mode
@@ -49,7 +50,7 @@ class Validation:
         """Of what is measured."""
         return ("val_accuracy", "val_robust_accuracy")[: 1 + (self.attack is not None)]
 
-    def measure(self, network: nn.Module, seed: int, fabric: Fabric) -> dict[str, float]:
+    def measure(self, network: nn.Module, seed: Seed, fabric: Fabric) -> dict[str, float]:
         """Clean accuracy and, with an attack, robust accuracy.
 
         The processes share the batches; each gets the whole answer.
@@ -71,7 +72,7 @@ class Validation:
         return dict(zip(self.names, fractions, strict=False))
 
 
-def hold_out(data: Data, size: int, seed: int) -> tuple[Data, Data]:
+def hold_out(data: Data, size: int, seed: Seed) -> tuple[Data, Data]:
     """Part a training set in two: what to train on, and ``size`` images for validation.
 
     Each class gives its fraction of the images, rounded so that the sum is right (the largest
@@ -92,7 +93,7 @@ def hold_out(data: Data, size: int, seed: int) -> tuple[Data, Data]:
     return data.take((~held).nonzero()[:, 0]), data.take(held.nonzero()[:, 0])
 
 
-def held_out_of(y: Labels, size: int, seed: int) -> Flags:
+def held_out_of(y: Labels, size: int, seed: Seed) -> Flags:
     """(N,) which images `hold_out` holds out of a training set with the labels ``y``.
 
     Example:

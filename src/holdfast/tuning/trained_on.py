@@ -9,12 +9,13 @@ import torch
 
 from holdfast.data import Data
 from holdfast.errors import InputError
+from holdfast.parameters import Seed
 from holdfast.random import hash_seed
 from holdfast.training.validation import held_out_of
 from holdfast.types import Flags
 
 
-def unseen(data: Data, trained: Mapping[str, Mapping[str, Any]], count: int, seed: int) -> Data:
+def unseen(data: Data, trained: Mapping[str, Mapping[str, Any]], count: int, seed: Seed) -> Data:
     """``count`` images of a training set that networks have not been trained on, as far as it has.
 
     Args:

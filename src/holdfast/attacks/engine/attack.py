@@ -24,7 +24,7 @@ from holdfast.checks import (
     warn_if_training,
 )
 from holdfast.errors import AttackError, InputError, RoleError, kind_of
-from holdfast.parameters import MOST, check_fields, check_seed
+from holdfast.parameters import MOST, Seed, check, check_fields
 from holdfast.random import Stream, drawing_from, own_global_generator
 from holdfast.tensors import eval_mode, sent
 from holdfast.types import Callback, Images, Labels, Model, Threat
@@ -140,7 +140,7 @@ class Attack(ABC):
         x: Images,
         y: Labels,
         *,
-        seed: int = 0,
+        seed: Seed = 0,
         index: Tensor | None = None,
         callback: Callback | None = None,
     ) -> Images:
@@ -199,7 +199,7 @@ class Attack(ABC):
 
 @contextmanager
 def prepared(
-    model: Model, x: Images, y: Labels, seed: int, index: Tensor | None
+    model: Model, x: Images, y: Labels, seed: Seed, index: Tensor | None
 ) -> Iterator[tuple[Model, Images, Labels, Stream]]:
     """Check what an attack is given, and make all that it does repeatable and without a trace.
 
@@ -218,7 +218,7 @@ def prepared(
     check_model(model)
     check_images(x)
     check_labels(y, len(x))
-    check_seed(seed)
+    check("seed", seed, Seed)
     seed = int(seed)  # NumPy's, which torch's generators do not take
     y = y.to(x.device, torch.int64)
     rng = Stream.of(seed, sent(check_index(index, len(x)), x.device))

@@ -17,7 +17,7 @@ from holdfast.attacks.skips import skip
 from holdfast.checks import check_model, warn_if_training
 from holdfast.errors import GradientError, InputError
 from holdfast.goals import margin
-from holdfast.parameters import at_least_one
+from holdfast.parameters import Seed, at_least_one
 from holdfast.random import Stream, drawing_from
 from holdfast.threat import BALLS
 from holdfast.types import Callback, Images, Labels, Model, Score, Threat
@@ -173,7 +173,7 @@ class Worst(Attack):
         x: Images,
         y: Labels,
         *,
-        seed: int = 0,
+        seed: Seed = 0,
         index: Tensor | None = None,
         callback: Callback | None = None,
     ) -> "Broken":

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from holdfast.auditing.fresh import fresh
 from holdfast.evaluation.hidden.tally import asks
+from holdfast.parameters import Seed
 from holdfast.random import Stream, drawing_from, kept_global_generators, seed_every_generator
 from holdfast.types import Images, Logits, Model
 
@@ -48,7 +49,7 @@ class Alone(nn.Module):
 
 
 @torch.no_grad()
-def answer(model: Model, x: Images, *, seed: int) -> Tensor:
+def answer(model: Model, x: Images, *, seed: Seed) -> Tensor:
     """What a model says with all that it may draw from seeded."""
     rng = Stream.of(seed, torch.arange(len(x), device=x.device))
     asks(len(x))
@@ -58,7 +59,7 @@ def answer(model: Model, x: Images, *, seed: int) -> Tensor:
     return logits.detach().double()
 
 
-def steady(model: Model, x: Images, *, seed: int) -> bool:
+def steady(model: Model, x: Images, *, seed: Seed) -> bool:
     """Whether two copies give the same answer, so that no draw from elsewhere is in it."""
     return bool(same(*(answer(fresh(model), x, seed=seed) for _ in range(2))).all())
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from holdfast.auditing.fresh import fresh
 from holdfast.evaluation.hidden.asking import nearby, on_grid, same
 from holdfast.evaluation.hidden.tally import asks
+from holdfast.parameters import Seed
 from holdfast.random import Stream, kept_global_generators, seed_every_generator
 from holdfast.types import Images, Model
 
@@ -55,7 +56,7 @@ def draws_of(model: Model, x: Images, rng: Stream) -> Drawn:
 
 
 @torch.no_grad()
-def _changed(model: Model, x: Images, seed: int) -> Tensor:
+def _changed(model: Model, x: Images, seed: Seed) -> Tensor:
     """(times, N) whether an answer is another one than the first."""
     asked = fresh(model)
     asks(_TIMES * len(x))

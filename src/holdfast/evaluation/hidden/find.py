@@ -25,6 +25,7 @@ from holdfast.evaluation.hidden.neighbors import neighbors_of
 from holdfast.evaluation.hidden.scale import Rescaled, power_of
 from holdfast.evaluation.hidden.slopes import Lie
 from holdfast.evaluation.hidden.tally import asks
+from holdfast.parameters import Seed
 from holdfast.random import Stream, own_global_generator
 from holdfast.tensors import device_of, eval_mode
 from holdfast.types import Images, Model
@@ -38,7 +39,7 @@ _IMAGES = 4
 _LAYERS = 6
 
 
-def find(model: Model, x: Images, *, seed: int = 0) -> Findings:
+def find(model: Model, x: Images, *, seed: Seed = 0) -> Findings:
     """What a model hides from attacks without a declaration, and ways round it.
 
     Args:

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from holdfast.parameters import Seed
 from holdfast.random import kept_global_generators, seed_every_generator
 
 #: Passes over batches of `_BATCH` pairs, and the width of every layer.
@@ -54,7 +55,7 @@ class Imitation(nn.Module):
         return (inner.view(-1, *self.shape) * self.spread + self.mean).to(x.dtype)
 
 
-def imitate(given: Tensor, returned: Tensor, *, seed: int) -> Imitation:
+def imitate(given: Tensor, returned: Tensor, *, seed: Seed) -> Imitation:
     """Fit a small network by least squares.
 
     Args:

@@ -11,6 +11,7 @@ from holdfast.attacks.adaptive import Variant
 from holdfast.attacks.engine.attack import follows_gradients
 from holdfast.evaluation.hidden.asking import answer, nearby
 from holdfast.evaluation.hidden.imitate import imitate
+from holdfast.parameters import Seed
 from holdfast.random import Stream
 from holdfast.types import Images, Model
 
@@ -53,7 +54,7 @@ class Twin:
         ]
 
 
-def distilled(model: Model, x: Images, *, seed: int) -> Twin:
+def distilled(model: Model, x: Images, *, seed: Seed) -> Twin:
     """A small network fitted to a model's answers on images at hand, and beside them.
 
     Args:
