@@ -138,25 +138,27 @@ def on_madry(scale: Scale, seed: int, eps: Sequence[float] | None = None) -> Ste
     return attacked(f"madry-{seed}", madry(scale, seed), attacks, scale, eps=eps)
 
 
-def on_stn(scale: Scale, seed: int) -> Step:
+def on_stn(scale: Scale, seed: int, eps: Sequence[float] | None = None) -> Step:
     """Setting 5: PGD through the defence's noise, which is S-O with its σ, and S-O beside it."""
     return attacked(
         f"stn-{seed}",
         stn(scale, seed),
         [PGD, S_O],
         scale,
+        eps=eps,
         sigma=SIGMA,
         votes=votes(scale),
     )
 
 
-def on_stn_behind(scale: Scale, seed: int) -> Step:
+def on_stn_behind(scale: Scale, seed: int, eps: Sequence[float] | None = None) -> Step:
     """Setting 5 with the noise behind the first layer."""
     return attacked(
         f"stn-first-layer-{seed}",
         stn_behind(scale, seed),
         [PGD, S_O],
         scale,
+        eps=eps,
         sigma=FIRST_LAYER_SIGMA,
         noise="first-layer",
         votes=votes(scale),

@@ -1,0 +1,89 @@
+"""What recipes hold to whatever the numbers: claims that can fail, seeds that nobody shares."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from holdfast.reproduce import Scale, Step, Verdict, recipe
+from holdfast.reproduce.claims import judge
+from holdfast.reproduce.steps import in_order
+from holdfast.results import CLEAN
+
+IMAGES = 40
+
+
+def _finish(folder: Path, rows: pd.DataFrame) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {
+        "kind": "a command of which nothing more is known",
+        "complete": True,
+        "settings": {},
+        "hardware": {"accelerator": None, "cores": 1},
+        "versions": {"torch": "0"},
+    }
+    (folder / "run.json").write_text(json.dumps(about))
+    rows.to_csv(folder / "rows.csv", index=False)
+
+
+def _certified(radius: float) -> pd.DataFrame:
+    """Rows of a certification that is right on every image, this far."""
+    return pd.DataFrame(
+        {
+            "bound": "renyi",
+            "interval": "clopper-pearson",
+            "index": range(IMAGES),
+            "label": 0,
+            "prediction": 0,
+            "abstained": False,
+            "radius": radius,
+        }
+    )
+
+
+def _attacked(step: Step, fooled: int) -> pd.DataFrame:
+    """Rows of an evaluation whose attacks fool so many images, at all of its sizes."""
+    options = dict(step.options)
+    cells = [(CLEAN, 0.0), *((a, e) for a in options["attacks"] for e in options["eps"])]
+    parts = [
+        pd.DataFrame(
+            {
+                "attack": attack,
+                "eps": eps,
+                "index": range(IMAGES),
+                "rank": [int(attack != CLEAN and n < fooled) for n in range(IMAGES)],
+                "fooled": [attack != CLEAN and n < fooled for n in range(IMAGES)],
+            }
+        )
+        for attack, eps in cells
+    ]
+    return pd.concat(parts)
+
+
+@pytest.mark.parametrize(
+    ("reached", "fooled", "holds"),
+    [
+        (2.0, 0, True),  # certified at twice the size, and nothing falls
+        (0.5, 0, False),  # nothing is certified at the size: nothing that could fall
+        (0.5, IMAGES, False),
+        (2.0, IMAGES // 4, False),  # a certificate that attacks refute
+    ],
+)
+def test_that_noise_bounds_attacks_is_judged_where_certificates_reach(
+    reached: float, fooled: int, holds: bool, tmp_path: Path
+) -> None:
+    scale = Scale("quick")
+    result = recipe("so/table-1").build(scale)
+    for claim in result.claims:
+        steps = in_order(step for check in claim.checks for step in check.steps)
+        (size,) = {
+            eps for step in steps if step.command == "evaluate" for eps in dict(step.options)["eps"]
+        }
+        for step in steps:
+            if step.command == "certify":
+                _finish(tmp_path / step.folder, _certified(reached * size))
+            elif step.command == "evaluate":
+                _finish(tmp_path / step.folder, _attacked(step, fooled))
+        done = frozenset(step.folder for step in steps)
+        assert (judge(claim, tmp_path, done).verdict is Verdict.HOLDS) == holds
