@@ -22,9 +22,10 @@ from ._networks import Network, data
 _NORMAL = 1.959964  # 97.5 % quantile
 
 
-def test_images(scale: Scale, network: Network) -> int:
-    """How many test images."""
-    cpu = {"MLP": 10_000, "LeNet": 2_000, "NIN": 200}.get(network.name, 500)
+def images_of(scale: Scale, network: Network, *, whole: bool = False) -> int:
+    """How many test images; all of MNIST's where ``whole``, at the cpu scale too."""
+    few = {"MLP": 10_000, "LeNet": 2_000, "NIN": 200}.get(network.name, 500)
+    cpu = 10_000 if whole and network.data == "mnist" else few
     return scale(f"test images, {network.name}", quick=100, cpu=cpu, paper=10_000)
 
 
@@ -38,7 +39,8 @@ def sizes(scale: Scale) -> list[float]:
 
 def fgs(net: Step, network: Network, scale: Scale) -> Step:
     """FGS from the true label, in the box, at all sizes."""
-    return fgs_of(net, sizes(scale), data(network, scale), test_images(scale, network))
+    images = images_of(scale, network, whole=True)
+    return fgs_of(net, sizes(scale), data(network, scale), images)
 
 
 def fgs_of(net: Step | str, eps: Sequence[float], images: str, count: int) -> Step:
@@ -64,14 +66,14 @@ def deepfool(net: Step, network: Network, scale: Scale) -> Step:
         norm="l2",
         eps=math.inf,
         data=data(network, scale),
-        images=test_images(scale, network),
+        images=images_of(scale, network, whole=True),
         keep_images=0,
     )
 
 
-def margin(net: Step, network: Network, scale: Scale) -> Step:
+def margin(net: Step, network: Network, scale: Scale, *, whole: bool = False) -> Step:
     """DeepFool as the authors measure."""
-    return margin_of(net, data(network, scale), test_images(scale, network))
+    return margin_of(net, data(network, scale), images_of(scale, network, whole=whole))
 
 
 def margin_of(net: Step | str, images: str, count: int) -> Step:

@@ -34,12 +34,13 @@ def table(network: dd.Network, printed: Printed, scale: Scale, times: float) -> 
             "Reference, [0, 1]": dd.reference(network, scale, dd.UNIT),
             "Ours, [0, 1]": dd.deep_defense(network, scale, dd.UNIT),
         }
-    margins = {k: measured.margin(net, network, scale) for k, net in {**nets, **unit}.items()}
-    fgs = {k: measured.fgs(net, network, scale) for k, net in {**nets, **unit}.items()}
+    every = {**nets, **unit}
+    margins = {k: measured.margin(net, network, scale, whole=True) for k, net in every.items()}
+    fgs = {k: measured.fgs(net, network, scale) for k, net in every.items()}
     rho = {k: measured.rho(step) for k, step in margins.items()}
     accuracy = {k: measured.accuracy(step) for k, step in margins.items()}
     accuracies, distances = {}, {}
-    for name, net in {**nets, **unit}.items():
+    for name, net in every.items():
         first, ours = (f"{k}, [0, 1]" if name in unit else k for k in ("Reference", "Ours"))
         numbers = printed.get(name)
         paper = [None] * 5 if numbers is None else [*numbers]

@@ -40,7 +40,7 @@ def recipe(scale: Scale) -> Result:
         found: dict[str, dict[str, Measure]] = {}
         for name, make in METHODS.items():
             net = make(network, scale)
-            margin = measured.margin(net, network, scale)
+            margin = measured.margin(net, network, scale, whole=True)
             # Supplement, section 1; steps and their size are not said.
             eps = 0.1 if network.data == "mnist" else 0.01
             pgd = evaluate(f"{net.name}-pgd", model=net, attacks="pgd(steps=40)", eps=eps, **common)
