@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
-from holdfast.report.diagnoses import STYLE
+from holdfast.report.diagnoses.canvas import STYLE
 from holdfast.report.style import CYCLE
 
 __all__ = ["Compared", "compared"]
