@@ -1,12 +1,13 @@
 """What recipes hold to whatever the numbers: claims that can fail, seeds that nobody shares."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from holdfast.reproduce import Scale, Step, Verdict, recipe
+from holdfast.reproduce import Scale, Step, Table, Verdict, recipe
 from holdfast.reproduce.claims import judge
 from holdfast.reproduce.steps import in_order
 from holdfast.results import CLEAN
@@ -45,20 +46,22 @@ def _certified(radius: float) -> pd.DataFrame:
 def _attacked(step: Step, fooled: int) -> pd.DataFrame:
     """Rows of an evaluation whose attacks fool so many images, at all of its sizes."""
     options = dict(step.options)
-    cells = [(CLEAN, 0.0), *((a, e) for a in options["attacks"] for e in options["eps"])]
-    parts = [
-        pd.DataFrame(
-            {
-                "attack": attack,
-                "eps": eps,
-                "index": range(IMAGES),
-                "rank": [int(attack != CLEAN and n < fooled) for n in range(IMAGES)],
-                "fooled": [attack != CLEAN and n < fooled for n in range(IMAGES)],
-            }
-        )
-        for attack, eps in cells
-    ]
-    return pd.concat(parts)
+    cells = [(attack, eps) for attack in options["attacks"] for eps in options["eps"]]
+    return pd.concat([_cell(CLEAN, 0.0, ()), *(_cell(*cell, range(fooled)) for cell in cells)])
+
+
+def _cell(attack: str, eps: float, fooled: Collection[int]) -> pd.DataFrame:
+    """Rows of an attack at a size, which fools these images."""
+    wrong = [n in fooled for n in range(IMAGES)]
+    return pd.DataFrame(
+        {
+            "attack": attack,
+            "eps": eps,
+            "index": range(IMAGES),
+            "rank": [int(one) for one in wrong],
+            "fooled": wrong,
+        }
+    )
 
 
 @pytest.mark.parametrize(
@@ -87,3 +90,35 @@ def test_that_noise_bounds_attacks_is_judged_where_certificates_reach(
                 _finish(tmp_path / step.folder, _attacked(step, fooled))
         done = frozenset(step.folder for step in steps)
         assert (judge(claim, tmp_path, done).verdict is Verdict.HOLDS) == holds
+
+
+def test_the_worst_of_a_chains_variants_is_worst_for_each_image(tmp_path: Path) -> None:
+    """Each variant fools an image that no other does: all of them stand, but for these."""
+    result = recipe("malade/table-1").build(Scale("quick"))
+    (honest,) = (part for part in result.parts if isinstance(part, Table) and part.name == "honest")
+    worst = {
+        column: cell.measure
+        for row, cells in honest.rows.items()
+        if row.endswith("worst of all variants")
+        for column, cell in cells.items()
+    }
+    assert len(worst) == 2
+    for measure in worst.values():
+        assert measure is not None
+        (step,) = {one.folder: one for one in measure.steps}.values()
+        options = dict(step.options)
+        assert options["each"]
+        lines = [
+            f"{variant}{of}"
+            for variant in options["variants"]
+            for of in ([f"({w})" for w in options["penalties"]] if variant[0] == "r" else [""])
+        ]
+        rows = pd.concat(
+            _cell(f"{attack}, {line}", eps, [place])
+            for attack in options["attacks"]
+            for eps in options["eps"]
+            for place, line in enumerate(lines)
+        )
+        _finish(tmp_path / step.folder, rows)
+        assert len(lines) == 9
+        assert measure.read(tmp_path).value == 1 - len(lines) / IMAGES

@@ -42,6 +42,7 @@ from holdfast.reproduce import (
     Scale,
     Scaled,
     Smallest,
+    SmallestOver,
     Step,
     Table,
     Verdict,
@@ -63,8 +64,8 @@ from holdfast.reproduce import (
     verdicts,
 )
 from holdfast.reproduce.claims import judge
+from holdfast.reproduce.combined import difference
 from holdfast.reproduce.hands import AtOnce
-from holdfast.reproduce.measures import difference
 from holdfast.reproduce.page import _points, numbers, write_item
 from holdfast.reproduce.paper_page import write_paper
 from holdfast.reproduce.recipes import Paper, chosen
@@ -500,6 +501,27 @@ def test_of_several_measures_the_largest_and_the_smallest(tmp_path: Path) -> Non
     assert Smallest(of).read(tmp_path) == Smallest(of[::-1]).read(tmp_path) == fewest
     assert Largest(of).read(tmp_path) == Largest(of[::-1]).read(tmp_path) == most
     assert Largest(of).steps == tuple(step for one in of for step in one.steps)
+
+
+def test_what_stands_under_all_attacks_is_no_more_than_under_the_strongest(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    fooled = rng.random((3, 60)) < 0.3
+    of = tuple(
+        accuracy(_evaluated(tmp_path, seed, list(map(bool, one))))
+        for seed, one in enumerate(fooled)
+    )
+    worst, mean = SmallestOver(of), MeanOver(of)
+    assert worst.read(tmp_path).value == pytest.approx((~fooled.any(axis=0)).mean())
+    assert worst.read(tmp_path).value < Smallest(of).read(tmp_path).value
+    assert mean.read(tmp_path).value == pytest.approx((~fooled).mean())
+    same = accuracy(_evaluated(tmp_path, 9, list(map(bool, fooled.any(axis=0)))))
+    assert worst.read(tmp_path) == same.read(tmp_path)  # its interval is a fraction's
+    assert difference(of[0], worst, tmp_path).value > 0
+    assert worst.steps == mean.steps == tuple(step for one in of for step in one.steps)
+    fewer = accuracy(_evaluated(tmp_path, 8, [False] * 10))
+    for over in (SmallestOver, MeanOver):
+        with pytest.raises(InputError, match="same images"):
+            over((of[0], fewer)).read(tmp_path)
 
 
 def test_one_run_without_a_limit_answers_for_every_size(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from holdfast.reproduce import (
     Measure,
     Scale,
     Smallest,
+    SmallestOver,
     Step,
     Table,
     accuracy,
@@ -152,6 +153,8 @@ def _rows(one: malade.Classifier, of: Photographs, scale: Scale) -> dict[str, Me
     )
     rows: dict[str, Measure] = {"none": clean_accuracy(white)}
     rows |= {f"ℓ∞ {name}: PGD": accuracy(white, eps=size) for name, size in of.sizes}
-    rows |= {"salt and pepper": accuracy(black, salt), "Boundary": accuracy(black, boundary)}
-    rows["worst case"] = Smallest((rows["salt and pepper"], rows["Boundary"]))
+    both = {"salt and pepper": accuracy(black, salt), "Boundary": accuracy(black, boundary)}
+    # The paper's is the lower row; what stands under both attacks is no more.
+    rows |= {**both, "worst case": Smallest(tuple(both.values()))}
+    rows["worst case for each image"] = SmallestOver(tuple(both.values()))
     return rows

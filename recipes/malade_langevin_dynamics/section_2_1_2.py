@@ -7,16 +7,14 @@ searched for, and the search ends in two numbers: the best single λ, and the be
 
 from collections.abc import Mapping
 
-import pandas as pd
-
 from holdfast.reproduce import (
     Cell,
     Claim,
-    Mean,
     Measure,
     Result,
     Scale,
     Smallest,
+    SmallestOver,
     Step,
     Table,
     accuracy,
@@ -78,12 +76,8 @@ def recipe(scale: Scale) -> Result:
 def _over(step: Step, attack: str, weights: tuple[float, ...]) -> Mapping[str, Measure]:
     left = {weight: accuracy(step, f"{attack}, r({weight})") for weight in weights}
 
-    def by_all(rows: pd.DataFrame) -> "pd.Series[float]":
-        mine = rows[rows["attack"].str.startswith(f"{attack}, r(")]
-        return ~mine.groupby("index")["fooled"].any()
-
     return {
         **{f"λ = {weight:g}": of for weight, of in left.items()},
         BEST: Smallest(tuple(left.values())),
-        EACH: Mean((step,), by_all, fraction=True),
+        EACH: SmallestOver(tuple(left.values())),
     }

@@ -14,6 +14,7 @@ from holdfast.reproduce import (
     Result,
     Scale,
     Smallest,
+    SmallestOver,
     Table,
     accuracy,
     at_least,
@@ -49,6 +50,8 @@ PAPER = {
 }
 #: Weights of R in the honest rows; the paper names none, and 1 is the weakest here.
 PENALTIES = (0.1, 1.0, 10.0)
+#: All that a chain calls for.
+VARIANTS = ("bpda", "bpda-eot", "plain", "r-bpda", "r")
 
 Rows = Mapping[str, Measure]
 
@@ -164,13 +167,20 @@ def _honest(of: malade.Classifier, sizes: Sequence[float], scale: Scale) -> Rows
     steps = scale("steps, averaged gradients", quick=3, cpu=20, paper=100)
     draws = scale("draws, averaged gradients", quick=2, cpu=4, paper=30)
     pgd = f"pgd(steps={steps})"
-    chain = malade.attacked(of, [pgd], sizes, scale, variants=("plain",), samples=draws)
-    worst = malade.attacked(of, [pgd], sizes, scale, samples=draws, penalties=PENALTIES)
-    return {
-        f"ℓ∞ {size}: {name}": accuracy(step, pgd, eps)
-        for size, eps in zip(("0.3", "0.4"), sizes, strict=True)
-        for name, step in (("PGD through the chain", chain), ("worst of all variants", worst))
-    }
+    step = malade.attacked(
+        of, [pgd], sizes, scale, variants=VARIANTS, samples=draws, penalties=PENALTIES
+    )
+    lines = [
+        f"{variant}({weight})" if variant.startswith("r") else variant
+        for variant in VARIANTS
+        for weight in (PENALTIES if variant.startswith("r") else (None,))
+    ]
+    rows: dict[str, Measure] = {}
+    for size, eps in zip(("0.3", "0.4"), sizes, strict=True):
+        left = {line: accuracy(step, f"{pgd}, {line}", eps) for line in lines}
+        rows[f"ℓ∞ {size}: PGD through the chain"] = left["plain"]
+        rows[f"ℓ∞ {size}: worst of all variants"] = SmallestOver(tuple(left.values()))
+    return rows
 
 
 def _clipped(of: malade.Classifier, scale: Scale) -> Table:
@@ -208,9 +218,9 @@ _NOTES = (
     "weight.",
     "The worst cases of the paper's rows are those of whole rows; the second table's are worst "
     "for each image.",
-    '"Worst of all variants" tries them in turn: an image that most of 30 chains get wrong is left '
-    "to the variant that found it, and the one chain that answers in the end may take it back. So "
-    "the row can leave more than the gradient through the chain alone, which looks further.",
+    '"Worst of all variants" runs all nine on every image and counts what stands under each, so '
+    "that none of them leaves less. A chain of its own answers each attack: an image that one in "
+    "ten chains gets wrong stands under all nine four times in ten, so part of the fall is noise.",
 )
 
 

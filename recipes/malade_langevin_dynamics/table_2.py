@@ -10,10 +10,12 @@ from typing import Any
 from holdfast.reproduce import (
     Cell,
     Claim,
+    Mean,
     Measure,
     Result,
     Scale,
     Smallest,
+    SmallestOver,
     Table,
     accuracy,
     at_least,
@@ -39,15 +41,17 @@ CLIPPED = "CNN, clipped cross-entropy"
 def recipe(scale: Scale) -> Result:
     cnn, madry = malade.cnn(scale), malade.madry(scale)
     all_ = (cnn, madry, malade.purified(cnn, scale), malade.purified(madry, scale))
-    rows: dict[str, dict[str, Measure]] = {
+    left: dict[str, dict[str, Mean]] = {
         source.name: {
             target.name: _left(source, target, scale) for target in all_ if target != source
         }
         for source in all_
     }
-    rows["worst case"] = {
-        name: Smallest(tuple(row[name] for row in rows.values() if name in row)) for name in NAMES
-    }
+    on = {name: tuple(row[name] for row in left.values() if name in row) for name in NAMES}
+    rows: dict[str, Mapping[str, Measure]] = {**left}
+    # The paper's is the lowest row; what stands whatever it was crafted on is no more.
+    rows["worst case"] = {name: Smallest(found) for name, found in on.items()}
+    rows["worst case for each image"] = {name: SmallestOver(found) for name, found in on.items()}
     rows[CLIPPED] = {
         target.name: _left(cnn, target, scale, goal="clipped_cross_entropy") for target in all_[1:]
     }
@@ -56,9 +60,7 @@ def recipe(scale: Scale) -> Result:
     return Result([Table(title, cells)], _claims(rows))
 
 
-def _left(
-    source: malade.Classifier, target: malade.Classifier, scale: Scale, **more: Any
-) -> Measure:
+def _left(source: malade.Classifier, target: malade.Classifier, scale: Scale, **more: Any) -> Mean:
     step = malade.attacked(
         target,
         [malade.pgd(scale, **more)],

@@ -7,18 +7,8 @@ figure, the differences, the intervals, and what became of the paper's claims.
 """
 
 from holdfast.reproduce.claims import Claim, Verdict, at_least, at_most, less, more
-from holdfast.reproduce.measures import (
-    Computed,
-    Largest,
-    Mean,
-    MeanOver,
-    Measure,
-    Measured,
-    OfImages,
-    Recorded,
-    Scaled,
-    Smallest,
-)
+from holdfast.reproduce.combined import Largest, MeanOver, Scaled, Smallest, SmallestOver
+from holdfast.reproduce.measures import Computed, Mean, Measure, Measured, OfImages, Recorded
 from holdfast.reproduce.readings import (
     accuracy,
     accuracy_within,
@@ -67,6 +57,7 @@ __all__ = [
     "Scale",
     "Scaled",
     "Smallest",
+    "SmallestOver",
     "Spec",
     "Step",
     "Table",

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from holdfast.reproduce.measures import Mean, MeanOver, Measure, Measured, difference
+from holdfast.reproduce.combined import ByImage, difference
+from holdfast.reproduce.measures import Measure, Measured
 from holdfast.reproduce.steps import Step
 
 
@@ -56,7 +57,7 @@ class Check:
 
         Where a side has no interval, the difference has none.
         """
-        if isinstance(self.larger, Mean | MeanOver) and isinstance(self.smaller, Mean | MeanOver):
+        if isinstance(self.larger, ByImage) and isinstance(self.smaller, ByImage):
             left, right = self.larger.by_image(root), self.smaller.by_image(root)
             if [list(part.index) for part in left] == [list(part.index) for part in right]:
                 return difference(self.larger, self.smaller, root)

@@ -10,14 +10,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 from torch import Tensor
 
-from holdfast.errors import InputError, MissingFileError
+from holdfast.errors import MissingFileError
 from holdfast.reproduce.rows import rows_of
 from holdfast.reproduce.steps import Step
 from holdfast.results import read_about, read_images
@@ -101,43 +101,10 @@ class Mean:
 
     def read(self, root: Path) -> Measured:
         """See `Measure`."""
-        return _measured(self.by_image(root), counted=self.fraction, fraction=self.fraction)
+        return measured(self.by_image(root), counted=self.fraction, fraction=self.fraction)
 
 
-@dataclass(frozen=True)
-class MeanOver:
-    """The mean of several measures of the same images and seeds, such as over all attacks.
-
-    Args:
-        of: the measures.
-
-    Example:
-        >>> from holdfast.reproduce import MeanOver, error, evaluate, train
-        >>> net = train("net", model="small", epochs=1)
-        >>> attacked = evaluate("e", model=net, attacks=["fgsm", "pgd"], eps=0.1)
-        >>> len(MeanOver((error(attacked, "fgsm"), error(attacked, "pgd"))).of)
-        2
-    """
-
-    of: tuple[Mean, ...]
-
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """See `Measure`."""
-        return tuple(step for measure in self.of for step in measure.steps)
-
-    def by_image(self, root: Path) -> list["pd.Series[float]"]:
-        """The mean at each image, of each seed."""
-        every = [measure.by_image(root) for measure in self.of]
-        return [sum(of_seed[1:], of_seed[0]) / len(of_seed) for of_seed in zip(*every, strict=True)]
-
-    def read(self, root: Path) -> Measured:
-        """See `Measure`."""
-        fraction = all(measure.fraction for measure in self.of)
-        return _measured(self.by_image(root), fraction=fraction)
-
-
-def _measured(
+def measured(
     parts: Sequence["pd.Series[float]"], *, counted: bool = False, fraction: bool = False
 ) -> Measured:
     """The mean over seeds and images of numbers that are 0 or 1, or lie in [0, 1], or anywhere."""
@@ -161,20 +128,6 @@ def _over_seeds(values: "np.ndarray[Any, np.dtype[np.float64]]") -> tuple[float,
     quantile = float(student.ppf(0.975, count - 1))
     half = quantile * float(values.std(ddof=1)) / math.sqrt(count)
     return float(values.mean()) - half, float(values.mean()) + half
-
-
-def difference(first: Mean | MeanOver, second: Mean | MeanOver, root: Path) -> Measured:
-    """How much larger the first is than the second, image by image.
-
-    Raises:
-        InputError: if they are not over the same images and seeds.
-    """
-    left, right = first.by_image(root), second.by_image(root)
-    if len(left) != len(right) or any(
-        not one.index.equals(other.index) for one, other in zip(left, right, strict=True)
-    ):
-        raise InputError("a difference is over the same images and seeds, and these are not.")
-    return _measured([a - b for a, b in zip(left, right, strict=True)])
 
 
 @dataclass(frozen=True)
@@ -209,7 +162,7 @@ class OfImages:
         # Cell 0 of an evaluation is of the images as they are.
         kept = read_images(root / self.step.folder, self.attack + 1, "index", "x", "x_adv")
         values = self.of(kept["x"], kept["x_adv"]).double()
-        return _measured([pd.Series(values.numpy(), index=kept["index"].numpy())])
+        return measured([pd.Series(values.numpy(), index=kept["index"].numpy())])
 
 
 @dataclass(frozen=True)
@@ -278,78 +231,3 @@ class Computed:
         """See `Measure`."""
         rows = [rows_of(root / step.folder) for step in self.steps]
         return Measured(float(self.of(*rows)), math.nan, math.nan, 0, 1)
-
-
-@dataclass(frozen=True)
-class _Chosen:
-    """One of several measures, by its value; its interval, too, which the choice flatters."""
-
-    of: tuple[Measure, ...]
-
-    sign: ClassVar[int]  # of the values, of which the largest is chosen
-
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """See `Measure`."""
-        return tuple(step for measure in self.of for step in measure.steps)
-
-    def read(self, root: Path) -> Measured:
-        """See `Measure`."""
-        found = (measure.read(root) for measure in self.of)
-        return max(found, key=lambda one: self.sign * one.value)
-
-
-class Largest(_Chosen):
-    """The largest of several measures, such as the error under the best attack of several.
-
-    Example:
-        >>> from holdfast.reproduce import Largest, error, evaluate, train
-        >>> net = train("net", model="small", epochs=1)
-        >>> attacked = evaluate("e", model=net, attacks=["fgsm", "pgd"], eps=0.1)
-        >>> worst = Largest((error(attacked, "fgsm"), error(attacked, "pgd")))
-        >>> len(worst.of)
-        2
-    """
-
-    sign = 1
-
-
-class Smallest(_Chosen):
-    """The smallest of several measures, such as the accuracy under the best attack of several.
-
-    Example:
-        >>> from holdfast.reproduce import Smallest, accuracy, evaluate, train
-        >>> net = train("net", model="small", epochs=1)
-        >>> attacked = evaluate("e", model=net, attacks=["fgsm", "pgd"], eps=0.1)
-        >>> worst = Smallest((accuracy(attacked, "fgsm"), accuracy(attacked, "pgd")))
-        >>> len(worst.of)
-        2
-    """
-
-    sign = -1
-
-
-@dataclass(frozen=True)
-class Scaled:
-    """A measure times a number, such as a certified accuracy times its confidence (STN 4).
-
-    Example:
-        >>> from holdfast.reproduce import Scaled, certified, certify, train
-        >>> proven = certify("c", model=train("stn", model="small"), sigma=0.3, votes=100)
-        >>> Scaled(certified(proven, 0.5), 0.95).steps == (proven,)
-        True
-    """
-
-    of: Measure
-    by: float
-
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """See `Measure`."""
-        return self.of.steps
-
-    def read(self, root: Path) -> Measured:
-        """See `Measure`."""
-        found = self.of.read(root)
-        value, low, high = (self.by * part for part in found[:3])
-        return Measured(value, low, high, found.images, found.seeds)

@@ -1,0 +1,181 @@
+"""Several measures made one: the mean or the smallest at each image, or the largest of all."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, TypeAlias
+
+import pandas as pd
+
+from holdfast.errors import InputError
+from holdfast.reproduce.measures import Mean, Measure, Measured, measured
+from holdfast.reproduce.steps import Step
+
+
+@dataclass(frozen=True)
+class _Over:
+    """Several measures of the same images and seeds, made one at each image."""
+
+    of: tuple[Mean, ...]
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """See `Measure`."""
+        return tuple(step for measure in self.of for step in measure.steps)
+
+    @property
+    def fraction(self) -> bool:
+        """See `Mean`."""
+        return all(measure.fraction for measure in self.of)
+
+    def _each(self, root: Path) -> Iterator[pd.DataFrame]:
+        """Of each seed: a line for each image, a column for each measure."""
+        for of_seed in zip(*(measure.by_image(root) for measure in self.of), strict=True):
+            if not all(part.index.equals(of_seed[0].index) for part in of_seed):
+                raise InputError(
+                    "what is taken at each image is of the same images, these are not."
+                )
+            yield pd.concat(of_seed, axis="columns")
+
+
+class MeanOver(_Over):
+    """The mean of several measures of the same images and seeds, such as over all attacks.
+
+    Args:
+        of: the measures.
+
+    Example:
+        >>> from holdfast.reproduce import MeanOver, error, evaluate, train
+        >>> net = train("net", model="small", epochs=1)
+        >>> attacked = evaluate("e", model=net, attacks=["fgsm", "pgd"], eps=0.1)
+        >>> len(MeanOver((error(attacked, "fgsm"), error(attacked, "pgd"))).of)
+        2
+    """
+
+    def by_image(self, root: Path) -> list["pd.Series[float]"]:
+        """The mean at each image, of each seed."""
+        return [each.mean(axis="columns") for each in self._each(root)]
+
+    def read(self, root: Path) -> Measured:
+        """See `Measure`."""
+        return measured(self.by_image(root), fraction=self.fraction)
+
+
+class SmallestOver(_Over):
+    """The smallest at each image of several measures: of accuracies, what stands under all attacks.
+
+    It is the worst case; `Smallest` is the strongest attack, which leaves as many or more.
+
+    Args:
+        of: the measures.
+
+    Example:
+        >>> from holdfast.reproduce import SmallestOver, accuracy, evaluate, train
+        >>> net = train("net", model="small", epochs=1)
+        >>> attacked = evaluate("e", model=net, attacks=["fgsm", "pgd"], eps=0.1)
+        >>> len(SmallestOver((accuracy(attacked, "fgsm"), accuracy(attacked, "pgd"))).of)
+        2
+    """
+
+    def by_image(self, root: Path) -> list["pd.Series[float]"]:
+        """The smallest at each image, of each seed."""
+        return [each.min(axis="columns") for each in self._each(root)]
+
+    def read(self, root: Path) -> Measured:
+        """See `Measure`."""
+        return measured(self.by_image(root), counted=self.fraction, fraction=self.fraction)
+
+
+#: Measures with a number for each image, whose differences are taken image by image.
+ByImage: TypeAlias = Mean | MeanOver | SmallestOver
+
+
+def difference(first: ByImage, second: ByImage, root: Path) -> Measured:
+    """How much larger the first is than the second, image by image.
+
+    Raises:
+        InputError: if they are not over the same images and seeds.
+    """
+    left, right = first.by_image(root), second.by_image(root)
+    if len(left) != len(right) or any(
+        not one.index.equals(other.index) for one, other in zip(left, right, strict=True)
+    ):
+        raise InputError("a difference is over the same images and seeds, and these are not.")
+    return measured([a - b for a, b in zip(left, right, strict=True)])
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """One of several measures, by its value; its interval, too, which the choice flatters."""
+
+    of: tuple[Measure, ...]
+
+    sign: ClassVar[int]  # of the values, of which the largest is chosen
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """See `Measure`."""
+        return tuple(step for measure in self.of for step in measure.steps)
+
+    def read(self, root: Path) -> Measured:
+        """See `Measure`."""
+        found = (measure.read(root) for measure in self.of)
+        return max(found, key=lambda one: self.sign * one.value)
+
+
+class Largest(_Chosen):
+    """The largest of several measures, such as the error under the best attack of several.
+
+    Example:
+        >>> from holdfast.reproduce import Largest, error, evaluate, train
+        >>> net = train("net", model="small", epochs=1)
+        >>> attacked = evaluate("e", model=net, attacks=["fgsm", "pgd"], eps=0.1)
+        >>> worst = Largest((error(attacked, "fgsm"), error(attacked, "pgd")))
+        >>> len(worst.of)
+        2
+    """
+
+    sign = 1
+
+
+class Smallest(_Chosen):
+    """The smallest of several measures, such as the accuracy under the best attack of several.
+
+    Worse for some images may be another of them: see `SmallestOver`.
+
+    Example:
+        >>> from holdfast.reproduce import Smallest, accuracy, evaluate, train
+        >>> net = train("net", model="small", epochs=1)
+        >>> attacked = evaluate("e", model=net, attacks=["fgsm", "pgd"], eps=0.1)
+        >>> worst = Smallest((accuracy(attacked, "fgsm"), accuracy(attacked, "pgd")))
+        >>> len(worst.of)
+        2
+    """
+
+    sign = -1
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """A measure times a number, such as a certified accuracy times its confidence (STN 4).
+
+    Example:
+        >>> from holdfast.reproduce import Scaled, certified, certify, train
+        >>> proven = certify("c", model=train("stn", model="small"), sigma=0.3, votes=100)
+        >>> Scaled(certified(proven, 0.5), 0.95).steps == (proven,)
+        True
+    """
+
+    of: Measure
+    by: float
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """See `Measure`."""
+        return self.of.steps
+
+    def read(self, root: Path) -> Measured:
+        """See `Measure`."""
+        found = self.of.read(root)
+        value, low, high = (self.by * part for part in found[:3])
+        return Measured(value, low, high, found.images, found.seeds)
