@@ -1,14 +1,15 @@
 """What recipes hold to whatever the numbers: claims that can fail, seeds that nobody shares."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from holdfast.reproduce import Scale, Step, Table, Verdict, recipe
+from holdfast.reproduce import Scale, Spec, Step, Table, Verdict, papers, recipe
 from holdfast.reproduce.claims import judge
+from holdfast.reproduce.scale import SCALES
 from holdfast.reproduce.steps import in_order
 from holdfast.results import CLEAN
 
@@ -122,3 +123,53 @@ def test_the_worst_of_a_chains_variants_is_worst_for_each_image(tmp_path: Path) 
         _finish(tmp_path / step.folder, rows)
         assert len(lines) == 9
         assert measure.read(tmp_path).value == 1 - len(lines) / IMAGES
+
+
+def _networks(value: object) -> list[Step]:
+    """The trainings of the classifiers that a model is made of; of a chain, the one behind it."""
+    match value:
+        case Step(command="train"):
+            return [value]
+        case Step():
+            options = dict(value.options)
+            return _networks(options.get("classifier", options.get("model")))
+        case Spec():
+            return [one for step in value.steps for one in _networks(step)]
+        case str() | None:
+            return []
+        case Sequence():
+            return [one for part in value for one in _networks(part)]
+    raise AssertionError(value)
+
+
+def _static(network: Step) -> list[Step]:
+    """The sources that an ensemble is taught by."""
+    objective = dict(network.options).get("objective")
+    taught = isinstance(objective, Spec) and objective.pattern.startswith("ensemble(")
+    return _networks(objective) if taught else []
+
+
+def _seed(network: Step) -> object:
+    return dict(network.options).get("seed", 0)  # as the command line has it
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_attackers_static_sources_and_targets_share_no_seed(scale: str) -> None:
+    """But where a network meets what was crafted on itself, such as the one behind a chain."""
+    met = taught = 0
+    for one in (one for paper in papers() for one in paper.recipes):
+        for step in one.build(Scale(scale)).steps:
+            options = dict(step.options)
+            for target in _networks(options.get("model")) if step.command != "train" else [step]:
+                static = _static(target)
+                taught += len(static)
+                assert _seed(target) not in map(_seed, static), (one.name, target.name)
+                for name in ("source", "other"):
+                    for source in _networks(options.get(name)):
+                        if source.folder == target.folder:
+                            continue
+                        met += 1
+                        known = [target, *static]
+                        assert _seed(source) not in map(_seed, known), (one.name, step.name)
+    assert met
+    assert taught

@@ -17,7 +17,7 @@ def pictures(name: str, scale: Scale, *, first: int) -> list[Pictures]:
         model, other = eat.adversarial(of, scale), eat.attacker("B", scale)
         data, size = eat.data(scale), eat.eps(scale)
     else:
-        model, other = imagenet.network(name, scale), imagenet.network("v4", scale)
+        model, other = imagenet.network(name, scale), imagenet.apart("v4", scale)
         data, size = imagenet.images(name, scale), imagenet.eps(scale)
     assert model is not None
     assert other is not None

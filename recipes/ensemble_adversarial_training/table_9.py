@@ -43,4 +43,4 @@ def recipe(scale: Scale) -> Result:
         "Appendix D",
         [less(one, other, name) for (name, one), (_, other) in zip(weaker, stronger, strict=True)],
     )
-    return Result(tables, [claim], [imagenet.SEEDS])
+    return Result(tables, [claim])

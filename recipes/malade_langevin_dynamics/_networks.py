@@ -92,7 +92,8 @@ def cnn(scale: Scale, seed: int = 0) -> Classifier:
 
 def madry(scale: Scale) -> Classifier:
     """Adversarially trained at 0.3; the paper took the network that its authors published."""
-    # At the cpu and paper scales the very network of SO's recipes, so that it is trained once.
+    # At the cpu and paper scales a network of SO's recipes, so that it is trained once; of seed 1,
+    # since in table 2 it and the CNN of seed 0 meet what was crafted on the other.
     step = train(
         "Madry",
         data=mnist(scale),
@@ -117,7 +118,7 @@ def madry(scale: Scale) -> Classifier:
         norm="linf",
         eps=linf(scale, 0.3),
         epochs=scale("epochs, Madry", quick=10, cpu=10, paper=84),  # 100,000 steps of 50
-        seed=0,
+        seed=1,
     )
     return Classifier("Madry", step)
 
