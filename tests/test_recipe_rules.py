@@ -51,15 +51,17 @@ def _attacked(step: Step, fooled: int) -> pd.DataFrame:
     return pd.concat([_cell(CLEAN, 0.0, ()), *(_cell(*cell, range(fooled)) for cell in cells)])
 
 
-def _cell(attack: str, eps: float, fooled: Collection[int]) -> pd.DataFrame:
-    """Rows of an attack at a size, which fools these images."""
+def _cell(
+    attack: str, eps: float, fooled: Collection[int], righted: Collection[int] = ()
+) -> pd.DataFrame:
+    """Rows of an attack at a size, which fools these images; some, wrong before, it puts right."""
     wrong = [n in fooled for n in range(IMAGES)]
     return pd.DataFrame(
         {
             "attack": attack,
             "eps": eps,
             "index": range(IMAGES),
-            "rank": [int(one) for one in wrong],
+            "rank": [int(one and n not in righted) for n, one in enumerate(wrong)],
             "fooled": wrong,
         }
     )
@@ -173,3 +175,30 @@ def test_attackers_static_sources_and_targets_share_no_seed(scale: str) -> None:
                         assert _seed(source) not in map(_seed, known), (one.name, step.name)
     assert met
     assert taught
+
+
+@pytest.mark.parametrize("item", ["table-6", "table-7", "table-8"])
+def test_errors_as_eat_counts_them_stand_beside_those_of_robust_accuracy(
+    item: str, tmp_path: Path
+) -> None:
+    """Of the same rows, whose attacks put right one of the two images that were wrong before."""
+    result = recipe(f"eat/{item}").build(Scale("quick"))
+    tables = {part.name: part for part in result.parts if isinstance(part, Table)}
+    ours, theirs = tables["ours"], tables["steps" if item == "table-6" else "table"]
+    wrong, righted = range(2), range(1)
+    for step in (one for one in result.steps if one.command == "evaluate"):
+        options = dict(step.options)
+        cells = [_cell(attack, options["eps"], wrong, righted) for attack in options["attacks"]]
+        _finish(tmp_path / step.folder, pd.concat([_cell(CLEAN, 0.0, wrong), *cells]))
+    assert {row: list(cells) for row, cells in ours.rows.items()} == {
+        row: list(cells) for row, cells in theirs.rows.items()
+    }
+    for row, cells in ours.rows.items():
+        for column, cell in cells.items():
+            assert cell.paper is None
+            other = theirs.rows[row][column].measure
+            assert cell.measure is not None
+            assert other is not None
+            assert cell.measure.read(tmp_path).value == len(wrong) / IMAGES
+            left = len(wrong) if column == "clean" else len(wrong) - len(righted)
+            assert other.read(tmp_path).value == left / IMAGES

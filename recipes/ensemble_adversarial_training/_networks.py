@@ -5,9 +5,16 @@ sources have 100 + s, attackers 200. Settings are those of the authors' code
 (ftramer/ensemble-adv-training) where the text is silent, each with its reason beside it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
-from holdfast.reproduce import Scale, Step, Value, diagnose, evaluate, spec, train
+from holdfast.reproduce import Mean, Scale, Step, Value, diagnose, evaluate, spec, train
+
+#: `error`, as the authors count, or `robust_error`.
+Count: TypeAlias = Callable[..., Mean]
+
+#: The title of a second table of errors, of the same rows.
+OURS = "The same where what was wrong without an attack stays wrong: 100 % - robust accuracy"
 
 ARCHITECTURES = ("A", "B", "Bstar", "C", "D")
 SHOWN = {"Bstar": "B*"}

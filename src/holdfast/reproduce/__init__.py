@@ -18,6 +18,7 @@ from holdfast.reproduce.readings import (
     error,
     gradient_norm,
     perturbation,
+    robust_error,
 )
 from holdfast.reproduce.recipes import Recipe, papers, recipe
 from holdfast.reproduce.results import Cell, Curves, Gallery, Line, Pictures, Plane, Result, Table
@@ -81,6 +82,7 @@ __all__ = [
     "perturbation",
     "recipe",
     "reproduce",
+    "robust_error",
     "spec",
     "train",
     "tune",

@@ -103,7 +103,7 @@ def error(
     """The fraction of all images that is wrong after an attack, as EAT counts.
 
     Images that were wrong before count by what the model says after it, if ``attack_all`` had them
-    attacked too.
+    attacked too: some an attack puts right. See `robust_error`, to which they stay wrong.
 
     Args:
         steps: evaluations, of a seed each.
@@ -119,6 +119,28 @@ def error(
         True
     """
     return _fraction(_several(steps), lambda rows: _attacked(rows, attack, eps)["rank"] >= top)
+
+
+def robust_error(
+    steps: Step | Sequence[Step], attack: str | None = None, eps: float | None = None
+) -> Mean:
+    """The fraction of all images that is wrong before or after an attack: 1 - robust accuracy.
+
+    Never less than `error`, of the same rows.
+
+    Args:
+        steps: evaluations, of a seed each.
+        attack: as typed; may be left out if there is one.
+        eps: its size; may be left out if there is one.
+
+    Example:
+        >>> from holdfast.reproduce import evaluate, robust_error, train
+        >>> net = train("net", model="small", epochs=1)
+        >>> attacked = evaluate("e", model=net, attacks=["fgsm", "pgd"], eps=0.1)
+        >>> robust_error(attacked, "pgd").steps == (attacked,)
+        True
+    """
+    return _fraction(_several(steps), lambda rows: _attacked(rows, attack, eps)["fooled"])
 
 
 def clean_accuracy(steps: Step | Sequence[Step]) -> Mean:
