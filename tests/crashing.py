@@ -1,12 +1,14 @@
 """Kill each command at random writes, until it has been killed so many times, and compare.
 
-    python -m tests.crashing KILLS
+    python -m tests.crashing KILLS [COMMAND ...]
 
-The process is killed by itself, just before or just after a file is renamed or linked into place,
-which is all that a run folder ever sees. A run that was killed is begun again until it is whole:
-its files must then be those of a run that nothing disturbed, and nothing else may lie beside them.
+The process is killed by itself, just before or just after a file is renamed or linked into place
+or taken away, which is all that a folder of results ever sees. A run that was killed is begun again
+until it is whole: its files must then be those of a run that nothing disturbed, and nothing else
+may lie beside them.
 """
 
+import io
 import os
 import random
 import shutil
@@ -16,18 +18,24 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Callable
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from holdfast import data
 from holdfast.attacks import FGSM, PGD
+from holdfast.bundle import write_bundle
 from holdfast.certify import CertificationConfig, certify_data
+from holdfast.cli.reproduce import reproduce
 from holdfast.data import Data
 from holdfast.diagnose import Diagnosis, diagnose_data
+from holdfast.errors import OutputError
 from holdfast.evaluation import EvaluationConfig, evaluate_data, study
 from holdfast.lock import LOCK
 from holdfast.models import Architecture
+from holdfast.report.page import build
 from holdfast.results import read_about
 from holdfast.threat import Linf
 from holdfast.training import Schedule, Standard, train_data
@@ -36,9 +44,6 @@ from tests.toys import images
 
 SMALL = Architecture(name="small", shape=(1, 8, 8), classes=10)
 ATTACKS = [("fgsm", FGSM(Linf(0.1))), ("pgd", PGD(Linf(0.1), steps=2))]
-
-#: Writes that a process may make before the one at which it is killed: of a study four are locks.
-WRITES = 12
 
 #: What holds times.
 NEVER_THE_SAME = ("run.json", "speed.csv")
@@ -84,13 +89,53 @@ def _tune(out: Path) -> None:
     tuned(out)
 
 
-COMMANDS: dict[str, Callable[[Path], None]] = {
-    "train": _train,
-    "evaluate": _evaluate,
-    "certify": _certify,
-    "study": _study,
-    "diagnose": _diagnose,
-    "tune": _tune,
+def _runs(out: Path) -> None:
+    """What a report and a bundle are made of."""
+    kept = EvaluationConfig(batch_size=8, keep_images=4)
+    evaluate_data(network(), pictures(), ATTACKS, kept, "net", out / "evaluation")
+    _certify(out / "certification")
+
+
+def _finished(out: Path) -> list[Path]:
+    return [out.with_name("runs") / name for name in ("evaluation", "certification")]
+
+
+def _report(out: Path) -> None:
+    build(_finished(out), out)
+
+
+def _bundle(out: Path) -> None:
+    out.mkdir(exist_ok=True)
+    with suppress(OutputError):  # of one that is there: whoever was killed had finished it
+        write_bundle(_finished(out), out / "study.zip")
+
+
+def _reproduce(out: Path) -> None:
+    with redirect_stdout(io.StringIO()):
+        reproduce(["so/figure-7"], scale="quick", out=out, quiet=True)
+
+
+class Command(NamedTuple):
+    """A command, and how many writes its process may make before the one that it is killed at.
+
+    One that goes on where it stopped is killed after few of them: of a study's, four are locks. One
+    that begins anew could otherwise never be killed at its last ones.
+    """
+
+    work: Callable[[Path], None]
+    writes: int = 12
+
+
+COMMANDS = {
+    "train": Command(_train),
+    "evaluate": Command(_evaluate),
+    "certify": Command(_certify),
+    "study": Command(_study),
+    "diagnose": Command(_diagnose),
+    "tune": Command(_tune),
+    "report": Command(_report, writes=45),
+    "bundle": Command(_bundle, writes=4),
+    "reproduce": Command(_reproduce, writes=60),
 }
 
 
@@ -103,18 +148,22 @@ def child(work: Callable[[Path], None], out: Path, writes: int, after: bool) -> 
         def killing(call):
             def called(*arguments, **more):
                 nonlocal left
+                if out not in Path(arguments[-1]).parents:  # a file of its own, which nobody sees
+                    return call(*arguments, **more)
                 left -= 1
                 if left == 0 and not after:
                     os.kill(os.getpid(), signal.SIGKILL)
                 call(*arguments, **more)
                 if left == 0:
                     os.kill(os.getpid(), signal.SIGKILL)
+                return None
 
             return called
 
         os.replace, os.link, os.unlink = map(killing, (os.replace, os.link, os.unlink))
         try:
             warnings.simplefilter("ignore")
+            tempfile.tempdir = str(out.parent)
             work(out)
         except BaseException:
             traceback.print_exc()
@@ -141,27 +190,29 @@ def crash(name: str, kills: int, place: Path, chance: random.Random) -> None:
     Raises:
         RuntimeError: if a run does not go on, or ends as another than the undisturbed one.
     """
-    work, left = COMMANDS[name], kills
+    (work, writes), left = COMMANDS[name], kills
+    child(_runs, place / "runs", 0, after=False)
     child(work, place / "whole", 0, after=False)
     whole = content(place / "whole")
     while left > 0:
         out = place / "killed"
-        while child(work, out, chance.randint(1, WRITES) if left else 0, chance.random() < 0.5):
+        while child(work, out, chance.randint(1, writes) if left else 0, chance.random() < 0.5):
             left -= 1
-        if not read_about(out)["complete"] or content(out) != whole:
+        complete = all(read_about(file.parent)["complete"] for file in out.rglob("run.json"))
+        if not complete or content(out) != whole:
             others = {file for file, was in content(out).items() if whole.get(file, b"") != was}
             raise RuntimeError(f"{name} ended otherwise: {others or whole.keys() - content(out)}")
         shutil.rmtree(out)
 
 
-def main(kills: int) -> None:
+def main(kills: int, names: list[str]) -> None:
     torch.set_num_threads(1)  # a child has none of its parent's threads
     data.load("digits")  # so that no child need import what this imports
-    for name in COMMANDS:
+    for name in names or COMMANDS:
         with tempfile.TemporaryDirectory() as place:
             crash(name, kills, Path(place), random.Random(name))
         print(f"{name}: killed {kills} times, and always ended as the undisturbed run", flush=True)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), sys.argv[2:])

@@ -149,6 +149,17 @@ class TestBundle:
             write_bundle([study / EVAL], study / "study.zip")
         assert (study / "study.zip").read_bytes() == before
 
+    def test_what_killed_processes_left_of_it_is_removed(self, study, tmp_path):
+        left, other = tmp_path / ".a.zip.0f1e2d3c.tmp", tmp_path / ".b.zip.0f1e2d3c.tmp"
+        other.write_text("of another one, which somebody may be writing")
+        left.write_text("PK")
+        write_bundle([study / EVAL], tmp_path / "a.zip")
+        assert {path.name for path in tmp_path.iterdir()} == {"a.zip", other.name}
+        left.write_text("PK")  # killed once the bundle was in its place
+        with pytest.raises(OutputError, match="is there, and is not overwritten"):
+            write_bundle([study / EVAL], tmp_path / "a.zip")
+        assert {path.name for path in tmp_path.iterdir()} == {"a.zip", other.name}
+
     def test_what_it_cannot_hold_is_refused_before_anything_is_written(self, study, tmp_path):
         shutil.copytree(study / EVAL, tmp_path / "run")
         (tmp_path / "run" / "rows.csv").unlink()

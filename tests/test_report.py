@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 import holdfast
-from holdfast import metrics
+from holdfast import lock, metrics
 from holdfast.attacks import FGSM, FMN, PGD, On, Square, Worst
 from holdfast.certify.config import CertificationConfig
 from holdfast.certify.run import certify_data
@@ -358,6 +358,29 @@ def test_a_report_of_other_runs_is_not_overwritten(report, runs, tmp_path):
     (tmp_path / "letter.txt").write_text("mine")
     with pytest.raises(OutputError, match="not empty"):
         build([runs["one-linf"]], tmp_path)
+
+
+def test_a_killed_report_goes_on_and_nothing_of_it_is_left(runs, tmp_path):
+    page = build([runs["one-linf"]], tmp_path / "whole")
+    out = tmp_path / "killed"
+    out.mkdir()
+    (out / ".report.json.0f1e2d3c.tmp").write_text("{")  # killed before it said of which runs it is
+    build([runs["one-linf"]], out)
+    for folder in (out, out / "tables", out / "figures", out / "images"):
+        (folder / ".a.svg.0f1e2d3c.tmp").write_text("<")
+    (out / "report.html").unlink()
+    build([runs["one-linf"]], out)
+    named = [sorted(path.relative_to(at) for path in at.rglob("*")) for at in (out, page.parent)]
+    assert named[0] == named[1]
+    assert (out / "report.html").read_bytes() == page.read_bytes()
+
+
+def test_of_two_processes_that_write_one_report_the_second_is_told(runs, tmp_path):
+    out = tmp_path / "report"
+    out.mkdir()
+    with lock.held(out), pytest.raises(OutputError, match="in use by process"):
+        build([runs["one-linf"]], out)
+    assert not list(out.iterdir())
 
 
 @pytest.mark.parametrize("names", [("one-linf",), ("one-cert",), ("vote",), ("one-l2", "one-cert")])

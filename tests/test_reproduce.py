@@ -70,7 +70,7 @@ from holdfast.reproduce.page import _points, numbers, write_item
 from holdfast.reproduce.paper_page import write_paper
 from holdfast.reproduce.recipes import Paper, chosen
 from holdfast.reproduce.rows import rows_of
-from holdfast.reproduce.run import found, reproduce, state
+from holdfast.reproduce.run import Outcome, found, reproduce, state
 from holdfast.reproduce.scale import SCALES
 from holdfast.reproduce.steps import in_order
 from holdfast.results import read_rows
@@ -294,6 +294,24 @@ def test_a_killed_reproduction_goes_on_where_it_was(tmp_path: Path) -> None:
     assert [state(step, tmp_path) for step in steps] == ["complete", "missing", "missing"]
     assert len(reproduce(steps, tmp_path, killed_at_the_second).done) == 3
     assert begun == [str(tmp_path / steps[place].folder) for place in (0, 1, 1, 2)]
+
+
+def test_what_a_process_killed_after_a_step_left_is_removed(tmp_path: Path) -> None:
+    step = _net(0)
+    _finish(tmp_path / step.folder)
+    (tmp_path / step.folder / "checkpoint.safetensors").write_text("of a training that is finished")
+    (tmp_path / step.folder / "rows").mkdir()
+    assert reproduce([step], tmp_path, _refuse).done == {step.folder}
+    assert [path.name for path in (tmp_path / step.folder).iterdir()] == ["run.json"]
+
+
+def test_what_a_process_killed_at_a_page_left_is_removed(tmp_path: Path) -> None:
+    made = Recipe("p", "table-1", "Title", "", {}, lambda scale: Result([]))
+    left = tmp_path / made.name / ".README.md.0f1e2d3c.tmp"
+    left.parent.mkdir(parents=True)
+    left.write_text("# T")
+    write_item(made, Scale("quick"), Outcome(frozenset(), {}), tmp_path, tmp_path)
+    assert {path.name for path in left.parent.iterdir()} == {"README.md", "claims.json"}
 
 
 def _serve(arguments: Sequence[str]) -> None:

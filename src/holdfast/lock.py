@@ -69,6 +69,11 @@ def held(folder: Path) -> Iterator[Owner]:
                 (folder / LOCK).unlink()
 
 
+def is_passing(entry: Path) -> bool:
+    """Whether a file is one that a killed process leaves: a lock, or one under a temporary name."""
+    return entry.suffix == ".tmp" or entry.name == LOCK
+
+
 def in_use(folder: Path, holder: Owner | None) -> OutputError:
     """The error that another process holds the lock of a folder."""
     who = f"process {holder.process} on host {holder.host}" if holder else "another process"

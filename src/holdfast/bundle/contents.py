@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from holdfast.errors import InputError
+from holdfast.lock import is_passing
 from holdfast.results import ABOUT, IMAGES, ROWS, read_about, runs_in
 
 #: Files of a bundle that stand beside its runs; no run may have their names.
@@ -14,9 +15,6 @@ REPORT, STATEMENT, ENVIRONMENT = "report", "test-report.md", "environment.json"
 #: Runs of which the rows are what counts; those that made a network, whose weights stay where they
 #: are; and those whose folder is all arrays and figures.
 _OF_ROWS, _TRAINING, _DIAGNOSIS = ("evaluate", "certify"), ("train", "tune"), "diagnose"
-
-#: What a killed process leaves, or one that runs.
-_PASSING = (".tmp", "lock.json")
 
 
 def copied(runs: Sequence[Path], root: Path) -> list[str]:
@@ -52,7 +50,7 @@ def _copy(run: Path, target: Path) -> None:
             f"{run} is not finished; run its holdfast {kind} command again to finish it."
         )
     if kind == _DIAGNOSIS:
-        chosen = [path for path in run.rglob("*") if not path.name.endswith(_PASSING)]
+        chosen = [path for path in run.rglob("*") if not is_passing(path)]
     elif kind in _OF_ROWS:
         chosen = [run / ABOUT, run / ROWS, *(run / IMAGES).glob("*.safetensors")]
     elif kind in (*_TRAINING, "study"):

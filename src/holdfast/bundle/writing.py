@@ -10,7 +10,7 @@ from holdfast.bundle.contents import copied
 from holdfast.bundle.derived import derive
 from holdfast.bundle.manifest import MANIFEST, Manifest, Said, checksum, files_in
 from holdfast.errors import InputError, OutputError
-from holdfast.files import StrPath, as_path, check_path, check_writable
+from holdfast.files import StrPath, as_path, check_path, check_writable, clear_unfinished
 
 __all__ = ["write_bundle"]
 
@@ -77,6 +77,7 @@ def write_bundle(
             write_archive(out, {name: root / name for name in (MANIFEST, *files_in(root))})
         except FileExistsError as error:
             raise _there(out) from error
+        clear_unfinished(out.parent, out.name)  # whoever made it, no other can any more
     if wrong is not None:
         warnings.warn(f"the report contradicts itself, and says so: {wrong}", stacklevel=2)
     return manifest
@@ -85,6 +86,7 @@ def write_bundle(
 def _check_out(out: Path) -> None:
     check_path(out.parent / f".{out.name}.01234567.tmp")  # which it is written as first
     if out.exists() or out.is_symlink():
+        clear_unfinished(out.parent, out.name)
         raise _there(out)
     if not out.name:
         raise InputError(f"{out} names no file; give one, such as study.zip.")

@@ -1,5 +1,6 @@
 """Writing so that nothing is lost: to a temporary name first, then renamed into place."""
 
+import glob
 import os
 import secrets
 import tempfile
@@ -92,8 +93,12 @@ def _written(path: Path, write: Callable[[Path], object]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def clear_unfinished(folder: StrPath) -> None:
+def clear_unfinished(folder: StrPath, name: str | None = None) -> None:
     """Remove what processes that were killed left in a folder under temporary names.
+
+    Args:
+        folder: that no other process writes to, unless a name is given.
+        name: of the one file whose temporary names are meant; of all, if None.
 
     Example:
         >>> from pathlib import Path
@@ -103,7 +108,8 @@ def clear_unfinished(folder: StrPath) -> None:
         >>> Path(".a.json.0f1e2d3c.tmp").exists()
         False
     """
-    for leftover in as_path(folder).glob(".*.tmp"):
+    of = "*" if name is None else f"{glob.escape(name)}.*"
+    for leftover in as_path(folder).glob(f".{of}.tmp"):
         if leftover.is_file():
             leftover.unlink(missing_ok=True)
 

@@ -12,11 +12,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import holdfast
+from holdfast import lock
 from holdfast.errors import ContradictionError, OutputError
 from holdfast.files import (
     StrPath,
     as_path,
     check_writable,
+    clear_unfinished,
     read_json,
     write_json,
     write_table,
@@ -64,7 +66,7 @@ def build(runs: Sequence[StrPath], out: StrPath, title: str = "Robustness report
         DamagedFileError: if a run is not what Holdfast writes.
         InputError: if a run is not finished or not of a kind that a report shows, or the runs are
             about different images.
-        OutputError: if ``out`` cannot be written or holds something else.
+        OutputError: if ``out`` cannot be written, holds something else, or is in use.
         ContradictionError: if more is certified than an attack left robust; the report is there.
 
     Example:
@@ -82,18 +84,22 @@ def build(runs: Sequence[StrPath], out: StrPath, title: str = "Robustness report
     shown = {id(c): galleries(c) for c in tables.classifiers(subjects)}
     sources = [str(run) for run in runs]
     _check_out(out, sources)
-    for folder in (out, *(out / name for name in ("figures", "tables", "images"))):
-        folder.mkdir(parents=True, exist_ok=True)
-    about = {"report_of": sources, "holdfast": holdfast.__version__}
-    met = [*(run for subject in subjects for run in subject.runs), *diagnoses]
-    every = [{"path": str(run.path), **run.about} for run in met]
-    write_json(out / _ABOUT, {**about, "runs": every})
-    moved = tables.perturbations(subjects)
-    _write_tables(subjects, moved, out / "tables")
-    save_figures(subjects, shown, out / "figures")
-    pictures = album(subjects, shown, out / "images")
-    looks = diagnosed(diagnoses, out / "figures")
-    write_text(out / PAGE, _page(subjects, moved, pictures, looks, met, title))
+    out.mkdir(parents=True, exist_ok=True)
+    with lock.held(out):
+        _check_out(out, sources)  # another may have held it until just now
+        about = {"report_of": sources, "holdfast": holdfast.__version__}
+        met = [*(run for subject in subjects for run in subject.runs), *diagnoses]
+        every = [{"path": str(run.path), **run.about} for run in met]
+        write_json(out / _ABOUT, {**about, "runs": every})
+        for folder in (out, *(out / name for name in ("figures", "tables", "images"))):
+            folder.mkdir(exist_ok=True)
+            clear_unfinished(folder)
+        moved = tables.perturbations(subjects)
+        _write_tables(subjects, moved, out / "tables")
+        save_figures(subjects, shown, out / "figures")
+        pictures = album(subjects, shown, out / "images")
+        looks = diagnosed(diagnoses, out / "figures")
+        write_text(out / PAGE, _page(subjects, moved, pictures, looks, met, title))
     wrong = [text for c in tables.classifiers(subjects) for text in contradictions(c)]
     if wrong:
         raise ContradictionError(" ".join(wrong))
@@ -264,5 +270,5 @@ def _check_out(out: Path, sources: list[str]) -> None:
             raise OutputError(
                 f"{out} holds a report of other runs, which is not overwritten; give another --out."
             )
-    elif out.is_dir() and any(out.iterdir()):
+    elif out.is_dir() and not all(map(lock.is_passing, out.iterdir())):
         raise OutputError(f"{out} is not empty and holds no report; give a new folder by --out.")

@@ -12,7 +12,9 @@ OUT/PAPER/ITEM/*.svg        figures
 import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from holdfast.errors import MissingFileError
-from holdfast.files import replace_file, write_table, write_text
+from holdfast.files import clear_unfinished, replace_file, write_table, write_text
+from holdfast.lock import held
 from holdfast.report import comparison, gallery, pictures, style, words
 from holdfast.reproduce.claims import Evidence, Verdict, judge
 from holdfast.reproduce.measures import Measured
@@ -131,20 +134,32 @@ def write_item(recipe: Recipe, scale: Scale, outcome: Outcome, root: Path, out: 
         outcome: what became of its steps.
         root: where the run folders are.
         out: folder of the pages; the item's is ``PAPER/ITEM`` below.
+
+    Raises:
+        OutputError: if another process writes the same page.
     """
     made = judged(recipe, scale, outcome, root)
     result = made.result
     folder = out / recipe.name
-    folder.mkdir(parents=True, exist_ok=True)
-    lines = [f"# {recipe.title}", "", recipe.about, "", *_command(recipe, scale), ""]
-    for part in result.parts:
-        lines += _part(part, folder, root, outcome)
-    lines += [*_claims(made.evidence), *_notes(result), *_reduced(scale)]
-    lines += [*_missing(result, outcome), *_provenance(result, root, outcome)]
-    page = folder / "README.md"
-    write_text(page, joined(lines))
-    write(folder, verdicts(made.evidence, scale.name))
+    with written_alone(folder):
+        lines = [f"# {recipe.title}", "", recipe.about, "", *_command(recipe, scale), ""]
+        for part in result.parts:
+            lines += _part(part, folder, root, outcome)
+        lines += [*_claims(made.evidence), *_notes(result), *_reduced(scale)]
+        lines += [*_missing(result, outcome), *_provenance(result, root, outcome)]
+        page = folder / "README.md"
+        write_text(page, joined(lines))
+        write(folder, verdicts(made.evidence, scale.name))
     return replace(made, page=page)
+
+
+@contextmanager
+def written_alone(folder: Path) -> Iterator[None]:
+    """Make the folder of a page, and hold it, without what a killed process left, for the block."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with held(folder):
+        clear_unfinished(folder)
+        yield
 
 
 def joined(lines: Sequence[str]) -> str:
@@ -187,7 +202,7 @@ def _pictures(part: Pictures, folder: Path, root: Path, outcome: Outcome) -> lis
         if not drawn.exists():
             raise MissingFileError(f"{drawn} is not there; correct the recipe.")
         shown = f"{part.name}{drawn.name}"
-        shutil.copyfile(drawn, folder / shown)
+        replace_file(folder / shown, partial(shutil.copyfile, drawn))
         lines += [f"![{part.title}]({shown})", ""]
     return lines
 

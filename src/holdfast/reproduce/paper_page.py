@@ -5,7 +5,7 @@ from pathlib import Path
 
 from holdfast.files import write_text
 from holdfast.reproduce.claims import Verdict
-from holdfast.reproduce.page import escaped, joined
+from holdfast.reproduce.page import escaped, joined, written_alone
 from holdfast.reproduce.recipes import Paper, Recipe
 from holdfast.reproduce.scale import Scale
 from holdfast.reproduce.verdicts import Judged, Verdicts, read
@@ -21,6 +21,7 @@ def write_paper(paper: Paper, scale: str, out: Path) -> Path:
 
     Raises:
         DamagedFileError: if what an item's page is kept with cannot be read.
+        OutputError: if another process writes the same page.
     """
     lines = [f"# {paper.title}", "", paper.about, ""]
     lines += [f"`holdfast reproduce {paper.name} --scale {scale}`", ""]
@@ -43,8 +44,8 @@ def write_paper(paper: Paper, scale: str, out: Path) -> Path:
     if beside:
         items += ["", "Found besides:", ""]
         items += [f"- [{_title(file)}]({file.name})" for file in beside]
-    page.parent.mkdir(parents=True, exist_ok=True)  # no item has a page yet
-    write_text(page, joined([*lines, *items]))
+    with written_alone(page.parent):  # which is not there if no item has a page yet
+        write_text(page, joined([*lines, *items]))
     return page
 
 

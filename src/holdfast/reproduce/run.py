@@ -11,7 +11,8 @@ from holdfast.progress import Progress, silent
 from holdfast.reproduce.hands import Hands, OneAtATime, Runner, sentence
 from holdfast.reproduce.rows import rows_of
 from holdfast.reproduce.steps import Step
-from holdfast.results import read_about
+from holdfast.results import clear_work, read_about
+from holdfast.training.state import CHECKPOINT
 
 State = Literal["complete", "begun", "missing"]
 
@@ -130,6 +131,7 @@ def reproduce(
         waiting.remove(step)
         try:
             if _finished(step, root):
+                clear_work(root / step.folder, CHECKPOINT)  # of one killed after its last step
                 done.add(step.folder)
                 continue
         except HoldfastError as error:  # of a folder that cannot be read

@@ -23,7 +23,7 @@ from holdfast.results.reading import (
     read_rows,
     runs_in,
 )
-from holdfast.results.run import Run, kept_or_temporary
+from holdfast.results.run import Run, clear_work, kept_or_temporary
 from holdfast.results.sameness import same
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "Part",
     "Run",
     "Work",
+    "clear_work",
     "done",
     "here",
     "in_pieces",

@@ -1,6 +1,5 @@
 """The finished chunks of a run that is not complete yet: one file for each, of each cell."""
 
-import shutil
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -121,10 +120,6 @@ class Chunks:
             for what, count in about.noted.items():
                 found[what] = found.get(what, 0) + count
         return found
-
-    def clear(self) -> None:
-        """Remove the chunks, which rows.csv has made redundant."""
-        shutil.rmtree(self.folder / CHUNKS, ignore_errors=True)
 
     def _abouts(self, cell: int) -> list[_About]:
         files = sorted((self.folder / CHUNKS).glob(f"{cell:04d}.*.json"))

@@ -42,7 +42,7 @@ from holdfast.results.reading import (
 from holdfast.results.sameness import check_same, compared
 from holdfast.results.schema import FORMAT
 
-__all__ = ["Run", "kept_or_temporary"]
+__all__ = ["Run", "clear_work", "kept_or_temporary"]
 
 
 class Run:
@@ -84,7 +84,7 @@ class Run:
         check_writable(path)
         if (path / ABOUT).exists():
             self._check_same(read_about(path))
-        elif path.is_dir() and any(map(_is_foreign, path.iterdir())):
+        elif path.is_dir() and not all(map(lock.is_passing, path.iterdir())):
             raise OutputError(
                 f"{path} is not empty and holds no run of Holdfast; give a new folder by --out."
             )
@@ -133,8 +133,7 @@ class Run:
                 if unfinished:
                     return None
                 check_finished(path)
-                if checkpoint is not None:  # of a process that was killed after its last step
-                    (path / checkpoint).unlink(missing_ok=True)
+                clear_work(path, checkpoint)  # of a process that was killed after its last step
                 return run.told_complete()
 
             told = first(group, begin)
@@ -151,9 +150,7 @@ class Run:
                 rows = run.merge() if run.has_rows else pd.DataFrame()
                 run.check()
                 run.finish(**results(run, rows))
-                run.chunks.clear()
-                if checkpoint is not None:
-                    (path / checkpoint).unlink(missing_ok=True)
+                clear_work(path, checkpoint)
 
             first(group, finish)
 
@@ -237,7 +234,6 @@ class Run:
             OutputError: if another process holds it, or has begun a run with other settings.
         """
         if self.complete:
-            self.chunks.clear()  # of a process that was killed between its last two steps
             yield False
             return
         made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
@@ -325,9 +321,24 @@ class Run:
         check_same(self.path, about, self._kind, self._settings, self._owner)
 
 
-def _is_foreign(entry: Path) -> bool:
-    """Whether something in a folder without run.json is none that a killed process leaves."""
-    return entry.suffix != ".tmp" and entry.name != lock.LOCK
+def clear_work(path: Path, checkpoint: str | None) -> None:
+    """Remove from the folder of a finished run what only the work needed.
+
+    Args:
+        path: the folder.
+        checkpoint: see `Run.resume_or`.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast.results import clear_work
+        >>> size = Path("state.safetensors").write_text("of a training that is finished")
+        >>> clear_work(Path("."), "state.safetensors")
+        >>> Path("state.safetensors").exists()
+        False
+    """
+    shutil.rmtree(path / CHUNKS, ignore_errors=True)  # which rows.csv has made redundant
+    if checkpoint is not None:
+        (path / checkpoint).unlink(missing_ok=True)
 
 
 @contextmanager
