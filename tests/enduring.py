@@ -12,6 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from holdfast.attacks import APGD, DDN, FGSM, MIM, PGD, RFGSM, DeepFool, Square
@@ -70,10 +71,12 @@ def main(count: int) -> None:
         rows = len(read_rows(out))
     half = len(watch.memory) // 2
     grown = max(watch.memory[half:]) - max(watch.memory[:half])
+    tenths = np.array_split(np.array(watch.memory) / 2**20, 10)
     print(
         f"{count:,} images, {rows:,} rows, {watch.told:,} pieces: memory grew by "
         f"{max(grown, 0) / 2**20:.1f} MiB of {max(watch.memory) / 2**20:.0f} in the second half, "
-        f"{max(watch.files)} files open at most"
+        f"{max(watch.files)} files open at most\n"
+        f"MiB in each tenth: {', '.join(f'{tenth.max():.0f}' for tenth in tenths)}"
     )
     wrong = {
         "pieces were not told": watch.told != watch.total,
