@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from holdfast.reproduce import Scale, Spec, Step, Table, Verdict, papers, recipe
+from holdfast.reproduce import Result, Scale, Spec, Step, Table, Verdict, papers, recipe
 from holdfast.reproduce.claims import judge
 from holdfast.reproduce.scale import SCALES
 from holdfast.reproduce.steps import in_order
@@ -202,3 +202,33 @@ def test_errors_as_eat_counts_them_stand_beside_those_of_robust_accuracy(
             assert cell.measure.read(tmp_path).value == len(wrong) / IMAGES
             left = len(wrong) if column == "clean" else len(wrong) - len(righted)
             assert other.read(tmp_path).value == left / IMAGES
+
+
+def _ways(result: Result) -> dict[str, set[object]]:
+    """How each network is trained, but for how long: of a schedule the name, not where it falls."""
+    found: dict[str, set[object]] = {}
+    for step in (one for one in result.steps if one.command == "train"):
+        for name in ("optimizer", "schedule", "precision", "init", "norm"):
+            value = dict(step.options).get(name)
+            way = str(value).partition("(")[0] if name == "schedule" else value
+            found.setdefault(step.name, set()).add((name, way))
+    return found
+
+
+@pytest.mark.parametrize("scale", SCALES[:-1])
+def test_what_is_no_size_is_the_papers_or_the_page_says_why_it_is_not(scale: str) -> None:
+    told = compared = 0
+    for one in (one for paper in papers() for one in paper.recipes):
+        here, there = Scale(scale), Scale("paper")
+        found, printed = _ways(one.build(here)), _ways(one.build(there))
+        assert not there.departures
+        known = [way for way, _, _ in here.departures.values()]
+        known += [str(way).partition("(")[0] for way in known]
+        for network in found.keys() & printed.keys():  # published networks are not trained
+            compared += 1
+            assert {way for _, way in found[network] - printed[network]} <= {*known}, one.name
+        assert all(why for _, _, why in here.departures.values())
+        assert not set(here.departures) & set(here.reduced)
+        told += len(here.departures)
+    assert told
+    assert compared

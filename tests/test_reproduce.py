@@ -66,7 +66,7 @@ from holdfast.reproduce import (
 from holdfast.reproduce.claims import judge
 from holdfast.reproduce.combined import difference
 from holdfast.reproduce.hands import AtOnce
-from holdfast.reproduce.page import _points, numbers, write_item
+from holdfast.reproduce.page import _points, numbers, otherwise, write_item
 from holdfast.reproduce.paper_page import write_paper
 from holdfast.reproduce.recipes import Paper, chosen
 from holdfast.reproduce.rows import rows_of
@@ -701,6 +701,24 @@ def test_the_page_has_the_number_the_interval_and_the_papers_and_says_what_is_mi
     assert np.isnan(numbers.loc["y", "measured"])
 
 
+def test_the_page_says_what_was_done_otherwise_and_why(tmp_path: Path) -> None:
+    def build(scale: Scale) -> Result:
+        scale("epochs", quick=2, cpu=6, paper=84)
+        rates = {"quick": 1e-3, "cpu": 4e-4, "paper": 1e-4}
+        scale.otherwise("rate", **rates, why="few epochs need a larger one")
+        return Result([])
+
+    pages = {}
+    for name in SCALES:
+        made = Recipe("p", name, "Title", "", {}, build)
+        write_item(made, Scale(name), found([], tmp_path), tmp_path, tmp_path / "pages")
+        pages[name] = (tmp_path / "pages/p" / name / "README.md").read_text()
+    reduced, other = pages["cpu"].split("## What was done otherwise")
+    assert "| epochs | 6 | 84 |" in reduced
+    assert "| rate | 0.0004 | 0.0001 | few epochs need a larger one |" in other
+    assert "otherwise" not in pages["paper"]
+
+
 def test_the_page_says_by_which_versions_each_of_its_runs_was_made(tmp_path: Path) -> None:
     steps = [_evaluated(tmp_path, seed, [True, False]) for seed in (0, 1)]
     for step, version in zip(steps, ("0.1.0", "0.2.0"), strict=True):
@@ -763,11 +781,12 @@ def test_the_page_of_a_paper_that_is_shipped_says_what_its_items_say(
     assert page == (shipped / paper.name / "README.md").read_text()
     for one in paper.recipes:
         if (kept := verdicts.read(tmp_path / one.name)) is not None:
-            result = one.build(Scale(kept.scale))
+            scale = Scale(kept.scale)
+            result = one.build(scale)
             asked = [(of.sentence, of.section) for of in result.claims]
             assert asked == [(of.sentence, of.section) for of in kept.claims]
             written = " ".join((tmp_path / one.name / "README.md").read_text().split())
-            for said in (*result.notes, *(of.why for of in result.claims)):
+            for said in (*result.notes, *(of.why for of in result.claims), *otherwise(scale)):
                 assert " ".join(said.split()) in written
 
 

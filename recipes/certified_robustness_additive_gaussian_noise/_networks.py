@@ -219,7 +219,9 @@ def _train(
         batch_size=64,
         # Adam 1e-3 in the authors' code.
         optimizer="adam(lr=1e-3)",
-        precision=scale("precision", quick="32-true", cpu="bf16-mixed", paper="32-true"),
+        precision=scale.otherwise(
+            "precision", quick="32-true", cpu="bf16-mixed", paper="32-true", why=so.BF16
+        ),
         seed=seed,
     )
 

@@ -77,10 +77,20 @@ def _proven(scale: Scale, sigma: float) -> Step:
         objective=f"stability(sigma={sigma!r})",
         epochs=scale("epochs", quick=12, cpu=10, paper=90),
         batch_size=scale("batch", quick=64, cpu=64, paper=256),
-        optimizer=scale(
-            "optimizer", quick="adam(lr=1e-3)", cpu="adam(lr=1e-3)", paper="sgd(lr=0.1)"
+        optimizer=scale.otherwise(
+            "optimizer",
+            quick="adam(lr=1e-3)",
+            cpu="adam(lr=1e-3)",
+            paper="sgd(lr=0.1)",
+            why="chosen for few epochs",
         ),
-        precision=scale("precision", quick="32-true", cpu="bf16-mixed", paper="bf16-mixed"),
+        precision=scale.otherwise(
+            "precision",
+            quick="32-true",
+            cpu="bf16-mixed",
+            paper="bf16-mixed",
+            why="not needed for the digits",
+        ),
     )
     return certify(
         f"stability-{sigma:g}-100",

@@ -89,8 +89,15 @@ def shared(name: str, scale: Scale) -> dict[str, Value | None]:
         "optimizer": "adam(lr=1e-3)",  # Keras' default, in the authors' code
         "schedule": "constant",  # the same
         "init": "keras",  # Glorot's uniform draw, He's normal one in D, zero biases
-        # Harmless here, as METHODS measured, and twice as fast where the processor has it.
-        "precision": "bf16-mixed" if scale.name == "cpu" and name not in CONNECTED else None,
+        "precision": None
+        if name in CONNECTED
+        else scale.otherwise(
+            "precision, convolutional networks",
+            quick=None,
+            cpu="bf16-mixed",
+            paper=None,
+            why="twice as fast where the processor has it, and measured to change no error",
+        ),
     }
 
 

@@ -22,6 +22,8 @@ from holdfast.reproduce import (
     tune,
 )
 
+from ..second_order_attack_and_certifiable_robustness import _networks as so
+
 #: σ² = 0.15 of the denoiser's noise on MNIST (B.2.1).
 SIGMA = 0.3873
 #: σ² = 0.01 on CIFAR-10 and TinyImageNet (B.2.1).
@@ -100,13 +102,20 @@ def madry(scale: Scale) -> Classifier:
         images=scale("training images, Madry", quick=1_000, cpu=30_000, paper=None),
         model=scale("network, Madry", quick="small", cpu="madry-mnist", paper="madry-mnist"),
         batch_size=50,  # mnist_challenge
-        # 1e-4, constant, in mnist_challenge. A short training needs a larger rate, at which filters
-        # die before they learn unless it rises slowly.
-        optimizer=scale(
-            "optimizer, Madry", quick="adam(lr=1e-3)", cpu="adam(lr=4e-4)", paper="adam(lr=1e-4)"
+        # 1e-4, constant, in mnist_challenge.
+        optimizer=scale.otherwise(
+            "optimizer, Madry",
+            quick="adam(lr=1e-3)",
+            cpu="adam(lr=4e-4)",
+            paper="adam(lr=1e-4)",
+            why=so.LARGER_RATE,
         ),
-        schedule=scale(
-            "schedule, Madry", quick="cosine", cpu="cosine(warm_up=2)", paper="constant"
+        schedule=scale.otherwise(
+            "schedule, Madry",
+            quick="cosine",
+            cpu="cosine(warm_up=2)",
+            paper="constant",
+            why=so.SLOW_RISE,
         ),
         precision=_precision(scale),
         objective=scale(
@@ -145,8 +154,12 @@ def denoiser(kind: str, scale: Scale, *, balanced: bool = False) -> Step:
         objective=objectives[kind],
         images=scale("training images", quick=1_000, cpu=50_000, paper=50_000),
         batch_size=scale("batch, denoiser", quick=32, cpu=128, paper=128),  # ours, like the rest
-        optimizer=scale(
-            "optimizer, denoiser", quick="adam(lr=3e-3)", cpu="adam(lr=1e-3)", paper="adam(lr=1e-3)"
+        optimizer=scale.otherwise(
+            "optimizer, denoiser",
+            quick="adam(lr=3e-3)",
+            cpu="adam(lr=1e-3)",
+            paper="adam(lr=1e-3)",
+            why=so.LARGER_RATE,
         ),
         epochs=scale("epochs, denoiser", quick=6, cpu=6, paper=20),
         precision=_precision(scale),
@@ -339,5 +352,6 @@ def over_sizes(
 
 
 def _precision(scale: Scale) -> str:
-    # Harmless: networks trained so leave the same under attack.
-    return scale("precision", quick="32-true", cpu="bf16-mixed", paper="32-true")
+    return scale.otherwise(
+        "precision", quick="32-true", cpu="bf16-mixed", paper="32-true", why=so.BF16
+    )

@@ -145,7 +145,7 @@ def write_item(recipe: Recipe, scale: Scale, outcome: Outcome, root: Path, out: 
         lines = [f"# {recipe.title}", "", recipe.about, "", *_command(recipe, scale), ""]
         for part in result.parts:
             lines += _part(part, folder, root, outcome)
-        lines += [*_claims(made.evidence), *_notes(result), *_reduced(scale)]
+        lines += [*_claims(made.evidence), *_notes(result), *_reduced(scale), *otherwise(scale)]
         lines += [*_missing(result, outcome), *_provenance(result, root, outcome)]
         page = folder / "README.md"
         write_text(page, joined(lines))
@@ -308,6 +308,22 @@ def _reduced(scale: Scale) -> list[str]:
     for what, (here, there) in scale.reduced.items():
         lines.append(f"| {escaped(what)} | {escaped(_said(here))} | {escaped(_said(there))} |")
     return [*lines, ""]
+
+
+def otherwise(scale: Scale) -> list[str]:
+    """What is no size and not as in the paper, as it stands on a page; nothing if all is."""
+    if not scale.departures:
+        return []
+    lines = ["## What was done otherwise", "", "| | here | the paper | why |", "|---|---|---|---|"]
+    for what, (here, there, why) in scale.departures.items():
+        cells = (what, _plain(here), _plain(there), why)
+        lines.append(f"| {' | '.join(map(escaped, cells))} |")
+    return [*lines, ""]
+
+
+def _plain(way: object) -> str:
+    """A way in words: where none is named, it is the command's own."""
+    return "as by default" if way is None else str(way)
 
 
 def _said(size: object) -> str:

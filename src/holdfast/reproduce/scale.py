@@ -1,4 +1,4 @@
-"""The scale of a reproduction: sizes, and nothing but sizes."""
+"""The scale of a reproduction: sizes, and what a small size makes do otherwise, with a reason."""
 
 from collections.abc import Mapping
 from typing import TypeVar
@@ -12,6 +12,8 @@ T = TypeVar("T")
 
 class Scale:
     """Chooses each size of a recipe, and remembers which are smaller than the paper's.
+
+    What is no size is the paper's, unless `otherwise` says why it cannot be.
 
     Args:
         name: quick (digits, seconds), cpu (MNIST and a CIFAR-10 subset on two cores, under about an
@@ -34,15 +36,48 @@ class Scale:
             raise unknown("scale", name, SCALES)
         self.name = name
         self._reduced: dict[str, tuple[object, object]] = {}
+        self._departures: dict[str, tuple[object, object, str]] = {}
 
     def __call__(self, what: str, *, quick: T, cpu: T, paper: T) -> T:
         """The size at this scale; ``what`` says on the page what it is the size of."""
-        chosen = {"quick": quick, "cpu": cpu, "paper": paper}[self.name]
+        chosen = self._chosen(quick, cpu, paper)
         if chosen != paper:
             self._reduced[what] = (chosen, paper)
         return chosen
+
+    def otherwise(self, what: str, *, quick: T, cpu: T, paper: T, why: str) -> T:
+        """The way at this scale, which is no size, such as an optimizer.
+
+        Args:
+            what: says on the page what it is.
+            quick: at this scale.
+            cpu: at this scale.
+            paper: the paper's.
+            why: the paper's cannot be kept at the smaller scales, for the page.
+
+        Example:
+            >>> from holdfast.reproduce import Scale
+            >>> scale = Scale("cpu")
+            >>> rates = {"quick": 1e-3, "cpu": 4e-4, "paper": 1e-4}
+            >>> scale.otherwise("rate", **rates, why="few epochs need a larger one")
+            0.0004
+            >>> scale.departures
+            {'rate': (0.0004, 0.0001, 'few epochs need a larger one')}
+        """
+        chosen = self._chosen(quick, cpu, paper)
+        if chosen != paper:
+            self._departures[what] = (chosen, paper, why)
+        return chosen
+
+    def _chosen(self, quick: T, cpu: T, paper: T) -> T:
+        return {"quick": quick, "cpu": cpu, "paper": paper}[self.name]
 
     @property
     def reduced(self) -> Mapping[str, tuple[object, object]]:
         """What is not as in the paper: what -> (here, there)."""
         return dict(self._reduced)
+
+    @property
+    def departures(self) -> Mapping[str, tuple[object, object, str]]:
+        """What is no size and not as in the paper: what -> (here, there, why)."""
+        return dict(self._departures)
