@@ -131,6 +131,8 @@ def test_a_run_with_a_folder_and_without_one(tmp_path):
         trace_purification(models, data, 3, attacks, (1,))
     with pytest.raises(InputError, match="no model"):
         trace_purification({}, data, 0, {}, (1,))
+    with pytest.raises(InputError, match=r"a model is called ' ', which no table can show"):
+        trace_purification({" ": towards_grey()}, data, 0, {" ": {}}, (1,))
 
 
 def test_a_strip_shows_every_picture_with_its_caption():

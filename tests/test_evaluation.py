@@ -21,6 +21,7 @@ from holdfast.certify.run import certify, certify_data
 from holdfast.counting import Counted
 from holdfast.data import Data
 from holdfast.defenses import GaussianNoise
+from holdfast.diagnose import Diagnosis, diagnose_data, live_filters
 from holdfast.errors import (
     GradientError,
     InputError,
@@ -369,12 +370,14 @@ class TestWhatIsGiven:
     def test_a_models_name_can_be_read(self, tmp_path, name):
         model, x, y = example()
         config = CertificationConfig(sigma=0.1)
+        found = Diagnosis("filters", {}, live_filters, lambda found: {})
         calls = [
             lambda: evaluate(model, x, y, [FGSM(Linf(0.1))], name=name, out=tmp_path / "run"),
             lambda: certify(model, x, y, config=config, name=name, out=tmp_path / "run"),
             lambda: study(
                 {name: model}, Data.of(x, y), [("f", FGSM(Linf(0.1)))], out=tmp_path / "run"
             ),
+            lambda: diagnose_data(found, {name: model}, Data.of(x, y), out=tmp_path / "run"),
         ]
         for call in calls:
             with pytest.raises(InputError, match=r"model is called .*no table can show"):

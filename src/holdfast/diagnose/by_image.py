@@ -16,7 +16,7 @@ from holdfast.data import Data
 from holdfast.errors import InputError
 from holdfast.files import StrPath
 from holdfast.models.identity import identify
-from holdfast.parameters import Seed, check_arguments
+from holdfast.parameters import Seed, check_arguments, check_title
 from holdfast.progress import Progress, silent
 from holdfast.results import (
     Fitting,
@@ -138,6 +138,8 @@ def diagnose_data(
     check_arguments(diagnose_data, locals())
     if not models:
         raise InputError("there is no model; give at least one by name.")
+    for name in models:
+        check_title("a model", name)
     check_batch_size(batch_size)
     names = list(models)
     identities = [identify(model, data) for model in models.values()]

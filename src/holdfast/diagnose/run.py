@@ -13,7 +13,7 @@ from holdfast.diagnose.purification import purification
 from holdfast.errors import DamagedFileError, InputError
 from holdfast.files import StrPath, read_tensors, write_table, write_tensors
 from holdfast.models.identity import identify
-from holdfast.parameters import Seed, check_arguments
+from holdfast.parameters import Seed, check_arguments, check_title
 from holdfast.progress import Progress, silent
 from holdfast.results import Run, kept_or_temporary
 from holdfast.results.reading import read_csv
@@ -118,6 +118,8 @@ def trace_purification(
         )
     if not models:
         raise InputError("there is no model; give at least one by name.")
+    for name in models:
+        check_title("a model", name)
     steps = list(dict.fromkeys((0, *steps)))
     identities = [identify(model, data) for model in models.values()]
     record = {
