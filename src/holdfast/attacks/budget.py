@@ -7,8 +7,9 @@ of the margin, and towards those classes; short ascents from where the network a
 and Square for what hides its gradients. FAB is left out: it broke nothing there that these had not.
 
 The parts grow dearer, and each says how near to falling an image must have come to be worth the
-next: what the early parts leave of its margin tells nearly all of those that fall later. What is
-chosen for an image hangs on no other one, so that rows are the same whatever the batch.
+next: what the early parts leave of its margin tells nearly all of those that fall later. However
+near an image came, it is worth Square only if that breaks one of a pilot's. What is chosen for an
+image hangs on no other one, so that rows are the same whatever the batch.
 """
 
 from collections.abc import Callable
@@ -202,11 +203,12 @@ def _search(threat: Threat, passes: int) -> Attack:
     return Square(threat, queries=passes - _ASKED)
 
 
-#: In the order of their running.
+#: In the order of their running. After the last, no image is near enough for what needs no
+#: gradient: it must break one of a pilot's.
 _PARTS = {
     "apgd-ce": _Part(0.04, 13, 1.0, 0, _ascent),
     "malt": _Part(0.087, 50, 0.4, 130, _nearest),
     "second-order-margin": _Part(0.067, 46, 0.15, 100, _averaged),
     "second-order-t": _Part(0.4, 176, 0.12, 600, _nearest_averaged),
-    "odi": _Part(0.2, 64, 0.12, 300, _diverted),
+    "odi": _Part(0.2, 64, 0.0, 0, _diverted),
 }

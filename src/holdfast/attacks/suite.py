@@ -58,9 +58,11 @@ def WorstCase(
     In a budget the dear parts must earn their keep: an image of whose margin an early part has left
     much is *far*, and falls to no later one on most networks. `holdfast.evaluate` runs every part
     on ``pilot`` images, drawn by the seed, and where none of them fell that had been far, spares
-    the later parts to the other images that are. The evaluation then says how many of these would
-    fall at most, with 95 % confidence. Where the model hides its gradients, draws random numbers,
-    or has a twin, all images meet all parts, and so does a batch that is attacked by itself.
+    the later parts to the other images that are. Of Square, the last, all that still stand are far:
+    it is there for models that hide their gradients. The evaluation says how many of those that
+    were spared would fall at most, with 95 % confidence. Where the model hides its gradients, draws
+    random numbers, or has a twin, all images meet all parts, and so does a batch that is attacked
+    by itself.
 
     When:
         For the number to report. With ``budget=1500`` while developing; with ``budget=8000``, or
@@ -84,7 +86,7 @@ def WorstCase(
         budget: passes an image; the other numbers follow from it, and cannot be given too.
         pilot: with a budget: images that meet every part before any is spared some; 100 by
             default, 0 to run all parts on all images. Below some 1,500 passes early parts are too
-            short to tell, and none is.
+            short to tell who is far, and Square alone is spared.
 
     Raises:
         InputError: if a number is out of range, the budget too small for the first part, a pilot is

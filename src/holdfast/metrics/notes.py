@@ -99,8 +99,8 @@ def untried(cells: Iterable[Mapping[str, Any]]) -> list[str]:
         lower = spared["at_most"] * spared["far"] / cell["n"]
         notes.append(
             f"{title(cell['attack'], cell['norm'], cell['eps'])}: {spared['far']:,} images were "
-            f"far from falling when early parts had ended; the later ones were run on "
-            f"{spared['tried']:,} of these, drawn by the seed, and broke none; with "
+            f"too far from falling for the parts that followed; these were run on "
+            f"{spared['tried']:,} of them, drawn by the seed, and broke none; with "
             f"{100 * spared['confidence']:g} % confidence they would break at most "
             f"{_up(spared['at_most'])} % of them, and so lower the robust accuracy by at most "
             f"{_up(lower)} points."
