@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from holdfast import EvaluationConfig, Linf, evaluate, metrics
-from holdfast.attacks import PGD, DeepFool
+from holdfast import EvaluationConfig, Linf, evaluate, metrics, reproduce
+from holdfast.attacks import PGD, DeepFool, StepLL
 from holdfast.bundle import Verdict, verify, write_bundle
 from holdfast.cli.evaluated import show_evaluation
 from holdfast.data import Data
@@ -75,6 +75,26 @@ def test_it_is_what_counting_by_hand_gives(found):
         limits = proportion_interval(int(left), N)
         assert (cell["top5_low"], cell["top5_high"]) == tuple(map(float, limits))
     assert cell["robust_accuracy"] < cell["robust_top5"] < cell["clean_top5"] < 1
+
+
+def test_recipes_count_it_as_evaluations_do_and_as_eat_does(tmp_path):
+    attacks = {**ATTACKS, "toward-another": StepLL(Linf(0.1))}
+    step = reproduce.evaluate("e", model="toy", attacks=list(attacks))
+    config = replace(PLAIN, attack_all=True)
+    found = evaluated(tmp_path / step.folder, config=config, attacks=attacks)
+    clean = found.rows[found.rows["attack"] == CLEAN].set_index("index")["rank"]
+    righted = 0
+    for cell in found.cells:
+        after = found.rows[found.rows["attack"] == cell["attack"]].set_index("index")["rank"]
+        ours = reproduce.robust_error(step, cell["attack"], top=5).read(tmp_path)
+        assert ours.value == pytest.approx(1 - cell["robust_top5"])
+        assert ours[1:3] == pytest.approx((1 - cell["top5_high"], 1 - cell["top5_low"]))
+        theirs = reproduce.error(step, cell["attack"], top=5).read(tmp_path)
+        assert theirs.value == (after >= 5).mean()
+        righted += ((clean >= 5) & (after < 5)).sum()
+        whole = reproduce.robust_error(step, cell["attack"]).read(tmp_path)
+        assert whole.value == pytest.approx(1 - cell["robust_accuracy"])
+    assert righted  # what was wrong may be right among five afterwards
 
 
 def test_what_the_model_ranks_is_what_the_rows_count(found):

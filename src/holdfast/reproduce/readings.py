@@ -109,7 +109,9 @@ def error(
         steps: evaluations, of a seed each.
         attack: as typed; may be left out if there is one.
         eps: its size; may be left out if there is one.
-        top: an answer is wrong if so many classes at least are preferred to the label.
+        top: an answer is wrong if so many classes at least are preferred to the label, after the
+            attack alone. One that stops once another class is first leaves it to chance how many:
+            by 5, this is a lower limit of what an attack on the first five would reach.
 
     Example:
         >>> from holdfast.reproduce import error, evaluate, train
@@ -122,7 +124,11 @@ def error(
 
 
 def robust_error(
-    steps: Step | Sequence[Step], attack: str | None = None, eps: float | None = None
+    steps: Step | Sequence[Step],
+    attack: str | None = None,
+    eps: float | None = None,
+    *,
+    top: int = 1,
 ) -> Mean:
     """The fraction of all images that is wrong before or after an attack: 1 - robust accuracy.
 
@@ -132,6 +138,8 @@ def robust_error(
         steps: evaluations, of a seed each.
         attack: as typed; may be left out if there is one.
         eps: its size; may be left out if there is one.
+        top: see `error`; before the attack, too. By 5 it is 1 - the robust top-5 accuracy of
+            `holdfast.evaluate`.
 
     Example:
         >>> from holdfast.reproduce import evaluate, robust_error, train
@@ -140,7 +148,15 @@ def robust_error(
         >>> robust_error(attacked, "pgd").steps == (attacked,)
         True
     """
-    return _fraction(_several(steps), lambda rows: _attacked(rows, attack, eps)["fooled"])
+
+    def wrong(rows: pd.DataFrame) -> "pd.Series[bool]":
+        part = _attacked(rows, attack, eps)
+        if top == 1:
+            return part["fooled"]
+        before = rows[rows["attack"] == CLEAN].set_index("index")["rank"]
+        return (part["rank"] >= top) | (before.loc[part.index] >= top)
+
+    return _fraction(_several(steps), wrong)
 
 
 def clean_accuracy(steps: Step | Sequence[Step]) -> Mean:
