@@ -3,6 +3,7 @@
 import json
 import warnings
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -15,15 +16,16 @@ from torch import nn
 from holdfast import EvaluationConfig, Linf, evaluate, metrics, reproduce
 from holdfast.attacks import PGD, DeepFool, StepLL
 from holdfast.bundle import Verdict, verify, write_bundle
-from holdfast.cli.evaluated import show_evaluation
+from holdfast.cli.evaluated import show_evaluation, show_study
+from holdfast.cli.main import run
 from holdfast.data import Data
 from holdfast.defenses import GaussianNoise
-from holdfast.evaluation import evaluate_data
+from holdfast.evaluation import Comparison, compare, evaluate_data, study
 from holdfast.files import read_table
 from holdfast.report.page import build
 from holdfast.report.subjects import read_subjects
 from holdfast.report.tables import strongest_attacks
-from holdfast.results import CLEAN
+from holdfast.results import CLEAN, read_rows
 from holdfast.results.reading import digest_of
 from holdfast.statistics import proportion_interval
 from tests.toys import images, small_network
@@ -235,6 +237,95 @@ class TestOnDisk:
         edited(run, forget)
         assert verify(run).contradictions == []
         assert build([run], tmp_path / "report", "of an earlier version").exists()
+
+
+#: Two of one size, the weaker one first.
+SEVERAL = {"one-step": PGD(Linf(0.3), steps=1), **ATTACKS}
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """The runs of two models on the same images, and a study of both."""
+    out = tmp_path_factory.mktemp("two")
+    models = {name: small_network(classes=CLASSES, seed=seed) for seed, name in enumerate("ab")}
+    x, y, names = labelled(models["a"], CLASSES)
+    data = Data.in_memory("toy", names, x, y)
+    attacks = list(SEVERAL.items())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name, model in models.items():
+            evaluate_data(model, data, attacks, PLAIN, name=name, out=out / name)
+        return out, study(models, data, attacks, (0, 1), PLAIN)
+
+
+class TestOfTwo:
+    @staticmethod
+    def left(rows):
+        """Which images keep their label among five, attack by attack, counted by hand."""
+        clean = rows[rows["attack"] == CLEAN].set_index("index")
+        left = {CLEAN: clean["rank"] < 5}
+        for attack, part in rows[rows["attack"] != CLEAN].groupby("attack"):
+            left[attack] = left[CLEAN] & (part.set_index("index")["rank"] < 5)
+        return left
+
+    def test_a_comparison_says_what_became_of_it_under_each_attack_and_under_all(self, two):
+        out, _ = two
+        first, second = (self.left(read_rows(out / name)) for name in "ab")
+        lines = compare(out / "a", out / "b").lines
+        assert [line.what for line in lines] == [CLEAN, *SEVERAL, "worst case"]
+        for line in lines:
+            of = ["one-step", "far"] if line.what == "worst case" else [line.what]
+            wanted = metrics.paired(
+                *(np.logical_and.reduce([left[name] for name in of]) for left in (first, second))
+            )
+            assert line.top5 == wanted
+            assert line.record()["top5"] == wanted.record()
+        assert any(line.top5.first > line.found.first for line in lines)
+
+    def test_it_is_printed_and_in_junit_and_fails_nothing(self, two, tmp_path, capsys):
+        out, _ = two
+        file = tmp_path / "compared.xml"
+        runs = [str(out / name) for name in "ab"]
+        assert run(["compare", *runs, "--junit", str(file)]) == 0
+        printed = capsys.readouterr().out
+        lines = compare(*runs).lines
+        assert "top-5 accuracy" in printed
+        cases = ElementTree.parse(file).getroot().findall("testcase")
+        for case, line in zip(cases, lines, strict=True):
+            shares = [f"{100 * share:.1f}" for share in (line.top5.first, line.top5.second)]
+            said = case.find("system-out").text
+            assert all(share in said and share in printed for share in shares)
+            same = replace(line, found=metrics.paired(np.ones(9, bool), np.ones(9, bool)))
+            assert same.top5 == line.top5
+            assert not Comparison("a", "b", [same]).worse(0.0)
+
+    def test_a_study_has_the_worst_case_over_attacks_and_seeds(self, two, capsys):
+        _, found = two
+        show_study(found, json=False)
+        printed = capsys.readouterr().out
+        for model, worst in found.worst.groupby("model"):
+            rows = [one.rows for member, one in found.found.items() if member.model == model]
+            for eps, share in zip(worst["eps"], worst["robust_top5"], strict=True):
+                left = [
+                    part
+                    for of_seed in rows
+                    for attack, part in self.left(of_seed).items()
+                    if attack == CLEAN or SEVERAL[attack].threat.eps <= eps
+                ]
+                assert share == np.logical_and.reduce(left).mean()
+                assert f"{100 * share:.1f}" in printed
+                assert f"{100 * share:.1f}" in found.summary()
+            assert (worst["robust_accuracy"] <= worst["robust_top5"]).all()
+            assert (worst["top5_low"] <= worst["robust_top5"]).all()
+
+    def test_of_ten_classes_they_say_nothing(self, tmp_path, capsys):
+        for name in "ab":
+            evaluated(tmp_path / name, classes=10)
+        compared = compare(tmp_path / "a", tmp_path / "b")
+        assert [line.top5 for line in compared.lines] == [None] * len(compared.lines)
+        assert "top" not in compared.summary()
+        assert run(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+        assert "top-5" not in capsys.readouterr().out
 
 
 def edited(run, change):

@@ -1,5 +1,6 @@
 """``holdfast compare``: two evaluations of the same images, image by image."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from holdfast.cli.common import percent, print_json, print_table
@@ -7,6 +8,7 @@ from holdfast.cli.options import Number
 from holdfast.errors import InputError
 from holdfast.evaluation.comparison import compare as compare_runs
 from holdfast.evaluation.junit import write_junit
+from holdfast.metrics import Paired
 from holdfast.results import runs_in
 
 
@@ -62,24 +64,31 @@ def compare(
             }
         )
     elif not quiet:
-        print_table(
+        _print(
             f"{runs[1]} against {runs[0]}, on the same {compared.lines[0].found.n} images; "
             "difference in percentage points with its 95 % interval, p by McNemar's exact test",
-            [
-                {
-                    "accuracy": line.title,
-                    "first": percent(line.found.first),
-                    "second": percent(line.found.second),
-                    "difference": f"{100 * line.found.difference:+.1f}",
-                    "95 %\ninterval": (
-                        f"{100 * line.found.low:+.1f} to {100 * line.found.high:+.1f}"
-                    ),
-                    "p": f"{line.found.p_value:.2g}",
-                }
-                for line in compared.lines
-            ],
+            {line.title: line.found for line in compared.lines},
         )
+        if five := {line.title: line.top5 for line in compared.lines if line.top5 is not None}:
+            _print("top-5 accuracy; attacks on the top class leave an upper limit", five)
         for note in compared.notes:
             print(note)
     if fail_if_worse is not None:
         compared.check(fail_if_worse / 100)
+
+
+def _print(title: str, lines: Mapping[str, Paired]) -> None:
+    print_table(
+        title,
+        [
+            {
+                "accuracy": name,
+                "first": percent(found.first),
+                "second": percent(found.second),
+                "difference": f"{100 * found.difference:+.1f}",
+                "95 %\ninterval": f"{100 * found.low:+.1f} to {100 * found.high:+.1f}",
+                "p": f"{found.p_value:.2g}",
+            }
+            for name, found in lines.items()
+        ],
+    )

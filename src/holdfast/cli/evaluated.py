@@ -51,15 +51,20 @@ def show_study(found: Study, *, json: bool) -> None:
         print(f"{member}: {told(one.audit)}")
         for text in metrics.untried(one.cells):
             print(f"{member}: {text}")
+    worst = found.worst.to_dict(orient="records")
+    _print_worst("right of each model's images", worst, "robust_accuracy")
+    if "robust_top5" in worst[0]:
+        _print_worst("right among five classes; an upper limit", worst, "robust_top5")
+
+
+def _print_worst(title: str, worst: Sequence[Mapping[Any, Any]], share: str) -> None:
+    """A line for each model, a column for each size."""
     lines: dict[str, dict[str, Any]] = {}
-    for at in found.worst.to_dict(orient="records"):
+    for at in worst:
         line = lines.setdefault(at["model"], {"model": at["model"]})
         what = f"{at['norm']} {size(at['eps'])}" if at["eps"] else "without\nattack"
-        line[what] = percent(at["robust_accuracy"])
-    print_table(
-        "right of each model's images, in the worst case over all attacks and seeds",
-        list(lines.values()),
-    )
+        line[what] = percent(at[share])
+    print_table(f"{title}, in the worst case over all attacks and seeds", list(lines.values()))
 
 
 def _print_top5(cells: Sequence[Mapping[str, Any]]) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -33,6 +33,8 @@ class Line:
         found: the accuracies and how far apart they are.
         fell: images that the first model gets right and the second does not.
         held: images that the second model gets right and the first does not.
+        top5: the same of top-5 accuracy, of data of more than ten classes. What an attack on the
+            top class leaves of it is an upper limit, and `Comparison.worse` goes by `found` alone.
 
     Example:
         >>> import numpy as np
@@ -49,6 +51,7 @@ class Line:
     found: Paired
     fell: Sequence[int] = ()
     held: Sequence[int] = ()
+    top5: Paired | None = None
 
     @property
     def title(self) -> str:
@@ -64,6 +67,7 @@ class Line:
             **self.found.record(),
             "fell": list(self.fell),
             "held": list(self.held),
+            **({} if self.top5 is None else {"top5": self.top5.record()}),
         }
 
 
@@ -200,9 +204,12 @@ def compare(first: StrPath, second: StrPath) -> Comparison:
             f"{other['images']} of {other['data']}, and they are not the same images: evaluate "
             "both with the same --data and --images."
         )
-    rows = [read_rows(path) for path in paths]
+    rows = [
+        metrics.ranked(read_rows(path), len(about.get("classes", ())))
+        for path, about in zip(paths, abouts, strict=True)
+    ]
     notes = _notes(abouts)
-    lines = [_line(CLEAN, "", 0.0, [_clean(part) for part in rows])]
+    lines = [_line(CLEAN, "", 0.0, [_Stood.of(part[part["attack"] == CLEAN]) for part in rows])]
     rows = _at_same_sizes([_attacked(part) for part in rows])
     met = [list(part.groupby(metrics.CELL, sort=False).groups) for part in rows]
     common = [cell for cell in met[0] if cell in met[1]]
@@ -219,14 +226,14 @@ def compare(first: StrPath, second: StrPath) -> Comparison:
                 "case."
             )
     parts = [dict(list(part.groupby(metrics.CELL))) for part in rows]
-    right: dict[tuple[str, float], list[list[NDArray[np.bool_]]]] = {}
+    stood: dict[tuple[str, float], list[list[_Stood]]] = {}
     for attack, norm, eps in common:
-        both = [_right(part[attack, norm, eps]) for part in parts]
+        both = [_Stood.of(part[attack, norm, eps]) for part in parts]
         lines.append(_line(attack, norm, eps, both))
-        right.setdefault((norm, eps), []).append(both)
-    for (norm, eps), found in right.items():
+        stood.setdefault((norm, eps), []).append(both)
+    for (norm, eps), found in stood.items():
         if len(found) > 1:
-            worst = [np.logical_and.reduce([both[place] for both in found]) for place in (0, 1)]
+            worst = [_Stood.under_all([both[place] for both in found]) for place in (0, 1)]
             lines.append(_line(WORST, norm, eps, worst))
             names = ", ".join(attack for attack, *at in common if at == [norm, eps])
             if any(len(cells) > len(common) for cells in met):
@@ -290,19 +297,38 @@ def _at_same_sizes(rows: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
     ]
 
 
-def _clean(rows: pd.DataFrame) -> NDArray[np.bool_]:
-    return _right(rows[rows["attack"] == CLEAN])
+class _Stood(NamedTuple):
+    """Which images a model gets right, in the order of the data set."""
+
+    right: NDArray[np.bool_]
+    five: NDArray[np.bool_] | None  # among five classes, where the data have many
+
+    @classmethod
+    def of(cls, part: pd.DataFrame) -> "_Stood":
+        """Under one attack at one size."""
+        five = metrics.among_five(part)
+        return cls(_right(part), None if five is None else _right(five))
+
+    @classmethod
+    def under_all(cls, found: Sequence["_Stood"]) -> "_Stood":
+        """Under several."""
+        five = [one.five for one in found if one.five is not None]
+        all_five = np.logical_and.reduce(five) if len(five) == len(found) else None
+        return cls(np.logical_and.reduce([one.right for one in found]), all_five)
 
 
 def _right(part: pd.DataFrame) -> NDArray[np.bool_]:
-    """Whether the model is right on each image, in the order of the data set."""
     return ~part.sort_values("index")["fooled"].to_numpy(dtype=bool)
 
 
-def _line(what: str, norm: str, eps: float, right: Sequence[NDArray[np.bool_]]) -> Line:
-    one, other = right
-    fell, held = (np.flatnonzero(part).tolist() for part in (one & ~other, other & ~one))
-    return Line(what, norm, float(eps), paired(one, other), fell, held)
+def _line(what: str, norm: str, eps: float, stood: Sequence[_Stood]) -> Line:
+    one, other = stood
+    fell, held = (
+        np.flatnonzero(part).tolist()
+        for part in (one.right & ~other.right, other.right & ~one.right)
+    )
+    top5 = None if one.five is None or other.five is None else paired(one.five, other.five)
+    return Line(what, norm, float(eps), paired(one.right, other.right), fell, held, top5)
 
 
 def _titles(cells: Sequence[tuple[str, str, float]]) -> str:
@@ -310,7 +336,7 @@ def _titles(cells: Sequence[tuple[str, str, float]]) -> str:
 
 
 def _told(line: Line) -> dict[str, str]:
-    found = line.found
+    found, top5 = line.found, line.top5
     return {
         "accuracy": line.title,
         "first": percent(found.first),
@@ -320,4 +346,10 @@ def _told(line: Line) -> dict[str, str]:
         "only first": str(found.only_first),
         "only second": str(found.only_second),
         "p": f"{found.p_value:.2g}",
+        **({} if top5 is None else {"top-5 accuracy": became(top5)}),
     }
+
+
+def became(found: Paired) -> str:
+    """What became of an accuracy, in a line."""
+    return f"{percent(found.first)} became {percent(found.second)}"

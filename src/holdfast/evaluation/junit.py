@@ -2,7 +2,7 @@
 
 from xml.etree import ElementTree
 
-from holdfast.evaluation.comparison import Comparison, why
+from holdfast.evaluation.comparison import Comparison, became, why
 from holdfast.files import StrPath, write_text
 
 __all__ = ["write_junit"]
@@ -13,6 +13,8 @@ _FORBIDDEN = {code: None for code in range(32) if chr(code) not in "\t\n\r"}
 
 def write_junit(path: StrPath, comparison: Comparison, by: float) -> None:
     """Write a test suite in which a line fails if the second model is worse by more than ``by``.
+
+    Of data of more than ten classes a test's output says what became of top-5 accuracy.
 
     Args:
         path: of the XML file.
@@ -47,6 +49,8 @@ def write_junit(path: StrPath, comparison: Comparison, by: float) -> None:
         if line in worse:
             told = f"{why(line)}, where at most {100 * by:g} are allowed".translate(_FORBIDDEN)
             ElementTree.SubElement(case, "failure", message=told).text = told
+        if line.top5 is not None:
+            ElementTree.SubElement(case, "system-out").text = f"top-5 accuracy: {became(line.top5)}"
     ElementTree.indent(suite)
     text = ElementTree.tostring(suite, encoding="unicode")
     write_text(path, f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n')

@@ -34,7 +34,10 @@ from holdfast.workers import connected
 __all__ = ["Member", "Study", "study"]
 
 #: Of the rows, what tells who fell where.
-_TELLING = ["index", "label", "clean_prediction", "fooled", *metrics.CELL, "l1", "l2", "linf"]
+_TELLING = [
+    *("index", "label", "clean_prediction", "fooled", *metrics.CELL, "l1", "l2", "linf"),
+    *("clean_rank", "rank"),  # where the data have many classes
+]
 
 
 class Member(NamedTuple):
@@ -104,17 +107,19 @@ class Study:
     def worst(self) -> pd.DataFrame:
         """Of each model at each size, the worst case over all attacks and seeds.
 
-        Attacks without a limit are read at the same sizes on all models.
+        Attacks without a limit are read at the same sizes on all models. Of data of more than ten
+        classes top-5 accuracy too; see `holdfast.metrics.top5`.
         """
         parts = []
         for member, one in self.found.items():
-            rows = one.rows.loc[one.rows["attack"] != CLEAN, _TELLING]
+            many = "robust_top5" in one.cells[0]
+            rows = metrics.with_clean_rank(one.rows) if many else one.rows
+            rows = rows.loc[rows["attack"] != CLEAN, rows.columns.intersection(_TELLING)]
             own = f"{member}: " + rows["attack"]
             parts.append(rows.assign(attack=own, model=member.model))
         rows = metrics.at_finite_sizes(pd.concat(parts, ignore_index=True))
         found = [
-            metrics.worst_case(part).assign(model=model)
-            for model, part in rows.groupby("model", sort=False)
+            _worst(part).assign(model=model) for model, part in rows.groupby("model", sort=False)
         ]
         return pd.concat(found, ignore_index=True)
 
@@ -133,6 +138,7 @@ class Study:
                 "size": f"{line['norm']} {size(line['eps'])}" if line["eps"] else "no attack",
                 "right": percent(line["robust_accuracy"]),
                 "95 % interval": f"{percent(line['low'])} to {percent(line['high'])}",
+                **({"top-5": percent(line["robust_top5"])} if "robust_top5" in line else {}),
             }
             for line in self.worst.to_dict(orient="records")
         ]
@@ -259,6 +265,16 @@ def check_study(models: Sequence[str], attacks: Named, seeds: Sequence[int]) -> 
                 f"a size of {name} is 0, where no image may change: leave it out, the accuracy "
                 "without an attack stands in every run."
             )
+
+
+def _worst(rows: pd.DataFrame) -> pd.DataFrame:
+    """The worst case, among five classes too where the data have many."""
+    found, five = metrics.worst_case(rows), metrics.among_five(rows)
+    if five is None:
+        return found
+    names = dict(zip(("robust_accuracy", "low", "high"), metrics.TOP5, strict=True))
+    among = metrics.worst_case(five).rename(columns=names)
+    return found.join(among[[*names.values()]])
 
 
 def _folder(number: int, model: str) -> str:

@@ -42,7 +42,7 @@ from holdfast.metrics.relative import (
     relative_lengths,
     rho,
 )
-from holdfast.metrics.top5 import TOP5, ranked, top5
+from holdfast.metrics.top5 import TOP5, among_five, ranked, top5, with_clean_rank
 
 __all__ = [
     "CELL",
@@ -52,6 +52,7 @@ __all__ = [
     "Pilot",
     "accuracies_at",
     "accuracy_at",
+    "among_five",
     "at_finite_sizes",
     "blind_attacks",
     "broken_by",
@@ -89,6 +90,7 @@ __all__ = [
     "title",
     "top5",
     "untried",
+    "with_clean_rank",
     "without_attack",
     "worst_case",
 ]

@@ -9,7 +9,7 @@ import pandas as pd
 from holdfast.results import CLEAN
 from holdfast.statistics import proportion_interval
 
-__all__ = ["TOP5", "ranked", "top5"]
+__all__ = ["TOP5", "among_five", "ranked", "top5", "with_clean_rank"]
 
 #: What cells say of five classes after an attack.
 TOP5 = ("robust_top5", "top5_low", "top5_high")
@@ -37,8 +37,56 @@ def ranked(rows: pd.DataFrame, classes: int) -> pd.DataFrame:
     """
     if classes <= _FEW or "rank" not in rows:
         return rows
+    return with_clean_rank(rows)
+
+
+def with_clean_rank(rows: pd.DataFrame) -> pd.DataFrame:
+    """As `ranked`, of data that are known to have many classes, and of rows with ranks.
+
+    Example:
+        >>> from holdfast import Linf, evaluate, metrics
+        >>> from holdfast.attacks import FGSM
+        >>> rows = evaluate(model, x, y, {"fgsm": FGSM(Linf(0.3))}).rows
+        >>> metrics.with_clean_rank(rows)["clean_rank"].tolist() == [*rows["rank"][:len(y)]] * 2
+        True
+    """
     clean = rows[rows["attack"] == CLEAN].set_index("index")["rank"]
     return rows.assign(clean_rank=rows["index"].map(clean))
+
+
+def among_five(rows: pd.DataFrame) -> pd.DataFrame | None:
+    """The same rows where an image counts as right while its label is among five classes.
+
+    Whatever counts who is right at the top counts by these who is right among five: an image whose
+    label was not among five before is wrong before, and so after.
+
+    Args:
+        rows: out of `ranked`, of any attacks.
+
+    Returns:
+        The rows with another ``clean_prediction`` and ``fooled``; None if nothing is known of five
+        classes.
+
+    Example:
+        >>> import pandas as pd
+        >>> from holdfast.metrics import among_five
+        >>> rows = pd.DataFrame(
+        ...     {"label": 0, "clean_prediction": 0, "fooled": True, "linf": 0.1}
+        ...     | {"clean_rank": [0, 0], "rank": [2, 5]}
+        ... )
+        >>> among_five(rows)["fooled"].tolist()
+        [False, True]
+    """
+    if "clean_rank" not in rows or rows["clean_rank"].isna().any():
+        return None
+    # Ranks by votes may leave more than five classes level: who is right at the top is among them.
+    right = rows["clean_prediction"] == rows["label"]
+    before = right | (rows["clean_rank"] < 5)
+    # An image that was left alone was ranked before; fresh noise must not rank it again.
+    alone = ~right & (rows["linf"] == 0)
+    left = before & (~rows["fooled"] | alone | (rows["rank"] < 5))
+    clean = rows["label"].where(before, rows["clean_prediction"])
+    return rows.assign(clean_prediction=clean, fooled=~left)
 
 
 def top5(rows: pd.DataFrame) -> dict[str, float]:
@@ -69,14 +117,10 @@ def top5(rows: pd.DataFrame) -> dict[str, float]:
     """
     if "clean_rank" not in rows:
         return {}
-    if rows["clean_rank"].isna().any():
+    five = among_five(rows)
+    if five is None:
         return dict.fromkeys(("clean_top5", *TOP5), float("nan"))
-    # Ranks by votes may leave more than five classes level: who is right at the top is among them.
-    right = rows["clean_prediction"] == rows["label"]
-    before = right | (rows["clean_rank"] < 5)
-    # An image that was left alone was ranked before; fresh noise must not rank it again.
-    alone = ~right & (rows["linf"] == 0)
-    left = before & (~rows["fooled"] | alone | (rows["rank"] < 5))
+    before, left = five["clean_prediction"] == five["label"], ~five["fooled"]
     low, high = proportion_interval(int(left.sum()), len(left))
     values = (float(left.mean()), float(low), float(high))
     return {"clean_top5": float(before.mean()), **dict(zip(TOP5, values, strict=True))}
