@@ -35,7 +35,6 @@ from holdfast.models.identity import identify
 from holdfast.progress import Progress
 from holdfast.report.subjects import read_subjects
 from holdfast.results import Part, Run, read_about
-from holdfast.results.chunks import Chunks
 from holdfast.threat import Linf
 from tests.toys import images, small_network
 
@@ -521,7 +520,7 @@ def test_every_number_of_a_table_is_read_as_it_was_written(tmp_path):
 def test_chunks_that_a_kill_left_in_a_finished_run_are_cleared(tmp_path, monkeypatch):
     x, y = images(4), torch.arange(4) % 3
     with monkeypatch.context() as patch:
-        patch.setattr(Chunks, "clear", lambda _: None)
+        patch.setattr("holdfast.results.run.clear_work", lambda path, checkpoint: None)
         evaluate(small_network(), x, y, dict(ATTACKS), out=tmp_path)
     assert list((tmp_path / "rows").iterdir())
     before = (tmp_path / "rows.csv").read_bytes()
