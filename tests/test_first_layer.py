@@ -251,6 +251,8 @@ def test_from_the_command_line_to_the_report(tmp_path, monkeypatch, capsys):
     for place in ([], ["--noise", "first-layer"]):
         tag = "-".join(["x", *place])
         assert run([*attack, *place, "--samples", "2", "--out", f"eval{tag}"]) == 0
+        noise = f"with {place[-1] if place else 'gaussian'} noise of 0.3, clean accuracy"
+        assert noise in " ".join(capsys.readouterr().out.split())
         assert run(["certify", *common, *place, "--votes", "20", "--out", f"cert{tag}"]) == 0
     runs = sorted(tmp_path.glob("*x*/"))
     (subject,) = read_subjects(runs)

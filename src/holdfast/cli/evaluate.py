@@ -247,7 +247,8 @@ def evaluate(
     if isinstance(found, Study):
         show_study(found, json=json)
     else:
-        show_evaluation(found, json=json)
+        behind = "" if sigma is None else f"{noise or 'gaussian'} noise of {sigma:g}"
+        show_evaluation(found, json=json, behind=behind)
     if strict:
         for audit_of_run in found.audits if isinstance(found, Study) else [found.audit]:
             believed(audit_of_run)

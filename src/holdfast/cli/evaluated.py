@@ -12,16 +12,22 @@ from holdfast.cli.common import percent, print_json, print_table, size
 from holdfast.evaluation import Evaluation, Study
 
 
-def show_evaluation(found: Evaluation, *, json: bool) -> None:
-    """A line for each attack at each size, and the word of the audit first."""
+def show_evaluation(found: Evaluation, *, json: bool, behind: str = "") -> None:
+    """A line for each attack at each size, and the word of the audit first.
+
+    Args:
+        found: what was found.
+        json: print one JSON object and nothing else.
+        behind: the noise that votes are taken under, if any.
+    """
     if json:
         print_json({"cells": found.cells, **_beside_cells(found)})
         return
     first = found.cells[0]
     print(told(found.audit))
+    name = f"{first['model']} with {behind}" if behind else first["model"]
     print_table(
-        f"{first['model']}, clean accuracy {percent(first['clean_accuracy'])} of {first['n']} "
-        "images",
+        f"{name}, clean accuracy {percent(first['clean_accuracy'])} of {first['n']} images",
         [
             {
                 "attack": cell["attack"],
