@@ -7,8 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from holdfast.reproduce import Result, Scale, Spec, Step, Table, Verdict, papers, recipe
+from holdfast.reproduce import Result, Scale, Spec, Step, Table, Verdict, papers, recipe, verdicts
 from holdfast.reproduce.claims import judge
+from holdfast.reproduce.recipes import Paper
 from holdfast.reproduce.scale import SCALES
 from holdfast.reproduce.steps import in_order
 from holdfast.results import CLEAN
@@ -232,3 +233,12 @@ def test_what_is_no_size_is_the_papers_or_the_page_says_why_it_is_not(scale: str
         told += len(here.departures)
     assert told
     assert compared
+
+
+@pytest.mark.parametrize("paper", papers(), ids=lambda paper: paper.short)
+def test_what_was_never_run_at_the_cpu_scale_takes_about_an_hour(paper: Paper) -> None:
+    """What was run and takes longer is on a page, which a smaller size would make untrue."""
+    shipped = Path(__file__).parents[1] / "docs/results"
+    for one in paper.recipes:
+        kept = verdicts.read(shipped / one.name)
+        assert one.minutes["cpu"] <= 70 or (kept is not None and kept.scale == "cpu"), one.name

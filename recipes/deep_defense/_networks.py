@@ -135,7 +135,7 @@ def fine_tuned(
     """
     conditioning = conditioning or network.conditioning
     passes = epochs(network, scale)
-    few: dict[str, int | None] = {"MLP": None, "LeNet": 20_000, "ConvNet": 5_000, "NIN": 1_000}
+    few: dict[str, int | None] = {"MLP": None, "LeNet": 20_000, "ConvNet": 5_000, "NIN": 500}
     if short:
         few |= {"MLP": 20_000, "LeNet": 5_000}
     return train(
