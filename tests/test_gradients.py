@@ -406,6 +406,10 @@ def test_a_backward_pass_carries_as_many_classes_as_are_held(held, monkeypatch):
     assert len(passes) == math.ceil(4 / held)
 
 
+def test_no_images_have_no_gradients():
+    assert Forward(small_network(), images(0)).gradients().shape == (0, 4, *images(0).shape[1:])
+
+
 def test_a_backward_pass_is_counted_for_every_class(large):
     model, x = small_network(), images(3)
     counted = Counted(model, torch.arange(3))
