@@ -196,6 +196,7 @@ class Run:
     Args:
         name: of a subject.
         count: how many mutants to run.
+        seed: of the draw, with the name.
 
     Attributes:
         possible: how many mutants there are.
@@ -203,8 +204,8 @@ class Run:
         survivors: those that no test found.
     """
 
-    def __init__(self, name: str, count: int) -> None:
-        self._name, self._count = name, count
+    def __init__(self, name: str, count: int, seed: str) -> None:
+        self._name, self._count, self._seed = name, count, seed
         self.possible, self.ran, self.survivors = 0, 0, []
 
     @pytest.hookimpl(tryfirst=True)
@@ -213,7 +214,7 @@ class Run:
         files = sorted((SOURCES / "holdfast").glob(SUBJECTS[self._name].files))
         drawn = [change for path in files for change in changes(path)]
         self.possible = len(drawn)
-        random.Random(self._name).shuffle(drawn)
+        random.Random(self._seed + self._name).shuffle(drawn)
         session.config.pluginmanager.unregister(name="terminalreporter")
         self._there, self._tests = functions(), session.items
         seconds = self._unchanged(files)
@@ -280,10 +281,10 @@ def _child(work: Callable[[], bool], seconds: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
-def main(names: list[str], count: int) -> None:
+def main(names: list[str], count: int, seed: str) -> None:
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # Holdfast's would be imported unchecked
     torch.set_num_threads(1)  # a child has none of its parent's threads
-    runs = {name: Run(name, count) for name in names or SUBJECTS}
+    runs = {name: Run(name, count, seed) for name in names or SUBJECTS}
     for name, run in runs.items():
         arguments = ["-q", "-p", "no:cacheprovider", "-p", "_hypothesis_pytestplugin"]
         if ended := pytest.main([*arguments, *SUBJECTS[name].tests], plugins=[run]):
@@ -300,5 +301,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="SUBJECT", help=", ".join(SUBJECTS))
     parser.add_argument("--count", type=int, default=60, help="mutants of each subject")
+    parser.add_argument("--seed", default="", help="any word: each draws other mutants")
     asked = parser.parse_args()
-    main(asked.names, asked.count)
+    main(asked.names, asked.count, asked.seed)

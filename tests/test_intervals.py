@@ -138,6 +138,11 @@ class TestTwoSampleRandomised:
 
 
 class TestHoeffding:
+    def test_limits_are_probabilities_however_few_the_votes(self):
+        counts = np.array([[1, 0, 1]])
+        _, p1, p2 = Hoeffding(0.999)(Sampling(counts, scores=counts / 2))
+        assert (p1[0], p2[0]) == (0, 1)
+
     def test_the_closed_form(self):
         sampling = Sampling(np.array([[700, 300, 0]]), scores=np.array([[0.6, 0.3, 0.1]]))
         width = math.sqrt(math.log(5 / 0.05) / 2000)
