@@ -1,6 +1,5 @@
 """What recipes hold to whatever the numbers: claims that can fail, seeds that nobody shares."""
 
-import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -13,21 +12,9 @@ from holdfast.reproduce.recipes import Paper
 from holdfast.reproduce.scale import SCALES
 from holdfast.reproduce.steps import in_order
 from holdfast.results import CLEAN
+from tests.finished import finish
 
 IMAGES = 40
-
-
-def _finish(folder: Path, rows: pd.DataFrame) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    about = {
-        "kind": "a command of which nothing more is known",
-        "complete": True,
-        "settings": {},
-        "hardware": {"accelerator": None, "cores": 1},
-        "versions": {"torch": "0"},
-    }
-    (folder / "run.json").write_text(json.dumps(about))
-    rows.to_csv(folder / "rows.csv", index=False)
 
 
 def _certified(radius: float) -> pd.DataFrame:
@@ -89,9 +76,9 @@ def test_that_noise_bounds_attacks_is_judged_where_certificates_reach(
         }
         for step in steps:
             if step.command == "certify":
-                _finish(tmp_path / step.folder, _certified(reached * size))
+                finish(tmp_path / step.folder, _certified(reached * size))
             elif step.command == "evaluate":
-                _finish(tmp_path / step.folder, _attacked(step, fooled))
+                finish(tmp_path / step.folder, _attacked(step, fooled))
         done = frozenset(step.folder for step in steps)
         assert (judge(claim, tmp_path, done).verdict is Verdict.HOLDS) == holds
 
@@ -123,7 +110,7 @@ def test_the_worst_of_a_chains_variants_is_worst_for_each_image(tmp_path: Path) 
             for eps in options["eps"]
             for place, line in enumerate(lines)
         )
-        _finish(tmp_path / step.folder, rows)
+        finish(tmp_path / step.folder, rows)
         assert len(lines) == 9
         assert measure.read(tmp_path).value == 1 - len(lines) / IMAGES
 
@@ -190,7 +177,7 @@ def test_errors_as_eat_counts_them_stand_beside_those_of_robust_accuracy(
     for step in (one for one in result.steps if one.command == "evaluate"):
         options = dict(step.options)
         cells = [_cell(attack, options["eps"], wrong, righted) for attack in options["attacks"]]
-        _finish(tmp_path / step.folder, pd.concat([_cell(CLEAN, 0.0, wrong), *cells]))
+        finish(tmp_path / step.folder, pd.concat([_cell(CLEAN, 0.0, wrong), *cells]))
     assert {row: list(cells) for row, cells in ours.rows.items()} == {
         row: list(cells) for row, cells in theirs.rows.items()
     }

@@ -74,6 +74,7 @@ from holdfast.reproduce.run import Outcome, found, reproduce, state
 from holdfast.reproduce.scale import SCALES
 from holdfast.reproduce.steps import in_order
 from holdfast.results import read_rows
+from tests.finished import finish
 
 RECIPES = [one for paper in papers() for one in paper.recipes]
 
@@ -271,7 +272,7 @@ def test_what_fails_stops_what_needs_it_and_nothing_else(tmp_path: Path) -> None
     def work(arguments: Sequence[str]) -> None:
         if "0" in arguments[arguments.index("--seed") + 1 :][:1] if "--seed" in arguments else ():
             raise InputError("it broke.")
-        _finish(Path(arguments[-1]))
+        finish(Path(arguments[-1]))
 
     outcome = reproduce(steps, tmp_path, work)
     assert len(outcome.done) == 2
@@ -287,7 +288,7 @@ def test_a_killed_reproduction_goes_on_where_it_was(tmp_path: Path) -> None:
         begun.append(arguments[-1])
         if len(begun) == 2:
             raise KeyboardInterrupt
-        _finish(Path(arguments[-1]))
+        finish(Path(arguments[-1]))
 
     with pytest.raises(KeyboardInterrupt):
         reproduce(steps, tmp_path, killed_at_the_second)
@@ -298,7 +299,7 @@ def test_a_killed_reproduction_goes_on_where_it_was(tmp_path: Path) -> None:
 
 def test_what_a_process_killed_after_a_step_left_is_removed(tmp_path: Path) -> None:
     step = _net(0)
-    _finish(tmp_path / step.folder)
+    finish(tmp_path / step.folder)
     (tmp_path / step.folder / "checkpoint.safetensors").write_text("of a training that is finished")
     (tmp_path / step.folder / "rows").mkdir()
     assert reproduce([step], tmp_path, _refuse).done == {step.folder}
@@ -322,7 +323,7 @@ def _serve(arguments: Sequence[str]) -> None:
         raise InputError("it broke.")
     if seed == "2":
         os._exit(7)
-    _finish(folder)
+    finish(folder)
     (folder / "process").write_text(str(os.getpid()))
 
 
@@ -385,10 +386,10 @@ def test_a_folder_that_cannot_be_read_fails_its_step_and_the_others_go_on(
 ) -> None:
     damaged, sound = _net(0), _net(1)
     of_damaged = evaluate("e", model=damaged, attacks="fgsm")
-    _finish(tmp_path / damaged.folder)
+    finish(tmp_path / damaged.folder)
     (tmp_path / damaged.folder / "run.json").write_text(written)
     steps = in_order([of_damaged, sound])
-    outcome = reproduce(steps, tmp_path, lambda arguments: _finish(Path(arguments[-1])))
+    outcome = reproduce(steps, tmp_path, lambda arguments: finish(Path(arguments[-1])))
     assert outcome.done == {sound.folder}
     assert "run.json" in outcome.failed[damaged.folder]
     assert outcome.failed[of_damaged.folder] == "it needs net, which failed."
@@ -401,7 +402,7 @@ def test_a_finished_step_whose_rows_were_changed_fails_and_is_not_reported(tmp_p
     attacked = evaluate("e", model=net, attacks="fgsm")
     steps = in_order([attacked])
     for step in steps:
-        _finish(tmp_path / step.folder)
+        finish(tmp_path / step.folder)
     folder = tmp_path / attacked.folder
     about = json.loads((folder / "run.json").read_text())
     (folder / "rows.csv").write_text("index,attack,robust\n0,fgsm,1\n")
@@ -427,20 +428,6 @@ def test_a_file_in_the_place_of_the_results_is_told_before_the_first_step(
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def _finish(folder: Path, rows: pd.DataFrame | None = None) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    about = {
-        "kind": "a command of which nothing more is known",
-        "complete": True,
-        "settings": {},
-        "hardware": {"accelerator": None, "cores": 1},
-        "versions": {"torch": "0"},
-    }
-    (folder / "run.json").write_text(json.dumps(about))
-    if rows is not None:
-        rows.to_csv(folder / "rows.csv", index=False)
-
-
 def _with_rows(root: Path, step: Step, fooled: Sequence[bool]) -> Step:
     """A finished evaluation by one attack, of images that it did or did not fool."""
     rows = pd.DataFrame(
@@ -455,7 +442,7 @@ def _with_rows(root: Path, step: Step, fooled: Sequence[bool]) -> Step:
             "fooled": fooled,
         }
     )
-    _finish(root / step.folder, rows)
+    finish(root / step.folder, rows)
     return step
 
 
@@ -554,7 +541,7 @@ def test_one_run_without_a_limit_answers_for_every_size(tmp_path: Path) -> None:
         }
     )
     step = evaluate("e", model=_net(), attacks="ddn")
-    _finish(tmp_path / step.folder, rows)
+    finish(tmp_path / step.folder, rows)
     left = {size: accuracy_within(step, size, "l2").read(tmp_path).value for size in (0.3, 0.4, 1)}
     assert left == {0.3: 0.75, 0.4: 0.5, 1: 0.25}
 
@@ -858,14 +845,14 @@ def _refuse(arguments: Sequence[str]) -> None:
 def test_a_mean_of_anything_else_has_the_normal_interval(tmp_path: Path) -> None:
     step = certify("c", model=_net(0), sigma=0.1)
     rng = np.random.default_rng(1)
-    _finish(tmp_path / step.folder, pd.DataFrame({"x": rng.normal(size=1000)}))
+    finish(tmp_path / step.folder, pd.DataFrame({"x": rng.normal(size=1000)}))
     found = Mean((step,), lambda rows: rows["x"]).read(tmp_path)
     assert found.high - found.low == pytest.approx(2 * 1.96 / np.sqrt(1000), rel=0.1)
 
 
 def test_a_difference_from_a_number_without_an_interval_has_none(tmp_path: Path) -> None:
     step = certify("c", model=_net(0), sigma=0.1)
-    _finish(tmp_path / step.folder, pd.DataFrame({"x": [0.0, 1.0, 2.0, 3.0]}))
+    finish(tmp_path / step.folder, pd.DataFrame({"x": [0.0, 1.0, 2.0, 3.0]}))
     exact = Computed((step,), lambda rows: rows["x"].max())
     mean = Mean((step,), lambda rows: rows["x"])
     for one, other in ((exact, mean), (mean, exact), (exact, exact)):
@@ -881,7 +868,7 @@ def test_a_search_is_named_by_its_defence_and_read_by_what_it_chose(tmp_path: Pa
     chain = tune("malade", "chain", classifier=cnn, denoiser=dae)
     assert chain.needs == (cnn, dae)
     read(chain.arguments(tmp_path, None))
-    _finish(tmp_path / chain.folder)
+    finish(tmp_path / chain.folder)
     file = tmp_path / chain.folder / "run.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"best": {"steps": 25}}))
     assert Recorded((chain,), "steps").read(tmp_path).value == 25
@@ -890,7 +877,7 @@ def test_a_search_is_named_by_its_defence_and_read_by_what_it_chose(tmp_path: Pa
 def test_pictures_of_one_name_from_several_steps_are_kept_apart(tmp_path: Path) -> None:
     steps = [_net(0), _net(1)]
     for step in steps:
-        _finish(tmp_path / step.folder)
+        finish(tmp_path / step.folder)
         (tmp_path / step.folder / "traces.svg").write_text(step.folder)
     pictures = [
         Pictures(f"({name})", step, ["traces"], name=f"{name}-")
@@ -943,7 +930,7 @@ def test_norms_along_an_attack_are_read_off_what_was_kept(tmp_path: Path) -> Non
     spec_ = "pgd(steps=2, early_stop=False)"
     traced = diagnose("gradient-norm", "t", model=_net(), attacks=[spec_], eps=0.1)
     norms = np.array([[1.0, 2.0, 6.0], [3.0, 4.0, 8.0]])
-    _finish(tmp_path / traced.folder)
+    finish(tmp_path / traced.folder)
     kept = tmp_path / traced.folder / "images"
     kept.mkdir()
     write_tensors(kept / "0000.0000.safetensors", {spec_: torch.from_numpy(norms)}, {})
