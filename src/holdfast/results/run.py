@@ -321,7 +321,7 @@ class Run:
         check_same(self.path, about, self._kind, self._settings, self._owner)
 
 
-def clear_work(path: Path, checkpoint: str | None) -> None:
+def clear_work(path: StrPath, checkpoint: str | None) -> None:
     """Remove from the folder of a finished run what only the work needed.
 
     Args:
@@ -332,13 +332,14 @@ def clear_work(path: Path, checkpoint: str | None) -> None:
         >>> from pathlib import Path
         >>> from holdfast.results import clear_work
         >>> size = Path("state.safetensors").write_text("of a training that is finished")
-        >>> clear_work(Path("."), "state.safetensors")
+        >>> clear_work(".", "state.safetensors")
         >>> Path("state.safetensors").exists()
         False
     """
-    shutil.rmtree(path / CHUNKS, ignore_errors=True)  # which rows.csv has made redundant
+    folder = as_path(path)
+    shutil.rmtree(folder / CHUNKS, ignore_errors=True)  # which rows.csv has made redundant
     if checkpoint is not None:
-        (path / checkpoint).unlink(missing_ok=True)
+        (folder / checkpoint).unlink(missing_ok=True)
 
 
 @contextmanager
