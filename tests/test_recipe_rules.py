@@ -6,7 +6,20 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from holdfast.reproduce import Result, Scale, Spec, Step, Table, Verdict, papers, recipe, verdicts
+from holdfast.reproduce import (
+    Result,
+    Scale,
+    SmallestOver,
+    Spec,
+    Step,
+    Table,
+    Verdict,
+    accuracy,
+    evaluate,
+    papers,
+    recipe,
+    verdicts,
+)
 from holdfast.reproduce.claims import judge
 from holdfast.reproduce.recipes import Paper
 from holdfast.reproduce.scale import SCALES
@@ -113,6 +126,15 @@ def test_the_worst_of_a_chains_variants_is_worst_for_each_image(tmp_path: Path) 
         finish(tmp_path / step.folder, rows)
         assert len(lines) == 9
         assert measure.read(tmp_path).value == 1 - len(lines) / IMAGES
+
+
+def test_the_smallest_of_one_measure_is_that_measure(tmp_path: Path) -> None:
+    """With its interval, which counts images."""
+    step = evaluate("e", model="m", attacks=["pgd"], eps=0.1)
+    rows = pd.concat([_cell(CLEAN, 0.0, ()), _cell("pgd", 0.1, range(7))])
+    finish(tmp_path / step.folder, rows)
+    one = accuracy(step, "pgd")
+    assert SmallestOver((one,)).read(tmp_path) == one.read(tmp_path)
 
 
 def _networks(value: object) -> list[Step]:

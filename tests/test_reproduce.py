@@ -65,8 +65,9 @@ from holdfast.reproduce import (
 )
 from holdfast.reproduce.claims import judge
 from holdfast.reproduce.combined import difference
+from holdfast.reproduce.departures import otherwise
 from holdfast.reproduce.hands import AtOnce
-from holdfast.reproduce.page import _points, numbers, otherwise, write_item
+from holdfast.reproduce.page import _points, numbers, write_item
 from holdfast.reproduce.paper_page import write_paper
 from holdfast.reproduce.recipes import Paper, chosen
 from holdfast.reproduce.rows import rows_of

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import pandas as pd
 
@@ -18,6 +18,8 @@ class _Over:
 
     of: tuple[Mean, ...]
 
+    how: ClassVar[Literal["mean", "min"]]  # the numbers of an image become one
+
     @property
     def steps(self) -> tuple[Step, ...]:
         """See `Measure`."""
@@ -27,6 +29,15 @@ class _Over:
     def fraction(self) -> bool:
         """See `Mean`."""
         return all(measure.fraction for measure in self.of)
+
+    def by_image(self, root: Path) -> list["pd.Series[float]"]:
+        """The number of each image, of each seed."""
+        return [each.agg(self.how, axis="columns") for each in self._each(root)]
+
+    def read(self, root: Path) -> Measured:
+        """See `Measure`."""
+        counted = self.fraction and self.how == "min"  # of 0 and 1 a mean is neither
+        return measured(self.by_image(root), counted=counted, fraction=self.fraction)
 
     def _each(self, root: Path) -> Iterator[pd.DataFrame]:
         """Of each seed: a line for each image, a column for each measure."""
@@ -52,13 +63,7 @@ class MeanOver(_Over):
         2
     """
 
-    def by_image(self, root: Path) -> list["pd.Series[float]"]:
-        """The mean at each image, of each seed."""
-        return [each.mean(axis="columns") for each in self._each(root)]
-
-    def read(self, root: Path) -> Measured:
-        """See `Measure`."""
-        return measured(self.by_image(root), fraction=self.fraction)
+    how = "mean"
 
 
 class SmallestOver(_Over):
@@ -77,13 +82,7 @@ class SmallestOver(_Over):
         2
     """
 
-    def by_image(self, root: Path) -> list["pd.Series[float]"]:
-        """The smallest at each image, of each seed."""
-        return [each.min(axis="columns") for each in self._each(root)]
-
-    def read(self, root: Path) -> Measured:
-        """See `Measure`."""
-        return measured(self.by_image(root), counted=self.fraction, fraction=self.fraction)
+    how = "min"
 
 
 #: Measures with a number for each image, whose differences are taken image by image.

@@ -26,6 +26,8 @@ from holdfast.files import clear_unfinished, replace_file, write_table, write_te
 from holdfast.lock import held
 from holdfast.report import comparison, gallery, pictures, style, words
 from holdfast.reproduce.claims import Evidence, Verdict, judge
+from holdfast.reproduce.departures import otherwise, reduced
+from holdfast.reproduce.markdown import escaped, joined
 from holdfast.reproduce.measures import Measured
 from holdfast.reproduce.recipes import Recipe
 from holdfast.reproduce.results import (
@@ -145,7 +147,7 @@ def write_item(recipe: Recipe, scale: Scale, outcome: Outcome, root: Path, out: 
         lines = [f"# {recipe.title}", "", recipe.about, "", *_command(recipe, scale), ""]
         for part in result.parts:
             lines += _part(part, folder, root, outcome)
-        lines += [*_claims(made.evidence), *_notes(result), *_reduced(scale), *otherwise(scale)]
+        lines += [*_claims(made.evidence), *_notes(result), *reduced(scale), *otherwise(scale)]
         lines += [*_missing(result, outcome), *_provenance(result, root, outcome)]
         page = folder / "README.md"
         write_text(page, joined(lines))
@@ -160,14 +162,6 @@ def written_alone(folder: Path) -> Iterator[None]:
     with held(folder):
         clear_unfinished(folder)
         yield
-
-
-def joined(lines: Sequence[str]) -> str:
-    """Lines as the text of a page, with no two empty ones together."""
-    text = "\n".join(lines)
-    while "\n\n\n" in text:
-        text = text.replace("\n\n\n", "\n\n")
-    return text.rstrip("\n") + "\n"
 
 
 def _command(recipe: Recipe, scale: Scale) -> list[str]:
@@ -301,40 +295,6 @@ def _notes(result: Result) -> list[str]:
     return ["## Notes", "", *(f"- {note}" for note in result.notes), ""] if result.notes else []
 
 
-def _reduced(scale: Scale) -> list[str]:
-    if not scale.reduced:
-        return ["Nothing was reduced: all sizes are the paper's.", ""]
-    lines = ["## What was reduced", "", "| | here | the paper |", "|---|---|---|"]
-    for what, (here, there) in scale.reduced.items():
-        lines.append(f"| {escaped(what)} | {escaped(_said(here))} | {escaped(_said(there))} |")
-    return [*lines, ""]
-
-
-def otherwise(scale: Scale) -> list[str]:
-    """What is no size and not as in the paper, as it stands on a page; nothing if all is."""
-    if not scale.departures:
-        return []
-    lines = ["## What was done otherwise", "", "| | here | the paper | why |", "|---|---|---|---|"]
-    for what, (here, there, why) in scale.departures.items():
-        cells = (what, _plain(here), _plain(there), why)
-        lines.append(f"| {' | '.join(map(escaped, cells))} |")
-    return [*lines, ""]
-
-
-def _plain(way: object) -> str:
-    """A way in words: where none is named, it is the command's own."""
-    return "as by default" if way is None else str(way)
-
-
-def _said(size: object) -> str:
-    """A size in words: several between commas, nothing for all that there is."""
-    if size is None:
-        return "all"
-    if isinstance(size, Sequence) and not isinstance(size, str):
-        return ", ".join(map(str, size))
-    return str(size)
-
-
 def _missing(result: Result, outcome: Outcome) -> list[str]:
     failed = [
         f"- {step.command} {step.name}: {outcome.failed[step.folder]}"
@@ -377,8 +337,3 @@ def _device(hardware: Mapping[str, Any]) -> str:
 def _quoted(word: str) -> str:
     plain = all(letter.isalnum() or letter in "-_./=,+@:" for letter in word)
     return word if plain and word else f'"{word}"'
-
-
-def escaped(text: str) -> str:
-    """Text for a cell of a table."""
-    return text.replace("|", "\\|")

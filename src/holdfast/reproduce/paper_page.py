@@ -5,7 +5,8 @@ from pathlib import Path
 
 from holdfast.files import write_text
 from holdfast.reproduce.claims import Verdict
-from holdfast.reproduce.page import escaped, joined, written_alone
+from holdfast.reproduce.markdown import escaped, joined
+from holdfast.reproduce.page import written_alone
 from holdfast.reproduce.recipes import Paper, Recipe
 from holdfast.reproduce.scale import Scale
 from holdfast.reproduce.verdicts import Judged, Verdicts, read

@@ -12,6 +12,7 @@ one size, or one certificate. A study's run.json names the folders of its runs, 
 """
 
 from holdfast.results.fitting import Fitting, in_pieces
+from holdfast.results.folder import clear_work, kept_or_temporary
 from holdfast.results.part import Done, Engine, Missing, Part, Work, done, here
 from holdfast.results.reading import (
     ABOUT,
@@ -23,7 +24,7 @@ from holdfast.results.reading import (
     read_rows,
     runs_in,
 )
-from holdfast.results.run import Run, clear_work, kept_or_temporary
+from holdfast.results.run import Run
 from holdfast.results.sameness import same
 
 __all__ = [

@@ -1,7 +1,6 @@
 """One way to run: what is missing in a run folder is worked out, and the results recorded."""
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from holdfast import lock
 from holdfast.environment import environment
-from holdfast.errors import HoldfastError, InputError, OutputError
+from holdfast.errors import HoldfastError, OutputError
 from holdfast.files import (
     StrPath,
     as_path,
@@ -27,6 +26,7 @@ from holdfast.group import Group, first
 from holdfast.lock import Owner
 from holdfast.progress import Progress, silent
 from holdfast.results.chunks import Chunks
+from holdfast.results.folder import clear_work
 from holdfast.results.part import Engine, Missing, Work, here
 from holdfast.results.reading import (
     ABOUT,
@@ -42,7 +42,7 @@ from holdfast.results.reading import (
 from holdfast.results.sameness import check_same, compared
 from holdfast.results.schema import FORMAT
 
-__all__ = ["Run", "clear_work", "kept_or_temporary"]
+__all__ = ["Run"]
 
 
 class Run:
@@ -319,53 +319,6 @@ class Run:
 
     def _check_same(self, about: Mapping[str, Any]) -> None:
         check_same(self.path, about, self._kind, self._settings, self._owner)
-
-
-def clear_work(path: StrPath, checkpoint: str | None) -> None:
-    """Remove from the folder of a finished run what only the work needed.
-
-    Args:
-        path: the folder.
-        checkpoint: see `Run.resume_or`.
-
-    Example:
-        >>> from pathlib import Path
-        >>> from holdfast.results import clear_work
-        >>> size = Path("state.safetensors").write_text("of a training that is finished")
-        >>> clear_work(".", "state.safetensors")
-        >>> Path("state.safetensors").exists()
-        False
-    """
-    folder = as_path(path)
-    shutil.rmtree(folder / CHUNKS, ignore_errors=True)  # which rows.csv has made redundant
-    if checkpoint is not None:
-        (folder / checkpoint).unlink(missing_ok=True)
-
-
-@contextmanager
-def kept_or_temporary(out: StrPath | None) -> Iterator[Path]:
-    """The folder ``out`` or, if there is none, one for the time of the block.
-
-    Raises:
-        InputError: if ``out`` is the empty name.
-
-    Example:
-        >>> from holdfast.results import kept_or_temporary
-        >>> with kept_or_temporary("run") as folder:
-        ...     folder.name
-        'run'
-        >>> with kept_or_temporary(None) as folder:
-        ...     there = folder.parent.exists()
-        >>> there, folder.parent.exists()
-        (True, False)
-    """
-    if out is not None:
-        if out == "":
-            raise InputError("out is empty, but must name a folder; leave it out to keep nothing.")
-        yield as_path(out)
-        return
-    with tempfile.TemporaryDirectory() as temporary:
-        yield Path(temporary) / "run"
 
 
 def _now() -> str:
