@@ -5,7 +5,6 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -118,13 +117,12 @@ def test_but_no_limit_is_one_and_seeds_have_64_bits():
         check("seed", 2**64 - 1, int)  # what a number may be, its type says, not its name
 
 
-def test_a_record_takes_every_seed_and_no_other():
+@pytest.mark.parametrize("kind", [EvaluationConfig, CertificationConfig, Schedule])
+def test_a_record_takes_every_seed_and_no_other(kind):
     for seed in (2**64 - 1, -(2**63)):
-        made = EvaluationConfig(seed=seed), CertificationConfig(sigma=0.1, seed=seed)
-        assert [record.seed for record in (*made, Schedule(seed=seed))] == [seed] * 3
-    for make in (EvaluationConfig, partial(CertificationConfig, sigma=0.1), Schedule):
-        with pytest.raises(InputError, match="64 bits"):
-            make(seed=2**64)
+        assert kind(**RECORDS[kind], seed=seed).seed == seed
+    with pytest.raises(InputError, match="64 bits"):
+        kind(**RECORDS[kind], seed=2**64)
 
 
 def test_whatever_takes_a_seed_says_so_by_its_type():
