@@ -39,6 +39,12 @@ LINF = (0.1, 0.2, 0.3, 0.4, 0.5)
 #: Draws of BPDAwEOT (B.1.2).
 EOT = 30
 
+#: Of attacks without a limit, which undefended images never stand, on a chain.
+WITHOUT_LIMIT = (
+    "Without a limit an image counts as robust where the point found for some draws of the chain "
+    "is on their boundary, and another draw takes it back."
+)
+
 #: One chain makes a prediction; voting is the paper's future work (section 5).
 VOTES = 1
 

@@ -72,7 +72,8 @@ def results(
         "section 4.5",
         checks,
         why="Under PGD the paper's own gains are 0.06 to 5 points. Both its PGD and ours go "
-        "through the chain with one draw a step.",
+        "through the chain with one draw a step. The black box rows show the attack's blindness, "
+        f"not how far it must go. {malade.WITHOUT_LIMIT}",
     )
     return Table("Accuracies in %", cells), [claim]
 

@@ -269,8 +269,7 @@ def _claims(columns: Mapping[str, Column]) -> list[Claim]:
                 )
                 for name in ours
             ],
-            why="Without a limit an image counts as robust where the point found for some draws of "
-            "the chain is on their boundary, and another draw takes it back.",
+            why=malade.WITHOUT_LIMIT,
         ),
         Claim(
             "MALADE is highly robust to black box attacks, and Madry vulnerable.",
