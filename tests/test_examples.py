@@ -116,6 +116,7 @@ INTERNAL = (
     "holdfast.checks",
     "holdfast.cli",
     "holdfast.digests",
+    "holdfast.lightning",
     "holdfast.lock",
     "holdfast.models.external",
     "holdfast.parameters",

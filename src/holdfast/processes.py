@@ -15,9 +15,9 @@ from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Int
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from holdfast import lightning
 from holdfast.errors import InputError
 from holdfast.parameters import at_least_one, check_fields
 from holdfast.threads import warn_if_crowded
@@ -59,7 +59,7 @@ class Processes:
 
     def launch(
         self, accelerator: str, precision: Literal["32-true", "bf16-mixed", "16-mixed"]
-    ) -> Fabric:
+    ) -> "lightning.Fabric":
         """Start the processes, or find them started.
 
         Raises:
@@ -71,7 +71,7 @@ class Processes:
             with warnings.catch_warnings():
                 # Fabric would go on with bfloat16; the check below refuses.
                 warnings.filterwarnings("ignore", "You passed")
-                fabric = Fabric(
+                fabric = lightning.Fabric(
                     accelerator=accelerator,
                     devices=self.devices,
                     num_nodes=self.num_nodes,
@@ -116,7 +116,7 @@ def parts_of(batch: Int[Tensor, " n"], accumulate: int, world: int, rank: int) -
     return parts
 
 
-def gather_gradients(fabric: Fabric, network: nn.Module) -> None:
+def gather_gradients(fabric: "lightning.Fabric", network: nn.Module) -> None:
     """Sum the gradients over the processes, and average the batch-normalisation statistics.
 
     One exchange after the backward pass, where DistributedDataParallel would exchange during it:
@@ -147,13 +147,13 @@ def gather_gradients(fabric: Fabric, network: nn.Module) -> None:
         buffer.copy_(mean)
 
 
-def summed(fabric: Fabric, value: Tensor) -> Tensor:
+def summed(fabric: "lightning.Fabric", value: Tensor) -> Tensor:
     """The sum over all processes, in each."""
     return torch.as_tensor(fabric.all_reduce(value, reduce_op="sum"))
 
 
 @contextmanager
-def in_precision(network: nn.Module, fabric: Fabric) -> Iterator[None]:
+def in_precision(network: nn.Module, fabric: "lightning.Fabric") -> Iterator[None]:
     """Let the network's forward passes run in Fabric's precision; its logits have 32 bits.
 
     Fabric's own wrapper forbids every backward pass but the last, and attacks need theirs.

@@ -4,9 +4,9 @@ import math
 from typing import TypeAlias
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from scipy.special import betainc
-from scipy.stats import beta
 
 from holdfast.errors import InputError
 
@@ -33,7 +33,7 @@ def lower_limit(successes: Counts, trials: Counts, error: float) -> Array:
         >>> lower_limit(np.array([0, 100]), np.array([100, 100]), 0.05).round(3)
         array([0.  , 0.97])
     """
-    limit = beta.ppf(error, np.maximum(successes, 1), trials - successes + 1)
+    limit = scipy.stats.beta.ppf(error, np.maximum(successes, 1), trials - successes + 1)
     return np.where(successes > 0, limit, 0.0)
 
 
@@ -46,7 +46,7 @@ def upper_limit(successes: Counts, trials: Counts, error: float | Array) -> Arra
         >>> upper_limit(np.array([0, 100]), np.array([100, 100]), 0.05).round(3)
         array([0.03, 1.  ])
     """
-    limit = beta.isf(error, successes + 1, np.maximum(trials - successes, 1))
+    limit = scipy.stats.beta.isf(error, successes + 1, np.maximum(trials - successes, 1))
     return np.where(successes < trials, limit, 1.0)
 
 

@@ -11,7 +11,7 @@ from functools import cache
 from typing import ClassVar
 
 import numpy as np
-from scipy.stats import norm
+import scipy
 
 from holdfast.certify.bounds.bound import Bound, proven
 from holdfast.certify.intervals.interval import INTERVALS, Limits
@@ -95,7 +95,8 @@ class InputSpecific:
 
     def lower(self, p: Array, n: Counts, chance: float) -> Array:
         """Limits that n votes of probability p prove with that chance, by the normal law."""
-        votes = np.floor(p * n - norm.ppf(chance) * np.sqrt(p * (1 - p) * n)).astype(np.int64)
+        spread = np.sqrt(p * (1 - p) * n)
+        votes = np.floor(p * n - scipy.stats.norm.ppf(chance) * spread).astype(np.int64)
         return lower_limit(np.maximum(votes, 0), n, 1 - self.confidence)
 
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import scipy
 import torch
 from numpy.typing import NDArray
 from scipy.special import logsumexp, xlog1py, xlogy
-from scipy.stats import norm
 
 from holdfast.certify.intervals.interval import INTERVALS, Limits
 from holdfast.certify.sampling import Sampling, choose
@@ -139,7 +139,8 @@ class Sequential:
         """
         ahead = np.minimum(np.outer((*_AHEAD, np.inf), n), self._most - n).astype(np.int64)
         chance = np.maximum(_HOPELESS, _PRICE * ahead / self._most)
-        chance = norm.sf(norm.isf(chance) * np.sqrt((n + ahead) / np.maximum(ahead, 1)))
+        normal, spread = scipy.stats.norm, np.sqrt((n + ahead) / np.maximum(ahead, 1))
+        chance = normal.sf(normal.isf(chance) * spread)
         chance = np.maximum(chance, _NEVER)
         further = np.floor(upper_limit(votes, n, chance) * ahead).astype(np.int64)
         limits = self.lower((votes + further).ravel(), (n + ahead).ravel())

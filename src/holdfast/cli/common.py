@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from holdfast import lightning
 from holdfast.errors import InputError
 from holdfast.summary import percent as percent
 from holdfast.summary import size as size
@@ -29,10 +30,8 @@ def device(accelerator: str) -> torch.device:
     # Fabric takes more than a second to import, and where there is no choice none is needed.
     if accelerator == "cpu" or (accelerator == "auto" and not _any_accelerator()):
         return torch.device("cpu")
-    from lightning_fabric import Fabric
-
     try:
-        return Fabric(accelerator=accelerator, devices=1).device
+        return lightning.Fabric(accelerator=accelerator, devices=1).device
     except (ValueError, RuntimeError, ImportError) as error:  # a TPU wants a package of its own
         raise InputError(
             f"accelerator {accelerator!r} cannot be used ({' '.join(str(error).split())}); "

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+import scipy
 import torch
 from jaxtyping import Bool, Int
-from scipy.stats import binom
 from torch import Tensor, nn
 
 from holdfast.checks import check_classes
@@ -97,7 +97,7 @@ class Asker:
         fooled = answer.prediction != batch.y
         if self.votes > 1:
             most, label = answer.votes_for_prediction.cpu(), answer.votes_for_label.cpu()
-            chance = torch.as_tensor(binom.sf(most - 1, most + label, 0.5))
+            chance = torch.as_tensor(scipy.stats.binom.sf(most - 1, most + label, 0.5))
             fooled &= (chance < _DOUBT).to(fooled.device)
         return fooled
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import binom
 
 from holdfast.metrics.accuracy import met_by_all, worst_case
 from holdfast.statistics import Array, proportion_interval
@@ -192,4 +192,4 @@ def overclaimed(attacked: pd.DataFrame, proven: pd.DataFrame, norm: str = "l2") 
 def _beyond_chance(rows: pd.DataFrame) -> NDArray[np.bool_]:
     """Whether so many votes for another class come less than once in 1,000 times from a tie."""
     others, label = rows["votes_for_prediction"], rows["votes_for_label"]
-    return binom.sf(others - 1, others + label, 0.5) < 1e-3
+    return scipy.stats.binom.sf(others - 1, others + label, 0.5) < 1e-3

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binom
+import scipy
 
 from holdfast.metrics.accuracy import CELL
 from holdfast.metrics.notes import title
@@ -118,7 +118,7 @@ def _beaten(attacked: pd.DataFrame, late: Collection[str]) -> Iterator[str]:
             both = fooled.index.intersection(best.index)
             more = int((fooled[both] & ~best[both]).sum())
             fewer = int((best[both] & ~fooled[both]).sum())
-            if more > fewer and binom.sf(more - 1, more + fewer, 0.5) < _CHANCE:
+            if more > fewer and scipy.stats.binom.sf(more - 1, more + fewer, 0.5) < _CHANCE:
                 yield (
                     f"{title(attack, norm, eps)}: without gradients of the model it fooled {more} "
                     "images that every attack with gradients left, and these fooled "

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 from holdfast.errors import InputError
 from holdfast.statistics import check_confidence, proportion_interval
@@ -124,5 +124,5 @@ def paired(first: NDArray[np.bool_], second: NDArray[np.bool_], confidence: floa
         only_second=won,
         low=float(min(corners)),
         high=float(max(corners)),
-        p_value=float(binomtest(lost, apart).pvalue) if apart else 1.0,
+        p_value=float(scipy.stats.binomtest(lost, apart).pvalue) if apart else 1.0,
     )

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
+import scipy
 from torch import Tensor
 
 from holdfast.errors import MissingFileError
@@ -125,7 +125,7 @@ def measured(
 
 def _over_seeds(values: "np.ndarray[Any, np.dtype[np.float64]]") -> tuple[float, float]:
     count = len(values)
-    quantile = float(student.ppf(0.975, count - 1))
+    quantile = float(scipy.stats.t.ppf(0.975, count - 1))
     half = quantile * float(values.std(ddof=1)) / math.sqrt(count)
     return float(values.mean()) - half, float(values.mean()) + half
 

@@ -8,8 +8,8 @@ from itertools import count
 from typing import NamedTuple
 
 import torch
-from lightning_fabric import Fabric
 
+from holdfast import lightning
 from holdfast.data import Data
 from holdfast.parameters import Seed
 from holdfast.processes import Part, parts_of
@@ -36,7 +36,12 @@ class Batches:
     """
 
     def __init__(
-        self, data: Data, batch_size: int, accumulate: int, seed: Seed, fabric: Fabric
+        self,
+        data: Data,
+        batch_size: int,
+        accumulate: int,
+        seed: Seed,
+        fabric: "lightning.Fabric",
     ) -> None:
         self._data, self._batch_size, self._accumulate = data, batch_size, accumulate
         self._seed, self._fabric = seed, fabric

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
+from holdfast import lightning
 from holdfast.processes import summed
 from holdfast.tensors import widest
 
@@ -43,7 +43,7 @@ class Journal:
 class Terms:
     """Terms of the last steps, left on the device: to read each at once would make it wait."""
 
-    def __init__(self, fabric: Fabric) -> None:
+    def __init__(self, fabric: "lightning.Fabric") -> None:
         self._fabric = fabric
         self._steps: dict[int, int] = {}  # examples of each step, all processes together
         self._values: list[tuple[int, str, float, Tensor]] = []

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
+from holdfast import lightning
 from holdfast.attacks import Attack
 from holdfast.data import Data
 from holdfast.errors import InputError
@@ -46,7 +46,7 @@ def train_data(
     selection: Selection | None = None,
     hooks: Sequence[Hook] = (),
     keep_epochs: bool = False,
-    fabric: Fabric | None = None,
+    fabric: "lightning.Fabric | None" = None,
 ) -> nn.Module:
     """Train a network, or load it from the run folder ``out`` if that is finished.
 

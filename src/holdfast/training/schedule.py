@@ -4,8 +4,7 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from lightning_fabric import Fabric
-
+from holdfast import lightning
 from holdfast.errors import InputError
 from holdfast.parameters import Seed, at_least_one, check_fields
 from holdfast.processes import Processes
@@ -76,7 +75,7 @@ class Schedule:
         if self.ema is not None and not 0 < self.ema < 1:
             raise InputError(f"ema is {self.ema}, but a decay lies between 0 and 1.")
 
-    def launch(self) -> Fabric:
+    def launch(self) -> "lightning.Fabric":
         """Start the processes, or find them started."""
         return self.processes.launch(self.accelerator, self.precision)
 

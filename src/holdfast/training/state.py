@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from lightning_fabric.plugins.precision import Precision
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from holdfast import lightning
 from holdfast.errors import DamagedFileError
 from holdfast.files import fitted, read_tensors, write_tensors
 from holdfast.models.checkpoint import part_of, weights_of
@@ -30,7 +30,7 @@ class State:
 
     network: nn.Module
     optimizer: Optimizer
-    precision: Precision  # Fabric's; holds the scaler of a loss in 16 bits
+    precision: "lightning.Precision"  # holds the scaler of a loss in 16 bits
     ema: EMA | None
     best: dict[str, Tensor] = field(default_factory=dict)  # weights of the best epoch, if asked for
     journal: Journal = field(default_factory=Journal)

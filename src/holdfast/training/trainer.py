@@ -14,10 +14,9 @@ from typing import Any
 
 import pandas as pd
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from torch import Tensor, nn
 
+from holdfast import lightning
 from holdfast.data import Data
 from holdfast.errors import HoldfastError, unknown
 from holdfast.files import StrPath, as_path, clear_unfinished, write_table
@@ -66,7 +65,7 @@ def fit(
     checkpoint_seconds: float = 60.0,
     before_writing: Callable[[], object] = lambda: None,
     progress: Progress = silent,
-    fabric: Fabric | None = None,
+    fabric: "lightning.Fabric | None" = None,
 ) -> pd.DataFrame:
     """Train ``network`` in place, or go on from the checkpoint in ``out``.
 
@@ -185,7 +184,7 @@ class _Stepper:
 
     def __init__(
         self,
-        fabric: Fabric,
+        fabric: "lightning.Fabric",
         state: State,
         objective: Objective,
         schedule: Schedule,
@@ -245,7 +244,7 @@ class _Keeper:
 
     def __init__(
         self,
-        fabric: Fabric,
+        fabric: "lightning.Fabric",
         state: State,
         architecture: Architecture,
         out: Path,
@@ -258,12 +257,14 @@ class _Keeper:
         self._keep_epochs = keep_epochs
         self._saved = time.monotonic()
         self._step: int | None = state.journal.step or None  # of the last checkpoint
-        self._board: TensorBoardLogger | None = None
+        self._board: lightning.TensorBoardLogger | None = None
         if fabric.is_global_zero:
             out.mkdir(parents=True, exist_ok=True)
             clear_unfinished(out)
             done = len(state.journal.log)
-            self._board = TensorBoardLogger(out, name="tensorboard", version="", purge_step=done)
+            self._board = lightning.TensorBoardLogger(
+                out, name="tensorboard", version="", purge_step=done
+            )
 
     def look(self, terms: Terms) -> None:
         """Take what the steps logged into the journal."""

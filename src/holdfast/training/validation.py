@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from holdfast import lightning
 from holdfast.attacks import Attack
 from holdfast.data import Data
 from holdfast.errors import InputError
@@ -50,7 +50,9 @@ class Validation:
         """Of what is measured."""
         return ("val_accuracy", "val_robust_accuracy")[: 1 + (self.attack is not None)]
 
-    def measure(self, network: nn.Module, seed: Seed, fabric: Fabric) -> dict[str, float]:
+    def measure(
+        self, network: nn.Module, seed: Seed, fabric: "lightning.Fabric"
+    ) -> dict[str, float]:
         """Clean accuracy and, with an attack, robust accuracy.
 
         The processes share the batches; each gets the whole answer.

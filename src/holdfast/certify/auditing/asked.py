@@ -4,9 +4,9 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
+import scipy
 import torch
 from numpy.typing import NDArray
-from scipy.stats import binom, hypergeom
 
 from holdfast.attacks import PGD, adapted
 from holdfast.attacks.skips import hearing_skips
@@ -117,8 +117,8 @@ def counted_again(subject: Subject) -> Finding:
     p1, voted = subject.claimed(some, "p1"), subject.voted(some).cpu().numpy()
     counts = subject.fresh(some, some.x, _DRAWS, "recount")
     own = counts[np.arange(len(some)), voted]
-    each = float(binom.cdf(own, _DRAWS, p1).min()) * len(some)
-    together = float(binom.cdf(own.sum(), _DRAWS * len(some), p1.mean()))
+    each = float(scipy.stats.binom.cdf(own, _DRAWS, p1).min()) * len(some)
+    together = float(scipy.stats.binom.cdf(own.sum(), _DRAWS * len(some), p1.mean()))
     chance = min(1.0, 2 * min(each, together))
     return Finding(
         _powers(chance),
@@ -151,7 +151,7 @@ def votes_alike(subject: Subject) -> Finding:
     at = np.arange(len(some)), some.y.cpu().numpy()
     counts = ledger.counts(rows["votes"])
     written, own = counts[at].astype(int), subject.fresh(some, some.x, _FEW, "fresh")[at]
-    law = hypergeom(counts.sum(axis=1).astype(int) + _FEW, written + own, _FEW)
+    law = scipy.stats.hypergeom(counts.sum(axis=1).astype(int) + _FEW, written + own, _FEW)
     each = float(np.minimum(law.cdf(own), law.sf(own - 1)).min()) * len(some)
     of_all = reduce(np.convolve, law.pmf(np.arange(_FEW + 1)[:, None]).T)
     together = min(of_all[: own.sum() + 1].sum(), of_all[own.sum() :].sum())
@@ -201,9 +201,9 @@ def attacked_within(subject: Subject) -> Finding:
     places, classes = np.arange(len(some)), voted.cpu().numpy()
     own = counts[places, classes]
     others = np.where(np.eye(counts.shape[1])[classes] > 0, 0, counts).max(axis=1)
-    broken = binom.sf(others - 1, others + own, 0.5) < _CHANCE / len(some)
+    broken = scipy.stats.binom.sf(others - 1, others + own, 0.5) < _CHANCE / len(some)
     number = int(broken.sum())
-    chance = float(binom.sf(number - 1, len(some), 1 - config.confidence))
+    chance = float(scipy.stats.binom.sf(number - 1, len(some), 1 - config.confidence))
     where = ", ".join(str(each) for each in some.index[torch.from_numpy(broken)].tolist())
     return Finding(
         _powers(chance),

@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
-from scipy.stats import poisson
+import scipy
 
 from holdfast.certify.intervals.interval import INTERVALS, Limits
 from holdfast.certify.sampling import Sampling
@@ -98,6 +98,6 @@ def _within(counts: tuple[int, ...], c: int) -> float:
     law, start = np.ones(1), 0  # of the sum of the classes so far, which begins at start
     for votes in counts:
         first = max(votes - c, 0)
-        law = np.convolve(law, poisson.pmf(np.arange(first, votes + c + 1), votes))
+        law = np.convolve(law, scipy.stats.poisson.pmf(np.arange(first, votes + c + 1), votes))
         start += first
-    return float(law[n - start] / poisson.pmf(n, n))
+    return float(law[n - start] / scipy.stats.poisson.pmf(n, n))

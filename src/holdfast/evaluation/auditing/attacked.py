@@ -3,7 +3,7 @@
 import re
 
 import numpy as np
-from scipy.stats import binom
+import scipy
 
 from holdfast.auditing.check import Finding, NotRun
 from holdfast.auditing.shares import at_least
@@ -134,7 +134,7 @@ def white_box_is_stronger(ledger: Ledger) -> Finding:
     more = int((without & ~by_gradient).sum())
     # A cascade's gradients come first, so what fell to them was never shown to the others.
     fewer = 0 if ledger.late else int((by_gradient & ~without).sum())
-    clear = more > fewer and binom.sf(more - 1, more + fewer, 0.5) < 0.05
+    clear = more > fewer and scipy.stats.binom.sf(more - 1, more + fewer, 0.5) < 0.05
     value = (more - fewer) / len(without) if clear else 0.0
     return Finding(
         value, f"{more} of {len(without)} images fell to attacks without gradients alone"
