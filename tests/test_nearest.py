@@ -22,7 +22,7 @@ from holdfast.random import Stream
 from holdfast.threat import L0, L2
 from tests.cases import THREATS
 from tests.digits import trained
-from tests.toys import images, two_class
+from tests.toys import Linear, images, two_class
 
 each_norm = pytest.mark.parametrize("name", ["linf", "l2", "l1", "l0"])
 SINGLE = {"linf": FMN, "l2": DDN, "l1": FMN, "l0": SigmaZero}
@@ -126,18 +126,43 @@ def test_parts_with_a_limit_or_of_another_norm_are_refused():
         Nearest(L2(1.0), steps=199)
 
 
-def test_greedy_finds_the_fewest_components_of_a_linear_model():
-    """Those with the largest weight times room, all of them needed."""
+def fewest_of_a_line() -> tuple[Linear, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A linear model, images, (8, 36) what a component lowers the score by, and how many it takes.
+
+    Those with the largest weight times room, all of them needed.
+    """
     normal = torch.randn(36, generator=torch.Generator().manual_seed(2))
     x = images(8, margin=0.2)
     offset = float((x.flatten(1) @ normal).min()) - 1.5
     score = x.flatten(1) @ normal - offset
-    room = torch.where(normal > 0, x.flatten(1), 1 - x.flatten(1))
-    falls = (normal.abs() * room).sort(dim=1, descending=True).values.cumsum(dim=1)
-    best = (falls <= score[:, None]).sum(dim=1) + 1
+    falls = normal.abs() * torch.where(normal > 0, x.flatten(1), 1 - x.flatten(1))
+    strongest = falls.sort(dim=1, descending=True).values.cumsum(dim=1)
+    return two_class(normal, offset), x, falls, (strongest <= score[:, None]).sum(dim=1) + 1
+
+
+def test_greedy_finds_the_fewest_components_of_a_linear_model():
+    model, x, _, fewest = fewest_of_a_line()
     attack = Greedy(L0(math.inf), steps=80)
-    x_adv = attack(two_class(normal, offset), x, torch.ones(8).long())
-    assert torch.equal(attack.threat.distance(x_adv, x).long(), best)
+    x_adv = attack(model, x, torch.ones(8).long())
+    assert torch.equal(attack.threat.distance(x_adv, x).long(), fewest)
+
+
+def test_greedy_exchanges_what_it_cannot_undo():
+    """From the weakest components that fool together, each of which is then needed."""
+    model, x, falls, fewest = fewest_of_a_line()
+    attack, y = Greedy(L0(math.inf), steps=400), torch.ones(8).long()
+    lowest = (model.weight[1] < 0).float()
+    order = falls.argsort(dim=1)
+    start = x.flatten(1).clone()
+    for row in range(len(x)):
+        for place in order[row]:
+            if model(start[row].view_as(x[:1])).argmax() == 0:
+                break
+            start[row, place] = lowest[place]
+    start = start.view_as(x)
+    assert (attack.threat.distance(start, x) >= fewest + 3).all()
+    found = attack.onward(model, x, start, y, Stream.of(0, torch.arange(8)))
+    assert torch.equal(attack.threat.distance(found, x).long(), fewest)
 
 
 def test_greedy_undoes_every_change_that_is_not_needed():

@@ -1,9 +1,11 @@
-"""Greedy search in ℓ0: change what helps most until it fools, then undo what is not needed.
+"""Greedy search in ℓ0: change what helps most until it fools, undo what it can, then exchange.
 
     until x fools:  change the component with the largest |∂ value| · (room in the box)
     afterwards:     undo the change with the least ∂ value · (change); where x no longer fools,
     drive the others into the corner that the gradient points to, and ask again;
     where that is not enough, put it back, and take the next
+    at last:        from the point with one change less that came nearest to fooling, undo a change
+    and make another, first where the gradient promises most; go on from what comes nearer
 
 Each image is searched by itself.
 """
@@ -27,17 +29,23 @@ from holdfast.types import (
     Goal,
     Gradient,
     Images,
+    PerExample,
 )
 
 __all__ = ["Greedy"]
+
+#: Changes that an exchange may undo, the least useful ones, and components that it may change for
+#: one of them, the most promising ones.
+_LEAVE, _TAKE = 5, 40
 
 
 @ATTACKS.named("greedy")
 @dataclass(frozen=True, kw_only=True)
 class Greedy(Pursuit["_Search"]):
-    """Change components one by one until the image fools, then undo those that it can do without.
+    """Change components until the image fools, undo what it can do without, then exchange.
 
-    What is returned fools no longer when any one change is undone, as far as ``steps`` allow.
+    What is returned fools no longer when any one change is undone, nor by what exchanging one
+    change for another comes to from there, as far as ``steps`` allow.
 
     When:
         For few components in ℓ0, and to thin out what another attack has found.
@@ -83,6 +91,7 @@ class Greedy(Pursuit["_Search"]):
     def begin(self, at: Points) -> "_Search":
         """Nothing is known of the start; see `Pursuit`."""
         no, image = torch.zeros_like(at.reached), at.x
+        size = image[0].numel()
         return _Search(
             **at.known(),
             held=image,
@@ -91,10 +100,15 @@ class Greedy(Pursuit["_Search"]):
             fools=no,
             driven=no,
             undone=torch.zeros_like(at.position),
+            near=image,
+            near_value=torch.full_like(at.nearest, -torch.inf),
+            near_slope=image,
+            exchanging=no,
+            exchanged=no[:, None].repeat(1, min(_LEAVE, size) * min(_TAKE, size)),
         )
 
     def advance(self, at: "_Search", step: int) -> None:
-        """Add or undo a component; an image without any left is done; see `Pursuit`."""
+        """Change, undo or exchange a component; drop what is done; see `Pursuit`."""
         at.keep(at.turn())
 
 
@@ -108,26 +122,50 @@ class _Search(Points):
     fools: Flags  # whether it does
     driven: Flags  # whether x is in the corner already
     undone: Int[Tensor, " n"]  # the component of the point held that x is without
+    near: Images  # of those with one change less than the point held, what came nearest to fooling
+    near_value: PerExample
+    near_slope: Images
+    exchanging: Flags  # whether x is that, but for an exchange
+    exchanged: Bool[Tensor, "n pairs"]  # there, in vain
 
     def turn(self) -> Flags:
         """The next points to ask about, by what is known at ``x``; which images have one."""
         grad, reached = finite(self.grad), self.reached
+        missed = ~reached & self.fools
         corner = self._corner(grad)
-        retry = ~reached & self.fools & ~self.driven & (corner != self.x).flatten(1).any(dim=1)
-        failed = ~reached & self.fools & ~retry
+        retry = missed & ~self.exchanging & ~self.driven & (corner != self.x).flatten(1).any(dim=1)
+        failed = missed & ~self.exchanging & ~retry
         tried = self.tried.flatten(1).clone()
         tried[failed, self.undone[failed]] = True
         tried[reached] = False
         self.tried = tried.view_as(self.tried)
-        self.held = torch.where(expand(reached, grad), self.x, self.held)
-        self.slope = torch.where(expand(reached, grad), grad, self.slope)
-        self.fools = self.fools | reached
+        self._hold(reached, grad)
+        self._hold_near(missed & (self.value > self.near_value), grad)
         less, weakest, open_ = self._without_weakest()
+        self.exchanging = self.fools & ~open_ & ~retry
         x = torch.where(expand(self.fools, grad), less, self._with_strongest(grad))
+        if self.exchanging.any():
+            other, promising = self._exchange()
+            x = torch.where(expand(self.exchanging, grad), other, x)
+            open_ = torch.where(self.exchanging, promising, open_)
         self.x = torch.where(expand(retry, grad), corner, x)
         self.undone = torch.where(retry, self.undone, weakest)
         self.driven = retry
         return open_ | retry | ~self.fools
+
+    def _hold(self, reached: Flags, grad: Images) -> None:
+        """``x`` where it fools: nothing is known yet of what has one change less."""
+        self.held = torch.where(expand(reached, grad), self.x, self.held)
+        self.slope = torch.where(expand(reached, grad), grad, self.slope)
+        self.fools = self.fools | reached
+        self.near_value = self.near_value.masked_fill(reached, -torch.inf)
+
+    def _hold_near(self, nearer: Flags, grad: Images) -> None:
+        """``x`` where it came nearer to fooling than all with as few changes."""
+        self.near = torch.where(expand(nearer, grad), self.x, self.near)
+        self.near_slope = torch.where(expand(nearer, grad), grad, self.near_slope)
+        self.near_value = torch.where(nearer, self.value, self.near_value)
+        self.exchanged = self.exchanged & ~nearer[:, None]
 
     def _corner(self, grad: Images) -> Images:
         """``x`` with all its changes as large as the box allows, along the gradient."""
@@ -150,3 +188,22 @@ class _Search(Points):
         clean = self.x0.flatten(1).gather(1, weakest)
         less = self.held.flatten(1).scatter(1, weakest, clean).view_as(self.held)
         return less, weakest[:, 0], left.any(dim=1)
+
+    def _exchange(self) -> tuple[Images, Flags]:
+        """The most promising exchange not tried at the nearest; whether there is one."""
+        near, slope, x0 = (z.flatten(1) for z in (self.near, self.near_slope, self.x0))
+        changed = near != x0
+        loss = (slope * (near - x0)).masked_fill(~changed, torch.inf)
+        gain = slope.abs() * torch.where(slope > 0, 1 - x0, x0)
+        gain = gain.masked_fill(changed | (gain == 0), -torch.inf)
+        size = near.shape[1]
+        lost, leave = loss.topk(min(_LEAVE, size), dim=1, largest=False)
+        won, take = gain.topk(min(_TAKE, size), dim=1)
+        promise = (won[:, None] - lost[:, :, None]).flatten(1)
+        best, pair = promise.masked_fill(self.exchanged, -torch.inf).max(dim=1, keepdim=True)
+        self.exchanged = self.exchanged.scatter(1, pair, True)
+        leave = leave.gather(1, pair // won.shape[1])
+        take = take.gather(1, pair % won.shape[1])
+        corner = (slope.gather(1, take) > 0).to(near)
+        other = near.scatter(1, leave, x0.gather(1, leave)).scatter(1, take, corner)
+        return other.view_as(self.near), best[:, 0] > -torch.inf
