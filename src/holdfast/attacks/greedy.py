@@ -44,8 +44,8 @@ _LEAVE, _TAKE = 5, 40
 class Greedy(Pursuit["_Search"]):
     """Change components until the image fools, undo what it can do without, then exchange.
 
-    What is returned fools no longer when any one change is undone, nor by what exchanging one
-    change for another comes to from there, as far as ``steps`` allow.
+    What is returned fools no longer when any one change is undone, as far as ``steps`` allow. Steps
+    that remain go into exchanging one change for another, until fewer fool or none is left to try.
 
     When:
         For few components in ℓ0, and to thin out what another attack has found.
