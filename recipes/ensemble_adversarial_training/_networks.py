@@ -37,6 +37,12 @@ CPU_EPOCHS = {
 #: Networks without convolutions.
 CONNECTED = ("D", "Dcode")
 
+#: For the pages of what has one network of a kind.
+ONE_OF_A_KIND = (
+    "With one network of a kind the intervals are over images: what another seed would give they "
+    "do not say."
+)
+
 #: For the pages of what has rows of D.
 READING_OF_D = (
     "Table 5's D can be read with one dropout behind its four layers, as here, or with one behind "

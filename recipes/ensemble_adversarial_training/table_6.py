@@ -103,8 +103,7 @@ def recipe(scale: Scale) -> Result:
             )
         )
     notes = [
-        "With one network of a kind the intervals are over images: what another seed would give "
-        "they do not say. A ratio of means has none then.",
+        f"{eat.ONE_OF_A_KIND} A ratio of means has none then.",
         eat.READING_OF_D,
     ]
     return Result(
