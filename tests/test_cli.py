@@ -793,8 +793,9 @@ def test_commands_are_shown():
 def test_what_only_informs_imports_nothing_that_it_does_not_need(command, heavy, says):
     """Each of these takes a part of a second, or seconds."""
     program = (
-        f"import sys; from holdfast.cli.main import run; run({command!r}); "
-        f"print(*(set({heavy.split()}) & set(sys.modules)), file=sys.stderr)"
+        "import atexit, sys; from holdfast.cli.main import run; "
+        f"there = lambda: print(*(set({heavy.split()}) & set(sys.modules)), file=sys.stderr); "
+        f"atexit.register(there); run({command!r})"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert says in done.stdout
