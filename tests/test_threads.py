@@ -204,7 +204,7 @@ class TestCrowds:
     @pytest.fixture(autouse=True)
     def two_cores(self, monkeypatch):
         monkeypatch.setattr("holdfast.threads.allowed_cores", lambda: {0, 1})
-        monkeypatch.setattr("holdfast.processes.Fabric", Launched)
+        monkeypatch.setattr("holdfast.lightning.Fabric", Launched)
         monkeypatch.delenv("LOCAL_RANK", raising=False)
 
     def test_more_processes_than_cores_are_told_of_before_they_start(self):
