@@ -180,6 +180,19 @@ def test_greedy_undoes_every_change_that_is_not_needed():
             assert model(without[None]).argmax() == label
 
 
+def test_greedy_exchanges_alike_whatever_the_batch():
+    """While one image exchanges, another still undoes: its exchanges are all before it."""
+    model, x, y = trained(12)
+    attack = Greedy(L0(math.inf), steps=120)
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    start = (x + 0.9 * noise).clamp(0, 1)
+    rng = Stream.of(0, torch.arange(len(x)))
+    together = attack.onward(model, x, start, y, rng)
+    for one in torch.arange(len(x)).split(1):
+        alone = attack.onward(model, x[one], start[one], y[one], rng.take(one))
+        assert torch.equal(alone, together[one])
+
+
 def test_greedy_counts_components_only():
     with pytest.raises(InputError, match="l0"):
         Greedy(L2(1.0))

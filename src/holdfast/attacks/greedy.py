@@ -201,7 +201,8 @@ class _Search(Points):
         won, take = gain.topk(min(_TAKE, size), dim=1)
         promise = (won[:, None] - lost[:, :, None]).flatten(1)
         best, pair = promise.masked_fill(self.exchanged, -torch.inf).max(dim=1, keepdim=True)
-        self.exchanged = self.exchanged.scatter(1, pair, True)
+        asked = torch.zeros_like(self.exchanged).scatter(1, pair, self.exchanging[:, None])
+        self.exchanged = self.exchanged | asked  # of the others nothing is asked yet
         leave = leave.gather(1, pair // won.shape[1])
         take = take.gather(1, pair % won.shape[1])
         corner = (slope.gather(1, take) > 0).to(near)
