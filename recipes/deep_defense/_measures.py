@@ -24,7 +24,7 @@ _NORMAL = 1.959964  # 97.5 % quantile
 
 def images_of(scale: Scale, network: Network, *, whole: bool = False) -> int:
     """How many test images; all of MNIST's where ``whole``, at the cpu scale too."""
-    few = {"MLP": 10_000, "LeNet": 2_000, "NIN": 200}.get(network.name, 500)
+    few = {"MLP": 10_000, "NIN": 200}.get(network.name, 2_000)
     cpu = 10_000 if whole and network.data == "mnist" else few
     return scale(f"test images, {network.name}", quick=100, cpu=cpu, paper=10_000)
 

@@ -100,7 +100,7 @@ def reference(network: Network, scale: Scale, conditioning: Conditioning | None 
         epochs=scale(
             f"epochs, {network.name} reference",
             quick=20,
-            cpu={"MLP": 20, "NIN": 5}.get(network.name, 10),
+            cpu={"MLP": 20, "LeNet": 10, "ConvNet": 45, "NIN": 5}[network.name],
             paper=20 if network.data == "mnist" else 45,
         ),
         **conditioning.options,
@@ -109,9 +109,8 @@ def reference(network: Network, scale: Scale, conditioning: Conditioning | None 
 
 def epochs(network: Network, scale: Scale) -> int:
     """Of fine-tuning."""
-    return scale(
-        f"epochs, {network.name}", quick=4, cpu=min(network.epochs, 5), paper=network.epochs
-    )
+    cpu = 10 if network is CONVNET else 5
+    return scale(f"epochs, {network.name}", quick=4, cpu=cpu, paper=network.epochs)
 
 
 def fine_tuned(
@@ -135,7 +134,7 @@ def fine_tuned(
     """
     conditioning = conditioning or network.conditioning
     passes = epochs(network, scale)
-    few: dict[str, int | None] = {"MLP": None, "LeNet": 20_000, "ConvNet": 5_000, "NIN": 500}
+    few: dict[str, int | None] = {"MLP": None, "LeNet": 20_000, "ConvNet": None, "NIN": 500}
     if short:
         few |= {"MLP": 20_000, "LeNet": 5_000}
     return train(
