@@ -12,6 +12,9 @@ import pandas as pd
 
 __all__ = ["Result", "Summary", "percent", "radius", "size"]
 
+#: Jupyter aligns the cells of a table to the right, sentences too.
+_LEFT = ' style="text-align: left"'
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -46,9 +49,9 @@ class Summary:
 
     def html(self) -> str:
         """For a notebook."""
-        heads = "".join(f"<th>{escape(name)}</th>" for name in self.lines[0])
+        heads = "".join(f"<th{_LEFT}>{escape(name)}</th>" for name in self.lines[0])
         rows = "".join(
-            "<tr>" + "".join(f"<td>{escape(text)}</td>" for text in line.values()) + "</tr>"
+            "<tr>" + "".join(f"<td{_LEFT}>{escape(text)}</td>" for text in line.values()) + "</tr>"
             for line in self.lines
         )
         notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
