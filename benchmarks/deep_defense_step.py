@@ -27,10 +27,11 @@ memory is.
 """
 
 import argparse
+import math
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache, partial
-from typing import Any
 from unittest import mock
 
 import torch
@@ -39,11 +40,13 @@ from torch import Tensor, nn
 
 from holdfast import data
 from holdfast.attacks import deepfool
-from holdfast.attacks.engine.hyperplane import Plane, _nearest, nearest_plane
+from holdfast.attacks.engine import hyperplane
+from holdfast.attacks.engine.hyperplane import Plane
 from holdfast.gradients import Forward
 from holdfast.models import Architecture
 from holdfast.random import Stream
 from holdfast.tensors import norm
+from holdfast.threat import L2
 from holdfast.training import DeepDefense
 
 Step = Callable[[nn.Module, Tensor, Tensor], list[Tensor]]
@@ -56,13 +59,22 @@ def ours(model: nn.Module, x: Tensor, y: Tensor) -> list[Tensor]:
 
 
 def together(model: nn.Module, x: Tensor, y: Tensor) -> list[Tensor]:
-    with mock.patch.object(deepfool, "nearest_plane", _together):
+    with _planes_by(_together):
         return ours(model, x, y)
 
 
 def lean(model: nn.Module, x: Tensor, y: Tensor) -> list[Tensor]:
-    with mock.patch.object(deepfool, "nearest_plane", _looped):
+    with _planes_by(_looped):
         return ours(model, x, y)
+
+
+@contextmanager
+def _planes_by(nearest: Callable[..., Plane]) -> Iterator[None]:
+    with (
+        mock.patch.object(deepfool, "nearest_from", nearest),
+        mock.patch.object(hyperplane, "nearest_from", nearest),
+    ):
+        yield
 
 
 def loop(model: nn.Module, x: Tensor, y: Tensor) -> list[Tensor]:
@@ -104,26 +116,17 @@ def _walk(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     return total
 
 
-def _together(
-    model: nn.Module, x: Tensor, y: Tensor, others: Tensor, p: float = 2.0, **_: object
-) -> Plane:
-    forward = Forward(model, x)
+def _together(forward: Forward, y: Tensor, others: Tensor, *, p: float, **_: object) -> Plane:
     grads = forward.gradients(others, minus=y, create_graph=True)
-    return _nearest(forward.logits, grads, y, others, p)[0]
+    return hyperplane._nearest(forward.logits, grads, y, others, p)[0]
 
 
-def _looped(
-    model: nn.Module, x: Tensor, y: Tensor, others: Tensor, p: float = 2.0, **_: object
-) -> Plane:
-    x = x if x.requires_grad else x.detach().requires_grad_()
-    with torch.enable_grad():
-        logits = model(x)
-        minus = logits.gather(1, others) - logits.gather(1, y[:, None])
-        grads = [
-            torch.autograd.grad(minus[:, k].sum(), x, create_graph=True)[0]
-            for k in range(minus.shape[1])
-        ]
-        return _nearest(logits, torch.stack(grads, dim=1), y, others, p)[0]
+def _looped(forward: Forward, y: Tensor, others: Tensor, *, p: float, **_: object) -> Plane:
+    grads = [
+        forward.gradients(others[:, k : k + 1], minus=y, create_graph=True)
+        for k in range(others.shape[1])
+    ]
+    return hyperplane._nearest(forward.logits, torch.cat(grads, dim=1), y, others, p)[0]
 
 
 def passes(model: nn.Module, x: Tensor, y: Tensor) -> list[Tensor]:
@@ -140,16 +143,20 @@ def passes(model: nn.Module, x: Tensor, y: Tensor) -> list[Tensor]:
 
 @cache
 def _not_over(model: nn.Module, x: Tensor, y: Tensor) -> list[int]:
-    """How many images each step of DeepFool still has, of our own step on the same images."""
-    counts = []
-
-    def counted(model: nn.Module, x: Tensor, *args: Any, **options: Any) -> Plane:
-        counts.append(len(x))
-        return nearest_plane(model, x, *args, **options)
-
-    with mock.patch.object(deepfool, "nearest_plane", counted):
-        ours(model, x, y)
-    return counts
+    """How many images each step of DeepFool still has."""
+    counts: list[int] = []
+    deepfool.deepfool_perturbation(
+        model,
+        x,
+        y,
+        threat=L2(math.inf),
+        rng=Stream.of(0, torch.arange(len(x), device=x.device)),
+        steps=5,
+        box=False,
+        to_label=True,
+        callback=lambda step: counts.append(int((~step.reached).sum())),
+    )
+    return counts[:5]
 
 
 STEPS: dict[str, Step] = {

@@ -52,6 +52,21 @@ def test_a_linear_model_is_fooled_in_one_step_by_the_overshoot_exactly(norm):
 
 
 @each_norm
+@pytest.mark.parametrize("create_graph", [True, False])
+def test_with_a_graph_steps_go_on_from_the_pass_that_looked(norm, create_graph):
+    """Where none stops: of a linear model a look, which is gone on from, and a look."""
+    model, x = random_linear(5, 36), images(8, margin=0.45)
+    y = model(x).argmax(dim=1)
+    counted = Counted(model, torch.arange(8))
+    walk = deepfool_perturbation(
+        counted, x, y, threat=THREATS[norm], rng=streams(8), create_graph=create_graph
+    )
+    assert walk.reached.all()
+    assert counted.forwards.unique().tolist() == [2 if create_graph else 3]
+    assert counted.backwards.unique().tolist() == [5 if create_graph else 4]
+
+
+@each_norm
 def test_no_weaker_than_foolbox(norm):
     foolbox = pytest.importorskip("foolbox")
     model, (x, y) = digits_network(), digits(80)

@@ -21,12 +21,19 @@ from holdfast.attacks.engine.active import Active
 from holdfast.attacks.engine.attack import Attack
 from holdfast.attacks.engine.closest import Closest
 from holdfast.attacks.engine.confirmation import confirmed
-from holdfast.attacks.engine.hyperplane import Plane, across, nearest_plane, ranked_classes
+from holdfast.attacks.engine.hyperplane import (
+    Plane,
+    across,
+    nearest_from,
+    nearest_plane,
+    ranked_classes,
+)
 from holdfast.attacks.engine.names import ATTACKS
 from holdfast.attacks.engine.roles import EarlyStop
 from holdfast.attacks.engine.segment_search import segment_search
 from holdfast.errors import InputError
 from holdfast.goals import logits_of
+from holdfast.gradients import Forward
 from holdfast.parameters import at_least_one
 from holdfast.random import Stream, drawing_from
 from holdfast.tensors import expand, norm
@@ -223,8 +230,9 @@ def deepfool_perturbation(
             at.total = (x - at.x0).to(total) / (1 + overshoot)
         x = x.to(x0.dtype)
         stream = at.rng.fold("step", step)
-        with torch.no_grad(), drawing_from(stream):
-            logits = logits_of(model, x)
+        with torch.set_grad_enabled(create_graph), drawing_from(stream):
+            forward = Forward(model, x) if create_graph else None
+            logits = forward.logits.detach() if forward else logits_of(model, x)
         if step == 0:
             at.wrong = (logits.argmax(dim=1) != y) & to_label
             at.others = ranked_classes(logits, y)[:, :classes]
@@ -238,18 +246,25 @@ def deepfool_perturbation(
         at.scatter(stopped, reached)
         total = total.index_copy(0, at.position, at.total)
         seen = Step(step, at.position, x.detach(), value, None, reached)
-        at.keep(~reached)
+        on, labels = ~reached, at.y
+        at.keep(on)
         if step < steps and len(at):
-            on = ~reached
-            plane = nearest_plane(
-                model,
-                x[on],
-                at.y,
-                facing[on],
-                p=threat.p,
-                rng=stream.take(on),
-                create_graph=create_graph,
-            )
+            # To go on from this pass costs no more than another, for the few that stop have their
+            # gradients taken too; an attack asks again, so that no image's passes hang on others.
+            if forward and facing.shape[1] * int(reached.sum()) <= len(at):
+                with drawing_from(stream):
+                    plane = nearest_from(forward, labels, facing, p=threat.p, create_graph=True)
+                plane = Plane(plane.value[on], plane.normal[on])
+            else:
+                plane = nearest_plane(
+                    model,
+                    x[on],
+                    at.y,
+                    facing[on],
+                    p=threat.p,
+                    rng=stream.take(on),
+                    create_graph=create_graph,
+                )
             grad = torch.full_like(x, torch.nan)  # none is taken where the image stops
             grad[on] = plane.normal.detach().to(x.dtype)
             seen = seen._replace(grad=grad)

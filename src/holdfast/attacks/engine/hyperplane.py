@@ -78,14 +78,35 @@ def nearest_plane(
     """
     with drawing_from(rng):
         forward = Forward(model, x if create_graph else x.detach())
-        grads = forward.gradients(others, minus=y, again=create_graph)
-        plane, nearest = _nearest(forward.logits.detach(), grads, y, others, p)
-        if create_graph:
-            # The choice has no derivative, so only the chosen boundary's gradient needs its graph:
-            # one backward pass to differentiate, not one for every class.
-            others = others.gather(1, nearest[:, None])
-            grads = forward.gradients(others, minus=y, create_graph=True)
-            plane, _ = _nearest(forward.logits, grads, y, others, p)
+        return nearest_from(forward, y, others, p=p, create_graph=create_graph)
+
+
+def nearest_from(
+    forward: Forward,
+    y: Labels,
+    others: Int[Tensor, "n c"],
+    *,
+    p: float,
+    create_graph: bool = False,
+) -> Plane:
+    """As `nearest_plane`, of a forward pass that was taken before.
+
+    Example:
+        >>> from holdfast.attacks.engine.hyperplane import nearest_from, ranked_classes
+        >>> from holdfast.gradients import Forward
+        >>> forward = Forward(model, x)
+        >>> others = ranked_classes(forward.logits.detach(), y)
+        >>> bool((nearest_from(forward, y, others, p=2).value < 0).all())  # the label leads
+        True
+    """
+    grads = forward.gradients(others, minus=y, again=create_graph)
+    plane, nearest = _nearest(forward.logits.detach(), grads, y, others, p)
+    if create_graph:
+        # The choice has no derivative, so only the chosen boundary's gradient needs its graph: one
+        # backward pass to differentiate, not one for every class.
+        others = others.gather(1, nearest[:, None])
+        grads = forward.gradients(others, minus=y, create_graph=True)
+        plane, _ = _nearest(forward.logits, grads, y, others, p)
     return plane
 
 
