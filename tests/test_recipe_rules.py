@@ -1,5 +1,6 @@
 """What recipes hold to whatever the numbers: claims that can fail, seeds that nobody shares."""
 
+import math
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -126,6 +127,25 @@ def test_the_worst_of_a_chains_variants_is_worst_for_each_image(tmp_path: Path) 
         finish(tmp_path / step.folder, rows)
         assert len(lines) == 9
         assert measure.read(tmp_path).value == 1 - len(lines) / IMAGES
+
+
+def test_no_size_halves_what_is_wrong_in_more_than_half_of_the_images(tmp_path: Path) -> None:
+    """Deep Defense's table 1 has no ε_ref there, rather than one below 0."""
+    result = recipe("dd/table-1-mlp").build(Scale("quick"))
+    (claim,) = (one for one in result.claims if "FGS at ε_ref" in one.sentence)
+    steps = in_order(step for check in claim.checks for step in check.steps)
+    wrong = range(IMAGES // 2 + 1)
+    for step in steps:
+        if step.command == "evaluate":
+            clean = _cell(CLEAN, 0.0, wrong)
+            sizes = dict(step.options)["eps"]
+            finish(
+                tmp_path / step.folder,
+                pd.concat([clean, *(_cell("fgsm", eps, range(IMAGES)) for eps in sizes)]),
+            )
+    judged = judge(claim, tmp_path, frozenset(step.folder for step in steps))
+    assert judged.verdict is Verdict.UNDECIDED
+    assert all(math.isnan(found.value) for _, found, _ in judged.differences)
 
 
 def test_the_smallest_of_one_measure_is_that_measure(tmp_path: Path) -> None:

@@ -390,7 +390,7 @@ def test_a_driver_that_is_killed_goes_on_with_other_workers(cluster, tmp_path):
                 time.sleep(0.2)
         finally:
             driver.kill()
-        assert driver.communicate()[1] == ""
+        assert "Traceback" not in driver.communicate()[1]  # two processes on one core are told of
         worker = Path("/proc", (tmp_path / "worker").read_text(), "cmdline")
         while worker.exists() and worker.read_text():  # of a zombie it is empty
             assert time.monotonic() < until

@@ -140,14 +140,17 @@ def _right(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def halving(rows: pd.DataFrame) -> float:
-    """ε_ref: the smallest size at which half of the images are wrong; NaN if none is."""
+    """ε_ref: the smallest size at which half of the images are wrong.
+
+    NaN if no size that was run leaves so few, or if half are wrong without an attack.
+    """
     right = _right(rows).mean()
     below = np.flatnonzero(right.to_numpy() <= 0.5)
-    if not len(below):
+    if not len(below) or below[0] == 0:
         return math.nan
-    last = max(int(below[0]), 1)
+    last = int(below[0])
     (a, b), (high, low) = right.index[last - 1 : last + 1], right.iloc[last - 1 : last + 1]
-    return float(a + (b - a) * (high - 0.5) / (high - low)) if high > low else float(b)
+    return float(a + (b - a) * (high - 0.5) / (high - low))
 
 
 @dataclass(frozen=True)

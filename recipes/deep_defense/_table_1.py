@@ -101,7 +101,8 @@ def table(network: dd.Network, printed: Printed, scale: Scale, times: float) -> 
         ],
         [
             "ε_ref is where FGS leaves half of the images to Deep Defense's network, of the same "
-            "conditioning; between the sizes that were run it is interpolated.",
+            "conditioning; between the sizes that were run it is interpolated. Where half of them "
+            "are wrong without an attack there is none.",
             "The authors' measure of ρ₂: DeepFool without a box, at most five steps, from the "
             "predicted class also for misclassified images, over ‖x - mean image‖. As an attack: "
             "in the box, until it succeeds, 0 for misclassified images, over ‖x‖.",

@@ -282,13 +282,19 @@ def _claims(evidence: Sequence[Evidence]) -> list[str]:
         claim = found.claim
         lines += [f"**{found.verdict}**: {claim.sentence} ({claim.section})", ""]
         for check, of, holds in found.differences:
-            answer = {True: "yes", False: "no", None: "within the interval"}[holds]
-            ends = ", no interval" if math.isnan(of.low) else f" [{of.low:.3f}, {of.high:.3f}]"
-            lines.append(f"- {check.words}: {answer} (by {of.value:.3f}{ends})")
+            lines.append(f"- {check.words}: {_answer(of, holds)}")
         if claim.why:
             lines += ["", claim.why]
         lines.append("")
     return lines
+
+
+def _answer(of: Measured, holds: bool | None) -> str:
+    if math.isnan(of.value):
+        return "there is no such number here"
+    answer = {True: "yes", False: "no", None: "within the interval"}[holds]
+    ends = ", no interval" if math.isnan(of.low) else f" [{of.low:.3f}, {of.high:.3f}]"
+    return f"{answer} (by {of.value:.3f}{ends})"
 
 
 def _notes(result: Result) -> list[str]:
