@@ -16,6 +16,7 @@ from holdfast.reproduce import (
     Scale,
     Step,
     Table,
+    at_most,
     error,
     more,
     robust_error,
@@ -45,7 +46,7 @@ def recipe(scale: Scale) -> Result:
     rows: dict[str, dict[str, Cell]] = {}
     ours: dict[str, dict[str, Cell]] = {}
     claims = []
-    for name in eat.targets(scale):
+    for name in eat.targets(scale, cpu=("B", "Bstar", "C", "D")):
         shown, seeds = eat.SHOWN.get(name, name), eat.seeds(name, scale)
         for ending, train in (("", eat.plain), ("_adv", eat.adversarial)):
             targets = [train(name, scale, seed) for seed in seeds]
@@ -53,20 +54,7 @@ def recipe(scale: Scale) -> Result:
             found = _errors(label, targets, scale, error)
             rows[label] = _cells(found, PAPER[f"{name}{ending}"])
             ours[label] = _cells(_errors(label, targets, scale, robust_error))
-        fgsm, random, *black = found.values()  # after FGSM training
-        claims += [
-            Claim(
-                f"{shown} after FGSM training: single-step attacks are significantly stronger if "
-                "prepended by a random step.",
-                "C.2",
-                [more(random, fgsm, "R+FGSM errs more than FGSM")],
-            ),
-            Claim(
-                f"{shown} after FGSM training: black-box attacks trump white-box single-step ones.",
-                "C.2",
-                [more(Largest(tuple(black)), fgsm, "the best of the black boxes beats FGSM")],
-            ),
-        ]
+        claims += _claims(shown, *found.values())  # after FGSM training
     notes = [
         "The paper's diagonal has no number for a plain network, since source and target were one "
         "network; here the attacker has a seed of its own, and the cell is that transfer.",
@@ -78,6 +66,34 @@ def recipe(scale: Scale) -> Result:
         Table(eat.OURS, ours, name="ours"),
     ]
     return Result(tables, claims, notes)
+
+
+def _claims(name: str, fgsm: Mean, random: Mean, *black: Mean) -> list[Claim]:
+    trained, best = f"{name} after FGSM training", Largest(black)
+    if name == "B":  # its input dropout makes the attack's examples diverse, the paper believes
+        return [
+            Claim(
+                f"{trained}: the opposite of both holds.",
+                "C.2",
+                [
+                    at_most(random, fgsm, "R+FGSM errs no more than FGSM"),
+                    at_most(best, fgsm, "no black box beats FGSM"),
+                ],
+            )
+        ]
+    return [
+        Claim(
+            f"{trained}: single-step attacks are significantly stronger if prepended by a random "
+            "step.",
+            "C.2",
+            [more(random, fgsm, "R+FGSM errs more than FGSM")],
+        ),
+        Claim(
+            f"{trained}: black-box attacks trump white-box single-step ones.",
+            "C.2",
+            [more(best, fgsm, "the best of the black boxes beats FGSM")],
+        ),
+    ]
 
 
 def _errors(name: str, targets: list[Step], scale: Scale, count: eat.Count) -> dict[str, Mean]:
