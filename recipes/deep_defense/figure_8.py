@@ -8,7 +8,7 @@ from holdfast.reproduce import Claim, Curves, Result, Scale, more
 from . import _convergence as over
 from . import _networks as dd
 
-MINUTES = {"quick": 0.1, "cpu": 60, "paper": 60}  # cpu, paper: estimated
+MINUTES = {"quick": 0.1, "cpu": 45, "paper": 60}  # paper: estimated
 
 
 def recipe(scale: Scale) -> Result:
