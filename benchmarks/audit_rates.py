@@ -253,7 +253,8 @@ def _searched(lines: Sequence[Line]) -> str:
         else ", and every one of these is flagged."
     )
     if never:
-        told += f" Not counted, since here they never report too much: {', '.join(never)}."
+        named = ", ".join(never)
+        told += f" Not counted without the search, by which they do not report too much: {named}."
     return told
 
 

@@ -18,7 +18,9 @@ METHODS: Mapping[str, Callable[[dd.Network, Scale], Step]] = {
 }
 
 
-def table(network: dd.Network, printed: Printed, scale: Scale, times: float) -> Result:
+def table(
+    network: dd.Network, printed: Printed, scale: Scale, times: float, *, where: str | None = None
+) -> Result:
     """The rows of one network, and what the paper says of them.
 
     Args:
@@ -26,6 +28,7 @@ def table(network: dd.Network, printed: Printed, scale: Scale, times: float) -> 
         printed: its rows in the paper.
         scale: of the reproduction.
         times: how many times larger ρ₂ becomes, in the paper's words.
+        where: they stand, if not in the section of the network's data.
     """
     nets = {method: make(network, scale) for method, make in METHODS.items()}
     unit = {}
@@ -79,7 +82,7 @@ def table(network: dd.Network, printed: Printed, scale: Scale, times: float) -> 
             ),
             Claim(
                 f"{network.name}: it is {times:g} times as robust to DeepFool as the reference.",
-                section,
+                where or section,
                 [
                     at_least(
                         measured.Times(rho["Ours"], rho["Reference"]),

@@ -2,9 +2,10 @@
 
 An evaluation is worth what its strongest attack is worth, and which attack that is differs from
 network to network and from image to image. The suite holds AutoAttack's four (APGD on the
-cross-entropy, APGD-T, FAB-T and Square) and the second-order attack, each with fewer steps than
-there; cheap ones come first, since an image that has fallen costs nothing more. With a budget of
-passes it holds what breaks most for a pass, see `holdfast.attacks.budget`.
+cross-entropy, APGD-T, FAB-T and Square; in ℓ1 FMN in place of Square) and the second-order attack,
+in ℓ2 DDN too, each with fewer steps than there; cheap ones come first, since an image that has
+fallen costs nothing more. With a budget of passes it holds what breaks most for a pass, see
+`holdfast.attacks.budget`.
 """
 
 import math
@@ -198,14 +199,14 @@ def AutoAttack(threat: Threat, *, steps: int = 100, targets: int = 9, queries: i
 
     The same attacks in the same order with its numbers of steps, target classes and queries, and
     not its code: robust accuracies are close to its own and not equal image by image. `WorstCase`
-    breaks as much or more for less.
+    breaks about as much for less than half of the passes.
 
     When:
         To compare with numbers that AutoAttack gave elsewhere.
 
     When not:
-        For your own number: `WorstCase` breaks as much or more for less. Not on a model that draws
-        random numbers or purifies, which AutoAttack's standard version was not made for.
+        For your own number: `WorstCase` with a budget breaks more for less. Not on a model that
+        draws random numbers or purifies, which AutoAttack's standard version was not made for.
 
     Traps:
         These are its parts and not its code, so that accuracies are near to its own and not equal

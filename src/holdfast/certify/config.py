@@ -37,8 +37,8 @@ class CertificationConfig:
         confidence: of each certificate, in (0, 1).
         bounds: specs, such as "cohen", the tight one, or the papers' "renyi", "pixeldp"; "laplace"
             for Laplace noise.
-        intervals: specs, such as "two-sample", which gives the largest radii of those that hold
-            for given votes, "two-sample-randomised", a little larger ones, "clopper-pearson",
+        intervals: specs, such as "two-sample", whose class is chosen before, so that nothing is
+            corrected for, "two-sample-randomised", with a little larger radii, "clopper-pearson",
             "hoeffding", "sison-glaz", "stn-2019"; or "sequential" alone, or "input-specific" alone.
         radii: of interest; a sequential sampling stops as soon as it is known which of them
             are certified, an input-specific one is of as many votes as that is likely to take.

@@ -85,12 +85,12 @@ def certify(
         bounds: How limits become a radius, specs between commas: cohen, which is tight, or the
             papers' renyi, pixeldp; laplace. The first is the one that the summary of a report
             shows.
-        intervals: How votes become limits, specs between commas: two-sample, which certifies most
-            of those that hold for given votes, two-sample-randomised, which certifies a little more
-            by one draw of chance an image, clopper-pearson, hoeffding (of mean scores), sison-glaz
-            and stn-2019 (for comparison only); or sequential alone, whose votes stop as soon as the
-            answer is known, or input-specific alone, with as many votes as an image is likely to
-            need by its selection votes.
+        intervals: How votes become limits, specs between commas: two-sample, which
+            corrects for nothing since its class is chosen before, two-sample-randomised, which
+            certifies a little more by one draw of chance an image, clopper-pearson, hoeffding (of
+            mean scores), sison-glaz and stn-2019 (for comparison only); or sequential alone, whose
+            votes stop as soon as the answer is known, or input-specific alone, with as many votes
+            as an image is likely to need by its selection votes.
         radii: Radii of interest between commas: certified accuracy is told there, and sequential
             votes stop as soon as it is known which of them are certified.
         within: Sequential votes stop as soon as the radius is known up to this factor, such as 0.9:

@@ -40,7 +40,9 @@ def verify(
 
     Example:
         holdfast verify study.zip
-        holdfast verify study.zip --model runs/net --manifest 2c26b46b68ffc68ff99b453c1d304134
+        holdfast verify study.zip --model runs/net
+        holdfast verify study.zip --manifest \
+            2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae
         holdfast verify runs/eval --json
 
     Args:

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from holdfast.reproduce.markdown import escaped
 from holdfast.reproduce.scale import Scale
 
+_OURS = "Sizes of the scale `paper` are the paper's, and the recipe's where the paper names none."
+
 
 def reduced(scale: Scale) -> list[str]:
     """The sizes that are smaller than the paper's."""
     if not scale.reduced:
-        return ["Nothing was reduced: all sizes are the paper's.", ""]
-    lines = ["## What was reduced", "", "| | here | the paper |", "|---|---|---|"]
+        return ["Nothing was reduced: all sizes are those of the scale `paper`.", ""]
+    lines = ["## What was reduced", "", _OURS, "", "| | here | scale `paper` |", "|---|---|---|"]
     for what, (here, there) in scale.reduced.items():
         lines.append(f"| {escaped(what)} | {escaped(_said(here))} | {escaped(_said(there))} |")
     return [*lines, ""]
@@ -20,7 +22,8 @@ def otherwise(scale: Scale) -> list[str]:
     """What is no size and not as in the paper, as it stands on a page; nothing if all is."""
     if not scale.departures:
         return []
-    lines = ["## What was done otherwise", "", "| | here | the paper | why |", "|---|---|---|---|"]
+    head = ["", "| | here | scale `paper` | why |", "|---|---|---|---|"]
+    lines = ["## What was done otherwise", *head]
     for what, (here, there, why) in scale.departures.items():
         cells = (what, _plain(here), _plain(there), why)
         lines.append(f"| {' | '.join(map(escaped, cells))} |")

@@ -28,7 +28,8 @@ class Stability:
 
     When not:
         For the network without noise, which gains little. Beside training on noise alone it gained
-        nothing in docs/results/certified-robustness-additive-gaussian-noise/lenet.md.
+        nothing on LeNet, and 12.6 points of certified accuracy on network A (lenet.md and figure-1
+        of docs/results/certified-robustness-additive-gaussian-noise).
 
     Traps:
         The gradients of both arguments flow; a clean softmax that is held fixed is another loss.
