@@ -161,6 +161,9 @@ class _Own(nn.Conv2d):
         (_Own(1, 1, 3), "_Own"),
         (nn.Conv2d(1, 1, 3, padding=1, padding_mode="reflect"), "reflect"),
         (nn.BatchNorm2d(1), "BatchNorm2d"),
+        (nn.LeakyReLU(-1.0), "negative_slope of -1"),  # falls where its input rises
+        (nn.ELU(-0.5), "alpha of -0.5"),
+        (nn.AvgPool2d(2, divisor_override=-4), "divisor_override of -4"),
     ],
 )
 def test_a_layer_that_intervals_cannot_pass_is_named(layer, told):

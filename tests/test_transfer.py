@@ -189,9 +189,7 @@ class TestEnsembles:
         assert robust(members["0"], goals.AverageOf(members)) <= one - 3
 
     def test_records_and_bad_input(self):
-        assert repr(goals.AverageOf({"A": MODELS[0], "B": MODELS[1]})) == (
-            "AverageOf(A, B; cross_entropy)"
-        )
+        assert repr(goals.AverageOf({"A": MODELS[0], "B": MODELS[1]})).startswith("AverageOf(A=")
         with pytest.raises(InputError, match="no source"):
             goals.AverageOf({})
         with pytest.raises(InputError, match="no member"):
@@ -327,8 +325,8 @@ class TestPenalties:
 
     def test_record_and_bad_input(self):
         penalty = goals.reconstruction_error(nn.Identity())
-        assert repr(goals.Minus(goals.margin, 2.0, penalty)) == (
-            "Minus(goal=margin, weight=2.0, penalty=reconstruction_error(Identity))"
+        assert repr(goals.Minus(goals.margin, 2.0, penalty)).startswith(
+            "Minus(goal=margin, weight=2.0, penalty=reconstruction_error(Identity:"
         )
         for weight in (-1.0, math.nan, math.inf):
             with pytest.raises(InputError, match="weight"):

@@ -8,11 +8,7 @@ images that left the ball or the box are brought back, which is told. Whether an
 model is asked of the model, as always.
 """
 
-import ast
-import hashlib
-import inspect
 import math
-import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +22,7 @@ from holdfast.attacks.skips import note
 from holdfast.errors import AttackError, HoldfastError, InputTypeError, kind_of
 from holdfast.parameters import at_least_one
 from holdfast.random import Stream, own_global_generator
+from holdfast.recorded import recorded
 from holdfast.tensors import expand
 from holdfast.types import Callback, Images, Labels, Model, Threat
 
@@ -85,9 +82,7 @@ class Guarded(Attack):
 
     def __repr__(self) -> str:
         samples = f", samples={self.samples}" if self.samples > 1 else ""
-        source = source_of(self.function)
-        known = "" if source is None else f", source={source!r}"
-        return f"Guarded({self.threat!r}, {self.called!r}{samples}{known})"
+        return f"Guarded({self.threat!r}, {self.called!r}{samples}, {recorded(self.function)})"
 
     @property
     def called(self) -> str:
@@ -187,20 +182,3 @@ class _Mean(nn.Module):
         each = logits.log_softmax(dim=1).view(self.samples, len(x), -1)
         mean: Tensor = each.logsumexp(dim=0) - math.log(self.samples)
         return mean
-
-
-def source_of(function: Callable[..., Any]) -> str | None:
-    """A hash of a function's source without its comments; None if that cannot be had.
-
-    Example:
-        >>> from holdfast.attacks.guarded import source_of
-        >>> source_of(len) is None
-        True
-    """
-    made = getattr(function, "func", function)
-    try:
-        source = textwrap.dedent(inspect.getsource(made))
-        text = ast.unparse(ast.parse(source))
-    except (OSError, TypeError, SyntaxError):  # built in, typed into a prompt, or a part of a line
-        return None
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

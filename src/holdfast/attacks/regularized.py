@@ -22,8 +22,8 @@ def regularize(attack: Attack, weight: float, penalty: Penalty) -> Attack:
         >>> from holdfast.goals import reconstruction_error
         >>> def halved(x):  # in place of a denoising autoencoder
         ...     return x / 2
-        >>> regularize(PGD(Linf(0.3)), 1.0, reconstruction_error(halved)).goal
-        Minus(goal=cross_entropy, weight=1.0, penalty=reconstruction_error(halved))
+        >>> regularize(PGD(Linf(0.3)), 1.0, reconstruction_error(halved)).goal.weight
+        1.0
     """
     return rebuilt(
         attack,

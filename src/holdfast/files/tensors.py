@@ -35,7 +35,14 @@ def write_tensors(path: StrPath, tensors: Mapping[str, Tensor], about: Mapping[s
         ({'x': tensor([1., 1.])}, {'cell': 1})
     """
     path = as_path(path)
-    flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    flat: dict[str, Tensor] = {}
+    places: set[int] = set()
+    for name, tensor in tensors.items():
+        flat[name] = tensor.detach().cpu().contiguous()
+        place = flat[name].untyped_storage().data_ptr()
+        if place in places:  # tied weights: a file holds no memory under two names
+            flat[name] = flat[name].clone()
+        places.add(place)
     header = {"holdfast": json.dumps(about, allow_nan=False)}
 
     def write(temporary: Path) -> None:

@@ -7,6 +7,7 @@ import torch
 
 from holdfast.errors import InputError
 from holdfast.goals.untargeted import cross_entropy
+from holdfast.recorded import recorded
 from holdfast.tensors import eval_mode
 from holdfast.types import Goal, Images, Labels, Model, Positions, Score, Scored
 
@@ -54,8 +55,9 @@ class AverageOf(Goal):
         >>> from holdfast.attacks import PGD
         >>> from holdfast.goals import AverageOf
         >>> other = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
-        >>> PGD(Linf(0.3), goal=AverageOf({"one": model, "other": other})).goal
-        AverageOf(one, other; cross_entropy)
+        >>> attack = PGD(Linf(0.3), goal=AverageOf({"one": model, "other": other}))
+        >>> attack(model, x, y).shape
+        torch.Size([4, 1, 8, 8])
     """
 
     sources: Mapping[str, Model]
@@ -73,4 +75,5 @@ class AverageOf(Goal):
             return _Mean(sources, tuple(self.goal(source, x0, y) for source in sources))
 
     def __repr__(self) -> str:
-        return f"AverageOf({', '.join(self.sources)}; {self.goal})"
+        sources = (f"{name}={recorded(source)}" for name, source in self.sources.items())
+        return f"AverageOf({', '.join(sources)}; {self.goal})"

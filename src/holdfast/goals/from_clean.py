@@ -8,6 +8,7 @@ from torch import Tensor
 
 from holdfast import losses
 from holdfast.goals.logits import logits_of
+from holdfast.recorded import recorded
 from holdfast.types import Goal, Images, Labels, Logits, Model, Positions, Score, Scored
 
 __all__ = ["Divergence", "FromClean", "kl_from_clean"]
@@ -64,7 +65,7 @@ class FromClean(Goal):
             return _LeaveAnswer(model, self.divergence, logits_of(model, x0))
 
     def __repr__(self) -> str:
-        return f"from_clean[{getattr(self.divergence, '__name__', self.divergence)}]"
+        return f"from_clean[{recorded(self.divergence)}]"
 
 
 kl_from_clean = FromClean(losses.kl_divergence)

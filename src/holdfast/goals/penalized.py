@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from holdfast.errors import InputError
+from holdfast.recorded import recorded
 from holdfast.types import Goal, Images, Labels, Model, Positions, Score, Scored, TargetedGoal
 
 __all__ = ["Minus", "Penalty", "ReconstructionError", "reconstruction_error"]
@@ -93,8 +94,7 @@ class ReconstructionError:
         return (self.reconstruct(x) - x).flatten(1).square().sum(dim=1)
 
     def __repr__(self) -> str:
-        r = self.reconstruct
-        return f"reconstruction_error({getattr(r, '__name__', type(r).__name__)})"
+        return f"reconstruction_error({recorded(self.reconstruct)})"
 
 
 def reconstruction_error(reconstruct: Callable[[Images], Images]) -> ReconstructionError:

@@ -10,6 +10,7 @@ from holdfast import losses
 from holdfast.errors import InputError
 from holdfast.goals.logits import logits_of
 from holdfast.goals.untargeted import LeaveClass
+from holdfast.recorded import recorded
 from holdfast.types import (
     Goal,
     Images,
@@ -84,7 +85,7 @@ class Toward(Goal):
         return _ReachClass(model, self.loss, y, self.target(model, x0, y))
 
     def __repr__(self) -> str:
-        return f"{self.name}[{self.loss.__name__}]"
+        return f"{self.name}[{recorded(self.loss)}]"
 
 
 @dataclass(frozen=True, repr=False)
@@ -109,7 +110,7 @@ class LeaveToward(TargetedGoal):
         return LeaveClass(model, self.loss, (y, target))
 
     def __repr__(self) -> str:
-        return f"leave[{self.loss.__name__}]"
+        return f"leave[{recorded(self.loss)}]"
 
 
 def toward(target: int | Labels, loss: TargetedLoss = losses.towards_cross_entropy) -> Toward:
@@ -133,12 +134,12 @@ def toward(target: int | Labels, loss: TargetedLoss = losses.towards_cross_entro
         if targets.dim() and targets.shape != y.shape:
             raise InputError(
                 f"there are {targets.numel()} targets for {len(y)} images; "
-                "give one class for all, or one for each image."
+                "give one class for all, or one for each image of the batch that is attacked; an "
+                "evaluation attacks batches of its own, and takes a function for targets (Toward)."
             )
         return targets.expand_as(y)
 
-    name = f"toward({target})" if isinstance(target, int) else "toward(given)"
-    return Toward(chosen, loss, name)
+    return Toward(chosen, loss, f"toward({recorded(target)})")
 
 
 def _least_likely(model: Model, x0: Images, y: Labels) -> Labels:

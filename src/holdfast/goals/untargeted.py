@@ -8,6 +8,7 @@ from torch import Tensor
 
 from holdfast import losses
 from holdfast.goals.logits import logits_of
+from holdfast.recorded import recorded
 from holdfast.types import Goal, Images, Labels, Loss, Model, Positions, Score, Scored, TargetedGoal
 
 __all__ = [
@@ -63,7 +64,7 @@ class Untargeted(Goal):
         return LeaveClass(model, self.loss, (y,))
 
     def __repr__(self) -> str:
-        return self.loss.__name__
+        return recorded(self.loss)
 
 
 @dataclass(frozen=True)

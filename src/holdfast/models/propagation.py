@@ -36,6 +36,8 @@ _INCREASING = (
     nn.ZeroPad2d,
     Normalize,
 )
+#: What of them has to be at least 0 for that.
+_RISE = {nn.AvgPool2d: "divisor_override", nn.ELU: "alpha", nn.LeakyReLU: "negative_slope"}
 #: Those of them that treat every entry by itself and linearly, and so keep an ellipsoid one.
 _KEEP_JOINT = (nn.Flatten, nn.Identity, nn.ZeroPad2d)
 #: Layers that do nothing at inference.
@@ -126,6 +128,13 @@ def _check(layer: nn.Module) -> None:
             f"intervals cannot be carried through {type(layer).__name__}; they can through an "
             "nn.Sequential of convolutions, linear layers, ReLU, tanh, pooling, normalisation, "
             "flattening and dropout."
+        )
+    name = _RISE.get(type(layer))
+    slope = getattr(layer, name) if name else None
+    if slope is not None and slope < 0:
+        raise ModelError(
+            f"a {type(layer).__name__} has a {name} of {slope}, by which it falls where its input "
+            "rises; intervals are carried through layers that rise with their input."
         )
     if layer._forward_hooks or layer._forward_pre_hooks:
         raise ModelError(

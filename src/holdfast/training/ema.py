@@ -46,7 +46,11 @@ class EMA:
         averages: list[Tensor] = []
         values: list[Tensor] = []
         state = network.state_dict()
+        places: set[int] = set()
         for name, average in self.network.state_dict().items():
+            if average.data_ptr() in places:  # tied: taken in under its other name
+                continue
+            places.add(average.data_ptr())
             if average.is_floating_point():
                 averages.append(average)
                 values.append(state[name])

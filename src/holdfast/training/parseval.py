@@ -125,9 +125,13 @@ def matrices(network: nn.Module) -> Iterator[Tensor]:
         [4, 3]
     """
     kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    met: set[int] = set()
     for layer in network.modules():
         weight = dict(layer.named_parameters(recurse=False)).get("weight")
-        if isinstance(layer, kinds) and weight is not None and weight.requires_grad:
+        if not isinstance(layer, kinds) or weight is None or id(weight) in met:
+            continue
+        met.add(id(weight))  # tied weights once
+        if weight.requires_grad:
             # The rows of two groups look at different inputs: they are orthogonal as it is.
             yield from weight.detach().chunk(getattr(layer, "groups", 1))
 

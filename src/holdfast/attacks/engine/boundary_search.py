@@ -5,7 +5,7 @@ far away, and come closer to the clean image. They end by stepping past it.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from holdfast.attacks.engine.queries import query
 from holdfast.attacks.engine.starts import Start
 from holdfast.errors import InputError
 from holdfast.random import Stream
+from holdfast.recorded import recorded
 from holdfast.tensors import expand
 from holdfast.types import Flags, Images, Positions, Score, Threat
 
@@ -48,7 +49,7 @@ class UniformNoise:
 uniform_noise = UniformNoise()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Among:
     """Start at one of given images, such as images of the target class.
 
@@ -67,11 +68,14 @@ class Among:
         False
     """
 
-    images: Images = field(repr=False)
+    images: Images
 
     def __post_init__(self) -> None:
         if not len(self.images):
             raise InputError("there are 0 images to start from, but a start needs at least 1.")
+
+    def __repr__(self) -> str:
+        return f"Among({recorded(self.images)})"
 
     def __call__(self, x0: Images, threat: Threat, rng: Stream) -> Images:
         """An image drawn afresh for each example.

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 from torch import Tensor
@@ -14,6 +14,7 @@ from holdfast.errors import InputError
 from holdfast.goals import Divergence, FromClean, logits_of
 from holdfast.losses import kl_divergence
 from holdfast.random import Stream
+from holdfast.recorded import with_fields
 from holdfast.training.objectives.crafting import craft
 from holdfast.types import Images, Labels, Model, Threat
 
@@ -22,7 +23,7 @@ __all__ = ["TRADES"]
 BESIDE = NormalStep(0.001)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class TRADES:
     """CE(f(x), y) + β · D(f(x_adv), f(x)), x_adv = argmax D(f(x'), f(x)) over the ball.
 
@@ -77,7 +78,7 @@ class TRADES:
     steps: int = 10
     step_size: float | None = None
     beta: float = 6.0
-    divergence: Divergence = field(default=kl_divergence, repr=False)  # the attack's goal names it
+    divergence: Divergence = kl_divergence
     start: Start = BESIDE
     attack_in_eval: bool = True
 
@@ -85,6 +86,9 @@ class TRADES:
         if not (math.isfinite(self.beta) and self.beta >= 0):
             raise InputError(f"beta is {self.beta}, but is a weight of at least 0.")
         self.attack  # noqa: B018  whose parameters are checked
+
+    def __repr__(self) -> str:
+        return with_fields(self)
 
     @cached_property
     def attack(self) -> Ascent:

@@ -1,0 +1,152 @@
+"""What a part that a user hands over is called in a record: two that differ are called otherwise.
+
+A run folder is known by the text of its attacks and objectives, so that a function, a model or
+images among their parts are told apart by what they do or hold, as far as that can be seen.
+"""
+
+import ast
+import hashlib
+import inspect
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
+from functools import partial
+from types import FunctionType, MethodType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.tensors import fingerprint
+
+__all__ = ["recorded", "source_of", "with_fields"]
+
+#: Whose functions are known by their names: a record holds the versions.
+_VERSIONED = ("holdfast", "torch")
+
+
+def recorded(part: object) -> str:
+    """The name of a part, with a digest where the name alone does not say which it is.
+
+    A function of Holdfast or torch is its name; another its name and a digest of its source and of
+    what it has taken in from around it; a partial names its arguments. A module is its class and
+    `fingerprint`, a tensor its shape and a digest.
+
+    Example:
+        >>> from functools import partial
+        >>> from holdfast.losses import clipped_cross_entropy
+        >>> from holdfast.recorded import recorded
+        >>> recorded(clipped_cross_entropy)
+        'clipped_cross_entropy'
+        >>> recorded(partial(clipped_cross_entropy, least=1e-3))
+        'clipped_cross_entropy(least=0.001)'
+        >>> recorded(lambda x: x) == recorded(lambda x: 2 * x)
+        False
+    """
+    return _recorded(part, ())
+
+
+def with_fields(part: Any) -> str:
+    """A dataclass as its ``repr`` would write it, its fields by their recorded names.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> from holdfast.losses import margin
+        >>> from holdfast.recorded import with_fields
+        >>> @dataclass(repr=False)
+        ... class Mine:
+        ...     loss: object = margin
+        >>> with_fields(Mine())
+        'Mine(loss=margin)'
+    """
+    told = (f"{each.name}={recorded(getattr(part, each.name))}" for each in fields(part))
+    return f"{type(part).__name__}({', '.join(told)})"
+
+
+def _recorded(part: object, around: tuple[object, ...]) -> str:
+    if any(part is one for one in around):
+        return "..."  # a function that holds itself
+    around = (*around, part)
+    match part:
+        case Tensor():
+            return f"tensor{list(part.shape)}:{_digest([_bytes(part)])}"
+        case nn.Module():
+            return f"{type(part).__name__}:{fingerprint(part)}"
+        case partial():
+            return f"{_recorded(part.func, around)}({_listed(part.args, part.keywords, around)})"
+        case MethodType():
+            return f"{_recorded(part.__self__, around)}.{part.__name__}"
+        case FunctionType():
+            return _of_function(part, around)
+        case dict():
+            return f"{{{_listed((), part, around)}}}"
+        case list() | tuple():
+            return f"[{_listed(part, {}, around)}]"
+    if type(part).__repr__ is object.__repr__:  # would be an address
+        return type(part).__qualname__
+    return repr(part)
+
+
+def _listed(
+    values: Iterable[object], named: Mapping[str, object], around: tuple[object, ...]
+) -> str:
+    told = [_recorded(value, around) for value in values]
+    return ", ".join([*told, *(f"{k}={_recorded(value, around)}" for k, value in named.items())])
+
+
+def _of_function(function: FunctionType, around: tuple[object, ...]) -> str:
+    made = inspect.unwrap(function)  # a check of types around it is no part of it
+    if made.__module__.partition(".")[0] in _VERSIONED and not getattr(made, "__closure__", None):
+        return function.__name__
+    held = [cell.cell_contents for cell in function.__closure__ or () if _is_full(cell)]
+    taken = [*held, *(function.__defaults__ or ()), function.__kwdefaults__ or {}]
+    source = None if function.__name__ == "<lambda>" else source_of(function)
+    code = source or _digest(_bytecode(function))
+    return f"{function.__name__}:{_digest([code.encode(), _listed(taken, {}, around).encode()])}"
+
+
+def _is_full(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:  # not assigned yet
+        return False
+    return True
+
+
+def _bytecode(function: FunctionType) -> list[bytes]:
+    """Of a function whose source is not to be had, or of a lambda, whose source is a whole line."""
+    code = function.__code__
+    return [code.co_code, repr([*code.co_names, *map(_plain, code.co_consts)]).encode()]
+
+
+def _plain(constant: object) -> object:
+    """A constant without an address: an inner function is its code."""
+    return constant.co_code if inspect.iscode(constant) else constant
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+
+
+def _digest(parts: Iterable[bytes]) -> str:
+    content = hashlib.sha256()
+    for part in parts:
+        content.update(part)
+    return content.hexdigest()[:16]
+
+
+def source_of(function: Callable[..., Any]) -> str | None:
+    """A hash of a function's source without its comments; None if that cannot be had.
+
+    Example:
+        >>> from holdfast.recorded import source_of
+        >>> source_of(len) is None
+        True
+    """
+    made = getattr(function, "func", function)
+    try:
+        source = textwrap.dedent(inspect.getsource(made))
+        text = ast.unparse(ast.parse(source))
+    except (OSError, TypeError, SyntaxError):  # built in, typed into a prompt, or a part of a line
+        return None
+    return _digest([text.encode()])
