@@ -253,6 +253,7 @@ class TestCertify:
             ({"bounds": ("shorter(by='a')",)}, "by is 'a', but must be a number"),
             ({"intervals": ("surer(time=1)",)}, "no parameter time; did you mean 'times'"),
             ({"intervals": ("surer(confidence=0.5)",)}, "no parameter confidence"),
+            ({"radii": (0.1, 0.1)}, "none of them twice"),
         ):
             with pytest.raises(HoldfastError, match=words):
                 CertificationConfig(sigma=0.1, **wrong)

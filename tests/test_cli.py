@@ -1018,6 +1018,10 @@ UNUSED = [
     ("train --from net.safetensors --model mlp --out run", "leave out --model and --normalize"),
     ("train --model small --data-dir . --out run", "digits is none"),
     ("train --model small --patience 3 --out run", "--patience .* give --hold-out"),
+    (
+        "train --model small --best val_robust_accuracy --hold-out 20 --out run",
+        "under an attack on held-out images: give .*--val-attack",
+    ),
     ("train --model small --best val_accuracy --out run", "unknown metric"),
     ("diagnose purification --out run --source mine:good --variant bpda", "--variant"),
     ("diagnose purification --out run --source mine:good --samples 3", "--samples"),

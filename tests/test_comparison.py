@@ -19,6 +19,7 @@ from holdfast.attacks import FGSM, FMN, PGD
 from holdfast.cli.main import run
 from holdfast.errors import InputError, MissingFileError, WorseError
 from holdfast.evaluation import compare
+from holdfast.evaluation.comparison import _notes
 from holdfast.goals import toward_least_likely
 from holdfast.metrics import paired
 from holdfast.results import read_rows
@@ -287,3 +288,31 @@ class TestAssertRobust:
         text = (Path(__file__).parents[1] / "pyproject.toml").read_text()
         points = tomllib.loads(text)["project"]["entry-points"]["pytest11"]
         assert points == {"holdfast": "holdfast.testing.plugin"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "told"),
+    [
+        ({}, {}, []),
+        ({"votes": 100}, {"votes": 20}, []),  # nobody votes
+        (
+            {"sigma": 0.3, "noise": "gaussian", "votes": 20, "stochastic": True},
+            {"sigma": None, "votes": 100},
+            ["the runs have other noise, gaussian of sigma 0.3 and none."],
+        ),
+        (
+            {"sigma": 0.3, "noise": "gaussian", "votes": 20, "stochastic": True},
+            {"sigma": 0.2, "noise": "gaussian", "votes": 50, "stochastic": True},
+            [
+                "the runs have other noise, gaussian of sigma 0.3 and gaussian of sigma 0.2.",
+                "the runs have other numbers of votes, 20 and 50.",
+            ],
+        ),
+    ],
+)
+def test_other_noise_is_told_and_votes_where_there_are_any(one, other, told):
+    abouts = [
+        {"settings": {"model": "m", "seed": 0, "attacks": [], **each}, "cells": []}
+        for each in (one, other)
+    ]
+    assert _notes(abouts) == told

@@ -179,6 +179,33 @@ def test_a_limit_takes_all_classes_of_a_folder_and_the_first_images_of_a_set(tmp
     assert torch.equal(digits.x(torch.arange(3)), data.load("digits").x(torch.arange(3)))
 
 
+@pytest.mark.parametrize("missing", ["a", "b"])
+def test_classes_are_numbered_by_the_folders_of_train(missing, tmp_path):
+    """Of a class without a test image the others keep their numbers."""
+    folder(tmp_path / "train", classes=["a", "b", "c"], count=2)
+    folder(tmp_path / "test", classes=sorted({"a", "b", "c"} - {missing}), count=2)
+    found = data.load(str(tmp_path))
+    assert list(found.classes) == ["a", "b", "c"]
+    assert found.y.tolist() == [n for n in range(3) if "abc"[n] != missing for _ in range(2)]
+
+
+def test_a_class_that_train_does_not_hold_is_told(tmp_path):
+    folder(tmp_path / "train", classes=["a", "b"], count=2)
+    folder(tmp_path / "val", classes=["a", "b", "c"], count=2)
+    with pytest.raises(InputError, match=r"holds a class 'c' that .*train does not"):
+        data.load(str(tmp_path))
+    assert len(data.load(str(tmp_path), "train")) == 4
+
+
+def test_a_folder_without_an_image_is_named_and_a_hidden_one_is_no_class(tmp_path):
+    root = folder(tmp_path / "images", classes=["a", "b"], count=2)
+    (root / ".git").mkdir()
+    assert list(data.load(str(root)).classes) == ["a", "b"]
+    (root / "__MACOSX").mkdir()
+    with pytest.raises(InputError, match=r"there is no image in .*__MACOSX"):
+        data.load(str(root))
+
+
 def test_bad_folders(tmp_path):
     with pytest.raises(InputError, match="no image folder"):
         data.load(str(tmp_path))
@@ -454,7 +481,7 @@ def test_what_tiny_imagenet_lacks_is_said(tmp_path):
     with pytest.raises(DamagedFileError, match=r"val_9\.JPEG"):
         data.load("tiny-imagenet", data_dir=tmp_path).x(torch.tensor([4]))
     shutil.rmtree(root / "train" / "n02")
-    with pytest.raises(DamagedFileError, match=r"classes n02.*unpack"):
+    with pytest.raises(DamagedFileError, match=r"no image in .*n02.*unpack"):
         data.load("tiny-imagenet", "train", data_dir=tmp_path)
 
 

@@ -23,6 +23,7 @@ from holdfast.data import Data
 from holdfast.errors import DamagedFileError, InputError, OutputError
 from holdfast.evaluation import Audit, EvaluationConfig, evaluate_data, study
 from holdfast.evaluation.sizes import run_once
+from holdfast.evaluation.studies import check_study
 from holdfast.models import Architecture
 from holdfast.models.checkpoint import save_model
 from holdfast.random import layer_uniform
@@ -150,6 +151,13 @@ def test_what_is_missing_or_twice_is_told_before_anything_is_written(
     with pytest.raises(InputError, match=words):
         study({name: known[name] for name in models}, data, attacks, seeds, QUICK, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_model_that_is_written_in_two_ways_is_there_twice(tmp_path):
+    (tmp_path / "net").mkdir()
+    ways = [str(tmp_path / "net"), f"{tmp_path}/./net/"]
+    with pytest.raises(InputError, match="is given twice"):
+        check_study(ways, [("pgd", PGD(Linf(0.1)))], [0])
 
 
 @pytest.mark.parametrize(

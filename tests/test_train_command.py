@@ -179,3 +179,11 @@ def test_bad_input_is_one_sentence_and_makes_no_folder(place, capsys, line, word
     assert told.count("\n") == 1
     assert re.search(words, told)
     assert not (place / "run").exists()
+
+
+def test_data_of_one_class_are_refused_before_anything_is_written(place, capsys):
+    (place / "photos" / "only").mkdir(parents=True)
+    Image.new("L", (8, 8)).save(place / "photos" / "only" / "0.png")
+    assert code("train --model mlp --data ./photos --out net") == 2
+    assert "has one class, only" in capsys.readouterr().err
+    assert not (place / "net").exists()

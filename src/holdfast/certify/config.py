@@ -79,6 +79,8 @@ class CertificationConfig:
         for name in ("bounds", "intervals"):
             if not getattr(self, name) or len(set(getattr(self, name))) < len(getattr(self, name)):
                 raise InputError(f"{name} must name at least one, and none of them twice.")
+        if len(set(self.radii)) < len(self.radii):
+            raise InputError("radii must name none of them twice.")
         check_sigma(self.sigma)
         check_share(self.audit)
         for bound in self.bounds:

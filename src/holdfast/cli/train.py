@@ -166,10 +166,19 @@ def train(
             )
         best = "val_robust_accuracy"
     selection = None
+    if best == "val_robust_accuracy" and (attack is None or not hold_out):
+        raise InputError(
+            f"{best} is the accuracy under an attack on held-out images: give --hold-out and "
+            "--val-attack."
+        )
     if best is not None:
         larger = best.endswith("accuracy")
         selection = Selection(metric=best, larger=larger, patience=patience)
     pictures = datasets.load(data, "train", data_dir=data_dir, limit=images)
+    if len(pictures.classes) < 2:
+        raise InputError(
+            f"{data} has one class, {pictures.classes[0]}, and no network tells it apart."
+        )
     start, architecture = _network(model, from_, pictures, normalize, centre, init)
     fabric = plan.launch()
     goal = registry.objective(objective, pictures, fabric.device, norm=norm, eps=eps)

@@ -55,17 +55,30 @@ def folder_named(name: str, data_dir: StrPath | None) -> Path | None:
 def images_in(root: Path, split: Split, reading: Reading) -> Data:
     """The images of a folder, or of the part of it for ``split``.
 
+    Classes are numbered as their folders within ``train`` are, where there is one: a class of which
+    there is nothing to test leaves the others their numbers.
+
     Raises:
-        InputError: if it is no image folder, or a class has no image.
+        InputError: if it is no image folder, a class has no image, or one that is tested is not
+            among those of ``train``.
     """
-    parts = [root / "train"] if split == "train" else [root / "test", root / "val"]
+    trained = root / "train"
+    parts = [trained] if split == "train" else [root / "test", root / "val"]
     top = next((part for part in parts if part.is_dir()), root)
-    classes = class_folders(top)
+    apart = top not in (root, trained) and trained.is_dir()
+    classes = class_folders(trained if apart else top)
+    unknown = [name for name in class_folders(top) if name not in classes]
+    if unknown:
+        raise InputError(
+            f"{top} holds a class {unknown[0]!r} that {trained} does not, whose folders number the "
+            "classes; add it there, or take it away."
+        )
     try:
-        files, y = sorted_by_class(top, classes)
+        files, y = sorted_by_class(top, classes, allow_empty=apart)
     except FileNotFoundError as error:
         raise InputError(
-            f"{top} is no image folder: it needs one folder for each class, with images inside."
+            f"{top} is no image folder: it needs one folder for each class, with images inside, "
+            f"and there is {error}."
         ) from error
     return of_files(top, classes, files, y, reading)
 
@@ -73,10 +86,12 @@ def images_in(root: Path, split: Split, reading: Reading) -> Data:
 def class_folders(top: Path) -> list[str]:
     """The names of the folders within one, sorted: in this order are the classes numbered.
 
+    Hidden ones, such as ``.git``, are none.
+
     Raises:
         InputError: if a name is no text, which no record of a run could hold.
     """
-    names = sorted(entry.name for entry in top.iterdir() if entry.is_dir())
+    names = sorted(entry.name for entry in top.iterdir() if _is_class(entry))
     for name in names:
         if any("\ud800" <= letter <= "\udfff" for letter in name):  # for bytes that are no text
             raise InputError(
@@ -84,6 +99,10 @@ def class_folders(top: Path) -> list[str]:
                 "another name."
             )
     return names
+
+
+def _is_class(entry: Path) -> bool:
+    return entry.is_dir() and not entry.name.startswith(".")
 
 
 def sorted_by_class(
@@ -102,9 +121,12 @@ def sorted_by_class(
         raise FileNotFoundError(f"no folder in {top}")
     for name in classes:
         _check_links(top / name)
-    found = make_dataset(top, numbers, IMG_EXTENSIONS, allow_empty=allow_empty)
+    found = make_dataset(top, numbers, IMG_EXTENSIONS, allow_empty=True)
     if not found:
         raise FileNotFoundError(f"no image in {top}")
+    empty = [name for name in classes if numbers[name] not in {label for _, label in found}]
+    if empty and not allow_empty:
+        raise FileNotFoundError(f"no image in {top / empty[0]}")
     return [path for path, _ in found], torch.tensor([label for _, label in found])
 
 

@@ -21,8 +21,14 @@ def check_attacks(attacks: Named) -> None:
     for name, attack in attacks:
         for each in (name, *(attack.names if isinstance(attack, Worst) else ())):
             check_name(each)
-    if len({(name, attack.threat) for name, attack in attacks}) < len(attacks):
-        raise InputError("two attacks have the same name and size; give each its own name.")
+    met = [(name, attack.threat) for name, attack in attacks]
+    twice = [one for place, one in enumerate(met) if one in met[:place]]
+    if twice:
+        name, threat = twice[0]
+        raise InputError(
+            f"two attacks have the same name and size, {name} at {threat}; give each attack and "
+            "each size once, or, in Python, two attacks of a kind names of their own."
+        )
 
 
 class _Begun(Exception):  # noqa: N818, no error

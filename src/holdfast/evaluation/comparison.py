@@ -259,9 +259,12 @@ def _notes(abouts: Sequence[dict[str, Any]]) -> list[str]:
     """How the runs differ in more than the model."""
     settings = [about["settings"] for about in abouts]
     notes = []
-    for key, told in (("seed", "seeds"), ("votes", "numbers of votes")):
-        values = [str(setting.get(key)) for setting in settings]
-        if values[0] != values[1]:
+    for told, values in (
+        ("seeds", [str(setting.get("seed")) for setting in settings]),
+        ("noise", [_noise(setting) for setting in settings]),
+        ("numbers of votes", [str(s.get("votes")) for s in settings if s.get("stochastic")]),
+    ):
+        if len(set(values)) > 1:
             notes.append(f"the runs have other {told}, {values[0]} and {values[1]}.")
     made: list[dict[str, list[str]]] = [
         {attack["name"]: [] for attack in setting["attacks"]} for setting in settings
@@ -277,6 +280,12 @@ def _notes(abouts: Sequence[dict[str, Any]]) -> list[str]:
         model = about["settings"]["model"]
         notes += [f"{model}, {text}" for text in metrics.untried(about["cells"])]
     return notes
+
+
+def _noise(settings: dict[str, Any]) -> str:
+    """What noise a run's votes are taken under, in words."""
+    sigma = settings.get("sigma")
+    return "none" if sigma is None else f"{settings.get('noise', 'gaussian')} of sigma {sigma:g}"
 
 
 def _attacked(rows: pd.DataFrame) -> pd.DataFrame:

@@ -5,6 +5,7 @@ study is the run around them: described once, refused where it is another, and t
 stopped.
 """
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -253,7 +254,8 @@ def check_study(models: Sequence[str], attacks: Named, seeds: Sequence[int]) -> 
     for what, given in (("model", models), ("seed", seeds)):
         if not given:
             raise InputError(f"there is no {what}; a study needs at least one.")
-        twice = [one for place, one in enumerate(given) if one in given[:place]]
+        alike = [_place(one) for one in given]
+        twice = [one for n, one in enumerate(given) if alike[n] in alike[:n]]
         if twice:
             raise InputError(f"{what} {twice[0]} is given twice: a study meets each once.")
     for name in models:
@@ -281,3 +283,9 @@ def _folder(number: int, model: str) -> str:
     """Where the runs of a model are, by its place in the study and the end of its name."""
     words = re.sub(r"[^A-Za-z0-9.]+", "-", model.replace("/model.safetensors", "")[-40:])
     return f"{number}-{words.strip('-.')}"
+
+
+def _place(name: object) -> object:
+    """Where a model's folder or file lies, however it was written; of anything else the name."""
+    there = isinstance(name, str) and os.path.exists(name)
+    return os.path.realpath(name) if isinstance(name, str) and there else name
