@@ -1,9 +1,11 @@
 """What differs is called otherwise in a record, so that no run goes on as another."""
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -46,6 +48,16 @@ class Doubled:
         return self.factor * x
 
 
+class Stepping:
+    """An attack of a stranger that is an object."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        return x
+
+
 def network(seed: int) -> nn.Module:
     torch.manual_seed(seed)
     return nn.Sequential(nn.Flatten(), nn.Linear(36, 5))
@@ -59,6 +71,8 @@ PAIRS = {
     "methods": (Doubled(1.0).of, Doubled(2.0).of),
     "networks": (network(0), network(1)),
     "tensors": (torch.tensor([1, 2]), torch.tensor([2, 1])),
+    "arrays": (np.arange(5000), np.arange(5000) + (np.arange(5000) == 2500)),
+    "objects": (Stepping(1), Stepping(2)),
     "in a list": ([1, held(1)], [1, held(2)]),
     "average of": (AverageOf({"a": network(0)}), AverageOf({"a": network(1)})),
     "targets": (toward(torch.tensor([1])), toward(torch.tensor([2]))),
@@ -94,6 +108,8 @@ def test_what_differs_is_called_otherwise(name):
 def test_what_is_made_again_is_called_the_same():
     assert recorded(held(1)) == recorded(held(1))
     assert recorded(network(3)) == recorded(network(3))
+    assert recorded(Stepping(3)) == recorded(Stepping(3))
+    assert recorded(math.sqrt) == "sqrt"
     assert recorded(Among(torch.ones(1, 1, 6, 6))) == recorded(Among(torch.ones(1, 1, 6, 6)))
 
 

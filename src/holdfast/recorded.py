@@ -11,9 +11,10 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from functools import partial
-from types import FunctionType, MethodType
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -30,7 +31,8 @@ def recorded(part: object) -> str:
 
     A function of Holdfast or torch is its name; another its name and a digest of its source and of
     what it has taken in from around it; a partial names its arguments. A module is its class and
-    `fingerprint`, a tensor its shape and a digest.
+    `fingerprint`, a tensor its shape and a digest, an object that has no text of its own its class
+    and a digest of what it holds.
 
     Example:
         >>> from functools import partial
@@ -70,6 +72,8 @@ def _recorded(part: object, around: tuple[object, ...]) -> str:
     match part:
         case Tensor():
             return f"tensor{list(part.shape)}:{_digest([_bytes(part)])}"
+        case np.ndarray():  # whose own text leaves out the middle
+            return f"array{list(part.shape)}:{_digest([part.tobytes()])}"
         case nn.Module():
             return f"{type(part).__name__}:{fingerprint(part)}"
         case partial():
@@ -82,8 +86,10 @@ def _recorded(part: object, around: tuple[object, ...]) -> str:
             return f"{{{_listed((), part, around)}}}"
         case list() | tuple():
             return f"[{_listed(part, {}, around)}]"
+        case BuiltinFunctionType():
+            return part.__qualname__
     if type(part).__repr__ is object.__repr__:  # would be an address
-        return type(part).__qualname__
+        return _of_object(part, around)
     return repr(part)
 
 
@@ -103,6 +109,12 @@ def _of_function(function: FunctionType, around: tuple[object, ...]) -> str:
     source = None if function.__name__ == "<lambda>" else source_of(function)
     code = source or _digest(_bytecode(function))
     return f"{function.__name__}:{_digest([code.encode(), _listed(taken, {}, around).encode()])}"
+
+
+def _of_object(part: object, around: tuple[object, ...]) -> str:
+    held = _listed((), getattr(part, "__dict__", {}), around)
+    code = source_of(type(part)) or ""
+    return f"{type(part).__qualname__}:{_digest([code.encode(), held.encode()])}"
 
 
 def _is_full(cell: Any) -> bool:
