@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from holdfast import L2, Linf, evaluate, losses
 from holdfast.attacks import PGD, Among, Boundary, Guarded
+from holdfast.defenses import GaussianNoise
 from holdfast.errors import OutputError
 from holdfast.goals import (
     AverageOf,
@@ -70,6 +71,7 @@ PAIRS = {
     "closures over tensors": (held(torch.zeros(2)), held(torch.ones(2))),
     "methods": (Doubled(1.0).of, Doubled(2.0).of),
     "networks": (network(0), network(1)),
+    "layers without weights": (GaussianNoise(0.1), GaussianNoise(0.2)),
     "tensors": (torch.tensor([1, 2]), torch.tensor([2, 1])),
     "arrays": (np.arange(5000), np.arange(5000) + (np.arange(5000) == 2500)),
     "objects": (Stepping(1), Stepping(2)),

@@ -30,9 +30,9 @@ def recorded(part: object) -> str:
     """The name of a part, with a digest where the name alone does not say which it is.
 
     A function of Holdfast or torch is its name; another its name and a digest of its source and of
-    what it has taken in from around it; a partial names its arguments. A module is its class and
-    `fingerprint`, a tensor its shape and a digest, an object that has no text of its own its class
-    and a digest of what it holds.
+    what it has taken in from around it; a partial names its arguments. A module is its class and a
+    digest of its weights and of what it prints, a tensor its shape and a digest, an object that has
+    no text of its own its class and a digest of what it holds.
 
     Example:
         >>> from functools import partial
@@ -75,7 +75,9 @@ def _recorded(part: object, around: tuple[object, ...]) -> str:
         case np.ndarray():  # whose own text leaves out the middle
             return f"array{list(part.shape)}:{_digest([part.tobytes()])}"
         case nn.Module():
-            return f"{type(part).__name__}:{fingerprint(part)}"
+            # Its text has what no weight shows, such as the noise of a layer.
+            known = [fingerprint(part).encode(), repr(part).encode()]
+            return f"{type(part).__name__}:{_digest(known)}"
         case partial():
             return f"{_recorded(part.func, around)}({_listed(part.args, part.keywords, around)})"
         case MethodType():
