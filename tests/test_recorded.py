@@ -127,6 +127,15 @@ def test_a_function_that_holds_itself_has_a_name():
     assert recorded(again) == recorded(again)
 
 
+def test_what_has_no_module_and_no_source_has_a_name():
+    """As in a notebook, or a block of a page."""
+    known: list[dict[str, object]] = [{}, {}]
+    for place, factor in enumerate((2, 3)):
+        exec(f"def mine(x):\n    return {factor} * x", known[place])
+    one, other = (recorded(names["mine"]) for names in known)
+    assert one != other
+
+
 @pytest.mark.parametrize(
     "attacks",
     [

@@ -104,7 +104,8 @@ def _listed(
 
 def _of_function(function: FunctionType, around: tuple[object, ...]) -> str:
     made = inspect.unwrap(function)  # a check of types around it is no part of it
-    if made.__module__.partition(".")[0] in _VERSIONED and not getattr(made, "__closure__", None):
+    versioned = str(made.__module__).partition(".")[0] in _VERSIONED  # None of what exec made
+    if versioned and not getattr(made, "__closure__", None):
         return function.__name__
     held = [cell.cell_contents for cell in function.__closure__ or () if _is_full(cell)]
     taken = [*held, *(function.__defaults__ or ()), function.__kwdefaults__ or {}]
