@@ -208,7 +208,7 @@ GROWING = ", ".join(
         (b"x", "holds no options"),
         (b"", "holds no options"),
         (b"? [a]\n: 3\n", "holds no options"),
-        (b"model: " + b"[" * 2_000 + b"]" * 2_000, "no YAML"),
+        (b"model: " + b"[" * 2_000 + b"]" * 2_000, "no YAML|stands for more"),  # by its version
         (b"model: a\n---\nmodel: b\n", "no YAML"),
         (b"model: &a [*a]", "stands for more"),
         (f"{{{GROWING}}}".encode(), "stands for more"),

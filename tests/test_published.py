@@ -289,11 +289,11 @@ class TestHuggingFace:
 
     def test_models_of_timm(self, tmp_path, monkeypatch):
         timm = pytest.importorskip("timm")
-        from timm.models import save_for_hf
-
+        if not hasattr(timm.models, "save_for_hf"):
+            pytest.skip("this timm writes no such folder")
         monkeypatch.chdir(tmp_path)
         network = timm.create_model("test_resnet.r160_in1k", pretrained=False).eval()
-        save_for_hf(network, "owner/net", safe_serialization=True)
+        timm.models.save_for_hf(network, "owner/net", safe_serialization=True)
         model, x = load("hf/owner/net?resize=False"), images(2, (3, 64, 64))
         about = network.pretrained_cfg
         mean, std = (torch.tensor(about[key]).view(3, 1, 1) for key in ("mean", "std"))

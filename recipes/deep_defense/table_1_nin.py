@@ -5,7 +5,6 @@ from holdfast.reproduce import Result, Scale
 from . import _networks as dd
 from ._table_1 import table
 
-# cpu: from 7.7 ms a pass on one core, measured, where DeepFool ends in five steps; paper: estimated
 MINUTES = {"quick": 0.2, "cpu": 35, "paper": 400}  # paper: estimated
 
 PAPER = {

@@ -15,12 +15,11 @@ from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
-from holdfast.tensors import fingerprint
+from holdfast.tensors import bytes_of, fingerprint
 
-__all__ = ["recorded", "source_of", "with_fields"]
+__all__ = ["recorded", "with_fields"]
 
 #: Whose functions are known by their names: a record holds the versions.
 _VERSIONED = ("holdfast", "torch")
@@ -71,7 +70,7 @@ def _recorded(part: object, around: tuple[object, ...]) -> str:
     around = (*around, part)
     match part:
         case Tensor():
-            return f"tensor{list(part.shape)}:{_digest([_bytes(part)])}"
+            return f"tensor{list(part.shape)}:{_digest([bytes_of(part)])}"
         case np.ndarray():  # whose own text leaves out the middle
             return f"array{list(part.shape)}:{_digest([part.tobytes()])}"
         case nn.Module():
@@ -109,14 +108,14 @@ def _of_function(function: FunctionType, around: tuple[object, ...]) -> str:
         return function.__name__
     held = [cell.cell_contents for cell in function.__closure__ or () if _is_full(cell)]
     taken = [*held, *(function.__defaults__ or ()), function.__kwdefaults__ or {}]
-    source = None if function.__name__ == "<lambda>" else source_of(function)
+    source = None if function.__name__ == "<lambda>" else _source(function)
     code = source or _digest(_bytecode(function))
     return f"{function.__name__}:{_digest([code.encode(), _listed(taken, {}, around).encode()])}"
 
 
 def _of_object(part: object, around: tuple[object, ...]) -> str:
     held = _listed((), getattr(part, "__dict__", {}), around)
-    code = source_of(type(part)) or ""
+    code = _source(type(part)) or ""
     return f"{type(part).__qualname__}:{_digest([code.encode(), held.encode()])}"
 
 
@@ -139,10 +138,6 @@ def _plain(constant: object) -> object:
     return constant.co_code if inspect.iscode(constant) else constant
 
 
-def _bytes(tensor: Tensor) -> bytes:
-    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
-
-
 def _digest(parts: Iterable[bytes]) -> str:
     content = hashlib.sha256()
     for part in parts:
@@ -150,18 +145,10 @@ def _digest(parts: Iterable[bytes]) -> str:
     return content.hexdigest()[:16]
 
 
-def source_of(function: Callable[..., Any]) -> str | None:
-    """A hash of a function's source without its comments; None if that cannot be had.
-
-    Example:
-        >>> from holdfast.recorded import source_of
-        >>> source_of(len) is None
-        True
-    """
-    made = getattr(function, "func", function)
+def _source(of: Callable[..., Any]) -> str | None:
+    """A hash of the source of a function or a class without its comments; None if not to be had."""
     try:
-        source = textwrap.dedent(inspect.getsource(made))
-        text = ast.unparse(ast.parse(source))
+        text = ast.unparse(ast.parse(textwrap.dedent(inspect.getsource(of))))
     except (OSError, TypeError, SyntaxError):  # built in, typed into a prompt, or a part of a line
         return None
     return _digest([text.encode()])

@@ -183,9 +183,19 @@ def fingerprint(model: nn.Module) -> str:
     content = hashlib.sha256()
     for tensor in model.state_dict().values():
         content.update(str(tuple(tensor.shape)).encode())
-        flat = tensor.detach().cpu().contiguous().flatten()
-        content.update(flat.view(torch.uint8).numpy().tobytes())
+        content.update(bytes_of(tensor))
     return content.hexdigest()[:16]
+
+
+def bytes_of(tensor: Tensor) -> bytes:
+    """What a tensor holds, row after row: NumPy has no bfloat16.
+
+    Example:
+        >>> from holdfast.tensors import bytes_of
+        >>> len(bytes_of(torch.ones(3, dtype=torch.bfloat16)))
+        6
+    """
+    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
 
 
 def widest(device: torch.device) -> torch.dtype:

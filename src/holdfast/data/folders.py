@@ -124,10 +124,11 @@ def sorted_by_class(
     found = make_dataset(top, numbers, IMG_EXTENSIONS, allow_empty=True)
     if not found:
         raise FileNotFoundError(f"no image in {top}")
-    empty = [name for name in classes if numbers[name] not in {label for _, label in found}]
-    if empty and not allow_empty:
-        raise FileNotFoundError(f"no image in {top / empty[0]}")
-    return [path for path, _ in found], torch.tensor([label for _, label in found])
+    y = torch.tensor([label for _, label in found])
+    empty = (y.bincount(minlength=len(classes)) == 0).nonzero()[:, 0]
+    if len(empty) and not allow_empty:
+        raise FileNotFoundError(f"no image in {top / classes[int(empty[0])]}")
+    return [path for path, _ in found], y
 
 
 def _check_links(top: Path) -> None:

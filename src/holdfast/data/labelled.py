@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from holdfast.tensors import bytes_of
+
 __all__ = ["Data"]
 
 #: Numbers that a pass over all images holds at once: 64 MiB of them.
@@ -96,17 +98,12 @@ class Data:
             content.update("".join(self._digests(torch.arange(len(self)))).encode())
             return content.hexdigest()[:16]
         for index in self.all_batches():
-            content.update(_bytes(self.x(index)))
+            content.update(bytes_of(self.x(index)))
         return content.hexdigest()[:16]
 
     def fingerprint_of_some(self) -> str:
         """That of 0.1.0: of the labels and up to 256 images."""
         some = torch.arange(len(self))[:: max(1, len(self) // 256)][:256]
         content = hashlib.sha256(self.y.numpy().tobytes())
-        content.update(_bytes(self.x(some)))
+        content.update(bytes_of(self.x(some)))
         return content.hexdigest()[:16]
-
-
-def _bytes(images: Tensor) -> bytes:
-    """As they lie in memory: NumPy has no bfloat16."""
-    return images.contiguous().flatten().view(torch.uint8).numpy().tobytes()

@@ -211,7 +211,8 @@ def compare(first: StrPath, second: StrPath) -> Comparison:
     notes = _notes(abouts)
     lines = [_line(CLEAN, "", 0.0, [_Stood.of(part[part["attack"] == CLEAN]) for part in rows])]
     rows = _at_same_sizes([_attacked(part) for part in rows])
-    met = [list(part.groupby(metrics.CELL, sort=False).groups) for part in rows]
+    parts = [dict(list(part.groupby(metrics.CELL, sort=False))) for part in rows]
+    met = [list(part) for part in parts]
     common = [cell for cell in met[0] if cell in met[1]]
     if not common:
         raise InputError(
@@ -225,7 +226,6 @@ def compare(first: StrPath, second: StrPath) -> Comparison:
                 f"only {path} met {_titles(left)}, which is compared with nothing and in no worst "
                 "case."
             )
-    parts = [dict(list(part.groupby(metrics.CELL))) for part in rows]
     stood: dict[tuple[str, float], list[list[_Stood]]] = {}
     for attack, norm, eps in common:
         both = [_Stood.of(part[attack, norm, eps]) for part in parts]

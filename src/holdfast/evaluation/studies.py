@@ -287,5 +287,4 @@ def _folder(number: int, model: str) -> str:
 
 def _place(name: object) -> object:
     """Where a model's folder or file lies, however it was written; of anything else the name."""
-    there = isinstance(name, str) and os.path.exists(name)
-    return os.path.realpath(name) if isinstance(name, str) and there else name
+    return os.path.realpath(name) if isinstance(name, str) and os.path.exists(name) else name

@@ -133,7 +133,7 @@ def fitted(content: object, form: Any, file: StrPath, mend: str = "put its copy 
     """
     try:
         return msgspec.convert(content, _lasting(form))
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, OverflowError) as error:  # of a whole number beyond a float
         raise _unfit(file, error, mend) from error
 
 
@@ -149,7 +149,7 @@ def _lasting(form: Any) -> Any:
     return form
 
 
-def _unfit(file: StrPath, error: msgspec.ValidationError, mend: str) -> DamagedFileError:
+def _unfit(file: StrPath, error: Exception, mend: str) -> DamagedFileError:
     what, _, place = str(error).partition(" - at `$")
     place = place.strip(".`")
     if lacks := re.fullmatch("Object missing required field `(.*)`", what):
