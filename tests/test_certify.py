@@ -254,6 +254,7 @@ class TestCertify:
             ({"intervals": ("surer(time=1)",)}, "no parameter time; did you mean 'times'"),
             ({"intervals": ("surer(confidence=0.5)",)}, "no parameter confidence"),
             ({"radii": (0.1, 0.1)}, "none of them twice"),
+            ({"votes": 10**8}, "votes is 100000000"),
         ):
             with pytest.raises(HoldfastError, match=words):
                 CertificationConfig(sigma=0.1, **wrong)

@@ -1,6 +1,7 @@
 """Learning rates, optimisers, selection and the held-out split: pure functions, by hand."""
 
 import math
+import warnings
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import nn, optim
 from holdfast.cli import schedules
 from holdfast.data import Data
 from holdfast.errors import InputError, InputTypeError
+from holdfast.models import Architecture
 from holdfast.training import (
     SGD,
     Adam,
@@ -23,10 +25,13 @@ from holdfast.training import (
     RMSProp,
     Schedule,
     Selection,
+    Standard,
     StepDecay,
     WarmUp,
+    fit,
     hold_out,
 )
+from holdfast.training.rates import too_late
 
 RATES = [
     Constant(),
@@ -123,6 +128,34 @@ def test_a_factor_is_between_0_and_1(rate, fraction):
 def test_bad_parameters(make):
     with pytest.raises((InputError, InputTypeError)):
         make()
+
+
+@pytest.mark.parametrize(
+    ("rate", "told"),
+    [
+        (MultiStep(at=(2, 4, 5)), ["fall after 4", "fall after 5"]),
+        (MultiStep(at=(2, 3.5)), []),
+        (StepDecay(every=4), ["fall after 4"]),
+        (StepDecay(every=3.5), []),
+        (WarmUp(rate=StepDecay(every=9), epochs=5), ["rise for 5 epochs", "fall after 9"]),
+        (WarmUp(rate=Cosine(), epochs=4), []),
+        (Constant(), []),
+        (OneCycle(), []),
+    ],
+)
+def test_what_a_rate_never_comes_to_is_told_before_the_first_epoch(rate, told, tmp_path):
+    found = too_late(rate, 4)
+    assert len(found) == len(told)
+    for sentence, what in zip(found, told, strict=True):
+        assert what in sentence
+        assert "4 are trained" in sentence
+    schedule = Schedule(epochs=4, batch_size=8, rate=rate, accelerator="cpu")
+    small = Architecture(name="small", shape=(1, 6, 6), classes=3)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trained = Data.of(torch.rand(8, 1, 6, 6), torch.arange(8) % 3)
+        fit(small.build(), trained, Standard(), schedule, architecture=small, out=tmp_path)
+    assert [str(warning.message) for warning in caught] == found
 
 
 @pytest.mark.parametrize(

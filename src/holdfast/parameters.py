@@ -33,7 +33,7 @@ from holdfast.errors import InputError, InputTypeError, kind_of
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-#: The most that an attack does of anything: at a millisecond for each, three hours for one image.
+#: The most of anything that is done for one image: at a millisecond for each, three hours.
 MOST = 10_000_000
 
 #: Up to which whole numbers and floats are each other, in JSON as in Python.

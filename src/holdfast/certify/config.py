@@ -16,7 +16,7 @@ from holdfast.certify.smoothing import named_bound, named_noise
 from holdfast.defenses import Noise
 from holdfast.defenses.noise import check_sigma
 from holdfast.errors import InputError
-from holdfast.parameters import Seed, at_least_one, check_fields
+from holdfast.parameters import MOST, Seed, at_least_one, check_fields
 
 __all__ = ["CertificationConfig"]
 
@@ -73,7 +73,7 @@ class CertificationConfig:
     audit: float = 0.15
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        check_fields(self, most=MOST)
         at_least_one(votes=self.votes, selection_votes=self.selection_votes)
         check_batch_size(self.batch_size)
         for name in ("bounds", "intervals"):

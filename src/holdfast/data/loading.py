@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 
 from holdfast import specs
+from holdfast.checks import warn_of
 from holdfast.data.folders import folder_named, images_in
 from holdfast.data.labelled import Data
 from holdfast.data.names import DATASETS, UNSORTED, Split
@@ -36,7 +37,8 @@ def load(
         data_dir: where torchvision's files lie or go to, and ImageNet, TinyImageNet and image
             folders that are named; else HOLDFAST_DATA; else ``~/.cache/holdfast``.
         limit: keep this many images: the first ones, or, of image files, which are sorted by class,
-            evenly spaced ones, so that all classes are there.
+            evenly spaced ones, so that all classes are there; if there are fewer, all of them, and
+            a warning.
 
     Raises:
         UnknownNameError: if ``name`` is neither, or has no such parameter.
@@ -58,6 +60,9 @@ def load(
         raise InputError(f"{limit} images are asked for, but at least 1 is needed.")
     data = replace(_named(name, split, data_dir), name=name)
     if limit is None or limit >= len(data):
+        if limit is not None and limit > len(data):
+            there = f"{name} has {len(data)} in {split}"
+            warn_of([f"{limit} images are asked for, but {there}: all of them are taken."])
         return data
     index = torch.arange(limit)
     first = name.partition("(")[0].strip() in UNSORTED

@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 
 from holdfast.errors import InputError
 
-__all__ = ["Constant", "Cosine", "MultiStep", "OneCycle", "StepDecay", "WarmUp"]
+__all__ = ["Constant", "Cosine", "MultiStep", "OneCycle", "StepDecay", "WarmUp", "too_late"]
 
 
 @runtime_checkable
@@ -194,6 +194,32 @@ class WarmUp:
         """See `Rate`."""
         line = self.start + (1 - self.start) * done / self.epochs
         return min(1.0, line) * self.rate(done, epochs)
+
+
+def too_late(rate: Rate, epochs: int) -> list[str]:
+    """A sentence for each turn of a rate that a training of so many epochs does not come to.
+
+    Example:
+        >>> from holdfast.training.rates import MultiStep, too_late
+        >>> too_late(MultiStep(at=(5, 8)), epochs=6)
+        ['the learning rate is to fall after 8 epochs, and 6 are trained: it never does.']
+    """
+    match rate:
+        case MultiStep(at=milestones):
+            turns = list(milestones)
+        case StepDecay(every=every):
+            turns = [every]
+        case WarmUp(rate=other, epochs=length):
+            rises = f"the learning rate is to rise for {length:g} epochs, and {epochs} are trained."
+            return [rises] * (length > epochs) + too_late(other, epochs)
+        case _:
+            turns = []
+    return [
+        f"the learning rate is to fall after {turn:g} epochs, and {epochs} are trained: it never "
+        "does."
+        for turn in turns
+        if turn >= epochs
+    ]
 
 
 def _fall(fraction: float) -> float:

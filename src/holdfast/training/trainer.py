@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast import lightning
+from holdfast.checks import warn_of
 from holdfast.data import Data
 from holdfast.errors import HoldfastError, unknown
 from holdfast.files import StrPath, as_path, clear_unfinished, write_table
@@ -32,6 +33,7 @@ from holdfast.training.epochs import save_epoch
 from holdfast.training.hooks import Hook
 from holdfast.training.journal import Terms, not_finite
 from holdfast.training.paced import paced
+from holdfast.training.rates import too_late
 from holdfast.training.schedule import Schedule
 from holdfast.training.selection import Selection
 from holdfast.training.state import CHECKPOINT, State, load_state, save_state
@@ -111,6 +113,8 @@ def fit(
     """
     out = as_path(out)
     fabric = fabric or schedule.launch()
+    if fabric.is_global_zero:
+        warn_of(too_late(schedule.rate, schedule.epochs))
     # channels_last halves the time of a convolution on a CPU.
     network = fabric.to_device(network.to(memory_format=torch.channels_last)).train()
     state = State(
