@@ -651,6 +651,53 @@ def test_yaml_configuration_and_overrides(place, capsys):
     assert printed["batch_size"] == 128
 
 
+def test_options_take_the_place_of_the_files_wherever_they_stand(place, capsys):
+    (place / "run.yaml").write_text(
+        "model: mine:good\nattacks: fgsm\neps: 0.1\nimages: 5\nquiet: true\njson: true\n"
+    )
+    (place / "more.yaml").write_text("eps: 0.3\n")
+    for line, eps in (
+        (["--eps", "0.2", "--config", "run.yaml"], 0.2),
+        (["--eps=0.2", "--config=run.yaml"], 0.2),
+        (["--config", "run.yaml", "--config", "more.yaml"], 0.3),  # the last file's
+        (["--config", "more.yaml", "--eps", "0.2", "--config", "run.yaml"], 0.2),
+    ):
+        assert code("evaluate", *line) == 0
+        assert [cell["eps"] for cell in json.loads(capsys.readouterr().out)["cells"]] == [eps]
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("attacks:\n  pgd: {steps: 100}", "{'pgd': {'steps': 100}} is a mapping"),
+        ("eps: {a: 0.1}", "is a mapping"),
+        ("seed: {1: 2}", "is a mapping"),
+        ("model: mine:good", "gives model twice"),
+        ("eps: 0.1\neps: 0.2", "gives eps twice"),
+        ("attacks:", "attacks has no value"),
+        ("eps:", "eps has no value"),
+        ("seed: ~", "seed has no value"),
+        ("norm: null", "norm has no value"),
+        ("eps: []", "--eps is empty"),
+        ("config: other.yaml", "unknown option of evaluate 'config'"),
+        ("print_config: true", "unknown option of evaluate 'print_config'"),
+    ],
+)
+def test_what_a_file_cannot_mean_is_refused_before_the_first_file(place, capsys, text, named):
+    (place / "run.yaml").write_text(f"model: mine:good\nimages: 5\nout: run\n{text}\n")
+    assert code("evaluate", "--config", "run.yaml") == 2
+    said = capsys.readouterr().err
+    assert named in said
+    assert said.count("\n") == 1
+    assert not (place / "run").exists()
+
+
+def test_what_is_printed_of_a_configuration_can_be_given(place, capsys):
+    assert code("evaluate", "--model", "mine:good", "--images", "5", "--print-config") == 0
+    (place / "run.yaml").write_text(capsys.readouterr().out)
+    assert code("evaluate", "--config", "run.yaml", "--quiet") == 0
+
+
 LAUGHS = "\n".join(
     ["l0: &l0 [1, 1]", *(f"l{k}: &l{k} [*l{k - 1}, *l{k - 1}]" for k in range(1, 40))]
 )
@@ -1026,6 +1073,17 @@ UNUSED = [
     ("diagnose purification --out run --source mine:good --variant bpda", "--variant"),
     ("diagnose purification --out run --source mine:good --samples 3", "--samples"),
     ("diagnose purification --out run --data-dir .", "digits is none"),
+    ("diagnose purification --out run --samples 29", "--samples is 29, but bpda-eot takes 30"),
+    ("diagnose purification --out run", "safetensors does not begin with a chain that purifies"),
+    ("diagnose margin --out run --model mine:good,mine:good", "names mine:good twice"),
+    ("diagnose ibp --out run --eps 0.1,0.2,0.1", "--eps names 0.1 twice"),
+    ("diagnose subspace --out run --orders 4,4", "--orders names 4 twice"),
+    ("diagnose surface --out run --other mine:good --points 4", "an odd number of points"),
+    ("diagnose surface --out run --other mine:good --points 1", "from 3 on"),
+    ("diagnose linearity --out run --single pgd", "the single-step attack takes 40 steps"),
+    ("diagnose linearity --out run --multi fgsm", "the multi-step attack takes one step"),
+    ("evaluate --dry-run --workers 2", "--dry-run .* --workers .* leave out"),
+    ("evaluate --dry-run --strict", "--dry-run .* --strict .* leave out"),
     ("diagnose curvature --out run --data-dir .", "digits is none"),
     (
         "diagnose discrepancy --networks mine:good,net.safetensors --future mine:good --out run "

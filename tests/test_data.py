@@ -55,6 +55,24 @@ def mnist(root, count=7):
     return images, labels
 
 
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"y": torch.arange(3)}, "labels have shape"),
+        ({"y": torch.arange(8) + 0.9}, "labels have type"),
+        ({"y": torch.arange(8)[:, None]}, "labels have shape"),
+        ({"y": torch.arange(8) - 1}, "label 0 is -1"),
+        ({"x": 255 * torch.ones(8, 1, 4, 4)}, "image 0 has values from 255"),
+        ({"x": torch.rand(8, 1, 4, 4).numpy()}, "images are"),
+        ({"x": torch.rand(0, 1, 4, 4), "y": torch.arange(0)}, "at least one image"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_tensors_are_images_with_a_label_each(changed, named):
+    with pytest.raises((InputError, InputTypeError), match=named):
+        data.Data.of(**{"x": torch.rand(8, 1, 4, 4), "y": torch.arange(8)} | changed)
+
+
 def test_digits_are_split_once_and_lie_in_the_box():
     train, test = data.load("digits", "train"), data.load("digits", "test")
     assert (len(train), len(test)) == (1297, 500)

@@ -154,7 +154,7 @@ def test_from_the_command_line(tmp_path, monkeypatch, capsys):
         layer = MALADE(nn.Identity(), steps=3, alpha=alpha, delta=0.05, sigma=0.3)
         save_purified(tmp_path / name / PURIFIED, layer, networks())
     command = ["diagnose", "purification", "--model", "malade,mala", "--image", "3", "--out", "run"]
-    options = ["--attack", "pgd(steps=1)", "--eps", "0.1,0.2", "--at", "1,3", "--samples", "2"]
+    options = ["--attack", "pgd(steps=1)", "--eps", "0.1,0.2", "--at", "1,3", "--variant", "bpda"]
     assert run([*command, *options]) == 0
     table = pd.read_csv(tmp_path / "run" / "traces.csv")
     assert len(table) == 2 * 2 * 4

@@ -9,6 +9,7 @@ import torch
 
 from holdfast import data as datasets
 from holdfast.attacks import FGSM, IFGSM, PGD, DeepFool
+from holdfast.cli.diagnose.command import short_names
 from holdfast.cli.main import run
 from holdfast.data import Data
 from holdfast.diagnose import (
@@ -37,6 +38,18 @@ from holdfast.training import save_epoch
 from tests.toys import images, small_network
 
 IMAGES = 12
+
+
+def test_names_in_figures_are_told_apart_and_of_models_that_there_are():
+    for names, short in (
+        (["runs/net", "runs/runs/net"], ["net", "runs/net"]),
+        (["runs/net", "runs/old-runs/net"], ["net", "old-runs/net"]),
+        (["binarise | runs/net", "runs/net"], ["binarise | net", "net"]),
+        (["runs/net/epochs/1.safetensors", "runs/net"], ["net/epochs/1.safetensors", "net"]),
+        (["a/net", "./a/net"], ["a/net", "./a/net"]),  # one, which is told in full
+        (["mine:good", "a/net"], ["mine:good", "a/net"]),
+    ):
+        assert short_names(names) == short
 
 
 @pytest.fixture(scope="module")
@@ -258,7 +271,7 @@ def test_a_folder_holds_rows_and_figures_and_is_read_again(place, capsys, figure
         ("linearity --model ,", "--model is empty"),
         (f"gradient-norm {MODEL} --attacks pgd", "early_stop=False"),
         (f"gradient-norm {MODEL} --attacks ,", "--attacks is empty"),
-        (f"surface {MODEL} --other two.safetensors --points 1", "at least 2 points"),
+        (f"surface {MODEL} --other two.safetensors --points 1", "an odd number of points"),
         (f"surface {MODEL} --other two.safetensors --eps 0", "positive size"),
         (f"surface {MODEL} --other none.safetensors", "none.safetensors"),
         (f"subspace {MODEL} --norm l1", "use L2 or Linf"),

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from holdfast import goals, losses
-from holdfast.errors import InputError
+from holdfast import Linf, goals, losses
+from holdfast.attacks import PGD
+from holdfast.errors import InputError, InputTypeError
 from tests.toys import Wrapped, images, random_linear, small_network
 
 
@@ -188,6 +189,20 @@ def test_as_many_targets_as_images():
     for count in (1, 2, 4):
         with pytest.raises(InputError, match=f"{count} targets for 3 images"):
             goals.toward(torch.ones(count, dtype=torch.int64))(model, x, y)
+
+
+@pytest.mark.parametrize("target", [4, torch.tensor([0, 1, 7])])
+def test_a_target_that_is_no_class_is_told(target):
+    model, x, y = small_network(), images(3), torch.zeros(3, dtype=torch.int64)
+    with pytest.raises(InputError, match=r"target \d is \d, but the model has 4 classes"):
+        PGD(Linf(0.1), steps=1, goal=goals.toward(target))(model, x, y)
+
+
+@pytest.mark.parametrize("target", [-1, 0.7, torch.tensor([0.0, 1.7]), True])
+@pytest.mark.usefixtures("unchecked")
+def test_a_target_is_a_number_of_a_class(target):
+    with pytest.raises((InputError, InputTypeError), match="target "):
+        goals.toward(target)
 
 
 def test_goals_are_recorded_by_name():

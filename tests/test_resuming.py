@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from holdfast import data, files
-from holdfast.errors import DamagedFileError, DiskFullError
+from holdfast.errors import DamagedFileError, DiskFullError, OutputError
 from holdfast.files import read_json, read_tensors
 from holdfast.models import Architecture
 from holdfast.models.checkpoint import MODEL, load_model
@@ -52,14 +52,10 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(tmp_path, name, stop):
     images, objective = data.Data.of(x, y), OBJECTIVES[name]
     whole = train_data(made, images, objective, schedule, tmp_path / "whole")
 
-    calls = 0
-
-    def breaks(model, x, y, rng):
-        nonlocal calls
-        calls += 1
-        if calls > stop:
+    def breaks(network, rng, step):
+        if step == stop:
             raise StopHereError
-        return objective(model, x, y, rng)
+        return {}
 
     broken = made.build(0)
     (tmp_path / "out").mkdir()
@@ -67,10 +63,11 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(tmp_path, name, stop):
         fit(
             broken,
             images,
-            breaks,
+            objective,
             schedule,
             architecture=made,
             out=tmp_path / "out",
+            hooks=[breaks],
             checkpoint_seconds=0,
         )
     resumed = made.build(0)
@@ -79,6 +76,27 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(tmp_path, name, stop):
         assert torch.equal(expected, found)
     logs = [(tmp_path / folder / "metrics.csv").read_text() for folder in ("whole", "out")]
     assert logs[0] == logs[1]
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"objective": OBJECTIVES["Adversarial"]}, "objective Standard"),
+        ({"schedule": Schedule(epochs=1, seed=1)}, "seed 0, and not 1"),
+        ({"schedule": Schedule(epochs=1, lr=0.1)}, "lr 0.001, and not 0.1"),
+        ({"schedule": Schedule(epochs=1, batch_size=64)}, "batch_size 128, and not 64"),
+        ({"data": data.Data.of(torch.rand(9, 1, 8, 8), torch.arange(9))}, "labels"),
+    ],
+)
+def test_the_folder_of_another_training_is_refused(tmp_path, changed, named):
+    given = {"data": digits(), "objective": Standard(), "schedule": Schedule(epochs=1)}
+    fit(SMALL.build(0), **given, architecture=SMALL, out=tmp_path)
+    before = (tmp_path / "metrics.csv").read_bytes()
+    with pytest.raises(OutputError, match=named):
+        fit(SMALL.build(0), **given | changed, architecture=SMALL, out=tmp_path)
+    assert (tmp_path / "metrics.csv").read_bytes() == before
+    longer = given | {"schedule": Schedule(epochs=2, accelerator="cpu")}
+    assert len(fit(SMALL.build(0), **longer, architecture=SMALL, out=tmp_path)) == 2
 
 
 @pytest.mark.parametrize("optimizer", [Adam(), SGD(), SGD(momentum=0.0), RMSProp(momentum=0.5)])

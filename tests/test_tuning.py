@@ -189,6 +189,7 @@ class TestTheSearch:
             ({"finalist_images": 0}, "finalist_images is 0"),
             ({"first_images": 0}, "first_images is 0"),
             ({"anneal": (2.0,)}, "anneal is 2.0"),
+            ({"alpha": (0.1, 0.2, 0.1)}, "alpha must name what is tried once each"),
         ):
             with pytest.raises(InputError, match=named):
                 Search(**{"steps": (1,), "alpha": (0.1,), "delta": (0.1,), "sigma": 0.3} | wrong)
@@ -211,7 +212,8 @@ class TestWhatIsHeldOut:
         chosen = unseen(train, {"b": self.settings(train, 150, 3)}, 150, 0)
         assert chosen.fingerprint() == held.fingerprint()
         assert len(unseen(train, limited | {"b": self.settings(train, 150, 3)}, 20, 0)) == 20
-        assert len(unseen(train, {"c": self.settings(train, name="mnist")}, 500, 0)) == 500
+        other = Data.of(1 - train.x(torch.arange(len(train))), train.y)
+        assert len(unseen(train, {"c": self.settings(other, name="mnist")}, 500, 0)) == 500
         assert not recwarn.list
 
     def test_evenly_spaced_ones_of_a_folder_are_known_too(self, recwarn):
@@ -221,6 +223,19 @@ class TestWhatIsHeldOut:
         left = [place for place in range(100) if place not in spaced.tolist()]
         assert chosen.fingerprint() == train.take(torch.tensor(left)).fingerprint()
         assert not recwarn.list
+
+    def test_a_folder_by_another_name_is_known_by_its_images(self):
+        train = datasets.load("digits", "train", limit=50)
+        trained = {"the classifier": self.settings(train, name="./photos")}
+        with pytest.warns(UserWarning, match="the classifier: trained on images"):
+            unseen(train, trained, 10, 0)
+
+    def test_what_the_first_weights_were_trained_on_is_not_known(self):
+        train = datasets.load("digits", "train", limit=50)
+        trained = {"the classifier": self.settings(train.take(torch.arange(10)))}
+        trained["the classifier"]["settings"]["from"] = "of the first weights"
+        with pytest.warns(UserWarning, match="or by --from on who knows which"):
+            unseen(train, trained, 10, 0)
 
     def test_too_few_are_told(self):
         train = datasets.load("digits", "train", limit=50)

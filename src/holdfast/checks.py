@@ -212,17 +212,17 @@ def form_checked(logits: object, count: int) -> Tensor:
     return logits
 
 
-def check_classes(y: Tensor, classes: int) -> None:
-    """Every label has a class of the model.
+def check_classes(y: Tensor, classes: int, what: str = "label") -> None:
+    """Every label, or what else names a class, has one of the model.
 
     Raises:
-        InputError: if a label is not below ``classes``.
+        InputError: if one is not below ``classes``.
     """
     if (y >= classes).any():
         first = int((y >= classes).int().argmax())
         raise InputError(
-            f"label {first} is {int(y[first])}, but the model has {classes} classes, numbered 0 to "
-            f"{classes - 1}."
+            f"{what} {first} is {int(y[first])}, but the model has {classes} classes, numbered 0 "
+            f"to {classes - 1}."
         )
 
 

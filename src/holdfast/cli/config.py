@@ -6,6 +6,7 @@ of the parser, which are as many as there are words in it, before anything is bu
 """
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from holdfast.files import check_regular
 
 #: Far more than all options of a command, and still loaded at once.
 MOST_VALUES, MOST_LEVELS, MOST_BYTES = 10_000, 100, 2**20
+
+#: What a command line takes and a file does not hold.
+_NO_OPTIONS = ("help", "config", "print_config", "print_shtab")
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -33,7 +37,7 @@ class ConfigFile(ActionConfigFile):
         self, parser: Any, cfg: Any, values: Any, option_string: str | None = None
     ) -> None:
         """Check what was given, then read it."""
-        known = [action.dest for action in parser._actions if action is not self]
+        known = [action.dest for action in parser._actions if action.dest not in _NO_OPTIONS]
         for name in check(values):
             if name not in known:
                 raise no_option(self.command, name, known)
@@ -48,7 +52,7 @@ def check(given: str) -> list[str]:
 
     Raises:
         DamagedFileError: if it is a pipe, a device or a socket.
-        InputError: if it is too large, no YAML, or no options.
+        InputError: if it is too large, no YAML, no options, or gives one twice.
     """
     path = Path(given)
     check_regular(path)
@@ -72,7 +76,11 @@ def check(given: str) -> list[str]:
             f"--config {path} holds no options, but must have a line for each, as in "
             "model: runs/net."
         )
-    return [name.value for name in names]
+    given_names = [name.value for name in names]
+    twice = [name for name, count in Counter(given_names).items() if count > 1]
+    if twice:
+        raise InputError(f"--config {path} gives {twice[0]} twice: leave one of them.")
+    return given_names
 
 
 def _text(path: Path) -> str:

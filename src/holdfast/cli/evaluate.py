@@ -151,6 +151,8 @@ def evaluate(
         for attack in attacks
         for limit in eps
     ]
+    if not eps:
+        raise InputError("--eps is empty; give at least one size, or several between commas.")
     config = EvaluationConfig(
         seed=seed[0] if seed else 0,
         batch_size=batch_size,
@@ -211,6 +213,9 @@ def evaluate(
             "--penalties weighs what a purifier changes of an image (R), and what is attacked has "
             "no layer that purifies: leave it out."
         )
+    for option, asked in (("--workers", workers is not None), ("--strict", strict)):
+        if dry_run and asked:
+            raise InputError(f"--dry-run runs nothing that {option} could be about: leave out one.")
     if dry_run:
         if crafted_on is not None:
             typed = [(name, spending(attack)) for name, attack in typed]

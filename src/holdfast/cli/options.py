@@ -1,12 +1,14 @@
 """Types of command-line options: numbers such as 8/255, lists such as ``0.1,0.2``, paths."""
 
 import math
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from jsonargparse.typing import register_type
 
 from holdfast import specs
+from holdfast.errors import InputError
 
 
 class Numbers(tuple[float, ...]):
@@ -53,7 +55,7 @@ class Counts(tuple[int, ...]):
         """From what the command line or YAML gives."""
         parts = _parts(value)
         for part in parts:
-            if not part.strip().isdecimal():
+            if not part.strip().removeprefix("-").isdecimal():
                 raise ValueError(f"{part!r} is no whole number")
         return cls(map(int, parts))
 
@@ -79,7 +81,23 @@ def path_of(value: object) -> Path:
     return Path(value)
 
 
+def given_once(option: str, parts: Sequence[object]) -> None:
+    """Refuse an option that names one thing twice.
+
+    Raises:
+        InputError: if it does.
+    """
+    twice = [part for part, count in Counter(parts).items() if count > 1]
+    if twice:
+        raise InputError(f"{option} names {twice[0]} twice; leave one of them.")
+
+
 def _parts(value: object) -> list[str]:
+    if isinstance(value, Mapping):  # whose values would be lost
+        raise ValueError(
+            f"{dict(value)} is a mapping, but must be a list; parameters stand in brackets, as in "
+            "pgd(steps=100)"
+        )
     if isinstance(value, Iterable) and not isinstance(value, str):
         return [str(part) for part in value]
     return specs.split(str(value))

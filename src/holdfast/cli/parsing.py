@@ -5,6 +5,8 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from types import NoneType
 from typing import Any, NoReturn, get_args
 
 import docstring_parser
@@ -32,12 +34,36 @@ def parse(command: str, function: Callable[..., None], arguments: Sequence[str])
     for argument in _names(arguments):
         if argument not in parser._option_string_actions:
             raise no_option(command, argument, _options(parser))
-    found = parser.parse_args(list(arguments)).as_dict()
+    found = parser.parse_args(_files_first(arguments)).as_dict()
+    takes = inspect.signature(function, eval_str=True).parameters
     for name, value in found.items():
         if any("\0" in str(one) for one in (value if isinstance(value, list | tuple) else [value])):
             raise InputError(f"{name} holds the character NUL, which no name or path can hold.")
-    takes = inspect.signature(function).parameters
+    for name, parameter in takes.items():
+        if found[name.rstrip("_")] is None and not _may_be_none(parameter):
+            raise InputError(f"{name.rstrip('_')} has no value: give it one, or leave it out.")
     return {name: found[name.rstrip("_")] for name in takes}
+
+
+def _files_first(arguments: Sequence[str]) -> list[str]:
+    """With ``--config`` in front, so that options go before the file's wherever they stand."""
+    files: list[str] = []
+    others: list[str] = []
+    left = iter(arguments)
+    for argument in left:
+        if argument == "--":
+            return [*files, *others, argument, *left]
+        if argument == "--config":
+            files += [argument, *islice(left, 1)]
+        elif argument.startswith("--config="):
+            files.append(argument)
+        else:
+            others.append(argument)
+    return [*files, *others]
+
+
+def _may_be_none(parameter: inspect.Parameter) -> bool:
+    return parameter.default is None or NoneType in get_args(parameter.annotation)
 
 
 def parser_of(command: str, function: Callable[..., None]) -> ArgumentParser:

@@ -225,6 +225,9 @@ def _plan(
         told = [{**line, "command": command} for line, command in zip(lines, commands, strict=True)]
         print_json({"steps": told, "minutes": minutes})
         return
+    if not lines:
+        print("0 steps: what is shown is computed, and no network is needed.")
+        return
     title = f"{len(steps)} steps, about {minutes:g} minutes if all are missing"
     print_table(title, [{**line, "passes": _thousands(line["passes"])} for line in lines])
 

@@ -7,6 +7,7 @@ from holdfast import data as datasets
 from holdfast.cli import registry
 from holdfast.cli.common import device, percent, print_json, print_table
 from holdfast.cli.options import Counts, Number, Numbers
+from holdfast.defenses.noise import check_sigma
 from holdfast.errors import InputError
 from holdfast.evaluation import EvaluationConfig
 from holdfast.models import loading
@@ -95,6 +96,7 @@ def malade(
     noise = noise_of_training(abouts["the denoiser"]) if sigma is None else sigma
     if noise is None:
         raise InputError(f"{denoiser} does not say the noise of its training; give it by --sigma.")
+    check_sigma(noise)
     search = Search(
         steps=steps,
         alpha=alpha or tuple(fraction * noise**2 for fraction in (0.25, 0.5, 1.0)),

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from holdfast.checks import check_images, check_labels
 from holdfast.tensors import bytes_of
 
 __all__ = ["Data"]
@@ -43,7 +44,13 @@ class Data:
 
     @classmethod
     def of(cls, x: Float[Tensor, "n *image"], y: Int[Tensor, " n"]) -> "Data":
-        """Tensors that are in memory already."""
+        """Tensors that are in memory already.
+
+        Raises:
+            InputTypeError, InputError: if they are no images in [0, 1] with a label each.
+        """
+        check_images(x)
+        check_labels(y, len(x))
         y = y.cpu().long()
         names = tuple(str(k) for k in range(int(y.max()) + 1))
         x = x.detach().cpu()  # rows are no graph

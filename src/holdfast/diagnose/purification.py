@@ -83,7 +83,7 @@ def purification(
     place, y = torch.tensor([index]), torch.tensor([label], device=image.device)
     rng = Stream.of(seed, place.to(image.device)).fold("trace")
     for name, model in models.items():
-        layer, classifier = _parts(name, model, steps)
+        layer, classifier = chain_of(name, model, steps)
         for attack_name, attack in attacks[name].items():
             x_adv = attack(model, image, y, seed=seed, index=place)
             trace = trace_chain(layer, classifier, x_adv, rng)
@@ -96,10 +96,20 @@ def purification(
     return pd.DataFrame(lines), torch.stack(pictures)
 
 
-def _parts(name: str, model: Model, steps: Sequence[int]) -> tuple[MALADE, nn.Module]:
-    """The layer that purifies, and what stands behind it."""
-    layers = list(model) if isinstance(model, nn.Sequential) else [model]
-    layer = layers[0]
+def chain_of(name: str, model: Model, steps: Sequence[int]) -> tuple[MALADE, nn.Module]:
+    """The layer that purifies, with the steps that are to be looked at, and what stands behind it.
+
+    Raises:
+        ModelError: if the model does not begin with a `MALADE`.
+        InputError: if the chain has fewer steps, or none are asked for.
+
+    Example:
+        >>> from holdfast.diagnose.purification import chain_of
+        >>> chain_of("mine", model, [1])
+        Traceback (most recent call last):
+        holdfast.errors.ModelError: mine does not begin with a chain that purifies; ...
+    """
+    layer, *others = list(model) if isinstance(model, nn.Sequential) else [model]
     if not isinstance(layer, MALADE):
         raise ModelError(
             f"{name} does not begin with a chain that purifies; give the folder of a holdfast tune "
@@ -111,7 +121,7 @@ def _parts(name: str, model: Model, steps: Sequence[int]) -> tuple[MALADE, nn.Mo
             f"the chain of {name} has {layer.steps} steps, but {list(steps)} are asked for; give "
             "at least one, none of them larger."
         )
-    return layer, nn.Sequential(*layers[1:])
+    return layer, nn.Sequential(*others)
 
 
 def _answer(probabilities: Tensor, label: int) -> dict[str, object]:

@@ -7,11 +7,12 @@ resist: gradient masking.
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from holdfast import losses
 from holdfast.attacks import Attack
 from holdfast.attacks.engine.attack import prepared
+from holdfast.attacks.engine.roles import stops_early
 from holdfast.errors import InputError
 from holdfast.goals import Untargeted
 from holdfast.gradients import autograd
@@ -117,7 +118,8 @@ def linearity(
         index: (N,) identity of each image; 0 ... N - 1.
 
     Raises:
-        InputError: if ``multi`` stops early, or the attacks' balls differ.
+        InputError: if ``multi`` stops early, the steps are not one and many, or the attacks' balls
+            differ.
 
     Reference:
         Tramèr et al., "Ensemble adversarial training", ICLR 2018, section 4 and table 6.
@@ -130,11 +132,7 @@ def linearity(
         >>> bool((found.cosine > 0.9).all())  # the loss is nearly linear there
         True
     """
-    if getattr(multi, "early_stop", False):
-        raise InputError(
-            "the multi-step attack stops at the first image that fools, short of the largest loss; "
-            "give it early_stop=False."
-        )
+    check_steps(single, multi)
     if single.threat != multi.threat:
         raise InputError(
             f"the attacks have different balls, {single.threat} and {multi.threat}; "
@@ -159,3 +157,48 @@ def linearity(
         cosine=torch.where(moved, cosine, torch.nan),
         gradient_norm=norm(slope.grad, 2),
     )
+
+
+def check_steps(single: Attack, multi: Attack) -> None:
+    """See that one attack takes one step and the other many, none of them stopping early.
+
+    Raises:
+        InputError: if not.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import FGSM, PGD
+        >>> from holdfast.diagnose.single_step import check_steps
+        >>> check_steps(PGD(Linf(0.1), steps=40), PGD(Linf(0.1), early_stop=False))
+        Traceback (most recent call last):
+        holdfast.errors.InputError: the single-step attack takes 40 steps; ...
+    """
+    if stops_early(multi):
+        raise InputError(
+            "the multi-step attack stops at the first image that fools, short of the largest loss; "
+            "give it early_stop=False."
+        )
+    if (steps := _steps_of(single)) > 1:
+        raise InputError(
+            f"the single-step attack takes {steps} steps; give one that takes one, such as FGSM."
+        )
+    if _steps_of(multi) == 1:
+        raise InputError(
+            "the multi-step attack takes one step; give one that takes many, such as I-FGSM."
+        )
+
+
+class _Stubborn(nn.Module):
+    """Answers 0, whatever an attack does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        lean = 1e-3 * x.flatten(1).sum(dim=1)
+        return torch.stack([5 + lean, -lean], dim=1)
+
+
+def _steps_of(attack: Attack) -> int:
+    """How many steps an attack takes where none of them fools."""
+    seen: set[int] = set()
+    x, y = torch.full((1, 1, 2, 2), 0.5), torch.zeros(1, dtype=torch.int64)
+    attack(_Stubborn().eval(), x, y, callback=lambda step: seen.add(step.step))
+    return len(seen)

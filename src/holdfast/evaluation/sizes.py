@@ -14,6 +14,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from holdfast.attacks import Attack
+from holdfast.attacks.engine.roles import stops_early
 from holdfast.evaluation.adapting import Named
 
 __all__ = ["read_off", "run_once", "smaller_sizes"]
@@ -49,7 +50,7 @@ def run_once(attacks: Named) -> Named:
 
 
 def _looks_for_smallest(attack: Attack) -> bool:
-    return attack.finds_smallest and not getattr(attack, "early_stop", False)
+    return attack.finds_smallest and not stops_early(attack)
 
 
 def smaller_sizes(attacks: Named) -> Mapping[int, int]:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from holdfast import losses
-from holdfast.errors import InputError
+from holdfast.checks import check_classes
+from holdfast.errors import InputError, InputTypeError
 from holdfast.goals.logits import logits_of
 from holdfast.goals.untargeted import LeaveClass
 from holdfast.recorded import recorded
@@ -40,7 +41,7 @@ TargetedLoss = Callable[[Logits, Labels, Labels], Tensor]
 Target = Callable[[Model, Images, Labels], Labels]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _ReachClass:
     """Score of a targeted goal: ascend ``loss`` until the prediction is ``target``."""
 
@@ -48,9 +49,13 @@ class _ReachClass:
     loss: TargetedLoss
     y: Labels
     target: Labels
+    classes: int = 0  # among which the targets were found to be, which a GPU is asked once
 
     def __call__(self, x: Images) -> Scored:
         logits = logits_of(self.model, x)
+        if self.classes != logits.shape[1]:
+            check_classes(self.target, logits.shape[1], "target")
+            self.classes = logits.shape[1]
         return Scored(self.loss(logits, self.y, self.target), logits.argmax(dim=1) == self.target)
 
     def take(self, index: Positions) -> Score:
@@ -117,7 +122,9 @@ def toward(target: int | Labels, loss: TargetedLoss = losses.towards_cross_entro
     """Reach ``target``: one class for all examples, or one per example of the batch attacked.
 
     Raises:
-        InputError: at the attack, if there are not as many targets as examples.
+        InputTypeError: if the targets are no whole numbers.
+        InputError: if one is negative; at the attack, if there are not as many as examples, or one
+            is no class of the model.
 
     Example:
         >>> from holdfast import Linf
@@ -127,6 +134,14 @@ def toward(target: int | Labels, loss: TargetedLoss = losses.towards_cross_entro
         >>> model(x_adv).argmax(dim=1)
         tensor([2, 2, 2, 2])
     """
+    classes = torch.as_tensor(target)
+    if classes.dtype.is_floating_point or classes.dtype == torch.bool:
+        raise InputTypeError(
+            f"the target has type {classes.dtype}, but must be the number of a class, or one for "
+            "each image."
+        )
+    if (classes < 0).any():
+        raise InputError(f"a target is {int(classes.min())}, but classes are numbered from 0.")
 
     def chosen(model: Model, x0: Images, y: Labels) -> Labels:
         del model, x0

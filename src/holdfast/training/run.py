@@ -194,7 +194,7 @@ def _check_fits(
     if attack is not None and not held_out:
         raise InputError(
             "an attack for validation is given, but no images are held out for it; say how many "
-            "with held_out."
+            "with --hold-out (held_out)."
         )
 
 

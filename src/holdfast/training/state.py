@@ -9,12 +9,13 @@ executes nothing.
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from holdfast import lightning
-from holdfast.errors import DamagedFileError
+from holdfast.errors import DamagedFileError, OutputError
 from holdfast.files import fitted, read_tensors, write_tensors
 from holdfast.models.checkpoint import part_of, weights_of
 from holdfast.models.registry import Architecture
@@ -34,6 +35,7 @@ class State:
     ema: EMA | None
     best: dict[str, Tensor] = field(default_factory=dict)  # weights of the best epoch, if asked for
     journal: Journal = field(default_factory=Journal)
+    settings: Mapping[str, Any] = field(default_factory=dict)  # what does not change
 
     @property
     def chosen(self) -> nn.Module:
@@ -47,6 +49,7 @@ class _Header:
 
     scaler: dict[str, int | float]
     progress: Journal
+    settings: dict[str, Any] | None = None  # of 0.2 and before there are none
 
 
 def save_state(path: Path, state: State, architecture: Architecture) -> None:
@@ -67,6 +70,7 @@ def save_state(path: Path, state: State, architecture: Architecture) -> None:
         "architecture": architecture.to_dict(),
         "scaler": state.precision.state_dict(),
         "progress": asdict(state.journal),
+        "settings": dict(state.settings),
     }
     write_tensors(path, tensors, about)
 
@@ -77,9 +81,16 @@ def load_state(path: Path, state: State) -> None:
     Raises:
         MissingFileError: if there is no such file.
         DamagedFileError: if it is damaged or of another network or optimiser.
+        OutputError: if it is of a training with other settings.
     """
     tensors, header = read_tensors(path)
     about: _Header = fitted(header, _Header, path, "remove it to begin again")
+    for name, value in (about.settings or {}).items():
+        if value != state.settings.get(name):
+            raise OutputError(
+                f"{path.parent} holds a training with {name} {value}, and not "
+                f"{state.settings.get(name)}; give an empty folder."
+            )
     entries = state.optimizer.state_dict()
     parameters = [each for group in state.optimizer.param_groups for each in group["params"]]
     own = state.network.state_dict()

@@ -6,6 +6,7 @@ are functions of (seed, step), and the learning rate is a function of the step. 
 for networks whose operations have deterministic kernels, as convolutions have in cuDNN.
 """
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -25,6 +26,7 @@ from holdfast.models.registry import Architecture
 from holdfast.processes import gather_gradients, in_precision, repeatable
 from holdfast.progress import Progress, silent
 from holdfast.random import Stream, hash_seed, seed_global_generators
+from holdfast.recorded import recorded
 from holdfast.threads import suited_threads
 from holdfast.training.batches import Batches, Load
 from holdfast.training.clock import Clock
@@ -98,6 +100,7 @@ def fit(
         TrainingError: if a term or a weight is no longer a finite number. An overflow in 16 bits
             alone is none: Fabric's scaler leaves out that step and scales the loss down.
         DamagedFileError: if the checkpoint in ``out`` cannot be read.
+        OutputError: if it is of another training: only epochs may have been added.
 
     Example:
         >>> from pathlib import Path
@@ -124,6 +127,7 @@ def fit(
         ),
         precision=fabric.strategy.precision,
         ema=None if schedule.ema is None else EMA(network, schedule.ema),
+        settings=_settings(data, objective, schedule),
     )
     if (out / CHECKPOINT).exists():
         load_state(out / CHECKPOINT, state)
@@ -181,6 +185,15 @@ def fit(
     keeper.finish()
     network.load_state_dict(state.best if selection else state.chosen.state_dict())
     return pd.DataFrame(journal.log)
+
+
+def _settings(data: Data, objective: Objective, schedule: Schedule) -> dict[str, Any]:
+    """What a training that goes on must have been begun with; it may go on for more epochs."""
+    how = schedule.record()
+    for free in ("epochs", "accelerator", "processes"):
+        del how[free]
+    labels = hashlib.sha256(data.y.numpy().tobytes()).hexdigest()[:16]
+    return {"objective": recorded(objective), **how, "labels": labels}
 
 
 class _Stepper:

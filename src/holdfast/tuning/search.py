@@ -93,6 +93,8 @@ class Search:
         for name in ("steps", "alpha", "delta", "anneal"):
             if not getattr(self, name):
                 raise InputError(f"there is no {name} to try; give at least one.")
+            if len(set(getattr(self, name))) < len(getattr(self, name)):
+                raise InputError(f"{name} must name what is tried once each.")
         for chain in self.chains():  # a wrong number is told before any work
             MALADE(nn.Identity(), **asdict(chain))
 

@@ -38,7 +38,10 @@ def unseen(data: Data, trained: Mapping[str, Mapping[str, Any]], count: int, see
         True
     """
     if not 1 <= count <= len(data):
-        raise InputError(f"{count} images are asked for, but the training set has {len(data)}.")
+        raise InputError(
+            f"{count} images are asked for, but it must be at least 1 and at most {len(data)}, "
+            "which the training set has."
+        )
     seen = {name: _trained_on(data, about["settings"]) for name, about in trained.items()}
     fresh = ~torch.stack([*seen.values(), torch.zeros(len(data), dtype=torch.bool)]).any(dim=0)
     order = torch.randperm(
@@ -48,9 +51,9 @@ def unseen(data: Data, trained: Mapping[str, Mapping[str, Any]], count: int, see
     knows = [name for name, flags in seen.items() if flags[chosen].any()]
     if knows:
         warnings.warn(
-            f"{' and '.join(knows)}: trained on images that are now to choose by, since fewer than "
-            f"{count} are left of the training set; to leave some, train with --images (or, "
-            "classifiers, --hold-out).",
+            f"{' and '.join(knows)}: trained on images that are now to choose by, or by --from on "
+            f"who knows which, since fewer than {count} are left of the training set; to leave "
+            "some, train with --images (or, classifiers, --hold-out).",
             stacklevel=2,
         )
     return data.take(chosen)
@@ -58,8 +61,9 @@ def unseen(data: Data, trained: Mapping[str, Mapping[str, Any]], count: int, see
 
 def _trained_on(data: Data, settings: Mapping[str, Any]) -> Flags:
     """(N,) which images of ``data`` a training run has seen, by its settings."""
-    if settings["data"] != data.name:
-        return torch.zeros(len(data), dtype=torch.bool)
+    everything = torch.ones(len(data), dtype=torch.bool)
+    if settings.get("from") is not None:
+        return everything  # what its first weights were trained on is not known
     count = min(int(settings["images"]), len(data))
     first = torch.arange(count)
     for used in (first, first * len(data) // count):  # a folder's are evenly spaced (data.load)
@@ -68,8 +72,9 @@ def _trained_on(data: Data, settings: Mapping[str, Any]) -> Flags:
         if settings["data_fingerprint"] in known:
             break
     else:
-        return torch.ones(len(data), dtype=torch.bool)  # other ones: who knows which
-    seen = torch.zeros(len(data), dtype=torch.bool)
+        # Of the same name, other ones: who knows which. One folder can be written in many ways.
+        return everything if settings["data"] == data.name else ~everything
+    seen = ~everything
     seen[used] = True
     if settings["held_out"]:
         seen[used] = ~held_out_of(data.y[used], int(settings["held_out"]), int(settings["seed"]))

@@ -101,6 +101,20 @@ def parts_of(attack: Any) -> list[Any]:
     return found
 
 
+def stops_early(attack: Any) -> bool:
+    """Whether an attack, or one that it is made of, stops images at the first point that fools.
+
+    Example:
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import BPDA, FGSM, PGD
+        >>> from holdfast.attacks.engine.roles import stops_early
+        >>> stops_early(BPDA(PGD(Linf(0.3)))), stops_early(FGSM(Linf(0.3)))
+        (True, False)
+    """
+    own = [name for name, role in roles_of(type(attack)).items() if role is Role.EARLY_STOP]
+    return any(getattr(attack, name) for name in own) or any(map(stops_early, parts_of(attack)))
+
+
 def roles_of(kind: type) -> Mapping[str, Role]:
     """The fields of an attack's class that have a role.
 

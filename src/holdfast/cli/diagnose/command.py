@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from holdfast import data as datasets
 from holdfast.batch_size import BatchSize
 from holdfast.cli.common import device, print_json, print_table
-from holdfast.cli.options import Words
+from holdfast.cli.options import Words, given_once
 from holdfast.diagnose import Diagnosis, diagnose_data
 from holdfast.diagnose.by_image import Found, summarised
 from holdfast.errors import InputError
@@ -123,6 +123,7 @@ def _documented(function: Callable[..., Shown]) -> str:
 def _check(told: Shared) -> None:
     if not told.model:
         raise InputError("--model is empty; give at least one, or several between commas.")
+    given_once("--model", told.model)
     check_workers(told.workers)
 
 
@@ -170,12 +171,17 @@ def short_names(names: Iterable[str]) -> list[str]:
         ['net/epochs/1.safetensors']
     """
     whole = list(names)
+    layers = [name.rpartition(" | ")[:2] for name in whole]
     paths = [Path(name.rpartition(" | ")[2]) for name in whole]
     runs = [path.parents[1] if path.parent.name == "epochs" else path for path in paths]
     if len({run.is_absolute() for run in runs}) > 1:
         return whole
     common = os.path.commonpath([run.parent for run in runs])
-    return [name.replace(f"{common}/", "") for name in whole] if common else whole
+    if not common:
+        return whole
+    places = [str(path.relative_to(common)) for path in paths]
+    short = ["".join((*front, place)) for front, place in zip(layers, places, strict=True)]
+    return short if len(set(short)) == len(short) else whole
 
 
 def mean_known(values: np.ndarray) -> float:

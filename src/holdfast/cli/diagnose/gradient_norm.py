@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from holdfast.attacks import Attack
+from holdfast.attacks.engine.roles import Role, roles_of, stops_early
 from holdfast.cli import registry
 from holdfast.cli.diagnose.command import Shown, command
 from holdfast.cli.options import Number, Words
@@ -71,7 +72,7 @@ def gradient_norm(
 
 
 def _whole(spec: str, attack: Attack) -> Attack:
-    if getattr(attack, "early_stop", None) is not False:
+    if Role.EARLY_STOP not in roles_of(type(attack)).values() or stops_early(attack):
         raise InputError(
             f"--attacks has {spec}, whose images may stop where they fool; a mean over all images "
             "needs an attack with early_stop=False, such as pgd(early_stop=False)."

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from holdfast.cli import registry
 from holdfast.cli.diagnose.command import Shown, command, mean_known
-from holdfast.cli.options import Numbers
+from holdfast.cli.options import Numbers, given_once
 from holdfast.diagnose import Diagnosis
 from holdfast.diagnose.by_image import Found
 from holdfast.diagnose.interval_bounds import bounds_within
@@ -32,6 +32,7 @@ def ibp(*, norm: str = "linf", eps: Numbers = Numbers((0.1,))) -> Shown:
         norm: Norm of the ball: linf or l2.
         eps: Sizes of the ball between commas, on the [0, 1] scale.
     """
+    given_once("--eps", eps)
     threats = {size: registry.threat(norm, size) for size in eps}
     if not threats:
         raise InputError("--eps is empty; give at least one size, or several between commas.")

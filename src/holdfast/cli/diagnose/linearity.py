@@ -13,6 +13,7 @@ from holdfast.cli.options import Number
 from holdfast.diagnose import Diagnosis
 from holdfast.diagnose import linearity as linearity_of
 from holdfast.diagnose.by_image import Found
+from holdfast.diagnose.single_step import check_steps
 from holdfast.report import diagnoses as figures
 from holdfast.types import Images, Labels, Model
 
@@ -43,6 +44,7 @@ def linearity(
     """
     threat = registry.threat(norm, eps)
     one, many = registry.attack(single, threat), registry.attack(multi, threat)
+    check_steps(one, many)
 
     def look(
         model: Model, x: Images, y: Labels, *, seed: int, index: Tensor

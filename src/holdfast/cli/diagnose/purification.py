@@ -8,11 +8,12 @@ from torch import Tensor
 
 from holdfast import data as datasets
 from holdfast.attacks import Attack, On, adaptive
+from holdfast.attacks.adaptive import EOT_DRAWS
 from holdfast.cli import registry
 from holdfast.cli.common import device
 from holdfast.cli.options import Counts, Numbers, Words
 from holdfast.diagnose import trace_purification
-from holdfast.diagnose.purification import CLEAN
+from holdfast.diagnose.purification import CLEAN, chain_of
 from holdfast.errors import InputError, unknown
 from holdfast.models import loading
 from holdfast.report import pictures as drawing
@@ -65,7 +66,7 @@ def purification(
         norm: Norm of the attacker's ball: linf, l2 or l1.
         eps: Sizes of the ball between commas, on the [0, 1] scale.
         at: Steps of the chain to show, between commas.
-        samples: Draws that attacks average over, 10 by default.
+        samples: Draws that attacks average over, 10 by default; bpda-eot takes 30 at least.
         seed: Of all randomness.
         accelerator: auto, cpu, cuda, ... as Lightning Fabric names them.
         quiet: Do not say where the figure is.
@@ -84,8 +85,16 @@ def purification(
                 f"{option} says how the chain is attacked, and --source that it is not: leave out "
                 "one of them."
             )
+    way = "bpda-eot" if variant is None else variant
+    if source is None and way == "bpda-eot" and samples is not None and samples < EOT_DRAWS:
+        raise InputError(
+            f"--samples is {samples}, but bpda-eot takes {EOT_DRAWS} at least: give as many, or "
+            "another --variant."
+        )
     where = device(accelerator)
     models: dict[str, Model] = {name: loading.load(name, images.shape).to(where) for name in model}
+    for name, network in models.items():
+        chain_of(name, network, at)
     named = {
         f"{norm} {size:g}": registry.attack(attack, registry.threat(norm, size)) for size in eps
     }
@@ -93,9 +102,7 @@ def purification(
     if source is None:
         attacks = {
             name: {
-                size: _variant(
-                    one, network, variant or "bpda-eot", 10 if samples is None else samples
-                )
+                size: _variant(one, network, way, 10 if samples is None else samples)
                 for size, one in named.items()
             }
             for name, network in models.items()

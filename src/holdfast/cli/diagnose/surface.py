@@ -40,10 +40,10 @@ def surface(
         eps: Largest a and b, on the [0, 1] scale.
         points: Along each side of the grid; odd, so that the image itself is one.
     """
-    if not (eps > 0 and math.isfinite(eps) and points >= 2):
+    if not (eps > 0 and math.isfinite(eps) and points >= 3 and points % 2):
         raise InputError(
             f"--eps is {eps:g} and --points {points}, but a surface needs a finite positive size "
-            "and at least 2 points a side."
+            "and an odd number of points a side from 3 on, so that the image itself is one."
         )
     second = loading.load(other).eval()
 
