@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from holdfast import data
 from holdfast.attacks import FGSM, PGD
-from holdfast.errors import InputError, MissingFileError, UnknownNameError
+from holdfast.errors import HoldfastError, InputError, MissingFileError, UnknownNameError
 from holdfast.files import read_json, read_tensors
 from holdfast.models import Architecture
 from holdfast.models.checkpoint import MODEL
@@ -33,7 +33,7 @@ from holdfast.training import (
 )
 from holdfast.training.batches import order
 from holdfast.training.state import CHECKPOINT
-from tests.toys import two_class
+from tests.toys import small_network, two_class
 
 SMALL = Architecture(name="mlp", shape=(1, 8, 8), classes=10)
 PLAIN = {"optimizer": SGD(momentum=0.0), "rate": Constant(), "accelerator": "cpu"}
@@ -360,3 +360,46 @@ def test_the_run_record_says_which_epoch(tmp_path):
     attack, out = FGSM(Linf(0.05)), tmp_path / "b"
     with pytest.raises(InputError, match="no images are held out"):
         train_data(SMALL, digits(), Standard(), Schedule(epochs=1), out, attack=attack)
+
+
+class Twice(nn.Module):
+    """Answers twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.network = small_network()
+
+    def forward(self, x):
+        return self.network(x), self.network(x)
+
+
+def _frozen():
+    return small_network().requires_grad_(False)
+
+
+def _normalized():
+    return nn.Sequential(nn.BatchNorm2d(1), small_network())
+
+
+@pytest.mark.parametrize(
+    ("made", "changed", "named"),
+    [
+        (_frozen, {}, "no weight of the network asks for a gradient"),
+        (lambda: small_network().double(), {}, "weights are torch.float64 and the images torch.f"),
+        (small_network, {"y": torch.arange(9)}, "label 4 is 4, but the model has 4 classes"),
+        (_normalized, {}, "9 images in batches of 4 leave a last batch of one"),
+        (Twice, {}, "must return logits"),
+        (small_network, {"x": torch.rand(9, 1, 7, 7)}, "the model failed on images of shape"),
+    ],
+)
+def test_what_cannot_be_trained_is_told_before_the_first_step(
+    unchecked, made, changed, named, tmp_path
+):
+    given = {"x": torch.rand(9, 1, 6, 6), "y": torch.arange(9) % 4} | changed
+    what = Architecture(name="small", shape=(1, 6, 6), classes=4)
+    how = Schedule(epochs=1, batch_size=4, accelerator="cpu")
+    network = made().train()
+    with pytest.raises(HoldfastError, match=named):
+        fit(network, data.Data.of(**given), Standard(), how, architecture=what, out=tmp_path)
+    assert not list(tmp_path.iterdir())
+    assert all(layer.training for layer in network.modules())

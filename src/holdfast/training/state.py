@@ -6,6 +6,7 @@ purpose, step), and no counters of patience, since the journal holds all metrics
 executes nothing.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,12 +16,16 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from holdfast import lightning
+from holdfast.data import Data
 from holdfast.errors import DamagedFileError, OutputError
 from holdfast.files import fitted, read_tensors, write_tensors
 from holdfast.models.checkpoint import part_of, weights_of
 from holdfast.models.registry import Architecture
+from holdfast.recorded import recorded
 from holdfast.training.ema import EMA
 from holdfast.training.journal import Journal
+from holdfast.training.schedule import Schedule
+from holdfast.types import Objective
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -50,6 +55,15 @@ class _Header:
     scaler: dict[str, int | float]
     progress: Journal
     settings: dict[str, Any] | None = None  # of 0.2 and before there are none
+
+
+def settings_of(data: Data, objective: Objective, schedule: Schedule) -> dict[str, Any]:
+    """What a training that goes on must have been begun with; it may go on for more epochs."""
+    how = schedule.record()
+    for free in ("epochs", "accelerator", "processes"):
+        del how[free]
+    labels = hashlib.sha256(data.y.numpy().tobytes()).hexdigest()[:16]
+    return {"objective": recorded(objective), **how, "labels": labels}
 
 
 def save_state(path: Path, state: State, architecture: Architecture) -> None:

@@ -6,7 +6,6 @@ are functions of (seed, step), and the learning rate is a function of the step. 
 for networks whose operations have deterministic kernels, as convolutions have in cuDNN.
 """
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -26,7 +25,6 @@ from holdfast.models.registry import Architecture
 from holdfast.processes import gather_gradients, in_precision, repeatable
 from holdfast.progress import Progress, silent
 from holdfast.random import Stream, hash_seed, seed_global_generators
-from holdfast.recorded import recorded
 from holdfast.threads import suited_threads
 from holdfast.training.batches import Batches, Load
 from holdfast.training.clock import Clock
@@ -38,7 +36,8 @@ from holdfast.training.paced import paced
 from holdfast.training.rates import too_late
 from holdfast.training.schedule import Schedule
 from holdfast.training.selection import Selection
-from holdfast.training.state import CHECKPOINT, State, load_state, save_state
+from holdfast.training.state import CHECKPOINT, State, load_state, save_state, settings_of
+from holdfast.training.trainable import check_trainable
 from holdfast.training.validation import Validation
 from holdfast.types import Objective
 
@@ -96,7 +95,7 @@ def fit(
         log, the learning rate at its end, and what validation measured.
 
     Raises:
-        InputError: if the selection names no column of the log.
+        InputError: if the selection names no column of the log; and see `check_trainable`.
         TrainingError: if a term or a weight is no longer a finite number. An overflow in 16 bits
             alone is none: Fabric's scaler leaves out that step and scales the loss down.
         DamagedFileError: if the checkpoint in ``out`` cannot be read.
@@ -118,6 +117,7 @@ def fit(
     fabric = fabric or schedule.launch()
     if fabric.is_global_zero:
         warn_of(too_late(schedule.rate, schedule.epochs))
+    check_trainable(network, data, architecture, schedule)
     # channels_last halves the time of a convolution on a CPU.
     network = fabric.to_device(network.to(memory_format=torch.channels_last)).train()
     state = State(
@@ -127,7 +127,7 @@ def fit(
         ),
         precision=fabric.strategy.precision,
         ema=None if schedule.ema is None else EMA(network, schedule.ema),
-        settings=_settings(data, objective, schedule),
+        settings=settings_of(data, objective, schedule),
     )
     if (out / CHECKPOINT).exists():
         load_state(out / CHECKPOINT, state)
@@ -185,15 +185,6 @@ def fit(
     keeper.finish()
     network.load_state_dict(state.best if selection else state.chosen.state_dict())
     return pd.DataFrame(journal.log)
-
-
-def _settings(data: Data, objective: Objective, schedule: Schedule) -> dict[str, Any]:
-    """What a training that goes on must have been begun with; it may go on for more epochs."""
-    how = schedule.record()
-    for free in ("epochs", "accelerator", "processes"):
-        del how[free]
-    labels = hashlib.sha256(data.y.numpy().tobytes()).hexdigest()[:16]
-    return {"objective": recorded(objective), **how, "labels": labels}
 
 
 class _Stepper:
