@@ -41,6 +41,7 @@ from holdfast.models.external.names import IMAGENET
 from holdfast.models.layers import LAYERS
 from holdfast.models.loading import load
 from holdfast.models.purified import PURIFIED, save_purified
+from holdfast.results import read_about
 from holdfast.threat import L2, Linf
 from holdfast.training import TRADES, Adversarial, DeepDefense, OneByOne, Stability, Standard, Total
 from holdfast.training.randomized import half_normal
@@ -690,6 +691,18 @@ def test_what_a_file_cannot_mean_is_refused_before_the_first_file(place, capsys,
     assert named in said
     assert said.count("\n") == 1
     assert not (place / "run").exists()
+
+
+def test_seeds_may_be_negative(place):
+    line = "evaluate --model mine:good --images 5 --eps 0.1 --quiet --seed -1 --out run"
+    assert code(*line.split()) == 0
+    assert read_about(place / "run")["settings"]["seed"] == -1
+
+
+def test_a_plan_without_steps_says_so(place, capsys):
+    line = "reproduce second-order-attack-and-certifiable-robustness/figure-4 --scale quick"
+    assert code(*line.split(), "--dry-run", "--out", "run") == 0
+    assert "0 steps" in capsys.readouterr().out
 
 
 def test_what_is_printed_of_a_configuration_can_be_given(place, capsys):
