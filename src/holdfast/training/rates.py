@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 
 from holdfast.errors import InputError
 
-__all__ = ["Constant", "Cosine", "MultiStep", "OneCycle", "StepDecay", "WarmUp", "too_late"]
+__all__ = ["Constant", "Cosine", "MultiStep", "OneCycle", "StepDecay", "WarmUp"]
 
 
 @runtime_checkable
