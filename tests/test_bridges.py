@@ -152,13 +152,11 @@ class TestART:
         return make
 
     @pytest.mark.parametrize("batch_size", [3, 128])
-    @pytest.mark.parametrize("one_hot", [False, True])
-    def test_the_images_are_those_of_holdfasts_own_call(
-        self, classifier, given, batch_size, one_hot
-    ):
+    @pytest.mark.parametrize("form", ["numbers", "column", "one-hot"])
+    def test_the_images_are_those_of_holdfasts_own_call(self, classifier, given, batch_size, form):
         model, x, y = given
         there = classifier(model, clip_values=(0, 1))
-        labels = nn.functional.one_hot(y, 4) if one_hot else y
+        labels = {"numbers": y, "column": y[:, None], "one-hot": nn.functional.one_hot(y, 4)}[form]
         attack = self.attack(there, PGD(Linf(0.1)), batch_size=batch_size, seed=3)
         found = torch.from_numpy(attack.generate(x.numpy(), labels.numpy()))
         assert torch.allclose(found, PGD(Linf(0.1))(model, x, y, seed=3), atol=1e-6)

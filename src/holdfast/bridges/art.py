@@ -73,8 +73,8 @@ class HoldfastAttack(EvasionAttack):
 
         Args:
             x: (N, ...) images within the classifier's ``clip_values``, or in [0, 1].
-            y: (N,) classes, or (N, K) one-hot; those that the classifier predicts if it is left
-                out.
+            y: (N,) or (N, 1) classes, or (N, K) one-hot; those that the classifier predicts if it
+                is left out.
             kwargs: nothing that is known.
 
         Raises:
@@ -92,7 +92,7 @@ class HoldfastAttack(EvasionAttack):
                 parts = given.split(self.batch_size)
                 labels = torch.cat([network(box.unit(part)).argmax(dim=1) for part in parts])
         else:
-            labels = torch.from_numpy(np.argmax(y, axis=1) if np.ndim(y) == 2 else np.asarray(y))
+            labels = torch.from_numpy(_class_numbers(np.asarray(y)))
         labels = labels.to(classifier.device, torch.int64)
         found = [
             self._attacked(network, box.unit(given[index]), labels[index], index)
@@ -107,6 +107,13 @@ class HoldfastAttack(EvasionAttack):
                 with torch.no_grad():
                     y = network(x).argmax(dim=1)
             return attack(network, x, y, seed=self.seed, index=index)
+
+
+def _class_numbers(y: np.ndarray) -> np.ndarray:
+    """Labels in any form that ART's ``check_and_transform_label_format`` takes, as (N,) numbers."""
+    if y.ndim != 2:
+        return y
+    return y[:, 0] if y.shape[1] == 1 else np.argmax(y, axis=1)
 
 
 def _box(classifier: PyTorchClassifier) -> Box:
