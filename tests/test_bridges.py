@@ -33,6 +33,7 @@ from holdfast.data import Data
 from holdfast.errors import (
     DamagedFileError,
     InputError,
+    InputTypeError,
     MissingFileError,
     MissingPackageError,
     OutputError,
@@ -184,6 +185,13 @@ class TestART:
         assert np.array_equal(model(found).argmax(dim=1).numpy(), target)
         with pytest.raises(InputError, match="which classes to go to"):
             attack.generate(x.numpy())
+
+    def test_what_it_does_not_know_is_refused(self, classifier, given):
+        model, x, y = given
+        attack = self.attack(classifier(model), PGD(Linf(0.1)))
+        with pytest.raises(InputTypeError, match="given mask, which it does not know"):
+            attack.generate(x.numpy(), y.numpy(), mask=np.zeros_like(x))
+        assert np.array_equal(attack.generate(x.numpy(), mask=None), attack.generate(x.numpy()))
 
     def test_art_tells_its_parameters_and_refuses_other_estimators(self, classifier, given):
         attack = self.attack(classifier(given[0]), PGD(Linf(0.1)), seed=3)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from holdfast.attacks import Attack
-from holdfast.bridges.aims import toward_classes
+from holdfast.bridges.aims import nothing_more, toward_classes
 from holdfast.bridges.box import Box, Rescaled
 from holdfast.errors import InputError
 from holdfast.imports import needed
@@ -75,13 +75,14 @@ class HoldfastAttack(EvasionAttack):
             x: (N, ...) images within the classifier's ``clip_values``, or in [0, 1].
             y: (N,) or (N, 1) classes, or (N, K) one-hot; those that the classifier predicts if it
                 is left out.
-            kwargs: nothing that is known.
+            kwargs: nothing that is known; ART's attacks take masks there.
 
         Raises:
+            InputTypeError: if there is something in ``kwargs``.
             InputError: if a targeted attack is given no targets, or ``clip_values`` are not the
                 same for every pixel.
         """
-        del kwargs
+        nothing_more(kwargs)
         classifier, box = self.estimator, _box(self.estimator)
         given = torch.from_numpy(x).to(classifier.device)
         if y is None and self.targeted:
