@@ -132,6 +132,14 @@ class TestFoolbox:
         with pytest.raises(InputError, match="know labels, Misclassification"):
             self.to(PGD(Linf(0.5)))(fmodel, x, both, epsilons=0.9)
 
+    @pytest.mark.parametrize("attack", [PGD(Linf(0.1)), DDN(L2(inf), steps=5)])
+    def test_what_it_does_not_know_is_refused(self, foolbox, given, attack):
+        model, x, y = given
+        fmodel = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
+        for more in ({"steps": 1000}, {"starting_points": x}):
+            with pytest.raises(InputTypeError, match=f"given {next(iter(more))}, which it does"):
+                self.to(attack)(fmodel, x, y, epsilons=0.1, **more)
+
     def test_foolbox_can_repeat_it(self, foolbox, given):
         model, x, y = given
         fmodel = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from holdfast.attacks import Attack
-from holdfast.bridges.aims import toward_classes, within
+from holdfast.bridges.aims import nothing_more, toward_classes, within
 from holdfast.bridges.box import Box, Rescaled
 from holdfast.errors import InputError, kind_of
 from holdfast.imports import needed
@@ -94,7 +94,7 @@ class FixedSize(_Adapter, FixedEpsilonAttack):
 
     def run(self, model: Any, inputs: Any, criterion: Any, *, epsilon: float, **kwargs: Any) -> Any:
         """Attack a batch in the ball of size ``epsilon``."""
-        del kwargs  # Foolbox hands on what its caller gave; nothing of it is about this attack
+        nothing_more(kwargs)  # Foolbox hands on what its caller gave
         return self._run(model, inputs, criterion, epsilon)
 
 
@@ -111,5 +111,6 @@ class Smallest(_Adapter, MinimizationAttack):
         **kwargs: Any,
     ) -> Any:
         """Attack a batch, without a limit: Foolbox holds what is found to each epsilon."""
-        del early_stop, kwargs
+        nothing_more(kwargs)
+        del early_stop  # the smallest epsilon, which Foolbox says in every call
         return self._run(model, inputs, criterion, inf)
