@@ -6,6 +6,7 @@ Each against the installed library; without it the test is skipped.
 import json
 import struct
 import sys
+from dataclasses import dataclass, field
 from importlib import import_module
 from math import inf
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 
 from holdfast import EvaluationConfig, certify, evaluate
-from holdfast.attacks import APGDT, DDN, FGSM, FMN, PGD, DeepFool, Restarts, Worst
+from holdfast.attacks import APGDT, DDN, FGSM, FMN, PGD, Attack, DeepFool, Restarts, Worst
 from holdfast.bridges.aims import toward_classes, within
 from holdfast.bridges.attackbench import for_attackbench
 from holdfast.bridges.box import Box
@@ -39,6 +40,7 @@ from holdfast.errors import (
     OutputError,
 )
 from holdfast.threat import L1, L2, Linf
+from holdfast.types import Threat
 from tests.toys import images, small_network
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of other projects' imports and calls
@@ -145,6 +147,29 @@ class TestFoolbox:
         fmodel = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
         found = self.to(PGD(Linf(0.1))).repeat(2)(fmodel, x, y, epsilons=0.1)[1]
         assert torch.allclose(found, PGD(Linf(0.1))(model, x, y), atol=1e-6)
+
+    def test_each_repetition_draws_anew_and_the_best_is_kept(self, foolbox, given):
+        model, x, y = given
+        fmodel = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
+        attack = self.to(Drawn(Linf(0.9)))
+        once, *more = (attack.repeat(n)(fmodel, x, y, epsilons=0.9) for n in (1, 2, 8))
+        assert torch.equal(once[0], attack(fmodel, x, y, epsilons=0.9)[0])
+        fooled = [int(found[2].sum()) for found in (once, *more)]
+        assert fooled == sorted(fooled)
+        assert fooled[-1] > fooled[0]
+        again = attack.repeat(4).repeat(2)
+        for _ in range(2):
+            assert torch.equal(again(fmodel, x, y, epsilons=0.9)[0], more[-1][0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn(Attack):
+    """One draw in the ball."""
+
+    threat: Threat = field(kw_only=False)
+
+    def perturb(self, model, x0, y, rng, callback=None):
+        return self.threat.project(self.threat.sample(x0, rng), x0)
 
 
 class TestART:

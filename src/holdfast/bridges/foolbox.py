@@ -6,7 +6,7 @@ epsilon. A `foolbox.PyTorchModel` shows its answers alone, so that nothing is kn
 network declares: attack stochastic and purifying ones by `holdfast.evaluate`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
 
@@ -18,10 +18,11 @@ from holdfast.bridges.box import Box, Rescaled
 from holdfast.errors import InputError, kind_of
 from holdfast.imports import needed
 from holdfast.parameters import Seed
+from holdfast.random import hash_seed
 
 with needed("foolbox", "holdfast.bridges.foolbox"):
     import eagerpy as ep
-    from foolbox.attacks.base import FixedEpsilonAttack, MinimizationAttack
+    from foolbox.attacks.base import FixedEpsilonAttack, MinimizationAttack, Repeated
     from foolbox.criteria import Misclassification, TargetedMisclassification
     from foolbox.distances import LpDistance
 
@@ -61,6 +62,10 @@ class _Adapter:
     def distance(self) -> LpDistance:
         """Foolbox's name of the norm."""
         return LpDistance(self.attack.threat.p)
+
+    def repeat(self, times: int) -> "Redrawn":
+        """The best of so many runs, each with randomness of its own."""
+        return Redrawn(self, times)
 
     def _run(self, model: Any, inputs: Any, criterion: Any, eps: float) -> Any:
         images, restore = ep.astensor_(inputs)
@@ -114,3 +119,38 @@ class Smallest(_Adapter, MinimizationAttack):
         nothing_more(kwargs)
         del early_stop  # the smallest epsilon, which Foolbox says in every call
         return self._run(model, inputs, criterion, inf)
+
+
+class Redrawn(Repeated):
+    """One of Holdfast's attacks, repeated: the first run is that of its seed, others have others.
+
+    A seed is all of an attack's randomness here, so that Foolbox's own repetition would find the
+    same images in every run.
+    """
+
+    def __call__(self, model: Any, inputs: Any, criterion: Any, **more: Any) -> Any:
+        """Run it with each seed; Foolbox keeps the best of every image."""
+        return Repeated(_Draws(self.attack), self.times)(model, inputs, criterion, **more)
+
+    def repeat(self, times: int) -> "Redrawn":
+        """So many times as often."""
+        return Redrawn(self.attack, self.times * times)
+
+
+@dataclass
+class _Draws:
+    """An attack that has another seed whenever it is called."""
+
+    attack: Any
+    drawn: int = 0
+
+    @property
+    def distance(self) -> LpDistance:
+        """Of the attack, by which Foolbox knows the best."""
+        return self.attack.distance
+
+    def __call__(self, *given: Any, **more: Any) -> Any:
+        seed = self.attack.seed
+        own = hash_seed(seed, "repeat", self.drawn) if self.drawn else seed
+        self.drawn += 1
+        return replace(self.attack, seed=own)(*given, **more)
