@@ -204,6 +204,12 @@ class TestART:
         own = PGD(Linf(0.1))(model, x, y)
         assert torch.allclose(torch.from_numpy(found) / 20, own, atol=1e-5)
 
+    def test_images_beyond_its_bounds_are_refused(self, classifier, given):
+        model, x, y = given
+        attack = self.attack(classifier(model, clip_values=(-1, 1)), PGD(Linf(0.1)))
+        with pytest.raises(InputError, match="but the model's bounds are -1 and 1"):
+            attack.generate((x * 6 - 3).numpy(), y.numpy())
+
     def test_labels_left_out_are_those_predicted(self, classifier, given):
         model, x, _ = given
         found = self.attack(classifier(model), PGD(Linf(0.1))).generate(x.numpy())
@@ -489,6 +495,16 @@ class Scaled(nn.Module):
 
     def forward(self, x):
         return self.model((x - self.low) / self.width)
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1.0, 1.0), (0.0, 255.0), (-2.1179, 2.64)])
+def test_images_leave_their_bounds_by_rounding_alone(low, high):
+    box, x = Box(low, high), images(8) * (high - low) + low
+    end = torch.tensor([low, high])
+    assert box.unit(torch.nextafter(end, 2 * end)).tolist() == [0, 1]
+    for beyond in (x + 0.01 * (high - low), x - high, 300 + x.to(torch.int64)):
+        with pytest.raises(InputError, match="scale the images, or give the bounds"):
+            box.unit(beyond)
 
 
 def test_bounds_are_two():

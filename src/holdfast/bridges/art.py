@@ -79,8 +79,8 @@ class HoldfastAttack(EvasionAttack):
 
         Raises:
             InputTypeError: if there is something in ``kwargs``.
-            InputError: if a targeted attack is given no targets, or ``clip_values`` are not the
-                same for every pixel.
+            InputError: if a targeted attack is given no targets, images leave ``clip_values``, or
+                these are not the same for every pixel.
         """
         nothing_more(kwargs)
         classifier, box = self.estimator, _box(self.estimator)

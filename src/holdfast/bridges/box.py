@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from holdfast.errors import InputError
@@ -39,8 +40,23 @@ class Box:
         return (self.low, self.high) == (0.0, 1.0)
 
     def unit(self, x: Tensor) -> Tensor:
-        """Images between these bounds, in [0, 1]."""
-        return x if self.is_unit else ((x - self.low) / (self.high - self.low)).clamp(0, 1)
+        """Images between these bounds, in [0, 1].
+
+        Raises:
+            InputError: if they leave the bounds by more than rounding.
+        """
+        if self.is_unit:
+            return x
+        coarse = 8 * torch.finfo(x.dtype).eps if x.is_floating_point() else 0.0
+        slack = coarse * max(abs(self.low), abs(self.high))
+        if ((x < self.low - slack) | (x > self.high + slack)).any():
+            low, high = x.aminmax()
+            raise InputError(
+                f"the images have values from {low:.4g} to {high:.4g}, but the model's bounds are "
+                f"{self.low:g} and {self.high:g}: scale the images, or give the bounds that they "
+                "have."
+            )
+        return ((x - self.low) / (self.high - self.low)).clamp(0, 1)
 
     def back(self, x: Tensor) -> Tensor:
         """Images in [0, 1], between these bounds."""
