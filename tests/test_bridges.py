@@ -101,6 +101,17 @@ class TestFoolbox:
             assert torch.allclose((found - low) / width, own, atol=1e-5)
             assert torch.equal(fooled, model(own).argmax(dim=1) != y)
 
+    def test_foolboxs_own_attacks_take_what_it_gives(self, foolbox, given):
+        model, x, y = given
+        low, high = float(np.float32(-1.8)), 2.25
+        there = Scaled(model, low, high - low).eval()
+        fmodel = foolbox.PyTorchModel(there, bounds=(low, high), device="cpu")
+        clean = torch.full_like(x, high)
+        found, _, _ = self.to(PGD(Linf(0.1)))(fmodel, clean, y, epsilons=0.0)
+        assert torch.equal(found, clean)
+        found, _, _ = self.to(PGD(Linf(0.1)))(fmodel, x * 4 - 1.75, y, epsilons=9.0)
+        foolbox.attacks.LinfPGD(steps=1)(fmodel, found, y, epsilons=0.1)
+
     def test_the_seed_is_the_attacks(self, foolbox, given):
         model, x, y = given
         fmodel = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
@@ -505,6 +516,20 @@ def test_images_leave_their_bounds_by_rounding_alone(low, high):
     for beyond in (x + 0.01 * (high - low), x - high, 300 + x.to(torch.int64)):
         with pytest.raises(InputError, match="scale the images, or give the bounds"):
             box.unit(beyond)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("ends", [(-1.0, 1.0), (float(np.float32(-1.8)), 2.25), (-2.1179, 2.64)])
+def test_what_is_brought_back_is_within_the_bounds_and_where_nothing_changed_the_same(ends, dtype):
+    box = Box(*ends)
+    x = images(8).to(dtype) * (ends[1] - ends[0]) + ends[0]
+    x[:, 0, 0, :2] = torch.tensor(ends, dtype=dtype)
+    assert torch.equal(box.restored(box.unit(x), x), x)
+    changed = torch.linspace(0, 1, x.numel(), dtype=dtype).view_as(x)
+    back = box.restored(changed, x)
+    assert float(back.min()) >= box.low
+    assert float(back.max()) <= box.high
+    assert torch.allclose(box.unit(back), changed, atol=8 * torch.finfo(dtype).eps)
 
 
 def test_bounds_are_two():

@@ -99,7 +99,7 @@ class HoldfastAttack(EvasionAttack):
             self._attacked(network, box.unit(given[index]), labels[index], index)
             for index in torch.arange(len(given)).split(self.batch_size)
         ]
-        return box.back(torch.cat(found)).cpu().numpy().astype(x.dtype)
+        return box.restored(torch.cat(found), given).cpu().numpy().astype(x.dtype)
 
     def _attacked(self, network: torch.nn.Module, x: Tensor, y: Tensor, index: Tensor) -> Tensor:
         attack = toward_classes(self.attack, y) if self.targeted else self.attack

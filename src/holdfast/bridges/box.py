@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.errors import InputError
+from holdfast.types import Images
 
 __all__ = ["Box", "Rescaled"]
 
@@ -59,8 +60,35 @@ class Box:
         return ((x - self.low) / (self.high - self.low)).clamp(0, 1)
 
     def back(self, x: Tensor) -> Tensor:
-        """Images in [0, 1], between these bounds."""
+        """Images in [0, 1], between these bounds but for rounding; gradients pass everywhere."""
         return x if self.is_unit else x * (self.high - self.low) + self.low
+
+    def restored(self, found: Images, images: Images) -> Images:
+        """Images in [0, 1] that were made of some between these bounds, between them again.
+
+        A pixel that was left alone is that of ``images``, bit by bit, and rounding takes none out
+        of the bounds: libraries assert both.
+
+        Args:
+            found: (N, ...) in [0, 1].
+            images: (N, ...) of which they were made, between the bounds.
+
+        Example:
+            >>> from holdfast.bridges.box import Box
+            >>> box, images = Box(-1.8, 2.25), torch.tensor([[2.25, 0.1]])
+            >>> torch.equal(box.restored(box.unit(images), images), images)
+            True
+        """
+        return torch.where(found == self.unit(images), images, self._between(self.back(found)))
+
+    def _between(self, x: Tensor) -> Tensor:
+        """No pixel out of the bounds, though the nearest that its type holds to them may be."""
+        low, high = (torch.tensor(end, dtype=x.dtype) for end in (self.low, self.high))
+        if float(low) < self.low:
+            low = torch.nextafter(low, high)
+        if float(high) > self.high:
+            high = torch.nextafter(high, low)
+        return x.clamp(float(low), float(high))
 
     def size(self, eps: float, p: float = 2.0) -> float:
         """The size of a ball between these bounds, in [0, 1]; ℓ0 counts whatever the bounds are."""

@@ -75,7 +75,7 @@ class _Adapter:
         x = box.unit(images.raw)
         attack, y = self._aimed(attack, network, x, criterion)
         found = attack(network, x, y, seed=self.seed)
-        return restore(ep.astensor(box.back(found)))
+        return restore(ep.astensor(box.restored(found, images.raw)))
 
     def _aimed(
         self, attack: Attack, network: Rescaled, x: Tensor, criterion: Any
