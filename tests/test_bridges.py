@@ -215,6 +215,24 @@ class TestART:
         own = PGD(Linf(0.1))(model, x, y)
         assert torch.allclose(torch.from_numpy(found) / 20, own, atol=1e-5)
 
+    @pytest.mark.parametrize("eps", [8, 7.6, 0.4])
+    @pytest.mark.parametrize("threat", [Linf, L2, L1])
+    def test_images_of_eight_bits_are_rounded_and_stay_in_the_ball(
+        self, classifier, given, threat, eps
+    ):
+        model, x, y = given
+        there = classifier(Scaled(model, 0, 255).eval(), clip_values=(0, 255))
+        ball = threat(eps / 255 * {Linf: 1, L2: 6, L1: 36}[threat])
+        x = (x * 255).round()
+        found = self.attack(there, PGD(ball)).generate(x.to(torch.uint8).numpy(), y.numpy())
+        assert found.dtype == np.uint8
+        found = torch.from_numpy(found).double()
+        assert ball.distance(found / 255, x.double() / 255).max() <= ball.eps * (1 + 1e-6)
+        own = PGD(ball)(model, x / 255, y).double() * 255
+        assert (found - own).abs().max() < 1
+        if eps == 8 and threat is Linf:
+            assert (found - own).abs().max() <= 0.5
+
     def test_images_beyond_its_bounds_are_refused(self, classifier, given):
         model, x, y = given
         attack = self.attack(classifier(model, clip_values=(-1, 1)), PGD(Linf(0.1)))

@@ -69,7 +69,7 @@ class HoldfastAttack(EvasionAttack):
         self._targeted = targeted
 
     def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
-        """Adversarial images, as an array.
+        """Adversarial images, as an array of the type of ``x``; of whole numbers, rounded.
 
         Args:
             x: (N, ...) images within the classifier's ``clip_values``, or in [0, 1].
@@ -99,7 +99,10 @@ class HoldfastAttack(EvasionAttack):
             self._attacked(network, box.unit(given[index]), labels[index], index)
             for index in torch.arange(len(given)).split(self.batch_size)
         ]
-        return box.restored(torch.cat(found), given).cpu().numpy().astype(x.dtype)
+        made = box.restored(torch.cat(found), given)
+        if not given.is_floating_point():
+            made = box.whole(made, given, self.attack.threat)
+        return made.cpu().numpy().astype(x.dtype)
 
     def _attacked(self, network: torch.nn.Module, x: Tensor, y: Tensor, index: Tensor) -> Tensor:
         attack = toward_classes(self.attack, y) if self.targeted else self.attack

@@ -4,10 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from holdfast.errors import InputError
-from holdfast.types import Images
+from holdfast.tensors import expand, widest
+from holdfast.types import Images, Threat
 
 __all__ = ["Box", "Rescaled"]
 
@@ -63,7 +65,7 @@ class Box:
         """Images in [0, 1], between these bounds but for rounding; gradients pass everywhere."""
         return x if self.is_unit else x * (self.high - self.low) + self.low
 
-    def restored(self, found: Images, images: Images) -> Images:
+    def restored(self, found: Images, images: Shaped[Tensor, "n *image"]) -> Images:
         """Images in [0, 1] that were made of some between these bounds, between them again.
 
         A pixel that was left alone is that of ``images``, bit by bit, and rounding takes none out
@@ -89,6 +91,28 @@ class Box:
         if float(high) > self.high:
             high = torch.nextafter(high, low)
         return x.clamp(float(low), float(high))
+
+    def whole(self, x: Images, images: Shaped[Tensor, "n *image"], threat: Threat) -> Images:
+        """Whole numbers for images between these bounds, made of some that are such numbers.
+
+        They are the nearest. Where an image would leave its ball, or the bounds, with those, each
+        of its pixels goes towards the clean one.
+
+        Example:
+            >>> from holdfast import Linf
+            >>> from holdfast.bridges.box import Box
+            >>> box, images = Box(0, 255), torch.tensor([[100]])
+            >>> x = torch.tensor([[107.6]])
+            >>> box.whole(x, images, Linf(8 / 255)), box.whole(x, images, Linf(7.6 / 255))
+            (tensor([[108.]]), tensor([[107.]]))
+        """
+        wide = widest(x.device)
+        clean = images.to(x.dtype)
+        inward = clean + (x - clean).trunc()
+        nearest = torch.where((x.round() >= self.low) & (x.round() <= self.high), x.round(), inward)
+        distance = threat.distance(self.unit(nearest.to(wide)), self.unit(clean.to(wide)))
+        beyond = distance > threat.eps * (1 + 1e-6)  # as far as `verify` lets an attack go
+        return torch.where(expand(beyond, x), inward, nearest)
 
     def size(self, eps: float, p: float = 2.0) -> float:
         """The size of a ball between these bounds, in [0, 1]; ℓ0 counts whatever the bounds are."""
