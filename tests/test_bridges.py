@@ -342,6 +342,25 @@ class TestTorchmetrics:
             assert float(metric.compute()) == pytest.approx(own.cells[0]["robust_accuracy"])
         assert 0 < float(metric.compute()) < 1
 
+    @pytest.mark.parametrize("step", [False, True])
+    def test_an_image_is_attacked_as_its_place_says_in_every_way_to_count_it(
+        self, metrics, given, step
+    ):
+        model, x = given[0], images(64)
+        y = model(x).argmax(dim=1)
+        whole, updated, called = (metrics.RobustAccuracy(Drawn(Linf(0.9))) for _ in range(3))
+        called.dist_sync_on_step = step  # by which forward updates twice
+        for _ in range(2):  # and so after a reset
+            whole.update(model, x, y)
+            for xs, ys in zip(x.split(3), y.split(3), strict=True):
+                updated.update(model, xs, ys)
+                assert called(model, xs, ys).shape == ()
+            found = [float(metric.compute()) for metric in (whole, updated, called)]
+            assert 0 < found[0] < 1
+            assert found == [found[0]] * 3
+            for metric in (whole, updated, called):
+                metric.reset()
+
     def test_it_attacks_in_inference_mode_and_leaves_the_model_as_it_was(self, metrics, given):
         model, x, y = given
         model.train()

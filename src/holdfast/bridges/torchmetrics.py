@@ -1,6 +1,7 @@
 """Robust and certified accuracy as torchmetrics, which sum over batches and processes."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +53,22 @@ class RobustAccuracy(Metric):
         self.attack, self.seed = attack, seed
         self.add_state("right", torch.tensor(0), dist_reduce_fx="sum")
         self.add_state("total", torch.tensor(0), dist_reduce_fx="sum")
+        self._seen = 0  # no state: torchmetrics resets states within forward, and sums processes'
+        self._forward_from: int | None = None  # within forward: the place of its first image
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Count a batch, and give its own fraction."""
+        self._forward_from = self._seen
+        try:
+            return super().forward(*args, **kwargs)
+        finally:
+            self._forward_from = None
+
+    def reset(self) -> None:
+        """Forget all batches."""
+        super().reset()
+        if self._forward_from is None:  # forward resets the states, and puts them back
+            self._seen = 0
 
     def update(self, model: nn.Module, x: Tensor, y: Tensor, index: Tensor | None = None) -> None:
         """Attack a batch and count what stands; in any mode of autograd, inference mode among them.
@@ -62,7 +79,7 @@ class RobustAccuracy(Metric):
             y: (N,) labels.
             index: (N,) identity of each image; by default its place among those given.
         """
-        first = int(self.total)
+        first = self._seen if self._forward_from is None else self._forward_from
         index = torch.arange(first, first + len(x)) if index is None else index.cpu()
         # What was made in inference mode has no gradient ever after, but its copy has.
         with torch.inference_mode(False), torch.enable_grad(), eval_mode(model):
@@ -78,6 +95,7 @@ class RobustAccuracy(Metric):
                     stands[kept] = model(found).argmax(dim=1) == y[kept]
         self.right += stands.sum().to(self.right)
         self.total += len(x)
+        self._seen = first + len(x)
 
     def compute(self) -> Tensor:
         """A fraction; NaN of no images."""
