@@ -388,6 +388,61 @@ class TestTorchmetrics:
         assert metric.compute().tolist() == pytest.approx(said)
         assert metric.compute()[0] > 0
 
+    @pytest.mark.parametrize(
+        ("change", "match"),
+        [
+            (lambda x, y: (x, torch.tensor(3)), "the labels have shape"),
+            (lambda x, y: (x, y[:1]), "the labels have shape"),
+            (lambda x, y: (x, y + 9), "but the model has 4 classes"),
+            (lambda x, y: (x, y.float()), "the labels have type"),
+            (lambda x, y: (x * 255, y), "images must lie in"),
+            (lambda x, y: ((x * 255).to(torch.uint8), y), "the images have type"),
+            (lambda x, y: (x, y, torch.arange(3)), "index has shape"),
+            (lambda x, y: (x, y, ["a"] * 8), "must be an integer tensor"),
+        ],
+    )
+    def test_robust_accuracy_says_what_is_wrong_with_a_batch(self, metrics, given, change, match):
+        model, x, y = given
+        metric = metrics.RobustAccuracy(FGSM(Linf(0.05)))
+        with pytest.raises((InputError, InputTypeError), match=match):
+            metric.update(model, *change(x, y))
+        with pytest.raises(InputTypeError, match="attack is 'pgd'"):
+            metrics.RobustAccuracy("pgd")
+
+    def test_robust_accuracy_takes_what_attacks_take(self, metrics, given):
+        model, x, y = given
+        found = []
+        for xs, ys, index in (
+            (x, y, None),
+            (x.double(), y.to(torch.uint8), list(range(8))),
+        ):
+            metric = metrics.RobustAccuracy(FGSM(Linf(0.05)))
+            metric.update(model, xs, ys, index)
+            found.append(float(metric.compute()))
+        assert found[0] == found[1] > 0
+
+    @pytest.mark.parametrize(
+        ("change", "match"),
+        [
+            (lambda p, r, y: (p, r, y[:1]), "the labels have shape"),
+            (lambda p, r, y: (p, r[:1], y), "one of each for each image"),
+            (lambda p, r, y: (p[:, None], r[:, None], y), "one of each for each image"),
+            (lambda p, r, y: (p, r * torch.nan, y), "radius 0 is nan"),
+            (lambda p, r, y: (p, r - 1, y), "radius 0 is -0.5"),
+            (lambda p, r, y: (p.float(), r, y), "the predictions have type"),
+        ],
+    )
+    def test_certified_accuracy_says_what_is_wrong_with_a_batch(self, metrics, change, match):
+        metric = metrics.CertifiedAccuracy((0.0, 0.25))
+        given = change(torch.tensor([0, 1, -1]), torch.full((3,), 0.5), torch.tensor([0, 1, 2]))
+        with pytest.raises((InputError, InputTypeError), match=match):
+            metric.update(*given)
+
+    @pytest.mark.parametrize("radii", [0.25, torch.tensor([0.25]), np.array([0.1, 0.2])])
+    def test_radii_are_a_list(self, metrics, radii):
+        with pytest.raises(InputTypeError, match=r"radii is .* but must be a list"):
+            metrics.CertifiedAccuracy(radii)
+
     def test_radii_are_some(self, metrics):
         with pytest.raises(InputError, match="none below 0"):
             metrics.CertifiedAccuracy((-0.1,))
