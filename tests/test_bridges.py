@@ -326,6 +326,40 @@ class TestMAITE:
         assert np.allclose(np.stack(found), own[[5, 2]].numpy(), atol=1e-6)
         assert len(list(things.data)) == 8
 
+    def test_a_target_is_a_vector_of_scores(self, things, given):
+        _, x, y = given
+        said = [{"id": str(place)} for place in range(8)]
+        with pytest.raises(InputError, match=r"target 0 has shape \(\), but .* one-hot vector"):
+            things.augmentation((list(x.numpy()), y.tolist(), said))
+        with pytest.raises(InputError, match="target 0 has shape"):
+            things.metric.update([[0.9, 0.1]], [1], [{}])
+        with pytest.raises(InputError, match=r"prediction 0 has shape \(\)"):
+            things.metric.update([1], [[0, 1]], [{}])
+        assert things.metric.total == 0
+
+    def test_scores_are_finite_and_one_for_each_target(self, things):
+        with pytest.raises(InputError, match=r"prediction 1 is .*nan.* finite"):
+            things.metric.update([[0.9, 0.1], [np.nan, 0.1]], [[1, 0], [1, 0]], [{}, {}])
+        with pytest.raises(InputError, match="1 predictions and 2 targets"):
+            things.metric.update([[0.9, 0.1]], [[1, 0], [1, 0]], [{}, {}])
+        assert np.isnan(things.metric.compute()["robust_accuracy"])
+
+    def test_images_are_checked(self, things, given):
+        x = given[1].numpy()
+        target, said = np.eye(4)[:1], [{"id": "0"}]
+        for wrong, match in (
+            ((x * 255).astype(np.uint8), "the images have type"),
+            (x * 255, "images must lie in"),
+        ):
+            for call in (
+                lambda batch: things.model(batch),
+                lambda batch: things.augmentation((batch[:1], target, said)),
+            ):
+                with pytest.raises((InputError, InputTypeError), match=match):
+                    call(list(wrong))
+        with pytest.raises(InputError, match="of one size"):
+            things.model([x[0], x[1, :, 1:]])
+
 
 class TestTorchmetrics:
     @pytest.fixture
