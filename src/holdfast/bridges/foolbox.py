@@ -10,21 +10,24 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from holdfast.attacks import Attack
 from holdfast.bridges.aims import nothing_more, toward_classes, within
 from holdfast.bridges.box import Box, Rescaled
+from holdfast.checks import warn_if_training
 from holdfast.errors import InputError, kind_of
 from holdfast.imports import needed
 from holdfast.parameters import Seed
 from holdfast.random import hash_seed
+from holdfast.tensors import eval_mode
 
 with needed("foolbox", "holdfast.bridges.foolbox"):
     import eagerpy as ep
     from foolbox.attacks.base import FixedEpsilonAttack, MinimizationAttack, Repeated
     from foolbox.criteria import Misclassification, TargetedMisclassification
     from foolbox.distances import LpDistance
+    from foolbox.models.base import Model
 
 __all__ = ["to_foolbox"]
 
@@ -51,6 +54,19 @@ def to_foolbox(attack: Attack, *, seed: Seed = 0) -> "FixedSize | Smallest":
     return (Smallest if attack.finds_smallest else FixedSize)(attack, seed)
 
 
+class Count(LpDistance):
+    """ℓ0, held to a limit: an image with more changes stays clean.
+
+    Foolbox cannot lessen the number of changes, and would end there.
+    """
+
+    def clip_perturbation(self, references: Any, perturbed: Any, epsilon: float) -> Any:
+        """The images within ``epsilon``, and the clean one for each that is not."""
+        (x, found), restore = ep.astensors_(references, perturbed)
+        near = self(x, found) <= epsilon
+        return restore(ep.where(near.reshape((-1, *[1] * (x.ndim - 1))), found, x))
+
+
 @dataclass(repr=False)
 class _Adapter:
     """What both kinds share."""
@@ -61,7 +77,15 @@ class _Adapter:
     @property
     def distance(self) -> LpDistance:
         """Foolbox's name of the norm."""
-        return LpDistance(self.attack.threat.p)
+        p = self.attack.threat.p
+        return Count(p) if p == 0 else LpDistance(p)
+
+    def __call__(self, model: Any, inputs: Any, criterion: Any, **more: Any) -> Any:
+        """Run it as Foolbox does, with the network, which is asked here too, in evaluation mode."""
+        network = _network(model)
+        warn_if_training(network)
+        with eval_mode(network):
+            return super().__call__(model, inputs, criterion, **more)
 
     def repeat(self, times: int) -> "Redrawn":
         """The best of so many runs, each with randomness of its own."""
@@ -92,6 +116,17 @@ class _Adapter:
             f"the criterion is {kind_of(criterion)}, but Holdfast's attacks know labels, "
             "Misclassification and TargetedMisclassification."
         )
+
+
+def _network(model: Any) -> nn.Module:
+    """The network in a `PyTorchModel`, which shows it to its own function alone; none if hidden."""
+    while isinstance(getattr(model, "_model", None), Model):  # other bounds, or averaged
+        model = model._model
+    held = getattr(getattr(model, "_model", None), "__closure__", None) or ()
+    networks = [each.cell_contents for each in held if isinstance(each.cell_contents, nn.Module)]
+    found = nn.ModuleList(networks)
+    found.training = False  # of itself, so that one that holds nothing is in no mode
+    return found
 
 
 class FixedSize(_Adapter, FixedEpsilonAttack):
