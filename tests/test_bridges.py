@@ -18,8 +18,19 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-from holdfast import EvaluationConfig, certify, evaluate
-from holdfast.attacks import APGDT, DDN, FGSM, FMN, PGD, Attack, DeepFool, Restarts, Worst
+from holdfast import EvaluationConfig, __version__, certify, evaluate
+from holdfast.attacks import (
+    APGDT,
+    DDN,
+    FGSM,
+    FMN,
+    PGD,
+    Attack,
+    DeepFool,
+    Restarts,
+    SigmaZero,
+    Worst,
+)
 from holdfast.bridges.aims import toward_classes, within
 from holdfast.bridges.attackbench import for_attackbench
 from holdfast.bridges.box import Box
@@ -39,7 +50,7 @@ from holdfast.errors import (
     MissingPackageError,
     OutputError,
 )
-from holdfast.threat import L1, L2, Linf
+from holdfast.threat import L0, L1, L2, Linf
 from holdfast.types import Threat
 from tests.toys import images, small_network
 
@@ -112,6 +123,23 @@ class TestFoolbox:
         found, _, _ = self.to(PGD(Linf(0.1)))(fmodel, x * 4 - 1.75, y, epsilons=9.0)
         foolbox.attacks.LinfPGD(steps=1)(fmodel, found, y, epsilons=0.1)
 
+    @pytest.mark.parametrize("attack", [PGD(Linf(0.1)), DDN(L2(inf), steps=5)])
+    def test_a_network_in_training_mode_is_attacked_out_of_it_and_left_as_it_was(
+        self, foolbox, given, attack
+    ):
+        model, x, y = given
+        network = nn.Sequential(nn.BatchNorm2d(1), nn.Dropout(0.5), model).eval()
+        fmodel = foolbox.PyTorchModel(network, bounds=(0, 1), device="cpu")
+        own = self.to(attack)(fmodel, x, y, epsilons=0.1)
+        network.train()
+        before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        for there in (fmodel, fmodel.transform_bounds((0, 1), wrapper=True)):
+            with pytest.warns(UserWarning, match="the model is in training mode"):
+                found = self.to(attack)(there, x, y, epsilons=0.1)
+            assert all(map(torch.equal, found, own))
+        assert network.training
+        assert all(torch.equal(before[name], now) for name, now in network.state_dict().items())
+
     def test_the_seed_is_the_attacks(self, foolbox, given):
         model, x, y = given
         fmodel = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
@@ -128,6 +156,22 @@ class TestFoolbox:
         own = attack(model, x, y)
         assert torch.allclose(raw, own, atol=1e-4)
         assert torch.equal(success, model(own).argmax(dim=1) != y)
+
+    @pytest.mark.parametrize("bounds", [(0, 1), (-1, 3)])
+    def test_what_needs_more_pixels_than_an_epsilon_stays_clean(self, foolbox, given, bounds):
+        model, x, y = given
+        low, width = bounds[0], bounds[1] - bounds[0]
+        there = Scaled(model, low, width).eval()
+        fmodel = foolbox.PyTorchModel(there, bounds=bounds, device="cpu")
+        x = x * width + low
+        attack = self.to(SigmaZero(L0(inf), steps=20))
+        (raw, *_), clipped, success = attack(fmodel, x, y, epsilons=[0, 1, 3, 36])
+        needed = (raw != x).flatten(1).sum(dim=1)
+        assert needed.max() > 1
+        for most, found, fooled in zip([0, 1, 3, 36], clipped, success, strict=True):
+            within = (needed <= most)[:, None, None, None]
+            assert torch.equal(found, torch.where(within, raw, x))
+            assert torch.equal(fooled, there(found).argmax(dim=1) != y)
 
     def test_targets(self, foolbox, given):
         model, x, y = given
@@ -251,7 +295,7 @@ class TestART:
         attack = self.attack(classifier(model), PGD(Linf(0.9)), targeted=True)
         found = torch.from_numpy(attack.generate(x.numpy(), target))
         assert np.array_equal(model(found).argmax(dim=1).numpy(), target)
-        with pytest.raises(InputError, match="which classes to go to"):
+        with pytest.raises(InputError, match="goes to the classes"):
             attack.generate(x.numpy())
 
     def test_what_it_does_not_know_is_refused(self, classifier, given):
@@ -260,6 +304,43 @@ class TestART:
         with pytest.raises(InputTypeError, match="given mask, which it does not know"):
             attack.generate(x.numpy(), y.numpy(), mask=np.zeros_like(x))
         assert np.array_equal(attack.generate(x.numpy(), mask=None), attack.generate(x.numpy()))
+
+    def test_any_array_is_taken(self, classifier, given):
+        model, x, y = given
+        attack = self.attack(classifier(model, clip_values=(0, 1)), FGSM(Linf(0.1)))
+        own = attack.generate(x.numpy(), y.numpy())
+        for xs, ys in (
+            (x.flip(0).numpy()[::-1], y.flip(0).numpy()[::-1]),
+            (x.numpy().astype(">f4"), y.numpy().astype(float)),
+            (x, y),
+        ):
+            assert np.array_equal(attack.generate(xs, ys), own)
+        assert np.array_equal(attack.generate(x.numpy(), None), attack.generate(x.numpy()))
+        double = x.numpy().astype(np.float64)
+        for labels in (y.numpy(), None):
+            found = attack.generate(double, y=labels)
+            assert found.dtype == np.float64
+            assert np.abs(found - attack.generate(x.numpy(), y=labels)).max() < 1e-6
+        targeted = self.attack(classifier(model), FGSM(Linf(0.1)), targeted=True)
+        assert targeted.generate(double, y.numpy()).dtype == np.float64
+
+    def test_labels_are_one_for_each_image(self, classifier, given):
+        model, x, y = given
+        attack = self.attack(classifier(model), FGSM(Linf(0.1)))
+        for labels in (y[:3], torch.cat([y, y]), nn.functional.one_hot(y, 4)[:3]):
+            with pytest.raises(InputError, match="the labels have shape"):
+                attack.generate(x.numpy(), labels.numpy())
+        with pytest.raises(InputTypeError, match="the labels have type"):
+            attack.generate(x.numpy(), y.numpy() + 0.5)
+        with pytest.raises(InputTypeError, match=r"the labels are .* must be an array of numbers"):
+            attack.generate(x.numpy(), np.array(["cat"] * 8))
+
+    def test_parameters_are_checked_whenever_they_are_set(self, classifier, given):
+        attack = self.attack(classifier(given[0]), FGSM(Linf(0.1)))
+        with pytest.raises(InputError, match="batch_size is 0"):
+            attack.set_params(batch_size=0)
+        with pytest.raises(InputTypeError, match="attack is 'pgd'"):
+            attack.set_params(attack="pgd")
 
     def test_art_tells_its_parameters_and_refuses_other_estimators(self, classifier, given):
         attack = self.attack(classifier(given[0]), PGD(Linf(0.1)), seed=3)
@@ -592,6 +673,40 @@ class TestLightning:
         )["robust_accuracy"].dropna()
         assert list(logged) == pytest.approx([own.cells[0]["robust_accuracy"]])
 
+    @pytest.mark.parametrize(
+        ("given", "match"),
+        [
+            ({"attack": "pgd"}, "attack is 'pgd'"),
+            ({"every": 1.5}, "every is 1.5"),
+            ({"images": 2.5}, "images is 2.5"),
+            ({"every": 0}, "every is 0"),
+            ({"mean": 0.5, "std": 0.5}, "mean is 0.5"),
+            ({"name": ""}, "the metric is called"),
+        ],
+    )
+    def test_what_it_is_made_of_is_checked_as_it_is_made(self, lightning, given, match):
+        with pytest.raises((InputError, InputTypeError), match=match):
+            lightning.RobustAccuracyCallback(**{"attack": PGD(Linf(0.05)), **given})
+
+    def validated(self, lightning, batch, model, **more):
+        """The callback, after a batch of a validation."""
+        trainer = SimpleNamespace(sanity_checking=False, current_epoch=0)
+        callback = lightning.RobustAccuracyCallback(FGSM(Linf(0.05)), **more)
+        callback.on_validation_batch_end(trainer, model, None, batch, 0)
+        return callback
+
+    def test_batches_have_an_order(self, lightning, given):
+        model, x, y = given
+        for batch in ({"image": x, "label": y}, (x,), [x, "labels"]):
+            with pytest.raises(InputTypeError, match=r"must be \(images, labels, \.\.\.\)"):
+                self.validated(lightning, batch, model)
+        assert int(self.validated(lightning, [x, y, "more"], model).metric.total) == 8
+
+    def test_a_mean_is_of_the_channels_of_the_images(self, lightning, given):
+        model, x, y = given
+        with pytest.raises(InputError, match="of 3 channels, but the images have 1"):
+            self.validated(lightning, (x, y), model, mean=[0.5] * 3, std=[0.2] * 3)
+
     def test_a_mean_needs_a_deviation(self, lightning):
         with pytest.raises(InputError, match="give both"):
             lightning.RobustAccuracyCallback(PGD(Linf(0.05)), mean=[0.5])
@@ -716,6 +831,34 @@ class TestRobustBench:
         (tmp_path / "net.pt").touch()
         with pytest.raises(OutputError, match="is there already"):
             export(tmp_path / "run", tmp_path / "net.pt")
+
+    def test_its_form_says_by_what_the_images_were_found(self, given, tmp_path):
+        model, x, y = given
+        attacks = {"mine": PGD(L2(0.5), steps=3), "fgsm": FGSM(L2(0.5))}
+        config = EvaluationConfig(audit=0, seed=7)
+        evaluate(model, x, y, attacks, out=tmp_path / "run", config=config)
+        export(tmp_path / "run", tmp_path / "net.pt")
+        said = (tmp_path / "net.md").read_text()
+        assert ", L2, eps=0.5" in said
+        assert f"Holdfast {__version__}, seed 7: " in said
+        for name, attack in attacks.items():
+            assert f"{name} = {attack!r}" in said
+
+    def test_it_is_of_a_norm_that_has_a_leaderboard(self, given, tmp_path):
+        config = EvaluationConfig(audit=0)
+        evaluate(*given, [PGD(L1(1.0))], out=tmp_path / "run", config=config)
+        with pytest.raises(InputError, match="in l1, but the leaderboards are of linf and l2"):
+            export(tmp_path / "run", tmp_path / "net.pt")
+
+    def test_neither_the_form_nor_another_file_is_overwritten(self, given, tmp_path):
+        evaluate(*given, [FGSM(Linf(0.1))], out=tmp_path / "run", config=EvaluationConfig(audit=0))
+        (tmp_path / "README.md").write_text("mine")
+        with pytest.raises(OutputError, match=r"README\.md is there already"):
+            export(tmp_path / "run", tmp_path / "README.pt")
+        with pytest.raises(InputError, match=r"give NAME\.pt"):
+            export(tmp_path / "run", tmp_path / "form.md")
+        assert (tmp_path / "README.md").read_text() == "mine"
+        assert {path.name for path in tmp_path.iterdir()} == {"run", "README.md"}
 
     def test_what_is_known_of_a_model(self, tmp_path):
         path = tmp_path / "cifar10" / "Linf" / "Net2020.json"
