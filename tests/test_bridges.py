@@ -295,7 +295,7 @@ class TestART:
         attack = self.attack(classifier(model), PGD(Linf(0.9)), targeted=True)
         found = torch.from_numpy(attack.generate(x.numpy(), target))
         assert np.array_equal(model(found).argmax(dim=1).numpy(), target)
-        with pytest.raises(InputError, match="goes to the classes"):
+        with pytest.raises(InputError, match="which classes to go to"):
             attack.generate(x.numpy())
 
     def test_what_it_does_not_know_is_refused(self, classifier, given):

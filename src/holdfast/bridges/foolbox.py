@@ -24,7 +24,12 @@ from holdfast.tensors import eval_mode
 
 with needed("foolbox", "holdfast.bridges.foolbox"):
     import eagerpy as ep
-    from foolbox.attacks.base import FixedEpsilonAttack, MinimizationAttack, Repeated
+    from foolbox.attacks.base import (
+        AttackWithDistance,
+        FixedEpsilonAttack,
+        MinimizationAttack,
+        Repeated,
+    )
     from foolbox.criteria import Misclassification, TargetedMisclassification
     from foolbox.distances import LpDistance
     from foolbox.models.base import Model
@@ -68,7 +73,7 @@ class Count(LpDistance):
 
 
 @dataclass(repr=False)
-class _Adapter:
+class _Adapter(AttackWithDistance):
     """What both kinds share."""
 
     attack: Attack
@@ -85,7 +90,7 @@ class _Adapter:
         network = _network(model)
         warn_if_training(network)
         with eval_mode(network):
-            return super().__call__(model, inputs, criterion, **more)
+            return super().__call__(model, inputs, criterion, **more)  # type: ignore[safe-super]
 
     def repeat(self, times: int) -> "Redrawn":
         """The best of so many runs, each with randomness of its own."""
@@ -129,7 +134,7 @@ def _network(model: Any) -> nn.Module:
     return found
 
 
-class FixedSize(_Adapter, FixedEpsilonAttack):
+class FixedSize(_Adapter, FixedEpsilonAttack):  # type: ignore[misc]  # a final call, wrapped
     """One of Holdfast's attacks within a ball."""
 
     def run(self, model: Any, inputs: Any, criterion: Any, *, epsilon: float, **kwargs: Any) -> Any:
@@ -138,7 +143,7 @@ class FixedSize(_Adapter, FixedEpsilonAttack):
         return self._run(model, inputs, criterion, epsilon)
 
 
-class Smallest(_Adapter, MinimizationAttack):
+class Smallest(_Adapter, MinimizationAttack):  # type: ignore[misc]  # a final call, wrapped
     """One of Holdfast's attacks that look for the smallest perturbation."""
 
     def run(
@@ -173,7 +178,7 @@ class Redrawn(Repeated):
 
 
 @dataclass
-class _Draws:
+class _Draws(AttackWithDistance):
     """An attack that has another seed whenever it is called."""
 
     attack: Any

@@ -69,9 +69,8 @@ class RobustAccuracyCallback(Callback):
         std: Sequence[float] | None = None,
         seed: Seed = 0,
     ) -> None:
-        given = {"attack": attack, "images": images, "every": every, "network": network}
-        given |= {"mean": mean, "std": std, "seed": seed}
-        check_arguments(type(self).__init__, given)
+        given = {"images": images, "every": every, "network": network, "mean": mean, "std": std}
+        check_arguments(type(self).__init__, {"attack": attack, "seed": seed, **given})
         check_title("the metric", name)
         at_least_one(images=images, every=every)
         if (mean is None) is not (std is None):
