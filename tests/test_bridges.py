@@ -6,6 +6,7 @@ Each against the installed library; without it the test is skipped.
 import json
 import struct
 import sys
+from dataclasses import dataclass, field
 from importlib import import_module
 from math import inf
 from types import SimpleNamespace
@@ -17,8 +18,19 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-from holdfast import EvaluationConfig, certify, evaluate
-from holdfast.attacks import APGDT, DDN, FGSM, FMN, PGD, DeepFool, Restarts, Worst
+from holdfast import EvaluationConfig, __version__, certify, evaluate
+from holdfast.attacks import (
+    APGDT,
+    DDN,
+    FGSM,
+    FMN,
+    PGD,
+    Attack,
+    DeepFool,
+    Restarts,
+    SigmaZero,
+    Worst,
+)
 from holdfast.bridges.aims import toward_classes, within
 from holdfast.bridges.attackbench import for_attackbench
 from holdfast.bridges.box import Box
@@ -33,11 +45,13 @@ from holdfast.data import Data
 from holdfast.errors import (
     DamagedFileError,
     InputError,
+    InputTypeError,
     MissingFileError,
     MissingPackageError,
     OutputError,
 )
-from holdfast.threat import L1, L2, Linf
+from holdfast.threat import L0, L1, L2, Linf
+from holdfast.types import Threat
 from tests.toys import images, small_network
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of other projects' imports and calls
@@ -98,6 +112,34 @@ class TestFoolbox:
             assert torch.allclose((found - low) / width, own, atol=1e-5)
             assert torch.equal(fooled, model(own).argmax(dim=1) != y)
 
+    def test_foolboxs_own_attacks_take_what_it_gives(self, foolbox, given):
+        model, x, y = given
+        low, high = float(np.float32(-1.8)), 2.25
+        there = Scaled(model, low, high - low).eval()
+        fmodel = foolbox.PyTorchModel(there, bounds=(low, high), device="cpu")
+        clean = torch.full_like(x, high)
+        found, _, _ = self.to(PGD(Linf(0.1)))(fmodel, clean, y, epsilons=0.0)
+        assert torch.equal(found, clean)
+        found, _, _ = self.to(PGD(Linf(0.1)))(fmodel, x * 4 - 1.75, y, epsilons=9.0)
+        foolbox.attacks.LinfPGD(steps=1)(fmodel, found, y, epsilons=0.1)
+
+    @pytest.mark.parametrize("attack", [PGD(Linf(0.1)), DDN(L2(inf), steps=5)])
+    def test_a_network_in_training_mode_is_attacked_out_of_it_and_left_as_it_was(
+        self, foolbox, given, attack
+    ):
+        model, x, y = given
+        network = nn.Sequential(nn.BatchNorm2d(1), nn.Dropout(0.5), model).eval()
+        fmodel = foolbox.PyTorchModel(network, bounds=(0, 1), device="cpu")
+        own = self.to(attack)(fmodel, x, y, epsilons=0.1)
+        network.train()
+        before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        for there in (fmodel, fmodel.transform_bounds((0, 1), wrapper=True)):
+            with pytest.warns(UserWarning, match="the model is in training mode"):
+                found = self.to(attack)(there, x, y, epsilons=0.1)
+            assert all(map(torch.equal, found, own))
+        assert network.training
+        assert all(torch.equal(before[name], now) for name, now in network.state_dict().items())
+
     def test_the_seed_is_the_attacks(self, foolbox, given):
         model, x, y = given
         fmodel = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
@@ -115,6 +157,22 @@ class TestFoolbox:
         assert torch.allclose(raw, own, atol=1e-4)
         assert torch.equal(success, model(own).argmax(dim=1) != y)
 
+    @pytest.mark.parametrize("bounds", [(0, 1), (-1, 3)])
+    def test_what_needs_more_pixels_than_an_epsilon_stays_clean(self, foolbox, given, bounds):
+        model, x, y = given
+        low, width = bounds[0], bounds[1] - bounds[0]
+        there = Scaled(model, low, width).eval()
+        fmodel = foolbox.PyTorchModel(there, bounds=bounds, device="cpu")
+        x = x * width + low
+        attack = self.to(SigmaZero(L0(inf), steps=20))
+        (raw, *_), clipped, success = attack(fmodel, x, y, epsilons=[0, 1, 3, 36])
+        needed = (raw != x).flatten(1).sum(dim=1)
+        assert needed.max() > 1
+        for most, found, fooled in zip([0, 1, 3, 36], clipped, success, strict=True):
+            within = (needed <= most)[:, None, None, None]
+            assert torch.equal(found, torch.where(within, raw, x))
+            assert torch.equal(fooled, there(found).argmax(dim=1) != y)
+
     def test_targets(self, foolbox, given):
         model, x, y = given
         target = (y + 2) % 4
@@ -131,11 +189,42 @@ class TestFoolbox:
         with pytest.raises(InputError, match="know labels, Misclassification"):
             self.to(PGD(Linf(0.5)))(fmodel, x, both, epsilons=0.9)
 
+    @pytest.mark.parametrize("attack", [PGD(Linf(0.1)), DDN(L2(inf), steps=5)])
+    def test_what_it_does_not_know_is_refused(self, foolbox, given, attack):
+        model, x, y = given
+        fmodel = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
+        for more in ({"steps": 1000}, {"starting_points": x}):
+            with pytest.raises(InputTypeError, match=f"given {next(iter(more))}, which it does"):
+                self.to(attack)(fmodel, x, y, epsilons=0.1, **more)
+
     def test_foolbox_can_repeat_it(self, foolbox, given):
         model, x, y = given
         fmodel = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
         found = self.to(PGD(Linf(0.1))).repeat(2)(fmodel, x, y, epsilons=0.1)[1]
         assert torch.allclose(found, PGD(Linf(0.1))(model, x, y), atol=1e-6)
+
+    def test_each_repetition_draws_anew_and_the_best_is_kept(self, foolbox, given):
+        model, x, y = given
+        fmodel = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
+        attack = self.to(Drawn(Linf(0.9)))
+        once, *more = (attack.repeat(n)(fmodel, x, y, epsilons=0.9) for n in (1, 2, 8))
+        assert torch.equal(once[0], attack(fmodel, x, y, epsilons=0.9)[0])
+        fooled = [int(found[2].sum()) for found in (once, *more)]
+        assert fooled == sorted(fooled)
+        assert fooled[-1] > fooled[0]
+        again = attack.repeat(4).repeat(2)
+        for _ in range(2):
+            assert torch.equal(again(fmodel, x, y, epsilons=0.9)[0], more[-1][0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn(Attack):
+    """One draw in the ball."""
+
+    threat: Threat = field(kw_only=False)
+
+    def perturb(self, model, x0, y, rng, callback=None):
+        return self.threat.project(self.threat.sample(x0, rng), x0)
 
 
 class TestART:
@@ -152,13 +241,11 @@ class TestART:
         return make
 
     @pytest.mark.parametrize("batch_size", [3, 128])
-    @pytest.mark.parametrize("one_hot", [False, True])
-    def test_the_images_are_those_of_holdfasts_own_call(
-        self, classifier, given, batch_size, one_hot
-    ):
+    @pytest.mark.parametrize("form", ["numbers", "column", "one-hot"])
+    def test_the_images_are_those_of_holdfasts_own_call(self, classifier, given, batch_size, form):
         model, x, y = given
         there = classifier(model, clip_values=(0, 1))
-        labels = nn.functional.one_hot(y, 4) if one_hot else y
+        labels = {"numbers": y, "column": y[:, None], "one-hot": nn.functional.one_hot(y, 4)}[form]
         attack = self.attack(there, PGD(Linf(0.1)), batch_size=batch_size, seed=3)
         found = torch.from_numpy(attack.generate(x.numpy(), labels.numpy()))
         assert torch.allclose(found, PGD(Linf(0.1))(model, x, y, seed=3), atol=1e-6)
@@ -171,6 +258,30 @@ class TestART:
         found = self.attack(there, PGD(Linf(0.1))).generate((x * 20).numpy(), y.numpy())
         own = PGD(Linf(0.1))(model, x, y)
         assert torch.allclose(torch.from_numpy(found) / 20, own, atol=1e-5)
+
+    @pytest.mark.parametrize("eps", [8, 7.6, 0.4])
+    @pytest.mark.parametrize("threat", [Linf, L2, L1])
+    def test_images_of_eight_bits_are_rounded_and_stay_in_the_ball(
+        self, classifier, given, threat, eps
+    ):
+        model, x, y = given
+        there = classifier(Scaled(model, 0, 255).eval(), clip_values=(0, 255))
+        ball = threat(eps / 255 * {Linf: 1, L2: 6, L1: 36}[threat])
+        x = (x * 255).round()
+        found = self.attack(there, PGD(ball)).generate(x.to(torch.uint8).numpy(), y.numpy())
+        assert found.dtype == np.uint8
+        found = torch.from_numpy(found).double()
+        assert ball.distance(found / 255, x.double() / 255).max() <= ball.eps * (1 + 1e-6)
+        own = PGD(ball)(model, x / 255, y).double() * 255
+        assert (found - own).abs().max() < 1
+        if eps == 8 and threat is Linf:
+            assert (found - own).abs().max() <= 0.5
+
+    def test_images_beyond_its_bounds_are_refused(self, classifier, given):
+        model, x, y = given
+        attack = self.attack(classifier(model, clip_values=(-1, 1)), PGD(Linf(0.1)))
+        with pytest.raises(InputError, match="but the model's bounds are -1 and 1"):
+            attack.generate((x * 6 - 3).numpy(), y.numpy())
 
     def test_labels_left_out_are_those_predicted(self, classifier, given):
         model, x, _ = given
@@ -186,6 +297,50 @@ class TestART:
         assert np.array_equal(model(found).argmax(dim=1).numpy(), target)
         with pytest.raises(InputError, match="which classes to go to"):
             attack.generate(x.numpy())
+
+    def test_what_it_does_not_know_is_refused(self, classifier, given):
+        model, x, y = given
+        attack = self.attack(classifier(model), PGD(Linf(0.1)))
+        with pytest.raises(InputTypeError, match="given mask, which it does not know"):
+            attack.generate(x.numpy(), y.numpy(), mask=np.zeros_like(x))
+        assert np.array_equal(attack.generate(x.numpy(), mask=None), attack.generate(x.numpy()))
+
+    def test_any_array_is_taken(self, classifier, given):
+        model, x, y = given
+        attack = self.attack(classifier(model, clip_values=(0, 1)), FGSM(Linf(0.1)))
+        own = attack.generate(x.numpy(), y.numpy())
+        for xs, ys in (
+            (x.flip(0).numpy()[::-1], y.flip(0).numpy()[::-1]),
+            (x.numpy().astype(">f4"), y.numpy().astype(float)),
+            (x, y),
+        ):
+            assert np.array_equal(attack.generate(xs, ys), own)
+        assert np.array_equal(attack.generate(x.numpy(), None), attack.generate(x.numpy()))
+        double = x.numpy().astype(np.float64)
+        for labels in (y.numpy(), None):
+            found = attack.generate(double, y=labels)
+            assert found.dtype == np.float64
+            assert np.abs(found - attack.generate(x.numpy(), y=labels)).max() < 1e-6
+        targeted = self.attack(classifier(model), FGSM(Linf(0.1)), targeted=True)
+        assert targeted.generate(double, y.numpy()).dtype == np.float64
+
+    def test_labels_are_one_for_each_image(self, classifier, given):
+        model, x, y = given
+        attack = self.attack(classifier(model), FGSM(Linf(0.1)))
+        for labels in (y[:3], torch.cat([y, y]), nn.functional.one_hot(y, 4)[:3]):
+            with pytest.raises(InputError, match="the labels have shape"):
+                attack.generate(x.numpy(), labels.numpy())
+        with pytest.raises(InputTypeError, match="the labels have type"):
+            attack.generate(x.numpy(), y.numpy() + 0.5)
+        with pytest.raises(InputTypeError, match=r"the labels are .* must be an array of numbers"):
+            attack.generate(x.numpy(), np.array(["cat"] * 8))
+
+    def test_parameters_are_checked_whenever_they_are_set(self, classifier, given):
+        attack = self.attack(classifier(given[0]), FGSM(Linf(0.1)))
+        with pytest.raises(InputError, match="batch_size is 0"):
+            attack.set_params(batch_size=0)
+        with pytest.raises(InputTypeError, match="attack is 'pgd'"):
+            attack.set_params(attack="pgd")
 
     def test_art_tells_its_parameters_and_refuses_other_estimators(self, classifier, given):
         attack = self.attack(classifier(given[0]), PGD(Linf(0.1)), seed=3)
@@ -252,6 +407,40 @@ class TestMAITE:
         assert np.allclose(np.stack(found), own[[5, 2]].numpy(), atol=1e-6)
         assert len(list(things.data)) == 8
 
+    def test_a_target_is_a_vector_of_scores(self, things, given):
+        _, x, y = given
+        said = [{"id": str(place)} for place in range(8)]
+        with pytest.raises(InputError, match=r"target 0 has shape \(\), but .* one-hot vector"):
+            things.augmentation((list(x.numpy()), y.tolist(), said))
+        with pytest.raises(InputError, match="target 0 has shape"):
+            things.metric.update([[0.9, 0.1]], [1], [{}])
+        with pytest.raises(InputError, match=r"prediction 0 has shape \(\)"):
+            things.metric.update([1], [[0, 1]], [{}])
+        assert things.metric.total == 0
+
+    def test_scores_are_finite_and_one_for_each_target(self, things):
+        with pytest.raises(InputError, match=r"prediction 1 is .*nan.* finite"):
+            things.metric.update([[0.9, 0.1], [np.nan, 0.1]], [[1, 0], [1, 0]], [{}, {}])
+        with pytest.raises(InputError, match="1 predictions and 2 targets"):
+            things.metric.update([[0.9, 0.1]], [[1, 0], [1, 0]], [{}, {}])
+        assert np.isnan(things.metric.compute()["robust_accuracy"])
+
+    def test_images_are_checked(self, things, given):
+        x = given[1].numpy()
+        target, said = np.eye(4)[:1], [{"id": "0"}]
+        for wrong, match in (
+            ((x * 255).astype(np.uint8), "the images have type"),
+            (x * 255, "images must lie in"),
+        ):
+            for call in (
+                lambda batch: things.model(batch),
+                lambda batch: things.augmentation((batch[:1], target, said)),
+            ):
+                with pytest.raises((InputError, InputTypeError), match=match):
+                    call(list(wrong))
+        with pytest.raises(InputError, match="of one size"):
+            things.model([x[0], x[1, :, 1:]])
+
 
 class TestTorchmetrics:
     @pytest.fixture
@@ -267,6 +456,25 @@ class TestTorchmetrics:
                 metric.update(model, xs, ys)
             assert float(metric.compute()) == pytest.approx(own.cells[0]["robust_accuracy"])
         assert 0 < float(metric.compute()) < 1
+
+    @pytest.mark.parametrize("step", [False, True])
+    def test_an_image_is_attacked_as_its_place_says_in_every_way_to_count_it(
+        self, metrics, given, step
+    ):
+        model, x = given[0], images(64)
+        y = model(x).argmax(dim=1)
+        whole, updated, called = (metrics.RobustAccuracy(Drawn(Linf(0.9))) for _ in range(3))
+        called.dist_sync_on_step = step  # by which forward updates twice
+        for _ in range(2):  # and so after a reset
+            whole.update(model, x, y)
+            for xs, ys in zip(x.split(3), y.split(3), strict=True):
+                updated.update(model, xs, ys)
+                assert called(model, xs, ys).shape == ()
+            found = [float(metric.compute()) for metric in (whole, updated, called)]
+            assert 0 < found[0] < 1
+            assert found == [found[0]] * 3
+            for metric in (whole, updated, called):
+                metric.reset()
 
     def test_it_attacks_in_inference_mode_and_leaves_the_model_as_it_was(self, metrics, given):
         model, x, y = given
@@ -294,6 +502,61 @@ class TestTorchmetrics:
         said = [line["accuracy"] for line in own.cells[0]["at"]]
         assert metric.compute().tolist() == pytest.approx(said)
         assert metric.compute()[0] > 0
+
+    @pytest.mark.parametrize(
+        ("change", "match"),
+        [
+            (lambda x, y: (x, torch.tensor(3)), "the labels have shape"),
+            (lambda x, y: (x, y[:1]), "the labels have shape"),
+            (lambda x, y: (x, y + 9), "but the model has 4 classes"),
+            (lambda x, y: (x, y.float()), "the labels have type"),
+            (lambda x, y: (x * 255, y), "images must lie in"),
+            (lambda x, y: ((x * 255).to(torch.uint8), y), "the images have type"),
+            (lambda x, y: (x, y, torch.arange(3)), "index has shape"),
+            (lambda x, y: (x, y, ["a"] * 8), "must be an integer tensor"),
+        ],
+    )
+    def test_robust_accuracy_says_what_is_wrong_with_a_batch(self, metrics, given, change, match):
+        model, x, y = given
+        metric = metrics.RobustAccuracy(FGSM(Linf(0.05)))
+        with pytest.raises((InputError, InputTypeError), match=match):
+            metric.update(model, *change(x, y))
+        with pytest.raises(InputTypeError, match="attack is 'pgd'"):
+            metrics.RobustAccuracy("pgd")
+
+    def test_robust_accuracy_takes_what_attacks_take(self, metrics, given):
+        model, x, y = given
+        found = []
+        for xs, ys, index in (
+            (x, y, None),
+            (x.double(), y.to(torch.uint8), list(range(8))),
+        ):
+            metric = metrics.RobustAccuracy(FGSM(Linf(0.05)))
+            metric.update(model, xs, ys, index)
+            found.append(float(metric.compute()))
+        assert found[0] == found[1] > 0
+
+    @pytest.mark.parametrize(
+        ("change", "match"),
+        [
+            (lambda p, r, y: (p, r, y[:1]), "the labels have shape"),
+            (lambda p, r, y: (p, r[:1], y), "one of each for each image"),
+            (lambda p, r, y: (p[:, None], r[:, None], y), "one of each for each image"),
+            (lambda p, r, y: (p, r * torch.nan, y), "radius 0 is nan"),
+            (lambda p, r, y: (p, r - 1, y), "radius 0 is -0.5"),
+            (lambda p, r, y: (p.float(), r, y), "the predictions have type"),
+        ],
+    )
+    def test_certified_accuracy_says_what_is_wrong_with_a_batch(self, metrics, change, match):
+        metric = metrics.CertifiedAccuracy((0.0, 0.25))
+        given = change(torch.tensor([0, 1, -1]), torch.full((3,), 0.5), torch.tensor([0, 1, 2]))
+        with pytest.raises((InputError, InputTypeError), match=match):
+            metric.update(*given)
+
+    @pytest.mark.parametrize("radii", [0.25, torch.tensor([0.25]), np.array([0.1, 0.2])])
+    def test_radii_are_a_list(self, metrics, radii):
+        with pytest.raises(InputTypeError, match=r"radii is .* but must be a list"):
+            metrics.CertifiedAccuracy(radii)
 
     def test_radii_are_some(self, metrics):
         with pytest.raises(InputError, match="none below 0"):
@@ -410,6 +673,40 @@ class TestLightning:
         )["robust_accuracy"].dropna()
         assert list(logged) == pytest.approx([own.cells[0]["robust_accuracy"]])
 
+    @pytest.mark.parametrize(
+        ("given", "match"),
+        [
+            ({"attack": "pgd"}, "attack is 'pgd'"),
+            ({"every": 1.5}, "every is 1.5"),
+            ({"images": 2.5}, "images is 2.5"),
+            ({"every": 0}, "every is 0"),
+            ({"mean": 0.5, "std": 0.5}, "mean is 0.5"),
+            ({"name": ""}, "the metric is called"),
+        ],
+    )
+    def test_what_it_is_made_of_is_checked_as_it_is_made(self, lightning, given, match):
+        with pytest.raises((InputError, InputTypeError), match=match):
+            lightning.RobustAccuracyCallback(**{"attack": PGD(Linf(0.05)), **given})
+
+    def validated(self, lightning, batch, model, **more):
+        """The callback, after a batch of a validation."""
+        trainer = SimpleNamespace(sanity_checking=False, current_epoch=0)
+        callback = lightning.RobustAccuracyCallback(FGSM(Linf(0.05)), **more)
+        callback.on_validation_batch_end(trainer, model, None, batch, 0)
+        return callback
+
+    def test_batches_have_an_order(self, lightning, given):
+        model, x, y = given
+        for batch in ({"image": x, "label": y}, (x,), [x, "labels"]):
+            with pytest.raises(InputTypeError, match=r"must be \(images, labels, \.\.\.\)"):
+                self.validated(lightning, batch, model)
+        assert int(self.validated(lightning, [x, y, "more"], model).metric.total) == 8
+
+    def test_a_mean_is_of_the_channels_of_the_images(self, lightning, given):
+        model, x, y = given
+        with pytest.raises(InputError, match="of 3 channels, but the images have 1"):
+            self.validated(lightning, (x, y), model, mean=[0.5] * 3, std=[0.2] * 3)
+
     def test_a_mean_needs_a_deviation(self, lightning):
         with pytest.raises(InputError, match="give both"):
             lightning.RobustAccuracyCallback(PGD(Linf(0.05)), mean=[0.5])
@@ -450,6 +747,30 @@ class Scaled(nn.Module):
 
     def forward(self, x):
         return self.model((x - self.low) / self.width)
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1.0, 1.0), (0.0, 255.0), (-2.1179, 2.64)])
+def test_images_leave_their_bounds_by_rounding_alone(low, high):
+    box, x = Box(low, high), images(8) * (high - low) + low
+    end = torch.tensor([low, high])
+    assert box.unit(torch.nextafter(end, 2 * end)).tolist() == [0, 1]
+    for beyond in (x + 0.01 * (high - low), x - high, 300 + x.to(torch.int64)):
+        with pytest.raises(InputError, match="scale the images, or give the bounds"):
+            box.unit(beyond)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("ends", [(-1.0, 1.0), (float(np.float32(-1.8)), 2.25), (-2.1179, 2.64)])
+def test_what_is_brought_back_is_within_the_bounds_and_where_nothing_changed_the_same(ends, dtype):
+    box = Box(*ends)
+    x = images(8).to(dtype) * (ends[1] - ends[0]) + ends[0]
+    x[:, 0, 0, :2] = torch.tensor(ends, dtype=dtype)
+    assert torch.equal(box.restored(box.unit(x), x), x)
+    changed = torch.linspace(0, 1, x.numel(), dtype=dtype).view_as(x)
+    back = box.restored(changed, x)
+    assert float(back.min()) >= box.low
+    assert float(back.max()) <= box.high
+    assert torch.allclose(box.unit(back), changed, atol=8 * torch.finfo(dtype).eps)
 
 
 def test_bounds_are_two():
@@ -510,6 +831,34 @@ class TestRobustBench:
         (tmp_path / "net.pt").touch()
         with pytest.raises(OutputError, match="is there already"):
             export(tmp_path / "run", tmp_path / "net.pt")
+
+    def test_its_form_says_by_what_the_images_were_found(self, given, tmp_path):
+        model, x, y = given
+        attacks = {"mine": PGD(L2(0.5), steps=3), "fgsm": FGSM(L2(0.5))}
+        config = EvaluationConfig(audit=0, seed=7)
+        evaluate(model, x, y, attacks, out=tmp_path / "run", config=config)
+        export(tmp_path / "run", tmp_path / "net.pt")
+        said = (tmp_path / "net.md").read_text()
+        assert ", L2, eps=0.5" in said
+        assert f"Holdfast {__version__}, seed 7: " in said
+        for name, attack in attacks.items():
+            assert f"{name} = {attack!r}" in said
+
+    def test_it_is_of_a_norm_that_has_a_leaderboard(self, given, tmp_path):
+        config = EvaluationConfig(audit=0)
+        evaluate(*given, [PGD(L1(1.0))], out=tmp_path / "run", config=config)
+        with pytest.raises(InputError, match="in l1, but the leaderboards are of linf and l2"):
+            export(tmp_path / "run", tmp_path / "net.pt")
+
+    def test_neither_the_form_nor_another_file_is_overwritten(self, given, tmp_path):
+        evaluate(*given, [FGSM(Linf(0.1))], out=tmp_path / "run", config=EvaluationConfig(audit=0))
+        (tmp_path / "README.md").write_text("mine")
+        with pytest.raises(OutputError, match=r"README\.md is there already"):
+            export(tmp_path / "run", tmp_path / "README.pt")
+        with pytest.raises(InputError, match=r"give NAME\.pt"):
+            export(tmp_path / "run", tmp_path / "form.md")
+        assert (tmp_path / "README.md").read_text() == "mine"
+        assert {path.name for path in tmp_path.iterdir()} == {"run", "README.md"}
 
     def test_what_is_known_of_a_model(self, tmp_path):
         path = tmp_path / "cifar10" / "Linf" / "Net2020.json"

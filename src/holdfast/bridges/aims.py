@@ -6,11 +6,11 @@ from typing import Any
 
 from holdfast.attacks import Attack
 from holdfast.attacks.engine.roles import Role, rebuilt
-from holdfast.errors import InputError
+from holdfast.errors import InputError, InputTypeError
 from holdfast.goals import Toward, toward
 from holdfast.types import Labels, TargetedGoal
 
-__all__ = ["toward_classes", "within"]
+__all__ = ["nothing_more", "toward_classes", "within"]
 
 
 def within(attack: Attack, eps: float) -> Attack:
@@ -70,6 +70,26 @@ def toward_classes(attack: Attack, target: Labels) -> Attack:
             "a goal, such as PGD."
         )
     return changed
+
+
+def nothing_more(arguments: Mapping[str, Any]) -> None:
+    """Refuse what a library's call was given beyond what it knows; None says nothing, and passes.
+
+    Raises:
+        InputTypeError: if there is something.
+
+    Example:
+        >>> from holdfast.bridges.aims import nothing_more
+        >>> nothing_more({"steps": 1000})
+        Traceback (most recent call last):
+        holdfast.errors.InputTypeError: the call was given steps, which it does not know: ...
+    """
+    unknown = [name for name, value in arguments.items() if value is not None]
+    if unknown:
+        raise InputTypeError(
+            f"the call was given {', '.join(unknown)}, which it does not know: leave it out, or "
+            "say it to the attack as it is made, such as PGD(Linf(0.1), steps=1000)."
+        )
 
 
 def _everywhere(attack: Attack, changes: Mapping[Role, Callable[[Any], Any]]) -> Attack:

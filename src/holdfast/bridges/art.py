@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from holdfast.attacks import Attack
-from holdfast.bridges.aims import toward_classes
+from holdfast.bridges.aims import nothing_more, toward_classes
 from holdfast.bridges.box import Box, Rescaled
-from holdfast.errors import InputError
+from holdfast.checks import check_images, check_labels
+from holdfast.errors import InputError, InputTypeError, kind_of
 from holdfast.imports import needed
-from holdfast.parameters import Seed, at_least_one
+from holdfast.parameters import Seed, at_least_one, check_arguments
 from holdfast.tensors import eval_mode
 
 with needed("art", "holdfast.bridges.art"):
@@ -64,49 +65,85 @@ class HoldfastAttack(EvasionAttack):
         seed: Seed = 0,
     ) -> None:
         super().__init__(estimator=classifier)
-        at_least_one(batch_size=batch_size)
         self.attack, self.batch_size, self.seed = attack, batch_size, seed
         self._targeted = targeted
+        self._check_params()
+
+    def _check_params(self) -> None:
+        """What ART asks of its attacks when they are made and whenever a parameter is set."""
+        super()._check_params()
+        given = {name: getattr(self, name) for name in self.attack_params}
+        check_arguments(HoldfastAttack.__init__, given)
+        at_least_one(batch_size=self.batch_size)
 
     def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
-        """Adversarial images, as an array.
+        """Adversarial images, as an array of the type of ``x``; of whole numbers, rounded.
 
         Args:
             x: (N, ...) images within the classifier's ``clip_values``, or in [0, 1].
-            y: (N,) classes, or (N, K) one-hot; those that the classifier predicts if it is left
-                out.
-            kwargs: nothing that is known.
+            y: (N,) or (N, 1) classes, or (N, K) one-hot; those that the classifier predicts if it
+                is left out.
+            kwargs: nothing that is known; ART's attacks take masks there.
 
         Raises:
-            InputError: if a targeted attack is given no targets, or ``clip_values`` are not the
-                same for every pixel.
+            InputTypeError: if images or labels are no numbers, or there is something in ``kwargs``.
+            InputError: if there is not one label for each image, a targeted attack is given no
+                targets, images leave ``clip_values``, or these are not the same for every pixel.
         """
-        del kwargs
+        nothing_more(kwargs)
         classifier, box = self.estimator, _box(self.estimator)
-        given = torch.from_numpy(x).to(classifier.device)
-        if y is None and self.targeted:
-            raise InputError("a targeted attack is told by y which classes to go to; give them.")
+        given = _tensor("the images", x).to(classifier.device)
+        images = box.unit(given)
+        check_images(images)
         network = _network(classifier, box)
-        if y is None:
-            with torch.no_grad(), eval_mode(network):
-                parts = given.split(self.batch_size)
-                labels = torch.cat([network(box.unit(part)).argmax(dim=1) for part in parts])
+        if y is None or np.ndim(y) == 0:  # ART makes an array of a None without a name
+            if self.targeted:
+                raise InputError(
+                    "a targeted attack is told by y which classes to go to; give them."
+                )
+            with torch.no_grad(), eval_mode(network, images=images.dtype):
+                parts = images.split(self.batch_size)
+                labels = torch.cat([network(part).argmax(dim=1) for part in parts])
         else:
-            labels = torch.from_numpy(np.argmax(y, axis=1) if np.ndim(y) == 2 else np.asarray(y))
-        labels = labels.to(classifier.device, torch.int64)
+            labels = _class_numbers(_tensor("the labels", y)).to(classifier.device)
+            check_labels(labels, len(images))
         found = [
-            self._attacked(network, box.unit(given[index]), labels[index], index)
-            for index in torch.arange(len(given)).split(self.batch_size)
+            self._attacked(network, images[index], labels[index], index)
+            for index in torch.arange(len(images)).split(self.batch_size)
         ]
-        return box.back(torch.cat(found)).cpu().numpy().astype(x.dtype)
+        made = box.restored(torch.cat(found), given)
+        if not given.is_floating_point():
+            made = box.whole(made, given, self.attack.threat)
+        return made.to(given.dtype).cpu().numpy()
 
     def _attacked(self, network: torch.nn.Module, x: Tensor, y: Tensor, index: Tensor) -> Tensor:
         attack = toward_classes(self.attack, y) if self.targeted else self.attack
-        with eval_mode(network):  # ART leaves it in whatever mode it last needed
+        with eval_mode(network, images=x.dtype):  # ART leaves it in whatever mode it last needed
             if self.targeted:
                 with torch.no_grad():
                     y = network(x).argmax(dim=1)
             return attack(network, x, y, seed=self.seed, index=index)
+
+
+def _tensor(what: str, given: object) -> Tensor:
+    """An array as a tensor, whatever its strides and the order of its bytes are.
+
+    Raises:
+        InputTypeError: if it holds no numbers.
+    """
+    array = np.asarray(given)
+    if array.dtype.kind not in "iuf":
+        raise InputTypeError(
+            f"{what} are {kind_of(given)} of {array.dtype}, but must be an array of numbers."
+        )
+    return torch.from_numpy(np.ascontiguousarray(array, array.dtype.newbyteorder("=")))
+
+
+def _class_numbers(y: Tensor) -> Tensor:
+    """Labels in any form that ART's ``check_and_transform_label_format`` takes, as (N,) numbers."""
+    if y.dim() == 2:
+        y = y[:, 0] if y.shape[1] == 1 else y.argmax(dim=1)
+    return y.long() if torch.equal(y, y.round()) else y  # ART's own are floating point at times
 
 
 def _box(classifier: PyTorchClassifier) -> Box:

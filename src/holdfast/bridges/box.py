@@ -3,9 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
+from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from holdfast.errors import InputError
+from holdfast.tensors import expand, widest
+from holdfast.types import Images, Threat
 
 __all__ = ["Box", "Rescaled"]
 
@@ -39,12 +43,76 @@ class Box:
         return (self.low, self.high) == (0.0, 1.0)
 
     def unit(self, x: Tensor) -> Tensor:
-        """Images between these bounds, in [0, 1]."""
-        return x if self.is_unit else ((x - self.low) / (self.high - self.low)).clamp(0, 1)
+        """Images between these bounds, in [0, 1].
+
+        Raises:
+            InputError: if they leave the bounds by more than rounding.
+        """
+        if self.is_unit:
+            return x
+        coarse = 8 * torch.finfo(x.dtype).eps if x.is_floating_point() else 0.0
+        slack = coarse * max(abs(self.low), abs(self.high))
+        if ((x < self.low - slack) | (x > self.high + slack)).any():
+            low, high = x.aminmax()
+            raise InputError(
+                f"the images have values from {low:.4g} to {high:.4g}, but the model's bounds are "
+                f"{self.low:g} and {self.high:g}: scale the images, or give the bounds that they "
+                "have."
+            )
+        return ((x - self.low) / (self.high - self.low)).clamp(0, 1)
 
     def back(self, x: Tensor) -> Tensor:
-        """Images in [0, 1], between these bounds."""
+        """Images in [0, 1], between these bounds but for rounding; gradients pass everywhere."""
         return x if self.is_unit else x * (self.high - self.low) + self.low
+
+    def restored(self, found: Images, images: Shaped[Tensor, "n *image"]) -> Images:
+        """Images in [0, 1] that were made of some between these bounds, between them again.
+
+        A pixel that was left alone is that of ``images``, bit by bit, and rounding takes none out
+        of the bounds: libraries assert both.
+
+        Args:
+            found: (N, ...) in [0, 1].
+            images: (N, ...) of which they were made, between the bounds.
+
+        Example:
+            >>> from holdfast.bridges.box import Box
+            >>> box, images = Box(-1.8, 2.25), torch.tensor([[2.25, 0.1]])
+            >>> torch.equal(box.restored(box.unit(images), images), images)
+            True
+        """
+        return torch.where(found == self.unit(images), images, self._between(self.back(found)))
+
+    def _between(self, x: Tensor) -> Tensor:
+        """No pixel out of the bounds, though the nearest that its type holds to them may be."""
+        low, high = (torch.tensor(end, dtype=x.dtype) for end in (self.low, self.high))
+        if float(low) < self.low:
+            low = torch.nextafter(low, high)
+        if float(high) > self.high:
+            high = torch.nextafter(high, low)
+        return x.clamp(float(low), float(high))
+
+    def whole(self, x: Images, images: Shaped[Tensor, "n *image"], threat: Threat) -> Images:
+        """Whole numbers for images between these bounds, made of some that are such numbers.
+
+        They are the nearest. Where an image would leave its ball, or the bounds, with those, each
+        of its pixels goes towards the clean one.
+
+        Example:
+            >>> from holdfast import Linf
+            >>> from holdfast.bridges.box import Box
+            >>> box, images = Box(0, 255), torch.tensor([[100]])
+            >>> x = torch.tensor([[107.6]])
+            >>> box.whole(x, images, Linf(8 / 255)), box.whole(x, images, Linf(7.6 / 255))
+            (tensor([[108.]]), tensor([[107.]]))
+        """
+        wide = widest(x.device)
+        clean = images.to(x.dtype)
+        inward = clean + (x - clean).trunc()
+        nearest = torch.where((x.round() >= self.low) & (x.round() <= self.high), x.round(), inward)
+        distance = threat.distance(self.unit(nearest.to(wide)), self.unit(clean.to(wide)))
+        beyond = distance > threat.eps * (1 + 1e-6)  # as far as `verify` lets an attack go
+        return torch.where(expand(beyond, x), inward, nearest)
 
     def size(self, eps: float, p: float = 2.0) -> float:
         """The size of a ball between these bounds, in [0, 1]; ℓ0 counts whatever the bounds are."""

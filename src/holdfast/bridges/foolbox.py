@@ -6,24 +6,33 @@ epsilon. A `foolbox.PyTorchModel` shows its answers alone, so that nothing is kn
 network declares: attack stochastic and purifying ones by `holdfast.evaluate`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from holdfast.attacks import Attack
-from holdfast.bridges.aims import toward_classes, within
+from holdfast.bridges.aims import nothing_more, toward_classes, within
 from holdfast.bridges.box import Box, Rescaled
+from holdfast.checks import warn_if_training
 from holdfast.errors import InputError, kind_of
 from holdfast.imports import needed
 from holdfast.parameters import Seed
+from holdfast.random import hash_seed
+from holdfast.tensors import eval_mode
 
 with needed("foolbox", "holdfast.bridges.foolbox"):
     import eagerpy as ep
-    from foolbox.attacks.base import FixedEpsilonAttack, MinimizationAttack
+    from foolbox.attacks.base import (
+        AttackWithDistance,
+        FixedEpsilonAttack,
+        MinimizationAttack,
+        Repeated,
+    )
     from foolbox.criteria import Misclassification, TargetedMisclassification
     from foolbox.distances import LpDistance
+    from foolbox.models.base import Model
 
 __all__ = ["to_foolbox"]
 
@@ -50,8 +59,21 @@ def to_foolbox(attack: Attack, *, seed: Seed = 0) -> "FixedSize | Smallest":
     return (Smallest if attack.finds_smallest else FixedSize)(attack, seed)
 
 
+class Count(LpDistance):
+    """ℓ0, held to a limit: an image with more changes stays clean.
+
+    Foolbox cannot lessen the number of changes, and would end there.
+    """
+
+    def clip_perturbation(self, references: Any, perturbed: Any, epsilon: float) -> Any:
+        """The images within ``epsilon``, and the clean one for each that is not."""
+        (x, found), restore = ep.astensors_(references, perturbed)
+        near = self(x, found) <= epsilon
+        return restore(ep.where(near.reshape((-1, *[1] * (x.ndim - 1))), found, x))
+
+
 @dataclass(repr=False)
-class _Adapter:
+class _Adapter(AttackWithDistance):
     """What both kinds share."""
 
     attack: Attack
@@ -60,7 +82,19 @@ class _Adapter:
     @property
     def distance(self) -> LpDistance:
         """Foolbox's name of the norm."""
-        return LpDistance(self.attack.threat.p)
+        p = self.attack.threat.p
+        return Count(p) if p == 0 else LpDistance(p)
+
+    def __call__(self, model: Any, inputs: Any, criterion: Any, **more: Any) -> Any:
+        """Run it as Foolbox does, with the network, which is asked here too, in evaluation mode."""
+        network = _network(model)
+        warn_if_training(network)
+        with eval_mode(network):
+            return super().__call__(model, inputs, criterion, **more)  # type: ignore[safe-super]
+
+    def repeat(self, times: int) -> "Redrawn":
+        """The best of so many runs, each with randomness of its own."""
+        return Redrawn(self, times)
 
     def _run(self, model: Any, inputs: Any, criterion: Any, eps: float) -> Any:
         images, restore = ep.astensor_(inputs)
@@ -70,7 +104,7 @@ class _Adapter:
         x = box.unit(images.raw)
         attack, y = self._aimed(attack, network, x, criterion)
         found = attack(network, x, y, seed=self.seed)
-        return restore(ep.astensor(box.back(found)))
+        return restore(ep.astensor(box.restored(found, images.raw)))
 
     def _aimed(
         self, attack: Attack, network: Rescaled, x: Tensor, criterion: Any
@@ -89,16 +123,27 @@ class _Adapter:
         )
 
 
-class FixedSize(_Adapter, FixedEpsilonAttack):
+def _network(model: Any) -> nn.Module:
+    """The network in a `PyTorchModel`, which shows it to its own function alone; none if hidden."""
+    while isinstance(getattr(model, "_model", None), Model):  # other bounds, or averaged
+        model = model._model
+    held = getattr(getattr(model, "_model", None), "__closure__", None) or ()
+    networks = [each.cell_contents for each in held if isinstance(each.cell_contents, nn.Module)]
+    found = nn.ModuleList(networks)
+    found.training = False  # of itself, so that one that holds nothing is in no mode
+    return found
+
+
+class FixedSize(_Adapter, FixedEpsilonAttack):  # type: ignore[misc]  # a final call, wrapped
     """One of Holdfast's attacks within a ball."""
 
     def run(self, model: Any, inputs: Any, criterion: Any, *, epsilon: float, **kwargs: Any) -> Any:
         """Attack a batch in the ball of size ``epsilon``."""
-        del kwargs  # Foolbox hands on what its caller gave; nothing of it is about this attack
+        nothing_more(kwargs)  # Foolbox hands on what its caller gave
         return self._run(model, inputs, criterion, epsilon)
 
 
-class Smallest(_Adapter, MinimizationAttack):
+class Smallest(_Adapter, MinimizationAttack):  # type: ignore[misc]  # a final call, wrapped
     """One of Holdfast's attacks that look for the smallest perturbation."""
 
     def run(
@@ -111,5 +156,41 @@ class Smallest(_Adapter, MinimizationAttack):
         **kwargs: Any,
     ) -> Any:
         """Attack a batch, without a limit: Foolbox holds what is found to each epsilon."""
-        del early_stop, kwargs
+        nothing_more(kwargs)
+        del early_stop  # the smallest epsilon, which Foolbox says in every call
         return self._run(model, inputs, criterion, inf)
+
+
+class Redrawn(Repeated):
+    """One of Holdfast's attacks, repeated: the first run is that of its seed, others have others.
+
+    A seed is all of an attack's randomness here, so that Foolbox's own repetition would find the
+    same images in every run.
+    """
+
+    def __call__(self, model: Any, inputs: Any, criterion: Any, **more: Any) -> Any:
+        """Run it with each seed; Foolbox keeps the best of every image."""
+        return Repeated(_Draws(self.attack), self.times)(model, inputs, criterion, **more)
+
+    def repeat(self, times: int) -> "Redrawn":
+        """So many times as often."""
+        return Redrawn(self.attack, self.times * times)
+
+
+@dataclass
+class _Draws(AttackWithDistance):
+    """An attack that has another seed whenever it is called."""
+
+    attack: Any
+    drawn: int = 0
+
+    @property
+    def distance(self) -> LpDistance:
+        """Of the attack, by which Foolbox knows the best."""
+        return self.attack.distance
+
+    def __call__(self, *given: Any, **more: Any) -> Any:
+        seed = self.attack.seed
+        own = hash_seed(seed, "repeat", self.drawn) if self.drawn else seed
+        self.drawn += 1
+        return replace(self.attack, seed=own)(*given, **more)

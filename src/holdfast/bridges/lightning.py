@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from holdfast.attacks import Attack
 from holdfast.bridges.torchmetrics import RobustAccuracy
-from holdfast.errors import InputError
+from holdfast.errors import InputError, InputTypeError, kind_of
 from holdfast.imports import needed
 from holdfast.models import Normalize
-from holdfast.parameters import Seed, at_least_one
+from holdfast.parameters import Seed, at_least_one, check_arguments, check_title
 
 with needed("lightning", "holdfast.bridges.lightning"):
     try:
@@ -45,6 +45,7 @@ class RobustAccuracyCallback(Callback):
         seed: of all randomness.
 
     Raises:
+        InputTypeError: if one of these is of another type.
         InputError: if ``every`` or ``images`` is below 1, or one of ``mean`` and ``std`` is left
             out.
 
@@ -68,6 +69,9 @@ class RobustAccuracyCallback(Callback):
         std: Sequence[float] | None = None,
         seed: Seed = 0,
     ) -> None:
+        given = {"images": images, "every": every, "network": network, "mean": mean, "std": std}
+        check_arguments(type(self).__init__, {"attack": attack, "seed": seed, **given})
+        check_title("the metric", name)
         at_least_one(images=images, every=every)
         if (mean is None) is not (std is None):
             raise InputError("mean and std belong together: give both, or neither.")
@@ -98,7 +102,7 @@ class RobustAccuracyCallback(Callback):
         del outputs, batch_idx
         if dataloader_idx or trainer.sanity_checking or trainer.current_epoch % self.every:
             return
-        x, y = batch[0], batch[1]
+        x, y = _pair(batch)
         if self.images is not None:
             left = max(0, self.images - int(self.metric.total))
             x, y = x[:left], y[:left]
@@ -117,5 +121,25 @@ class RobustAccuracyCallback(Callback):
         if self.normalize is None:
             return model, x
         layer = self.normalize.to(x.device)
+        if len(layer.mean) not in (1, x.shape[1]):
+            raise InputError(
+                f"mean and std are of {len(layer.mean)} channels, but the images have "
+                f"{x.shape[1]}: give one of each for every channel, or one for all."
+            )
         with torch.inference_mode(False):
             return nn.Sequential(layer, model), (x.clone() * layer.std + layer.mean).clamp(0, 1)
+
+
+def _pair(batch: Any) -> tuple[Tensor, Tensor]:
+    """Images and labels, the first two parts of a batch.
+
+    Raises:
+        InputTypeError: if it has no order, or not both.
+    """
+    pair = tuple(batch[:2]) if isinstance(batch, tuple | list) else ()
+    if len(pair) < 2 or not all(isinstance(part, Tensor) for part in pair):
+        raise InputTypeError(
+            f"a batch of the validation set is {kind_of(batch)}, but must be (images, labels, "
+            "...), tensors; give the data loader a collate_fn that makes it so."
+        )
+    return pair[0], pair[1]

@@ -6,6 +6,7 @@ The protocols are structural, so that nothing needs to be installed, and each of
 """
 
 from collections.abc import Sequence
+from operator import eq
 from typing import Any, TypeAlias, TypedDict
 
 import numpy as np
@@ -13,7 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.attacks import Attack
+from holdfast.checks import check_images
 from holdfast.data import Data
+from holdfast.errors import InputError
 from holdfast.parameters import Seed
 from holdfast.random import hash_seed
 from holdfast.tensors import device_of, eval_mode
@@ -55,7 +58,11 @@ class HoldfastModel:
         self.metadata: Classes = {"id": name, "index2label": dict(enumerate(classes))}
 
     def __call__(self, batch: Sequence[Any], /) -> Sequence[Any]:
-        """(K,) probabilities for each image."""
+        """(K,) probabilities for each image.
+
+        Raises:
+            InputTypeError, InputError: if they are no images in [0, 1].
+        """
         x = _images(batch, self.network)
         with torch.no_grad(), eval_mode(self.network):
             return list(self.network(x).softmax(dim=1).cpu().numpy())
@@ -114,10 +121,14 @@ class AttackedBatch:
         self.metadata: Identity = {"id": repr(attack)}
 
     def __call__(self, batch: Batch, /) -> Batch:
-        """The batch with adversarial images."""
+        """The batch with adversarial images.
+
+        Raises:
+            InputTypeError, InputError: if images are none in [0, 1], or targets no scores (K,).
+        """
         images, targets, said = batch
         x = _images(images, self.network)
-        y = torch.tensor([int(np.argmax(target)) for target in targets], device=x.device)
+        y = torch.tensor(_classes("target", targets), device=x.device)
         index = torch.tensor([_place(one["id"]) for one in said])
         with eval_mode(self.network):
             found = self.attack(self.network, x, y, seed=self.seed, index=index)
@@ -144,11 +155,20 @@ class RobustAccuracyMetric:
         self.right = self.total = 0
 
     def update(self, preds: Sequence[Any], targets: Sequence[Any], metadatas: Any, /) -> None:
-        """Count a batch."""
+        """Count a batch.
+
+        Raises:
+            InputError: if predictions or targets are no finite scores (K,), or not as many.
+        """
         del metadatas
-        pairs = zip(preds, targets, strict=True)
-        self.right += sum(int(np.argmax(pred)) == int(np.argmax(target)) for pred, target in pairs)
-        self.total += len(preds)
+        said, right = _classes("prediction", preds), _classes("target", targets)
+        if len(said) != len(right):
+            raise InputError(
+                f"there are {len(said)} predictions and {len(right)} targets, but each image has "
+                "one of both."
+            )
+        self.right += sum(map(eq, said, right))
+        self.total += len(said)
 
     def compute(self) -> dict[str, float]:
         """The fraction; NaN of none."""
@@ -156,8 +176,36 @@ class RobustAccuracyMetric:
 
 
 def _images(batch: Sequence[Any], network: nn.Module) -> Tensor:
-    arrays = [np.asarray(image, dtype=np.float32) for image in batch]
-    return torch.from_numpy(np.stack(arrays)).to(device_of(network))
+    arrays = [np.asarray(image) for image in batch]
+    if len(shapes := {array.shape for array in arrays}) > 1:
+        raise InputError(
+            f"the images have shapes {' and '.join(map(str, sorted(shapes)))}, but those of a "
+            "batch are of one size; resize them, or give batches of one image."
+        )
+    x = torch.from_numpy(np.stack(arrays)) if arrays else torch.empty(0)
+    check_images(x)
+    return x.to(device_of(network), torch.float32)
+
+
+def _classes(what: str, scores: Sequence[Any]) -> list[int]:
+    """The class with the highest score in each vector of them.
+
+    Raises:
+        InputError: if one is no vector, or holds what is no finite number.
+    """
+    found = []
+    for place, each in enumerate(map(np.asarray, scores)):
+        if each.ndim != 1 or not each.size:
+            raise InputError(
+                f"{what} {place} has shape {each.shape}, but must be scores of classes (K,); of a "
+                "class number its one-hot vector."
+            )
+        if each.dtype.kind not in "biuf" or not np.isfinite(each).all():
+            raise InputError(
+                f"{what} {place} is {each}, but the scores of classes must be finite numbers."
+            )
+        found.append(int(each.argmax()))
+    return found
 
 
 def _place(name: Any) -> int:

@@ -22,6 +22,9 @@ from holdfast.specs import number
 
 __all__ = ["export", "known"]
 
+#: The leaderboards, by the norm of their ball.
+_BOARDS = {"linf": "Linf", "l2": "L2"}
+
 
 @dataclass(frozen=True)
 class Known:
@@ -105,7 +108,7 @@ def export(run: StrPath, out: StrPath, *, model: str = "", info: StrPath = "") -
 
     Args:
         run: the folder of a run of ``holdfast evaluate`` within one ball.
-        out: file to write; it must not exist.
+        out: file to write, NAME.pt; neither it nor NAME.md may exist.
         model: the model's name on the leaderboard; the run's by default.
         info: RobustBench's folder ``model_info``, for the numbers to compare with.
 
@@ -113,8 +116,9 @@ def export(run: StrPath, out: StrPath, *, model: str = "", info: StrPath = "") -
         (N, C, H, W) images, float32.
 
     Raises:
-        OutputError: if ``out`` exists.
-        InputError: if the run has kept fewer images, or is of several sizes.
+        OutputError: if ``out`` or the form beside it exists.
+        InputError: if the run has kept fewer images, or is of several sizes, or of a norm that has
+            no leaderboard, or ``out`` is the name of a form.
 
     Example:
         >>> from holdfast import EvaluationConfig, Linf, evaluate
@@ -127,8 +131,12 @@ def export(run: StrPath, out: StrPath, *, model: str = "", info: StrPath = "") -
         torch.Size([4, 1, 8, 8])
     """
     out = Path(out)
-    if out.exists():
-        raise OutputError(f"{out} is there already; give another name, or remove it.")
+    form = out.with_suffix(".md")
+    if form == out:
+        raise InputError(f"{out} is the name of the form beside the images: give NAME.pt.")
+    for path in (out, form):
+        if path.exists():
+            raise OutputError(f"{path} is there already; give another name, or remove it.")
     about, rows = read_about(Path(run)), read_rows(Path(run))
     attacked = rows[rows["attack"] != CLEAN]
     balls = attacked[["norm", "eps"]].drop_duplicates()
@@ -136,6 +144,12 @@ def export(run: StrPath, out: StrPath, *, model: str = "", info: StrPath = "") -
         raise InputError(
             f"{run} attacks within {len(balls)} balls, but a leaderboard is about one: evaluate "
             "with one --norm and one --eps."
+        )
+    ball = balls.iloc[0].to_dict()
+    if ball["norm"] not in _BOARDS:
+        raise InputError(
+            f"{run} attacks in {ball['norm']}, but the leaderboards are of {' and '.join(_BOARDS)}:"
+            " evaluate with one of these (--norm)."
         )
     count, found = rows["index"].nunique(), _kept(Path(run), attacked)
     if len(found) < count:
@@ -145,9 +159,9 @@ def export(run: StrPath, out: StrPath, *, model: str = "", info: StrPath = "") -
         )
     images = torch.stack([found[place] for place in sorted(found)]).float()
     robust = 1 - attacked.groupby("index")["fooled"].any().mean()
-    text = _form(about, model, float(robust), balls.iloc[0].to_dict(), info)
+    text = _form(about, model, float(robust), ball, info)
     out.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(out.with_suffix(".md"), lambda part: part.write_text(text))
+    replace_file(form, lambda part: part.write_text(text))
     replace_file(out, lambda part: torch.save(images, part))
     return images
 
@@ -176,7 +190,9 @@ def _form(
 ) -> str:
     """The answers to the form of a new evaluation."""
     settings = about["settings"]
-    board = "L2" if ball["norm"] == "l2" else "Linf"
+    board = _BOARDS[ball["norm"]]
+    version = about.get("versions", {}).get("holdfast", "")
+    attacks = "; ".join(f"{one['name']} = {one['attack']}" for one in settings["attacks"])
     lines = [
         "## Target model",
         f"+ **Model identifier(s):** {model or settings.get('model', '')}",
@@ -186,8 +202,8 @@ def _form(
         "+ **Link to adversarial images:**",
         f"+ **Robust accuracy:** {100 * robust:.2f}%",
         "+ **Author(s):**",
-        f"+ **Description of the method used:** Holdfast {about.get('version', '')}: "
-        + "; ".join(str(cell["attack"]) for cell in about["cells"]),
+        "+ **Description of the method used:** "
+        f"Holdfast {version}, seed {settings['seed']}: {attacks}",
     ]
     if info:
         said = known(model, info, board, settings.get("data", "cifar10"))

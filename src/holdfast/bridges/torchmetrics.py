@@ -1,15 +1,17 @@
 """Robust and certified accuracy as torchmetrics, which sum over batches and processes."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from holdfast.attacks import Attack
 from holdfast.certify import ABSTAIN
-from holdfast.errors import InputError
+from holdfast.checks import Checked, check_images, check_index, check_labels, check_model
+from holdfast.errors import InputError, InputTypeError
 from holdfast.imports import needed
-from holdfast.parameters import Seed
+from holdfast.parameters import Seed, check_arguments
 from holdfast.tensors import eval_mode
 
 with needed("torchmetrics", "holdfast.bridges.torchmetrics"):
@@ -49,9 +51,26 @@ class RobustAccuracy(Metric):
 
     def __init__(self, attack: Attack, *, seed: Seed = 0) -> None:
         super().__init__()
+        check_arguments(type(self).__init__, {"attack": attack, "seed": seed})
         self.attack, self.seed = attack, seed
         self.add_state("right", torch.tensor(0), dist_reduce_fx="sum")
         self.add_state("total", torch.tensor(0), dist_reduce_fx="sum")
+        self._seen = 0  # no state: torchmetrics resets states within forward, and sums processes'
+        self._forward_from: int | None = None  # within forward: the place of its first image
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Count a batch, and give its own fraction."""
+        self._forward_from = self._seen
+        try:
+            return super().forward(*args, **kwargs)
+        finally:
+            self._forward_from = None
+
+    def reset(self) -> None:
+        """Forget all batches."""
+        super().reset()
+        if self._forward_from is None:  # forward resets the states, and puts them back
+            self._seen = 0
 
     def update(self, model: nn.Module, x: Tensor, y: Tensor, index: Tensor | None = None) -> None:
         """Attack a batch and count what stands; in any mode of autograd, inference mode among them.
@@ -61,14 +80,22 @@ class RobustAccuracy(Metric):
             x: (N, ...) images in [0, 1].
             y: (N,) labels.
             index: (N,) identity of each image; by default its place among those given.
+
+        Raises:
+            InputTypeError, InputError: if images, labels or ``index`` are not that.
+            ModelError: if the model does not return finite logits (N, K).
         """
-        first = int(self.total)
-        index = torch.arange(first, first + len(x)) if index is None else index.cpu()
+        check_model(model)
+        check_images(x)
+        check_labels(y, len(x))
+        first = self._seen if self._forward_from is None else self._forward_from
+        index = check_index(range(first, first + len(x)) if index is None else index, len(x)).cpu()
         # What was made in inference mode has no gradient ever after, but its copy has.
-        with torch.inference_mode(False), torch.enable_grad(), eval_mode(model):
-            x, y = x.detach().clone(), y.detach().clone()
+        mode = eval_mode(model, images=x.dtype)
+        with torch.inference_mode(False), torch.enable_grad(), mode:
+            x, y = x.detach().clone(), y.detach().to(x.device, torch.int64, copy=True)
             with torch.no_grad():
-                stands = model(x).argmax(dim=1) == y
+                stands = Checked(model, y)(x).argmax(dim=1) == y
             if stands.any():
                 kept = stands.nonzero()[:, 0]
                 found = self.attack(
@@ -78,6 +105,7 @@ class RobustAccuracy(Metric):
                     stands[kept] = model(found).argmax(dim=1) == y[kept]
         self.right += stands.sum().to(self.right)
         self.total += len(x)
+        self._seen = first + len(x)
 
     def compute(self) -> Tensor:
         """A fraction; NaN of no images."""
@@ -91,6 +119,7 @@ class CertifiedAccuracy(Metric):
         radii: at which it is asked.
 
     Raises:
+        InputTypeError: if they are no list of numbers.
         InputError: if there is none, or one below 0.
 
     Example:
@@ -112,6 +141,7 @@ class CertifiedAccuracy(Metric):
 
     def __init__(self, radii: Sequence[float]) -> None:
         super().__init__()
+        check_arguments(type(self).__init__, {"radii": radii})
         if not radii or min(radii) < 0:
             raise InputError(f"radii are {tuple(radii)}, but must be at least one, none below 0.")
         self.register_buffer("radii", torch.tensor(radii, dtype=torch.float64), persistent=False)
@@ -125,10 +155,33 @@ class CertifiedAccuracy(Metric):
             prediction: (N,) certified classes; -1 where the smoothed classifier abstained.
             radius: (N,) within which they hold.
             y: (N,) labels.
+
+        Raises:
+            InputTypeError: if predictions or labels are no class numbers.
+            InputError: if there is not one of each for each image, or a radius is no number of at
+                least 0.
         """
+        device = self.right.device
         prediction, radius, y = (
-            torch.as_tensor(given).to(self.right.device) for given in (prediction, radius, y)
+            torch.as_tensor(given).to(device) for given in (prediction, radius, y)
         )
+        if prediction.dim() != 1 or prediction.shape != radius.shape:
+            raise InputError(
+                f"the predictions have shape {tuple(prediction.shape)} and the radii "
+                f"{tuple(radius.shape)}, but there is one of each for each image, shape (N,)."
+            )
+        if prediction.is_floating_point() or prediction.dtype == torch.bool:
+            raise InputTypeError(
+                f"the predictions have type {prediction.dtype}, but must be class numbers; "
+                f"{ABSTAIN} where the smoothed classifier abstained."
+            )
+        if not (radius >= 0).all():  # also true of NaN
+            first = int((~(radius >= 0)).int().argmax())
+            raise InputError(
+                f"radius {first} is {float(radius[first]):g}, but must be a number of at least 0; "
+                "that of an abstention is 0."
+            )
+        check_labels(y, len(prediction))
         sure = (prediction == y) & (prediction != ABSTAIN)
         self.right += (sure[:, None] & (radius[:, None] >= self.radii)).sum(dim=0)
         self.total += len(y)
