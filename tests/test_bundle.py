@@ -15,6 +15,7 @@ from torch import nn
 
 from holdfast import EvaluationConfig, Linf, evaluate
 from holdfast.attacks import FGSM, PGD
+from holdfast.auditing.verdict import Audit
 from holdfast.bundle import Verdict, verify, write_bundle
 from holdfast.bundle.archive import unpacked, write_archive
 from holdfast.bundle.laws import LAWS, consistent
@@ -25,6 +26,7 @@ from holdfast.data import Data
 from holdfast.defenses import GaussianNoise
 from holdfast.errors import DamagedFileError, HoldfastError, InputError, OutputError
 from holdfast.evaluation import compare
+from holdfast.evaluation.auditing.check import CHECKS
 from holdfast.files import read_table, read_tensors, write_tensors
 from holdfast.results.reading import digest, digest_of, read_csv
 from tests.toys import images, small_network
@@ -291,6 +293,41 @@ def pass_a_check(about):
     check["value"] = 0.0
 
 
+def leave_out_what_fails(about):
+    """Of the audit, and let its word and sentence follow from what is left."""
+    audit = about["audit"]
+    audit["checks"] = [one for one in audit["checks"] if one["verdict"] in ("pass", "not run")]
+    again = Audit.of_record(audit)
+    audit["verdict"], audit["sentence"] = again.word, again.sentence
+
+
+def judge_otherwise(about):
+    """A check that asked the model, and that no row tells of, says what its value does not."""
+    audit = about["audit"]
+    asked = [name for name, one in CHECKS.items() if one.asks_the_model]
+    one = next(one for one in audit["checks"] if one["id"] in asked and one["verdict"] == "pass")
+    one["verdict"] = "warn"
+    again = Audit.of_record(audit)
+    audit["verdict"], audit["sentence"] = again.word, again.sentence
+
+
+def check_twice(about):
+    about["audit"]["checks"].append(about["audit"]["checks"][0])
+
+
+def say_otherwise(about):
+    check = next(one for one in about["audit"]["checks"] if one["id"] == "C14")
+    check["said"] = "all is well."
+
+
+def audit_a_larger_ball(about):
+    about["audit"]["about"] = "linf 0.5: 24 of 24 images are left robust"
+
+
+def pass_up_to_more(about):
+    about["audit"]["checks"][0]["threshold"] += 1
+
+
 def certify_more(about):
     about["cells"][0]["at"][0]["accuracy"] += 1 / N
 
@@ -302,6 +339,13 @@ FORGERIES = [
     (EVAL, None, raise_accuracy, "run.json cells: cells[1].robust_accuracy is"),
     (EVAL, None, believe, "run.json audit: it says 'believable: 40 checks"),
     (EVAL, None, pass_a_check, "run.json audit: check C14 says"),
+    (EVAL, None, leave_out_what_fails, "is missing, which every audit makes"),
+    (EVAL, None, judge_otherwise, "says warn, and its value is"),
+    (EVAL, None, check_twice, "is there 2 times"),
+    (EVAL, None, say_otherwise, "run.json audit: check C14 says 'all is well.', and the rows give"),
+    (EVAL, None, audit_a_larger_ball, "run.json audit: it is of 'linf 0.5: 24 of 24"),
+    (EVAL, None, pass_up_to_more, "and its limit is"),
+    (CERT, None, check_twice, "is there 2 times"),
     (CERT, certify_farther, None, "radius is not what the votes prove in 1 rows, first of image"),
     (CERT, certify_nearer, None, "radius is not what the votes prove in 1 rows, first of image"),
     (CERT, count_others, None, "is not what the votes prove in 1 rows, first of image"),
@@ -355,6 +399,13 @@ class TestForgeries:
         found = verify(copied / folder)
         assert words in " ".join(said(found, Verdict.CONTRADICTED))
         assert " digest: " not in " ".join(said(found, Verdict.CONTRADICTED))
+
+    @pytest.mark.parametrize("folder", [EVAL, CERT])
+    def test_an_audit_that_is_not_there_is_told(self, copied, folder):
+        forged(copied / folder, about=lambda about: about.pop("audit"))
+        found = verify(copied / folder)
+        assert said(found, Verdict.CONTRADICTED) == []
+        assert "run.json audit: no audit is recorded" in " ".join(said(found, Verdict.UNCHECKED))
 
     def test_without_its_digest_that_is_named_too(self, copied):
         rows = (copied / EVAL / "rows.csv").read_text()
