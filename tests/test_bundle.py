@@ -279,6 +279,23 @@ def leave_the_ball(rows):
     rows.loc[rows.index[-1], ["linf", "l2", "l1"]] = [0.06, 0.3, 1.5]
 
 
+def shorten(rows):
+    """Clean images are half as long, so that perturbations are twice as large beside them."""
+    rows["x_l2"] /= 2
+
+
+def lose_losses(rows):
+    rows["loss"] = float("nan")
+
+
+def lose_a_column(rows):
+    rows.pop("x_l2")
+
+
+def rank_higher(rows):
+    rows.loc[rows["rank"] > 1, "rank"] = 1
+
+
 def raise_accuracy(about):
     about["cells"][1]["robust_accuracy"] += 0.01
 
@@ -336,6 +353,9 @@ def certify_more(about):
 FORGERIES = [
     (EVAL, flip_fooled, None, "rows.csv rows: fooled is not what prediction and label say: pgd"),
     (EVAL, leave_the_ball, None, "the adversarial image is outside its ball: pgd linf 0.05, image"),
+    (EVAL, shorten, None, "its x_l2 is not that of the clean image"),
+    (EVAL, lose_losses, None, "rows.csv rows: loss is missing: clean, image 0"),
+    (EVAL, lose_a_column, None, "rows.csv rows: its rows lack x_l2"),
     (EVAL, None, raise_accuracy, "run.json cells: cells[1].robust_accuracy is"),
     (EVAL, None, believe, "run.json audit: it says 'believable: 40 checks"),
     (EVAL, None, pass_a_check, "run.json audit: check C14 says"),
@@ -365,6 +385,8 @@ BROKEN = {
     "it was wrong without": ("pgd", 0, {"prediction": lambda r: (r.prediction + 1) % 4}),
     "by is not what": ("pgd", 3, {"by": lambda r: "pgd" if r.by == "none" else "none"}),
     "rank is not what": ("pgd", 3, {"rank": lambda r: int(r["rank"] == 0)}),
+    "loss is missing": ("pgd", 3, {"loss": lambda r: float("nan")}),
+    "x_l2 or x_linf is not that": ("pgd", 3, {"x_l2": lambda r: 2 * r.x_l2}),
     "more votes are for": ("pgd", 3, {"votes_for_label": lambda r: r.votes_for_prediction + 1}),
     "it has more votes": ("pgd", 3, {"votes_for_prediction": lambda r: r.votes + 1}),
     "the unattacked image is": ("clean", 3, {"linf": lambda r: 0.01}),
@@ -471,6 +493,29 @@ class TestForgeries:
             found = verify(copied / EVAL, models=[model], data=data)
             assert words in " ".join(said(found, Verdict.CONTRADICTED))
             shutil.copy(copied / "before.csv", copied / EVAL / "rows.csv")
+
+    def test_lengths_of_images_that_were_not_kept_are_found_with_the_data(
+        self, copied, model, data
+    ):
+        def shorten_the_last(rows):
+            rows.loc[rows["index"] == N - 1, "x_linf"] /= 2
+
+        forged(copied / EVAL, shorten_the_last)
+        assert said(verify(copied / EVAL), Verdict.CONTRADICTED) == []
+        found = verify(copied / EVAL, models=[model], data=data)
+        (wrong,) = said(found, Verdict.CONTRADICTED)
+        assert f"image {N - 1}: x_linf is not that of the data's image" in wrong
+
+    def test_ranks_are_found_with_the_model(self, copied, model, data):
+        """Of labels that are not the first, among which top-5 accuracy looks for five."""
+        rows = read_csv(copied / EVAL / "rows.csv")
+        assert (rows["rank"] > 1).any()
+        forged(copied / EVAL, rank_higher)
+        assert said(verify(copied / EVAL), Verdict.CONTRADICTED) == []
+        found = verify(copied / EVAL, models=[model], data=data)
+        named = " ".join(said(found, Verdict.CONTRADICTED))
+        assert "answers: clean, image" in named
+        assert "rank 1 of the label, and the model says" in named
 
     def test_votes_that_prove_what_is_written_are_found_with_the_model(self, copied, model, data):
         """An image is given the votes of one that is certified farther, and all that follows."""

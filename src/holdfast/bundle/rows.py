@@ -32,6 +32,9 @@ from holdfast.results import ABOUT, ROWS
 from holdfast.results.reading import digest_of, read_about, read_csv
 from holdfast.results.schema import check_rows
 
+#: Columns that rows of an evaluation may lack, if an earlier version wrote them.
+_WRITTEN = ("by", "l0", "x_l2", "x_linf", "loss", "far", "votes", "rank")
+
 #: What rounding may move: of a limit, whose mean scores are written to nine digits, and of a radius
 #: that is rounded down to a millionth.
 _LIMIT, _RADIUS = 1e-7, 1.5e-6
@@ -90,6 +93,7 @@ def of_evaluation(about: Mapping[str, Any], rows: pd.DataFrame, where: str) -> I
     told = [*metrics.skipped(cells), *metrics.noted(cells), *metrics.blind_attacks(rows)]
     told += metrics.left_out(about["settings"])
     yield from _warnings(told, about, where)
+    yield from _complete(about, rows, where)
     yield from consistent(rows, bool(about["settings"].get("attack_all", False)), where)
     ledger = Attacked(rows, about["settings"], cells, len(about["classes"]))
     without = {_OF_CASCADES} if any(parts) else set()
@@ -156,11 +160,19 @@ def _cells(
         yield unchecked(file, "cells", f"{', '.join(apart)}: no row tells of these.")
 
 
+def _complete(about: Mapping[str, Any], rows: pd.DataFrame, where: str) -> Iterator[Finding]:
+    """Columns that are not there are held against nothing: only an earlier version lacks any."""
+    lacking = [name for name in _WRITTEN if name not in rows]
+    if lacking:
+        said = f"its rows lack {', '.join(lacking)}, which this version writes of every image."
+        verdict = unchecked if of_other_version(about) else contradicted
+        yield verdict(f"{where}/{ROWS}", "rows", said)
+
+
 def _warnings(told: Iterable[str], about: Mapping[str, Any], where: str) -> Iterator[Finding]:
     """Warnings that follow from the rows stand there; others rest on what was seen on the way."""
-    written, verdict = about.get("warnings", []), contradicted
-    if of_other_version(about):
-        verdict = unchecked
+    written = about.get("warnings", [])
+    verdict = unchecked if of_other_version(about) else contradicted
     silent = [text for text in told if text not in written]
     for text in silent:
         said = f"the rows call for a warning that is not there: {text}"

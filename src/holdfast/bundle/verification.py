@@ -9,8 +9,9 @@ from typing import Any
 import pandas as pd
 
 from holdfast.bundle.archive import unpacked
-from holdfast.bundle.asked import attacked_again, same_labels, same_model, voted_again
+from holdfast.bundle.asked import attacked_again, voted_again
 from holdfast.bundle.finding import Finding, Verdict, contradicted, holds, unchecked
+from holdfast.bundle.given import same_labels, same_lengths, same_model
 from holdfast.bundle.kept import of_images
 from holdfast.bundle.manifest import MANIFEST, Manifest, checksum
 from holdfast.bundle.page import made_again
@@ -280,6 +281,7 @@ def _asked_again(
     if any(finding.what == "data" for finding in identity):
         return  # others are answered otherwise
     yield from same_labels(rows, data, where)
+    yield from same_lengths(rows, data, where)
     if about["kind"] == "certify":
         yield from voted_again(about, rows, model, data, where, asked.passes, asked.progress)
     else:
