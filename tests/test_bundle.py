@@ -251,6 +251,11 @@ class TestVerify:
         with pytest.raises(InputError, match="models are given and no data"):
             verify(study / EVAL, models=[model])
 
+    def test_images_need_models(self, study, data):
+        """As on the command line; what is given is never passed over in silence."""
+        with pytest.raises(InputError, match="data are given and no models"):
+            verify(study / EVAL, data=data)
+
 
 def flip_fooled(rows):
     rows.loc[rows["attack"] == "pgd", "fooled"] ^= rows["index"] == 3

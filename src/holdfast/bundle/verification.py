@@ -143,7 +143,7 @@ def verify(
     Args:
         path: of a bundle, or of a run folder.
         models: those that the runs are about, without noise in front of them.
-        data: their images; needed with models.
+        data: their images; needed with models, and of no use without.
         manifest: the SHA-256 that the bundle's manifest must have, as its author gave it.
         passes: forward passes that drawing votes again may take for each certification.
         progress: told about every batch.
@@ -164,6 +164,11 @@ def verify(
     """
     if models and data is None:
         raise InputError("models are given and no data: a model is asked about images, give both.")
+    if data is not None and not models:
+        raise InputError(
+            "data are given and no models: images are of use only for asking a model again, give "
+            "both or neither."
+        )
     return verify_with(
         path, Asked(models, lambda settings: data, passes, progress), manifest=manifest
     )
