@@ -301,6 +301,32 @@ def rank_higher(rows):
     rows.loc[rows["rank"] > 1, "rank"] = 1
 
 
+def fall_to_magic(rows):
+    rows.loc[rows["by"] == "pgd", "by"] = "magic"
+
+
+def attack_farther(about):
+    one = about["settings"]["attacks"][1]
+    one["attack"] = one["attack"].replace("eps=0.05", "eps=0.9")
+
+
+def attack_in_another_norm(about):
+    one = about["settings"]["attacks"][1]
+    one["attack"] = one["attack"].replace("Linf(", "L2(")
+
+
+def put_noise_in_front(about):
+    about["settings"] |= {"sigma": 0.25, "noise": "gaussian"}
+
+
+def vote(about):
+    about["settings"] |= {"sigma": 0.25, "noise": "gaussian", "stochastic": True}
+
+
+def attack_all(about):
+    about["settings"]["attack_all"] = True
+
+
 def raise_accuracy(about):
     about["cells"][1]["robust_accuracy"] += 0.01
 
@@ -361,6 +387,12 @@ FORGERIES = [
     (EVAL, shorten, None, "its x_l2 is not that of the clean image"),
     (EVAL, lose_losses, None, "rows.csv rows: loss is missing: clean, image 0"),
     (EVAL, lose_a_column, None, "rows.csv rows: its rows lack x_l2"),
+    (EVAL, fall_to_magic, None, "under pgd fell to 'magic', no part of it"),
+    (EVAL, None, attack_farther, "run.json settings: the attack of pgd linf 0.05 is recorded as"),
+    (EVAL, None, attack_in_another_norm, "settings: the attack of pgd linf 0.05 is recorded as"),
+    (EVAL, None, put_noise_in_front, "settings: sigma is 0.25, and stochastic is false"),
+    (EVAL, None, vote, "settings: by its settings each row has 100 votes, and 72 rows have others"),
+    (EVAL, None, attack_all, "settings: attack_all is true, and no image that was wrong"),
     (EVAL, None, raise_accuracy, "run.json cells: cells[1].robust_accuracy is"),
     (EVAL, None, believe, "run.json audit: it says 'believable: 40 checks"),
     (EVAL, None, pass_a_check, "run.json audit: check C14 says"),
@@ -388,7 +420,8 @@ BROKEN = {
     ),
     "fooled is not what": ("pgd", 3, {"fooled": lambda r: not r.fooled}),
     "it was wrong without": ("pgd", 0, {"prediction": lambda r: (r.prediction + 1) % 4}),
-    "by is not what": ("pgd", 3, {"by": lambda r: "pgd" if r.by == "none" else "none"}),
+    "by is not what fooled": ("pgd", 3, {"by": lambda r: "pgd" if r.by == "none" else "none"}),
+    "by is not what clean": ("pgd", 0, {"by": lambda r: "pgd"}),
     "rank is not what": ("pgd", 3, {"rank": lambda r: int(r["rank"] == 0)}),
     "loss is missing": ("pgd", 3, {"loss": lambda r: float("nan")}),
     "x_l2 or x_linf is not that": ("pgd", 3, {"x_l2": lambda r: 2 * r.x_l2}),
@@ -433,6 +466,22 @@ class TestForgeries:
         found = verify(copied / folder)
         assert said(found, Verdict.CONTRADICTED) == []
         assert "run.json audit: no audit is recorded" in " ".join(said(found, Verdict.UNCHECKED))
+
+    @pytest.mark.parametrize("given", [False, True])
+    @pytest.mark.parametrize("folder", [EVAL, CERT])
+    def test_settings_that_nothing_tells_of_are_named(self, copied, model, data, folder, given):
+        """Whoever reads what holds must know what was only said."""
+        asked = {"models": [model], "data": data} if given else {}
+        found = verify(copied / folder, **asked)
+        (told,) = (one.said for one in found.unchecked if one.what == "settings")
+        settings = json.loads((copied / folder / "run.json").read_text())["settings"]
+        certified = folder == CERT
+        assert ("seed 0" in told) == (not (certified and given))
+        assert ("model_fingerprint" in told) == (not given)
+        assert ("sigma" in told) == (not (certified and given))
+        assert "batch_size 128" in told
+        assert f"data {settings['data']!r}" in told
+        assert certified or ("attacks" in told and "attack_all False" in told)
 
     def test_without_its_digest_that_is_named_too(self, copied):
         rows = (copied / EVAL / "rows.csv").read_text()

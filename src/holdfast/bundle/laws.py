@@ -59,6 +59,11 @@ LAWS = (
         lambda r: (r["by"] == "none") == r["fooled"],
     ),
     Law(
+        "by is not what clean_prediction says",
+        ("by",),
+        lambda r: (r["by"] == CLEAN) == r["right"],
+    ),
+    Law(
         "rank is not what prediction and label say",
         ("rank", "votes"),
         lambda r: (

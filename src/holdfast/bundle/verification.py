@@ -16,6 +16,7 @@ from holdfast.bundle.kept import of_images
 from holdfast.bundle.manifest import MANIFEST, Manifest, checksum
 from holdfast.bundle.page import made_again
 from holdfast.bundle.rows import of_certification, of_evaluation, read_run
+from holdfast.bundle.settings import of_attacks, untold
 from holdfast.certify.smoothing import named_noise
 from holdfast.data import Data
 from holdfast.defenses.smoothed import noise_of
@@ -247,7 +248,9 @@ def _of_run(run: Path, where: str, asked: Asked, met: set[str]) -> Iterator[Find
     met.add(name)
     if kind == "evaluate":
         yield from of_evaluation(about, rows, where)
+        yield from of_attacks(about, rows, where)
         yield from of_images(run, about, rows, where)
+    yield from untold(about, model is not None, where)
     lipschitz = None
     if model is None:
         if kind == "certify":
