@@ -19,7 +19,8 @@ from holdfast.auditing.verdict import Audit
 from holdfast.bundle import Verdict, verify, write_bundle
 from holdfast.bundle.archive import unpacked, write_archive
 from holdfast.bundle.laws import LAWS, consistent
-from holdfast.bundle.manifest import Manifest
+from holdfast.bundle.manifest import Manifest, checksum
+from holdfast.bundle.numbers import numbers_apart
 from holdfast.certify import CertificationConfig, certify
 from holdfast.cli.main import run
 from holdfast.data import Data
@@ -670,6 +671,44 @@ class TestForgedBundles:
         assert "it says '0.05' where the rows give" not in wrong["report/tables/attacks.csv"]
         assert "it says '0.06' where the rows give '0.05'" in wrong["report/tables/attacks.csv"]
         assert wrong["report/more.html"] == "it follows from none of the runs."
+
+    def test_numbers_of_tables_are_compared_whatever_version_made_them(self, opened):
+        """Who names another version in the manifest switches nothing off."""
+        manifest = json.loads((opened / "manifest.json").read_text())
+        for name, old, new in (
+            ("report/tables/attacks.csv", ",0.05,", ",0.06,"),
+            ("environment.json", '"cores": ', '"cores": 1'),
+            ("report/report.html", "</style>", "</style><!-- as another version has it -->"),
+        ):
+            text = (opened / name).read_text()
+            assert old in text
+            (opened / name).write_text(text.replace(old, new, 1))
+            manifest["files"][name] = checksum(opened / name)
+        manifest["made_by"]["holdfast"] = "0.1.9"
+        (opened / "manifest.json").write_text(json.dumps(manifest))
+        found = verify(self.closed(opened, manifest=False))
+        wrong = {one.where: one.said for one in found.contradictions}
+        assert wrong.keys() == {"report/tables/attacks.csv", "environment.json"}
+        assert "is 0.06, and the rows give 0.05" in wrong["report/tables/attacks.csv"]
+        (other,) = (one.said for one in found.unchecked if one.where == "report")
+        assert "report/report.html made again differ" in other
+        assert "holdfast 0.1.9" in other
+
+    @pytest.mark.parametrize(
+        ("name", "there", "made", "words"),
+        [
+            ("a.csv", "eps,old\n0.1,3\n", "eps,new\n0.1,4\n", None),
+            ("a.csv", "n,eps\n3,0.1\n", "eps,n\n0.10000000000000001,3\n", None),
+            ("a.csv", "eps\n0.1\n", "eps\n0.2\n", "[0].eps is 0.1, and the rows give 0.2."),
+            ("a.csv", "eps\n0.1\n0.2\n", "eps\n0.2\n", None),
+            ("a.json", '{"a": [1, "x"]}', '{"a": [2, "y"]}', "a[0] is 1, and the rows give 2."),
+            ("a.json", '{"a": true, "b": null}', '{"a": 0, "b": 1}', None),
+            ("a.json", "[" * 100_000, "[]", "it cannot be read as what its name says."),
+            ("a.html", "1", "2", None),
+        ],
+    )
+    def test_numbers_are_compared_where_both_have_one(self, name, there, made, words):
+        assert numbers_apart(name, there, made) == words
 
     def test_what_is_not_in_the_manifest_is_named_and_so_is_what_is_missing(
         self, opened, monkeypatch
