@@ -25,7 +25,13 @@ from holdfast.certify import CertificationConfig, certify
 from holdfast.cli.main import run
 from holdfast.data import Data
 from holdfast.defenses import GaussianNoise
-from holdfast.errors import DamagedFileError, HoldfastError, InputError, OutputError
+from holdfast.errors import (
+    DamagedFileError,
+    HoldfastError,
+    InputError,
+    InputTypeError,
+    OutputError,
+)
 from holdfast.evaluation import compare
 from holdfast.evaluation.auditing.check import CHECKS
 from holdfast.files import read_table, read_tensors, write_tensors
@@ -251,6 +257,21 @@ class TestVerify:
     def test_models_need_images(self, study, model):
         with pytest.raises(InputError, match="models are given and no data"):
             verify(study / EVAL, models=[model])
+
+    @pytest.mark.parametrize("passes", [0, 100, 299])
+    def test_passes_that_are_none_for_an_image_draw_nothing_and_say_so(
+        self, study, model, data, passes
+    ):
+        """An image takes 200 votes and 100 that choose its class."""
+        found = verify(study / CERT, models=[model], data=data, passes=passes)
+        assert said(found, Verdict.CONTRADICTED) == []
+        (told,) = (one.said for one in found.unchecked if one.what == "votes")
+        assert told == "no votes were drawn again: --passes is less than the 300 of an image."
+
+    @pytest.mark.parametrize("passes", [-5, float("nan"), "many"])
+    def test_passes_that_are_no_number_of_passes_are_refused(self, study, model, data, passes):
+        with pytest.raises(InputError if passes != "many" else InputTypeError, match="passes is"):
+            verify(study / CERT, models=[model], data=data, passes=passes)
 
     def test_images_need_models(self, study, data):
         """As on the command line; what is given is never passed over in silence."""

@@ -260,6 +260,12 @@ def voted_again(
     part = next(ledger.parts)[2].set_index("index").sort_index()
     each = part["draws"].to_numpy() + ledger.chosen_by
     count = int(min(len(part), passes // max(float(each.mean()), 1)))
+    if not count:
+        said = (
+            f"no votes were drawn again: --passes is less than the {each.mean():.0f} of an image."
+        )
+        yield unchecked(file, "votes", said)
+        return
     places = np.unique(np.linspace(0, len(part) - 1, count).round().astype(int))
     index = torch.as_tensor(part.index.to_numpy()[places], dtype=torch.long)
     moved, total, worst, at = 0.0, 0, 0.0, -1
@@ -293,7 +299,7 @@ def voted_again(
             "draws, which rounding may do."
         )
         yield unchecked(file, "votes", said)
-    elif len(index):
+    else:
         said = f"the run's own draws give the votes of {len(index)} images again."
         yield holds(file, "votes", said)
     if len(index) < len(part):

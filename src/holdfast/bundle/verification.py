@@ -22,6 +22,7 @@ from holdfast.data import Data
 from holdfast.defenses.smoothed import noise_of
 from holdfast.errors import DamagedFileError, HoldfastError, InputError, MissingFileError
 from holdfast.files import StrPath, as_path, check_path
+from holdfast.parameters import check
 from holdfast.progress import Progress, silent
 from holdfast.results import ROWS, read_about, runs_in
 from holdfast.summary import Summary
@@ -163,6 +164,9 @@ def verify(
         >>> found.contradictions
         []
     """
+    check("passes", passes, float)
+    if passes < 0:
+        raise InputError(f"passes is {passes}, but must be at least 0; inf draws all votes again.")
     if models and data is None:
         raise InputError("models are given and no data: a model is asked about images, give both.")
     if data is not None and not models:
