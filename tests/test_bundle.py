@@ -169,6 +169,24 @@ class TestBundle:
             write_bundle([study / EVAL], tmp_path / "a.zip")
         assert {path.name for path in tmp_path.iterdir()} == {"a.zip", other.name}
 
+    @pytest.mark.usefixtures("unchecked")
+    @pytest.mark.parametrize(
+        ("runs", "options", "words"),
+        [
+            ([EVAL], {"title": 5}, "title is 5, but must be text"),
+            ([EVAL], {"customer": b"who"}, "customer is b'who', but must be text or None"),
+            (EVAL, {}, r"runs is 'runs/eval', but must be a list of folders; give \['runs/eval'\]"),
+            (Path(EVAL), {}, "but must be a list of folders"),
+            ([5], {}, r"runs is \[5\], but must be a list"),
+        ],
+    )
+    def test_what_is_no_argument_is_refused_in_its_own_words(
+        self, study, tmp_path, runs, options, words
+    ):
+        with chdir(study), pytest.raises(InputTypeError, match=words):
+            write_bundle(runs, tmp_path / "study.zip", **options)
+        assert not any(tmp_path.iterdir())
+
     def test_what_it_cannot_hold_is_refused_before_anything_is_written(self, study, tmp_path):
         shutil.copytree(study / EVAL, tmp_path / "run")
         (tmp_path / "run" / "rows.csv").unlink()
@@ -254,6 +272,26 @@ class TestVerify:
         found = verify(study / EVAL, models=[model], data=others)
         assert "images or labels that were given are others" in found.sentence
 
+    @pytest.mark.usefixtures("unchecked")
+    @pytest.mark.parametrize(
+        ("given", "words"),
+        [
+            (lambda model, data: {"models": model, "data": data}, r"give models=\[model\]"),
+            (lambda model, data: {"models": ["net"], "data": data}, "models is"),
+            (
+                lambda model, data: {"models": [model], "data": (data.x(torch.arange(N)), data.y)},
+                r"data is a tuple, .*Data.of\(x, y\)",
+            ),
+            (lambda model, data: {"manifest": 5}, "manifest is 5"),
+            (lambda model, data: {"manifest": "not a checksum"}, "a SHA-256 has 64 digits"),
+            (lambda model, data: {"manifest": ""}, "a SHA-256 has 64 digits"),
+        ],
+    )
+    def test_what_is_no_argument_is_one_sentence(self, study, model, data, given, words):
+        with pytest.raises(InputError if "64" in words else InputTypeError, match=words) as refused:
+            verify(study / "study.zip", **given(model, data))
+        assert str(refused.value).count(". ") == 0
+
     def test_models_need_images(self, study, model):
         with pytest.raises(InputError, match="models are given and no data"):
             verify(study / EVAL, models=[model])
@@ -268,6 +306,7 @@ class TestVerify:
         (told,) = (one.said for one in found.unchecked if one.what == "votes")
         assert told == "no votes were drawn again: --passes is less than the 300 of an image."
 
+    @pytest.mark.usefixtures("unchecked")
     @pytest.mark.parametrize("passes", [-5, float("nan"), "many"])
     def test_passes_that_are_no_number_of_passes_are_refused(self, study, model, data, passes):
         with pytest.raises(InputError if passes != "many" else InputTypeError, match="passes is"):
@@ -741,12 +780,12 @@ class TestForgedBundles:
         with zipfile.ZipFile(opened.with_suffix(".zip"), "w") as archive:
             for path in opened.rglob("*"):  # as a stranger zips it, with entries for folders
                 archive.write(path, path.relative_to(opened))
-        found = verify(opened.with_suffix(".zip"), manifest="00")
+        found = verify(opened.with_suffix(".zip"), manifest="0" * 64)
         wrong = {(one.where, one.what): one.said for one in found.contradictions}
         assert "is in the bundle, and not in the manifest" in wrong["more.txt", "checksum"]
         assert "is in the manifest, and missing" in wrong["test-report.md", "checksum"]
         assert "it was changed" in wrong[f"{CERT}/rows.csv", "checksum"]
-        assert "the one that was given is 00" in wrong["manifest.json", "origin"]
+        assert "the one that was given is 00000" in wrong["manifest.json", "origin"]
         assert str(opened.parent) not in found.summary()
 
     def test_a_bundle_that_is_none_is_one_sentence(self, opened, tmp_path):

@@ -1,5 +1,6 @@
 """Whether what a bundle, or a run, says can be found in it again."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
+from torch.nn import Module
 
 from holdfast.bundle.archive import unpacked
 from holdfast.bundle.asked import attacked_again, voted_again
@@ -16,11 +18,19 @@ from holdfast.bundle.kept import of_images
 from holdfast.bundle.manifest import MANIFEST, Manifest, checksum
 from holdfast.bundle.page import made_again
 from holdfast.bundle.rows import of_certification, of_evaluation, read_run
+from holdfast.bundle.same import short
 from holdfast.bundle.settings import of_attacks, untold
 from holdfast.certify.smoothing import named_noise
 from holdfast.data import Data
 from holdfast.defenses.smoothed import noise_of
-from holdfast.errors import DamagedFileError, HoldfastError, InputError, MissingFileError
+from holdfast.errors import (
+    DamagedFileError,
+    HoldfastError,
+    InputError,
+    InputTypeError,
+    MissingFileError,
+    kind_of,
+)
 from holdfast.files import StrPath, as_path, check_path
 from holdfast.parameters import check
 from holdfast.progress import Progress, silent
@@ -152,7 +162,8 @@ def verify(
 
     Raises:
         MissingFileError, DamagedFileError, InputError: if there is nothing to verify: no such file,
-            no bundle, or a zip file that may not be unpacked.
+            no bundle, or a zip file that may not be unpacked; or if an argument is not what it
+            must be.
 
     Example:
         >>> from holdfast import Linf, evaluate
@@ -164,6 +175,7 @@ def verify(
         >>> found.contradictions
         []
     """
+    _check_given(models, data)
     check("passes", passes, float)
     if passes < 0:
         raise InputError(f"passes is {passes}, but must be at least 0; inf draws all votes again.")
@@ -183,6 +195,7 @@ def verify_with(path: StrPath, asked: Asked, *, manifest: str | None = None) -> 
     """As `verify`, with images that are loaded for each run."""
     path = as_path(path)
     check_path(path)
+    _check_manifest(manifest)
     if path.is_dir():
         if manifest is not None:
             raise InputError(
@@ -198,6 +211,38 @@ def verify_with(path: StrPath, asked: Asked, *, manifest: str | None = None) -> 
         sha256 = checksum(root / MANIFEST)
         found = list(_of_bundle(root, sha256, manifest, asked))
     return Verification(str(path), sha256, found)
+
+
+def _check_given(models: object, data: object) -> None:
+    """Models in a list, and images as a data set.
+
+    Raises:
+        InputTypeError: if they are not.
+    """
+    if isinstance(models, Module):
+        raise InputTypeError(
+            f"models is {kind_of(models)}, but must be a list of models; give models=[model]."
+        )
+    check("models", models, Sequence[Model])
+    if data is not None and not isinstance(data, Data):
+        raise InputTypeError(
+            f"data is {kind_of(data)}, but must be a holdfast.data.Data; give Data.of(x, y)."
+        )
+
+
+def _check_manifest(sha256: object) -> None:
+    """What is no checksum at all contradicts nothing.
+
+    Raises:
+        InputTypeError: if it is no text.
+        InputError: if it is no SHA-256.
+    """
+    check("manifest", sha256, str | None)
+    if isinstance(sha256, str) and not re.fullmatch("[0-9a-fA-F]{64}", sha256.strip()):
+        raise InputError(
+            f"manifest is {short(sha256)}, but a SHA-256 has 64 digits from 0 to f; give the one "
+            "that holdfast bundle printed."
+        )
 
 
 def _of_bundle(root: Path, sha256: str, expected: str | None, asked: Asked) -> Iterator[Finding]:
