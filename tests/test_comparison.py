@@ -215,6 +215,33 @@ class TestCommand:
             assert suite.get("failures") == str(len(worse))
             assert suite.get("tests") == str(len(suite)) == "4"
 
+    def test_the_folder_of_junit_is_made(self, folder, tmp_path, capsys):
+        path = tmp_path / "new" / "ci" / "junit.xml"
+        assert code("compare", folder / "a", folder / "b", "--junit", path) == 0
+        assert ElementTree.parse(path).getroot().get("tests") == "4"
+        assert "on the same" in capsys.readouterr().out
+
+    @pytest.mark.parametrize(
+        "there", [b"{}", b"", b"<report/>", b"\xff\xfe", b'<?xml version="1.0" encoding="no"?><a/>']
+    )
+    def test_only_an_older_junit_file_is_replaced(
+        self, folder, tmp_path, capsys, monkeypatch, there
+    ):
+        """Whatever else is there stays as it is, and nothing is compared."""
+        both, path = (folder / "a", folder / "b"), tmp_path / "run.json"
+        path.write_bytes(there)
+        monkeypatch.setattr("holdfast.cli.compare.compare_runs", lambda *_: pytest.fail("compared"))
+        assert code("compare", *both, "--junit", path) == 2
+        assert "is there and no JUnit XML, and is not overwritten" in capsys.readouterr().err
+        assert path.read_bytes() == there
+        assert code("compare", *both, "--junit", tmp_path) == 2
+
+    def test_a_junit_file_of_another_tool_is_replaced(self, folder, tmp_path):
+        path = tmp_path / "junit.xml"
+        path.write_text("<testsuites><testsuite/></testsuites>")
+        assert code("compare", folder / "a", folder / "b", "--junit", path, "--quiet") == 0
+        assert ElementTree.parse(path).getroot().tag == "testsuite"
+
 
 class TestAssertRobust:
     @pytest.fixture
