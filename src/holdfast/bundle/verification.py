@@ -195,7 +195,6 @@ def verify_with(path: StrPath, asked: Asked, *, manifest: str | None = None) -> 
     """As `verify`, with images that are loaded for each run."""
     path = as_path(path)
     check_path(path)
-    _check_manifest(manifest)
     if path.is_dir():
         if manifest is not None:
             raise InputError(
@@ -203,6 +202,7 @@ def verify_with(path: StrPath, asked: Asked, *, manifest: str | None = None) -> 
             )
         found = list(_of_runs([(run, run.as_posix()) for run in runs_in(path)], asked))
         return Verification(str(path), None, found)
+    _check_manifest(manifest)
     with unpacked(path) as root:
         if not (root / MANIFEST).exists():
             raise MissingFileError(
