@@ -15,16 +15,25 @@ from torch import nn
 
 from holdfast import EvaluationConfig, Linf, evaluate
 from holdfast.attacks import FGSM, PGD
+from holdfast.auditing.verdict import Audit
 from holdfast.bundle import Verdict, verify, write_bundle
 from holdfast.bundle.archive import unpacked, write_archive
 from holdfast.bundle.laws import LAWS, consistent
-from holdfast.bundle.manifest import Manifest
+from holdfast.bundle.manifest import Manifest, checksum
+from holdfast.bundle.numbers import numbers_apart
 from holdfast.certify import CertificationConfig, certify
 from holdfast.cli.main import run
 from holdfast.data import Data
 from holdfast.defenses import GaussianNoise
-from holdfast.errors import DamagedFileError, HoldfastError, InputError, OutputError
+from holdfast.errors import (
+    DamagedFileError,
+    HoldfastError,
+    InputError,
+    InputTypeError,
+    OutputError,
+)
 from holdfast.evaluation import compare
+from holdfast.evaluation.auditing.check import CHECKS
 from holdfast.files import read_table, read_tensors, write_tensors
 from holdfast.results.reading import digest, digest_of, read_csv
 from tests.toys import images, small_network
@@ -160,6 +169,24 @@ class TestBundle:
             write_bundle([study / EVAL], tmp_path / "a.zip")
         assert {path.name for path in tmp_path.iterdir()} == {"a.zip", other.name}
 
+    @pytest.mark.usefixtures("unchecked")
+    @pytest.mark.parametrize(
+        ("runs", "options", "words"),
+        [
+            ([EVAL], {"title": 5}, "title is 5, but must be text"),
+            ([EVAL], {"customer": b"who"}, "customer is b'who', but must be text or None"),
+            (EVAL, {}, r"runs is 'runs/eval', but must be a list of folders; give \['runs/eval'\]"),
+            (Path(EVAL), {}, "but must be a list of folders"),
+            ([5], {}, r"runs is \[5\], but must be a list"),
+        ],
+    )
+    def test_what_is_no_argument_is_refused_in_its_own_words(
+        self, study, tmp_path, runs, options, words
+    ):
+        with chdir(study), pytest.raises(InputTypeError, match=words):
+            write_bundle(runs, tmp_path / "study.zip", **options)
+        assert not any(tmp_path.iterdir())
+
     def test_what_it_cannot_hold_is_refused_before_anything_is_written(self, study, tmp_path):
         shutil.copytree(study / EVAL, tmp_path / "run")
         (tmp_path / "run" / "rows.csv").unlink()
@@ -245,9 +272,50 @@ class TestVerify:
         found = verify(study / EVAL, models=[model], data=others)
         assert "images or labels that were given are others" in found.sentence
 
+    @pytest.mark.usefixtures("unchecked")
+    @pytest.mark.parametrize(
+        ("given", "words"),
+        [
+            (lambda model, data: {"models": model, "data": data}, r"give models=\[model\]"),
+            (lambda model, data: {"models": ["net"], "data": data}, "models is"),
+            (
+                lambda model, data: {"models": [model], "data": (data.x(torch.arange(N)), data.y)},
+                r"data is a tuple, .*Data.of\(x, y\)",
+            ),
+            (lambda model, data: {"manifest": 5}, "manifest is 5"),
+            (lambda model, data: {"manifest": "not a checksum"}, "a SHA-256 has 64 digits"),
+            (lambda model, data: {"manifest": ""}, "a SHA-256 has 64 digits"),
+        ],
+    )
+    def test_what_is_no_argument_is_one_sentence(self, study, model, data, given, words):
+        with pytest.raises(InputError if "64" in words else InputTypeError, match=words) as refused:
+            verify(study / "study.zip", **given(model, data))
+        assert str(refused.value).count(". ") == 0
+
     def test_models_need_images(self, study, model):
         with pytest.raises(InputError, match="models are given and no data"):
             verify(study / EVAL, models=[model])
+
+    @pytest.mark.parametrize("passes", [0, 100, 299])
+    def test_passes_that_are_none_for_an_image_draw_nothing_and_say_so(
+        self, study, model, data, passes
+    ):
+        """An image takes 200 votes and 100 that choose its class."""
+        found = verify(study / CERT, models=[model], data=data, passes=passes)
+        assert said(found, Verdict.CONTRADICTED) == []
+        (told,) = (one.said for one in found.unchecked if one.what == "votes")
+        assert told == "no votes were drawn again: --passes is less than the 300 of an image."
+
+    @pytest.mark.usefixtures("unchecked")
+    @pytest.mark.parametrize("passes", [-5, float("nan"), "many"])
+    def test_passes_that_are_no_number_of_passes_are_refused(self, study, model, data, passes):
+        with pytest.raises(InputError if passes != "many" else InputTypeError, match="passes is"):
+            verify(study / CERT, models=[model], data=data, passes=passes)
+
+    def test_images_need_models(self, study, data):
+        """As on the command line; what is given is never passed over in silence."""
+        with pytest.raises(InputError, match="data are given and no models"):
+            verify(study / EVAL, data=data)
 
 
 def flip_fooled(rows):
@@ -277,6 +345,49 @@ def leave_the_ball(rows):
     rows.loc[rows.index[-1], ["linf", "l2", "l1"]] = [0.06, 0.3, 1.5]
 
 
+def shorten(rows):
+    """Clean images are half as long, so that perturbations are twice as large beside them."""
+    rows["x_l2"] /= 2
+
+
+def lose_losses(rows):
+    rows["loss"] = float("nan")
+
+
+def lose_a_column(rows):
+    rows.pop("x_l2")
+
+
+def rank_higher(rows):
+    rows.loc[rows["rank"] > 1, "rank"] = 1
+
+
+def fall_to_magic(rows):
+    rows.loc[rows["by"] == "pgd", "by"] = "magic"
+
+
+def attack_farther(about):
+    one = about["settings"]["attacks"][1]
+    one["attack"] = one["attack"].replace("eps=0.05", "eps=0.9")
+
+
+def attack_in_another_norm(about):
+    one = about["settings"]["attacks"][1]
+    one["attack"] = one["attack"].replace("Linf(", "L2(")
+
+
+def put_noise_in_front(about):
+    about["settings"] |= {"sigma": 0.25, "noise": "gaussian"}
+
+
+def vote(about):
+    about["settings"] |= {"sigma": 0.25, "noise": "gaussian", "stochastic": True}
+
+
+def attack_all(about):
+    about["settings"]["attack_all"] = True
+
+
 def raise_accuracy(about):
     about["cells"][1]["robust_accuracy"] += 0.01
 
@@ -291,6 +402,41 @@ def pass_a_check(about):
     check["value"] = 0.0
 
 
+def leave_out_what_fails(about):
+    """Of the audit, and let its word and sentence follow from what is left."""
+    audit = about["audit"]
+    audit["checks"] = [one for one in audit["checks"] if one["verdict"] in ("pass", "not run")]
+    again = Audit.of_record(audit)
+    audit["verdict"], audit["sentence"] = again.word, again.sentence
+
+
+def judge_otherwise(about):
+    """A check that asked the model, and that no row tells of, says what its value does not."""
+    audit = about["audit"]
+    asked = [name for name, one in CHECKS.items() if one.asks_the_model]
+    one = next(one for one in audit["checks"] if one["id"] in asked and one["verdict"] == "pass")
+    one["verdict"] = "warn"
+    again = Audit.of_record(audit)
+    audit["verdict"], audit["sentence"] = again.word, again.sentence
+
+
+def check_twice(about):
+    about["audit"]["checks"].append(about["audit"]["checks"][0])
+
+
+def say_otherwise(about):
+    check = next(one for one in about["audit"]["checks"] if one["id"] == "C14")
+    check["said"] = "all is well."
+
+
+def audit_a_larger_ball(about):
+    about["audit"]["about"] = "linf 0.5: 24 of 24 images are left robust"
+
+
+def pass_up_to_more(about):
+    about["audit"]["checks"][0]["threshold"] += 1
+
+
 def certify_more(about):
     about["cells"][0]["at"][0]["accuracy"] += 1 / N
 
@@ -299,9 +445,25 @@ def certify_more(about):
 FORGERIES = [
     (EVAL, flip_fooled, None, "rows.csv rows: fooled is not what prediction and label say: pgd"),
     (EVAL, leave_the_ball, None, "the adversarial image is outside its ball: pgd linf 0.05, image"),
+    (EVAL, shorten, None, "its x_l2 is not that of the clean image"),
+    (EVAL, lose_losses, None, "rows.csv rows: loss is missing: clean, image 0"),
+    (EVAL, lose_a_column, None, "rows.csv rows: its rows lack x_l2"),
+    (EVAL, fall_to_magic, None, "under pgd fell to 'magic', no part of it"),
+    (EVAL, None, attack_farther, "run.json settings: the attack of pgd linf 0.05 is recorded as"),
+    (EVAL, None, attack_in_another_norm, "settings: the attack of pgd linf 0.05 is recorded as"),
+    (EVAL, None, put_noise_in_front, "settings: sigma is 0.25, and stochastic is false"),
+    (EVAL, None, vote, "settings: by its settings each row has 100 votes, and 72 rows have others"),
+    (EVAL, None, attack_all, "settings: attack_all is true, and no image that was wrong"),
     (EVAL, None, raise_accuracy, "run.json cells: cells[1].robust_accuracy is"),
     (EVAL, None, believe, "run.json audit: it says 'believable: 40 checks"),
     (EVAL, None, pass_a_check, "run.json audit: check C14 says"),
+    (EVAL, None, leave_out_what_fails, "is missing, which every audit makes"),
+    (EVAL, None, judge_otherwise, "says warn, and its value is"),
+    (EVAL, None, check_twice, "is there 2 times"),
+    (EVAL, None, say_otherwise, "run.json audit: check C14 says 'all is well.', and the rows give"),
+    (EVAL, None, audit_a_larger_ball, "run.json audit: it is of 'linf 0.5: 24 of 24"),
+    (EVAL, None, pass_up_to_more, "and its limit is"),
+    (CERT, None, check_twice, "is there 2 times"),
     (CERT, certify_farther, None, "radius is not what the votes prove in 1 rows, first of image"),
     (CERT, certify_nearer, None, "radius is not what the votes prove in 1 rows, first of image"),
     (CERT, count_others, None, "is not what the votes prove in 1 rows, first of image"),
@@ -319,8 +481,11 @@ BROKEN = {
     ),
     "fooled is not what": ("pgd", 3, {"fooled": lambda r: not r.fooled}),
     "it was wrong without": ("pgd", 0, {"prediction": lambda r: (r.prediction + 1) % 4}),
-    "by is not what": ("pgd", 3, {"by": lambda r: "pgd" if r.by == "none" else "none"}),
+    "by is not what fooled": ("pgd", 3, {"by": lambda r: "pgd" if r.by == "none" else "none"}),
+    "by is not what clean": ("pgd", 0, {"by": lambda r: "pgd"}),
     "rank is not what": ("pgd", 3, {"rank": lambda r: int(r["rank"] == 0)}),
+    "loss is missing": ("pgd", 3, {"loss": lambda r: float("nan")}),
+    "x_l2 or x_linf is not that": ("pgd", 3, {"x_l2": lambda r: 2 * r.x_l2}),
     "more votes are for": ("pgd", 3, {"votes_for_label": lambda r: r.votes_for_prediction + 1}),
     "it has more votes": ("pgd", 3, {"votes_for_prediction": lambda r: r.votes + 1}),
     "the unattacked image is": ("clean", 3, {"linf": lambda r: 0.01}),
@@ -355,6 +520,29 @@ class TestForgeries:
         found = verify(copied / folder)
         assert words in " ".join(said(found, Verdict.CONTRADICTED))
         assert " digest: " not in " ".join(said(found, Verdict.CONTRADICTED))
+
+    @pytest.mark.parametrize("folder", [EVAL, CERT])
+    def test_an_audit_that_is_not_there_is_told(self, copied, folder):
+        forged(copied / folder, about=lambda about: about.pop("audit"))
+        found = verify(copied / folder)
+        assert said(found, Verdict.CONTRADICTED) == []
+        assert "run.json audit: no audit is recorded" in " ".join(said(found, Verdict.UNCHECKED))
+
+    @pytest.mark.parametrize("given", [False, True])
+    @pytest.mark.parametrize("folder", [EVAL, CERT])
+    def test_settings_that_nothing_tells_of_are_named(self, copied, model, data, folder, given):
+        """Whoever reads what holds must know what was only said."""
+        asked = {"models": [model], "data": data} if given else {}
+        found = verify(copied / folder, **asked)
+        (told,) = (one.said for one in found.unchecked if one.what == "settings")
+        settings = json.loads((copied / folder / "run.json").read_text())["settings"]
+        certified = folder == CERT
+        assert ("seed 0" in told) == (not (certified and given))
+        assert ("model_fingerprint" in told) == (not given)
+        assert ("sigma" in told) == (not (certified and given))
+        assert "batch_size 128" in told
+        assert f"data {settings['data']!r}" in told
+        assert certified or ("attacks" in told and "attack_all False" in told)
 
     def test_without_its_digest_that_is_named_too(self, copied):
         rows = (copied / EVAL / "rows.csv").read_text()
@@ -420,6 +608,29 @@ class TestForgeries:
             found = verify(copied / EVAL, models=[model], data=data)
             assert words in " ".join(said(found, Verdict.CONTRADICTED))
             shutil.copy(copied / "before.csv", copied / EVAL / "rows.csv")
+
+    def test_lengths_of_images_that_were_not_kept_are_found_with_the_data(
+        self, copied, model, data
+    ):
+        def shorten_the_last(rows):
+            rows.loc[rows["index"] == N - 1, "x_linf"] /= 2
+
+        forged(copied / EVAL, shorten_the_last)
+        assert said(verify(copied / EVAL), Verdict.CONTRADICTED) == []
+        found = verify(copied / EVAL, models=[model], data=data)
+        (wrong,) = said(found, Verdict.CONTRADICTED)
+        assert f"image {N - 1}: x_linf is not that of the data's image" in wrong
+
+    def test_ranks_are_found_with_the_model(self, copied, model, data):
+        """Of labels that are not the first, among which top-5 accuracy looks for five."""
+        rows = read_csv(copied / EVAL / "rows.csv")
+        assert (rows["rank"] > 1).any()
+        forged(copied / EVAL, rank_higher)
+        assert said(verify(copied / EVAL), Verdict.CONTRADICTED) == []
+        found = verify(copied / EVAL, models=[model], data=data)
+        named = " ".join(said(found, Verdict.CONTRADICTED))
+        assert "answers: clean, image" in named
+        assert "rank 1 of the label, and the model says" in named
 
     def test_votes_that_prove_what_is_written_are_found_with_the_model(self, copied, model, data):
         """An image is given the votes of one that is certified farther, and all that follows."""
@@ -521,6 +732,44 @@ class TestForgedBundles:
         assert "it says '0.06' where the rows give '0.05'" in wrong["report/tables/attacks.csv"]
         assert wrong["report/more.html"] == "it follows from none of the runs."
 
+    def test_numbers_of_tables_are_compared_whatever_version_made_them(self, opened):
+        """Who names another version in the manifest switches nothing off."""
+        manifest = json.loads((opened / "manifest.json").read_text())
+        for name, old, new in (
+            ("report/tables/attacks.csv", ",0.05,", ",0.06,"),
+            ("environment.json", '"cores": ', '"cores": 1'),
+            ("report/report.html", "</style>", "</style><!-- as another version has it -->"),
+        ):
+            text = (opened / name).read_text()
+            assert old in text
+            (opened / name).write_text(text.replace(old, new, 1))
+            manifest["files"][name] = checksum(opened / name)
+        manifest["made_by"]["holdfast"] = "0.1.9"
+        (opened / "manifest.json").write_text(json.dumps(manifest))
+        found = verify(self.closed(opened, manifest=False))
+        wrong = {one.where: one.said for one in found.contradictions}
+        assert wrong.keys() == {"report/tables/attacks.csv", "environment.json"}
+        assert "is 0.06, and the rows give 0.05" in wrong["report/tables/attacks.csv"]
+        (other,) = (one.said for one in found.unchecked if one.where == "report")
+        assert "report/report.html made again differ" in other
+        assert "holdfast 0.1.9" in other
+
+    @pytest.mark.parametrize(
+        ("name", "there", "made", "words"),
+        [
+            ("a.csv", "eps,old\n0.1,3\n", "eps,new\n0.1,4\n", None),
+            ("a.csv", "n,eps\n3,0.1\n", "eps,n\n0.10000000000000001,3\n", None),
+            ("a.csv", "eps\n0.1\n", "eps\n0.2\n", "[0].eps is 0.1, and the rows give 0.2."),
+            ("a.csv", "eps\n0.1\n0.2\n", "eps\n0.2\n", None),
+            ("a.json", '{"a": [1, "x"]}', '{"a": [2, "y"]}', "a[0] is 1, and the rows give 2."),
+            ("a.json", '{"a": true, "b": null}', '{"a": 0, "b": 1}', None),
+            ("a.json", "[" * 100_000, "[]", "it cannot be read as what its name says."),
+            ("a.html", "1", "2", None),
+        ],
+    )
+    def test_numbers_are_compared_where_both_have_one(self, name, there, made, words):
+        assert numbers_apart(name, there, made) == words
+
     def test_what_is_not_in_the_manifest_is_named_and_so_is_what_is_missing(
         self, opened, monkeypatch
     ):
@@ -531,12 +780,12 @@ class TestForgedBundles:
         with zipfile.ZipFile(opened.with_suffix(".zip"), "w") as archive:
             for path in opened.rglob("*"):  # as a stranger zips it, with entries for folders
                 archive.write(path, path.relative_to(opened))
-        found = verify(opened.with_suffix(".zip"), manifest="00")
+        found = verify(opened.with_suffix(".zip"), manifest="0" * 64)
         wrong = {(one.where, one.what): one.said for one in found.contradictions}
         assert "is in the bundle, and not in the manifest" in wrong["more.txt", "checksum"]
         assert "is in the manifest, and missing" in wrong["test-report.md", "checksum"]
         assert "it was changed" in wrong[f"{CERT}/rows.csv", "checksum"]
-        assert "the one that was given is 00" in wrong["manifest.json", "origin"]
+        assert "the one that was given is 00000" in wrong["manifest.json", "origin"]
         assert str(opened.parent) not in found.summary()
 
     def test_a_bundle_that_is_none_is_one_sentence(self, opened, tmp_path):

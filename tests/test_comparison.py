@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import os
 import subprocess
 import sys
@@ -13,11 +14,13 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import torch
+from torch.utils.data import TensorDataset
 
-from holdfast import EvaluationConfig, Linf, evaluate
+from holdfast import L2, EvaluationConfig, Linf, evaluate
 from holdfast.attacks import FGSM, FMN, PGD
 from holdfast.cli.main import run
-from holdfast.errors import InputError, MissingFileError, WorseError
+from holdfast.errors import HoldfastError, InputError, MissingFileError, WorseError
 from holdfast.evaluation import compare
 from holdfast.evaluation.comparison import _notes
 from holdfast.goals import toward_least_likely
@@ -215,6 +218,33 @@ class TestCommand:
             assert suite.get("failures") == str(len(worse))
             assert suite.get("tests") == str(len(suite)) == "4"
 
+    def test_the_folder_of_junit_is_made(self, folder, tmp_path, capsys):
+        path = tmp_path / "new" / "ci" / "junit.xml"
+        assert code("compare", folder / "a", folder / "b", "--junit", path) == 0
+        assert ElementTree.parse(path).getroot().get("tests") == "4"
+        assert "on the same" in capsys.readouterr().out
+
+    @pytest.mark.parametrize(
+        "there", [b"{}", b"", b"<report/>", b"\xff\xfe", b'<?xml version="1.0" encoding="no"?><a/>']
+    )
+    def test_only_an_older_junit_file_is_replaced(
+        self, folder, tmp_path, capsys, monkeypatch, there
+    ):
+        """Whatever else is there stays as it is, and nothing is compared."""
+        both, path = (folder / "a", folder / "b"), tmp_path / "run.json"
+        path.write_bytes(there)
+        monkeypatch.setattr("holdfast.cli.compare.compare_runs", lambda *_: pytest.fail("compared"))
+        assert code("compare", *both, "--junit", path) == 2
+        assert "is there and no JUnit XML, and is not overwritten" in capsys.readouterr().err
+        assert path.read_bytes() == there
+        assert code("compare", *both, "--junit", tmp_path) == 2
+
+    def test_a_junit_file_of_another_tool_is_replaced(self, folder, tmp_path):
+        path = tmp_path / "junit.xml"
+        path.write_text("<testsuites><testsuite/></testsuites>")
+        assert code("compare", folder / "a", folder / "b", "--junit", path, "--quiet") == 0
+        assert ElementTree.parse(path).getroot().tag == "testsuite"
+
 
 class TestAssertRobust:
     @pytest.fixture
@@ -257,6 +287,46 @@ class TestAssertRobust:
             assert_robust(model, (x, y), Linf(0.05), at_least=45.0)
         with pytest.raises(InputError, match="not within"):
             assert_robust(model, (x, y), Linf(0.05), at_least=0.4, attacks=PGD(Linf(0.1)))
+
+    @pytest.mark.usefixtures("unchecked")
+    @pytest.mark.parametrize(
+        ("wrong", "words"),
+        [
+            ({"images": 0}, "images is 0, but must be at least 1"),
+            ({"images": -3}, "images is -3, but must be at least 1"),
+            ({"images": 2.0}, "images is 2.0, but must be a whole number"),
+            ({"data": images(4)}, r"data is a Tensor, .* give \(x, y\)"),
+            ({"data": None}, "data is a NoneType, "),
+            ({"data": TensorDataset(images(4), torch.zeros(4))}, "data is a TensorDataset, "),
+            ({"data": (images(4),)}, "data is a tuple, "),
+            ({"data": (images(4), None)}, "labels"),
+            ({"attacks": "pgd"}, "attacks is 'pgd', but must be an? Attack"),
+            ({"attacks": ["pgd"]}, "attacks is .*, but must be an? Attack"),
+            ({"threat": L2(math.inf), "attacks": None}, r"threat is L2\(eps=inf\), .* finite"),
+            ({"threat": 0.05}, "threat is 0.05, but must be a Threat"),
+            ({"surely": "no"}, "surely is 'no', but must be True or False"),
+            ({"at_least": "all"}, "at_least is 'all', but must be a number"),
+            ({"model": None}, "model"),
+        ],
+    )
+    def test_every_wrong_argument_is_one_sentence(self, given, wrong, words):
+        model, x, y = given
+        right = {"model": model, "data": (x, y), "threat": Linf(0.05), "at_least": 0.0}
+        with pytest.raises(HoldfastError, match=words) as refused:
+            assert_robust(**{**right, "attacks": FGSM(Linf(0.05)), **wrong})
+        assert str(refused.value).rstrip(".").count(". ") == 0
+
+    def test_where_nothing_fell_the_lower_limit_is_what_is_too_low(self, given):
+        """Its own number stands beside its name, and no list of no images."""
+        model, x, y = given
+        nothing = FGSM(Linf(0.0))
+        with pytest.raises(AssertionError) as failed:
+            assert_robust(model, (x, y), Linf(0.0), at_least=1.0, attacks=nothing, surely=True)
+        told = str(failed.value)
+        low = 100 * proportion_interval(12, 12)[0]
+        assert told.startswith(f"{low:.1f} %, the lower limit of robust accuracy 100.0 % of 12")
+        assert "is below the 100.0 % asked for: no image fell" in told
+        assert "images  fell" not in told
 
     def test_pytest_finds_the_fixture_and_starts_without_torch(self, tmp_path):
         (tmp_path / "test_mine.py").write_text(

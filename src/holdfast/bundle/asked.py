@@ -19,9 +19,8 @@ from holdfast.errors import HoldfastError
 from holdfast.evaluation.adapting import hidden_in
 from holdfast.evaluation.asking import Answer, Asker
 from holdfast.evaluation.audits import recorded_config
-from holdfast.models.identity import identify
 from holdfast.progress import Progress, Share
-from holdfast.results import ABOUT, CLEAN, IMAGES, ROWS, same
+from holdfast.results import CLEAN, IMAGES, ROWS
 from holdfast.tensors import device_of, eval_mode
 from holdfast.threads import suited_threads
 from holdfast.types import Model
@@ -34,43 +33,11 @@ _AT_ONCE = 128
 #: read off most images, and one may have so many times as much, and a least that float32 does.
 _ROUNDING, _OFTEN, _LEAST = 0.02, 50, 1e-5
 
+#: Logarithm of a probability below which float32 hardly tells one from another.
+_HARDLY = -80.0
+
 #: Share of an image's votes, and of all votes, that rounding may move.
 _OF_ONE, _OF_ALL = 0.01, 0.001
-
-
-def same_model(about: Mapping[str, Any], model: Model, data: Data, where: str) -> Iterator[Finding]:
-    """Whether model and images are those that a run recorded, by all that it recorded of them."""
-    settings, file = about["settings"], f"{where}/{ABOUT}"
-    now = {**identify(model, data), "data_fingerprint": data.fingerprint()}
-    if settings["data_fingerprint"] != now["data_fingerprint"]:
-        said = "the images or labels that were given are others than the run's."
-        yield contradicted(file, "data", said)
-        return
-    wrong = [
-        name
-        for name, value in now.items()
-        if value is not None and settings.get(name) is not None and not same(settings[name], value)
-    ]
-    for name in wrong:
-        said = f"{name} is not that of the model that was given, whose weights are the run's."
-        yield contradicted(file, "model", said)
-    if not wrong:
-        said = "weights, answers and images are those that were given."
-        yield holds(file, "model", said)
-
-
-def same_labels(rows: pd.DataFrame, data: Data, where: str) -> Iterator[Finding]:
-    """Whether rows have the labels of the data, by which all accuracies are."""
-    file = f"{where}/{ROWS}"
-    labels = data.y.cpu().numpy()[rows["index"].to_numpy()]
-    bad = rows[rows["label"].to_numpy() != labels]
-    if len(bad):
-        images = bad["index"].unique()
-        more = f" and {len(images) - 1} more" if len(images) > 1 else ""
-        said = f"image {images[0]}{more}: the label is not that of the data."
-        yield contradicted(file, "labels", said)
-    else:
-        yield holds(file, "labels", f"{rows['index'].nunique()} images have the data's labels.")
 
 
 def attacked_again(
@@ -128,9 +95,11 @@ def _of_kept(
         y = kept.images["label"].to(device)
         x_adv = kept.images["x_adv"].to(device)
         answer = asker.of_attacked(kept.name, kept.threat, x_adv, y, index)
-        # What was wrong without an attack was left alone, and has the answer that it had then.
+        # What was wrong without an attack was left alone, and has the answer that it had then; by
+        # other draws it would have another.
         right = kept.rows["clean_prediction"] == kept.rows["label"]
-        met = torch.tensor(np.array(right | bool(about["settings"].get("attack_all", False))))
+        all_met = asker.votes == 1 or bool(about["settings"].get("attack_all", False))
+        met = torch.tensor(np.array(right | all_met))
         found = _Compared.of(kept.rows, answer, asker.votes).take(met)
         yield _told(found, str(kept), file, asker.votes, rounding)
         on_grid = kept.images["x_adv_8bit"].to(device)
@@ -157,6 +126,10 @@ class _Compared(NamedTuple):
         loss: of the label, as the row says; NaN where it does not.
         loss_now: as the model says.
         moved: votes that are others.
+        rank: of the label, as the row says; NaN where it does not.
+        rank_now: as the model says.
+        shift: by how much it would have to like other classes otherwise for the rank that is
+            written: in nats, or in votes.
     """
 
     image: Tensor
@@ -166,6 +139,9 @@ class _Compared(NamedTuple):
     loss: Tensor
     loss_now: Tensor
     moved: Tensor
+    rank: Tensor
+    rank_now: Tensor
+    shift: Tensor
 
     @classmethod
     def of(cls, rows: pd.DataFrame, answer: Answer, votes: int) -> "_Compared":
@@ -177,6 +153,7 @@ class _Compared(NamedTuple):
         place = torch.where(known, written, now)
         gap = (liked.gather(1, now[:, None]) - liked.gather(1, place[:, None]))[:, 0]
         loss_now = answer.loss.cpu().double()
+        rank = _column(rows, "rank") if "rank" in rows else torch.full_like(loss_now, torch.nan)
         moved = torch.maximum(
             (_column(rows, "votes_for_prediction") - answer.votes_for_prediction.cpu()).abs(),
             (_column(rows, "votes_for_label") - answer.votes_for_label.cpu()).abs(),
@@ -189,6 +166,9 @@ class _Compared(NamedTuple):
             _column(rows, "loss") if "loss" in rows else torch.full_like(loss_now, torch.nan),
             loss_now,
             moved,
+            rank,
+            answer.rank.cpu().double(),
+            _shift(rank, _column(rows, "label").long(), liked),
         )
 
     @classmethod
@@ -202,8 +182,9 @@ class _Compared(NamedTuple):
 
     @property
     def apart(self) -> Tensor:
-        """(N,) how far losses lie from what is written, over 1 + loss."""
-        return (self.loss - self.loss_now).abs() / (1 + self.loss.abs())
+        """(N,) how far losses lie from what is written, over 1 + the smaller, which is finite."""
+        smaller = torch.minimum(self.loss.abs(), self.loss_now.abs())
+        return (self.loss - self.loss_now).abs() / (1 + smaller)
 
     @property
     def rounding(self) -> float:
@@ -220,21 +201,40 @@ def _told(found: _Compared, title: str, file: str, votes: int, rounding: float) 
     tie = found.gap.abs() <= (rounding if votes == 1 else 2 * _OF_ONE * votes)
     other = found.apart > _ROUNDING
     other |= (found.moved > _OF_ONE * votes) & (torch.tensor(votes > 1) | differ)
+    sure = rounding * (1 + found.loss_now) if votes == 1 else torch.tensor(2.0 * _OF_ONE * votes)
+    other |= found.shift > sure
     wrong = (differ | other) & ~(differ & tie)
     ties, total = int((differ & tie).sum()), len(differ)
     if wrong.any():
         at = int(wrong.int().argmax())
         more = f" (and {int(wrong.sum()) - 1} more)" if wrong.sum() > 1 else ""
         said = (
-            f"{title}, image {found.image[at]}: the row says class {found.written[at]} and loss "
-            f"{found.loss[at]:.4g}, and the model says class {found.now[at]} and loss "
-            f"{found.loss_now[at]:.4g}{more}."
+            f"{title}, image {found.image[at]}: the row says class {found.written[at]}, loss "
+            f"{found.loss[at]:.4g} and rank {found.rank[at]:.0f} of the label, and the model says "
+            f"class {found.now[at]}, loss {found.loss_now[at]:.4g} and rank "
+            f"{found.rank_now[at]:.0f}{more}."
         )
         return contradicted(file, "answers", said)
     if ties:
         said = f"{title}: {ties} of {total} answers are so near to a tie that rounding decides."
         return unchecked(file, "answers", said)
     return holds(file, "answers", f"{title}: the model answers {total} images as written.")
+
+
+def _shift(rank: Tensor, label: Tensor, liked: Tensor) -> Tensor:
+    """By how much classes would have to be liked otherwise for labels to have these ranks.
+
+    A class that is hardly liked at all is liked as much as another.
+    """
+    most = liked.shape[1] - 1
+    label, liked = label.clamp(max=most)[:, None], liked.double().clamp(min=_HARDLY)
+    gaps = (liked - liked.gather(1, label)).scatter(1, label, -torch.inf)
+    gaps = gaps.sort(dim=1, descending=True).values
+    place = rank.nan_to_num().long()
+    ahead = gaps.gather(1, place.clamp(max=most)[:, None])[:, 0]  # the first that must be behind
+    behind = -gaps.gather(1, (place - 1).clamp(0, most)[:, None])[:, 0]
+    shift = torch.maximum(ahead, torch.where(place > 0, behind, -torch.inf)).clamp(min=0)
+    return torch.where(rank.isnan(), 0.0, shift)
 
 
 def _column(rows: pd.DataFrame, name: str) -> Tensor:
@@ -260,6 +260,12 @@ def voted_again(
     part = next(ledger.parts)[2].set_index("index").sort_index()
     each = part["draws"].to_numpy() + ledger.chosen_by
     count = int(min(len(part), passes // max(float(each.mean()), 1)))
+    if not count:
+        said = (
+            f"no votes were drawn again: --passes is less than the {each.mean():.0f} of an image."
+        )
+        yield unchecked(file, "votes", said)
+        return
     places = np.unique(np.linspace(0, len(part) - 1, count).round().astype(int))
     index = torch.as_tensor(part.index.to_numpy()[places], dtype=torch.long)
     moved, total, worst, at = 0.0, 0, 0.0, -1
@@ -293,7 +299,7 @@ def voted_again(
             "draws, which rounding may do."
         )
         yield unchecked(file, "votes", said)
-    elif len(index):
+    else:
         said = f"the run's own draws give the votes of {len(index)} images again."
         yield holds(file, "votes", said)
     if len(index) < len(part):

@@ -14,6 +14,7 @@ from holdfast import metrics
 from holdfast.bundle.finding import Finding, contradicted, holds, unchecked
 from holdfast.errors import DamagedFileError, HoldfastError
 from holdfast.evaluation.rounding import to_8_bit
+from holdfast.evaluation.rows import lengths
 from holdfast.results import CLEAN, IMAGES, ROWS, read_images
 from holdfast.tensors import distances
 from holdfast.threat import BALLS
@@ -136,6 +137,10 @@ def _of_one(kept: Kept, clean: dict[int, Tensor], file: str) -> Iterator[Finding
         if norm in rows:
             apart = ~np.isclose(measured.numpy(), rows[norm], rtol=_SAME, atol=1e-9)
             yield from wrong(apart, f"its {norm} distance is not that of the row")
+    for name, measured in lengths(x).items():
+        if name in rows:
+            apart = ~np.isclose(measured.numpy(), rows[name], rtol=_SAME, atol=1e-9)
+            yield from wrong(apart, f"its {name} is not that of the clean image")
     rounded, possible = to_8_bit(x_adv, x, kept.threat)
     same = (rounded == images["x_adv_8bit"]).flatten(1).all(dim=1)
     yield from wrong((~same).numpy(), "its 8-bit version is not the image on 256 levels")

@@ -59,9 +59,28 @@ LAWS = (
         lambda r: (r["by"] == "none") == r["fooled"],
     ),
     Law(
+        "by is not what clean_prediction says",
+        ("by",),
+        lambda r: (r["by"] == CLEAN) == r["right"],
+    ),
+    Law(
         "rank is not what prediction and label say",
         ("rank", "votes"),
-        lambda r: (r["votes"] == 1) & r["right"] & ((r["rank"] > 0) != r["hit"]),
+        lambda r: (
+            (r["votes"] == 1)
+            & (r["right"] | (r["attack"] == CLEAN))
+            & ((r["rank"] > 0) != r["hit"])
+        ),
+    ),
+    Law(
+        "loss is missing",
+        ("loss",),
+        lambda r: r["loss"].isna(),
+    ),
+    Law(
+        "x_l2 or x_linf is not that of the unattacked image",
+        ("x_l2", "x_linf"),
+        lambda r: ~r["as_long"],
     ),
     Law(
         "more votes are for the label than for the prediction",
@@ -120,11 +139,14 @@ def _seen(rows: pd.DataFrame, attack_all: bool) -> pd.DataFrame:
     clean = rows[rows["attack"] == CLEAN].drop_duplicates("index").set_index("index")
     right = rows["clean_prediction"] == rows["label"]
     others = [norm for norm in ("l0", "l1", "l2") if norm in rows]
+    lengths = [name for name in ("x_l2", "x_linf") if name in rows]
+    before = clean[lengths].reindex(rows["index"]).to_numpy()
     return rows.assign(
         label_before=rows["index"].map(clean["label"]),
         prediction_before=rows["index"].map(clean["prediction"]),
         right=right,
         met=right | attack_all | (rows["attack"] == CLEAN),
+        as_long=np.isclose(rows[lengths].to_numpy(), before, rtol=_WITHIN - 1).all(axis=1),
         hit=rows["prediction"] != rows["label"],
         own=np.select(
             [rows["norm"] == norm for norm in others],

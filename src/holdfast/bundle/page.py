@@ -14,6 +14,7 @@ from holdfast.bundle.contents import ENVIRONMENT, REPORT, STATEMENT
 from holdfast.bundle.derived import derive
 from holdfast.bundle.finding import Finding, contradicted, holds, unchecked
 from holdfast.bundle.manifest import Manifest, files_in, versions
+from holdfast.bundle.numbers import numbers_apart
 from holdfast.data.reading import FORMATS
 from holdfast.errors import HoldfastError
 
@@ -66,6 +67,8 @@ def made_again(root: Path, manifest: Manifest, into: Path) -> Iterator[Finding]:
                 right += 1
             elif alike or _is_certain(name, manifest):
                 yield contradicted(name, "report", found)
+            elif apart := _apart(name, root, into):  # whatever version is said to have made it
+                yield contradicted(name, "report", apart)
             else:
                 other.append(name)
     if right:
@@ -101,6 +104,14 @@ def _is_certain(name: str, manifest: Manifest) -> bool:
     """Whether a file hangs on nothing but Holdfast's version and the rows."""
     same = manifest.made_by.get("holdfast") == versions()["holdfast"]
     return same and name.endswith((".csv", ".tex", ".json", ".md"))
+
+
+def _apart(name: str, root: Path, into: Path) -> str | None:
+    """Where a table or record says another number than the rows give; None if it does not."""
+    try:
+        return numbers_apart(name, *((folder / name).read_text("utf-8") for folder in (root, into)))
+    except UnicodeDecodeError:
+        return "it is no text."
 
 
 def _compared(there: Path, made: Path) -> str | None:

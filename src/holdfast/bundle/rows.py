@@ -4,7 +4,6 @@ No model is asked. What run.json and rows.csv say of each other by their digests
 but believed in nothing: who edits a row can edit a digest.
 """
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from holdfast import metrics
-from holdfast.auditing.check import Definition, Verdict
-from holdfast.auditing.verdict import Audit
+from holdfast.auditing.check import Verdict
+from holdfast.bundle.audits import audited_again
 from holdfast.bundle.finding import Finding, contradicted, holds, unchecked
 from holdfast.bundle.laws import consistent
-from holdfast.bundle.manifest import checksum, versions
+from holdfast.bundle.manifest import checksum
+from holdfast.bundle.same import of_other_version, same_value, short
 from holdfast.certify.auditing.check import CHECKS as OF_CERTIFICATES
 from holdfast.certify.auditing.ledger import Certificate
 from holdfast.certify.auditing.ledger import Ledger as Certified
@@ -32,8 +32,8 @@ from holdfast.results import ABOUT, ROWS
 from holdfast.results.reading import digest_of, read_about, read_csv
 from holdfast.results.schema import check_rows
 
-#: Up to which two numbers that were worked out from the same rows are the same.
-_SAME = 1e-9
+#: Columns that rows of an evaluation may lack, if an earlier version wrote them.
+_WRITTEN = ("by", "l0", "x_l2", "x_linf", "loss", "far", "votes", "rank")
 
 #: What rounding may move: of a limit, whose mean scores are written to nine digits, and of a radius
 #: that is rounded down to a millionth.
@@ -93,10 +93,12 @@ def of_evaluation(about: Mapping[str, Any], rows: pd.DataFrame, where: str) -> I
     told = [*metrics.skipped(cells), *metrics.noted(cells), *metrics.blind_attacks(rows)]
     told += metrics.left_out(about["settings"])
     yield from _warnings(told, about, where)
+    yield from _complete(about, rows, where)
     yield from consistent(rows, bool(about["settings"].get("attack_all", False)), where)
     ledger = Attacked(rows, about["settings"], cells, len(about["classes"]))
     without = {_OF_CASCADES} if any(parts) else set()
-    yield from _audit(about, audited_attacks(ledger, None), OF_ATTACKS.values(), without, where)
+    audit = audited_attacks(ledger, None)
+    yield from audited_again(about, audit, OF_ATTACKS.values(), without, where)
 
 
 def of_certification(
@@ -122,13 +124,13 @@ def of_certification(
     model = about["settings"]["model"]
     yield from _cells(cells_of(rows, ledger.config, model), about["cells"], where)
     yield from _proven(ledger, known is not None, where)
-    table = [one for one in OF_CERTIFICATES.values() if known is not None or one.id != "S-radius"]
     again = audited_certificates(ledger, None)
     for check in again.checks:
         if check.id in _ARITHMETIC and check.verdict is Verdict.FAIL:
             yield contradicted(f"{where}/{ROWS}", "certificates", f"{check.said} ({check.id})")
-    # A ceiling is of evaluations that stood beside it.
-    yield from _audit(about, again, table, {"S-ceiling"}, where)
+    # A ceiling is of evaluations that stood beside it, and Λ may not be known.
+    without = {"S-ceiling"} | (set() if known is not None else {"S-radius"})
+    yield from audited_again(about, again, OF_CERTIFICATES.values(), without, where)
 
 
 def _cells(
@@ -143,10 +145,10 @@ def _cells(
     for place, (mine, cell) in enumerate(zip(again, written, strict=True)):
         for name in mine:
             # Runs of earlier versions do not say everything; what they say is looked at.
-            if name in cell and not _same(mine[name], cell[name]):
+            if name in cell and not same_value(mine[name], cell[name]):
                 wrong += 1
-                said = f"cells[{place}].{name} is {_short(cell[name])}, and the rows give"
-                yield contradicted(file, "cells", f"{said} {_short(mine[name])}.")
+                said = f"cells[{place}].{name} is {short(cell[name])}, and the rows give"
+                yield contradicted(file, "cells", f"{said} {short(mine[name])}.")
     if not wrong:
         numbers = sum(
             len(mine.keys() & cell.keys()) for mine, cell in zip(again, written, strict=True)
@@ -158,13 +160,23 @@ def _cells(
         yield unchecked(file, "cells", f"{', '.join(apart)}: no row tells of these.")
 
 
+def _complete(about: Mapping[str, Any], rows: pd.DataFrame, where: str) -> Iterator[Finding]:
+    """Columns that are not there are held against nothing: only an earlier version lacks any."""
+    lacking = [name for name in _WRITTEN if name not in rows]
+    if lacking:
+        said = f"its rows lack {', '.join(lacking)}, which this version writes of every image."
+        verdict = unchecked if of_other_version(about) else contradicted
+        yield verdict(f"{where}/{ROWS}", "rows", said)
+
+
 def _warnings(told: Iterable[str], about: Mapping[str, Any], where: str) -> Iterator[Finding]:
     """Warnings that follow from the rows stand there; others rest on what was seen on the way."""
     written = about.get("warnings", [])
+    verdict = unchecked if of_other_version(about) else contradicted
     silent = [text for text in told if text not in written]
     for text in silent:
         said = f"the rows call for a warning that is not there: {text}"
-        yield (unchecked if _other(about) else contradicted)(f"{where}/{ABOUT}", "warnings", said)
+        yield verdict(f"{where}/{ABOUT}", "warnings", said)
 
 
 def _proven(ledger: Certified, radii: bool, where: str) -> Iterator[Finding]:
@@ -202,69 +214,3 @@ def _unproven(one: Certificate, name: str, bad: NDArray[np.bool_]) -> str:
         f"{one}: {name} is not what the votes prove in {int(bad.sum())} rows, first of image "
         f"{row['index']}: {row[name]:.7g}, and {proven:.7g} by its votes {row['votes']!r:.60}."
     )
-
-
-def _audit(
-    about: Mapping[str, Any],
-    again: Audit,
-    table: Iterable[Definition],
-    without: set[str],
-    where: str,
-) -> Iterator[Finding]:
-    """The checks of the run's own audit that look at rows alone, and the word that all lead to."""
-    if "audit" not in about:
-        return
-    file, written = f"{where}/{ABOUT}", Audit.of_run(about)
-    assert written is not None
-    said = about["audit"]
-    if (said["verdict"], said["sentence"]) != (written.word, written.sentence):
-        yield contradicted(
-            file,
-            "audit",
-            f"it says {said['sentence']!r:.120}, and its checks say {written.sentence!r:.120}.",
-        )
-    alone = {one.id for one in table if not one.asks_the_model} - without
-    mine = {check.id: check for check in again.checks if check.id in alone}
-    both = [check for check in written.checks if check.id in mine]
-    differ = [
-        check
-        for check in both
-        if check.verdict != mine[check.id].verdict or not _same(check.value, mine[check.id].value)
-    ]
-    for check in differ:
-        now = mine[check.id]
-        yield (unchecked if _other(about) else contradicted)(
-            file,
-            "audit",
-            f"check {check.id} says {check.verdict} ({_short(check.value)}), and the rows give "
-            f"{now.verdict} ({_short(now.value)}).",
-        )
-    if both and not differ:
-        yield holds(file, "audit", f"{len(both)} checks of rows are what the rows give.")
-    asked = [check.id for check in written.checks if check.id not in mine]
-    if asked:
-        told = f"{len(asked)} checks need more than the rows: holdfast audit makes them again"
-        yield unchecked(file, "audit", f"{told} ({', '.join(asked)}).")
-
-
-def _other(about: Mapping[str, Any]) -> bool:
-    """Whether another version of Holdfast made a run, which may have said the same otherwise."""
-    made = about.get("versions")
-    return not isinstance(made, Mapping) or made.get("holdfast") != versions()["holdfast"]
-
-
-def _same(mine: Any, written: Any) -> bool:
-    """Whether two values are equal, numbers up to rounding."""
-    if isinstance(mine, Mapping) and isinstance(written, Mapping):
-        return mine.keys() == written.keys() and all(_same(mine[k], written[k]) for k in mine)
-    if isinstance(mine, list | tuple) and isinstance(written, list | tuple):
-        return len(mine) == len(written) and all(map(_same, mine, written))
-    numbers = [isinstance(v, int | float) and not isinstance(v, bool) for v in (mine, written)]
-    if all(numbers):
-        return math.isclose(mine, written, rel_tol=_SAME, abs_tol=_SAME)
-    return bool(mine == written)
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}…"

@@ -1,5 +1,6 @@
 """Whether what a bundle, or a run, says can be found in it again."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,19 +8,31 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
+from torch.nn import Module
 
 from holdfast.bundle.archive import unpacked
-from holdfast.bundle.asked import attacked_again, same_labels, same_model, voted_again
+from holdfast.bundle.asked import attacked_again, voted_again
 from holdfast.bundle.finding import Finding, Verdict, contradicted, holds, unchecked
+from holdfast.bundle.given import same_labels, same_lengths, same_model
 from holdfast.bundle.kept import of_images
 from holdfast.bundle.manifest import MANIFEST, Manifest, checksum
 from holdfast.bundle.page import made_again
 from holdfast.bundle.rows import of_certification, of_evaluation, read_run
+from holdfast.bundle.same import short
+from holdfast.bundle.settings import of_attacks, untold
 from holdfast.certify.smoothing import named_noise
 from holdfast.data import Data
 from holdfast.defenses.smoothed import noise_of
-from holdfast.errors import DamagedFileError, HoldfastError, InputError, MissingFileError
+from holdfast.errors import (
+    DamagedFileError,
+    HoldfastError,
+    InputError,
+    InputTypeError,
+    MissingFileError,
+    kind_of,
+)
 from holdfast.files import StrPath, as_path, check_path
+from holdfast.parameters import check
 from holdfast.progress import Progress, silent
 from holdfast.results import ROWS, read_about, runs_in
 from holdfast.summary import Summary
@@ -142,14 +155,15 @@ def verify(
     Args:
         path: of a bundle, or of a run folder.
         models: those that the runs are about, without noise in front of them.
-        data: their images; needed with models.
+        data: their images; needed with models, and of no use without.
         manifest: the SHA-256 that the bundle's manifest must have, as its author gave it.
         passes: forward passes that drawing votes again may take for each certification.
         progress: told about every batch.
 
     Raises:
         MissingFileError, DamagedFileError, InputError: if there is nothing to verify: no such file,
-            no bundle, or a zip file that may not be unpacked.
+            no bundle, or a zip file that may not be unpacked; or if an argument is not what it
+            must be.
 
     Example:
         >>> from holdfast import Linf, evaluate
@@ -161,8 +175,17 @@ def verify(
         >>> found.contradictions
         []
     """
+    _check_given(models, data)
+    check("passes", passes, float)
+    if passes < 0:
+        raise InputError(f"passes is {passes}, but must be at least 0; inf draws all votes again.")
     if models and data is None:
         raise InputError("models are given and no data: a model is asked about images, give both.")
+    if data is not None and not models:
+        raise InputError(
+            "data are given and no models: images are of use only for asking a model again, give "
+            "both or neither."
+        )
     return verify_with(
         path, Asked(models, lambda settings: data, passes, progress), manifest=manifest
     )
@@ -179,6 +202,7 @@ def verify_with(path: StrPath, asked: Asked, *, manifest: str | None = None) -> 
             )
         found = list(_of_runs([(run, run.as_posix()) for run in runs_in(path)], asked))
         return Verification(str(path), None, found)
+    _check_manifest(manifest)
     with unpacked(path) as root:
         if not (root / MANIFEST).exists():
             raise MissingFileError(
@@ -187,6 +211,38 @@ def verify_with(path: StrPath, asked: Asked, *, manifest: str | None = None) -> 
         sha256 = checksum(root / MANIFEST)
         found = list(_of_bundle(root, sha256, manifest, asked))
     return Verification(str(path), sha256, found)
+
+
+def _check_given(models: object, data: object) -> None:
+    """Models in a list, and images as a data set.
+
+    Raises:
+        InputTypeError: if they are not.
+    """
+    if isinstance(models, Module):
+        raise InputTypeError(
+            f"models is {kind_of(models)}, but must be a list of models; give models=[model]."
+        )
+    check("models", models, Sequence[Model])
+    if data is not None and not isinstance(data, Data):
+        raise InputTypeError(
+            f"data is {kind_of(data)}, but must be a holdfast.data.Data; give Data.of(x, y)."
+        )
+
+
+def _check_manifest(sha256: object) -> None:
+    """What is no checksum at all contradicts nothing.
+
+    Raises:
+        InputTypeError: if it is no text.
+        InputError: if it is no SHA-256.
+    """
+    check("manifest", sha256, str | None)
+    if isinstance(sha256, str) and not re.fullmatch("[0-9a-fA-F]{64}", sha256.strip()):
+        raise InputError(
+            f"manifest is {short(sha256)}, but a SHA-256 has 64 digits from 0 to f; give the one "
+            "that holdfast bundle printed."
+        )
 
 
 def _of_bundle(root: Path, sha256: str, expected: str | None, asked: Asked) -> Iterator[Finding]:
@@ -241,7 +297,9 @@ def _of_run(run: Path, where: str, asked: Asked, met: set[str]) -> Iterator[Find
     met.add(name)
     if kind == "evaluate":
         yield from of_evaluation(about, rows, where)
+        yield from of_attacks(about, rows, where)
         yield from of_images(run, about, rows, where)
+    yield from untold(about, model is not None, where)
     lipschitz = None
     if model is None:
         if kind == "certify":
@@ -280,6 +338,7 @@ def _asked_again(
     if any(finding.what == "data" for finding in identity):
         return  # others are answered otherwise
     yield from same_labels(rows, data, where)
+    yield from same_lengths(rows, data, where)
     if about["kind"] == "certify":
         yield from voted_again(about, rows, model, data, where, asked.passes, asked.progress)
     else:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -9,8 +10,10 @@ from holdfast.bundle.archive import write_archive
 from holdfast.bundle.contents import copied
 from holdfast.bundle.derived import derive
 from holdfast.bundle.manifest import MANIFEST, Manifest, Said, checksum, files_in
-from holdfast.errors import InputError, OutputError
+from holdfast.bundle.same import short
+from holdfast.errors import InputError, InputTypeError, OutputError
 from holdfast.files import StrPath, as_path, check_path, check_writable, clear_unfinished
+from holdfast.parameters import check_arguments
 
 __all__ = ["write_bundle"]
 
@@ -45,6 +48,7 @@ def write_bundle(
     Raises:
         MissingFileError, DamagedFileError: if a folder holds no run, or not what one writes.
         InputError: if a run is not finished, or no report can be made of these.
+        InputTypeError: if an argument is not of the type that it must be.
         OutputError: if the file is there, or cannot be written.
 
     Example:
@@ -55,6 +59,11 @@ def write_bundle(
         >>> len(write_bundle(["run"], "study.zip", customer="who asked"))
         64
     """
+    if isinstance(runs, str | PathLike):
+        raise InputTypeError(
+            f"runs is {short(runs)}, but must be a list of folders; give [{short(runs)}]."
+        )
+    check_arguments(write_bundle, locals())
     runs, out = [as_path(run) for run in runs], as_path(out)
     if not runs:
         raise InputError("there is no run; name the folder of at least one.")

@@ -7,7 +7,7 @@ from holdfast.cli.common import percent, print_json, print_table
 from holdfast.cli.options import Number
 from holdfast.errors import InputError
 from holdfast.evaluation.comparison import compare as compare_runs
-from holdfast.evaluation.junit import write_junit
+from holdfast.evaluation.junit import check_junit, write_junit
 from holdfast.metrics import Paired
 from holdfast.results import runs_in
 
@@ -35,7 +35,7 @@ def compare(
         fail_if_worse: End with exit code 3 if the second run's accuracy is lower by more than so
             many percentage points, without an attack or under any of them.
         junit: Write a JUnit XML file with a test for each line, which fails by --fail-if-worse; by
-            0 if that is not given.
+            0 if that is not given. An older one is replaced, and no other file.
         json: Print one JSON object and nothing else.
         quiet: Print nothing.
     """
@@ -50,6 +50,8 @@ def compare(
         raise InputError(
             f"--fail-if-worse is {fail_if_worse:g}, but is in percentage points, from 0 to 100."
         )
+    if junit is not None:
+        check_junit(junit)
     compared = compare_runs(*runs)
     if junit is not None:
         write_junit(junit, compared, (fail_if_worse or 0.0) / 100)

@@ -1,14 +1,56 @@
 """A comparison as JUnit XML, which continuous integration shows: one test for each line."""
 
+from pathlib import Path
 from xml.etree import ElementTree
 
+from holdfast.errors import OutputError
 from holdfast.evaluation.comparison import Comparison, became, why
-from holdfast.files import StrPath, write_text
+from holdfast.files import StrPath, as_path, check_path, check_writable, write_text
 
-__all__ = ["write_junit"]
+__all__ = ["check_junit", "write_junit"]
+
+#: The outermost elements of JUnit XML.
+_ROOTS = ("testsuites", "testsuite")
 
 #: What XML 1.0 cannot hold, also where it is escaped.
 _FORBIDDEN = {code: None for code in range(32) if chr(code) not in "\t\n\r"}
+
+
+def check_junit(path: StrPath) -> None:
+    """See, before any work, that a JUnit file can be written: over an older one, or over nothing.
+
+    Raises:
+        InputError: if no file can be at the path.
+        OutputError: if anything else is there, or the folder cannot be made and written.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from holdfast.evaluation.junit import check_junit
+        >>> check_junit("ci/compared.xml")
+        >>> size = Path("run.json").write_text("{}")
+        >>> check_junit("run.json")
+        Traceback (most recent call last):
+        holdfast.errors.OutputError: run.json is there and no JUnit XML, and is not overwritten; ...
+    """
+    path = as_path(path)
+    check_path(path)
+    check_writable(path.parent)
+    if (path.exists() or path.is_symlink()) and not _is_junit(path):
+        raise OutputError(
+            f"{path} is there and no JUnit XML, and is not overwritten; give another --junit."
+        )
+
+
+def _is_junit(path: Path) -> bool:
+    """Whether a file begins as JUnit XML does; what follows is not read."""
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            _, root = next(ElementTree.iterparse(file, ["start"]))
+    except (ElementTree.ParseError, StopIteration, UnicodeError, ValueError, LookupError):
+        return False
+    return root.tag in _ROOTS
 
 
 def write_junit(path: StrPath, comparison: Comparison, by: float) -> None:
@@ -17,9 +59,12 @@ def write_junit(path: StrPath, comparison: Comparison, by: float) -> None:
     Of data of more than ten classes a test's output says what became of top-5 accuracy.
 
     Args:
-        path: of the XML file.
+        path: of the XML file; its folder is made, and an older JUnit file there is replaced.
         comparison: of two runs.
         by: the fraction that the second model may be worse by.
+
+    Raises:
+        InputError, OutputError: see `check_junit`.
 
     Example:
         >>> from pathlib import Path
@@ -33,6 +78,7 @@ def write_junit(path: StrPath, comparison: Comparison, by: float) -> None:
         >>> Path("compared.xml").read_text().count("<failure")
         1
     """
+    check_junit(path)
     worse = comparison.worse(by)
     name = f"{comparison.second} against {comparison.first}".translate(_FORBIDDEN)
     suite = ElementTree.Element(
@@ -53,4 +99,5 @@ def write_junit(path: StrPath, comparison: Comparison, by: float) -> None:
             ElementTree.SubElement(case, "system-out").text = f"top-5 accuracy: {became(line.top5)}"
     ElementTree.indent(suite)
     text = ElementTree.tostring(suite, encoding="unicode")
+    as_path(path).parent.mkdir(parents=True, exist_ok=True)
     write_text(path, f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n')

@@ -77,6 +77,12 @@ class Attacked(NamedTuple):
         return torch.from_numpy((self.rows["fooled"] & fits).to_numpy(dtype=bool, copy=True))
 
 
+def lengths(x: Images) -> dict[str, Tensor]:
+    """(N,) how long clean images are, by the column: what perturbations are relative to."""
+    exact = x.cpu().double()
+    return {"x_l2": norm(exact, 2), "x_linf": norm(exact, torch.inf)}
+
+
 def rows_of(
     attack: str,
     threat: Threat | None,
@@ -107,8 +113,7 @@ def rows_of(
         "prediction": answer.prediction,
         "fooled": answer.prediction != y,
         **distances(x_adv, x),
-        "x_l2": norm(x.cpu().double(), 2),
-        "x_linf": norm(x.cpu().double(), torch.inf),
+        **lengths(x),
         "loss": answer.loss,
         "forwards": effort.forwards,
         "backwards": effort.backwards,

@@ -1,6 +1,8 @@
 """An assertion about a model: at least so many images stay right within a ball."""
 
+import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 import torch
@@ -10,10 +12,10 @@ from holdfast import data as datasets
 from holdfast.attacks import Attack, WorstCase
 from holdfast.checks import check_images, check_labels
 from holdfast.data import Data
-from holdfast.errors import InputError
+from holdfast.errors import InputError, InputTypeError, kind_of
 from holdfast.evaluation import Evaluation, EvaluationConfig, evaluate_data
 from holdfast.evaluation.adapting import named
-from holdfast.parameters import check
+from holdfast.parameters import at_least_one, check_arguments
 from holdfast.results import CLEAN
 from holdfast.statistics import proportion_interval
 from holdfast.summary import percent, size
@@ -51,7 +53,7 @@ def assert_robust(
         threat: what the attacker may do, with a finite ε.
         at_least: the robust accuracy that is asked for, a fraction.
         attacks: within that threat; the suite by default.
-        images: the first so many of the data; all by default.
+        images: the first so many of the data, at least 1; all by default.
         surely: ask for it of the lower limit of the 95 % interval, as evidence about images that
             were not tried, instead of these images alone.
         config: seed, batch size, and how to treat a stochastic model.
@@ -62,7 +64,7 @@ def assert_robust(
     Raises:
         AssertionError: with the robust accuracy, its interval and which images fell, if it is
             below; what an attack could not do counts as robust, and is said.
-        InputError: if an argument is wrong.
+        InputError, InputTypeError: if an argument is wrong.
 
     Example:
         >>> from holdfast import Linf
@@ -73,7 +75,16 @@ def assert_robust(
         Traceback (most recent call last):
         AssertionError: robust accuracy 0.0 % of 4 images ... is below the 50.0 % asked for...
     """
-    check("at_least", at_least, float)
+    arguments = dict(locals())
+    del arguments["data"]  # of which more is said below
+    check_arguments(assert_robust, arguments)
+    data = _given(data)
+    at_least_one(images=images)
+    if math.isinf(threat.eps):
+        raise InputError(
+            f"threat is {threat!r}, but robust accuracy is asked for within a finite ε; give a "
+            "size, such as 8 / 255."
+        )
     if not 0 <= at_least <= 1:
         raise InputError(
             f"at_least is {at_least}, but is a fraction between 0 and 1, such as 0.45."
@@ -101,6 +112,22 @@ def assert_robust(
     return found
 
 
+def _given(data: object) -> Any:
+    """What stands for images and labels; a list of the two is as good as a tuple.
+
+    Raises:
+        InputTypeError: if nothing can be made of it.
+    """
+    if isinstance(data, list):
+        data = tuple(data)
+    if isinstance(data, str | Data) or (isinstance(data, tuple) and len(data) == 2):
+        return data
+    raise InputTypeError(
+        f"data is {kind_of(data)}, but must be images and labels in a tuple, a "
+        'holdfast.data.Data or the name of a data set; give (x, y), or "mnist".'
+    )
+
+
 def _check(found: Evaluation, threat: Threat, at_least: float, surely: bool) -> None:
     """Raise `AssertionError` if too few images are robust against all attacks together."""
     rows = found.rows[found.rows["attack"] != CLEAN]
@@ -110,17 +137,20 @@ def _check(found: Evaluation, threat: Threat, at_least: float, surely: bool) -> 
     low, high = (float(limit) for limit in proportion_interval(robust, n))
     if (low if surely else robust / n) + 1e-9 >= at_least:  # 1 - 1/3 is no 2/3
         return
-    what = "the lower limit of " if surely else ""
+    what = f"robust accuracy {percent(robust / n)} of {n} images (95 % interval {percent(low)} to "
+    what += f"{percent(high)}) within {threat.name} {size(threat.eps)}"
+    if surely:
+        what = f"{percent(low)}, the lower limit of {what},"
     raise AssertionError(
-        f"{what}robust accuracy {percent(robust / n)} of {n} images (95 % interval "
-        f"{percent(low)} to {percent(high)}) within {threat.name} {size(threat.eps)} is below the "
-        f"{percent(at_least)} asked for: {_fallen(fell)}"
+        f"{what} is below the {percent(at_least)} asked for: {_fallen(fell)}"
         + "".join(f"\n{note}" for note in found.warnings)
     )
 
 
 def _fallen(fell: pd.DataFrame) -> str:
     """Which images, and to what."""
+    if not len(fell):
+        return "no image fell, and more of them would say so with more certainty."
     by = fell["by"].replace(CLEAN, "no attack at all").value_counts()
     to = ", ".join(f"{count} to {name}" for name, count in by.items())
     listed = list(map(str, fell["index"].head(_NAMED)))
