@@ -170,7 +170,7 @@ def test_a_model_that_is_written_in_two_ways_is_there_twice(tmp_path):
         ("model: runs/plain\nseed: [0, 0]", "seed 0 is given twice"),
         ("model: runs/plain\nseed: [0, one]", "'one' is no whole number"),
         ("model: [runs/plain, runs/robust]\neps: [0, 0.1]", "a size of pgd is 0"),
-        ("model: [runs/plain, runs/robust]\neps: []", "there is no attack"),
+        ("model: [runs/plain, runs/robust]\neps: []", "--eps is empty"),
         ("model: [runs/plain, runs/robust]\nattacks: [pgd, pdg]", "did you mean 'pgd'"),
         ("models: [runs/plain, runs/robust]", "did you mean 'model'"),
     ],

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 from torch import Tensor, nn
@@ -58,12 +59,16 @@ class _Header:
 
 
 def settings_of(data: Data, objective: Objective, schedule: Schedule) -> dict[str, Any]:
-    """What a training that goes on must have been begun with; it may go on for more epochs."""
+    """What a training that goes on must have been begun with; it may go on for more epochs.
+
+    An objective that is a function is known by its name: it may hold what changes on the way.
+    """
     how = schedule.record()
     for free in ("epochs", "accelerator", "processes"):
         del how[free]
     labels = hashlib.sha256(data.y.numpy().tobytes()).hexdigest()[:16]
-    return {"objective": recorded(objective), **how, "labels": labels}
+    named = objective.__qualname__ if isinstance(objective, FunctionType) else recorded(objective)
+    return {"objective": named, **how, "labels": labels}
 
 
 def save_state(path: Path, state: State, architecture: Architecture) -> None:

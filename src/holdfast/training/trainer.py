@@ -117,7 +117,7 @@ def fit(
     fabric = fabric or schedule.launch()
     if fabric.is_global_zero:
         warn_of(too_late(schedule.rate, schedule.epochs))
-    check_trainable(network, data, architecture, schedule)
+    check_trainable(network, data, schedule)
     # channels_last halves the time of a convolution on a CPU.
     network = fabric.to_device(network.to(memory_format=torch.channels_last)).train()
     state = State(
