@@ -253,7 +253,7 @@ class TestCertify:
             ({"bounds": ("shorter(by='a')",)}, "by is 'a', but must be a number"),
             ({"intervals": ("surer(time=1)",)}, "no parameter time; did you mean 'times'"),
             ({"intervals": ("surer(confidence=0.5)",)}, "no parameter confidence"),
-            ({"radii": (0.1, 0.1)}, "none of them twice"),
+            ({"radii": (0.1, 0.1)}, "radii has 0.1 twice"),
             ({"votes": 10**8}, "votes is 100000000"),
         ):
             with pytest.raises(HoldfastError, match=words):

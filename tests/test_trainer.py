@@ -387,7 +387,7 @@ def _normalized():
         (_frozen, {}, "no weight of the network asks for a gradient"),
         (lambda: small_network().double(), {}, "weights are torch.float64 and the images torch.f"),
         (small_network, {"y": torch.arange(9)}, "label 4 is 4, but the model has 4 classes"),
-        (_normalized, {}, "9 images in batches of 4 leave a last batch of one"),
+        (_normalized, {}, "9 images in batches of 4 make a batch of one"),
         (Twice, {}, "must return logits"),
         (small_network, {"x": torch.rand(9, 1, 7, 7)}, "the model failed on images of shape"),
     ],

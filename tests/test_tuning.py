@@ -189,7 +189,7 @@ class TestTheSearch:
             ({"finalist_images": 0}, "finalist_images is 0"),
             ({"first_images": 0}, "first_images is 0"),
             ({"anneal": (2.0,)}, "anneal is 2.0"),
-            ({"alpha": (0.1, 0.2, 0.1)}, "alpha must name what is tried once each"),
+            ({"alpha": (0.1, 0.2, 0.1)}, "alpha has 0.1 twice"),
         ):
             with pytest.raises(InputError, match=named):
                 Search(**{"steps": (1,), "alpha": (0.1,), "delta": (0.1,), "sigma": 0.3} | wrong)

@@ -9,7 +9,8 @@ import functools
 import inspect
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from numbers import Integral, Real
 from types import NoneType, UnionType
@@ -175,6 +176,23 @@ def at_least_one(**numbers: int | None) -> None:
     for name, number in numbers.items():
         if number is not None and number < 1:
             raise InputError(f"{name} is {number}, but must be at least 1.")
+
+
+def each_once(name: str, values: Iterable[Any]) -> None:
+    """Raise if one of the values stands there twice.
+
+    Raises:
+        InputError: if it does; the sentence has the name and the value.
+
+    Example:
+        >>> from holdfast.parameters import each_once
+        >>> each_once("radii", (0.1, 0.2, 0.1))
+        Traceback (most recent call last):
+        holdfast.errors.InputError: radii has 0.1 twice; leave one of them out.
+    """
+    twice = [value for value, count in Counter(values).items() if count > 1]
+    if twice:
+        raise InputError(f"{name} has {twice[0]} twice; leave one of them out.")
 
 
 def above_zero(**numbers: float) -> None:

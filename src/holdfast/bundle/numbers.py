@@ -11,8 +11,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-#: Up to which two numbers that other versions worked out are the same.
-_SAME = 1e-9
+from holdfast.bundle.same import same_value
 
 
 def numbers_apart(name: str, there: str, made: str) -> str | None:
@@ -30,7 +29,7 @@ def numbers_apart(name: str, there: str, made: str) -> str | None:
     except (ValueError, RecursionError, csv.Error):
         return "it cannot be read as what its name says."
     for place, first, second in _pairs(one, other, ""):
-        if not math.isclose(first, second, rel_tol=_SAME, abs_tol=_SAME):
+        if not same_value(first, second):
             return f"{place} is {first:.10g}, and the rows give {second:.10g}."
     return None
 

@@ -16,7 +16,7 @@ from holdfast.certify.smoothing import named_bound, named_noise
 from holdfast.defenses import Noise
 from holdfast.defenses.noise import check_sigma
 from holdfast.errors import InputError
-from holdfast.parameters import MOST, Seed, at_least_one, check_fields
+from holdfast.parameters import MOST, Seed, at_least_one, check_fields, each_once
 
 __all__ = ["CertificationConfig"]
 
@@ -77,10 +77,10 @@ class CertificationConfig:
         at_least_one(votes=self.votes, selection_votes=self.selection_votes)
         check_batch_size(self.batch_size)
         for name in ("bounds", "intervals"):
-            if not getattr(self, name) or len(set(getattr(self, name))) < len(getattr(self, name)):
-                raise InputError(f"{name} must name at least one, and none of them twice.")
-        if len(set(self.radii)) < len(self.radii):
-            raise InputError("radii must name none of them twice.")
+            if not getattr(self, name):
+                raise InputError(f"{name} is empty, but must name at least one.")
+        for name in ("bounds", "intervals", "radii"):
+            each_once(name, getattr(self, name))
         check_sigma(self.sigma)
         check_share(self.audit)
         for bound in self.bounds:

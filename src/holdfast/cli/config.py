@@ -6,7 +6,6 @@ of the parser, which are as many as there are words in it, before anything is bu
 """
 
 import os
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]
 from holdfast.cli.renamed import no_option
 from holdfast.errors import InputError
 from holdfast.files import check_regular
+from holdfast.parameters import each_once
 
 #: Far more than all options of a command, and still loaded at once.
 MOST_VALUES, MOST_LEVELS, MOST_BYTES = 10_000, 100, 2**20
@@ -76,11 +76,9 @@ def check(given: str) -> list[str]:
             f"--config {path} holds no options, but must have a line for each, as in "
             "model: runs/net."
         )
-    given_names = [name.value for name in names]
-    twice = [name for name, count in Counter(given_names).items() if count > 1]
-    if twice:
-        raise InputError(f"--config {path} gives {twice[0]} twice: leave one of them.")
-    return given_names
+    told = [name.value for name in names]
+    each_once(f"--config {path}", told)
+    return told
 
 
 def _text(path: Path) -> str:

@@ -1,14 +1,12 @@
 """Types of command-line options: numbers such as 8/255, lists such as ``0.1,0.2``, paths."""
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from jsonargparse.typing import register_type
 
 from holdfast import specs
-from holdfast.errors import InputError
 
 
 class Numbers(tuple[float, ...]):
@@ -79,17 +77,6 @@ def path_of(value: object) -> Path:
     if not str(value) or "\0" in str(value):
         raise ValueError(f"{str(value)!r} names no file or folder; the working directory is '.'")
     return Path(value)
-
-
-def given_once(option: str, parts: Sequence[object]) -> None:
-    """Refuse an option that names one thing twice.
-
-    Raises:
-        InputError: if it does.
-    """
-    twice = [part for part, count in Counter(parts).items() if count > 1]
-    if twice:
-        raise InputError(f"{option} names {twice[0]} twice; leave one of them.")
 
 
 def _parts(value: object) -> list[str]:

@@ -68,7 +68,7 @@ def settings_of(data: Data, objective: Objective, schedule: Schedule) -> dict[st
         del how[free]
     labels = hashlib.sha256(data.y.numpy().tobytes()).hexdigest()[:16]
     named = objective.__qualname__ if isinstance(objective, FunctionType) else recorded(objective)
-    return {"objective": named, **how, "labels": labels}
+    return {"objective": named, **how, "labels of digest": labels}
 
 
 def save_state(path: Path, state: State, architecture: Architecture) -> None:

@@ -41,9 +41,9 @@ def check_trainable(network: nn.Module, data: Data, schedule: Schedule) -> None:
             f"to the images' type, network.to({data.dtype}), or the images to its."
         )
     normalized = any(isinstance(layer, nn.BatchNorm1d) for layer in network.modules())
-    if normalized and len(data) % schedule.batch_size == 1:
+    if normalized and (len(data) - 1) % schedule.batch_size == 0:
         raise InputError(
-            f"{len(data)} images in batches of {schedule.batch_size} leave a last batch of one, "
+            f"{len(data)} images in batches of {schedule.batch_size} make a batch of one, "
             "which batch normalisation cannot be trained on; choose another batch_size."
         )
     x = data.x(torch.arange(1)).to(device_of(network))

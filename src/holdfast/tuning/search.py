@@ -22,7 +22,7 @@ from holdfast.evaluation import EvaluationConfig, evaluate_data
 from holdfast.files import StrPath, write_table
 from holdfast.models.identity import identify
 from holdfast.models.purified import PURIFIED, Networks, read_purified, save_purified
-from holdfast.parameters import at_least_one, check_arguments
+from holdfast.parameters import at_least_one, check_arguments, each_once
 from holdfast.progress import Progress, silent
 from holdfast.results import Run, kept_or_temporary, read_about
 from holdfast.threads import suited_threads
@@ -93,8 +93,7 @@ class Search:
         for name in ("steps", "alpha", "delta", "anneal"):
             if not getattr(self, name):
                 raise InputError(f"there is no {name} to try; give at least one.")
-            if len(set(getattr(self, name))) < len(getattr(self, name)):
-                raise InputError(f"{name} must name what is tried once each.")
+            each_once(name, getattr(self, name))
         for chain in self.chains():  # a wrong number is told before any work
             MALADE(nn.Identity(), **asdict(chain))
 

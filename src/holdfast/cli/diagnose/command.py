@@ -18,11 +18,12 @@ from matplotlib.figure import Figure
 from holdfast import data as datasets
 from holdfast.batch_size import BatchSize
 from holdfast.cli.common import device, print_json, print_table
-from holdfast.cli.options import Words, given_once
+from holdfast.cli.options import Words
 from holdfast.diagnose import Diagnosis, diagnose_data
 from holdfast.diagnose.by_image import Found, summarised
 from holdfast.errors import InputError
 from holdfast.models import loading
+from holdfast.parameters import each_once
 from holdfast.progress import showing
 from holdfast.report import style
 from holdfast.types import Model
@@ -123,7 +124,7 @@ def _documented(function: Callable[..., Shown]) -> str:
 def _check(told: Shared) -> None:
     if not told.model:
         raise InputError("--model is empty; give at least one, or several between commas.")
-    given_once("--model", told.model)
+    each_once("--model", told.model)
     check_workers(told.workers)
 
 

@@ -8,11 +8,12 @@ from torch import Tensor
 
 from holdfast.cli import registry
 from holdfast.cli.diagnose.command import Shown, command, mean_known
-from holdfast.cli.options import Numbers, given_once
+from holdfast.cli.options import Numbers
 from holdfast.diagnose import Diagnosis
 from holdfast.diagnose.by_image import Found
 from holdfast.diagnose.interval_bounds import bounds_within
 from holdfast.errors import InputError
+from holdfast.parameters import each_once
 from holdfast.report.comparison import Compared, compared
 from holdfast.types import Images, Labels, Model
 
@@ -32,7 +33,7 @@ def ibp(*, norm: str = "linf", eps: Numbers = Numbers((0.1,))) -> Shown:
         norm: Norm of the ball: linf or l2.
         eps: Sizes of the ball between commas, on the [0, 1] scale.
     """
-    given_once("--eps", eps)
+    each_once("--eps", eps)
     threats = {size: registry.threat(norm, size) for size in eps}
     if not threats:
         raise InputError("--eps is empty; give at least one size, or several between commas.")

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from holdfast.cli import registry
 from holdfast.cli.diagnose.command import Shown, command, mean_known
-from holdfast.cli.options import Counts, Number, given_once
+from holdfast.cli.options import Counts, Number
 from holdfast.diagnose import Diagnosis, adversarial_directions, fraction_with_at_least, predictions
 from holdfast.diagnose.by_image import Found
 from holdfast.errors import InputError
+from holdfast.parameters import each_once
 from holdfast.report import diagnoses as figures
 from holdfast.types import Images, Labels, Model
 
@@ -40,7 +41,7 @@ def subspace(
         orders: Numbers of directions to try, between commas; in linf of 1, 4, 16, 36, 64, 100, in
             l2 any, and at most as many as an image has values.
     """
-    given_once("--orders", orders)
+    each_once("--orders", orders)
     threat = registry.threat(norm, eps)
     if not orders:
         raise InputError("--orders is empty; give at least one, or several between commas.")
