@@ -233,6 +233,19 @@ def _net(seed: int = 0) -> Step:
     return train("net", model="small", epochs=1, images=64, seed=seed)
 
 
+def test_a_folder_of_images_that_recipes_name_is_no_unknown_data_set(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it is, where it is looked for, and how to get it."""
+    out = tmp_path / "out"
+    assert run(["reproduce", "so/figure-3", "--data-dir", str(tmp_path), "--out", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert "cifar10-jpeg, the subset of CIFAR-10" in said
+    assert f"is not in {tmp_path}:" in said
+    assert "cifar10-jpeg/train/CLASS" in said
+    assert not out.exists()
+
+
 def test_a_step_is_known_by_what_it_holds_and_not_by_what_it_is_called() -> None:
     one, other = train("a", model="small", seed=1), train("b", model="small", seed=1)
     assert one.folder == other.folder

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from holdfast import data as datasets
 from holdfast.cli.common import print_json, print_table
 from holdfast.cli.main import read
 from holdfast.cli.passes import passes
@@ -16,6 +15,7 @@ from holdfast.files import check_writable
 from holdfast.progress import Progress, showing
 from holdfast.reproduce import verdicts
 from holdfast.reproduce.hands import AtOnce, Hands, OneAtATime, check_at_once
+from holdfast.reproduce.images import check_images
 from holdfast.reproduce.page import Made, judged, write_item
 from holdfast.reproduce.paper_page import write_paper
 from holdfast.reproduce.recipes import Recipe, chosen, papers
@@ -108,8 +108,7 @@ def reproduce(
     for one in recipes:
         verdicts.read((pages or out) / one.name)  # nor that it is damaged
     if not finished:
-        for data in sorted({str(dict(step.options).get("data", "digits")) for step in steps}):
-            datasets.load(data, data_dir=data_dir, limit=1)  # found missing now, not in an hour
+        check_images(steps, data_dir)
     with showing(not quiet) as progress:
         if finished:
             outcome = found(steps, root)
