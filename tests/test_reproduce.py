@@ -166,6 +166,24 @@ def test_a_paper_is_known_by_its_short_name_too() -> None:
     assert chosen("EAT/table-7") == chosen("ensemble-adversarial-training/table-7")
 
 
+def test_every_table_and_figure_is_a_name_whatever_its_items_are() -> None:
+    """In several items it is all of them, on another's page that one."""
+    for name, items in {
+        "so/figure-2": ["figure-2-left", "figure-2-middle", "figure-2-right"],
+        "dd/table-1": [f"table-1-{net}" for net in ("convnet", "imagenet", "lenet", "mlp", "nin")],
+        "eat/figure-3": ["appendix-c-1"],
+        "eat/table-3": ["table-4"],
+        "eat/table-7": ["table-7"],
+    }.items():
+        assert [one.item for one in chosen(name)] == items
+    assert recipe("eat/figure-3").item == "appendix-c-1"
+    with pytest.raises(InputError, match="figure-2-left"):
+        recipe("so/figure-2")
+    for nothing in ("eat/table", "eat/figure", "eat/table-5"):  # no results
+        with pytest.raises(UnknownNameError):
+            chosen(nothing)
+
+
 def test_names_are_found_whatever_the_dash_and_the_nearest_is_named() -> None:
     one = RECIPES[0]
     assert recipe(one.name.replace("-", "_")) == one

@@ -6,3 +6,6 @@ from that.
 """
 
 SHORT = "eat"
+
+#: Figure 3 shows what appendix C.1 says, and table 3 what the networks of table 4 are.
+WITHIN = {"figure-3": "appendix-c-1", "table-3": "table-4"}

@@ -58,7 +58,9 @@ def reproduce(
 
     Args:
         what: Items, PAPER/ITEM, or a PAPER with all of its own; or list, which shows them all. A
-            paper may be named for short: so, stn, malade, eat, dd.
+            paper may be named for short: so, stn, malade, eat, dd. A table or figure in several
+            items is all of them, dd/table-1 or so/figure-2; one that another item's page has is
+            that item, eat/figure-3.
         scale: Sizes: quick (digits, seconds), cpu (MNIST and a CIFAR-10 subset on two cores), or
             paper (the paper's own, for a GPU).
         data_dir: Folder with the files of named data sets; else HOLDFAST_DATA.

@@ -3,7 +3,7 @@
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +13,9 @@ from holdfast.reproduce.results import Result
 from holdfast.reproduce.scale import Scale
 
 _PACKAGE = "holdfast_recipes"
+
+#: What items are, in the order in which they stand.
+_KINDS = {"table": 0, "figure": 1}
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +59,7 @@ class Paper:
         title: the first line of the docstring of the folder's ``__init__.py``.
         about: the rest of it.
         recipes: in the paper's order.
+        within: a table or figure that stands on another item's page -> that item.
     """
 
     name: str
@@ -63,6 +67,22 @@ class Paper:
     title: str
     about: str
     recipes: tuple[Recipe, ...]
+    within: Mapping[str, str] = field(default_factory=dict)
+
+    def items(self, name: str) -> tuple[Recipe, ...]:
+        """Those of a name: one, all parts of it (table-1 of table-1-mlp), or the one it is in.
+
+        Raises:
+            UnknownNameError: if there is none.
+        """
+        by_item = {one.item: one for one in self.recipes}
+        name_of = self.within.get(name, name)
+        if name_of in by_item:
+            return (by_item[name_of],)
+        parts = tuple(one for item, one in by_item.items() if item.startswith(f"{name}-"))
+        if not parts or name in _KINDS:
+            raise unknown(f"item of {self.short}", name, (*by_item, *self.within))
+        return parts
 
 
 def root() -> Path:
@@ -105,14 +125,16 @@ def recipe(name: str) -> Recipe:
         >>> result.steps[0].command
         'train'
     """
-    (found,) = chosen(name) if "/" in name else (None,)
-    if found is None:
+    found = chosen(name) if "/" in name else ()
+    if len(found) > 1:
+        raise InputError(f"{name} is {', '.join(one.item for one in found)}; name one of them.")
+    if not found:
         raise InputError(f"{name} is a paper or nothing; name an item of it, PAPER/ITEM.")
-    return found
+    return found[0]
 
 
 def chosen(name: str) -> tuple[Recipe, ...]:
-    """The recipes that a name means: PAPER/ITEM one, PAPER all of it; PAPER also for short.
+    """The recipes that a name means: those of PAPER/ITEM, or all of PAPER; PAPER also for short.
 
     Raises:
         UnknownNameError: if there is no such paper or item.
@@ -121,12 +143,8 @@ def chosen(name: str) -> tuple[Recipe, ...]:
     known = {called: paper for paper in papers() for called in (paper.name, paper.short)}
     if first.lower() not in known:
         raise unknown("paper", first, known)
-    items = {one.item: one for one in known[first.lower()].recipes}
-    if not item:
-        return tuple(items.values())
-    if item not in items:
-        raise unknown(f"item of {first}", item, items)
-    return (items[item],)
+    paper = known[first.lower()]
+    return paper.items(item) if item else paper.recipes
 
 
 def _paper(folder: Path) -> Paper:
@@ -134,7 +152,8 @@ def _paper(folder: Path) -> Paper:
     del package
     about = _load(f"{_PACKAGE}.{folder.name}", folder / "__init__.py", folder)
     title, text = _documented(about)
-    return Paper(_dashed(folder.name), about.SHORT, title, text, tuple(_recipes(folder)))
+    name, within = _dashed(folder.name), getattr(about, "WITHIN", {})
+    return Paper(name, about.SHORT, title, text, tuple(_recipes(folder)), within)
 
 
 def _recipes(folder: Path) -> Iterator[Recipe]:
@@ -159,10 +178,9 @@ def _recipes(folder: Path) -> Iterator[Recipe]:
 
 def _order(item: str) -> tuple[bool, list[tuple[int, str]]]:
     """Tables first, then figures, each by number; anything else last."""
-    kinds = {"table": 0, "figure": 1}
     parts = item.split("-")
-    return parts[0] not in kinds, [
-        (int(part), "") if part.isdecimal() else (kinds.get(part, 1000), part) for part in parts
+    return parts[0] not in _KINDS, [
+        (int(part), "") if part.isdecimal() else (_KINDS.get(part, 1000), part) for part in parts
     ]
 
 
