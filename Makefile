@@ -43,6 +43,7 @@ bench: .venv/tested
 
 lint: .venv/tested
 	$(BIN)/python tools/stubs.py
+	$(BIN)/python tools/pages.py
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/mypy

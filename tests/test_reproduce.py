@@ -19,6 +19,7 @@ import torch
 
 from holdfast.cli.main import read, run
 from holdfast.cli.passes import passes
+from holdfast.environment import environment
 from holdfast.errors import InputError, UnknownNameError
 from holdfast.files import write_tensors
 from holdfast.models import Architecture
@@ -69,13 +70,16 @@ from holdfast.reproduce.departures import otherwise
 from holdfast.reproduce.hands import AtOnce
 from holdfast.reproduce.page import _points, numbers, write_item
 from holdfast.reproduce.paper_page import write_paper
+from holdfast.reproduce.provenance import provenance
 from holdfast.reproduce.recipes import Paper, chosen
 from holdfast.reproduce.rows import rows_of
 from holdfast.reproduce.run import Outcome, found, reproduce, state
 from holdfast.reproduce.scale import SCALES
+from holdfast.reproduce.shown import shown
 from holdfast.reproduce.steps import in_order
 from holdfast.results import read_rows
 from tests.finished import finish
+from tools import pages
 
 RECIPES = [one for paper in papers() for one in paper.recipes]
 
@@ -713,11 +717,71 @@ def test_the_page_has_the_number_the_interval_and_the_papers_and_says_what_is_mi
     outcome = reproduce([here, gone], tmp_path, _refuse)
     write_item(made, Scale("quick"), outcome, tmp_path, tmp_path / "pages")
     page = (tmp_path / "pages/p/table-1/README.md").read_text()
-    assert "| row | **80.0** [70.8, 87.3] (75.0) | (50.0) |" in page
+    assert "| row | **80.0** [70.8, 87.3] (75.0, +5.0) | (50.0) |" in page
+    assert "(the paper's, and how far from it). 100 images, 1 seed.\n" in page
     assert "evaluate gone: it needs net, which failed" in page
     numbers = pd.read_csv(tmp_path / "pages/p/table-1/table.csv").set_index("column")
     assert numbers.loc["x", "difference"] == pytest.approx(0.05)
     assert np.isnan(numbers.loc["y", "measured"])
+
+
+def _numbers(row: str, *, paper: float = math.nan, images: int = 100, seeds: int = 1) -> pd.Series:
+    cell = {"row": row, "column": "x", "measured": 0.4996, "low": 0.4, "high": 0.6}
+    more = {"paper": paper, "difference": 0.4996 - paper, "images": images, "seeds": seeds}
+    return pd.Series({**cell, **more, "why": ""})
+
+
+def test_a_table_shows_differences_and_over_how_many_images_and_seeds() -> None:
+    table = Table("T", {})
+    usual = [_numbers("A", paper=0.25), _numbers("B", paper=0.5), _numbers("C")]
+    lines = shown(table, pd.DataFrame(usual))
+    assert "| A | **50.0** [40.0, 60.0] (25.0, +25.0) |" in lines
+    assert "| B | **50.0** [40.0, 60.0] (50.0, +0.0) |" in lines
+    assert "| C | **50.0** [40.0, 60.0] |" in lines
+    told = "Measured [95 % interval] (the paper's, and how far from it)."
+    assert f"{told} 100 images, 1 seed." in lines
+    three = [*usual, _numbers("D", seeds=3, images=1000)]
+    assert f"{told} 100 images, 1 seed; D: 1,000 images, 3 seeds." in shown(
+        table, pd.DataFrame(three)
+    )
+    many = pd.DataFrame([*three, *(_numbers(str(n), images=n) for n in range(1, 5))])
+    assert f"{told} 1 to 1,000 images, 1 to 3 seeds." in shown(table, many)
+    formula = shown(table, pd.DataFrame([_numbers("F", images=0, seeds=0)]))
+    assert "Measured [95 % interval]." in formula
+
+
+@pytest.mark.parametrize(("path", "one", "scale"), [*pages.pages()], ids=lambda of: str(of)[-60:])
+def test_the_tables_of_a_page_that_is_shipped_are_those_of_its_numbers(
+    path: Path, one: Recipe, scale: str
+) -> None:
+    page = path.read_text(encoding="utf-8")
+    assert pages.rewritten(page, one, path.parent, scale) == page
+
+
+def test_a_page_of_formulas_says_by_which_versions_they_were_worked_out(tmp_path: Path) -> None:
+    made = Recipe("p", "figure-4", "Title", "", {}, lambda scale: Result([]))
+    page = write_item(made, Scale("quick"), found([], tmp_path), tmp_path, tmp_path).page
+    assert page is not None
+    versions = environment()["versions"]
+    said = f"Holdfast {versions['holdfast']}, torch {versions['torch']}, "
+    assert said in page.read_text(encoding="utf-8")
+
+
+def test_commands_of_several_machines_stand_behind_what_each_ran_on(tmp_path: Path) -> None:
+    steps = [_evaluated(tmp_path, seed, [True, False]) for seed in (0, 1, 2)]
+    where = [{"cores": 2, "processor": "EPYC"}, {"cores": 2}, {"accelerator": "H200", "cores": 16}]
+    for step, hardware in zip(steps, where, strict=True):
+        file = tmp_path / step.folder / "run.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"hardware": hardware}))
+    done = frozenset(step.folder for step in steps)
+    result = Result([], also=steps)
+    lines = provenance(result, tmp_path, Outcome(done, {}))
+    commands = [line.split(" --")[0] for line in lines[lines.index("```") + 1 : -4]]
+    ran = "holdfast evaluate"
+    assert commands == ["# 2 cores of EPYC", ran, "# 2 processor cores", ran, "# H200", ran]
+    assert lines[2].endswith("2 cores of EPYC, 2 processor cores, H200.")
+    alone = provenance(Result([], also=steps[:1]), tmp_path, Outcome(done, {}))
+    assert not [line for line in alone if line.startswith("# ")]
 
 
 def test_the_page_says_what_was_done_otherwise_and_why(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ def environment() -> dict[str, Any]:
         },
         "hardware": {
             "platform": platform.platform(),
+            "processor": _processor(),
             "cores": os.cpu_count(),
             "threads": torch.get_num_threads(),
             "accelerator": torch.cuda.get_device_name() if cuda else None,
@@ -40,6 +41,16 @@ def environment() -> dict[str, Any]:
         "git": git_revision(Path.cwd()),
         "command": _command(),
     }
+
+
+def _processor() -> str | None:
+    """Its name, where the system tells it."""
+    try:
+        told = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # of another system than Linux
+        return platform.processor() or None
+    names = [line.partition(":")[2] for line in told.splitlines() if line.startswith("model name")]
+    return " ".join(names[0].split()) or None if names else None  # ARM's has no name there
 
 
 def _tf32() -> bool:

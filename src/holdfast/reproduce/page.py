@@ -11,12 +11,11 @@ OUT/PAPER/ITEM/*.svg        figures
 
 import math
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -24,11 +23,12 @@ from matplotlib.figure import Figure
 from holdfast.errors import MissingFileError
 from holdfast.files import clear_unfinished, replace_file, write_table, write_text
 from holdfast.lock import held
-from holdfast.report import comparison, gallery, pictures, style, words
+from holdfast.report import comparison, gallery, pictures, style
 from holdfast.reproduce.claims import Evidence, Verdict, judge
 from holdfast.reproduce.departures import otherwise, reduced
-from holdfast.reproduce.markdown import escaped, joined
+from holdfast.reproduce.markdown import joined
 from holdfast.reproduce.measures import Measured
+from holdfast.reproduce.provenance import provenance
 from holdfast.reproduce.recipes import Recipe
 from holdfast.reproduce.results import (
     Curves,
@@ -42,8 +42,8 @@ from holdfast.reproduce.results import (
 )
 from holdfast.reproduce.run import Outcome
 from holdfast.reproduce.scale import Scale
+from holdfast.reproduce.shown import shown
 from holdfast.reproduce.verdicts import verdicts, write
-from holdfast.results import read_about
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def write_item(recipe: Recipe, scale: Scale, outcome: Outcome, root: Path, out: 
         for part in result.parts:
             lines += _part(part, folder, root, outcome)
         lines += [*_claims(made.evidence), *_notes(result), *reduced(scale), *otherwise(scale)]
-        lines += [*_missing(result, outcome), *_provenance(result, root, outcome)]
+        lines += [*_missing(result, outcome), *provenance(result, root, outcome)]
         page = folder / "README.md"
         write_text(page, joined(lines))
         write(folder, verdicts(made.evidence, scale.name))
@@ -184,7 +184,7 @@ def _part(part: Part, folder: Path, root: Path, outcome: Outcome) -> list[str]:
         figure = comparison.compared(part.x, part.y, curves, percent=percent, log=log)
         _draw(figure, folder / f"{part.name}.svg")
         lines += [f"![{part.title}]({part.name}.svg)", ""]
-    return [*lines, *_table(part, found, percent=percent), ""]
+    return [*lines, *shown(part, found), ""]
 
 
 def _pictures(part: Pictures, folder: Path, root: Path, outcome: Outcome) -> list[str]:
@@ -195,19 +195,19 @@ def _pictures(part: Pictures, folder: Path, root: Path, outcome: Outcome) -> lis
         drawn = root / part.step.folder / f"{name}.svg"
         if not drawn.exists():
             raise MissingFileError(f"{drawn} is not there; correct the recipe.")
-        shown = f"{part.name}{drawn.name}"
-        replace_file(folder / shown, partial(shutil.copyfile, drawn))
-        lines += [f"![{part.title}]({shown})", ""]
+        beside = f"{part.name}{drawn.name}"
+        replace_file(folder / beside, partial(shutil.copyfile, drawn))
+        lines += [f"![{part.title}]({beside})", ""]
     return lines
 
 
 def _gallery(part: Gallery, folder: Path, root: Path, outcome: Outcome) -> list[str]:
     if part.step.folder not in outcome.done:
         return ["Not run.", ""]
-    shown = gallery.gallery_of(root / part.step.folder, part.attack, part.eps)
-    if not shown.examples:
+    fooled = gallery.gallery_of(root / part.step.folder, part.attack, part.eps)
+    if not fooled.examples:
         return ["The attack fooled the network with none of the images that were kept.", ""]
-    _draw(pictures.gallery(shown), folder / f"{part.name}.svg")
+    _draw(pictures.gallery(fooled), folder / f"{part.name}.svg")
     return [f"![{part.title}]({part.name}.svg)", ""]
 
 
@@ -232,46 +232,6 @@ def _points(part: Plane, found: pd.DataFrame) -> Iterator[comparison.Compared]:
         both = [[float(here[f"{at}: {axis}"]) for axis in (part.x, part.y)] for at in points]
         known = [(x, y, math.nan, math.nan) for x, y in both if not math.isnan(x + y)]
         yield comparison.Compared(line, known, [])
-
-
-def _table(part: Table | Curves | Plane, found: pd.DataFrame, *, percent: bool) -> list[str]:
-    """Measured [interval] (the paper's), a line for each row."""
-    columns = list(dict.fromkeys(found["column"]))
-    heads = list(map(escaped, columns))
-    if isinstance(part, Curves):  # of which some may begin later than others
-        columns.sort(key=float)
-        heads = [words.size("linf", float(column)) for column in columns]  # 8/255 as such
-    lines = [
-        f"| {part.x if isinstance(part, Curves) else ''} | {' | '.join(heads)} |",
-        f"|---{'|---:' * len(columns)}|",
-    ]
-    for row in dict.fromkeys(found["row"]):
-        cells = found[found["row"] == row].set_index("column")
-        shown = [
-            _cell(cells.loc[column], percent=percent) if column in cells.index else ""
-            for column in columns
-        ]
-        lines.append(f"| {escaped(row)} | {' | '.join(shown)} |")
-    lines += ["", "Measured [95 % interval] (the paper's)."]
-    whys = found[found["why"] != ""]
-    lines += [f"- {row.row}, {row.column}: {row.why}" for row in whys.itertuples()]
-    return lines
-
-
-def _cell(cell: "pd.Series[Any]", *, percent: bool) -> str:
-    said = []
-    if not math.isnan(cell["measured"]):
-        said.append(f"**{_number(cell['measured'], percent=percent)}**")
-    if not math.isnan(cell["low"]):
-        ends = (_number(cell[end], percent=percent) for end in ("low", "high"))
-        said.append(f"[{', '.join(ends)}]")
-    if not math.isnan(cell["paper"]):
-        said.append(f"({_number(cell['paper'], percent=percent)})")
-    return " ".join(said) or "-"
-
-
-def _number(value: float, *, percent: bool) -> str:
-    return f"{100 * value:.1f}" if percent else f"{value:.3g}"
 
 
 def _claims(evidence: Sequence[Evidence]) -> list[str]:
@@ -308,38 +268,3 @@ def _missing(result: Result, outcome: Outcome) -> list[str]:
         if step.folder in outcome.failed
     ]
     return ["## What is missing", "", *failed, ""] if failed else []
-
-
-def _provenance(result: Result, root: Path, outcome: Outcome) -> list[str]:
-    """By what the numbers were made."""
-    done = [step for step in result.steps if step.folder in outcome.done]
-    if not done:
-        return []
-    abouts = {step.folder: read_about(root / step.folder) for step in done}
-    devices = sorted({_device(about.get("hardware", {})) for about in abouts.values()})
-    own, torch = (
-        ", ".join(sorted({about.get("versions", {}).get(name, "?") for about in abouts.values()}))
-        for name in ("holdfast", "torch")
-    )
-    lines = [
-        "## How it was made",
-        "",
-        f"Holdfast {own}, torch {torch}, {', '.join(devices)}.",
-        "",
-        f"<details><summary>{len(done)} commands</summary>",
-        "",
-        "```",
-    ]
-    for step in done:
-        typed = step.arguments(Path("runs"), None)
-        lines.append(" ".join(["holdfast", *map(_quoted, typed)]))
-    return [*lines, "```", "", "</details>", ""]
-
-
-def _device(hardware: Mapping[str, Any]) -> str:
-    return hardware.get("accelerator") or f"{hardware.get('cores', '?')} processor cores"
-
-
-def _quoted(word: str) -> str:
-    plain = all(letter.isalnum() or letter in "-_./=,+@:" for letter in word)
-    return word if plain and word else f'"{word}"'

@@ -27,6 +27,7 @@ Noise = Literal["gaussian", "laplace", "first-layer", "sound-gaussian"]
 
 
 class _Hardware(TypedDict):
+    processor: NotRequired[str | None]
     cores: NotRequired[int | None]
     accelerator: NotRequired[str | None]
 
