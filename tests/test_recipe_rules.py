@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from holdfast.reproduce import (
+    Pictures,
     Result,
     Scale,
     SmallestOver,
@@ -275,3 +276,22 @@ def test_what_was_never_run_at_the_cpu_scale_takes_about_an_hour(paper: Paper) -
     for one in paper.recipes:
         kept = verdicts.read(shipped / one.name)
         assert one.minutes["cpu"] <= 70 or (kept is not None and kept.scale == "cpu"), one.name
+
+
+@pytest.mark.parametrize("item", ["figure-1", "figure-4", "figure-5"])
+def test_loss_surfaces_are_seen_whole_and_near_the_image(item: str) -> None:
+    """As the paper's pairs of plots: the same images and directions, to ε and to a part of it."""
+    result = recipe(f"eat/{item}").build(Scale("quick"))
+    whole, near = (
+        [one for one in result.parts if isinstance(one, Pictures) and one.name == name]
+        for name in ("", "near-")
+    )
+    assert [one.files for one in whole] == [one.files for one in near]
+    assert whole
+    for first, second in zip(whole, near, strict=True):
+        options, others = dict(first.step.options), dict(second.step.options)
+        size, part = options.pop("eps"), others.pop("eps")
+        assert isinstance(size, float)
+        assert isinstance(part, float)
+        assert part < size / 4
+        assert options == others

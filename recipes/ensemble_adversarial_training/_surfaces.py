@@ -5,15 +5,21 @@ from holdfast.reproduce import Pictures, Scale, Value, diagnose
 from . import _imagenet as imagenet
 from . import _networks as eat
 
-NOTES = ["The second direction is the signed gradient of a network trained independently (4)."]
+#: How much nearer the zoomed plots are; ours, since the text does not say.
+ZOOM = 8
+
+NOTES = [
+    "The second direction is the signed gradient of a network trained independently (4).",
+    f"Every image is seen twice, as in the paper: to ε, and near it, to ε / {ZOOM}, which is ours.",
+]
 
 
 def pictures(name: str, scale: Scale, *, first: int) -> list[Pictures]:
     """The surfaces around the first images."""
     model: Value | None
     other: Value | None
-    if name == "A_adv":  # at the cpu scale A is costly, and C masks as it does
-        of = scale("network", quick="C", cpu="C", paper="A")
+    if name == "A_adv":
+        of = scale("network", quick="C", cpu="A", paper="A")
         model, other = eat.adversarial(of, scale), eat.attacker("B", scale)
         data, size = eat.data(scale), eat.eps(scale)
     else:
@@ -21,17 +27,27 @@ def pictures(name: str, scale: Scale, *, first: int) -> list[Pictures]:
         data, size = imagenet.images(name, scale), imagenet.eps(scale)
     assert model is not None
     assert other is not None
-    step = diagnose(
-        "surface",
-        name,
-        model=model,
-        other=other,
-        eps=size,
-        data=data,
-        images=first,
-        points=scale("points a side", quick=11, cpu=41, paper=41),
-    )
+    points = scale("points a side", quick=11, cpu=41, paper=41)
+    views = {
+        how: diagnose(
+            "surface",
+            f"{name}{how}",
+            model=model,
+            other=other,
+            eps=reach,
+            data=data,
+            images=first,
+            points=points,
+        )
+        for how, reach in (("", size), (", near", size / ZOOM))
+    }
     return [
-        Pictures(f"{name}, image {place}", step, [f"surface-{place}-0", f"landscape-{place}"])
+        Pictures(
+            f"{name}, image {place}{how}",
+            step,
+            [f"surface-{place}-0", f"landscape-{place}"],
+            name="near-" if how else "",
+        )
         for place in range(first)
+        for how, step in views.items()
     ]
