@@ -295,3 +295,21 @@ def test_loss_surfaces_are_seen_whole_and_near_the_image(item: str) -> None:
         assert isinstance(part, float)
         assert part < size / 4
         assert options == others
+
+
+def test_eats_black_boxes_are_twenty_on_three_networks_held_out_and_on_all_of_them() -> None:
+    """Of table 4 at the paper's scale: five attacks on each of table 3's, and on all together."""
+    result = recipe("eat/table-4").build(Scale("paper"))
+    boxes: dict[str, set[tuple[str, str]]] = {}
+    for step in result.steps:
+        options = dict(step.options)
+        if "source" in options:
+            attacks = options["attacks"]
+            assert isinstance(attacks, list)
+            boxes.setdefault(str(options["model"]), set()).update(
+                (str(attack), str(options["source"])) for attack in attacks
+            )
+    assert boxes
+    assert {len(of) for of in boxes.values()} == {20}
+    quick = recipe("eat/table-4").build(Scale("quick")).steps
+    assert any(isinstance(dict(step.options).get("source"), list) for step in quick)
