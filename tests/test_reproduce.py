@@ -433,6 +433,23 @@ def test_a_folder_that_cannot_be_read_fails_its_step_and_the_others_go_on(
     assert "run.json" in found(steps, tmp_path).failed[damaged.folder]
 
 
+def test_a_step_that_failed_is_told_by_the_exit_code_and_the_pages_are_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, item = tmp_path / "out", "so/figure-7"
+    first, *others = recipe(item).build(Scale("quick")).steps
+    (out / "steps" / first.folder).mkdir(parents=True)
+    (out / "steps" / first.folder / "run.json").write_text("{")
+    command = ["reproduce", item, "--scale", "quick", "--out", str(out)]
+    assert run([*command, "--quiet"]) == 2
+    told = capsys.readouterr()
+    assert f"missing: {first.folder}: " in told.out
+    assert f"{1 + len(others)} of {1 + len(others)} steps are missing" in told.err
+    page = (out / recipe(item).name / "README.md").read_text(encoding="utf-8")
+    assert first.name in page.partition("## What is missing")[2]
+    assert run([*command, "--finished", "--quiet"]) == 0  # which is asked for what there is
+
+
 def test_a_finished_step_whose_rows_were_changed_fails_and_is_not_reported(tmp_path: Path) -> None:
     net = _net(0)
     attacked = evaluate("e", model=net, attacks="fgsm")

@@ -125,6 +125,11 @@ def reproduce(
             if any(one.paper == paper.name for one in recipes):
                 progress.say(f"page: {write_paper(paper, scale, pages or out)}")
     _tell(made, outcome, json=json)
+    if outcome.failed and not finished:
+        raise InputError(
+            f"{len(outcome.failed)} of {len(steps)} steps are missing, each with its reason above; "
+            "the others are kept, and the same command goes on from here."
+        )
 
 
 def _paged(
