@@ -313,3 +313,12 @@ def test_eats_black_boxes_are_twenty_on_three_networks_held_out_and_on_all_of_th
     assert {len(of) for of in boxes.values()} == {20}
     quick = recipe("eat/table-4").build(Scale("quick")).steps
     assert any(isinstance(dict(step.options).get("source"), list) for step in quick)
+
+
+def test_what_competed_in_2017_is_scored_by_itself_at_the_papers_scale() -> None:
+    """The published Inception-ResNet v2, and on MNIST the network that stands for it."""
+    steps = recipe("eat/nips-2017").build(Scale("paper")).steps
+    assert {step.command for step in steps} == {"evaluate"}
+    models = [str(dict(step.options)["model"]) for step in steps]
+    assert "timm/inception_resnet_v2(weights='tf_ens_adv_in1k')" in models
+    assert all("imagenet(" in str(dict(step.options)["data"]) for step in steps)

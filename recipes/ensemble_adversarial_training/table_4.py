@@ -4,7 +4,7 @@ Table 3, which says what each was trained with, has no results. The paper's blac
 Step-LL, R+Step-LL, FGSM, I-FGSM and PGD on three networks held out and on all of them together.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import pandas as pd
 
@@ -60,13 +60,7 @@ ALL = "all of them"
 
 
 def recipe(scale: Scale) -> Result:
-    held_out = scale(
-        "held-out networks",
-        quick=("A", "D", ALL),
-        cpu=("A", "B"),
-        paper=(*HELD_OUT, ALL),
-    )
-    sources = _sources(held_out, scale)
+    sources = held_out(scale)
     tables, largest = [], {}
     for top, printed in ((1, TOP_1), (5, TOP_5)):
         rows: dict[str, dict[str, Cell]] = {}
@@ -82,7 +76,7 @@ def recipe(scale: Scale) -> Result:
                 continue
             white = imagenet.attacked(name, model, ["step-ll"], scale)
             errors = tuple(
-                error(_black(name, model, source, scale), attack, top=top)
+                error(black_box(name, model, source, scale), attack, top=top)
                 for source in sources.items()
                 for attack in BLACK
             )
@@ -111,7 +105,11 @@ def recipe(scale: Scale) -> Result:
     return Result(tables, claims, [eat.ONE_OF_A_KIND])
 
 
-def _sources(names: Sequence[str], scale: Scale) -> Mapping[str, Value]:
+def held_out(scale: Scale) -> Mapping[str, Value]:
+    """What the black boxes are crafted on, by name."""
+    names = scale(
+        "held-out networks", quick=("A", "D", ALL), cpu=("A", "B"), paper=(*HELD_OUT, ALL)
+    )
     alone: dict[str, str | Step] = {
         name: HELD_OUT[name] if name in HELD_OUT else eat.attacker(name, scale)
         for name in names
@@ -121,7 +119,8 @@ def _sources(names: Sequence[str], scale: Scale) -> Mapping[str, Value]:
     return {name: alone.get(name, [*alone.values()]) for name in names}
 
 
-def _black(name: str, model: Value, source: tuple[str, Value], scale: Scale) -> Step:
+def black_box(name: str, model: Value, source: tuple[str, Value], scale: Scale) -> Step:
+    """A network under all black boxes that are crafted on a source."""
     return imagenet.attacked(name, model, list(BLACK), scale, source, iterative=True)
 
 
