@@ -65,9 +65,9 @@ def data(scale: Scale) -> str:
     return scale("images of", quick="digits", cpu="mnist", paper="mnist")
 
 
-def targets(scale: Scale, cpu: tuple[str, ...] = ("C", "D")) -> tuple[str, ...]:
-    """The architectures whose rows are made; at the cpu scale those that take minutes."""
-    return scale("architectures", quick=("C", "D"), cpu=cpu, paper=ARCHITECTURES)
+def targets(scale: Scale) -> tuple[str, ...]:
+    """The architectures whose rows are made."""
+    return scale("architectures", quick=("C", "D"), cpu=ARCHITECTURES, paper=ARCHITECTURES)
 
 
 def attackers(scale: Scale) -> tuple[str, ...]:

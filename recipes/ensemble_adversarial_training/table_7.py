@@ -47,7 +47,7 @@ def recipe(scale: Scale) -> Result:
     rows: dict[str, dict[str, Cell]] = {}
     ours: dict[str, dict[str, Cell]] = {}
     claims = []
-    for name in eat.targets(scale, cpu=eat.ARCHITECTURES):
+    for name in eat.targets(scale):
         shown, seeds = eat.SHOWN.get(name, name), eat.seeds(name, scale)
         for ending, train in (("", eat.plain), ("_adv", eat.adversarial)):
             targets = [train(name, scale, seed) for seed in seeds]
