@@ -1,9 +1,9 @@
 """The last look of attacks that look for the smallest perturbation: does the point really fool?
 
 A search that closes in on the boundary keeps the points that rounding favours: they reach the goal
-in the batch that they were found in, and not in another, or not in exact arithmetic. So every point
-is asked about once more, alone, and in float64 where that is cheap; one that does not hold is moved
-past the boundary by a small fraction of its distance.
+in the batch that they were found in, and not in another, or not in exact arithmetic. So what is
+asked about once more is a point a hair nearer to the image, and in float64 too where that is cheap;
+where it does not hold, the point is moved past the boundary by a small fraction of its distance.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ PAST = (1e-3, 4e-3, 1.6e-2)
 #: As far is moved what need not lie at the boundary: nowhere, if it holds as it is.
 _AS_FAR_AS_NEEDED = (0.0, 1e-4, *PAST)
 
-#: The part of its distance that a point must not need in float64: what rounding may decide.
+#: The part of its distance that a point must not need: what rounding may decide.
 _HAIR = 5e-5
 
 #: (points, which examples they belong to, their streams) -> (N,) whether each reaches the goal.
@@ -63,9 +63,9 @@ def past_the_boundary(
 ) -> Images:
     """The points held, moved so far past the boundary that rounding no longer decides.
 
-    A point holds if it reaches the goal alone and, where float64 is cheap, if there a point does
-    that is nearer by half a ten-thousandth. Where none holds in float64, the first that does alone
-    is taken; one that never does, or that no query is left for, stays where it is.
+    A point holds if one that is nearer by half a ten-thousandth reaches the goal, and reaches it in
+    float64 too where that is cheap. Where none holds in float64, the first that does without is
+    taken; one that never does, or that no query is left for, stays where it is.
 
     Args:
         ask: each answer costs the image one query.
@@ -77,7 +77,7 @@ def past_the_boundary(
     x0, found = closest.x0, closest.image
     result, away = found.clone(), found - x0
     open_ = closest.found & (closest.distance > 0)
-    moved = torch.zeros_like(open_)  # to a point that reaches the goal alone
+    moved = torch.zeros_like(open_)  # to a point that holds in the images' own type
     exact = _float64_is_cheap(x0)
     for attempt, fraction in enumerate(fractions):
         (position,) = torch.nonzero(_affordable(open_, left), as_tuple=True)
@@ -87,13 +87,11 @@ def past_the_boundary(
         point = found[position]
         if fraction:
             point = closest.threat.project(clean + (1 + fraction) * away[position], clean)
-        each = torch.arange(len(position), device=position.device).split(1)
-        alone = torch.cat([ask(point[i], position[i], stream.take(i)) for i in each])
-        first = alone & ~moved[position]
+        holds = ask(clean.lerp(point, 1 - _HAIR), position, stream)
+        first = holds & ~moved[position]
         result[position[first]] = point[first]
         moved[position[first]] = True
-        holds = alone.clone()
-        (asked,) = torch.nonzero(alone & _affordable(open_, left)[position], as_tuple=True)
+        (asked,) = torch.nonzero(holds & _affordable(open_, left)[position], as_tuple=True)
         if exact and len(asked):
             nearer = clean[asked].double().lerp(point[asked].double(), 1 - _HAIR)
             try:
