@@ -141,15 +141,15 @@ def test_the_ball_s_optimum_on_a_linear_model_is_reached():
 
 def test_a_pattern_is_that_of_the_paper():
     """Equation 2 with its own indices: η_{r,s} = Σ_{k=0}^{M} 1 / (n + 1 - k)²."""
-    like = torch.zeros(1, dtype=torch.float64)
+    of = (torch.float64, torch.device("cpu"))
     for tall, wide in ((2, 5), (3, 5), (1, 3), (3, 7), (4, 9)):
         n = max(tall, wide) // 2
         for r in range(1, tall + 1):
             for s in range(1, wide + 1):
                 m = n - max(abs(r - tall // 2 - 1), abs(s - wide // 2 - 1))
                 expected = sum(1 / (n + 1 - k) ** 2 for k in range(m + 1))
-                assert float(_hill(tall, wide, like)[r - 1, s - 1]) == pytest.approx(expected)
-    above, beside = _patterns((7, 7), like)
+                assert float(_hill(tall, wide, *of)[r - 1, s - 1]) == pytest.approx(expected)
+    above, beside = _patterns((7, 7), *of)
     assert torch.equal(above, beside.T)
     assert float(above.norm()) == pytest.approx(1)
     assert (above[:3] > 0).all()

@@ -10,9 +10,11 @@
 import bisect
 import math
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
@@ -34,6 +36,9 @@ __all__ = ["Square", "SquareSearch"]
 
 #: Of 10,000 squares, those after which the fraction of the image that a square covers is halved.
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+
+#: Queries whose few numbers are drawn together: what a draw costs is that it begins.
+_DRAWN_AT_ONCE = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +88,13 @@ class SquareSearch(Climb):
         """Ascend a score that has been stated already; see `Climb.climb`."""
         lowest = torch.full((len(x0),), -torch.inf, dtype=widest(x0.device), device=x0.device)
         unreached = torch.zeros_like(lowest, dtype=torch.bool)
-        at = _Points(x0, x0, self._ends(x0), lowest, unreached, score, rng)
+        draws = _drawn(x0, rng, 0)
+        at = _Points(x0, x0, self._ends(x0), lowest, unreached, score, rng, draws)
         result = x0.clone()
         for i in range(self.queries):
-            new = self._propose(at, i, at.rng.fold("square", i))
+            if i and i % _DRAWN_AT_ONCE == 0:
+                at.draws = _drawn(at.x0, at.rng, i)
+            new = self._propose(at, i)
             value, fools = query(at.score, new, at.rng.fold("query", i))
             if callback is not None:
                 callback(Step(i, at.position, new, value, None, fools))
@@ -110,20 +118,20 @@ class SquareSearch(Climb):
         image, reach = planes(x0), self.threat.reach(x0)
         return self.threat.project(image + reach, image), self.threat.project(image - reach, image)
 
-    def _propose(self, at: "_Points", i: int, rng: Stream) -> Images:
+    def _propose(self, at: "_Points", i: int) -> Images:
         """The point of query ``i``: the image, the start, then changes of the best point so far."""
         if i == 0:
             return at.x0
         image, x = planes(at.x0), planes(at.x)
-        side = self._side(image, i)
+        side, draw = self._side(image, i), at.draws[:, i % _DRAWN_AT_ONCE]
         if at.ends is not None:
-            new = _stripes(*at.ends, rng) if i == 1 else _recolour(x, *at.ends, side, rng)
+            new = _recolour(x, *at.ends, side, draw) if i > 1 else _stripes(*at.ends, at.rng)
         else:
             reach = self.threat.reach(at.x0)
             if i == 1:
-                delta = reach * unit(_tiles(image, rng), 2)
+                delta = reach * unit(_tiles(image, at.rng), 2)
             else:  # odd, so that the pattern has a centre
-                delta = _move(x - image, reach, max(3, side | 1), rng)
+                delta = _move(x - image, reach, max(3, side | 1), draw)
             new = self.threat.project(image + delta, image)
         return new.view_as(at.x)
 
@@ -145,25 +153,31 @@ class _Points(Active):
     reached: Flags
     score: Score
     rng: Stream
+    draws: Tensor  # uniform numbers, for each of the next queries
+
+
+def _drawn(image: Images, rng: Stream, query: int) -> Float[Tensor, "n queries numbers"]:
+    """What `_DRAWN_AT_ONCE` queries ask of chance: two places, a direction, each colour's sign."""
+    _, colours, _, _ = planes(image).shape
+    return rng.fold("square", query).uniform((_DRAWN_AT_ONCE, 5 + colours))
 
 
 def _stripes(up: Tensor, down: Tensor, rng: Stream) -> Tensor:
     """Vertical stripes of one pixel, each colour ±ε at random."""
     _, colours, _, width = up.shape
-    return torch.where(rng.uniform((colours, 1, width)) < 0.5, up, down)
+    return torch.where(rng.fold("stripes").uniform((colours, 1, width)) < 0.5, up, down)
 
 
-def _recolour(x: Tensor, up: Tensor, down: Tensor, side: int, rng: Stream) -> Tensor:
+def _recolour(x: Tensor, up: Tensor, down: Tensor, side: int, draw: Tensor) -> Tensor:
     """Algorithm 2: all of one square to +ε or -ε, the same sign throughout a colour.
 
     The paper adds ±2ε and cuts to the ball, which comes to this. A square that would change nothing
     has its signs turned, so that no query is spent on the point asked before.
     """
-    _, colours, height, width = x.shape
-    draw = rng.uniform((2 + colours,))
+    *_, height, width = x.shape
     square = _window(x, (min(side, height), min(side, width)), draw)
     up, down = up[square], down[square]
-    positive = (draw[:, 2:] < 0.5)[:, :, None, None]
+    positive = (draw[:, 5:] < 0.5)[:, :, None, None]
     same = (torch.where(positive, up, down) == x[square]).flatten(1).all(dim=1)
     new = x.clone()
     new[square] = torch.where(positive ^ expand(same, x), up, down)
@@ -175,11 +189,10 @@ def _start(draw: Tensor, size: int, side: int) -> Tensor:
     return (draw * (size - side + 1)).long()
 
 
-def _move(delta: Tensor, eps: float, side: int, rng: Stream) -> Tensor:
+def _move(delta: Tensor, eps: float, side: int, draw: Tensor) -> Tensor:
     """Algorithm 3: empty one window, and spend what it held and what was left in another."""
     _, colours, height, width = delta.shape
     size = (min(side, height), min(side, width))
-    draw = rng.uniform((5 + colours,))
     first, second = (_window(delta, size, draw[:, 2 * k : 2 * k + 2]) for k in range(2))
     left = (eps**2 - delta.square().sum(dim=(1, 2, 3))).clamp(min=0)  # ε²_unused
     emptied = delta.clone()
@@ -189,7 +202,7 @@ def _move(delta: Tensor, eps: float, side: int, rng: Stream) -> Tensor:
     available = (held + left[:, None] / colours).sqrt()  # ε_avail of each colour i
     sign = torch.where(draw[:, 5:] < 0.5, 1, -1)[:, :, None, None]
     along = (draw[:, 4] < 0.5)[:, None, None]
-    pattern = torch.where(along, *_patterns(size, delta))[:, None]  # η*
+    pattern = torch.where(along, *_patterns(size, delta.dtype, delta.device))[:, None]  # η*
     emptied[first] = _unit(sign * pattern + _unit(delta[first])) * available[:, :, None, None]
     return emptied
 
@@ -201,7 +214,7 @@ def _tiles(image: Tensor, rng: Stream) -> Tensor:
     down, across = height // tall, width // wide
     sign = rng.fold("sign").uniform((colours, down, 1, across, 1)) < 0.5
     along = rng.fold("along").uniform((1, down, 1, across, 1)) < 0.5
-    above, beside = _patterns((tall, wide), image)
+    above, beside = _patterns((tall, wide), image.dtype, image.device)
     tiles = torch.where(along, above[:, None], beside[:, None])
     tiles = torch.where(sign, tiles, -tiles).view(count, colours, down * tall, across * wide)
     high, broad = height - down * tall, width - across * wide  # the rest, shared by the sides
@@ -221,22 +234,24 @@ def _window(delta: Tensor, size: tuple[int, int], draw: Tensor) -> tuple[Tensor,
     return example, colour, rows[:, None, :, None], columns[:, None, None, :]
 
 
-def _patterns(size: tuple[int, int], like: Tensor) -> tuple[Tensor, Tensor]:
+@lru_cache(maxsize=16)  # the same for many queries
+def _patterns(
+    size: tuple[int, int], dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
     """η of equation 2 with norm 1: a hill and a hole, above one another and side by side."""
     tall, wide = size
-    above = torch.cat([_hill(tall // 2, wide, like), -_hill(tall - tall // 2, wide, like)], dim=0)
-    beside = torch.cat([_hill(tall, wide // 2, like), -_hill(tall, wide - wide // 2, like)], dim=1)
+    hill = partial(_hill, dtype=dtype, device=device)
+    above = torch.cat([hill(tall // 2, wide), -hill(tall - tall // 2, wide)], dim=0)
+    beside = torch.cat([hill(tall, wide // 2), -hill(tall, wide - wide // 2)], dim=1)
     return above / above.norm(), beside / beside.norm()
 
 
-def _hill(tall: int, wide: int, like: Tensor) -> Tensor:
+def _hill(tall: int, wide: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Σ_k 1 / (k + 1)² over the squares, k = 0 ... n around the centre, that hold the pixel."""
     n = max(tall, wide) // 2
-    ring = 1 / torch.arange(1, n + 2, dtype=like.dtype, device=like.device).square()
+    ring = 1 / torch.arange(1, n + 2, dtype=dtype, device=device).square()
     height = ring.flip(0).cumsum(0).flip(0)
-    rows, columns = (
-        (torch.arange(side, device=like.device) - side // 2).abs() for side in (tall, wide)
-    )
+    rows, columns = ((torch.arange(side, device=device) - side // 2).abs() for side in (tall, wide))
     return height[torch.maximum(rows[:, None], columns)]
 
 
