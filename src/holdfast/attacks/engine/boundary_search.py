@@ -22,7 +22,7 @@ from holdfast.types import Flags, Images, Positions, Score, Threat
 
 __all__ = ["Among", "uniform_noise"]
 
-#: Queries that are kept, once a point is held, for stepping past: alone and in float64.
+#: Queries that are kept, once a point is held, for stepping past: as it is and in float64.
 KEPT = 2 * len(confirmation.PAST)
 
 
