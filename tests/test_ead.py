@@ -47,6 +47,28 @@ def test_nothing_closer_is_found_by_foolbox_with_as_many_calls(rule, theirs, bet
     assert ours.median() <= peer[found].median()
 
 
+def test_with_the_shrinkage_of_the_paper_points_are_as_near_as_foolbox_s():
+    """The same at every step, in both; a step here asks the model once, foolbox's twice."""
+    foolbox = pytest.importorskip("foolbox")
+    model, x, y = trained()
+    ours = EAD(FREE, steps=60, shrinkage=0.01)(model, x, y)
+    peer, *_ = foolbox.attacks.EADAttack(
+        steps=60, regularization=0.01, decision_rule="L1", abort_early=False
+    )(foolbox.PyTorchModel(model, bounds=(0, 1)), x, y, epsilons=None)
+    found = (model(peer).argmax(dim=1) != y) & peer.flatten(1).any(dim=1)  # black marks failure
+    assert (model(ours).argmax(dim=1) != y).all()
+    assert norm(ours - x, 1).median() <= 1.02 * norm(peer - x, 1)[found].median()
+
+
+def test_one_step_shrinks_by_what_is_given_whatever_its_length():
+    x, grad = torch.full((1, 1, 1, 3), 0.5), torch.tensor([[[[1.0, -4.0, 0.2]]]])
+    for alpha in (0.01, 0.04):
+        attack = EAD(FREE, step_size=alpha, steps=2, shrinkage=0.02)
+        moved, _ = attack.descend(x, grad, x, x, 0)
+        expected = x - grad.sign() * (alpha * grad.abs() - 0.02).clamp(min=0)
+        assert torch.allclose(moved, expected)
+
+
 @pytest.mark.parametrize("beta", [0.0, 0.3, 2.0])
 def test_the_optimum_of_the_elastic_net_is_reached(beta):
     """Stationary on a plane: sign(δ) (2 |δ| + β) = c w where δ is not 0, |c w| <= β elsewhere.
@@ -148,6 +170,7 @@ def test_the_command_line_names_the_rule():
         lambda: EAD(FREE, searches=0),
         lambda: EAD(FREE, step_size=0.0),
         lambda: EAD(FREE, beta=-0.1),
+        lambda: EAD(FREE, shrinkage=-0.1),
         lambda: EAD(FREE, confidence=math.inf),
     ],
 )

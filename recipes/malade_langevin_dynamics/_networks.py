@@ -39,6 +39,9 @@ LINF = (0.1, 0.2, 0.3, 0.4, 0.5)
 #: Draws of BPDAwEOT (B.1.2).
 EOT = 30
 
+#: EAD's β (table 1). CleverHans, which the paper attacks with, shrinks by it in every step.
+ELASTIC = "beta=0.01, shrinkage=0.01"
+
 #: Of attacks without a limit, which undefended images never stand, on a chain.
 WITHOUT_LIMIT = (
     "Without a limit an image counts as robust where the point found for some draws of the chain "

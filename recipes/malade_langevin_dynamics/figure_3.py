@@ -78,7 +78,7 @@ def _ead(of: malade.Classifier, scale: Scale) -> list[tuple[float, Measure]]:
     """One c each, without the search of table 1: whether what it weighs suffices to fool."""
     steps = scale("steps, EAD", quick=8, cpu=30, paper=100)  # B.1.4
     attacks = {
-        math.log10(c): f"ead(steps={steps}, searches=1, c={c}, step_size=0.01, beta=0.01)"
+        math.log10(c): f"ead(steps={steps}, searches=1, c={c}, step_size=0.01, {malade.ELASTIC})"
         for c in scale("c of EAD", quick=WEIGHTS[::2], cpu=WEIGHTS, paper=WEIGHTS)
     }
     step = malade.attacked(

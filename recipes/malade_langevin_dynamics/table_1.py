@@ -148,7 +148,7 @@ def _unlimited(of: malade.Classifier, scale: Scale) -> Rows:
     steps = scale("steps, EAD", quick=8, cpu=30, paper=100)  # B.1.4
     searches = scale("searches, EAD", quick=4, cpu=5, paper=9)
     queries = scale("queries", quick=20, cpu=500, paper=5_000)  # T of table 1
-    ead = f"ead(steps={steps}, searches={searches}, c=0.01, step_size=0.01, beta=0.01)"
+    ead = f"ead(steps={steps}, searches={searches}, c=0.01, step_size=0.01, {malade.ELASTIC})"
     salt = f"salt-and-pepper(queries={queries}, fraction=0.25)"
     boundary = f"boundary(queries={queries})"
     sparse = malade.attacked(of, [ead], (float("inf"),), scale, variants=("plain",), norm="l1")

@@ -72,9 +72,9 @@ class EAD(PenaltySearch):
         For the shortest: `Nearest`, or `ALMA` (docs/results/nearest.md).
 
     Traps:
-        β = 0.1 here is the paper's 0.001 at α = 0.01, by how the shrinkage is written. The two
-        decision rules return different points; say which. Papers write ‖δ‖₂ without the square that
-        the objective has.
+        Peers, and papers that used one, shrink by their β whatever α is: what they call β is
+        ``shrinkage`` here. The two decision rules return different points; say which. Papers write
+        ‖δ‖₂ without the square that the objective has.
 
     Attributes:
         threat: an ℓ1 ball; points beyond its eps, which may be infinite, do not count.
@@ -82,6 +82,9 @@ class EAD(PenaltySearch):
         searches: how many values of c are tried, at least 1.
         step_size: α of the first iteration, above 0; it falls as √(1 - step / steps).
         beta: weight β >= 0 of the ℓ1 norm; the larger, the fewer pixels change.
+        shrinkage: by how much each step brings every pixel back, at least 0; by default α β, which
+            minimises the objective. As in the paper it is the same at every step, so that points
+            become sparser as α falls.
         c: the first c of all images; by default each has its own, see below.
         confidence: κ >= 0, how far above 0 the value must come, in the units of the goal's loss.
         rule: which of the fooling points is returned, `least_l1` or `least_elastic_net`; the
@@ -98,11 +101,10 @@ class EAD(PenaltySearch):
     Reference:
         Chen et al., "EAD: elastic-net attacks to deep neural networks via adversarial examples",
         AAAI 2018, equations 4 to 7; FISTA by Beck and Teboulle, 2009. Differs from the paper in
-        that the shrinkage is α β, which minimises the objective above; the paper shrinks by β
-        whatever α is, so that its β = 0.001 at α = 0.01 is 0.1 here. Points are scored where the
-        gradient is taken, which saves every second forward pass, and are kept in the box; c begins
-        at the value that moves one pixel of a linear score across. An image that fools as it stands
-        is returned as it is.
+        that the shrinkage is α β unless it is given; the paper's is its β, 0.001. Points are scored
+        where the gradient is taken, which saves every second forward pass, and are kept in the box;
+        c begins at the value that moves one pixel of a linear score across. An image that fools as
+        it stands is returned as it is.
 
     Example:
         >>> from holdfast import L1
@@ -116,12 +118,15 @@ class EAD(PenaltySearch):
     norms: ClassVar[tuple[str, ...]] = ("l1",)
 
     beta: float = 4.0
+    shrinkage: float | None = None
     rule: Rule = least_l1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.beta < math.inf:
             raise InputError(f"beta is {self.beta}, but must be at least 0.")
+        if self.shrinkage is not None and not 0 <= self.shrinkage < math.inf:
+            raise InputError(f"shrinkage is {self.shrinkage}, but must be at least 0.")
 
     def measure(self, x: Images, x0: Images) -> PerExample:
         """The rule's."""
@@ -145,7 +150,8 @@ class EAD(PenaltySearch):
     ) -> tuple[Images, Images]:
         """A step of FISTA; ``x`` is the paper's y, ``memory`` its x."""
         alpha = self.step_size * math.sqrt(1 - step / self.steps)
-        iterate = _shrink(x - alpha * grad, x0, alpha * self.beta)  # equation 6
+        by = alpha * self.beta if self.shrinkage is None else self.shrinkage
+        iterate = _shrink(x - alpha * grad, x0, by)  # equation 6
         return iterate, (iterate + step / (step + 3) * (iterate - memory)).clamp(0, 1)  # equation 7
 
 
