@@ -233,6 +233,6 @@ def _as_large(
 _WHY = {
     "MNIST": "The radius needs limits of 5 % confidence: by those of 95 % and 100 votes no network "
     "is certified there at σ = 0.7, as the last table shows.",
-    "CIFAR-10": "Limits that hold reach 1.32 σ = 0.517 by 100 votes, beyond this radius; how many "
+    "CIFAR-10": "Limits that hold reach 1.319 σ = 0.517 by 100 votes, beyond this radius; how many "
     "images get there is a matter of the network.",
 }

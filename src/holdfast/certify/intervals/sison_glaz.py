@@ -1,4 +1,4 @@
-"""Sison and Glaz's intervals: what STN's code uses, for comparison and never as a guarantee."""
+"""Sison and Glaz's intervals: STN's code uses them, for comparison and never as a guarantee."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,11 +29,11 @@ class SisonGlaz:
 
     The law of X is that of the observed fractions, not of the true ones, so the limits break down
     where certificates live: at 100 votes of 100, c = 0, and p1 >= 1 is claimed although a true p1
-    of 0.98 gives such a vote with probability 0.13. **The stated confidence does not hold**;
-    these limits are here to show what published radii rest on.
+    of 0.98 gives such a vote with probability 0.13. **The stated confidence does not hold**,
+    and at σ = 0.7 the radii that STN prints lie beyond even these limits: they need `STN2019`.
 
     When:
-        To compare with radii that rest on it.
+        To compare with radii that rest on it, as those of STN's code since December 2020 do.
 
     When not:
         As a guarantee, ever: its coverage falls to 77.4 % near p = 0.96 where it claims 95
