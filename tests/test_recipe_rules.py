@@ -1,5 +1,6 @@
 """What recipes hold to whatever the numbers: claims that can fail, seeds that nobody shares."""
 
+import json
 import math
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -129,6 +130,22 @@ def test_the_worst_of_a_chains_variants_is_worst_for_each_image(tmp_path: Path) 
         finish(tmp_path / step.folder, rows)
         assert len(lines) == 9
         assert measure.read(tmp_path).value == 1 - len(lines) / IMAGES
+
+
+def test_the_page_says_which_chain_stands_before_each_classifier(tmp_path: Path) -> None:
+    """Two pages' chains may differ, and what is right without an attack hangs on them."""
+    result = recipe("malade/table-1").build(Scale("quick"))
+    (chains,) = (part for part in result.parts if isinstance(part, Table) and part.name == "chains")
+    assert [*chains.rows] == ["CNN + MALADE", "Madry + MALADE"]
+    for place, cells in enumerate(chains.rows.values()):
+        chosen = {"steps": 10 + place, "alpha": 0.075, "delta": 0.039}
+        for cell, number in zip(cells.values(), chosen.values(), strict=True):
+            assert cell.measure is not None
+            (step,) = cell.measure.steps
+            finish(tmp_path / step.folder)
+            file = tmp_path / step.folder / "run.json"
+            file.write_text(json.dumps(json.loads(file.read_text()) | {"best": chosen}))
+            assert cell.measure.read(tmp_path).value == number
 
 
 def test_no_size_halves_what_is_wrong_in_more_than_half_of_the_images(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from holdfast.reproduce import (
     Cell,
     Claim,
     Measure,
+    Recorded,
     Result,
     Scale,
     Smallest,
@@ -83,7 +84,8 @@ def recipe(scale: Scale) -> Result:
         },
         name="honest",
     )
-    return Result([printed, honest, _clipped(guarded, scale)], _claims(columns), _NOTES)
+    chains = _chains([guarded, madry_guarded, *beside])
+    return Result([printed, honest, _clipped(guarded, scale), chains], _claims(columns), _NOTES)
 
 
 def _cells(row: str, columns: Mapping[str, Column]) -> dict[str, Cell]:
@@ -201,6 +203,20 @@ def _clipped(of: malade.Classifier, scale: Scale) -> Table:
             for name, attack in attacks.items()
         },
         name="clipped",
+    )
+
+
+def _chains(purified: Sequence[malade.Classifier]) -> Table:
+    """The numbers behind each column, which decide what is right without an attack too."""
+    numbers = {"T": "steps", "α": "alpha", "δ": "delta"}
+    return Table(
+        f"The chain that the search chose for each, of a denoiser with σ = {malade.SIGMA:g}",
+        {
+            of.name: {shown: Cell(Recorded((of.step,), name)) for shown, name in numbers.items()}
+            for of in purified
+        },
+        unit="number",
+        name="chains",
     )
 
 
