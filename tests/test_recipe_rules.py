@@ -148,6 +148,20 @@ def test_the_page_says_which_chain_stands_before_each_classifier(tmp_path: Path)
             assert cell.measure.read(tmp_path).value == number
 
 
+def test_r_fgsm_takes_the_random_step_of_the_code_and_that_of_the_text() -> None:
+    """0.05 of 0.3, and ε/2: the errors of a masked gradient hang on it."""
+    result = recipe("eat/table-7").build(Scale("cpu"))
+    for table in (part for part in result.parts if isinstance(part, Table)):
+        for cells in table.rows.values():
+            for column, attack in (
+                ("R+FGSM", "r+fgsm(alpha=0.05)"),
+                ("R+FGSM, α = ε/2", "r+fgsm"),
+            ):
+                measure = cells[column].measure
+                assert measure is not None
+                assert all(attack in dict(step.options)["attacks"] for step in measure.steps)
+
+
 def test_no_size_halves_what_is_wrong_in_more_than_half_of_the_images(tmp_path: Path) -> None:
     """Deep Defense's table 1 has no ε_ref there, rather than one below 0."""
     result = recipe("dd/table-1-mlp").build(Scale("quick"))
