@@ -78,9 +78,12 @@ class Forward:
         """The gradients of some classes, from one backward pass."""
         logits, x = self.logits, self._x
         self._at_once[0] = classes.shape[1]
-        select = torch.nn.functional.one_hot(classes.T, logits.shape[1]).to(logits.dtype)
+        # As one_hot() would be, which looks through all classes first for one out of range.
+        select = logits.new_zeros(classes.shape[1], *logits.shape)
+        select.scatter_(2, classes.T[..., None], 1)
         if minus is not None:
-            select = select - torch.nn.functional.one_hot(minus, logits.shape[1])
+            taken = minus.expand(classes.shape[1], -1)[..., None]
+            select.scatter_add_(2, taken, select.new_full(taken.shape, -1))
         several = len(select) > 1  # one cotangent needs none of the batching's machinery
         grad = None
         if logits.requires_grad:
