@@ -23,6 +23,7 @@ from holdfast.errors import (
     ModelError,
     UnknownNameError,
 )
+from holdfast.models.external.hugging_face import _probe
 from holdfast.models.external.openclip import ZeroShot
 from holdfast.models.external.published import _read
 from holdfast.models.external.seen import Seen
@@ -31,6 +32,19 @@ from holdfast.threat import Linf
 from tests.toys import images, small_network
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of other projects' imports and calls
+
+
+#: Of a vision transformer, small.
+SIZES = {
+    "patch_size": 8,
+    "hidden_size": 8,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 8,
+}
+
+#: Of ImageNet, as most processors have them.
+MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
 class Small(nn.Module):
@@ -235,15 +249,7 @@ class TestHuggingFace:
     @pytest.fixture
     def vit(self, tmp_path, monkeypatch):
         transformers = pytest.importorskip("transformers")
-        config = transformers.ViTConfig(
-            image_size=16,
-            patch_size=8,
-            hidden_size=8,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            intermediate_size=8,
-            num_labels=3,
-        )
+        config = transformers.ViTConfig(**SIZES, image_size=16, num_labels=3)
         torch.manual_seed(0)
         network = transformers.ViTForImageClassification(config).eval()
         folder = tmp_path / "owner" / "vit"
@@ -286,6 +292,105 @@ class TestHuggingFace:
         ready = load("hf/owner/vit?resize=False")
         x = images(2, (3, 16, 16))
         assert torch.allclose(ready(x), network(pixel_values=(x - 0.5) / 0.5).logits, atol=1e-5)
+
+    @pytest.mark.parametrize(
+        ("kind", "settings"),
+        [
+            ("EfficientNet", {}),
+            ("EfficientNet", {"do_normalize": False}),
+            ("MobileViT", {}),
+            ("ConvNext", {"size": {"shortest_edge": 224}}),
+            ("PoolFormer", {}),
+            ("ViT", {"image_mean": [0.4], "image_std": [0.3], "rescale_factor": 1 / 128}),
+        ],
+    )
+    def test_processors_of_many_kinds(self, vit, kind, settings):
+        import transformers
+
+        processor = getattr(transformers, f"{kind}ImageProcessor")(**settings)
+        processor.save_pretrained(vit[1])
+        seen = load("hf/owner/vit")[0]
+        pixels = (255 * _probe(3)).round().to(torch.uint8)
+        theirs = processor(list(pixels), return_tensors="pt")["pixel_values"]
+        assert torch.allclose(seen(pixels / 255), theirs, atol=0.08)
+
+    @pytest.mark.parametrize("kind", ["Levit", "Perceiver", "Siglip2", "TextNet"])
+    def test_a_processor_that_is_not_known_is_refused(self, vit, kind):
+        import transformers
+
+        getattr(transformers, f"{kind}ImageProcessor")().save_pretrained(vit[1])
+        with pytest.raises(InputError, match=f"{kind}ImageProcessor.*, does to images what is not"):
+            load("hf/owner/vit")
+
+    def test_one_that_only_resizes_in_an_unknown_way_can_be_left_out(self, vit):
+        import transformers
+
+        network, folder = vit
+        transformers.LevitImageProcessor().save_pretrained(folder)
+        model, x = load("hf/owner/vit?resize=False"), images(2, (3, 16, 16))
+        mean, std = (torch.tensor(s).view(3, 1, 1) for s in (MEAN, STD))
+        assert torch.allclose(model(x), network(pixel_values=(x - mean) / std).logits, atol=1e-5)
+
+    def test_weights_without_a_classifier_are_no_classifier(self, vit):
+        import transformers
+
+        network, folder = vit
+        network.vit.save_pretrained(folder)
+        transformers.ViTImageProcessor().save_pretrained(folder)
+        with pytest.raises(InputError, match="would be random: give a model that was trained"):
+            load("hf/owner/vit")
+
+    def test_weights_of_16_bits_answer_in_32(self, vit):
+        import transformers
+
+        network, folder = vit
+        network.half().save_pretrained(folder)
+        transformers.ViTImageProcessor(size={"height": 16, "width": 16}).save_pretrained(folder)
+        model, x = load("hf/owner/vit"), images(2, (3, 16, 16))
+        assert model(x).dtype == torch.float32
+        theirs = network.float()(pixel_values=(x - 0.5) / 0.5).logits
+        assert torch.allclose(model(x), theirs, atol=1e-5)
+
+    def test_networks_of_one_channel(self, vit):
+        import transformers
+
+        folder = vit[1]
+        config = transformers.ViTConfig(**{**SIZES, "num_channels": 1}, image_size=16, num_labels=3)
+        network = transformers.ViTForImageClassification(config).eval()
+        network.save_pretrained(folder)
+        transformers.ViTImageProcessor(
+            size={"height": 16, "width": 16}, image_mean=[0.5], image_std=[0.5]
+        ).save_pretrained(folder)
+        x = images(2, (1, 16, 16))
+        theirs = network(pixel_values=(x - 0.5) / 0.5).logits
+        assert torch.allclose(load("hf/owner/vit")(x), theirs, atol=1e-5)
+
+    def test_a_folder_that_is_there_is_not_looked_for_elsewhere(self, vit):
+        with pytest.raises(DamagedFileError, match="processor into it by save_pretrained"):
+            load("hf/owner/vit")  # it has no processor
+        (vit[1] / "config.json").unlink()
+        with pytest.raises(MissingFileError, match=r"vit/config\.json is missing"):
+            load("hf/owner/vit")
+
+    @pytest.mark.parametrize("way", ["center", "squash", "border"])
+    def test_how_timm_cuts_images(self, tmp_path, monkeypatch, way):
+        timm = pytest.importorskip("timm")
+        if not hasattr(timm.models, "save_for_hf"):
+            pytest.skip("this timm writes no such folder")
+        monkeypatch.chdir(tmp_path)
+        network = timm.create_model("test_resnet.r160_in1k", pretrained=False).eval()
+        network.pretrained_cfg |= {"crop_mode": way, "crop_pct": 0.9}
+        timm.models.save_for_hf(network, "owner/net", safe_serialization=True)
+        if way == "border":
+            with pytest.raises(InputError, match=r"adds a border.*resize=False"):
+                load("hf/owner/net")
+            return
+        from torchvision.transforms.functional import to_pil_image
+
+        theirs = timm.data.create_transform(**timm.data.resolve_data_config({}, model=network))
+        x = (255 * _probe(3)[0]).round() / 255
+        seen = load("hf/owner/net")[0](x[None])[0]
+        assert torch.allclose(seen, theirs(to_pil_image(x)), atol=0.08)
 
     def test_models_of_timm(self, tmp_path, monkeypatch):
         timm = pytest.importorskip("timm")

@@ -24,6 +24,7 @@ class Seen(nn.Module):
         resize: (height, width), or one number for the shorter side; None leaves the size.
         crop: (height, width) of the middle that is cut out; None for no cut.
         interpolation: "bilinear", "bicubic" or "nearest".
+        turned: show blue first and red last.
 
     Raises:
         InputError: if the interpolation is another.
@@ -41,6 +42,7 @@ class Seen(nn.Module):
         resize: int | tuple[int, int] | None = None,
         crop: tuple[int, int] | None = None,
         interpolation: str = "bilinear",
+        turned: bool = False,
     ) -> None:
         super().__init__()
         if interpolation not in ("bilinear", "bicubic", "nearest"):
@@ -49,6 +51,7 @@ class Seen(nn.Module):
                 "and nearest; resize the images before, and choose one of these."
             )
         self.resize, self.crop, self.interpolation = resize, crop, interpolation
+        self.turned = turned
         self.normalize = Normalize(mean, std)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -64,6 +67,8 @@ class Seen(nn.Module):
             from torchvision.transforms.v2 import functional as transforms
 
             x = transforms.center_crop(x, list(self.crop))
+        if self.turned:
+            x = x.flip(1)
         seen: Tensor = self.normalize(x)
         return seen
 
