@@ -422,6 +422,17 @@ def fail(*arguments, **more):
     raise OSError("no network")
 
 
+def tiny_clip(folder):
+    """A file that describes a network for open_clip."""
+    about = folder / "tiny-clip.json"
+    about.write_text(
+        '{"embed_dim": 8, "vision_cfg": {"image_size": 16, "layers": 1, "width": 64, '
+        '"patch_size": 8}, "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 8,'
+        ' "heads": 2, "layers": 1}}'
+    )
+    return about
+
+
 class TestOpenCLIP:
     @pytest.fixture
     def names(self, tmp_path):
@@ -431,13 +442,7 @@ class TestOpenCLIP:
 
     def test_a_zero_shot_classifier_of_a_file_of_weights(self, names, tmp_path):
         clip = pytest.importorskip("open_clip")
-        about = tmp_path / "tiny-clip.json"
-        about.write_text(
-            '{"embed_dim": 8, "vision_cfg": {"image_size": 16, "layers": 1, "width": 64, '
-            '"patch_size": 8}, "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 8,'
-            ' "heads": 2, "layers": 1}}'
-        )
-        clip.add_model_config(about)
+        clip.add_model_config(tiny_clip(tmp_path))
         torch.manual_seed(0)
         network = clip.create_model("tiny-clip").eval()
         torch.save(network.state_dict(), tmp_path / "net.pt")
@@ -455,6 +460,37 @@ class TestOpenCLIP:
         assert torch.allclose(model(x), theirs, atol=1e-3)
         adversarial = PGD(Linf(0.3))(model, x, model(x).argmax(dim=1))
         assert not torch.equal(adversarial, x)
+
+    @pytest.mark.parametrize(
+        "said", [{"quick_gelu": True}, {"resize_mode": "squash", "interpolation": "bilinear"}]
+    )
+    def test_weights_are_published_with_an_activation_and_a_way_to_resize(
+        self, names, tmp_path, monkeypatch, said
+    ):
+        clip = pytest.importorskip("open_clip")
+        clip.add_model_config(tiny_clip(tmp_path))
+        about = {"url": "", "mean": tuple(MEAN), "std": tuple(STD), **said}
+        monkeypatch.setitem(clip.pretrained._PRETRAINED, "tiny-clip", {"mine": about})
+        monkeypatch.setattr(clip.factory, "download_pretrained", lambda *a, **k: f"{names}.pt")
+        torch.manual_seed(0)
+        network = clip.create_model("tiny-clip", force_quick_gelu="quick_gelu" in said).eval()
+        torch.save(network.state_dict(), f"{names}.pt")
+        way = {key: said[key] for key in ("resize_mode", "interpolation") if key in said}
+        theirs = clip.image_transform(16, is_train=False, mean=MEAN, std=STD, **way)
+        model = load(f"openclip/tiny-clip?pretrained=mine&classes={names}")
+        from torchvision.transforms.functional import to_pil_image
+
+        x = (255 * _probe(3)).round() / 255
+        seen = theirs(to_pil_image(x[0]))[None]
+        assert torch.allclose(model.seen(x), seen, atol=0.08)
+        image = network.encode_image(model.seen(x), normalize=True)
+        assert torch.allclose(model(x), network.logit_scale.exp() * image @ model.words.T)
+
+    def test_no_weights_are_not_random_ones(self, names, tmp_path):
+        clip = pytest.importorskip("open_clip")
+        clip.add_model_config(tiny_clip(tmp_path))
+        with pytest.raises(MissingFileError, match="weights  of openclip/tiny-clip"):
+            load(f"openclip/tiny-clip(pretrained='', classes='{names}')")
 
     def test_names_and_template_are_needed(self, names, tmp_path):
         (tmp_path / "one.txt").write_text("cat\n")

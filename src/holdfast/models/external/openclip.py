@@ -36,7 +36,8 @@ def load(name: str, pretrained: str, classes: str, template: str = "a photo of a
         MissingPackageError: if open_clip is not installed.
         UnknownNameError: if it has no such architecture.
         MissingFileError: if weights or names are missing.
-        InputError: if there are fewer than two names, or the template has no place for one.
+        InputError: if there are fewer than two names, the template has no place for one, or the
+            weights want images with borders.
 
     Example:
         >>> from holdfast.errors import MissingFileError
@@ -56,8 +57,12 @@ def load(name: str, pretrained: str, classes: str, template: str = "a photo of a
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            network = open_clip.create_model(name, pretrained=pretrained).eval()
-            words = open_clip.get_tokenizer(name)([template.format(one) for one in names])
+            # Of the name alone it makes another activation than many weights were trained with.
+            quick = bool(open_clip.get_pretrained_cfg(name, pretrained).get("quick_gelu"))
+            network = open_clip.create_model(
+                name, pretrained=pretrained, require_pretrained=True, force_quick_gelu=quick
+            ).eval()
+            words = open_clip.get_tokenizer(name)([template.replace("{}", one) for one in names])
     except HoldfastError:
         raise
     except Exception as error:  # of the network, of the hub, of the cache
@@ -100,7 +105,10 @@ class ZeroShot(nn.Module):
         sides = (size, size) if isinstance(size, int) else size
         mean = getattr(visual, "image_mean", None) or 0.0
         std = getattr(visual, "image_std", None) or 1.0
-        self.seen = Seen(scaled(mean), scaled(std), *_short(sides), interpolation="bicubic")
+        about = getattr(visual, "preprocess_cfg", {})
+        fitted = _fitted(sides, about.get("resize_mode", "shortest"))
+        way = about.get("interpolation", "bicubic")
+        self.seen = Seen(scaled(mean), scaled(std), *fitted, interpolation=way)
         with torch.no_grad():
             self.register_buffer("words", _unit(self.network.encode_text(words)))
         self.eval()
@@ -112,11 +120,23 @@ class ZeroShot(nn.Module):
         return logits
 
 
-def _short(
-    sides: Sequence[int] | None,
-) -> tuple[int | None, tuple[int, int] | None]:
-    """The shorter side is resized to the network's, and the middle cut out."""
-    return (None, None) if sides is None else (min(sides), (sides[0], sides[1]))
+def _fitted(
+    sides: Sequence[int] | None, mode: str
+) -> tuple[int | tuple[int, int] | None, tuple[int, int] | None]:
+    """What is resized to and cut out: all of the image squashed, or its middle by the shorter side.
+
+    Raises:
+        InputError: if the image is to get borders.
+    """
+    if sides is None:
+        return None, None
+    size = (sides[0], sides[1])
+    if mode == "longest":
+        raise InputError(
+            "the weights want images with borders, which is not known here: give the model by a "
+            "function of your own, as package.module:function."
+        )
+    return (size, None) if mode == "squash" else (min(size), size)
 
 
 def _unit(vectors: Tensor) -> Tensor:
