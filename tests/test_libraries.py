@@ -8,6 +8,7 @@ from urllib.error import URLError
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torchvision import models as torchvision_models
 
@@ -125,6 +126,17 @@ class TestFresh:
     def test_an_architecture_is_no_model(self):
         with pytest.raises(InputError, match=r"without weights.*squeezenet1_1\(weights='DEFAULT'"):
             load(SQUEEZENET)
+
+    @pytest.mark.parametrize("prefix", ["", "module."])
+    def test_classes_are_read_off_the_last_layer_whatever_the_order_of_a_file(
+        self, tmp_path, prefix
+    ):
+        network = made(SQUEEZENET).build().eval()
+        weights = {f"{prefix}{name}": tensor for name, tensor in network.state_dict().items()}
+        save_file(weights, tmp_path / "net.safetensors")  # which sorts them by their names
+        loaded = load(f"{SQUEEZENET}(weights={tmp_path / 'net.safetensors'})", (3, 32, 32))
+        x = images(2, (3, 32, 32))
+        assert torch.allclose(loaded(x), network(x), atol=1e-6)
 
 
 class TestLoadable:
@@ -314,6 +326,11 @@ class TestTimm:
         assert timm == [(asked, True, 1000, 3, {})]
         assert torch.allclose(model(x), model[1]((x - 0.5) / 0.25), atol=1e-5)
         assert not model.training
+
+    @pytest.mark.parametrize("given", ["num_classes=9", "in_chans=1"])
+    def test_published_weights_have_their_classes_and_channels(self, timm, given):
+        with pytest.raises(InputError, match=f"{given}, but .* are those of the weights; leave"):
+            load(f"timm/tiny(weights='good', {given})")
 
     def test_what_is_wrong_is_said_in_a_sentence(self, timm):
         with pytest.raises(UnknownNameError, match="did you mean 'tiny'"):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from holdfast.errors import DamagedFileError, MissingFileError
 from holdfast.files import StrPath, as_path, check_regular
 
-__all__ = ["SUFFIXES", "fill", "read_weights"]
+__all__ = ["SUFFIXES", "fill", "outputs", "read_weights"]
 
 #: How files of a state dict are called.
 SUFFIXES = (".pt", ".pth", ".safetensors", ".ckpt", ".bin", ".tar")
@@ -120,12 +120,8 @@ def fill(network: nn.Module, weights: Mapping[str, Tensor], wrong: str, mend: st
         >>> twin(torch.ones(1, 2)).tolist()
         [[2.0, 2.0, 2.0]]
     """
-    own, given = network.state_dict(), dict(weights)
-    prefix = _prefix(own)
-    short = {name.removeprefix(prefix): name for name in own}
-    theirs = _prefix(given)
-    if not short.keys() & given.keys():
-        given = {name.removeprefix(theirs): tensor for name, tensor in given.items()}
+    own = network.state_dict()
+    short, given = _without_prefixes(own, weights)
     unknown = [name for name in given if name not in short and not name.endswith(_COUNTER)]
     missing = [name for name in short if name not in given and not name.endswith(_COUNTER)]
     if unknown or missing:
@@ -140,6 +136,39 @@ def fill(network: nn.Module, weights: Mapping[str, Tensor], wrong: str, mend: st
                 f"{tuple(own[short[name]].shape)}; {mend}."
             )
     network.load_state_dict({short[n]: t for n, t in given.items() if n in short}, strict=False)
+
+
+def outputs(network: nn.Module, weights: Mapping[str, Tensor]) -> int:
+    """Outputs of a network's last layer by what these weights hold for it; 0 if they hold nothing.
+
+    The order is the network's: a file of safetensors has one of its own.
+
+    Args:
+        network: of any number of outputs.
+        weights: of `read_weights`.
+
+    Example:
+        >>> from holdfast.state_dicts import outputs
+        >>> given = {"2.weight": torch.ones(5, 3), "0.weight": torch.ones(3, 2)}
+        >>> outputs(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 9)), given)
+        5
+    """
+    short, given = _without_prefixes(network.state_dict(), weights)
+    last = [given[name] for name in short if name in given and given[name].dim()]
+    return len(last[-1]) if last else 0
+
+
+def _without_prefixes(
+    own: Iterable[str], weights: Mapping[str, Tensor]
+) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """A network's names by what they are without a shared prefix, and weights by such names."""
+    own, given = list(own), dict(weights)
+    prefix = _prefix(own)
+    short = {name.removeprefix(prefix): name for name in own}
+    if not short.keys() & given.keys():
+        theirs = _prefix(given)
+        given = {name.removeprefix(theirs): tensor for name, tensor in given.items()}
+    return short, given
 
 
 def _some(names: list[str], what: str) -> str:

@@ -7,12 +7,11 @@ Such a file says numbers and no network, so the architecture is named with it:
 A network of the user's own is named with it as any callable is, `holdfast.built`.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from holdfast.errors import InputError
 from holdfast.models.external.names import LIBRARIES, LibraryModel
@@ -20,7 +19,7 @@ from holdfast.models.registry import ARCHITECTURES
 from holdfast.models.shape import Shape
 from holdfast.parameters import check
 from holdfast.specs import Spec, no_parameter, parse, plain
-from holdfast.state_dicts import SUFFIXES, fill, read_weights
+from holdfast.state_dicts import SUFFIXES, fill, outputs, read_weights
 
 __all__ = ["FileOfWeights"]
 
@@ -104,17 +103,13 @@ class FileOfWeights:
             )
         channels, height, width = shape
         sides: Shape = (channels, height, width)
-        classes = self.classes or _classes(weights)
-        if model is not None:
-            network = model.build(sides, classes)
-        else:
-            network = ARCHITECTURES[self.network](sides, classes)
+
+        def built(classes: int) -> nn.Module:
+            if model is not None:
+                return model.build(sides, classes)
+            return ARCHITECTURES[self.network](sides, classes)
+
+        network = built(self.classes or outputs(built(2), weights) or 2)
         wrong = f"{self.path} does not hold weights of {self.network}"
         fill(network, weights, wrong, _MEND)
         return network.eval().to(memory_format=torch.channels_last)
-
-
-def _classes(weights: Mapping[str, Tensor]) -> int:
-    """Outputs of the last layer: the last weight or bias in the order of the layers."""
-    last = [tensor for tensor in weights.values() if tensor.dim()]
-    return len(last[-1]) if last else 0

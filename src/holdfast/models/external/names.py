@@ -105,11 +105,7 @@ class LibraryModel:
             InputError: if a parameter is wrong, or images of this shape do not fit.
         """
         library = LIBRARIES[self.library]
-        for key in self.parameters.keys() & {"num_classes", "in_chans"}:
-            raise InputError(
-                f"{self.library}/{self.name} is given {key}={self.parameters[key]!r}, but classes "
-                f"and channels are those of the data; leave {key} out."
-            )
+        self._check_sizes("data")
         try:
             network = library.fresh(self.name, shape, classes, dict(self.parameters))
         except HoldfastError:
@@ -133,12 +129,20 @@ class LibraryModel:
             DamagedFileError: if their file is damaged.
             InputError: if a parameter is wrong.
         """
+        self._check_sizes("weights")  # timm would draw a last layer of other sizes at random
         try:
             return LIBRARIES[self.library].published(self.name, weights, dict(self.parameters))
         except HoldfastError:
             raise
         except (TypeError, ValueError, AssertionError) as error:
             raise self._wrong_parameters(error) from error
+
+    def _check_sizes(self, of: str) -> None:
+        for key in self.parameters.keys() & {"num_classes", "in_chans"}:
+            raise InputError(
+                f"{self.library}/{self.name} is given {key}={self.parameters[key]!r}, but classes "
+                f"and channels are those of the {of}; leave {key} out."
+            )
 
     def _wrong_parameters(self, error: Exception) -> InputError:
         given = ", ".join(f"{key}={value!r}" for key, value in self.parameters.items())
