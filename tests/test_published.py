@@ -595,6 +595,50 @@ class TestONNX:
         assert run(["evaluate", "--attacks", "pgd", "--audit", "off", *common]) == 2
         assert "has no gradient" in capsys.readouterr().err
 
+    def test_layers_that_take_a_fixed_number_of_images_take_any(self, exported, tmp_path):
+        """As torch.onnx.export writes without dynamic_axes: a shape that is one of one image."""
+        pytest.importorskip("onnx2torch")
+        import onnx
+        from onnx import helper, numpy_helper
+
+        network, write = exported
+        model = onnx.load(write(1))
+        nodes = [node for node in model.graph.node if node.op_type != "Flatten"]
+        model.graph.initializer.append(numpy_helper.from_array(np.array([1, -1]), "two"))
+        flatten = helper.make_node("Reshape", ["t", "two"], ["f"])
+        del model.graph.node[:]
+        model.graph.node.extend([*nodes[:2], flatten, *nodes[2:]])
+        onnx.save(model, tmp_path / "one.onnx")
+        loaded, x = load(f"onnx/{tmp_path / 'one.onnx'}"), images(5)
+        assert torch.allclose(loaded(x), network(x), atol=1e-5)
+        y = network(x).argmax(dim=1)
+        own = PGD(Linf(0.1))(network, x, y)
+        assert torch.allclose(PGD(Linf(0.1))(loaded, x, y), own, atol=1e-4)
+        assert type(load(f"onnx/{write(3)}")) is not type(loaded)  # whose layers take any
+
+    @pytest.mark.parametrize(
+        ("library", "package"), [("onnx", "onnx2torch"), ("onnxruntime", "onnxruntime")]
+    )
+    def test_which_of_several_outputs_the_logits_are_is_not_guessed(
+        self, exported, tmp_path, library, package
+    ):
+        pytest.importorskip(package)
+        import onnx
+        from onnx import TensorProto, helper
+
+        model = onnx.load(exported[1]("n"))
+        model.graph.output.insert(
+            0, helper.make_tensor_value_info("f", TensorProto.FLOAT, ["n", 1])
+        )
+        onnx.save(model, tmp_path / "two.onnx")
+        with pytest.raises(InputError, match="has 2 outputs, f, logits, but must"):
+            load(f"{library}/{tmp_path / 'two.onnx'}")
+
+    def test_a_file_by_its_path_alone(self, tmp_path):
+        (tmp_path / "net.onnx").write_bytes(b"nothing")
+        with pytest.raises(InputError, match=r"write onnx/.*which has gradients"):
+            load(str(tmp_path / "net.onnx"))
+
     def test_a_damaged_file(self, tmp_path):
         pytest.importorskip("onnxruntime")
         (tmp_path / "net.onnx").write_bytes(b"nothing")

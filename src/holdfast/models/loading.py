@@ -112,6 +112,11 @@ def _load(spec: str, denoiser: bool, shape: tuple[int, ...] | None = None) -> nn
             f"torchvision/resnet18(weights={path}), or the function or class that builds it, "
             f"package.module:Net(weights={path})."
         )
+    if path.is_file() and path.suffix == ".onnx":
+        raise InputError(
+            f"{path} is a network in ONNX: write onnx/{path}, which has gradients, or "
+            f"onnxruntime/{path}, which has answers alone."
+        )
     if path.is_file():
         network, architecture = read_model(path)
         if architecture.denoises is not denoiser:

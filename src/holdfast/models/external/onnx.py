@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from holdfast.errors import DamagedFileError, GradientError, MissingFileError
+from holdfast.errors import DamagedFileError, GradientError, InputError, MissingFileError
 from holdfast.files import check_regular
 from holdfast.imports import needed
 
-__all__ = ["Answers", "asked", "converted"]
+__all__ = ["Answers", "Parts", "asked", "converted"]
 
 
 def converted(path: str) -> nn.Module:
@@ -29,6 +29,7 @@ def converted(path: str) -> nn.Module:
         MissingPackageError: if onnx2torch is not installed.
         MissingFileError: if there is no such file.
         DamagedFileError: if it is damaged, or has a layer that onnx2torch does not know.
+        InputError: if it has several outputs.
 
     Example:
         >>> from holdfast.models.external import onnx
@@ -38,15 +39,22 @@ def converted(path: str) -> nn.Module:
     """
     file = _file(path)
     with needed("onnx", f"onnx/{path}"):
+        from onnx import load
         from onnx2torch import convert
     try:
-        network: nn.Module = convert(str(file))
+        graph = load(str(file), load_external_data=False).graph
+        network: nn.Module = convert(str(file)).eval()
     except Exception as error:  # a stranger's file may make any step fail
         raise DamagedFileError(
-            f"{path} is damaged, or has what onnx2torch cannot convert ({_brief(error)}): ask it "
-            f"for answers alone, onnxruntime/{path}."
+            f"{path} is damaged, or has what onnx2torch cannot convert ({_brief(error)}): write it "
+            f"with opset_version=17, of which it knows most, or ask for answers alone, "
+            f"onnxruntime/{path}."
         ) from error
-    return network.eval()
+    _check_one(path, [output.name for output in graph.output])
+    held = {tensor.name for tensor in graph.initializer}  # old files name these among the inputs
+    given = next((one for one in graph.input if one.name not in held), None)
+    sides = [] if given is None else [side.dim_value for side in given.type.tensor_type.shape.dim]
+    return _of_any_number(network, sides) if sides and sides[0] > 0 else network
 
 
 def asked(path: str) -> nn.Module:
@@ -59,6 +67,7 @@ def asked(path: str) -> nn.Module:
         MissingPackageError: if onnxruntime is not installed.
         MissingFileError: if there is no such file.
         DamagedFileError: if it is damaged.
+        InputError: if it has several outputs.
 
     Example:
         >>> from holdfast.models.external import onnx
@@ -75,14 +84,67 @@ def asked(path: str) -> nn.Module:
         )
     except Exception as error:  # a stranger's file may make any step fail
         raise DamagedFileError(f"{path} is damaged or no network: {_brief(error)}.") from error
+    _check_one(path, [output.name for output in session.get_outputs()])
     return Answers(session, path)
+
+
+def _check_one(path: str, outputs: list[str]) -> None:
+    """Raise unless a network has one output: which of several the logits are, no file says."""
+    if len(outputs) != 1:
+        raise InputError(
+            f"{path} has {len(outputs)} outputs, {', '.join(outputs)}, but must have logits alone: "
+            "cut them out, onnx.utils.extract_model(path, 'logits.onnx', ['input'], ['logits'])."
+        )
+
+
+def _of_any_number(network: nn.Module, sides: list[int]) -> nn.Module:
+    """A network that was written for so many images: itself if its layers take more, or in parts.
+
+    Layers that take more may still mix them up, which some are asked to find out.
+    """
+    parts = Parts(network, sides[0])
+    generator = torch.Generator().manual_seed(0)
+    try:
+        with torch.no_grad():
+            x = torch.rand(sides[0] + 1, *sides[1:], generator=generator)
+            same = torch.allclose(network(x), parts(x), rtol=1e-3, atol=1e-4)
+    except Exception:  # whatever its layers say of another number
+        same = False
+    return network if same else parts
+
+
+class Parts(nn.Module):
+    """A network that takes a fixed number of images, asked about any number of them.
+
+    Args:
+        network: the network.
+        size: how many it takes.
+
+    Example:
+        >>> from holdfast.models.external.onnx import Parts
+        >>> Parts(model, 3)(x).shape
+        torch.Size([4, 3])
+    """
+
+    def __init__(self, network: nn.Module, size: int) -> None:
+        super().__init__()
+        self.network, self.size = network, size
+        self.train(network.training)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits; the last part is filled up with its last image."""
+        found = []
+        for part in x.split(self.size):
+            more = part[-1:].expand(self.size - len(part), *part.shape[1:])
+            found.append(self.network(torch.cat([part, more]))[: len(part)])
+        return torch.cat(found)
 
 
 class Answers(nn.Module):
     """What a session of onnxruntime answers; asking for a gradient raises a sentence.
 
     Args:
-        session: of one input and at least one output, the first of which are logits.
+        session: of one input and one output, the logits.
         name: for the sentence.
 
     Example:
