@@ -325,6 +325,19 @@ def test_a_file_of_weights_must_fit_and_hold_nothing_else(tmp_path, monkeypatch)
         load("small(weights=plain.pth)")
 
 
+@pytest.mark.filterwarnings("ignore")  # that TorchScript is deprecated
+def test_weights_of_another_kind_are_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    network = saved_weights(tmp_path)
+    rounded = {name: (100 * tensor).to(torch.int8) for name, tensor in network.state_dict().items()}
+    torch.save(rounded, "rounded.pth")
+    with pytest.raises(DamagedFileError, match=r"holds whole numbers, torch\.int8, as quantised"):
+        load("small(weights=rounded.pth)", (1, 8, 8))
+    torch.jit.trace(network, torch.rand(1, 1, 8, 8)).save("traced.pt")
+    with pytest.raises(DamagedFileError, match="TorchScript program and no state dict: give"):
+        load("small(weights=traced.pt)", (1, 8, 8))
+
+
 def test_the_conversion_that_a_refusal_shows_works(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     network = architecture().build(3).eval()

@@ -195,7 +195,8 @@ def form_checked(logits: object, count: int) -> Tensor:
     """
     if not isinstance(logits, Tensor):
         raise ModelError(
-            f"the model returned {kind_of(logits)}, but must return logits (N, K) as one tensor."
+            f"the model returned {kind_of(logits)}, but must return logits (N, K) as one tensor; "
+            "put a module around it whose forward returns them alone."
         )
     if (how := _not_plain(logits)) is not None:
         raise ModelError(f"the model returned logits that are {how}.")

@@ -82,6 +82,8 @@ def _check_packed(path: Path) -> None:
     """torch.save packs and does not compress: what is compressed may be of any size once read."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as packed:
+            if any("/code/" in name for name in packed.namelist()):
+                raise ValueError("it is TorchScript")  # which does compress
             size = sum(entry.file_size for entry in packed.infolist())
         if size > path.stat().st_size:
             raise ValueError(f"it is compressed, and holds {size:,} bytes")
@@ -134,6 +136,11 @@ def fill(network: nn.Module, weights: Mapping[str, Tensor], wrong: str, mend: st
             raise DamagedFileError(
                 f"{wrong}: {name} has shape {tuple(tensor.shape)} and should have "
                 f"{tuple(own[short[name]].shape)}; {mend}."
+            )
+        if name in short and own[short[name]].is_floating_point() > tensor.is_floating_point():
+            raise DamagedFileError(
+                f"{wrong}: {name} holds whole numbers, {tensor.dtype}, as quantised weights do, "
+                f"and should be {own[short[name]].dtype}; {mend}."
             )
     network.load_state_dict({short[n]: t for n, t in given.items() if n in short}, strict=False)
 
