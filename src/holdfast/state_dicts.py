@@ -155,6 +155,7 @@ def outputs(network: nn.Module, weights: Mapping[str, Tensor]) -> int:
         weights: of `read_weights`.
 
     Example:
+        >>> from torch import nn
         >>> from holdfast.state_dicts import outputs
         >>> given = {"2.weight": torch.ones(5, 3), "0.weight": torch.ones(3, 2)}
         >>> outputs(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 9)), given)
