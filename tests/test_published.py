@@ -298,6 +298,7 @@ class TestHuggingFace:
         [
             ("EfficientNet", {}),
             ("EfficientNet", {"do_normalize": False}),
+            ("EfficientNet", {"resample": 0, "size": {"height": 50, "width": 70}}),
             ("MobileViT", {}),
             ("ConvNext", {"size": {"shortest_edge": 224}}),
             ("PoolFormer", {}),

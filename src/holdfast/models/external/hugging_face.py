@@ -195,7 +195,8 @@ def _layer(name: str, processor: Mapping[str, Any], channels: int) -> Seen:
     if processor.get("do_center_crop"):
         cut = processor["crop_size"]
         crop = (cut["height"], cut["width"])
-    way = _RESAMPLING.get(int(processor.get("resample") or 0), "another")
+    number = processor.get("resample")
+    way = _RESAMPLING.get(2 if number is None else int(number), "another")
     turned = bool(processor.get("do_flip_channel_order"))
     return Seen(mean, std, size, crop, way if size is not None else "bilinear", turned)
 

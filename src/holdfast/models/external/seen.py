@@ -62,7 +62,8 @@ class Seen(nn.Module):
         if sides != tuple(x.shape[-2:]):
             smooth = self.interpolation != "nearest"
             more = {"antialias": True, "align_corners": False} if smooth else {}
-            x = functional.interpolate(x, sides, mode=self.interpolation, **more).clamp(0, 1)
+            mode = self.interpolation if smooth else "nearest-exact"  # as Pillow means it
+            x = functional.interpolate(x, sides, mode=mode, **more).clamp(0, 1)
         if self.crop is not None:
             from torchvision.transforms.v2 import functional as transforms
 
