@@ -31,7 +31,7 @@ MINUTES = {"quick": 0.5, "cpu": 40, "paper": 60}  # cpu and paper: estimated
 def recipe(scale: Scale) -> Result:
     dropped: dict[str, dict[str, Cell]] = {}
     claims = []
-    for name in scale("architectures before dropout", quick="D", cpu="ACD", paper="ACD"):
+    for name in scale("architectures before dropout", quick="D", cpu="D", paper="ACD"):
         trainings: dict[str, Callable[[str, Scale, int], Step]] = {
             f"{name}_adv": eat.adversarial,
             f"{name}_adv behind dropout 0.2": partial(eat.adversarial, dropout=True),
@@ -60,7 +60,7 @@ def recipe(scale: Scale) -> Result:
             )
         )
     coded: dict[str, dict[str, Cell]] = {}
-    for name in scale("architectures of the code", quick="D", cpu="CD", paper="CD"):
+    for name in scale("architectures of the code", quick="D", cpu="D", paper="CD"):
         for label, made in (("", eat.plain), ("_adv", eat.adversarial)):
             for of, shown in ((name, f"{name}{label}"), (f"{name}code", f"{name}{label}, code")):
                 targets = [made(of, scale, seed) for seed in eat.seeds(name, scale)]
