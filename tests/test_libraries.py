@@ -8,12 +8,15 @@ from urllib.error import URLError
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 from torchvision import models as torchvision_models
 
+from holdfast import data
 from holdfast.cli.main import run
 from holdfast.data import Data
+from holdfast.data.reading import Reading
 from holdfast.errors import (
     DamagedFileError,
     HoldfastError,
@@ -25,6 +28,7 @@ from holdfast.errors import (
 from holdfast.files import write_tensors
 from holdfast.models import Architecture
 from holdfast.models.checkpoint import save_model, weights_of
+from holdfast.models.external.library import read_otherwise
 from holdfast.models.loading import load
 from holdfast.tensors import fingerprint
 from holdfast.training import Schedule, Standard, start_from, train_data
@@ -181,6 +185,28 @@ class TestPretrained:
         by_hand = (x - MEAN.view(3, 1, 1)) / STD.view(3, 1, 1)
         assert torch.allclose(model(x), squeezenet(by_hand), atol=1e-5)
 
+    def test_photographs_that_are_read_otherwise_are_told(self, squeezenet, tmp_path, capsys):
+        for name in ("a/one", "b/two"):
+            path = tmp_path / f"photos/{name}.png"
+            path.parent.mkdir(parents=True)
+            Image.new("RGB", (260, 280)).save(path)
+        model = nn.Sequential(load(PRETRAINED))
+        told = {
+            how: read_otherwise(model, data.load(f"folder(path='{tmp_path}/photos'{how})"))
+            for how in ("", ", resize=256, crop=224", ", resize=232, crop=224", ", crop=224")
+        }
+        assert told[", resize=256, crop=224"] == []
+        for how in ("", ", resize=232, crop=224", ", crop=224"):
+            (note,) = told[how]
+            assert "trained on photographs read by resize=256, crop=224" in note
+        assert read_otherwise(model, data.load("digits")) == []
+        common = ["--data", f"folder(path='{tmp_path}/photos', crop=64)", "--accelerator", "cpu"]
+        assert run(["evaluate", "--model", PRETRAINED, "--attacks", "fgsm", *common]) == 0
+        assert "trained on photographs read by resize=256, crop=224" in capsys.readouterr().err
+        for path in tmp_path.rglob("*.png"):
+            Image.new("RGB", (224, 224)).save(path)
+        assert read_otherwise(model, data.load(f"{tmp_path}/photos")) == []
+
     def test_grey_images_are_three_equal_channels(self, squeezenet):
         model, x = load(PRETRAINED), images(2, (1, 64, 64))
         assert torch.allclose(model(x), model(x.repeat(1, 3, 1, 1)), atol=1e-6)
@@ -326,6 +352,19 @@ class TestTimm:
         assert timm == [(asked, True, 1000, 3, {})]
         assert torch.allclose(model(x), model[1]((x - 0.5) / 0.25), atol=1e-5)
         assert not model.training
+
+    @pytest.mark.parametrize(
+        ("more", "reading"),
+        [
+            ({"crop_pct": 0.875, "interpolation": "bicubic"}, Reading(341, 299, "bicubic")),
+            ({"crop_pct": 1.0, "interpolation": "bilinear"}, Reading(299, 299)),
+            ({"crop_pct": 0.875, "interpolation": "bicubic", "crop_mode": "squash"}, None),
+            ({"crop_pct": 0.875, "interpolation": "nearest"}, None),
+        ],
+    )
+    def test_how_photographs_are_read_is_the_librarys(self, timm, monkeypatch, more, reading):
+        monkeypatch.setattr(sys.modules[__name__], "CONFIG", {"input_size": (3, 299, 299), **more})
+        assert load("timm/tiny.good(pretrained=True)").reading == reading
 
     @pytest.mark.parametrize("given", ["num_classes=9", "in_chans=1"])
     def test_published_weights_have_their_classes_and_channels(self, timm, given):

@@ -12,12 +12,14 @@ from holdfast.certify.bounds.bound import round_down
 from holdfast.certify.config import CertificationConfig
 from holdfast.certify.result import Certification
 from holdfast.certify.run import certify_data
+from holdfast.checks import warn_of
 from holdfast.cli.audit import as_json, believed, check_strict, told
 from holdfast.cli.common import percent, print_json, print_table
 from holdfast.cli.options import Number, Numbers, Share, Words
 from holdfast.errors import InputError
 from holdfast.metrics import accuracy_at
 from holdfast.models import loading
+from holdfast.models.external.library import read_otherwise
 from holdfast.processes import Processes
 from holdfast.progress import showing
 from holdfast.summary import radius
@@ -141,6 +143,7 @@ def certify(
         raise InputError("several processes share one run folder: say by --out where it is.")
     pictures = datasets.load(data, data_dir=data_dir, limit=images)
     network = loading.load(model, pictures.shape)
+    warn_of(read_otherwise(network, pictures))
     fabric = Processes(devices=devices).launch(accelerator, "32-true")
     network = network.to(fabric.device)
     loud = not quiet and fabric.is_global_zero

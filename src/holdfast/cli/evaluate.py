@@ -12,6 +12,7 @@ from holdfast.attacks.engine.attack import follows_gradients
 from holdfast.attacks.engine.transfer import spending
 from holdfast.batch_size import BatchSize
 from holdfast.certify.smoothing import named_noise
+from holdfast.checks import warn_of
 from holdfast.cli import registry
 from holdfast.cli.audit import believed, check_strict
 from holdfast.cli.common import device
@@ -27,6 +28,7 @@ from holdfast.evaluation.sizes import read_off, run_once, smaller_sizes
 from holdfast.evaluation.studies import check_study
 from holdfast.execution import Precision
 from holdfast.models import Ensemble, loading
+from holdfast.models.external.library import read_otherwise
 from holdfast.progress import showing
 from holdfast.types import Model
 from holdfast.workers import check_workers
@@ -195,6 +197,7 @@ def evaluate(
     networks: dict[str, Model] = {}
     for name in model:
         network = loading.load(name, pictures.shape)
+        warn_of(read_otherwise(network, pictures))
         if sigma is not None:
             network = family.around(network, sigma, pictures.shape).model
         networks[name] = network.to(device(accelerator))

@@ -32,7 +32,7 @@ def of_files(
         InputError: if an image is too small for the cut, or not of the first one's shape, likewise.
     """
     shape = tuple(reading.pixels(files[0]).shape)
-    said = str(reading)
+    asked, said = reading, str(reading)
     if shape[0] == 3:
         reading = replace(reading, channels=3)
 
@@ -58,7 +58,7 @@ def of_files(
     def contents(index: Tensor) -> list[str]:
         return [*digests(root, [Path(files[int(i)]) for i in index]), said]
 
-    return Data(str(root), tuple(classes), y, shape, read, contents)
+    return Data(str(root), tuple(classes), y, shape, read, contents, asked)
 
 
 def _other_shape(file: str, pixels: Tensor, first: str, shape: tuple[int, ...]) -> InputError:

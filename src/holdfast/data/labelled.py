@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from holdfast.checks import check_images, check_labels
+from holdfast.data.reading import Reading
 from holdfast.tensors import bytes_of
 
 __all__ = ["Data"]
@@ -27,6 +28,7 @@ class Data:
         classes: names of the classes; label k means ``classes[k]``.
         y: (N,) labels.
         shape: (C, H, W) of every image.
+        reading: how images are read from their files; None of images that were tensors before.
 
     Example:
         >>> from holdfast.data import Data
@@ -41,6 +43,7 @@ class Data:
     shape: tuple[int, ...]
     _read: Callable[[Tensor], Tensor]
     _digests: Callable[[Tensor], list[str]] | None = None  # of the files that images are read from
+    reading: Reading | None = None
 
     @classmethod
     def of(cls, x: Float[Tensor, "n *image"], y: Int[Tensor, " n"]) -> "Data":

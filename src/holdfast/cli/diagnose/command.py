@@ -17,12 +17,14 @@ from matplotlib.figure import Figure
 
 from holdfast import data as datasets
 from holdfast.batch_size import BatchSize
+from holdfast.checks import warn_of
 from holdfast.cli.common import device, print_json, print_table
 from holdfast.cli.options import Words
 from holdfast.diagnose import Diagnosis, diagnose_data
 from holdfast.diagnose.by_image import Found, summarised
 from holdfast.errors import InputError
 from holdfast.models import loading
+from holdfast.models.external.library import read_otherwise
 from holdfast.parameters import each_once
 from holdfast.progress import showing
 from holdfast.report import style
@@ -134,6 +136,7 @@ def _diagnose(shown: Shown, told: Shared) -> None:
     models: dict[str, Model] = {
         name: loading.load(name, pictures.shape).eval().to(where) for name in told.model
     }
+    warn_of(note for network in models.values() for note in read_otherwise(network, pictures))
     with showing(not told.quiet) as progress:
         found = diagnose_data(
             shown.diagnosis,

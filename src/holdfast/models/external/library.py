@@ -1,11 +1,14 @@
 """What a library of models gives: their names, fresh networks, and networks as published."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from holdfast.data import Data
+from holdfast.data.reading import Reading
 from holdfast.errors import InputError
 from holdfast.models.normalize import Normalize
 from holdfast.models.shape import Shape
@@ -38,6 +41,8 @@ class Published(nn.Sequential):
         mean: of each channel, on the [0, 1] scale.
         std: of each channel.
         expects: (C, H, W) of the images that the weights were trained on.
+        reading: how its library reads these from photographs; None where it is not said, or done in
+            a way that is not known here.
     """
 
     def __init__(
@@ -47,9 +52,10 @@ class Published(nn.Sequential):
         mean: Sequence[float],
         std: Sequence[float],
         expects: Shape,
+        reading: Reading | None = None,
     ) -> None:
         super().__init__(Normalize(mean, std), network)
-        self.name, self.expects = name, expects
+        self.name, self.expects, self.reading = name, expects, reading
         # The layout in memory that convolutions on a CPU are fastest in; the numbers are the same.
         self.eval().to(memory_format=torch.channels_last)
 
@@ -77,6 +83,39 @@ class Grey(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, 1, H, W) -> (N, 3, H, W), sharing memory."""
         return x.expand(-1, 3, -1, -1)
+
+
+def read_otherwise(network: nn.Module, data: Data) -> list[str]:
+    """Sentences on photographs that are read otherwise than a library reads them for its weights.
+
+    Args:
+        network: what is asked, or holds it.
+        data: what it is asked about.
+
+    Example:
+        >>> from holdfast.data import Data
+        >>> from holdfast.models.external.library import read_otherwise
+        >>> read_otherwise(model, Data.of(x, y))
+        []
+    """
+    if data.reading is None:
+        return []
+    given = replace(data.reading, channels=None)
+    return [
+        f"{data.name} is read by {_told(given) or 'no resizing'}, where {one.name} was trained on "
+        f"photographs read by {_told(one.reading)}: write that with the data."
+        for one in network.modules()
+        if isinstance(one, Published) and one.reading not in (None, given)
+        if given != Reading() or data.shape != one.expects  # they may have been cut before
+    ]
+
+
+def _told(reading: Reading | None) -> str:
+    """As it is written with the data."""
+    said = {} if reading is None else asdict(reading)
+    return ", ".join(
+        f"{name}={value}" for name, value in said.items() if value not in (None, "bilinear")
+    )
 
 
 def does_not_fit(name: str, shape: Sequence[int], expects: Shape) -> InputError:

@@ -1,11 +1,13 @@
 """Classifiers of timm, an optional dependency: ``pip install "holdfast[timm]"``."""
 
+import math
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
 from torch import nn
 
+from holdfast.data.reading import Reading
 from holdfast.errors import MissingFileError, MissingPackageError, unknown
 from holdfast.models.external.library import Library, Published
 from holdfast.models.shape import Shape
@@ -62,7 +64,9 @@ def _published(name: str, weights: str, parameters: dict[str, Any]) -> Published
             f"downloaded ({brief}); set HF_HOME to the folder of a cache that holds them."
         ) from error
     about = network.pretrained_cfg
-    return Published(f"timm/{full}", network, about["mean"], about["std"], _shape(about))
+    return Published(
+        f"timm/{full}", network, about["mean"], about["std"], _shape(about), _reading(about)
+    )
 
 
 def _expects(name: str) -> Shape:
@@ -74,6 +78,15 @@ def _expects(name: str) -> Shape:
 def _shape(about: dict[str, Any]) -> Shape:
     channels, height, width = about["input_size"]
     return (channels, height, width)
+
+
+def _reading(about: dict[str, Any]) -> Reading | None:
+    """The middle of photographs, cut to a square; other ways are not known here."""
+    _, height, width = about["input_size"]
+    way, interpolation = about.get("crop_mode") or "center", about.get("interpolation")
+    if height != width or way != "center" or interpolation not in ("bilinear", "bicubic"):
+        return None
+    return Reading(math.floor(height / (about.get("crop_pct") or 1.0)), height, interpolation)
 
 
 TIMM = Library(_names, _fresh, _published, _expects, _LOADABLE)

@@ -12,6 +12,7 @@ from urllib.parse import urlparse
 import torch
 from torch import nn
 
+from holdfast.data.reading import Reading
 from holdfast.errors import DamagedFileError, InputError, MissingFileError, unknown
 from holdfast.files import check_regular
 from holdfast.models.external.library import Grey, Library, Published
@@ -70,7 +71,7 @@ def _published(name: str, weights: str, parameters: dict[str, Any]) -> Published
     if isinstance(network, models.Inception3):
         network.aux_logits, network.AuxLogits = False, None
     mean, std = _statistics(network, entry)
-    return Published(f"torchvision/{name}", network, mean, std, _shape(entry))
+    return Published(f"torchvision/{name}", network, mean, std, _shape(entry), _reading(entry))
 
 
 def _statistics(network: Any, entry: Any) -> tuple[list[float], list[float]]:
@@ -94,6 +95,11 @@ def _expects(name: str) -> Shape:
 def _shape(entry: Any) -> Shape:
     side = int(entry.transforms().crop_size[0])
     return (3, side, side)
+
+
+def _reading(entry: Any) -> Reading:
+    way = entry.transforms()
+    return Reading(int(way.resize_size[0]), int(way.crop_size[0]), way.interpolation.value)
 
 
 def _read_safely(model: str, entry: Any) -> None:
