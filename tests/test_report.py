@@ -36,7 +36,9 @@ from holdfast.files import read_json, read_table, read_tensors, write_json, writ
 from holdfast.report import figures, pictures, style, tables
 from holdfast.report.figures import floor_and_ceiling
 from holdfast.report.gallery import Example, Gallery, gallery_of
+from holdfast.report.headline import headline
 from holdfast.report.implied import floor, largest_radius
+from holdfast.report.latex import to_latex
 from holdfast.report.page import build
 from holdfast.report.subjects import mixed, read_subjects
 from holdfast.report.tables import strongest_attacks, summary
@@ -1026,3 +1028,30 @@ def test_an_attack_that_was_skipped_is_shown(tmp_path):
     html = build([tmp_path / "run"], tmp_path / "report").read_text()
     assert "cut off at every step" in html
     assert "pgd linf 0.1: skipped pgd: no gradient reaches" in html.split(RECORDS)[0]
+
+
+def test_the_first_screen_is_of_the_size_that_most_models_met_and_of_the_attacks_within_it(
+    tmp_path,
+):
+    x = images(12)
+    for name, seed, attacks in (
+        ("one", 0, [("pgd", PGD(Linf(0.05), steps=2)), ("fgsm", FGSM(Linf(0.3)))]),
+        ("other", 1, [("pgd", PGD(Linf(0.05), steps=2))]),
+    ):
+        network = small_network(seed=seed)
+        data = Data.of(x, small_network()(x).argmax(dim=1))
+        evaluate_data(network, data, attacks, EvaluationConfig(), name, tmp_path / name)
+    subjects = read_subjects([tmp_path / "one", tmp_path / "other"])
+    strongest = [strongest_attacks(classifier) for classifier in tables.classifiers(subjects)]
+    first = headline(subjects, strongest)
+    assert first.eps == 0.05
+    assert all(row.robust is not None for row in first.rows)
+    assert "in the worst case over pgd (" in " ".join(first.words)
+
+
+def test_a_table_of_latex_prints_what_it_says():
+    r"""Not ¡, — and ¿ for <, | and >, and behind \\ no name is taken for a length."""
+    text = to_latex(pd.DataFrame({"a|b": ["[x] <b>", "*"]}), "")
+    assert r"a\textbar{}b" in text
+    assert r"{[}x] \textless{}b\textgreater{}" in text
+    assert "\n{*} " in text

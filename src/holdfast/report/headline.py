@@ -1,5 +1,6 @@
 """The first screen: one norm, one size, a line for each classifier, and the verdict in words."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -77,7 +78,7 @@ def headline(
     """
     classifiers = list(tables.classifiers(subjects))
     norm = max(tables.norms_of(subjects), key=lambda norm: _known(classifiers, norm))
-    eps = usual(norm, tables.sizes_of(subjects, norm))
+    eps = usual(norm, _met_by_most(classifiers, norm) or tables.sizes_of(subjects, norm))
     lines = tables.summary(subjects, norm, [eps]).lines
     radii = {own: _radius(classifiers, own, norm, eps) for own in ("l2", "l1")}
     rows = []
@@ -108,6 +109,18 @@ def _known(classifiers: Sequence[Classifier], norm: str) -> tuple[int, int]:
     proven = [each.proof is not None and each.proof.norm == norm for each in classifiers]
     both = sum(a and p for a, p in zip(attacked, proven, strict=True))
     return sum(attacked) + both, sum(proven)
+
+
+def _met_by_most(classifiers: Sequence[Classifier], norm: str) -> list[float]:
+    """Sizes at which the most classifiers were attacked: at another one fewer are compared."""
+    sizes = Counter(
+        float(eps)
+        for each in classifiers
+        if each.evaluations
+        for eps in each.worst.loc[each.worst["norm"] == norm, "eps"]
+        if eps > 0
+    )
+    return sorted(eps for eps, met in sizes.items() if met == max(sizes.values()))
 
 
 def _radius(classifiers: Sequence[Classifier], own: str, norm: str, eps: float) -> float:
@@ -170,7 +183,7 @@ def _of_attacks(best: Row, several: int, norm: str, eps: float) -> Markup:
         percent(robust["robust_accuracy"]),
         NORMS[norm],
         size(norm, eps),
-        _attacks_met(best.classifier, norm),
+        _attacks_met(best.classifier, norm, eps),
         interval(robust),
     )
     if best.clean is not None:
@@ -197,11 +210,10 @@ def _of_certificate(row: Row, best: Certified, attacked: Sequence[Row]) -> Marku
     return text + "."
 
 
-def _attacks_met(classifier: Classifier, norm: str) -> str:
-    names = [
-        str(name)
-        for run in classifier.evaluations
-        for name in run.attacked.loc[run.attacked["norm"] == norm, "attack"].unique()
-    ]
-    names = list(dict.fromkeys(names))
+def _attacks_met(classifier: Classifier, norm: str, eps: float) -> str:
+    """The attacks that the worst case at a size is of: there, at smaller ones, or at any."""
+    cells = classifier.cells
+    names = list(
+        dict.fromkeys(cells.loc[(cells["norm"] == norm) & (cells["eps"] <= eps), "attack"])
+    )
     return listed(names) if len(names) <= 4 else f"{len(names)} attacks"

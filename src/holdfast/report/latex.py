@@ -12,6 +12,13 @@ _SPECIAL: Mapping[int, str] = str.maketrans(
         "\\": r"\textbackslash{}",
         "~": r"\textasciitilde{}",
         "^": r"\textasciicircum{}",
+        # Without T1 fonts these are other signs.
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        # Behind the end of a line they would say how far the next one is.
+        "[": "{[}",
+        "*": "{*}",
         "ℓ": r"$\ell$",
         "∞": r"$_\infty$",
         "σ": r"$\sigma$",

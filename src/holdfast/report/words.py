@@ -9,7 +9,8 @@ __all__ = ["NORMS", "USUAL", "interval", "listed", "percent", "size", "tied", "u
 
 NORMS = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1", "l0": "ℓ0"}
 
-#: Sizes that papers and leaderboards report at, by norm; the first that was run is the headline's.
+#: Sizes that papers and leaderboards report at, by norm; of those that most models met, the first
+#: is the headline's.
 USUAL = {
     "linf": (8 / 255, 4 / 255, 0.3, 0.1, 16 / 255, 2 / 255),
     "l2": (0.5, 1.0, 2.0, 3.0, 0.25),
