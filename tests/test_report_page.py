@@ -377,6 +377,48 @@ def test_nothing_is_cut_off(page, report, width):
 
 
 @in_a_browser
+@pytest.mark.parametrize("width", [390, 1280])
+def test_long_names_stay_in_the_window_and_are_told_apart(browser, tmp_path, width):
+    x = images(12, (3, 6, 6))
+    y = small_network((3, 6, 6))(x).argmax(dim=1)
+    classes = tuple(f"{'goldfinch_Carduelis_carduelis_' * 4}{k}" for k in range(3))
+    data, before = Data.in_memory("birds", classes, x, y), "mean=[0.485, 0.456, 0.406]"
+    for place in (0, 1):
+        name = f"normalize({before}, std=[0.229, 0.224, 0.225]) | some:where(to=runs/net-{place})"
+        attack = [("pgd(steps=2, step_size=0.05, restarts=1)", PGD(Linf(0.1), steps=2))]
+        network, out = small_network((3, 6, 6), seed=place), tmp_path / f"run{place}"
+        evaluate_data(network, data, attack, EvaluationConfig(), name, out)
+    runs = [tmp_path / "run0", tmp_path / "run1"]
+    browser.open(build(runs, tmp_path / "report"), width=width)
+    found = browser.run(
+        """
+        const out = ({ left, right }) => left < -1 || right > innerWidth + 1;
+        const aside = ".scroll, .hidden, .skip, nav, pre, option";
+        const words = $$("main *").filter((each) => !each.children.length && !each.closest(aside));
+        const boxes = words.filter((each) => each.textContent && out(each.getBoundingClientRect()));
+        const cells = $$("#row-table td").map((each) => each.getBoundingClientRect().width);
+        return [boxes.map((each) => each.outerHTML), $("#compare svg").textContent, cells];
+        """
+    )
+    assert browser.complaints == []
+    assert found[0] == []
+    assert all(f"net-{place})" in found[1] for place in (0, 1))
+    assert max(found[2]) < 400
+
+
+@in_a_browser
+def test_no_image_has_no_height_where_no_image_was_right(browser, tmp_path):
+    x = images(6)
+    data = Data.of(x, (small_network()(x).argmax(dim=1) + 1) % 3)
+    attacks = [("pgd", PGD(Linf(0.1), steps=2))]
+    evaluate_data(small_network(), data, attacks, EvaluationConfig(), "net", tmp_path / "run")
+    browser.open(build([tmp_path / "run"], tmp_path / "report"))
+    bars = browser.run('return $$("#times rect").map((bar) => bar.getBBox().height);')
+    assert browser.complaints == []
+    assert bars == [0, 0]
+
+
+@in_a_browser
 @pytest.mark.parametrize(("scheme", "lighter"), [("light", 1), ("dark", -1)])
 def test_light_and_dark(page, report, scheme, lighter):
     page.open(report, scheme=scheme)

@@ -71,6 +71,22 @@ function drawn(figure, options, reached) {
   return plot;
 }
 
+const pen = document.createElement("canvas").getContext("2d");
+
+/** How many pixels the longest of some names takes in the page's own font. */
+function longest(names, font = "13px") {
+  pen.font = `${font} ${getComputedStyle(document.body).fontFamily}`;
+  return Math.max(0, ...names.map((name) => pen.measureText(name).width));
+}
+
+/** A name without its middle, if it has no room: what tells two models apart is often their end. */
+function clipped(name, room, font) {
+  if (longest([name], font) <= room) return name;
+  const letters = [...name];
+  const without = (cut) => [...letters.slice(0, Math.ceil((letters.length - cut) / 2)), "…", ...letters.slice(letters.length - Math.floor((letters.length - cut) / 2))].join("");
+  return without(d3.range(1, letters.length - 4).find((cut) => longest([without(cut)], font) <= room) ?? Math.max(0, letters.length - 4));
+}
+
 // --- The keyboard -------------------------------------------------------------------------------
 
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -251,12 +267,13 @@ function compare() {
   const words = (row) => [row.model, `without attack ${percent(row.clean?.accuracy)}`, `robust ${percent(row.robust?.accuracy)}`, `certified ${percent(row.certified?.accuracy)}`].join("\n");
   drawn(find("#compare"), (width) => {
     const narrow = width < 600;
+    const left = narrow ? 8 : Math.min(330, 20 + longest(rows.map((row) => row.model)));
     return {
-      height: 46 + rows.length * (narrow ? 44 : 34), marginLeft: narrow ? 8 : Math.min(330, 20 + 7.2 * Math.max(...rows.map((row) => row.model.length))), marginRight: 20, marginTop: 30,
+      height: 46 + rows.length * (narrow ? 44 : 34), marginLeft: left, marginRight: 20, marginTop: 30,
       x: { ...accuracyAxis, axis: "top" }, y: { domain: rows.map((row) => row.model), label: null, axis: null },
       marks: [
-        narrow ? Plot.text(rows, { y: "model", text: "model", frameAnchor: "left", dy: -15, fontWeight: 600 })
-          : Plot.text(rows, { y: "model", text: "model", frameAnchor: "left", dx: -12, textAnchor: "end", fontWeight: (row) => 500 }),
+        narrow ? Plot.text(rows, { y: "model", text: (row) => clipped(row.model, width - 28, "600 12px"), frameAnchor: "left", dy: -15, fontWeight: 600 })
+          : Plot.text(rows, { y: "model", text: (row) => clipped(row.model, left - 14), frameAnchor: "left", dx: -12, textAnchor: "end", fontWeight: (row) => 500 }),
         Plot.link(rows.filter((row) => row.robust && row.certified), { x1: (row) => row.certified.accuracy, x2: (row) => row.robust.accuracy, y1: "model", y2: "model", stroke: "var(--soft)", strokeDasharray: "2 3", strokeWidth: 1.5 }),
         Plot.ruleY(rows, { y: "model", x1: 0, x2: 1, stroke: "var(--line)" }),
         Plot.link(point("robust"), { x1: "low", x2: "high", y1: "model", y2: "model", stroke: "var(--robust)", strokeWidth: 5, strokeOpacity: 0.35 }),
@@ -286,7 +303,7 @@ function curves() {
       ...marks(state.norm, to, width - 46 - (width < 600 ? 16 : 210)),
       Plot.line(points, { x: "eps", y: "accuracy", z: "model", stroke: "var(--soft)", strokeOpacity: 0.7 }),
       Plot.line(mine, { x: "eps", y: "accuracy", stroke: "var(--robust)", strokeWidth: 2.6 }),
-      width < 600 ? null : Plot.text(spread(points.filter((d) => d.eps === Math.max(...points.filter((e) => e.model === d.model).map((e) => e.eps)))), { x: "eps", y: "at", text: "model", textAnchor: "start", dx: 8, fill: (d) => d.place === state.model ? "var(--robust)" : "var(--soft)", fontSize: 12 }),
+      width < 600 ? null : Plot.text(spread(points.filter((d) => d.eps === Math.max(...points.filter((e) => e.model === d.model).map((e) => e.eps)))), { x: "eps", y: "at", text: (d) => clipped(d.model, 198, "12px"), textAnchor: "start", dx: 8, fill: (d) => d.place === state.model ? "var(--robust)" : "var(--soft)", fontSize: 12 }),
       Plot.ruleY([0]),
       Plot.dot(points, Plot.pointer({ x: "eps", y: "accuracy", fill: "var(--ink)", r: 4 })),
       Plot.tip(points, Plot.pointer({ x: "eps", y: "accuracy", title: words })),
@@ -359,7 +376,7 @@ function byAttack() {
       Plot.ruleX(points, { x: "eps", y1: "low", y2: "high", stroke: (d) => look(d.attack).colour, strokeOpacity: 0.5 }),
       ...attacks.map(([attack, curve]) => Plot.line(table(curve), { x: "eps", y: "accuracy", stroke: look(attack).colour, strokeWidth: 2, strokeDasharray: look(attack).dashes || null })),
       ...attacks.map(([attack, curve]) => Plot.dot(table(curve), { x: "eps", y: "accuracy", fill: look(attack).colour, symbol: look(attack).mark, r: 4 })),
-      width < 600 ? null : Plot.text(spread([...attacks.map(([attack, curve]) => ({ ...table(curve).at(-1), attack, colour: look(attack).colour })), { ...worst.at(-1), attack: "worst case", colour: "var(--robust)" }]), { x: "eps", y: "at", text: "attack", textAnchor: "start", dx: 9, fill: "colour", fontSize: 12 }),
+      width < 600 ? null : Plot.text(spread([...attacks.map(([attack, curve]) => ({ ...table(curve).at(-1), attack, colour: look(attack).colour })), { ...worst.at(-1), attack: "worst case", colour: "var(--robust)" }]), { x: "eps", y: "at", text: (d) => clipped(d.attack, 158, "12px"), textAnchor: "start", dx: 9, fill: "colour", fontSize: 12 }),
       Plot.ruleY([0]),
       Plot.tip(points, Plot.pointer({ x: "eps", y: "accuracy", title: words })),
     ],
@@ -379,14 +396,13 @@ function broke() {
   if (!now || !now.broke.length) return;
   const rows = now.broke.map(([attack, broke, alone, added]) => ({ attack, broke, alone, added }));
   const right = Math.max(1, now.right);
-  const longest = Math.max(...rows.map((row) => row.attack.length));
   const words = (row) => `${row.attack}\nbroke ${count(row.broke)} of ${count(right)} images\nno other attack broke ${count(row.alone)} of them\nadded ${count(row.added)} to those above`;
   drawn(find("#broken"), (width) => {
-    const left = Math.min(width * 0.4, 14 + 7 * longest);
+    const left = Math.min(width * 0.4, 14 + longest(rows.map((row) => row.attack)));
     return {
       height: 52 + 32 * rows.length, marginLeft: left, marginRight: 86, marginBottom: 34, marginTop: 6,
       x: { domain: [0, Math.max(...rows.map((row) => row.broke), 1)], label: "images", grid: true, ticks: 4 },
-      y: { domain: rows.map((row) => row.attack), label: null, tickSize: 0, tickFormat: (name) => clipped(name, left) },
+      y: { domain: rows.map((row) => row.attack), label: null, tickSize: 0, tickFormat: (name) => clipped(name, left - 10) },
       marks: [
         Plot.barX(rows, { x: "broke", y: "attack", fill: (row) => look(row.attack).colour, fillOpacity: 0.4, inset: 4 }),
         Plot.barX(rows, { x: "alone", y: "attack", fill: (row) => look(row.attack).colour, inset: 4 }),
@@ -398,7 +414,7 @@ function broke() {
   const times = now.times.map((images, attacks) => ({ images, attacks }));
   drawn(find("#times"), (width) => ({
     height: 220, marginLeft: 46, marginBottom: 40, marginTop: 20,
-    x: { label: "attacks that broke it", labelAnchor: "center", tickSize: 0, tickFormat: (d) => d === 0 ? "none" : d }, y: { label: null, grid: true, ticks: 4 },
+    x: { label: "attacks that broke it", labelAnchor: "center", tickSize: 0, tickFormat: (d) => d === 0 ? "none" : d }, y: { domain: [0, Math.max(1, ...now.times)], label: null, grid: true, ticks: 4 },
     marks: [
       Plot.barY(times, { x: "attacks", y: "images", fill: (d) => d.attacks ? "var(--robust)" : "var(--certified)", fillOpacity: 0.75, inset: 2 }),
       Plot.text(times, { x: "attacks", y: "images", text: (d) => count(d.images), dy: -8, fontSize: width / times.length < 40 ? 10 : 12.5 }),
@@ -409,19 +425,17 @@ function broke() {
   heat(find("#overlap"), rows.map((row) => row.attack), rows.map((row) => row.attack), cells, (d) => `of what ${d.row} broke,\n${d.column} broke ${percent(d.share)}`);
 }
 
-const clipped = (name, room) => name.length * 7 > room ? `${name.slice(0, Math.max(4, Math.floor(room / 7) - 2))}…` : name;
-
 /** A heat map in ink alone, so that it reads the same in light, in dark and without colours. */
 function heat(figure, rows, columns, cells, words) {
   drawn(figure, (width) => {
-    const left = Math.min(width * 0.34, 14 + 7 * Math.max(...rows.map((name) => name.length)));
+    const left = Math.min(width * 0.34, 14 + longest(rows));
     const cell = Math.min(76, (width - left) / columns.length);
-    const steep = columns.some((name) => name.length * 7 > cell);
-    const top = steep ? Math.min(110, 20 + 5 * Math.max(...columns.map((name) => name.length))) : 26;
+    const steep = longest(columns) > cell;
+    const top = steep ? Math.min(110, 20 + 0.7 * longest(columns)) : 26;
     return {
       height: top + 8 + rows.length * Math.min(40, Math.max(24, cell)), marginLeft: left, marginTop: top, marginRight: Math.max(steep ? 40 : 4, width - left - cell * columns.length), marginBottom: 4,
       x: { domain: columns, axis: "top", label: null, tickSize: 0, tickRotate: steep ? -40 : 0, tickFormat: (name) => clipped(name, 130) },
-      y: { domain: rows, label: null, tickSize: 0, tickFormat: (name) => clipped(name, left) },
+      y: { domain: rows, label: null, tickSize: 0, tickFormat: (name) => clipped(name, left - 10) },
       marks: [
         Plot.cell(cells, { x: "column", y: "row", fill: "var(--ink)", fillOpacity: (d) => 0.05 + 0.75 * (d.share ?? 0), inset: 0.75 }),
         Plot.text(cells, { x: "column", y: "row", text: (d) => d.share == null ? "–" : Math.round(100 * d.share), fill: (d) => (d.share ?? 0) > 0.5 ? "var(--paper)" : "var(--ink)", fontSize: cell < 34 ? 10 : 12.5 }),
@@ -486,10 +500,10 @@ function classes() {
   const hasProof = rows.some((row) => row.certified != null);
   const words = (row) => `${row.name}, ${count(row.n)} images\nwithout attack ${percent(row.clean)}\nrobust ${percent(row.robust)} (${percent(row.low)} to ${percent(row.high)})${row.certified != null ? `\ncertified ${percent(row.certified)}` : ""}`;
   drawn(figure, (width) => {
-    const left = Math.min(width * 0.35, 16 + 7 * Math.max(...rows.map((row) => row.name.length)));
+    const left = Math.min(width * 0.35, 16 + longest(rows.map((row) => row.name)));
     return {
       height: 40 + 24 * rows.length, marginLeft: left, marginRight: 60, marginTop: 26,
-      x: { ...accuracyAxis, axis: "top" }, y: { domain: rows.map((row) => row.name), label: null, tickSize: 0, tickFormat: (text) => clipped(text, left) },
+      x: { ...accuracyAxis, axis: "top" }, y: { domain: rows.map((row) => row.name), label: null, tickSize: 0, tickFormat: (text) => clipped(text, left - 10) },
       marks: [
         Plot.ruleY(rows, { y: "name", x1: "robust", x2: "clean", stroke: "var(--line)", strokeWidth: 1.5 }),
         Plot.ruleY(rows, { y: "name", x1: "low", x2: "high", stroke: "var(--robust)", strokeWidth: 5, strokeOpacity: 0.3 }),
@@ -582,7 +596,7 @@ async function rows() {
   find("#row-next").disabled = state.page === pages - 1;
   const name = (place) => content.classes[place] ?? `${place}`;
   const head = ["Image", "Class", clean && "Without attack", ...attacks.map((column) => column.attack), ...votes.map((column) => `votes, ${column.attack}`), first && "First broken at", radius && "Certified radius"].filter(Boolean);
-  const cell = (text, className = "") => make("td", { className }, text);
+  const cell = (text, className = "") => make("td", { className, title: text }, text);
   const body = chosen.slice(state.page * PAGE, (state.page + 1) * PAGE).map((row) => make("tr", {},
     make("th", { scope: "row" }, count(index[row])), cell(name(label[row])),
     clean && cell(clean[row] === label[row] ? "right" : name(clean[row]), clean[row] === label[row] ? "held" : "lost"),
@@ -593,7 +607,7 @@ async function rows() {
     ...votes.map((column) => cell(column.values[row] === none(column) ? "–" : `${column.values[row]} of ${column.of}`)),
     first && cell(first[row] < 0 ? "never" : first[row] === 0 ? "without attack" : size(state.norm, first[row]), first[row] < 0 ? "held" : ""),
     radius && cell(radius[row] < 0 ? "none" : `${down(radius[row])}`)));
-  find("#row-table").replaceChildren(make("thead", {}, make("tr", {}, ...head.map((text) => make("th", { scope: "col" }, text)))), make("tbody", {}, ...body));
+  find("#row-table").replaceChildren(make("thead", {}, make("tr", {}, ...head.map((text) => make("th", { scope: "col", title: text }, text)))), make("tbody", {}, ...body));
 }
 
 function fates() {
