@@ -1029,6 +1029,20 @@ class TestAudit:
         assert again["audit"]["limit"] is None
         assert json.loads(Path("run/run.json").read_text()) == kept
 
+    def test_what_is_audited_is_told_where_a_later_run_cannot_be(self, place, capsys):
+        command = ("evaluate", "--images", "5", "--quiet", "--audit", "off", "--attacks", "fgsm")
+        for name in ("here", "gone"):
+            assert code(*command, "--model", "mine:good", "--out", name) == 0
+        about = json.loads(Path("gone/run.json").read_text())
+        about["settings"]["model"] = "../nets/net"
+        Path("gone/run.json").write_text(json.dumps(about))
+        capsys.readouterr()
+        assert code("audit", "here", "gone", "--quiet", "--audit", "0.1") == 2
+        told = capsys.readouterr()
+        assert "\nhere, " in told.out
+        assert "gone is of the model ../nets/net, which is not there; say by --model" in told.err
+        assert code("audit", "gone", "--quiet", "--model", "mine:good") == 0
+
     def test_off_is_said(self, place, capsys):
         command = ("evaluate", "--images", "20", "--quiet", "--model", "mine:good")
         assert code(*command, "--attacks", "fgsm", "--audit", "off") == 0

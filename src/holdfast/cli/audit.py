@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from holdfast import data as datasets
 from holdfast.attacks import Attack
 from holdfast.auditing.check import Verdict
@@ -13,7 +15,7 @@ from holdfast.certify.smoothing import named_noise
 from holdfast.cli import registry
 from holdfast.cli.common import device, print_json, print_table
 from holdfast.cli.options import Share
-from holdfast.errors import AuditError, HoldfastError, InputError
+from holdfast.errors import AuditError, HoldfastError, InputError, MissingFileError
 from holdfast.evaluation import Audit, audit_run
 from holdfast.models import loading
 from holdfast.progress import showing
@@ -66,10 +68,10 @@ def audit(
             data_dir=data_dir,
             limit=settings.get("images"),
         )
-        network = loading.load(model or settings.get("model", ""))
+        network = loading.load(model) if model else _network(folder, settings.get("model", ""))
         with showing(not quiet) as progress:
             if kinds[folder] == "certify":
-                found[str(folder)] = audit_certificates(
+                one = audit_certificates(
                     folder,
                     network.to(device(accelerator)),
                     pictures,
@@ -77,23 +79,23 @@ def audit(
                     share=audit,
                     progress=progress,
                 )
-                continue
-            if settings.get("sigma") is not None:
-                family = named_noise(settings.get("noise", "gaussian"))
-                network = family.around(network, settings["sigma"], pictures.shape).model
-            found[str(folder)] = audit_run(
-                folder,
-                network.to(device(accelerator)),
-                pictures,
-                list(_attacks(read_about(folder))),
-                share=audit,
-                progress=progress,
-            )
+            else:
+                if settings.get("sigma") is not None:
+                    family = named_noise(settings.get("noise", "gaussian"))
+                    network = family.around(network, settings["sigma"], pictures.shape).model
+                one = audit_run(
+                    folder,
+                    network.to(device(accelerator)),
+                    pictures,
+                    list(_attacks(read_about(folder))),
+                    share=audit,
+                    progress=progress,
+                )
+        found[str(folder)] = one
+        if not json:
+            _print(str(folder), one)  # at once: it stays where a later run cannot be audited
     if json:
         print_json({"runs": {path: as_json(one) for path, one in found.items()}})
-    else:
-        for path, one in found.items():
-            _print(path, one)
     if strict:
         for one in found.values():
             believed(one)
@@ -166,6 +168,22 @@ def _kind(folder: Path) -> str:
             "certifications: give the folder that one of these wrote."
         )
     return kind
+
+
+def _network(folder: Path, name: str) -> nn.Module:
+    """The model that a run names.
+
+    Raises:
+        MissingFileError: if it is not there any more, or not from here.
+    """
+    try:
+        return loading.load(name)
+    except MissingFileError as error:
+        if Path(name).exists():
+            raise  # a file in it is missing
+        raise MissingFileError(
+            f"{folder} is of the model {name}, which is not there; say by --model where it is now."
+        ) from error
 
 
 def _attacks(about: dict[str, Any]) -> Iterator[tuple[str, Attack]]:
