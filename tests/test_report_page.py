@@ -407,6 +407,33 @@ def test_long_names_stay_in_the_window_and_are_told_apart(browser, tmp_path, wid
 
 
 @in_a_browser
+@pytest.mark.parametrize("width", [390, 1280])
+def test_twenty_attacks_are_read_as_three_are(browser, tmp_path, width):
+    """Where a number has no room in its square it is left to the tip; names end above the axis."""
+    x = images(6)
+    data = Data.of(x, small_network()(x).argmax(dim=1))
+    attacks = [(f"fgsm(eps={place}/255)", FGSM(Linf(0.3))) for place in range(20)]
+    evaluate_data(small_network(), data, attacks, EvaluationConfig(), "net", tmp_path / "run")
+    browser.open(build([tmp_path / "run"], tmp_path / "report"), width=width)
+    found = browser.run(
+        """
+        const sizes = (all) => all.map((each) => each.getBoundingClientRect());
+        const square = sizes($$("#overlap g[aria-label=cell] rect"))[0].width;
+        const numbers = sizes($$("#overlap g[aria-label=text] text")).map(({ width }) => width);
+        const ends = $$("#by-attack text").filter((each) => each.textContent.startsWith("fgsm"));
+        const bottoms = sizes([...ends, $("#by-attack svg")]).map(({ bottom }) => bottom);
+        return [square, numbers, bottoms];
+        """
+    )
+    square, numbers, (*ends, bottom) = found
+    assert browser.complaints == []
+    assert len(numbers) == (400 if width == 1280 else 0)
+    assert all(number < square for number in numbers)
+    assert len(ends) == (20 if width == 1280 else 0)
+    assert all(end < bottom - 30 for end in ends)
+
+
+@in_a_browser
 def test_no_image_has_no_height_where_no_image_was_right(browser, tmp_path):
     x = images(6)
     data = Data.of(x, (small_network()(x).argmax(dim=1) + 1) % 3)

@@ -297,7 +297,7 @@ function curves() {
   const mine = points.filter((d) => d.place === state.model);
   const words = atSize(points, (d) => d.model);
   drawn(find("#curves"), (width) => ({
-    height: width < 600 ? 260 : 320, marginLeft: 46, marginBottom: 42, marginRight: width < 600 ? 16 : 210,
+    height: width < 600 ? 260 : Math.max(320, 84 + 15 * models().length), marginLeft: 46, marginBottom: 42, marginRight: width < 600 ? 16 : 210,
     x: axisOf(state.norm, to), y: accuracyAxis,
     marks: [
       ...marks(state.norm, to, width - 46 - (width < 600 ? 16 : 210)),
@@ -322,7 +322,7 @@ function atSize(points, name) {
 }
 
 /** Labels moved apart so that none lies on another. */
-function spread(ends, gap = 0.055) {
+function spread(ends, gap = Math.min(0.055, 1 / ends.length)) {
   const sorted = ends.map((d) => ({ ...d, at: d.accuracy })).sort((a, b) => a.at - b.at);
   sorted.forEach((d, place) => { if (place) d.at = Math.max(d.at, sorted[place - 1].at + gap); });
   const over = Math.max(0, (sorted.at(-1)?.at ?? 0) - 1);
@@ -368,7 +368,7 @@ function byAttack() {
   const to = worst.at(-1).eps * 1.02 || 1;
   const words = atSize(points, (d) => d.attack);
   drawn(figure, (width) => ({
-    height: width < 600 ? 290 : 370, marginLeft: 46, marginBottom: 42, marginRight: width < 600 ? 16 : 170,
+    height: width < 600 ? 290 : Math.max(370, 84 + 15 * attacks.length), marginLeft: 46, marginBottom: 42, marginRight: width < 600 ? 16 : 170,
     x: axisOf(state.norm, to), y: accuracyAxis,
     marks: [
       ...marks(state.norm, to, width - 46 - (width < 600 ? 16 : 170)),
@@ -414,7 +414,7 @@ function broke() {
   const times = now.times.map((images, attacks) => ({ images, attacks }));
   drawn(find("#times"), (width) => ({
     height: 220, marginLeft: 46, marginBottom: 40, marginTop: 20,
-    x: { label: "attacks that broke it", labelAnchor: "center", tickSize: 0, tickFormat: (d) => d === 0 ? "none" : d }, y: { domain: [0, Math.max(1, ...now.times)], label: null, grid: true, ticks: 4 },
+    x: { label: "attacks that broke it", labelAnchor: "center", tickSize: 0, tickFormat: (d) => d === 0 && width / times.length > 45 ? "none" : d }, y: { domain: [0, Math.max(1, ...now.times)], label: null, grid: true, ticks: 4 },
     marks: [
       Plot.barY(times, { x: "attacks", y: "images", fill: (d) => d.attacks ? "var(--robust)" : "var(--certified)", fillOpacity: 0.75, inset: 2 }),
       Plot.text(times, { x: "attacks", y: "images", text: (d) => count(d.images), dy: -8, fontSize: width / times.length < 40 ? 10 : 12.5 }),
@@ -427,18 +427,20 @@ function broke() {
 
 /** A heat map in ink alone, so that it reads the same in light, in dark and without colours. */
 function heat(figure, rows, columns, cells, words) {
+  figure.classList.toggle("wide", columns.length > 10);
   drawn(figure, (width) => {
     const left = Math.min(width * 0.34, 14 + longest(rows));
     const cell = Math.min(76, (width - left) / columns.length);
     const steep = longest(columns) > cell;
-    const top = steep ? Math.min(110, 20 + 0.7 * longest(columns)) : 26;
+    const upright = steep && cell < 22; // names aslant would lie on each other, and numbers too
+    const top = upright ? Math.min(140, 20 + longest(columns)) : steep ? Math.min(110, 20 + 0.7 * longest(columns)) : 26;
     return {
       height: top + 8 + rows.length * Math.min(40, Math.max(24, cell)), marginLeft: left, marginTop: top, marginRight: Math.max(steep ? 40 : 4, width - left - cell * columns.length), marginBottom: 4,
-      x: { domain: columns, axis: "top", label: null, tickSize: 0, tickRotate: steep ? -40 : 0, tickFormat: (name) => clipped(name, 130) },
+      x: { domain: columns, axis: "top", label: null, tickSize: 0, tickRotate: upright ? -90 : steep ? -40 : 0, tickFormat: (name) => clipped(name, 130) },
       y: { domain: rows, label: null, tickSize: 0, tickFormat: (name) => clipped(name, left - 10) },
       marks: [
         Plot.cell(cells, { x: "column", y: "row", fill: "var(--ink)", fillOpacity: (d) => 0.05 + 0.75 * (d.share ?? 0), inset: 0.75 }),
-        Plot.text(cells, { x: "column", y: "row", text: (d) => d.share == null ? "–" : Math.round(100 * d.share), fill: (d) => (d.share ?? 0) > 0.5 ? "var(--paper)" : "var(--ink)", fontSize: cell < 34 ? 10 : 12.5 }),
+        upright ? null : Plot.text(cells, { x: "column", y: "row", text: (d) => d.share == null ? "–" : Math.round(100 * d.share), fill: (d) => (d.share ?? 0) > 0.5 ? "var(--paper)" : "var(--ink)", fontSize: cell < 34 ? 10 : 12.5 }),
         Plot.tip(cells, Plot.pointer({ x: "column", y: "row", title: words })),
       ],
       opacity: { type: "identity" },
