@@ -767,7 +767,10 @@ def test_a_table_shows_differences_and_over_how_many_images_and_seeds() -> None:
     assert "Measured [95 % interval]." in formula
 
 
-@pytest.mark.parametrize(("path", "one", "scale"), [*pages.pages()], ids=lambda of: str(of)[-60:])
+@pytest.mark.parametrize(
+    ("path", "one", "scale"),
+    [pytest.param(*page, id="/".join(page[0].parts[-3:-1])) for page in pages.pages()],
+)
 def test_the_tables_of_a_page_that_is_shipped_are_those_of_its_numbers(
     path: Path, one: Recipe, scale: str
 ) -> None:
