@@ -112,7 +112,7 @@ ATTACKS = [
     ),
     AttackCase(
         "Square",
-        lambda t: attacks.Square(t, queries=12, early_stop=False),
+        lambda t: attacks.Square(t, queries=24, early_stop=False),
         exact_on_linear=False,
         norms=("linf", "l2"),
     ),
@@ -212,7 +212,7 @@ ATTACKS = [
     ),
     AttackCase(
         "OnMeanScore",
-        lambda t: attacks.OnMeanScore(attacks.Square(t, queries=12, early_stop=False), samples=2),
+        lambda t: attacks.OnMeanScore(attacks.Square(t, queries=24, early_stop=False), samples=2),
         exact_on_linear=False,
         norms=("linf", "l2"),
     ),

@@ -67,9 +67,9 @@ def data(scale: Scale) -> str:
     return scale("images of", quick="digits", cpu="mnist", paper="mnist")
 
 
-def targets(scale: Scale) -> tuple[str, ...]:
+def targets(scale: Scale, cpu: tuple[str, ...] = ARCHITECTURES) -> tuple[str, ...]:
     """The architectures whose rows are made."""
-    return scale("architectures", quick=("C", "D"), cpu=ARCHITECTURES, paper=ARCHITECTURES)
+    return scale("architectures", quick=("C", "D"), cpu=cpu, paper=ARCHITECTURES)
 
 
 def attackers(scale: Scale) -> tuple[str, ...]:
