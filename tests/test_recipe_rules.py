@@ -162,6 +162,18 @@ def test_r_fgsm_takes_the_random_step_of_the_code_and_that_of_the_text() -> None
                 assert all(attack in dict(step.options)["attacks"] for step in measure.steps)
 
 
+@pytest.mark.parametrize("scale", ["quick", "cpu", "paper"])
+def test_no_small_network_is_set_beside_imagenets_numbers(scale: str) -> None:
+    result = recipe("dd/table-1-imagenet").build(Scale(scale))
+    tables = [part for part in result.parts if isinstance(part, Table)]
+    printed = [
+        cell.paper for table in tables for row in table.rows.values() for cell in row.values()
+    ]
+    of_the_paper = scale == "paper"
+    assert all((number is not None) == of_the_paper for number in printed)
+    assert all(bool(claim.checks) == of_the_paper for claim in result.claims)
+
+
 def test_no_size_halves_what_is_wrong_in_more_than_half_of_the_images(tmp_path: Path) -> None:
     """Deep Defense's table 1 has no ε_ref there, rather than one below 0."""
     result = recipe("dd/table-1-mlp").build(Scale("quick"))

@@ -1,8 +1,11 @@
 """Table 1, AlexNet and ResNet-18 on ImageNet: accuracy, ρ₂, and accuracy under FGS.
 
 References are torchvision's; the paper's AlexNet is Caffe's. Only ILSVRC-2012 has these numbers: at
-the smaller scales a small network on MNIST or the digits goes the same way, and answers nothing.
+the smaller scales a small network on MNIST or the digits goes the same way, and neither stands
+beside the paper's numbers nor judges what it says.
 """
+
+from dataclasses import replace
 
 from holdfast.reproduce import Cell, Claim, Result, Scale, Step, Table, at_least, more, train
 
@@ -25,6 +28,7 @@ EPOCHS = {"AlexNet": 10, "ResNet": 1}  # section 4.3
 
 
 def recipe(scale: Scale) -> Result:
+    of_the_paper = _data(scale).startswith("imagenet")
     accuracies, distances, claims = {}, {}, []
     for name in scale("networks", quick=("ResNet",), cpu=("ResNet",), paper=tuple(PAPER)):
         nets = {"Reference": _reference(name, scale), "Ours": _ours(name, scale)}
@@ -33,7 +37,7 @@ def recipe(scale: Scale) -> Result:
         rho = {k: measured.rho(step) for k, step in margins.items()}
         right = {k: measured.accuracy(step) for k, step in margins.items()}
         for method in nets:
-            printed = PAPER[name][method]
+            printed = PAPER[name][method] if of_the_paper else [None] * 5
             accuracies[f"{name}, {method}"] = {"clean": Cell(right[method], printed[0])} | {
                 column: Cell(measure, value)
                 for (column, measure), value in zip(
@@ -53,6 +57,8 @@ def recipe(scale: Scale) -> Result:
                 [more(right["Ours"], right["Reference"], "it is larger than the reference's")],
             ),
         ]
+    if not of_the_paper:
+        claims = [replace(claim, checks=[]) for claim in claims]
     return Result(
         [
             Table("Accuracy, clean and under FGS", accuracies, name="accuracy"),
