@@ -127,6 +127,12 @@ def test_a_model_that_cannot_answer_in_float64_is_asked_in_its_own_type(make):
     assert model.weight.dtype == torch.float32
 
 
+def test_a_hair_is_left_where_float64_says_nothing_too():
+    """Its boundary is at 0.4999: 5e-6 past it rounding may decide, 3e-5 it does not."""
+    found, _ = last_look(OnlyFloat32(), at=0.499905)
+    assert torch.allclose(found, torch.tensor(0.25 + 0.249905 * 1.0001).double(), atol=1e-7)
+
+
 def test_the_model_stays_as_it_is():
     model, x, y = trained(8)
     before = fingerprint(model)
