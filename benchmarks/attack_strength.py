@@ -127,12 +127,28 @@ def minimum_norm() -> Iterator[Contest]:
         "adv-lib": adversarial_library("carlini_wagner_l2", max_iterations=200),
     }
     yield Contest("C&W, 9 times 200 steps", l2, carlini_wagner)
-    ead = {
-        "holdfast": ours(attacks.EAD(L1(math.inf), steps=200, searches=9)),
-        "foolbox": foolbox("EADAttack", steps=200, binary_search_steps=9, decision_rule="L1"),
-        "torchattacks": torchattacks("EADL1", max_iterations=200),
-    }
-    yield Contest("EAD, rule L1, 9 times 200 steps", L1(math.inf), ead)
+    # Shrinking alike; whether a weight c is given up once the objective stalls is a setting of all.
+    for given_up in (False, True):
+        ead = {
+            "holdfast": ours(
+                attacks.EAD(
+                    L1(math.inf), steps=200, searches=9, shrinkage=0.01, abort_early=given_up
+                )
+            ),
+            "foolbox": foolbox(
+                "EADAttack",
+                steps=200,
+                binary_search_steps=9,
+                decision_rule="L1",
+                regularization=0.01,
+                abort_early=given_up,
+            ),
+            "torchattacks": torchattacks(
+                "EADL1", max_iterations=200, beta=0.01, abort_early=given_up
+            ),
+        }
+        how = ", given up early" if given_up else ""
+        yield Contest(f"EAD, rule L1, 9 times 200 steps{how}", L1(math.inf), ead)
     # Foolbox counts steps: its boundary attack asks once or twice in each, HopSkipJump ever more.
     for queries, boundary_steps, hop_steps in ((1000, 850, 5), (5000, 4300, 16)):
         boundary = {
