@@ -4,7 +4,7 @@ FGSM, I-FGSM and PGD crafted on A, B, C and D: the largest and the mean of the t
 attackers are neither the targets nor the static sources, but networks of seeds of their own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from holdfast.reproduce import (
     Cell,
@@ -25,7 +25,7 @@ from holdfast.reproduce import (
 
 from . import _networks as eat
 
-MINUTES = {"quick": 0.8, "cpu": 180, "paper": 120}
+MINUTES = {"quick": 0.8, "cpu": 220, "paper": 120}
 
 #: Clean, FGSM, maximum and mean over the black boxes, in %. The caption says ε = 16; it is 0.3.
 PAPER = {
@@ -54,21 +54,37 @@ def recipe(scale: Scale) -> Result:
             targets = [train(seed) for seed in eat.seeds(name, scale)]
             rows[label], found[label] = _row(label, targets, scale, error)
             ours[label], _ = _row(label, targets, scale, robust_error)
-        adv, ens, three = found.values()
-        claims.append(
-            Claim(
-                f"{name}: ensemble adversarial training significantly increases robustness to "
-                "black-box attacks.",
-                "C.2",
-                [
-                    less(ens, adv, "one static source: lower mean error than FGSM training"),
-                    less(three, adv, "three static sources: lower mean error than FGSM training"),
-                ],
-                why="" if name != "B" else "The paper excepts B.",
-            )
-        )
+        claims.append(_claim(name, rows, *found.values()))
     tables = [Table("Errors in %", rows), Table(eat.OURS, ours, name="ours")]
     return Result(tables, claims, [eat.READING_OF_D])
+
+
+def _claim(
+    name: str,
+    rows: Mapping[str, Mapping[str, Cell]],
+    adv: MeanOver,
+    ens: MeanOver,
+    three: MeanOver,
+) -> Claim:
+    """What the paper says of an architecture: it excepts B, whose FGSM training masks little."""
+    one = less(ens, adv, "one static source: lower mean error than FGSM training")
+    if name == "B":
+        white, before = (rows[label]["FGSM"].measure for label in ("B_adv-ens", "B_adv"))
+        assert white is not None
+        assert before is not None
+        return Claim(
+            "B: with one static source slightly better robustness to white-box and black-box "
+            "attacks.",
+            "C.2",
+            [less(white, before, "FGSM: lower error than after FGSM training"), one],
+            why="The paper excepts B from what it says of the others.",
+        )
+    return Claim(
+        f"{name}: ensemble adversarial training significantly increases robustness to black-box "
+        "attacks.",
+        "C.2",
+        [one, less(three, adv, "three static sources: lower mean error than FGSM training")],
+    )
 
 
 def _trainings(name: str, scale: Scale) -> dict[str, Callable[[int], Step]]:
