@@ -853,7 +853,9 @@ def test_the_page_of_a_paper_gathers_items_of_several_runs_whose_folders_may_be_
     """The second item is done elsewhere, where nothing of the first is left but its page."""
 
     def item(name: str, step: Step, claim: str) -> Recipe:
-        said = Claim(claim, "4.1", [at_least(accuracy(step), 0.5, "half")])
+        said = Claim(
+            claim, "4.1", [at_least(accuracy(step), 0.5, "a | half")], why="Few were asked."
+        )
         return Recipe("p", name, name, "", {}, lambda scale: Result([], [said]))
 
     pages = tmp_path / "pages"
@@ -865,13 +867,20 @@ def test_the_page_of_a_paper_gathers_items_of_several_runs_whose_folders_may_be_
         outcome = found([step], tmp_path / root)
         write_item(one, Scale("quick"), outcome, tmp_path / root, pages)
     page = write_paper(paper, "quick", pages).read_text()
-    for line in (
-        "| Most stand. | 4.1 | **holds** | [table-1](table-1/README.md) |",
-        "| These too. | 4.1 | **does not hold here** | [table-2](table-2/README.md) |",
-        "| And these. | 4.1 | **not run** | table-3 |",
-        "| [table-1](table-1/README.md) | table-1 | quick | 1 holds |",
+    for name, line in (
+        ("table-1", r"| Most stand. | 4.1 | **holds** | a \| half: yes (by 0.400 [{}])<br>{} |"),
+        (  # where the paper's sentence falls, what explains it
+            "table-2",
+            r"| These too. | 4.1 | **does not hold here** | a \| half: no (by -0.400 [{}])<br>"
+            "*Few were asked.*<br>{} |",
+        ),
+        ("table-1", "| {1} | table-1 | quick | 1 holds |"),
     ):
-        assert f"\n{line}\n" in page
+        about = verdicts.read(pages / "p" / name)
+        assert about is not None
+        ends = about.claims[0].found[0].partition("[")[2].partition("]")[0]
+        assert f"\n{line.format(ends, f'[{name}]({name}/README.md)')}\n" in page
+    assert "\n| And these. | 4.1 | **not run** | table-3 |\n" in page
 
 
 @pytest.mark.parametrize("paper", papers(), ids=lambda paper: paper.short)
@@ -886,10 +895,16 @@ def test_the_page_of_a_paper_that_is_shipped_says_what_its_items_say(
         if (kept := verdicts.read(tmp_path / one.name)) is not None:
             scale = Scale(kept.scale)
             result = one.build(scale)
-            asked = [(of.sentence, of.section) for of in result.claims]
-            assert asked == [(of.sentence, of.section) for of in kept.claims]
+            asked = [(of.sentence, of.section, of.why) for of in result.claims]
+            assert asked == [(of.sentence, of.section, of.why) for of in kept.claims]
+            for claim, told in zip(result.claims, kept.claims, strict=True):
+                words = [check.words for check in claim.checks]
+                assert [answer.rpartition(": ")[0] for answer in told.found] == words
             written = " ".join((tmp_path / one.name / "README.md").read_text().split())
-            for said in (*result.notes, *(of.why for of in result.claims), *otherwise(scale)):
+            answers = [f"- {answer}" for of in kept.claims for answer in of.found]
+            for said in (*result.notes, *(of.why for of in result.claims), *answers):
+                assert " ".join(said.split()) in written
+            for said in otherwise(scale):
                 assert " ".join(said.split()) in written
 
 

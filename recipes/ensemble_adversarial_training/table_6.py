@@ -50,7 +50,7 @@ def recipe(scale: Scale) -> Result:
     steps_of: dict[str, dict[str, Cell]] = {}
     ours: dict[str, dict[str, Cell]] = {}
     claims = []
-    for name in eat.targets(scale, cpu=("C", "D")):
+    for name in eat.targets(scale):
         shown = eat.SHOWN.get(name, name)
         seeds = eat.seeds(name, scale)
         of = [

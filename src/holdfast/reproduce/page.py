@@ -4,7 +4,7 @@ Their places::
 
 OUT/PAPER/README.md         the paper, by `paper_page`
 OUT/PAPER/ITEM/README.md    an item: table or figure, claims, what was reduced, how to repeat it
-OUT/PAPER/ITEM/claims.json  what became of its claims, for the paper's page
+OUT/PAPER/ITEM/claims.json  what became of its claims, and by what, for the paper's page
 OUT/PAPER/ITEM/*.csv        every number with its interval and the paper's
 OUT/PAPER/ITEM/*.svg        figures
 """
@@ -43,7 +43,7 @@ from holdfast.reproduce.results import (
 from holdfast.reproduce.run import Outcome
 from holdfast.reproduce.scale import Scale
 from holdfast.reproduce.shown import shown
-from holdfast.reproduce.verdicts import verdicts, write
+from holdfast.reproduce.verdicts import Verdicts, verdicts, write
 
 
 @dataclass(frozen=True)
@@ -147,11 +147,12 @@ def write_item(recipe: Recipe, scale: Scale, outcome: Outcome, root: Path, out: 
         lines = [f"# {recipe.title}", "", recipe.about, "", *_command(recipe, scale), ""]
         for part in result.parts:
             lines += _part(part, folder, root, outcome)
-        lines += [*_claims(made.evidence), *_notes(result), *reduced(scale), *otherwise(scale)]
+        told = verdicts(made.evidence, scale.name)
+        lines += [*_claims(told), *_notes(result), *reduced(scale), *otherwise(scale)]
         lines += [*_missing(result, outcome), *provenance(result, root, outcome)]
         page = folder / "README.md"
         write_text(page, joined(lines))
-        write(folder, verdicts(made.evidence, scale.name))
+        write(folder, told)
     return replace(made, page=page)
 
 
@@ -234,27 +235,15 @@ def _points(part: Plane, found: pd.DataFrame) -> Iterator[comparison.Compared]:
         yield comparison.Compared(line, known, [])
 
 
-def _claims(evidence: Sequence[Evidence]) -> list[str]:
-    if not evidence:
+def _claims(told: Verdicts) -> list[str]:
+    if not told.claims:
         return []
     lines = ["## What the paper says of it", ""]
-    for found in evidence:
-        claim = found.claim
-        lines += [f"**{found.verdict}**: {claim.sentence} ({claim.section})", ""]
-        for check, of, holds in found.differences:
-            lines.append(f"- {check.words}: {_answer(of, holds)}")
-        if claim.why:
-            lines += ["", claim.why]
-        lines.append("")
+    for one in told.claims:
+        lines += [f"**{one.verdict}**: {one.sentence} ({one.section})", ""]
+        lines += [f"- {answer}" for answer in one.found]
+        lines += ["", one.why, ""]
     return lines
-
-
-def _answer(of: Measured, holds: bool | None) -> str:
-    if math.isnan(of.value):
-        return "there is no such number here"
-    answer = {True: "yes", False: "no", None: "within the interval"}[holds]
-    ends = ", no interval" if math.isnan(of.low) else f" [{of.low:.3f}, {of.high:.3f}]"
-    return f"{answer} (by {of.value:.3f}{ends})"
 
 
 def _notes(result: Result) -> list[str]:

@@ -1,15 +1,17 @@
-"""What became of the claims of an item, kept beside its page as ``claims.json``.
+"""What became of the claims of an item, and by what, kept beside its page as ``claims.json``.
 
 The page of a paper is made of these, so that its items may be done one by one, on several machines,
 and long after the run folders of the first are gone.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from holdfast.files import read_as, write_json
 from holdfast.reproduce.claims import Evidence, Verdict
+from holdfast.reproduce.measures import Measured
 
 _FILE = "claims.json"
 
@@ -22,11 +24,15 @@ class Judged:
         sentence: the claim, in the paper's sense.
         section: where the paper makes it.
         verdict: what became of it.
+        found: what was asked in each check, and the answer with its number.
+        why: what explains a verdict that is not the paper's.
     """
 
     sentence: str
     section: str
     verdict: Verdict
+    found: Sequence[str] = ()
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,8 +55,25 @@ class Verdicts:
 
 def verdicts(evidence: Sequence[Evidence], scale: str) -> Verdicts:
     """Of an item, from what the checks of its claims found."""
-    told = [Judged(of.claim.sentence, of.claim.section, of.verdict) for of in evidence]
+    told = [
+        Judged(
+            of.claim.sentence,
+            of.claim.section,
+            of.verdict,
+            [f"{check.words}: {_answer(by, holds)}" for check, by, holds in of.differences],
+            of.claim.why,
+        )
+        for of in evidence
+    ]
     return Verdicts(scale, told)
+
+
+def _answer(of: Measured, holds: bool | None) -> str:
+    if math.isnan(of.value):
+        return "there is no such number here"
+    answer = {True: "yes", False: "no", None: "within the interval"}[holds]
+    ends = ", no interval" if math.isnan(of.low) else f" [{of.low:.3f}, {of.high:.3f}]"
+    return f"{answer} (by {of.value:.3f}{ends})"
 
 
 def write(folder: Path, of: Verdicts) -> None:
