@@ -2,6 +2,7 @@
 
 import re
 
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -62,6 +63,32 @@ def test_a_recipe_with_overrides(place):
     tune = "train --from run --images 100 --epochs 1 --accelerator cpu --quiet --out tuned"
     assert code(tune) == 0
     assert read_json(place / "tuned" / "run.json")["settings"]["model"] == "mlp"
+
+
+def test_the_best_epoch_may_be_that_of_the_first_five_classes(place):
+    line = "train --config recipe.yaml --top 5 --epochs 2 --accelerator cpu --out run"
+    assert code(line) == 0
+    about = read_json(place / "run" / "run.json")
+    assert about["settings"]["top"] == 5
+    assert "metric='val_robust_top5', larger=True" in about["settings"]["selection"]
+    log = pd.read_csv(place / "run" / "metrics.csv")
+    first = {"val_top5": "val_accuracy", "val_robust_top5": "val_robust_accuracy"}
+    for among, alone in first.items():
+        assert (log[among] >= log[alone]).all()
+    assert about["best_epoch"]["val_robust_top5"] == log["val_robust_top5"].max()
+    (place / "plain.yaml").write_text(
+        "model: mlp\nimages: 50\nepochs: 1\nhold_out: 20\ntop: 3\nbest: val_top3\nquiet: true\n"
+    )
+    assert code("train --config plain.yaml --accelerator cpu --out plain") == 0
+    assert "larger=True" in read_json(place / "plain" / "run.json")["settings"]["selection"]
+
+
+def test_runs_of_before_there_was_top_go_on(place):
+    line = "train --model mlp --images 50 --epochs 1 --hold-out 20 --accelerator cpu --quiet"
+    assert code(f"{line} --out run") == 0
+    assert read_json(place / "run" / "run.json")["settings"]["top"] is None
+    assert code(f"{line} --top 1 --out run") == 0
+    assert code(f"{line} --top 5 --out run") == 2  # another run
 
 
 def test_validation_has_a_norm_and_a_size_of_its_own(place):

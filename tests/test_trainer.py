@@ -14,6 +14,7 @@ from holdfast.errors import HoldfastError, InputError, MissingFileError, Unknown
 from holdfast.files import read_json, read_tensors
 from holdfast.models import Architecture
 from holdfast.models.checkpoint import MODEL
+from holdfast.random import hash_seed
 from holdfast.tensors import fingerprint
 from holdfast.threat import Linf
 from holdfast.training import (
@@ -33,7 +34,7 @@ from holdfast.training import (
 )
 from holdfast.training.batches import order
 from holdfast.training.state import CHECKPOINT
-from tests.toys import small_network, two_class
+from tests.toys import Wrapped, random_linear, small_network, two_class
 
 SMALL = Architecture(name="mlp", shape=(1, 8, 8), classes=10)
 PLAIN = {"optimizer": SGD(momentum=0.0), "rate": Constant(), "accelerator": "cpu"}
@@ -177,6 +178,49 @@ def test_validation_on_a_network_whose_margin_is_known():
     assert network.training
     plain = Validation(data=data.Data.of(x, y)).measure(network, 0, fabric)
     assert plain == {"val_accuracy": 0.8}
+
+
+@pytest.mark.parametrize("top", [2, 5, 9])
+def test_top_k_is_what_sorting_the_answers_gives_before_the_attack_and_after_it(top):
+    held, attack = digits(200), PGD(Linf(0.1), steps=5, early_stop=False)
+    network = random_linear(10, 64)
+    x, fabric = held.x(torch.arange(200)), Schedule(epochs=1, accelerator="cpu").launch()
+    measured = Validation(data=held, attack=attack, top=top).measure(network, 0, fabric)
+    x_adv = attack(network, x, held.y, seed=hash_seed(0, "val"))
+
+    def among(images):
+        return (network(images).topk(top).indices == held.y[:, None]).any(dim=1)
+
+    assert measured[f"val_top{top}"] == float(among(x).double().mean())
+    left = among(x) & among(x_adv)
+    assert measured[f"val_robust_top{top}"] == float(left.double().mean())
+    assert measured["val_accuracy"] < measured[f"val_top{top}"] < 1
+    assert measured["val_robust_accuracy"] < measured[f"val_robust_top{top}"]
+    assert measured[f"val_robust_top{top}"] < measured[f"val_top{top}"]
+    only = Validation(data=held, attack=attack).measure(network, 0, fabric)
+    assert only == {name: measured[name] for name in only}  # the first class is as it was
+    plain = Validation(data=held, top=top).measure(network, 0, fabric)
+    assert plain == {name: measured[name] for name in ("val_accuracy", f"val_top{top}")}
+
+
+def test_an_answer_that_is_no_number_is_among_no_first_classes():
+    fabric = Schedule(epochs=1, accelerator="cpu").launch()
+    lost = Wrapped(lambda x: x.flatten(1)[:, :10] * math.nan)
+    assert Validation(data=digits(50), top=5).measure(lost, 0, fabric)["val_top5"] <= 0.3
+
+
+def test_more_classes_than_there_are_say_nothing():
+    fabric = Schedule(epochs=1, accelerator="cpu").launch()
+    with pytest.raises(InputError, match="top is 10, but of 10 classes every label is among"):
+        Validation(data=digits(9), top=10).measure(random_linear(10, 64), 0, fabric)
+    with pytest.raises(InputError, match="top is 0, but must be at least 1"):
+        Validation(data=digits(9), top=0)
+    for more, words in (
+        ({"top": 10, "held_out": 5}, "give at most 9"),
+        ({"top": 5}, "none are held out"),
+    ):
+        with pytest.raises(InputError, match=words):
+            train_data(SMALL, digits(20), Standard(), Schedule(epochs=1), **more)
 
 
 @pytest.mark.parametrize("ema", [None, 0.9])

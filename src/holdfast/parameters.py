@@ -178,6 +178,30 @@ def at_least_one(**numbers: int | None) -> None:
             raise InputError(f"{name} is {number}, but must be at least 1.")
 
 
+def check_top(top: int, classes: int | None = None) -> None:
+    """Raise unless being among the first ``top`` classes says something.
+
+    Args:
+        top: k, of top-k accuracy.
+        classes: K, which is more than that; None if it is not known yet.
+
+    Raises:
+        InputError: if k is below 1, or there are no more classes.
+
+    Example:
+        >>> from holdfast.parameters import check_top
+        >>> check_top(5, classes=3)
+        Traceback (most recent call last):
+        holdfast.errors.InputError: top is 5, but of 3 classes every label is among the first 3: ...
+    """
+    at_least_one(top=top)
+    if classes is not None and top >= max(classes, 2):
+        raise InputError(
+            f"top is {top}, but of {classes} classes every label is among the first {classes}: "
+            f"give at most {max(classes - 1, 1)}."
+        )
+
+
 def each_once(name: str, values: Iterable[Any]) -> None:
     """Raise if one of the values stands there twice.
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from holdfast.errors import InputError
@@ -196,6 +196,26 @@ def bytes_of(tensor: Tensor) -> bytes:
         6
     """
     return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+
+
+def rank_of(liked: Shaped[Tensor, "n k"], y: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+    """How many classes are liked more than the label: 0 if it comes first.
+
+    What is no number ranks before the label, and a label without a number ranks last.
+
+    Args:
+        liked: (N, K) logits, scores or votes.
+        y: (N,) labels, each below K.
+
+    Returns:
+        (N,) the label's rank, from 0 to K.
+
+    Example:
+        >>> from holdfast.tensors import rank_of
+        >>> rank_of(torch.tensor([[0.1, 0.7, 0.2], [0.1, 0.7, 0.2]]), torch.tensor([1, 0]))
+        tensor([0, 2])
+    """
+    return (~(liked <= liked.gather(1, y[:, None]))).sum(dim=1)
 
 
 def widest(device: torch.device) -> torch.dtype:

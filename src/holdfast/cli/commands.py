@@ -162,7 +162,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             *("optimizer", "schedule", "clip", "ema", "hooks"),
         ),
         "Held-out images": (
-            *("hold_out", "val_attack", "val_norm", "val_eps", "best", "patience"),
+            *("hold_out", "val_attack", "val_norm", "val_eps", "top", "best", "patience"),
         ),
         "Attack": (
             *("attacks", "attack", "norm", "eps", "source", "samples", "each", "variants"),

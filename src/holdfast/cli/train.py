@@ -50,6 +50,7 @@ def train(
     val_attack: str | None = None,
     val_norm: str | None = None,
     val_eps: Number | None = None,
+    top: int = 1,
     best: str | None = None,
     patience: int | None = None,
     normalize: bool = False,
@@ -111,9 +112,13 @@ def train(
         val_attack: Attack for their robust accuracy, such as "pgd(steps=10)".
         val_norm: Norm of that attack; --norm by default.
         val_eps: Size of that attack; --eps by default.
-        best: Keep the epoch that is best by this column of metrics.csv, such as val_accuracy: the
-            largest of an accuracy, the smallest of anything else. By default the last epoch is
-            kept; with --patience the one of the best val_robust_accuracy.
+        top: Measure as well how often the label of a held-out image is among so many classes,
+            before the attack and after it: with 5, val_top5 and val_robust_top5 in metrics.csv.
+            The attack aims at the first class, so what it leaves is an upper limit.
+        best: Keep the epoch that is best by this column of metrics.csv, such as val_accuracy or
+            val_top5: the largest of an accuracy, the smallest of anything else. By default the last
+            epoch is kept; with --patience the one of the best val_robust_accuracy, or with --top 5
+            of the best val_robust_top5.
         patience: Stop after so many epochs without a better one; never by default.
         normalize: Make normalisation by the training set's mean and deviation the first layer.
         centre: Make 255 (x - the training set's mean image) the first layer, as for Deep Defense.
@@ -158,21 +163,22 @@ def train(
             raise InputError("--val-attack needs --val-eps.")
         met = next(given for given in (val_norm, norm, "linf") if given is not None)
         attack = registry.attack(val_attack, registry.threat(met, size))
+    robust = ["val_robust_accuracy", f"val_robust_top{top}"]
     if best is None and patience is not None:
         if attack is None or not hold_out:
             raise InputError(
                 "--patience waits for a better robust accuracy on held-out images: give --hold-out "
                 "and --val-attack, or another column to go by, --best."
             )
-        best = "val_robust_accuracy"
+        best = robust[top > 1]
     selection = None
-    if best == "val_robust_accuracy" and (attack is None or not hold_out):
+    if best in robust and (attack is None or not hold_out):
         raise InputError(
             f"{best} is the accuracy under an attack on held-out images: give --hold-out and "
             "--val-attack."
         )
     if best is not None:
-        larger = best.endswith("accuracy")
+        larger = best.endswith(("accuracy", f"_top{top}"))
         selection = Selection(metric=best, larger=larger, patience=patience)
     pictures = datasets.load(data, "train", data_dir=data_dir, limit=images)
     start, architecture = _network(model, from_, pictures, normalize, centre, init)
@@ -197,6 +203,7 @@ def train(
             start=start,
             held_out=hold_out,
             attack=attack,
+            top=top,
             selection=selection,
             hooks=after_steps,
             keep_epochs=keep_epochs,

@@ -12,7 +12,7 @@ from holdfast.data import Data
 from holdfast.parameters import Seed
 from holdfast.random import Stream
 from holdfast.results import CLEAN
-from holdfast.tensors import device_of, sent
+from holdfast.tensors import device_of, rank_of, sent
 from holdfast.types import Images, Labels, Threat
 from holdfast.votes import Votes, check_numbers, take_votes_apart
 
@@ -114,6 +114,6 @@ class Asker:
         loss = -scores.gather(1, y[:, None])[:, 0].clamp(min=1e-300).log()
         most, prediction = counts.max(dim=1)
         liked = counts + scores / 2  # by votes, and where they are equal by probability
-        rank = (liked > liked.gather(1, y[:, None])).sum(dim=1)
+        rank = rank_of(liked, y)
         label = counts.gather(1, y[:, None])[:, 0]
         return Answer(prediction, loss, most, label, rank, counts, scores)

@@ -15,7 +15,7 @@ from holdfast.files import StrPath
 from holdfast.models.centred import mean_image
 from holdfast.models.checkpoint import MODEL, load_model, save_model
 from holdfast.models.registry import Architecture
-from holdfast.parameters import check_arguments
+from holdfast.parameters import check_arguments, check_top
 from holdfast.progress import Progress, silent
 from holdfast.results import Run, kept_or_temporary
 from holdfast.tensors import fingerprint
@@ -43,6 +43,7 @@ def train_data(
     start: nn.Module | None = None,
     held_out: int = 0,
     attack: Attack | None = None,
+    top: int = 1,
     selection: Selection | None = None,
     hooks: Sequence[Hook] = (),
     keep_epochs: bool = False,
@@ -63,6 +64,8 @@ def train_data(
         start: a trained network of this architecture to begin with; left as it is.
         held_out: images of ``data`` that are not trained on but measured after every epoch.
         attack: for their robust accuracy.
+        top: measure as well how often the label is among so many classes, below their number; see
+            `Validation`.
         selection: which epoch's weights to keep, and when to stop.
         hooks: called after every step.
         keep_epochs: keep the network after each epoch too, in the folder ``epochs``.
@@ -73,7 +76,7 @@ def train_data(
 
     Raises:
         InputError: if the network does not fit the data, or a checkpoint cannot hold it, or an
-            attack has nothing to attack.
+            attack has nothing to attack, or ``top`` nothing to measure.
         OutputError: if ``out`` cannot be written or holds another run.
         TrainingError: if training diverges.
 
@@ -93,7 +96,7 @@ def train_data(
     if not checkpoint_seconds >= 0:
         raise InputError(f"checkpoint_seconds is {checkpoint_seconds}, but must be at least 0.")
     architecture.check_loadable()
-    _check_fits(architecture, data, start, held_out, attack)
+    _check_fits(architecture, data, start, held_out, attack, top)
     record = {
         "model": architecture.name,
         "normalized": architecture.normalized,
@@ -107,6 +110,7 @@ def train_data(
         **schedule.record(),
         "held_out": held_out,
         "attack": None if attack is None else repr(attack),
+        "top": None if top == 1 else top,  # None as in runs of before there was this
         "selection": None if selection is None else repr(selection),
         "hooks": [repr(hook) for hook in hooks],
         "keep_epochs": keep_epochs or None,
@@ -114,7 +118,7 @@ def train_data(
     validation = None
     if held_out:
         data, held = hold_out(data, held_out, schedule.seed)
-        validation = Validation(data=held, attack=attack)
+        validation = Validation(data=held, attack=attack, top=top)
     if start is None:
         image = mean_image(data) if architecture.centred else None
         statistics = _statistics(architecture, data)
@@ -175,6 +179,7 @@ def _check_fits(
     start: nn.Module | None,
     held_out: int,
     attack: Attack | None,
+    top: int,
 ) -> None:
     """What would otherwise fail late, or only in the first process."""
     if start is not None and (architecture.shape, architecture.classes) != (
@@ -195,6 +200,12 @@ def _check_fits(
         raise InputError(
             "an attack for validation is given, but no images are held out for it; say how many "
             "with --hold-out (held_out)."
+        )
+    check_top(top, architecture.classes)
+    if top > 1 and not held_out:
+        raise InputError(
+            f"top is {top}, which is measured on held-out images, but none are held out; say how "
+            "many with --hold-out (held_out)."
         )
 
 
