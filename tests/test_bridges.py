@@ -457,6 +457,29 @@ class TestTorchmetrics:
             assert float(metric.compute()) == pytest.approx(own.cells[0]["robust_accuracy"])
         assert 0 < float(metric.compute()) < 1
 
+    @pytest.mark.parametrize("top", [2, 5])
+    def test_top_k_is_that_of_an_evaluation_which_attacks_all(self, metrics, top):
+        model, x = small_network(shape=(1, 8, 8), classes=12), images(64, shape=(1, 8, 8))
+        y = model(x).argsort(dim=1, descending=True)[torch.arange(64), torch.arange(64) % 4]
+        attack = PGD(Linf(0.1), steps=5, early_stop=False)
+        config = EvaluationConfig(audit=0, hidden=False, attack_all=True)
+        rows = evaluate(model, x, y, [attack], config=config).rows
+        clean, after = (part.set_index("index")["rank"] for _, part in rows.groupby("eps"))
+        metric = metrics.RobustAccuracy(attack, top=top)
+        for xs, ys in zip(x.split(40), y.split(40), strict=True):
+            metric.update(model, xs, ys)
+        left = ((clean < top) & (after < top)).mean()
+        assert float(metric.compute()) == pytest.approx(left)
+        first = metrics.RobustAccuracy(attack)
+        first.update(model, x, y)
+        assert 0 <= float(first.compute()) < left < (clean < top).mean() <= 1
+
+    @pytest.mark.parametrize("top", [0, 4, 9, "5"])
+    def test_top_is_a_number_of_classes_that_says_something(self, metrics, given, top):
+        model, x, y = given
+        with pytest.raises((InputError, InputTypeError), match=f"top is {top!r}"):
+            metrics.RobustAccuracy(FGSM(Linf(0.05)), top=top).update(model, x, y)
+
     @pytest.mark.parametrize("step", [False, True])
     def test_an_image_is_attacked_as_its_place_says_in_every_way_to_count_it(
         self, metrics, given, step

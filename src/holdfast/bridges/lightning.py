@@ -43,11 +43,12 @@ class RobustAccuracyCallback(Callback):
         mean: of each channel, that the data loader takes from images in [0, 1].
         std: of each channel, that it divides by.
         seed: of all randomness.
+        top: right is an image while its label is among so many classes; see `RobustAccuracy`.
 
     Raises:
         InputTypeError: if one of these is of another type.
-        InputError: if ``every`` or ``images`` is below 1, or one of ``mean`` and ``std`` is left
-            out.
+        InputError: if ``every``, ``images`` or ``top`` is below 1, or one of ``mean`` and ``std``
+            is left out.
 
     Example:
         >>> from holdfast import Linf
@@ -68,6 +69,7 @@ class RobustAccuracyCallback(Callback):
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         seed: Seed = 0,
+        top: int = 1,
     ) -> None:
         given = {"images": images, "every": every, "network": network, "mean": mean, "std": std}
         check_arguments(type(self).__init__, {"attack": attack, "seed": seed, **given})
@@ -77,7 +79,7 @@ class RobustAccuracyCallback(Callback):
             raise InputError("mean and std belong together: give both, or neither.")
         self.images, self.every, self.name, self.network = images, every, name, network
         self.normalize = None if mean is None or std is None else Normalize(mean, std)
-        self.metric = RobustAccuracy(attack, seed=seed)
+        self.metric = RobustAccuracy(attack, seed=seed, top=top)
 
     @property
     def state_key(self) -> str:

@@ -11,8 +11,8 @@ from holdfast.certify import ABSTAIN
 from holdfast.checks import Checked, check_images, check_index, check_labels, check_model
 from holdfast.errors import InputError, InputTypeError
 from holdfast.imports import needed
-from holdfast.parameters import Seed, check_arguments
-from holdfast.tensors import eval_mode
+from holdfast.parameters import Seed, check_arguments, check_top
+from holdfast.tensors import eval_mode, rank_of
 
 with needed("torchmetrics", "holdfast.bridges.torchmetrics"):
     from torchmetrics import Metric
@@ -23,6 +23,10 @@ __all__ = ["CertifiedAccuracy", "RobustAccuracy"]
 class RobustAccuracy(Metric):
     """The fraction of images that a model is right on, and stays right on under an attack.
 
+    With ``top`` = k > 1 it is right while the label is among the k classes that it likes best. The
+    attack aims at the first class, and leaves it to chance where in the ranking the label ends: it
+    gives an upper limit of top-k robust accuracy, as `holdfast.metrics.top5` does.
+
     Images are attacked when they are given. Only those that the model gets right are, and the
     randomness of each is that of the seed and of its place among all images given so far, or of
     ``index``. Attacks that go round randomness or a hidden gradient are made by
@@ -31,6 +35,11 @@ class RobustAccuracy(Metric):
     Args:
         attack: any.
         seed: of all randomness.
+        top: k, at least 1 and below the number of classes (torchmetrics' ``top_k``).
+
+    Raises:
+        InputTypeError: if one of these is of another type.
+        InputError: if ``top`` is below 1.
 
     Example:
         >>> from holdfast import Linf
@@ -49,10 +58,11 @@ class RobustAccuracy(Metric):
     right: Tensor
     total: Tensor
 
-    def __init__(self, attack: Attack, *, seed: Seed = 0) -> None:
+    def __init__(self, attack: Attack, *, seed: Seed = 0, top: int = 1) -> None:
         super().__init__()
-        check_arguments(type(self).__init__, {"attack": attack, "seed": seed})
-        self.attack, self.seed = attack, seed
+        check_arguments(type(self).__init__, {"attack": attack, "seed": seed, "top": top})
+        check_top(top)
+        self.attack, self.seed, self.top = attack, seed, top
         self.add_state("right", torch.tensor(0), dist_reduce_fx="sum")
         self.add_state("total", torch.tensor(0), dist_reduce_fx="sum")
         self._seen = 0  # no state: torchmetrics resets states within forward, and sums processes'
@@ -82,7 +92,8 @@ class RobustAccuracy(Metric):
             index: (N,) identity of each image; by default its place among those given.
 
         Raises:
-            InputTypeError, InputError: if images, labels or ``index`` are not that.
+            InputTypeError, InputError: if images, labels or ``index`` are not that, or there are no
+                more classes than ``top``.
             ModelError: if the model does not return finite logits (N, K).
         """
         check_model(model)
@@ -95,14 +106,14 @@ class RobustAccuracy(Metric):
         with torch.inference_mode(False), torch.enable_grad(), mode:
             x, y = x.detach().clone(), y.detach().to(x.device, torch.int64, copy=True)
             with torch.no_grad():
-                stands = Checked(model, y)(x).argmax(dim=1) == y
+                stands = self._right(Checked(model, y)(x), y)
             if stands.any():
                 kept = stands.nonzero()[:, 0]
                 found = self.attack(
                     model, x[kept], y[kept], seed=self.seed, index=index[kept.cpu()]
                 )
                 with torch.no_grad():
-                    stands[kept] = model(found).argmax(dim=1) == y[kept]
+                    stands[kept] = self._right(model(found), y[kept])
         self.right += stands.sum().to(self.right)
         self.total += len(x)
         self._seen = first + len(x)
@@ -110,6 +121,14 @@ class RobustAccuracy(Metric):
     def compute(self) -> Tensor:
         """A fraction; NaN of no images."""
         return self.right / self.total
+
+    def _right(self, logits: Tensor, y: Tensor) -> Tensor:
+        """(N,) whether the label comes first, or among the first k."""
+        right = logits.argmax(dim=1) == y
+        if self.top == 1:
+            return right
+        check_top(self.top, logits.shape[1])
+        return right | (rank_of(logits, y) < self.top)
 
 
 class CertifiedAccuracy(Metric):
