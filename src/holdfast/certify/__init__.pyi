@@ -7,6 +7,7 @@ from .bounds.cohen import cohen_radius as cohen_radius
 from .bounds.laplace import laplace_radius as laplace_radius
 from .bounds.pixeldp import pixeldp_radius as pixeldp_radius
 from .bounds.renyi import renyi_radius as renyi_radius
+from .bounds.top import top_radius as top_radius
 from .config import CertificationConfig as CertificationConfig
 from .input_specific import InputSpecific as InputSpecific
 from .intervals.clopper_pearson import ClopperPearson as ClopperPearson
@@ -15,6 +16,8 @@ from .intervals.interval import INTERVALS as INTERVALS
 from .intervals.interval import Interval as Interval
 from .intervals.interval import Limits as Limits
 from .intervals.interval import least_draws as least_draws
+from .intervals.label import LabelLimits as LabelLimits
+from .intervals.label import OfLabel as OfLabel
 from .intervals.sison_glaz import SisonGlaz as SisonGlaz
 from .intervals.stn_2019 import STN2019 as STN2019
 from .intervals.two_sample import TwoSample as TwoSample
@@ -30,6 +33,7 @@ from .smoothing import ABSTAIN as ABSTAIN
 from .smoothing import Certificates as Certificates
 from .smoothing import certificates as certificates
 from .smoothing import certify_images as certify_images
+from .top import top_certificates as top_certificates
 
 __all__ = [
     "ABSTAIN",
@@ -43,7 +47,9 @@ __all__ = [
     "INTERVALS",
     "InputSpecific",
     "Interval",
+    "LabelLimits",
     "Limits",
+    "OfLabel",
     "STN2019",
     "Sampling",
     "Sequential",
@@ -64,4 +70,6 @@ __all__ = [
     "pixeldp_radius",
     "renyi_radius",
     "round_down",
+    "top_certificates",
+    "top_radius",
 ]

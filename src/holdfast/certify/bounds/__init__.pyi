@@ -5,6 +5,7 @@ from .cohen import cohen_radius as cohen_radius
 from .laplace import laplace_radius as laplace_radius
 from .pixeldp import pixeldp_radius as pixeldp_radius
 from .renyi import renyi_radius as renyi_radius
+from .top import top_radius as top_radius
 
 __all__ = [
     "BOUNDS",
@@ -14,4 +15,5 @@ __all__ = [
     "pixeldp_radius",
     "renyi_radius",
     "round_down",
+    "top_radius",
 ]

@@ -133,7 +133,19 @@ def proven(bound: Bound, p1: Array, p2: Array, sigma: float) -> Array:
         >>> proven(cohen_radius, np.array([0.9]), np.array([0.1]), 1.0)
         array([1.281551])
     """
-    return round_down(bound(p1, p2, np.float64(sigma)) * (1 - _ROUNDING))
+    return claimed(bound(p1, p2, np.float64(sigma)))
+
+
+def claimed(radius: Array) -> Array:
+    """A billionth less than was computed, for its rounding, then rounded down.
+
+    Example:
+        >>> import numpy as np
+        >>> from holdfast.certify.bounds.bound import claimed
+        >>> claimed(np.array([1.0]))
+        array([0.999999])
+    """
+    return round_down(radius * (1 - _ROUNDING))
 
 
 def possible(bound: Bound, p1: Array, p2: Array, sigma: float) -> Array:

@@ -6,8 +6,9 @@ from typing import ClassVar
 import numpy as np
 
 from holdfast.certify.intervals.interval import INTERVALS, Limits, two_leading
+from holdfast.certify.intervals.label import LabelLimits, votes_apart
 from holdfast.certify.sampling import Sampling
-from holdfast.statistics import check_confidence, lower_limit, upper_limit
+from holdfast.statistics import Counts, check_confidence, lower_limit, upper_limit
 
 __all__ = ["ClopperPearson"]
 
@@ -35,6 +36,11 @@ class ClopperPearson:
 
     With K classes and n votes p1 is at most ((1 - confidence) / K)^(1/n): 0.9484 for 100 votes,
     10 classes and 95 %.
+
+    About a label, with k other classes (`of_label`), k + 1 limits count: the label's lower one and
+    the upper ones of the k classes that truly are the most probable others. Whichever those are,
+    the k largest of all upper limits are no smaller, one by one. So e = (1 - confidence) / (k + 1),
+    where Jia et al. have K limits.
 
     When:
         To compare with SO and STN, whose Algorithm 1 reads the class off the same votes.
@@ -77,6 +83,15 @@ class ClopperPearson:
         small = _limits(sampling, error * (sampling.classes - 2) / (sampling.classes + 2))
         large = p1 > 0.5
         return Limits(top, np.where(large, p1, small.p1), np.where(large, p2, small.p2))
+
+    def of_label(self, sampling: Sampling, label: Counts, top: int) -> LabelLimits:
+        """Limits of a label that hangs on no vote, and of k others; see `OfLabel`."""
+        own, others = votes_apart(sampling, label, top)
+        error = (1 - self.confidence) / (top + 1)
+        return LabelLimits(
+            lower_limit(own, sampling.n, error),
+            upper_limit(others, sampling.n[:, None], error),
+        )
 
 
 def _limits(sampling: Sampling, error: float) -> Limits:

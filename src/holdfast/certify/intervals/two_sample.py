@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from holdfast.certify.intervals.interval import INTERVALS, Limits
+from holdfast.certify.intervals.label import LabelLimits, votes_apart
 from holdfast.certify.sampling import Sampling
 from holdfast.errors import InputError
 from holdfast.statistics import Counts, check_confidence, lower_limit
@@ -23,6 +24,8 @@ class TwoSample:
 
     Since the class is fixed before the n draws, one Clopper-Pearson limit at the whole error is
     enough, and p2 = 1 - p1. With n votes p1 is at most (1 - confidence)^(1/n).
+
+    A label that is known before (`of_label`) is as fixed, and needs no draws that choose.
 
     When:
         By default.
@@ -65,6 +68,12 @@ class TwoSample:
         top, votes = chosen(sampling)
         p1 = lower_limit(votes, sampling.n, 1 - self.confidence)
         return Limits(top, p1, 1 - p1)
+
+    def of_label(self, sampling: Sampling, label: Counts, top: int) -> LabelLimits:
+        """The one limit of a label that hangs on no vote; k others share the rest (`OfLabel`)."""
+        own, others = votes_apart(sampling, label, top)
+        p1 = lower_limit(own, sampling.n, 1 - self.confidence)
+        return LabelLimits(p1, np.broadcast_to((1 - p1)[:, None], others.shape))
 
 
 def chosen(sampling: Sampling) -> tuple[Counts, Counts]:
