@@ -1,24 +1,40 @@
 """Certificates that a label is among the k first classes (Jia et al. 2020)."""
 
+import shutil
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import ndtr, ndtri
 
+from holdfast import L2, EvaluationConfig, evaluate
+from holdfast.attacks import FGSM
+from holdfast.bundle import Verdict, verify, write_bundle
 from holdfast.certify import (
     ABSTAIN,
+    CertificationConfig,
     ClopperPearson,
     Hoeffding,
     Sampling,
     TwoSample,
+    certify,
+    certify_images,
     cohen_radius,
     top_certificates,
     top_radius,
 )
 from holdfast.certify.bounds.top import levelled
 from holdfast.certify.top import check_top_draws
-from holdfast.errors import InputError
+from holdfast.cli.main import run as main
+from holdfast.defenses import GaussianNoise
+from holdfast.errors import InputError, OutputError
+from holdfast.files import read_json, write_json
+from holdfast.report.page import build
+from holdfast.results.reading import digest_of
+from tests.toys import Linear, images
 
 CLASSES = 7
 SEEDS = st.integers(0, 2**32 - 1)
@@ -220,3 +236,149 @@ class TestFromVotes:
         check_top_draws(5, ClopperPearson(0.999), classes=10, top=5)
         with pytest.raises(InputError, match="give votes of at least 5"):
             check_top_draws(4, ClopperPearson(0.999), classes=10, top=5)
+
+
+def cut_line(points, size=4):
+    """A linear classifier whose class is the interval that the first pixel lies in."""
+    slopes = torch.arange(len(points) + 1.0)
+    offsets = -torch.cat([torch.zeros(1), torch.tensor(points).cumsum(0)])
+    return Linear(torch.nn.functional.pad(slopes[:, None], (0, size - 1)), offsets)
+
+
+def ranks(points, at, sigma):
+    """(K,) the exact probabilities of its classes under noise around a first pixel."""
+    ends = np.concatenate([[-np.inf], points, [np.inf]])
+    return np.diff(ndtr((ends - at) / sigma))
+
+
+POINTS, SIGMA, K = (0.2, 0.4, 0.6, 0.8), 0.2, 2
+
+
+@pytest.fixture(scope="module")
+def linear():
+    """A linear classifier, images and labels, most of which are not its first answer."""
+    return cut_line(POINTS), images(60, (1, 2, 2)), torch.arange(60) % 5
+
+
+def config_of(**more):
+    given = {"sigma": SIGMA, "votes": 2000, "top": K, "radii": (0.05,)}
+    intervals = ("two-sample", "clopper-pearson")
+    return CertificationConfig(**{**given, "intervals": intervals, **more})
+
+
+@pytest.fixture(scope="module")
+def finished(linear, tmp_path_factory):
+    out = tmp_path_factory.mktemp("top") / "run"
+    return certify(*linear, config=config_of(audit=float("inf")), out=out), out
+
+
+class TestOfARun:
+    def test_a_linear_classifier_is_certified_within_its_true_radius(self, linear, finished):
+        """Only the first pixel counts, and how far it must go is known exactly."""
+        rows, x = finished[0].rows, linear[1][:, 0, 0, 0].double().numpy()
+        wrong = certified = 0
+        steps = np.linspace(-1, 1, 401)
+        for row in rows[rows["prediction"] >= 0].itertuples():
+            assert row.prediction == row.label
+            certified += 1
+            there = np.array([ranks(POINTS, x[row.index] + s * row.radius, SIGMA) for s in steps])
+            wrong += ((there > there[:, [row.label]]).sum(axis=1) >= K).any()
+        assert certified > 25
+        assert wrong <= 0.1 * certified  # each with 95 % confidence, on its own
+
+    def test_the_votes_of_an_image_alone_give_what_a_run_says(self, linear, finished):
+        model, x, label = linear
+        votes = certify_images(model, x, sigma=SIGMA, votes=2000, interval=ClopperPearson)
+        found = top_certificates(votes.sampling, label.numpy(), K, ClopperPearson(0.95), SIGMA)
+        rows = finished[0].rows
+        rows = rows[rows["interval"] == "clopper-pearson"].sort_values("index")
+        assert found.radius.tolist() == rows["radius"].tolist()
+
+    def test_cells_count_labels_and_selection_votes_are_not_drawn(self, finished):
+        found = finished[0]
+        by_interval = found.rows.groupby("interval", sort=False)
+        for cell, (_, rows) in zip(found.cells, by_interval, strict=True):
+            assert cell["top"] == K
+            assert cell["accuracy"] == (rows["prediction"] == rows["label"]).mean()
+            assert cell["forwards"] == cell["draws"] == 60 * 2000
+        assert "choice" not in found.rows
+        assert "certified top-2 accuracy" in str(found.summary())
+
+    def test_more_is_certified_among_more_classes(self, linear, finished):
+        alone = certify(*linear, config=config_of(top=1, intervals=("clopper-pearson",), audit=0))
+        assert "top" not in alone.cells[0]
+        assert alone.cells[0]["accuracy"] < finished[0].cells[1]["accuracy"] <= 1
+
+    def test_the_audit_finds_no_attack_inside_and_nothing_to_blame(self, finished):
+        checks = {check.id: check for check in finished[0].audit.checks}
+        assert not [one.id for one in checks.values() if one.verdict == "fail"]
+        assert checks["S-attack"].verdict == checks["S-recount"].verdict == "pass"
+
+    @pytest.mark.parametrize("change", [{"top": 3}, {"top": None}, {"confidence": 0.5}])
+    def test_a_bundle_is_verified_and_contradicted(self, finished, tmp_path, change):
+        write_bundle([finished[1]], tmp_path / "b")
+        assert not verify(tmp_path / "b").of(Verdict.CONTRADICTED)
+        other = tmp_path / "run"
+        shutil.copytree(finished[1], other)
+        about = read_json(other / "run.json")
+        about["settings"] |= change
+        about["sha256"] = digest_of({name: about[name] for name in about if name != "sha256"})
+        write_json(other / "run.json", about)
+        write_bundle([other], tmp_path / "other")
+        assert verify(tmp_path / "other").of(Verdict.CONTRADICTED)
+
+    def test_a_report_shows_it_by_itself(self, finished, linear, tmp_path):
+        out = tmp_path / "attacked"
+        smoothed = EvaluationConfig(hidden=False, audit=0, votes=20, samples=1)
+        noisy = torch.nn.Sequential(GaussianNoise(SIGMA), linear[0])
+        evaluate(noisy, *linear[1:], {"fgsm": FGSM(L2(0.05))}, config=smoothed, out=out)
+        for runs in ([finished[1]], [finished[1], out]):
+            page = build(runs, tmp_path / f"report-{len(runs)}").read_text()
+            assert "Certified top-2 accuracy of" in page
+            assert "among the first 2 classes" in page
+            assert "Jia, X. Cao" in page
+            assert "Nothing is certified: what" not in page
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            ({"top": 5}, "of 5 classes every label is among"),
+            ({"top": 0}, "top is 0, but must be at least 1"),
+            ({"bounds": ("cohen", "renyi")}, "only that of cohen is known"),
+            ({"intervals": ("hoeffding",)}, "two-sample or clopper-pearson"),
+            ({"intervals": ("sequential",)}, "two-sample or clopper-pearson"),
+            ({"noise": "laplace"}, "the bound 'cohen' is about"),
+            ({"votes": 1, "confidence": 0.999}, "give votes of at least"),
+        ],
+    )
+    def test_what_cannot_be_is_told_before_any_work(self, linear, change, words):
+        with pytest.raises(InputError, match=words):
+            certify(*linear, config=config_of(**change))
+
+
+def test_runs_of_before_there_was_top_are_the_same_runs(tmp_path):
+    config = CertificationConfig(sigma=0.1)
+    assert config.record()["top"] is None
+    given = cut_line((0.3, 0.6)), images(8, (1, 2, 2)), torch.arange(8) % 3
+    certify(*given, config=config, out=tmp_path / "run")
+    about = read_json(tmp_path / "run" / "run.json")
+    del about["settings"]["top"]
+    about["sha256"] = digest_of({name: about[name] for name in about if name != "sha256"})
+    write_json(tmp_path / "run" / "run.json", about)
+    again = certify(*given, config=config, out=tmp_path / "run")
+    assert len(again.rows) == 8
+    with pytest.raises(OutputError, match="top"):
+        certify(*given, config=replace(config, top=2), out=tmp_path / "run")
+    write_bundle([tmp_path / "run"], tmp_path / "b")
+    assert not verify(tmp_path / "b").of(Verdict.CONTRADICTED)
+
+
+def test_on_the_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    train = "train --model mlp --images 50 --epochs 1 --quiet --accelerator cpu --out net"
+    assert main(train.split()) == 0
+    line = "certify --model net --sigma 0.3 --images 20 --quiet --top 5 --out c"
+    assert main(line.split()) == 0
+    assert "certified top-5 accuracy" in " ".join(capsys.readouterr().out.split())
+    assert read_json(tmp_path / "c" / "run.json")["settings"]["top"] == 5
+    assert main([*line.split(), "--selection-votes", "100"]) == 2

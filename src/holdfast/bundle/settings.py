@@ -21,7 +21,7 @@ _OF_ROWS = {
     "evaluate": frozenset({"model", "images"}),
     "certify": frozenset(
         {"model", "images", "votes", "selection_votes", "confidence", "bounds", "intervals"}
-        | {"radii"}
+        | {"radii", "top"}
     ),
 }
 _OF_MODEL = frozenset(

@@ -119,7 +119,8 @@ def _place(about: Mapping[str, Any]) -> str:
 def _method(about: Mapping[str, Any]) -> str:
     settings = about["settings"]
     if about["kind"] == "certify":
-        names = ("noise", "sigma", "votes", "selection_votes", "confidence", "bounds", "intervals")
+        names = ["noise", "sigma", "votes", "selection_votes", "confidence", "bounds", "intervals"]
+        names += ["top"] if settings.get("top") else []
         return "certification by votes under noise: " + _settings(settings, names)
     attacks = "; ".join(f"{one['name']} = `{_line(one['attack'])}`" for one in settings["attacks"])
     return f"attack, then ask the model again: {attacks}"
@@ -174,7 +175,8 @@ def _certified(cells: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield "| bound, interval | radius | certified | abstained | images |"
     yield "|---|---|---|---|---|"
     for cell in cells:
-        head = f"| {_cell(cell['bound'])}, {_cell(cell['interval'])} | "
+        among = f", among the first {cell['top']} classes" if "top" in cell else ""
+        head = f"| {_cell(cell['bound'])}, {_cell(cell['interval'])}{among} | "
         tail = f" | {percent(cell['abstained'])} | {cell['images']} |"
         yield f"{head}any | {percent(cell['accuracy'])}{tail}"
         for at in cell["at"]:

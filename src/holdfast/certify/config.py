@@ -13,10 +13,11 @@ from holdfast.certify.intervals.interval import INTERVALS, Interval
 from holdfast.certify.questions import AtLeast, Question, Within
 from holdfast.certify.sequential import Sequential
 from holdfast.certify.smoothing import named_bound, named_noise
+from holdfast.certify.top import TOP_BOUND, about_label
 from holdfast.defenses import Noise
 from holdfast.defenses.noise import check_sigma
 from holdfast.errors import InputError
-from holdfast.parameters import MOST, Seed, at_least_one, check_fields, each_once
+from holdfast.parameters import MOST, Seed, at_least_one, check_fields, check_top, each_once
 
 __all__ = ["CertificationConfig"]
 
@@ -40,6 +41,9 @@ class CertificationConfig:
         intervals: specs, such as "two-sample", whose class is chosen before, so that nothing is
             corrected for, "two-sample-randomised", with a little larger radii, "clopper-pearson",
             "hoeffding", "sison-glaz", "stn-2019"; or "sequential" alone, or "input-specific" alone.
+        top: k: what is certified is that the label is among the k classes which the smoothed
+            classifier likes best (`top_certificates`), by the bound "cohen", whose generalisation
+            that is, and the intervals "two-sample", "clopper-pearson" or both.
         radii: of interest; a sequential sampling stops as soon as it is known which of them
             are certified, an input-specific one is of as many votes as that is likely to take.
         within: a sequential sampling stops as soon as the certified radius is known up to this
@@ -65,6 +69,7 @@ class CertificationConfig:
     confidence: float = 0.95
     bounds: tuple[str, ...] = ("cohen",)
     intervals: tuple[str, ...] = ("two-sample",)
+    top: int = 1
     radii: tuple[float, ...] = ()
     within: float | None = None
     between: tuple[float, ...] | None = None
@@ -88,6 +93,18 @@ class CertificationConfig:
         for interval in self.intervals:
             self.limits(interval)  # which checks the confidence
         self._check_questions()
+        check_top(self.top)
+        if self.top > 1:
+            self._check_top()
+
+    def _check_top(self) -> None:
+        if self.bounds != (TOP_BOUND,):
+            raise InputError(
+                f"top is {self.top} and the bounds are {', '.join(self.bounds)}, but only that of "
+                f"{TOP_BOUND} is known for more than the first class: leave the others out."
+            )
+        for interval in self.intervals:
+            about_label(self.limits(interval))
 
     def _check_questions(self) -> None:
         questions = self.questions
@@ -119,7 +136,7 @@ class CertificationConfig:
             name: list(value) if isinstance(value, tuple) else value
             for name, value in asdict(self).items()
             if name != "audit"
-        }
+        } | {"top": None if self.top == 1 else self.top}  # as in runs of before there was this
 
     @property
     def sequential(self) -> bool:
@@ -136,8 +153,8 @@ class CertificationConfig:
 
     @property
     def chooses(self) -> bool:
-        """Whether an interval needs votes that only choose the class."""
-        return any(self.limits(interval).chooses for interval in self.intervals)
+        """Whether an interval needs votes that only choose the class; a label is chosen already."""
+        return self.top == 1 and any(self.limits(interval).chooses for interval in self.intervals)
 
     @property
     def questions(self) -> list[Question]:

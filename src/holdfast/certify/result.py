@@ -47,9 +47,10 @@ class Certification(Result):
     def _summary(self) -> Summary:
         """A line for each bound with each interval: certified accuracy at some radii."""
         first = self.cells[0]
+        top = f" top-{first['top']}" if "top" in first else ""
         title = (
             f"{first['model']} with {first.get('noise', 'gaussian')} noise of "
-            f"{first['sigma']:g}: certified accuracy of {first['images']} images in "
+            f"{first['sigma']:g}: certified{top} accuracy of {first['images']} images in "
             f"{first.get('norm', 'l2')}, each with {100 * first['confidence']:g} % confidence"
         )
         radii = [line["radius"] for line in first.get("at", ())] or self._some_radii()

@@ -15,7 +15,9 @@ from holdfast.certify.smoothing import (
     certificates,
     named_bound,
 )
+from holdfast.certify.top import top_certificates
 from holdfast.data import Data
+from holdfast.statistics import Counts
 
 #: Mean scores of so many leading classes are kept for each image.
 _SCORES_KEPT = 5
@@ -31,8 +33,7 @@ def rows_of(
     interval: str,
 ) -> pd.DataFrame:
     """A row for each image, with its certificate by one bound and interval."""
-    radius_of = named_bound(bound, config.family, lipschitz)
-    found: Certificates = certificates(sampling, config.limits(interval), radius_of, config.sigma)
+    found = proven_by(config, sampling, data.y[index].numpy(), lipschitz, bound, interval)
     columns = {
         "bound": bound,
         "interval": interval,
@@ -51,6 +52,33 @@ def rows_of(
     if sampling.choice is not None:
         columns["choice"] = _by_class(sampling.choice)
     return pd.DataFrame(columns)
+
+
+def proven_by(
+    config: CertificationConfig,
+    sampling: Sampling,
+    label: Counts,
+    lipschitz: float,
+    bound: str,
+    interval: str,
+) -> Certificates:
+    """The certificates of a sampling by one bound and interval, as the settings say.
+
+    Args:
+        config: the settings.
+        sampling: votes, scores and what else they rest on.
+        label: (N,) which are asked for with ``top``.
+        lipschitz: Λ of what comes before the noise.
+        bound: spec of the bound.
+        interval: spec of the interval.
+    """
+    limits = config.limits(interval)
+    if config.top > 1:
+        return top_certificates(
+            sampling, label, config.top, limits, config.sigma, lipschitz=lipschitz
+        )
+    radius_of = named_bound(bound, config.family, lipschitz)
+    return certificates(sampling, limits, radius_of, config.sigma)
 
 
 def _by_class(values: NDArray[Any], most: int | None = None) -> list[str]:
@@ -77,6 +105,7 @@ def cells_of(rows: pd.DataFrame, config: CertificationConfig, model: str) -> lis
                 "confidence": config.confidence,
                 "guaranteed": limits.guaranteed,
                 "of_votes": limits.of_votes,
+                **({"top": config.top} if config.top > 1 else {}),
                 **cell,
                 "forwards": cell["draws"] + cell["images"] * n0,
             }

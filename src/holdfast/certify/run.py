@@ -23,6 +23,7 @@ from holdfast.certify.rows import cells_of
 from holdfast.certify.smoothing import (
     check_draws,
 )
+from holdfast.certify.top import check_top_draws
 from holdfast.checks import (
     check_classes,
     check_images,
@@ -39,7 +40,7 @@ from holdfast.errors import InputError
 from holdfast.files import StrPath
 from holdfast.group import Group, first
 from holdfast.models.identity import identify
-from holdfast.parameters import check_arguments, check_title
+from holdfast.parameters import check_arguments, check_title, check_top
 from holdfast.progress import Progress, Share, silent
 from holdfast.results import Fitting, Run, kept_or_temporary
 from holdfast.tensors import device_of, eval_mode
@@ -228,10 +229,14 @@ def _probe(model: nn.Module, data: Data, config: CertificationConfig) -> list[st
         logits = try_model(model, x)
         check_logits(logits, len(x))
         check_classes(data.y, logits.shape[1])
+    check_top(config.top, logits.shape[1])
     notes = probability_notes(logits, _NEAR)
     for interval in config.intervals:
         limits = config.limits(interval)
-        check_draws(config.votes, limits, logits.shape[1])
+        if config.top > 1:
+            check_top_draws(config.votes, limits, logits.shape[1], config.top)
+        else:
+            check_draws(config.votes, limits, logits.shape[1])
         if not limits.guaranteed:
             notes.append(
                 f"the limits of {interval} do not hold with the stated confidence, least of all "

@@ -39,6 +39,7 @@ def certify(
     confidence: Number = Number(0.95),
     bounds: Words = Words(("cohen",)),
     intervals: Words = Words(("two-sample",)),
+    top: int = 1,
     radii: Numbers = Numbers(()),
     within: Number | None = None,
     between: Numbers | None = None,
@@ -93,6 +94,9 @@ def certify(
             mean scores), sison-glaz and stn-2019 (for comparison only); or sequential alone, whose
             votes stop as soon as the answer is known, or input-specific alone, with as many votes
             as an image is likely to need by its selection votes.
+        top: Certify that the label is among so many classes of the smoothed classifier, such as 5,
+            by cohen and the intervals two-sample, by the label's votes alone, or clopper-pearson,
+            by those of the other classes too, which certifies more where votes are many.
         radii: Radii of interest between commas: certified accuracy is told there, and sequential
             votes stop as soon as it is known which of them are certified.
         within: Sequential votes stop as soon as the radius is known up to this factor, such as 0.9:
@@ -125,6 +129,7 @@ def certify(
         confidence=confidence,
         bounds=tuple(bounds),
         intervals=tuple(intervals),
+        top=top,
         radii=tuple(radii),
         within=within,
         between=None if between is None else tuple(between),
@@ -133,6 +138,10 @@ def certify(
         audit=audit,
     )
     check_strict(strict, audit)
+    if selection_votes is not None and top > 1:
+        raise InputError(
+            "--selection-votes choose a class, and with --top that is the label: leave them out."
+        )
     if selection_votes is not None and not config.chooses:
         raise InputError(
             "--selection-votes choose the class for the intervals two-sample, "
@@ -170,10 +179,11 @@ def _print(model: str, found: Certification, config: CertificationConfig) -> Non
     farthest = max(cell["curve"][-1][0] for cell in cells)
     radii = config.radii or np.unique(round_down(np.linspace(0, farthest, 9), decimals=3))
     name = f"{config.norm} radius"
+    among = f" top-{config.top}" if config.top > 1 else ""
     for interval in config.intervals:
         columns = [cell for cell in cells if cell["interval"] == interval]
         print_table(
-            f"{model} with {config.noise} noise of {config.sigma:g}: certified accuracy, "
+            f"{model} with {config.noise} noise of {config.sigma:g}: certified{among} accuracy, "
             f"{interval}",
             [
                 {name: "abstained", **_line(columns, lambda cell: cell["abstained"])},

@@ -156,13 +156,13 @@ OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             *("model", "from", "classifier", "denoiser", "normalize", "centre", "accelerator"),
             *("precision", "compile", "channels_last"),
         ),
-        "Images": ("data", "data_dir", "images", "image", "batch_size"),
+        "Images": ("data", "data_dir", "images", "image", "batch_size", "top"),
         "Training": (
             *("objective", "shift", "flip", "epochs", "accumulate"),
             *("optimizer", "schedule", "clip", "ema", "hooks"),
         ),
         "Held-out images": (
-            *("hold_out", "val_attack", "val_norm", "val_eps", "top", "best", "patience"),
+            *("hold_out", "val_attack", "val_norm", "val_eps", "best", "patience"),
         ),
         "Attack": (
             *("attacks", "attack", "norm", "eps", "source", "samples", "each", "variants"),

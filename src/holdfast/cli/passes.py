@@ -78,7 +78,7 @@ class _Firm(nn.Module):
 
 def _of_certificate(options: Mapping[str, Any]) -> int:
     """Votes of an image, and those that only choose its class."""
-    chooses = any(
+    chooses = options["top"] == 1 and any(
         specs.find(specs.parse(one, "interval"), "interval", INTERVALS).chooses
         for one in options["intervals"]
     )

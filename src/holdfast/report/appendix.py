@@ -88,8 +88,10 @@ def settings(subjects: Sequence[Subject]) -> list[Setting]:
             NORMS[run.norm],
             [
                 (name.replace("_", " "), _plain(run.settings[name]))
-                for name in ("sigma", "votes", "selection_votes", "confidence", "radii", "seed")
-                if name in run.settings
+                for name in (
+                    *("sigma", "votes", "selection_votes", "confidence", "top", "radii", "seed"),
+                )
+                if name in run.settings and (name != "top" or run.top > 1)
             ],
         )
         for classifier in tables.classifiers(subjects)
@@ -162,7 +164,7 @@ def references(subjects: Sequence[Subject], runs: Sequence[RunFolder]) -> list[s
             for about in run.settings["attacks"]:
                 names += _NAME.findall(about["attack"])
         for proof in classifier.certifications:
-            names += [proof.bound, proof.interval]
+            names += [proof.bound, proof.interval, *(["top"] if proof.top > 1 else [])]
     names += [str(run.settings["diagnosis"]) for run in runs if "diagnosis" in run.settings]
     return list(dict.fromkeys(REFERENCES[name] for name in names if name in REFERENCES))
 

@@ -126,6 +126,11 @@ class CertifiedRun(RunFolder):
         return self.limits.of_votes
 
     @property
+    def top(self) -> int:
+        """Among how many classes the label is certified to be; 1 for the first alone."""
+        return int(self.settings.get("top") or 1)
+
+    @property
     def own_votes(self) -> bool:
         """Whether each image has a number of votes of its own."""
         return self.interval in OF_OWN_VOTES
@@ -135,6 +140,8 @@ class CertifiedRun(RunFolder):
         """What the certificates rest on."""
         votes = f"{self.settings['votes']} votes"
         how = f"{self.bound}, {self.interval}" + ("" if self.of_votes else " (mean scores)")
+        if self.top > 1:
+            how = f"among the first {self.top} classes, {how}"
         if self.own_votes:
             votes = f"{self.rows['draws'].mean():.0f} votes on average"
         elif not self.guaranteed:

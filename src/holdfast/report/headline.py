@@ -157,8 +157,13 @@ def _words(rows: Sequence[Row], norm: str, eps: float) -> list[Markup]:
     if proven:
         row, best = max(proven, key=lambda pair: pair[1].line["robust_accuracy"])
         words.append(_of_certificate(row, best, attacked))
-    elif attacked:
+    elif attacked and not any(row.classifier.top_proof for row in rows):
         words.append(Markup("Nothing is certified: what other attacks would leave, nobody knows."))
+    words += [
+        _of_top(row.classifier, row.classifier.top_proof, eps if norm == "l2" else None)
+        for row in rows
+        if row.classifier.top_proof is not None
+    ]
     if len(attacked) > 1:
         last = attacked[-1]
         assert last.robust is not None
@@ -208,6 +213,27 @@ def _of_certificate(row: Row, best: Certified, attacked: Sequence[Row]) -> Marku
     elif attacked:
         text += Markup("; no attack was run on it there")
     return text + "."
+
+
+def _of_top(classifier: Classifier, run: CertifiedRun, eps: float | None) -> Markup:
+    """Certificates of more than the first class, at a radius that was asked for or the attacks'."""
+    asked = [float(r) for r in run.settings.get("radii", ()) if r > 0]
+    at = next(iter(asked), eps)
+    if at is None:
+        at = float(metrics.round_sizes(run.rows["radius"])[0])
+    line = implied.floor(run, run.norm, [at]).iloc[0]
+    return Markup(
+        "Certified top-{} accuracy of <b>{}</b> is <b class=certified>{}</b> at {} ≤ {} ({}); no "
+        "attack here is on the first {} classes."
+    ).format(
+        run.top,
+        classifier.label,
+        percent(line["robust_accuracy"]),
+        NORMS[run.norm],
+        radius(at),
+        interval(line),
+        run.top,
+    )
 
 
 def _attacks_met(classifier: Classifier, norm: str, eps: float) -> str:

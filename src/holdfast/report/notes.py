@@ -89,7 +89,7 @@ def _of_norm(classifier: Classifier, norm: str) -> list[str]:
             *metrics.untried(cell for cell in run.cells if cell["norm"] == norm),
         ]
     ]
-    other = {run.norm for run in classifier.certifications} - {norm}
+    other = {run.norm for run in classifier.certifications if run.top == 1} - {norm}
     if other and norm == "l0":
         power = " squared" if "l2" in other else ""
         said.append(

@@ -30,7 +30,7 @@ def save_figures(
         itself = next((c for c in subject.classifiers if c.sigma is None), None)
         for classifier in subject.classifiers:
             tag = f"{name}-{classifier.tag}"
-            certified = [run.norm for run in classifier.certifications]
+            certified = [run.norm for run in classifier.certifications if run.top == 1]
             attacked = (
                 [] if not classifier.evaluations else list(classifier.attacked["norm"].unique())
             )
@@ -83,8 +83,9 @@ def _bounds(classifier: Classifier, itself: Classifier | None, norm: str) -> Fig
     floors = [
         (f"certified (floor), {run.title}", implied.floor(run, norm))
         for run in classifier.certifications
+        if run.top == 1
     ]
-    other = {run.norm for run in classifier.certifications} - {norm}
+    other = {run.norm for run in classifier.certifications if run.top == 1} - {norm}
     marks = sorted({r for run in classifier.certifications for r in run.settings.get("radii", ())})
     ceiling = attacked[attacked["norm"] == norm]
     return figures.floor_and_ceiling(norm, ceiling, floors, without, () if other else marks)

@@ -28,6 +28,10 @@ _COHEN = (
     "J. Cohen, E. Rosenfeld and Z. Kolter, Certified adversarial robustness via randomized "
     "smoothing, ICML 2019."
 )
+_TOP = (
+    "J. Jia, X. Cao, B. Wang and N. Gong, Certified robustness for top-k predictions against "
+    "adversarial perturbations via randomized smoothing, ICLR 2020."
+)
 _PIXELDP = (
     "M. Lecuyer, V. Atlidakis, R. Geambasu, D. Hsu and S. Jana, Certified robustness to "
     "adversarial examples with differential privacy, S&P 2019."
@@ -105,6 +109,7 @@ REFERENCES = {
     "BPDA": _BPDA,
     "Average": _BPDA,
     "cohen": _COHEN,
+    "top": _TOP,
     "two-sample": _COHEN,
     "two-sample-randomised": (
         "V. Voráček, Treatment of statistical estimation problems in randomized smoothing for "

@@ -83,13 +83,23 @@ class Classifier:
     @property
     def proof(self) -> CertifiedRun | None:
         """The certificates that the summary shows: from the most votes, if they hold."""
-        holding = [run for run in self.certifications if run.guaranteed]
+        holding = [run for run in self.certifications if run.guaranteed and run.top == 1]
         return next(iter([*self.proofs, *holding]), None)
 
     @property
     def proofs(self) -> list[CertifiedRun]:
         """All certificates of the smoothed classifier that hold: no attack may contradict one."""
-        return [run for run in self.certifications if run.guaranteed and run.of_votes]
+        return [
+            run for run in self.certifications if run.guaranteed and run.of_votes and run.top == 1
+        ]
+
+    @property
+    def top_proof(self) -> CertifiedRun | None:
+        """The certificates of more than the first class that the summary shows, if there are any.
+
+        They stand by themselves: attacks are on the first class.
+        """
+        return next((run for run in self.certifications if run.guaranteed and run.top > 1), None)
 
     @cached_property
     def attacked(self) -> pd.DataFrame:
@@ -313,6 +323,7 @@ def _classifiers(name: str, runs: list[RunFolder]) -> list[Classifier]:
                             for part in certificates(run)
                         ],
                         key=lambda part: (
+                            part.top > 1,
                             not part.guaranteed,
                             -part.settings["votes"],
                             -part.settings["images"],

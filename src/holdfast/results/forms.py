@@ -155,6 +155,7 @@ class _Certified(_OfModel):
     confidence: Annotated[float, Meta(gt=0, lt=1)]
     bounds: NotRequired[Text | list[Text]]  # a text in versions that knew one
     intervals: NotRequired[Text | list[Text]]
+    top: NotRequired[Positive | None]
     radii: NotRequired[list[Size]]
     within: NotRequired[Share | None]
     between: NotRequired[list[Size] | None]
@@ -171,6 +172,7 @@ class _CertifiedCell(TypedDict):
     confidence: Share
     noise: NotRequired[Noise]
     norm: NotRequired[Norm]
+    top: NotRequired[Positive]  # where what is certified is to be among so many classes
     at: NotRequired[list[_Reached]]
     bound: NotRequired[Text]
     interval: NotRequired[Text]

@@ -176,9 +176,10 @@ def votes_alike(subject: Subject) -> Finding:
 def attacked_within(subject: Subject) -> Finding:
     """PGD on averaged gradients at 0.9 of each radius; then the vote is asked, by fresh draws.
 
-    A certificate is broken if another class gets more votes than the certified one by more than
-    chance, an exact test corrected for the number of images. Each may be wrong with the
-    probability that its confidence leaves: powers of ten by which as many are rarer than by that.
+    A certificate is broken if another class, with ``top`` = k if k others, get more votes than the
+    certified one by more than chance, an exact test corrected for the number of images. Each may be
+    wrong with the probability that its confidence leaves: powers of ten by which as many are rarer
+    than by that.
     """
     config = subject.ledger.config
     layers = (*non_differentiable(subject.bare), *purifiers(subject.bare))
@@ -200,7 +201,8 @@ def attacked_within(subject: Subject) -> Finding:
     counts = subject.fresh(some, x_adv, _DRAWS, "attacked")
     places, classes = np.arange(len(some)), voted.cpu().numpy()
     own = counts[places, classes]
-    others = np.where(np.eye(counts.shape[1])[classes] > 0, 0, counts).max(axis=1)
+    apart = np.where(np.eye(counts.shape[1])[classes] > 0, 0, counts)
+    others = -np.sort(-apart, axis=1)[:, config.top - 1]  # with top, k others must win
     broken = scipy.stats.binom.sf(others - 1, others + own, 0.5) < _CHANCE / len(some)
     number = int(broken.sum())
     chance = float(scipy.stats.binom.sf(number - 1, len(some), 1 - config.confidence))

@@ -17,6 +17,7 @@ from holdfast.certify.smoothing import (
     certificates,
     named_bound,
 )
+from holdfast.certify.top import top_certificates
 from holdfast.statistics import Array
 
 
@@ -67,7 +68,7 @@ class Ledger:
         given: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in self.settings.items()
-            if name in known
+            if name in known and not (name == "top" and value is None)
         }
         return CertificationConfig(**given)
 
@@ -125,7 +126,8 @@ class Ledger:
         """The number of classes, or that of the last that any vote was for."""
         columns = [self.rows[name] for name in ("votes", "scores", "choice") if name in self.rows]
         seen = (name for column in columns for text in column.unique() for name, _ in _pairs(text))
-        return max(self.classes, 2, 1 + max(seen, default=0))
+        least = self.config.top + 1  # of a model that has more classes than the data
+        return max(self.classes, least, 1 + max(seen, default=0))
 
     def _proven(self, bound: str, interval: str, part: pd.DataFrame) -> Certificates:
         config = self.config
@@ -136,8 +138,14 @@ class Ledger:
         index = torch.tensor(part["index"].to_numpy(dtype=np.int64))
         uniform = uniform_draws(certificate_stream(config.seed, index))
         sampling = Sampling(counts, scores, choice, uniform)
-        radius_of = named_bound(bound, config.family, self.lipschitz)
-        return certificates(sampling, config.limits(interval), radius_of, config.sigma)
+        limits, wide = config.limits(interval), self.lipschitz
+        if config.top > 1:
+            label = part["label"].to_numpy(dtype=np.int64)
+            return top_certificates(
+                sampling, label, config.top, limits, config.sigma, lipschitz=wide
+            )
+        radius_of = named_bound(bound, config.family, wide)
+        return certificates(sampling, limits, radius_of, config.sigma)
 
 
 def _pairs(text: object) -> Iterator[tuple[int, float]]:

@@ -229,7 +229,7 @@ def of_rows_alone(ledger: Ledger) -> Finding:
     """The largest difference between a cell of run.json and what its rows amount to.
 
     Of accuracy, abstentions, the curve and the radii of interest; 1 if it is said to be of other
-    noise, norm, votes or confidence than the settings are.
+    noise, norm, votes, confidence or number of first classes than the settings are.
     """
     told = [
         name
@@ -237,6 +237,7 @@ def of_rows_alone(ledger: Ledger) -> Finding:
         for name in _IN_CELLS
         if cell.get(name, getattr(ledger.config, name)) != getattr(ledger.config, name)
     ]
+    told += ["top" for cell in ledger.cells if cell.get("top", 1) != ledger.config.top]
     if told:
         return Finding(1.0, f"a cell says another {told[0]} than the settings")
     again = metrics.certification_cells(ledger.rows, list(ledger.settings.get("radii", ())))
@@ -290,6 +291,8 @@ def below_the_ceiling(ledger: Ledger) -> Finding:
     """By how much certified accuracy exceeds robust accuracy, at its worst, on the same images."""
     if ledger.attacked is None or ledger.holding is None:
         raise NotRun("no attack on the same smoothed classifier and images is beside it.")
+    if ledger.config.top > 1:
+        raise NotRun("attacks are on the first class, and the certificates are of more.")
     norm = ledger.config.norm
     shown = ledger.attacked[ledger.attacked["norm"] == norm]
     if not len(shown):
