@@ -1051,6 +1051,7 @@ class TestAudit:
 
 
 UNUSED = [
+    ("train --model small --top 5 --out run", "none are held out"),
     ("evaluate --noise gaussian", "--noise gaussian .* needs --sigma"),
     ("evaluate --votes 5", "--votes is about models that draw random numbers"),
     ("evaluate --samples 5", "--samples is about models that draw random numbers"),
@@ -1200,8 +1201,8 @@ ALWAYS_USED = {
     "evaluate": "dry_run model data images attacks norm eps attack_all sigma source batch_size "
     "precision compile channels_last audit seed accelerator workers out json quiet",
     "audit": "runs model data audit strict accelerator json quiet",
-    "certify": "model sigma data images noise votes confidence bounds intervals radii batch_size "
-    "audit seed accelerator devices workers out json quiet",
+    "certify": "model sigma data images noise votes confidence bounds intervals top radii "
+    "batch_size audit seed accelerator devices workers out json quiet",
     "compare": "runs fail_if_worse junit json quiet",
     "diagnose purification": "model out data image attack source norm eps at seed accelerator "
     "quiet",
