@@ -24,7 +24,6 @@ from holdfast.reproduce import (
     verdicts,
 )
 from holdfast.reproduce.claims import judge
-from holdfast.reproduce.page import _claims
 from holdfast.reproduce.recipes import Paper
 from holdfast.reproduce.scale import SCALES
 from holdfast.reproduce.steps import in_order
@@ -191,7 +190,7 @@ def test_no_size_halves_what_is_wrong_in_more_than_half_of_the_images(tmp_path: 
     judged = judge(claim, tmp_path, frozenset(step.folder for step in steps))
     assert judged.verdict is Verdict.UNDECIDED
     assert all(math.isnan(found.value) for _, found, _ in judged.differences)
-    told = [line for line in _claims([judged]) if line.startswith("- ")]
+    told = verdicts.verdicts([judged], "cpu").claims[0].found
     assert all(line.endswith("there is no such number here") for line in told)
     assert told
 

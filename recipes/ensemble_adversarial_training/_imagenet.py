@@ -7,7 +7,7 @@ stands for Inception-ResNet v2; B for Inception v4.
 
 from collections.abc import Mapping
 
-from holdfast.reproduce import Cell, Scale, Step, Table, Value, error, evaluate
+from holdfast.reproduce import Cell, Scale, Step, Table, Value, error, evaluate, robust_error
 
 from . import _networks as eat
 
@@ -108,18 +108,43 @@ def attacked(
 
 
 def transfer(
-    title: str, attack: str, printed: Mapping[str, tuple[float, ...]], scale: Scale, *, top: int
-) -> Table:
-    """Errors of every target under an attack crafted on every source."""
+    attack: str, printed: Mapping[int, Mapping[str, tuple[float, ...]]], scale: Scale
+) -> list[Table]:
+    """Errors of every target under an attack crafted on every source.
+
+    Args:
+        attack: as typed.
+        printed: by top 1 and top 5, the errors of each target in %, in the order of the sources.
+        scale: at which.
+
+    Returns:
+        A table for each top as the paper counts, then as many as robust accuracy counts.
+    """
     sources = {name: apart(name, scale) for name in TARGETS}
-    rows: dict[str, dict[str, Cell]] = {}
-    for target, errors in printed.items():
-        model = sources[target]
-        rows[target] = {}
-        for (name, source), paper in zip(sources.items(), errors, strict=True):
-            made = None
-            if model is not None and source is not None:
-                step = attacked(target, model, [attack], scale, (name, source))
-                made = error(step, top=top)
-            rows[target][name] = Cell(made, paper / 100, why="" if made else MISSING)
-    return Table(title, rows, name=f"top-{top}")
+    papers: dict[int, dict[str, dict[str, Cell]]] = {}
+    ours: dict[int, dict[str, dict[str, Cell]]] = {}
+    for top, rows in printed.items():
+        papers[top], ours[top] = {}, {}
+        for target, errors in rows.items():
+            papers[top][target], ours[top][target] = {}, {}
+            for (name, source), paper in zip(sources.items(), errors, strict=True):
+                model, found, stays = sources[target], None, None
+                if model is not None and source is not None:
+                    step = attacked(target, model, [attack], scale, (name, source))
+                    found, stays = error(step, top=top), robust_error(step, top=top)
+                why = "" if found else MISSING
+                papers[top][target][name] = Cell(found, paper / 100, why=why)
+                ours[top][target][name] = Cell(stays, why=why)
+    return [*(table(top, rows) for top, rows in papers.items()), *in_ours(ours)]
+
+
+def table(top: int, rows: dict[str, dict[str, Cell]]) -> Table:
+    """Errors as the paper counts."""
+    return Table(f"Errors in %, top {top}", rows, name=f"top-{top}")
+
+
+def in_ours(found: Mapping[int, dict[str, dict[str, Cell]]]) -> list[Table]:
+    """Errors as robust accuracy counts, a table for each top."""
+    return [
+        Table(f"{eat.OURS}, top {top}", rows, name=f"ours-top-{top}") for top, rows in found.items()
+    ]

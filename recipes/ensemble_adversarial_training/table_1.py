@@ -26,8 +26,8 @@ TOP_5 = {
 
 
 def recipe(scale: Scale) -> Result:
-    first = imagenet.transfer("Step-LL, top 1, errors in %", "step-ll", TOP_1, scale, top=1)
-    fifth = imagenet.transfer("Step-LL, top 5, errors in %", "step-ll", TOP_5, scale, top=5)
+    tables = imagenet.transfer("step-ll", {1: TOP_1, 5: TOP_5}, scale)
+    first = tables[0]
     claims = [
         Claim(
             "Adversarial training greatly increases robustness to white-box single-step attacks, "
@@ -54,7 +54,7 @@ def recipe(scale: Scale) -> Result:
             ],
         ),
     ]
-    return Result([first, fifth], claims)
+    return Result(tables, claims)
 
 
 def _of(table: Table, target: str, source: str) -> Mean:

@@ -24,11 +24,8 @@ TOP_5 = {
 
 
 def recipe(scale: Scale) -> Result:
-    tables = [
-        imagenet.transfer(f"R+Step-LL, top {top}, errors in %", "r+step-ll", of, scale, top=top)
-        for top, of in ((1, TOP_1), (5, TOP_5))
-    ]
-    plain = imagenet.transfer("", "step-ll", table_1.TOP_1, scale, top=1)
+    tables = imagenet.transfer("r+step-ll", {1: TOP_1, 5: TOP_5}, scale)
+    plain, *_ = imagenet.transfer("step-ll", {1: table_1.TOP_1}, scale)
     weaker, stronger = (
         [
             (f"{target} from {source}", cell.measure)
