@@ -147,9 +147,10 @@ def test_the_page_says_which_chain_stands_before_each_classifier(tmp_path: Path)
             assert cell.measure.read(tmp_path).value == number
 
 
-def test_r_fgsm_takes_the_random_step_of_the_code_and_that_of_the_text() -> None:
+@pytest.mark.parametrize("item", ["table-7", "appendix-c-2"])
+def test_r_fgsm_takes_the_random_step_of_the_code_and_that_of_the_text(item: str) -> None:
     """0.05 of 0.3, and ε/2: the errors of a masked gradient hang on it."""
-    result = recipe("eat/table-7").build(Scale("cpu"))
+    result = recipe(f"eat/{item}").build(Scale("cpu"))
     for table in (part for part in result.parts if isinstance(part, Table)):
         for cells in table.rows.values():
             for column, attack in (
