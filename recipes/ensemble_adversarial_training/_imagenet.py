@@ -49,6 +49,16 @@ def network(name: str, scale: Scale, seed: int = 0) -> Value | None:
     return made.get(name)
 
 
+def stand_in(scale: Scale) -> list[str]:
+    """A note for the pages of what was not done on ImageNet."""
+    if network("v4", scale) == _PUBLISHED["v4"]:
+        return []
+    return [
+        f"Networks of small images stand for those of ImageNet: {_STAND}. The paper's numbers are "
+        "of ImageNet: which way an effect goes can be held against them, not how large it is."
+    ]
+
+
 def apart(name: str, scale: Scale) -> Value | None:
     """The same for transfers: no other that it meets there began with its seed."""
     return network(name, scale, _APART[name])

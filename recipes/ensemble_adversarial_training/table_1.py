@@ -7,7 +7,7 @@ from holdfast.reproduce import Claim, Mean, Result, Scale, Table, less, more
 
 from . import _imagenet as imagenet
 
-MINUTES = {"quick": 0.3, "cpu": 60, "paper": 30}
+MINUTES = {"quick": 0.3, "cpu": 25, "paper": 30}
 
 TOP_1 = {
     "v4": (60.2, 39.2, 31.1, 36.6, 30.9),
@@ -54,7 +54,7 @@ def recipe(scale: Scale) -> Result:
             ],
         ),
     ]
-    return Result(tables, claims)
+    return Result(tables, claims, imagenet.stand_in(scale))
 
 
 def _of(table: Table, target: str, source: str) -> Mean:

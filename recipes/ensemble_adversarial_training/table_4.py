@@ -26,7 +26,7 @@ from holdfast.reproduce import (
 from . import _imagenet as imagenet
 from . import _networks as eat
 
-MINUTES = {"quick": 0.5, "cpu": 120, "paper": 120}
+MINUTES = {"quick": 0.5, "cpu": 100, "paper": 120}
 
 COLUMNS = ("clean", "Step-LL", "black box, maximum")
 #: Errors in % in these.
@@ -97,7 +97,9 @@ def recipe(scale: Scale) -> Result:
             or [less(largest["IRv2_adv-ens"], largest["IRv2"], "IRv2_adv-ens is below IRv2")],
         )
     ]
-    return Result([*tables, *imagenet.in_ours(ours)], claims, [eat.ONE_OF_A_KIND])
+    return Result(
+        [*tables, *imagenet.in_ours(ours)], claims, [*imagenet.stand_in(scale), eat.ONE_OF_A_KIND]
+    )
 
 
 def held_out(scale: Scale) -> Mapping[str, Value]:

@@ -67,7 +67,8 @@ def reproduce(
         out: Folder for the run folders, and for the pages.
         pages: Folder for the pages, if another.
         dry_run: Only show the steps: which are there already, how many passes of single images the
-            others take at most, and how many minutes all of them take.
+            others take at most, and how many minutes all of them take by one core (of scale paper,
+            by a GPU).
         finished: Run nothing: write the pages of what is there already. An item that is not whole
             and none of whose claims can be judged gets none; its paper's page says so.
         workers: Processes of this machine that share the batches of what is attacked, certified and
@@ -75,7 +76,8 @@ def reproduce(
             ray://host:10001, whose workers do. They need holdfast[ray]; rows are the same whatever
             their number. What is trained is trained by this process.
         at_once: Steps done at the same time, each by a process of its own, which take turns at the
-            GPUs: a small network leaves most of a GPU idle. The numbers are the same, but for
+            GPUs: 2 of them take about half of the time on two cores, and a small network leaves
+            most of a GPU idle. The numbers are the same, but for
             rounding where a large network would have more than the one thread of each process.
         json: Print one JSON object and nothing else.
         quiet: Show no progress.
@@ -199,9 +201,8 @@ def _list(*, json: bool) -> None:
             {"item": one.item, "what": one.title.partition(": ")[2] or one.title, **one.minutes}
             for one in paper.recipes
         ]
-        print_table(
-            f"{paper.name}/... or {paper.short}/...\n{paper.title}; minutes at each scale", lines
-        )
+        minutes = "minutes by one core, at scale paper by a GPU"
+        print_table(f"{paper.name}/... or {paper.short}/...\n{paper.title}; {minutes}", lines)
 
 
 def _plan(
@@ -234,7 +235,8 @@ def _plan(
     if not lines:
         print("0 steps: what is shown is computed, and no network is needed.")
         return
-    title = f"{len(steps)} steps, about {minutes:g} minutes if all are missing"
+    by = "a GPU" if scale == "paper" else "one core"
+    title = f"{len(steps)} steps, about {minutes:g} minutes by {by} if all are missing"
     print_table(title, [{**line, "passes": _thousands(line["passes"])} for line in lines])
 
 

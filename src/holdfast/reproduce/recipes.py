@@ -27,7 +27,7 @@ class Recipe:
         item: name of its file, with dashes.
         title: the first line of its docstring.
         about: the rest of its docstring.
-        minutes: how long it takes, by scale: quick and cpu on two cores, paper on one GPU.
+        minutes: how long it takes, by scale: quick and cpu by one core, paper by one GPU.
         build: makes its result at a scale.
 
     Example:
