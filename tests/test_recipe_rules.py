@@ -365,3 +365,20 @@ def test_what_competed_in_2017_is_scored_by_itself_at_the_papers_scale() -> None
     models = [str(dict(step.options)["model"]) for step in steps]
     assert "timm/inception_resnet_v2(weights='tf_ens_adv_in1k')" in models
     assert all("imagenet(" in str(dict(step.options)["data"]) for step in steps)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_what_is_only_turned_is_held_by_no_ball(scale: str) -> None:
+    """An image that would leave the threat stays as it is, so that a small ε undoes the turn."""
+    found = 0
+    for paper in papers():
+        for one in paper.recipes:
+            for step in one.build(Scale(scale)).steps:
+                options = dict(step.options)
+                if step.command == "evaluate" and any(
+                    attack.startswith("spatial(") for attack in options["attacks"]
+                ):
+                    sizes = options["eps"]
+                    assert sizes in (math.inf, [math.inf])
+                    found += 1
+    assert found
