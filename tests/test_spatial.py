@@ -5,7 +5,7 @@ import torch
 from torchvision.transforms.v2.functional import InterpolationMode
 from torchvision.transforms.v2.functional import rotate as turned
 
-from holdfast import goals, losses
+from holdfast import evaluate, goals, losses, metrics
 from holdfast.attacks import IFGSM, PGD, Spatial, SpatialIFGSM, Then, against_randomness
 from holdfast.attacks.spatial import flip, rotate
 from holdfast.counting import Counted
@@ -167,3 +167,21 @@ def test_a_network_that_knows_upright_images_only_is_fooled_by_an_angle():
 def test_parameters_are_checked(wrong):
     with pytest.raises(InputError):
         Spatial(ANYWHERE, **wrong)
+
+
+def test_a_rotation_that_the_ball_undoes_is_told_and_no_other_attack_is():
+    """It asks nothing and moves nothing, which reads as robust accuracy."""
+    model, x = small_network(), images(6)
+    y = model(x).argmax(dim=1)
+    y[0] = (y[0] + 1) % 3  # wrong before, which an attack may leave alone
+    given = {
+        "held": Spatial(Linf(0.01)),
+        "free": Spatial(ANYWHERE),
+        "asks": Spatial(Linf(0.01), angles=(10.0, 20.0)),
+        "pgd": PGD(Linf(0.01), steps=1),
+    }
+    with pytest.warns(UserWarning, match="asked the model nothing"):
+        found = evaluate(model, x, y, given)
+    (said,) = [note for note in found.warnings if "asked the model nothing" in note]
+    assert said.startswith("held linf 0.01: it asked the model nothing and left all 5 images")
+    assert metrics.idle_attacks(found.rows) == [said]

@@ -22,6 +22,7 @@ from holdfast.metrics.certificates import (
     overclaimed,
 )
 from holdfast.metrics.classes import by_class, certified_by_class
+from holdfast.metrics.idle import idle_attacks
 from holdfast.metrics.masking import blind_attacks, misleading
 from holdfast.metrics.notes import left_out, noted, skipped, title, untried
 from holdfast.metrics.overlap import (
@@ -70,6 +71,7 @@ __all__ = [
     "evaluation_cells",
     "first_broken",
     "from_zero",
+    "idle_attacks",
     "left_out",
     "mean_length",
     "met_by_all",

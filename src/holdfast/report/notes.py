@@ -74,7 +74,7 @@ def _of_norm(classifier: Classifier, norm: str) -> list[str]:
         ]
     rows = classifier.attacked[classifier.attacked["norm"] == norm]
     counts = rows.groupby(metrics.CELL)["index"].nunique()
-    said = metrics.blind_attacks(rows)
+    said = [*metrics.blind_attacks(rows), *metrics.idle_attacks(rows)]
     if counts.nunique() > 1:
         said.append(
             f"Attacks in {NORMS[norm]} met from {counts.min()} to {counts.max()} images: the worst "
