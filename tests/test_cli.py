@@ -1631,3 +1631,13 @@ def test_evaluate_agrees_with_the_library(place, capsys):
         [holdfast.attacks.PGD(holdfast.Linf(0.2), steps=3)],
     )
     assert cell["robust_accuracy"] == result.cells[0]["robust_accuracy"]
+
+
+def test_lists_between_commas_are_of_the_types_that_commands_ask_for():
+    """A plain tuple is written otherwise: the source of an attack was recorded as "('net',)"."""
+    _, options = read(["evaluate", "--model", "a,b", "--source", "net", "--eps", "0.1,inf"])
+    assert [str(options[name]) for name in ("model", "source", "eps")] == ["a,b", "net", "0.1,inf"]
+    assert str(options["seed"]) == "0"  # by default
+    assert options["penalties"] is None
+    _, options = read(["diagnose", "purification", "--model", "a", "--at", "1,2", "--out", "o"])
+    assert str(options["at"]) == "1,2"

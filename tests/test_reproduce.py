@@ -18,12 +18,9 @@ import pytest
 import torch
 
 from holdfast.cli.main import read, run
-from holdfast.cli.passes import passes
 from holdfast.environment import environment
 from holdfast.errors import InputError, UnknownNameError
 from holdfast.files import write_tensors
-from holdfast.models import Architecture
-from holdfast.models.checkpoint import save_model
 from holdfast.report.gallery import gallery_of
 from holdfast.reproduce import (
     Cell,
@@ -597,49 +594,6 @@ def test_one_run_without_a_limit_answers_for_every_size(tmp_path: Path) -> None:
     finish(tmp_path / step.folder, rows)
     left = {size: accuracy_within(step, size, "l2").read(tmp_path).value for size in (0.3, 0.4, 1)}
     assert left == {0.3: 0.75, 0.4: 0.5, 1: 0.25}
-
-
-def test_passes_told_beforehand_are_the_most_that_are_made(tmp_path: Path) -> None:
-    net, attacked = tmp_path / "net", tmp_path / "attacked"
-    training = ["train", "--model", "small", "--epochs", "1", "--images", "64", "--quiet", "--out"]
-    assert run([*training, str(net)]) == 0
-    told = ["evaluate", "--model", str(net), "--images", "20", "--eps", "0.01,0.3", "--quiet"]
-    told += ["--attacks", "fgsm,pgd(steps=7),apgd(steps=10),deepfool", "--out", str(attacked)]
-    assert run(told) == 0
-    cells = json.loads((attacked / "run.json").read_text())["cells"]
-    made = sum(cell["forwards"] + cell["backwards"] for cell in cells)
-    _, options = read(told)
-    most = passes("evaluate", options)
-    assert most is not None
-    assert 0 < made <= most
-    options["attacks"], options["eps"] = ("fgsm",), (0.01,)
-    assert passes("evaluate", options) == 20 * 2
-    options["attacks"], options["data"] = ("fgsm(gradient=finite_differences)",), "mnist"
-    assert passes("evaluate", options) == 20 * (2 * 28 * 28 + 1)
-    _, options = read([*training, str(net)])
-    assert passes("train", options) == 64 * 2
-    options["objective"] = "pgd(eps=0.1, steps=3)"
-    assert passes("train", options) == 64 * (3 * 2 + 2)
-    options["objective"] = "distillation(teacher='not-there-yet')"
-    assert passes("train", options) is None
-    options["objective"] = f"distillation(teacher='{net}')"  # one that is there is asked too
-    assert passes("train", options) == 64 * 2
-
-
-def test_passes_with_a_network_that_is_there_are_of_images_of_its_own_shape(tmp_path: Path) -> None:
-    made = Architecture(name="mlp", shape=(1, 28, 28), classes=10)
-    (tmp_path / "net").mkdir()
-    save_model(tmp_path / "net" / "model.safetensors", made.build(), made)
-    settings = {"data": "mnist", "data_fingerprint": "0", "images": 1, "held_out": 0, "seed": 0}
-    about = {"kind": "train", "complete": True, "settings": settings}
-    (tmp_path / "net" / "run.json").write_text(json.dumps(about))
-    typed = ["train", "--model", "mlp", "--epochs", "1", "--images", "64", "--out", "taught"]
-    _, options = read(typed)
-    options["objective"] = f"distillation(teacher='{tmp_path / 'net'}')"
-    options["data"] = "mnist"
-    assert passes("train", options) == 64 * 2
-    options["data"] = "digits"  # of which this network can make nothing
-    assert passes("train", options) is None
 
 
 def test_recipes_are_installed_with_the_package(tmp_path: Path) -> None:

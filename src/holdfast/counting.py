@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from holdfast.random import active_stream
 
-__all__ = ["Counted", "backwards_at_once", "carries_several"]
+__all__ = ["Counted", "Tally", "backwards_at_once", "carries_several"]
 
 _ONE = [1]
 
@@ -126,6 +126,42 @@ class Counted(nn.Module):
             self._spread[kind] += images * times
         else:
             counts.index_add_(0, place, torch.full_like(place, times))
+
+
+class Tally(nn.Module):
+    """A last layer that changes nothing and counts passes of single images, forward and back.
+
+    Where only their sum is asked for, and a model is to keep its parts, whose names and order
+    `Counted` hides.
+
+    Attributes:
+        passes: that were counted, those of an image that is there n times n times.
+
+    Example:
+        >>> from torch import nn
+        >>> from holdfast import Linf
+        >>> from holdfast.attacks import FGSM
+        >>> from holdfast.counting import Tally
+        >>> tally = Tally()
+        >>> x_adv = FGSM(Linf(0.1))(nn.Sequential(model, tally).eval(), x, y, seed=0)
+        >>> tally.passes  # of four images
+        8
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.passes = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What it is given."""
+        self.passes += len(x)
+        if x.requires_grad:
+            carried = _at_once.get()
+            x.register_hook(lambda _: self._back(len(x) * carried[0]))
+        return x
+
+    def _back(self, passes: int) -> None:
+        self.passes += passes
 
 
 def _evenly(total: int, index: Tensor) -> Tensor:

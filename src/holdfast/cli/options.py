@@ -90,7 +90,10 @@ def _parts(value: object) -> list[str]:
     return specs.split(str(value))
 
 
-for kind in (Numbers, Counts, Words):
+#: Types of several values between commas.
+LISTS = (Numbers, Counts, Words)
+
+for kind in LISTS:
     register_type(kind, serializer=list, deserializer=kind.of)
 register_type(Number, serializer=float, deserializer=Number.of)
 register_type(Share, serializer=float, deserializer=Share.of)

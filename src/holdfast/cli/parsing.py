@@ -14,6 +14,7 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
 from holdfast.cli.commands import OPTIONS, OWN
 from holdfast.cli.config import ConfigFile
+from holdfast.cli.options import LISTS
 from holdfast.cli.renamed import no_option
 from holdfast.cli.told import tell
 from holdfast.errors import InputError
@@ -42,7 +43,25 @@ def parse(command: str, function: Callable[..., None], arguments: Sequence[str])
     for name, parameter in takes.items():
         if found[name.rstrip("_")] is None and not _may_be_none(parameter):
             raise InputError(f"{name.rstrip('_')} has no value: give it one, or leave it out.")
-    return {name: found[name.rstrip("_")] for name in takes}
+    return {
+        name: _of_its_kind(found[name.rstrip("_")], parameter.annotation)
+        for name, parameter in takes.items()
+    }
+
+
+def _of_its_kind(value: Any, annotation: Any) -> Any:
+    """A list between commas as its own type, of which jsonargparse 4.53 makes a plain tuple.
+
+    Example:
+        >>> from holdfast.cli.options import Words
+        >>> from holdfast.cli.parsing import _of_its_kind
+        >>> str(_of_its_kind(("runs/a", "runs/b"), Words | None))
+        'runs/a,runs/b'
+    """
+    if not isinstance(value, tuple):
+        return value
+    kinds = [one for one in (annotation, *get_args(annotation)) if one in LISTS]
+    return kinds[0](value) if kinds else value
 
 
 def _files_first(arguments: Sequence[str]) -> list[str]:

@@ -25,6 +25,9 @@ from holdfast.reproduce.scale import Scale
 from holdfast.reproduce.steps import Step, in_order
 from holdfast.workers import check_workers, connected
 
+#: Passes that are told to the last one.
+_FEW = 10_000
+
 
 def reproduce(
     what: list[str],
@@ -67,8 +70,8 @@ def reproduce(
         out: Folder for the run folders, and for the pages.
         pages: Folder for the pages, if another.
         dry_run: Only show the steps: which are there already, how many passes of single images the
-            others take at most, and how many minutes all of them take by one core (of scale paper,
-            by a GPU).
+            others take at most, through any network, and how many minutes all of them take by one
+            core (of scale paper, by a GPU).
         finished: Run nothing: write the pages of what is there already. An item that is not whole
             and none of whose claims can be judged gets none; its paper's page says so.
         workers: Processes of this machine that share the batches of what is attacked, certified and
@@ -216,14 +219,16 @@ def _plan(
 ) -> None:
     commands = [step.arguments(root, data_dir) for step in steps]
     lines: list[dict[str, Any]] = []
+    known: dict[str, tuple[str, dict[str, Any]]] = {}
     for step, command in zip(steps, commands, strict=True):
         _, options = read(command)  # so that a recipe with a wrong option is told of now
+        known[str(root / step.folder)] = step.command, options
         there = state(step, root)
         lines.append(
             {
                 "step": f"{step.command} {step.name}",
                 "state": there,
-                "passes": 0 if there == "complete" else passes(step.command, options),
+                "passes": 0 if there == "complete" else passes(step.command, options, known),
                 "folder": step.folder,
             }
         )
@@ -241,7 +246,9 @@ def _plan(
 
 
 def _thousands(passes: int | None) -> str:
-    return "?" if passes is None else f"{passes / 1e3:,.0f} k"
+    if passes is None:
+        return "?"
+    return f"{passes:,}" if passes < _FEW else f"{passes / 1e3:,.0f} k"
 
 
 def _tell(made: Sequence[Made], outcome: Outcome, *, json: bool) -> None:

@@ -19,6 +19,7 @@ from holdfast.models.external.published import published
 from holdfast.models.layers import in_front, layers_and_network
 from holdfast.models.purified import PURIFIED, read_purified
 from holdfast.models.registry import ARCHITECTURES, DENOISERS, Architecture
+from holdfast.models.stand_in import stand_in
 from holdfast.models.weights import FileOfWeights
 from holdfast.state_dicts import SUFFIXES, read_weights
 
@@ -87,6 +88,9 @@ def load_denoiser(spec: str) -> nn.Module:
 
 
 def _load(spec: str, denoiser: bool, shape: tuple[int, ...] | None = None) -> nn.Module:
+    other = stand_in(spec, denoiser)
+    if other is not None:
+        return other
     path = Path(spec)
     check_regular(path)
     if (path / PURIFIED).is_file():

@@ -128,7 +128,7 @@ class Oracle:
             rng: (M,) the model's own randomness.
         """
         (asked,) = torch.nonzero(self.open[position], as_tuple=True)
-        if len(asked) < len(x):
+        if len(asked) < len(x) or not len(x):  # a model is never asked about no image
             reached = torch.zeros(len(x), dtype=torch.bool, device=x.device)
             if len(asked):
                 reached[asked] = self.ask(x[asked], position[asked], rng.take(asked))

@@ -76,6 +76,10 @@ class Shared:
     quiet: bool = False
 
 
+#: What the commands are made of, by the name of the function.
+LOOKS: dict[str, Callable[..., Shown]] = {}
+
+
 def _as_given(models: Words) -> Words:
     return models
 
@@ -93,6 +97,7 @@ def command(
     """
 
     def around(function: Callable[..., Shown]) -> Callable[..., None]:
+        LOOKS[function.__name__] = function
         takes = inspect.signature(function).parameters
         own = {name: parameter for name, parameter in takes.items() if name != "_told"}
         shared = {
