@@ -19,6 +19,7 @@ __all__ = [
     "margin",
     "of_class",
     "soft_cross_entropy",
+    "top_margin",
     "towards_cross_entropy",
     "towards_dlr",
     "towards_margin",
@@ -87,6 +88,35 @@ def margin(logits: Logits, y: Labels) -> PerExample:
         tensor([-2.])
     """
     return best_other(logits, y) - of_class(logits, y)
+
+
+def top_margin(logits: Logits, y: Labels, *, top: int) -> PerExample:
+    """How far the label is from being behind k others: above 0, it is not among the first k.
+
+    With g_1 ≥ ... ≥ g_k the k largest of z_j - z_y, j ≠ y: g_k once that is above 0, and before it
+    Σ_i min(g_i, 0). So all of the k classes that are not ahead yet rise together; to ascend g_k
+    alone would raise one of them at each step.
+
+    Args:
+        logits: (N, K).
+        y: (N,) labels, integer.
+        top: k, from 1, where it is `margin`, to K - 1.
+
+    Returns:
+        (N,), above 0 where k classes are liked more than the label.
+
+    Example:
+        >>> from holdfast.losses import top_margin
+        >>> logits = torch.tensor([[3.0, 1.0, 0.5], [0.0, 1.0, 0.5]])
+        >>> top_margin(logits, torch.tensor([0, 0]), top=2)
+        tensor([-4.5000,  0.5000])
+    """
+    if top == 1:
+        return margin(logits, y)
+    others = logits.scatter(1, y[:, None], -torch.inf).topk(top, dim=1).values
+    gaps = others - of_class(logits, y)[:, None]
+    lacking = torch.where(gaps <= 0, gaps, 0).sum(dim=1)  # clamp has no slope where gaps are 0
+    return torch.where(gaps[:, -1] > 0, gaps[:, -1], lacking)
 
 
 def dlr(logits: Logits, y: Labels) -> PerExample:

@@ -27,7 +27,8 @@ def list_names() -> None:
     )
     print_table("--norm", _described(registry.NORMS))
     print_table(
-        "goal of an attack, as in pgd(goal=margin)", [{"name": name} for name in registry.GOALS]
+        "goal of an attack, as in pgd(goal=margin) or pgd(goal=top_margin(top=5))",
+        [{"name": name} for name in registry.GOALS],
     )
     print_table(
         "gradient of an attack, as in fgsm(gradient=evolution(samples=50, sigma=0.01))",

@@ -25,11 +25,12 @@ from holdfast.types import Goal, Gradient, Objective, Threat
 
 NORMS: Mapping[str, Callable[[float], Threat]] = BALLS
 
-GOALS: Mapping[str, Goal] = MappingProxyType(
+GOALS: Mapping[str, Goal | Callable[..., Goal]] = MappingProxyType(
     {
         "cross_entropy": goals.cross_entropy,
         "clipped_cross_entropy": goals.clipped_cross_entropy,
         "margin": goals.margin,
+        "top_margin": goals.TopMargin,
         "dlr": goals.dlr,
         "least_likely": goals.toward_least_likely,
         "kl_from_clean": goals.kl_from_clean,
@@ -114,7 +115,8 @@ def own_name(spec: str) -> str:
 def attack(spec: str, within: Threat) -> Attack:
     """An attack from its name, or its name and parameters: ``pgd(steps=100, goal=margin)``.
 
-    A gradient may have parameters of its own: ``r+fgsm(gradient=average(samples=10, noise=0.2))``.
+    A goal or a gradient may have parameters of its own: ``pgd(goal=top_margin(top=5))``,
+    ``r+fgsm(gradient=average(samples=10, noise=0.2))``.
     Another library's attack is named with it, ``foolbox/LinfPGD(steps=20)``, and any function by
     the module that it is in, ``mypackage.attacks:mine(steps=20)``.
 

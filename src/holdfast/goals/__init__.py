@@ -1,10 +1,11 @@
 """Goals: what an attacker wants, as scores to ascend.
 
 `Untargeted` leaves the true class, `Toward` reaches a chosen one; both turn any loss on logits into
-a score. The others are goals made of goals: `AgainstPrediction` replaces the label by the model's
-own prediction, so that a training attack cannot leak the label (EAT appendix C.2); `FromClean` asks
-for no label, but leaves the model's own answer on the clean image, as TRADES does; `Minus` takes a
-penalty off, as R+PGD does (MALADE 2.1.2); `AverageOf` looks at several models at once.
+a score. `TopMargin` pushes the label out of the first k classes. The others are goals made of
+goals: `AgainstPrediction` replaces the label by the model's own prediction, so that a training
+attack cannot leak the label (EAT appendix C.2); `FromClean` asks for no label, but leaves the
+model's own answer on the clean image, as TRADES does; `Minus` takes a penalty off, as R+PGD does
+(MALADE 2.1.2); `AverageOf` looks at several models at once.
 """
 
 from holdfast.goals.average import AverageOf
@@ -20,6 +21,7 @@ from holdfast.goals.targeted import (
     toward,
     toward_least_likely,
 )
+from holdfast.goals.top import TopMargin
 from holdfast.goals.untargeted import (
     AgainstPrediction,
     Untargeted,
@@ -40,6 +42,7 @@ __all__ = [
     "ReconstructionError",
     "Target",
     "TargetedLoss",
+    "TopMargin",
     "Toward",
     "Untargeted",
     "clipped_cross_entropy",
