@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import warnings
 from dataclasses import replace
 from itertools import pairwise
 
@@ -11,20 +12,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from holdfast import L2, Linf, goals, losses
+from holdfast import L2, EvaluationConfig, Linf, goals, losses
 from holdfast.attacks import (
     APGD,
+    BPDA,
     DDN,
     FMN,
     IFGSM,
     MIM,
     NES,
     PGD,
+    DeepFool,
     SecondOrder,
     Square,
+    Worst,
 )
+from holdfast.attacks.adaptive import Variant, combined
+from holdfast.attacks.engine.aimed import aimed_at
+from holdfast.bundle import verify
 from holdfast.cli import registry
-from holdfast.errors import InputError, InputTypeError, UnknownNameError
+from holdfast.cli.evaluated import show_evaluation
+from holdfast.data import Data
+from holdfast.errors import InputError, InputTypeError, OutputError, UnknownNameError
+from holdfast.evaluation import evaluate_data
+from holdfast.evaluation.sizes import smaller_sizes
 from holdfast.tensors import rank_of
 from tests.toys import Linear, images, random_linear, small_network
 
@@ -208,3 +219,110 @@ def test_as_many_classes_as_the_model_has_is_too_many(k):
     model, x, y = small_network(), images(3), torch.zeros(3, dtype=torch.int64)
     with pytest.raises(InputError, match=f"top is {k}, but of 4 classes .* give at most 3"):
         PGD(Linf(0.1), steps=1, goal=goals.TopMargin(k))(model, x, y)
+
+
+CLASSES, K = 100, 5
+PLAIN = EvaluationConfig(hidden=False, audit=0.0, keep_images=0)
+
+
+@pytest.fixture(scope="module")
+def hundred():
+    """A linear model of 100 classes, images whose labels it puts first to tenth, as data."""
+    model, x = random_linear(CLASSES, 36, seed=3), images(40, margin=0.2)
+    order = model(x).argsort(dim=1, descending=True)
+    rank = torch.arange(40) % 8 * (torch.arange(40) % 2)
+    y = order.gather(1, rank[:, None])[:, 0]
+    return model, x, y, Data.in_memory("toy", tuple(map(str, range(CLASSES))), x, y)
+
+
+def evaluated(hundred, attacks, config=PLAIN, out=None):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return evaluate_data(hundred[0], hundred[-1], attacks, config, "model", out)
+
+
+@pytest.mark.parametrize("eps", [0.01, 0.02, 0.04])
+def test_it_leaves_less_among_five_than_an_attack_on_the_first(hundred, eps):
+    attacks = [
+        ("margin", PGD(Linf(eps), goal=goals.margin)),
+        ("five", PGD(Linf(eps), goal=goals.TopMargin(K))),
+    ]
+    first, five = evaluated(hundred, attacks).cells
+    assert five["robust_top5"] < first["robust_top5"] <= first["clean_top5"]
+    assert ("top" in first, five["top"]) == (False, K)
+    assert five["robust_accuracy"] >= first["robust_accuracy"]  # which is about the first class
+
+
+def test_what_is_wrong_at_the_top_is_attacked_while_it_is_among_five(hundred):
+    model, x, y, _ = hundred
+    attacks = [("five", PGD(Linf(0.5), goal=goals.TopMargin(K)))]
+    found = evaluated(hundred, attacks)
+    rank = found.rows[found.rows["attack"] == "clean"]["rank"].to_numpy()
+    assert ((rank > 0) & (rank < K)).any()
+    assert found.cells[0]["robust_top5"] == 0 < found.cells[0]["clean_top5"]
+    x_adv = attacks[0][1](model, x, y, seed=0)
+    assert (rank_of(model(x_adv), y) >= K).all()
+
+
+def test_sizes_do_not_take_over_what_lost_the_first_class_alone(hundred):
+    attacks = [("five", PGD(Linf(eps), goal=goals.TopMargin(K))) for eps in (0.01, 0.02, 0.04)]
+    apart = evaluated(hundred, attacks).cells
+    shared = evaluated(hundred, attacks, replace(PLAIN, share_sizes=True)).cells
+    assert [cell["robust_top5"] for cell in shared] == [cell["robust_top5"] for cell in apart]
+    assert apart[-1]["robust_top5"] < apart[0]["robust_top5"]
+    assert smaller_sizes(attacks) == {}
+
+
+def test_a_run_is_taken_up_again_verified_and_known_by_its_k(hundred, tmp_path):
+    attacks = [("five", PGD(Linf(0.02), steps=5, goal=goals.TopMargin(K)))]
+    found = evaluated(hundred, attacks, out=tmp_path / "run")
+    whole = evaluated(hundred, attacks, out=tmp_path / "run")
+    assert whole.cells == found.cells
+    other = [("five", PGD(Linf(0.02), steps=5, goal=goals.TopMargin(3)))]
+    with pytest.raises(OutputError):
+        evaluated(hundred, other, out=tmp_path / "run")
+    assert verify(tmp_path / "run").contradictions == []
+    batches = evaluated(hundred, attacks, replace(PLAIN, batch_size=7))
+    ranks = [one.rows["rank"].to_numpy() for one in (found, batches)]
+    assert (ranks[0] == ranks[1]).all()
+
+
+def test_variants_go_on_until_the_label_has_left(hundred):
+    """Though the first of them stops where the first class is lost."""
+    model, x, y, _ = hundred
+    attack, plain = PGD(Linf(0.04), goal=goals.TopMargin(K)), PGD(Linf(0.04), goal=goals.margin)
+    variants = [Variant("", "plain", plain), Variant("", "bpda", BPDA(attack))]
+    whole = combined(attack, variants, stochastic=False)
+    assert whole.aim == goals.TopMargin(K)
+    left = rank_of(model(whole(model, x, y, seed=0)), y) < K
+    alone = rank_of(model(attack(model, x, y, seed=0)), y) < K
+    assert left.sum() <= alone.sum() < len(y)
+
+
+def test_what_an_attack_aims_at_is_the_least_that_its_parts_do():
+    threat, five = Linf(0.1), goals.TopMargin(5)
+    aims = {
+        PGD(threat): 1,
+        PGD(threat, goal=five): 5,
+        BPDA(PGD(threat, goal=goals.Minus(five, 0.5, goals.reconstruction_error(abs)))): 5,
+        Worst((PGD(threat, goal=five), APGD(threat, goal=goals.TopMargin(7))), aim=five): 5,
+        Worst((PGD(threat, goal=five), PGD(threat)), aim=five): 1,
+        Worst((PGD(threat, goal=five),)): 1,  # it stops by its own aim
+        DeepFool(threat): 1,
+    }
+    assert {attack: aimed_at(attack) for attack in aims} == aims
+
+
+def test_it_says_so_where_it_aims_at_five(hundred, capsys):
+    def printed(*kinds):
+        attacks = [(name, PGD(Linf(0.02), steps=2, goal=goal)) for name, goal in kinds]
+        show_evaluation(evaluated(hundred, attacks), json=False)
+        return " ".join(capsys.readouterr().out.split())
+
+    first, five = ("margin", goals.margin), ("five", goals.TopMargin(K))
+    assert "upper limit" in printed(first)
+    assert "aimed at" not in printed(first)
+    assert "upper limit" in (both := printed(first, five))
+    assert "aimed at" in both
+    assert "upper limit" not in printed(five)
+    assert "upper limit" in printed(("three", goals.TopMargin(3)))

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from holdfast.attacks.bpda import BPDA, Bridge
+from holdfast.attacks.engine.aimed import aimed_at
 from holdfast.attacks.engine.attack import Attack, follows_gradients
 from holdfast.attacks.engine.compose import Worst
 from holdfast.attacks.engine.transfer import On
@@ -20,7 +21,7 @@ from holdfast.attacks.eot import against_randomness
 from holdfast.attacks.regularized import regularize
 from holdfast.declarations import is_stochastic, non_differentiable, purifiers, reconstruction_of
 from holdfast.errors import InputError, unknown
-from holdfast.goals import reconstruction_error
+from holdfast.goals import TopMargin, margin, reconstruction_error
 from holdfast.types import Model
 
 __all__ = ["VARIANTS", "Variant", "adapted", "adaptive", "chosen", "combined", "variants_of"]
@@ -286,7 +287,8 @@ def combined(
     if cascade is None and (len(variants) == 1 or math.isinf(attack.threat.eps)):
         return variants[-1].attack
     attacks = tuple(variant.attack for variant in variants)
-    worst = cascade or Worst(attacks)
+    top = aimed_at(attack)
+    worst = cascade or Worst(attacks, aim=margin if top == 1 else TopMargin(top))
     return replace(
         worst,
         attacks=attacks,

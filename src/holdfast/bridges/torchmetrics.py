@@ -23,9 +23,10 @@ __all__ = ["CertifiedAccuracy", "RobustAccuracy"]
 class RobustAccuracy(Metric):
     """The fraction of images that a model is right on, and stays right on under an attack.
 
-    With ``top`` = k > 1 it is right while the label is among the k classes that it likes best. The
-    attack aims at the first class, and leaves it to chance where in the ranking the label ends: it
-    gives an upper limit of top-k robust accuracy, as `holdfast.metrics.top5` does.
+    With ``top`` = k > 1 it is right while the label is among the k classes that it likes best. Give
+    it an attack that aims at that, ``PGD(threat, goal=TopMargin(k))`` of `holdfast.goals`: one on
+    the first class leaves it to chance where in the ranking the label ends, and gives an upper
+    limit.
 
     Images are attacked when they are given. Only those that the model gets right are, and the
     randomness of each is that of the seed and of its place among all images given so far, or of

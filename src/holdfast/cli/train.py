@@ -114,7 +114,8 @@ def train(
         val_eps: Size of that attack; --eps by default.
         top: Measure as well how often the label of a held-out image is among so many classes,
             before the attack and after it: with 5, val_top5 and val_robust_top5 in metrics.csv.
-            The attack aims at the first class, so what it leaves is an upper limit.
+            An attack on the first class leaves an upper limit; with 5, one that aims below the
+            fifth is --val-attack "pgd(goal=top_margin(top=5))".
         best: Keep the epoch that is best by this column of metrics.csv, such as val_accuracy or
             val_top5: the largest of an accuracy, the smallest of anything else. By default the last
             epoch is kept; with --patience the one of the best val_robust_accuracy, or with --top 5

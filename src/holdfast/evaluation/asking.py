@@ -113,7 +113,17 @@ class Asker:
         check_classes(y, counts.shape[1])
         loss = -scores.gather(1, y[:, None])[:, 0].clamp(min=1e-300).log()
         most, prediction = counts.max(dim=1)
-        liked = counts + scores / 2  # by votes, and where they are equal by probability
-        rank = rank_of(liked, y)
+        rank = _rank(Votes(counts, scores), y)
         label = counts.gather(1, y[:, None])[:, 0]
         return Answer(prediction, loss, most, label, rank, counts, scores)
+
+
+def among(votes: Votes, y: Labels, top: int) -> Bool[Tensor, " n"]:
+    """(N,) whether the label comes first, or is among so many."""
+    right = votes.counts.argmax(dim=1) == y
+    return right if top == 1 else right | (_rank(votes, y) < top)
+
+
+def _rank(votes: Votes, y: Labels) -> Int[Tensor, " n"]:
+    """(N,) the label's rank by votes, and where they are equal by probability."""
+    return rank_of(votes.counts + votes.scores / 2, y)

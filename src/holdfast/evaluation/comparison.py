@@ -34,7 +34,8 @@ class Line:
         fell: images that the first model gets right and the second does not.
         held: images that the second model gets right and the first does not.
         top5: the same of top-5 accuracy, of data of more than ten classes. What an attack on the
-            top class leaves of it is an upper limit, and `Comparison.worse` goes by `found` alone.
+            top class leaves of it is an upper limit; `holdfast.goals.TopMargin` aims lower.
+            `Comparison.worse` goes by `found` alone.
 
     Example:
         >>> import numpy as np

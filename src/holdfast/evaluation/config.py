@@ -30,7 +30,8 @@ class EvaluationConfig:
         variants: names of the variants to run of those that a model calls for (`adaptive`); all by
             default. Others are recorded as left out, since accuracies may then be too high.
         attack_all: attack images too that the model gets wrong without an attack, as EAT does; they
-            count as fooled either way, and ``prediction`` is what the model says after it.
+            count as fooled either way, and ``prediction`` is what the model says after it. So it is
+            wherever an attack pushes labels out of more than the first class (`TopMargin`).
         keep_images: the first so many images are saved with their adversarial versions.
         audit: passes that the audit of the result may take, over those of the attacks; 0 for no
             audit, infinity for no limit.

@@ -25,8 +25,10 @@ class Evaluation(Result):
             What could not run, because no gradient reaches the images, is in ``skipped`` with
             its reason; the robust accuracy of an attack that was skipped altogether is None.
             Of data of more than ten classes ``clean_top5`` and ``robust_top5`` say how often the
-            label is among the five that the model likes best. The attack aims at the first of
-            them, so that what it leaves is an upper limit of top-5 robust accuracy.
+            label is among the five that the model likes best. What an attack that aims at the first
+            of them leaves is an upper limit of top-5 robust accuracy; ``top`` is k of one that
+            pushes the label out of more (`holdfast.goals.TopMargin`), whose robust accuracy, which
+            is about the first class as every attack's, is the upper limit.
             Where dear parts of a cascade were spared to images that were far from falling,
             ``spared`` says how many of these they would break at most (in words
             `holdfast.metrics.untried`).

@@ -14,6 +14,7 @@ import pandas as pd
 
 from holdfast import metrics
 from holdfast.attacks import Attack, On, Worst
+from holdfast.attacks.engine.aimed import aimed_at
 from holdfast.batch_size import at_once, first_batch, in_a_chunk
 from holdfast.checks import (
     check_grad_mode,
@@ -171,6 +172,8 @@ def evaluate_data(
     check_title("the twin", twin_name)
     check_grad_mode()
     check_attacks(attacks)
+    if any(aimed_at(attack) > 1 for _, attack in attacks):  # what is wrong may be among the first k
+        config = replace(config, attack_all=True)
     notes = training_notes(model)
     sources = [attack.source for _, attack in attacks if isinstance(attack, On)]
     with (
@@ -316,6 +319,8 @@ def _cells(
     found = []
     for number, cell in zip(numbers, cells, strict=True):
         cell = {"model": model, **cell, "seconds": round(run.chunks.seconds(number), 3)}
+        if (top := aimed_at(attacks[number - 1][1])) > 1:
+            cell["top"] = top
         if noted := run.chunks.noted(number):
             cell["noted"] = noted
         if skipped := run.chunks.skipped(number):

@@ -11,8 +11,9 @@ from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from holdfast.attacks import Attack
+from holdfast.attacks.engine.aimed import aimed_at
 from holdfast.counting import Counted
-from holdfast.evaluation.asking import Asker, Batch
+from holdfast.evaluation.asking import Asker, Batch, among
 from holdfast.evaluation.crafting import Crafted, Crafter
 from holdfast.evaluation.rounding import to_8_bit
 from holdfast.evaluation.rows import NOBODY, Attacked, Effort, rows_of
@@ -140,7 +141,7 @@ class Scorer:
         if self.quick is None:
             return crafter.craft(self.asker.model, *about, chosen)
         made = crafter.craft(self.quick, *about, chosen)
-        again = self._only_quick(f"{name} {attack.threat!r}", made.x_adv, batch, chosen)
+        again = self._only_quick(name, attack, made.x_adv, batch, chosen)
         if not again.any():
             return made
         more = crafter.craft(self.asker.model, *about, again)
@@ -159,17 +160,17 @@ class Scorer:
         )
 
     def _only_quick(
-        self, purpose: str, x_adv: Images, batch: Batch, chosen: Bool[Tensor, " n"]
+        self, name: str, attack: Attack, x_adv: Images, batch: Batch, chosen: Bool[Tensor, " n"]
     ) -> Bool[Tensor, " n"]:
         """Which of the images that were attacked fool what is faster, and not the model."""
-        found = chosen.clone()
+        found, top, purpose = chosen.clone(), aimed_at(attack), f"{name} {attack.threat!r}"
         if chosen.any() and self.quick is not None:
             index, y = batch.index[chosen.cpu()], batch.y[chosen]
-            answers = [
-                self.asker.votes_of(network, x_adv, index, purpose).counts.argmax(dim=1)
+            quick, own = (
+                among(self.asker.votes_of(network, x_adv, index, purpose), y, top)
                 for network in (self.quick, self.asker.model)
-            ]
-            found[chosen] = (answers[0] != y) & (answers[1] == y)
+            )
+            found[chosen] = ~quick & own
         return found
 
     def images(self, attack: Attack, batch: Batch, x_adv: Images) -> dict[str, Tensor]:

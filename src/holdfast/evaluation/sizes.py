@@ -14,6 +14,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from holdfast.attacks import Attack
+from holdfast.attacks.engine.aimed import aimed_at
 from holdfast.attacks.engine.roles import stops_early
 from holdfast.evaluation.adapting import Named
 
@@ -56,7 +57,8 @@ def _looks_for_smallest(attack: Attack) -> bool:
 def smaller_sizes(attacks: Named) -> Mapping[int, int]:
     """For each attack the place of the one of that name at the next smaller size, if there is one.
 
-    Not for attacks that look for the smallest perturbation; see `read_off`.
+    Not for attacks that look for the smallest perturbation; see `read_off`. Nor for those that push
+    the label out of more than the first class: what has lost the first alone is not done with.
 
     Example:
         >>> from holdfast import Linf
@@ -70,6 +72,7 @@ def smaller_sizes(attacks: Named) -> Mapping[int, int]:
         for ladder in _ladders(attacks)
         for smaller, larger in pairwise(ladder)
         if not _looks_for_smallest(attacks[larger][1])
+        and aimed_at(attacks[larger][1]) == 1
         and math.isfinite(attacks[larger][1].threat.eps)
     }
 

@@ -43,7 +43,7 @@ from holdfast.metrics.relative import (
     relative_lengths,
     rho,
 )
-from holdfast.metrics.top5 import TOP5, among_five, ranked, top5, with_clean_rank
+from holdfast.metrics.top5 import TOP5, aimed_at_five, among_five, ranked, top5, with_clean_rank
 
 __all__ = [
     "CELL",
@@ -53,6 +53,7 @@ __all__ = [
     "Pilot",
     "accuracies_at",
     "accuracy_at",
+    "aimed_at_five",
     "among_five",
     "at_finite_sizes",
     "blind_attacks",

@@ -1,15 +1,19 @@
 """Top-5 accuracy: whether the label is among the five classes that a model likes best.
 
-Attacks aim at the top class. What they leave of top-5 is therefore an upper limit of top-5 robust
-accuracy, and a loose one: an attack that aims below the fifth class may leave far less.
+Most attacks aim at the top class. What they leave of top-5 is therefore an upper limit of top-5
+robust accuracy, and a loose one: an attack that aims below the fifth class, by the goal
+`holdfast.goals.TopMargin` of 5, may leave far less.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
 from holdfast.results import CLEAN
 from holdfast.statistics import proportion_interval
 
-__all__ = ["TOP5", "among_five", "ranked", "top5", "with_clean_rank"]
+__all__ = ["TOP5", "aimed_at_five", "among_five", "ranked", "top5", "with_clean_rank"]
 
 #: What cells say of five classes after an attack.
 TOP5 = ("robust_top5", "top5_low", "top5_high")
@@ -89,12 +93,23 @@ def among_five(rows: pd.DataFrame) -> pd.DataFrame | None:
     return rows.assign(clean_prediction=clean, fooled=~left)
 
 
-def top5(rows: pd.DataFrame) -> dict[str, float]:
-    """How often the label is among five classes, before an attack on the top class and after it.
+def aimed_at_five(cell: Mapping[str, Any]) -> bool:
+    """Whether an attack pushed the label out of five classes, as its cell says, not of the first.
 
-    What is left is an upper limit of top-5 robust accuracy. It counts the images whose label was
-    among five before; one that was wrong at the top already and that the attack left alone keeps
-    what it was.
+    Example:
+        >>> from holdfast.metrics import aimed_at_five
+        >>> aimed_at_five({"attack": "pgd", "top": 5}), aimed_at_five({"attack": "pgd"})
+        (True, False)
+    """
+    return cell.get("top") == 5
+
+
+def top5(rows: pd.DataFrame) -> dict[str, float]:
+    """How often the label is among five classes, before an attack and after it.
+
+    What an attack on the top class leaves is an upper limit of top-5 robust accuracy. It counts the
+    images whose label was among five before; one that was wrong at the top already and that the
+    attack left alone keeps what it was.
 
     Args:
         rows: of one attack at one size, out of `ranked`.

@@ -128,6 +128,7 @@ class _AttackedCell(TypedDict):
     robust_top5: NotRequired[Share | None]
     top5_low: NotRequired[Share | None]
     top5_high: NotRequired[Share | None]
+    top: NotRequired[Positive]  # first classes that the attack pushes the label out of, if several
     median_distance: Size | None
     seconds: NotRequired[Size]
     broken_by: NotRequired[dict[str, Count]]

@@ -33,7 +33,9 @@ class Validation:
     With ``top`` = k > 1 the same is measured of the label being among the k classes that the
     network likes best, before the attack and after it. An attack on the first class leaves it to
     chance where in the ranking the label ends: what it leaves is an upper limit of top-k robust
-    accuracy, as in `holdfast.metrics.top5`.
+    accuracy, as in `holdfast.metrics.top5`. One with the goal
+    `holdfast.goals.TopMargin` of k aims at that, and leaves an upper limit of the robust accuracy
+    by the first class instead.
 
     Attributes:
         data: held-out images.

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from holdfast.attacks.engine.active import Active
+from holdfast.attacks.engine.aimed import deciding
 from holdfast.attacks.engine.attack import Attack
 from holdfast.attacks.engine.closest import Closest
 from holdfast.attacks.engine.onward import Onward
@@ -15,7 +16,6 @@ from holdfast.goals import margin
 from holdfast.parameters import at_least_one
 from holdfast.random import Stream, drawing_from
 from holdfast.types import Callback, Images, Labels, Model, Score, Threat
-from holdfast.votes import Vote
 
 __all__ = ["ClosestOf"]
 
@@ -75,7 +75,7 @@ class ClosestOf(Attack):
     ) -> Images:
         """Run all parts, and hold the closest point; see `Attack.perturb`."""
         with drawing_from(rng.fold("aim")):
-            score = self.aim(Vote(model, self.votes), x0, y)
+            score = self.aim(deciding(model, self.votes, self.aim), x0, y)
         closest = Closest(x0, self.threat.unlimited())
         closest.offer(x0, query(score, x0, rng.fold("clean")).reached)
         at = _Left(x0, y, score, rng)

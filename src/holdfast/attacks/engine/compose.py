@@ -9,6 +9,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from holdfast.attacks.engine.active import Active
+from holdfast.attacks.engine.aimed import deciding
 from holdfast.attacks.engine.attack import Attack, prepared, verify
 from holdfast.attacks.engine.queries import query
 from holdfast.attacks.engine.repeat import placed
@@ -21,7 +22,6 @@ from holdfast.parameters import Seed, at_least_one
 from holdfast.random import Stream, drawing_from
 from holdfast.threat import BALLS
 from holdfast.types import Callback, Images, Labels, Model, Score, Threat
-from holdfast.votes import Vote
 
 __all__ = ["Broken", "Then", "Worst"]
 
@@ -197,7 +197,7 @@ class Worst(Attack):
     def _cascade(
         self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None
     ) -> "Broken":
-        decides = model if self.votes == 1 else Vote(model, self.votes)
+        decides = model if self.votes == 1 else deciding(model, self.votes, self.aim)
         with drawing_from(rng.fold("aim")):
             score = self.aim(decides, x0, y)
         result, by = x0.clone(), torch.full_like(y, -1)
