@@ -37,6 +37,7 @@ from holdfast.errors import InputError, InputTypeError, OutputError, UnknownName
 from holdfast.evaluation import evaluate_data
 from holdfast.evaluation.sizes import smaller_sizes
 from holdfast.tensors import rank_of
+from holdfast.training import Schedule, Validation
 from tests.toys import Linear, images, random_linear, small_network
 
 
@@ -326,3 +327,24 @@ def test_it_says_so_where_it_aims_at_five(hundred, capsys):
     assert "aimed at" in both
     assert "upper limit" not in printed(five)
     assert "upper limit" in printed(("three", goals.TopMargin(3)))
+
+
+def test_workers_find_the_same(hundred):
+    model, _, _, toy = hundred
+    attacks = [("five", APGD(Linf(0.05), steps=10, goal=goals.TopMargin(K)))]
+    config = replace(PLAIN, batch_size=10)
+    alone, shared = (
+        evaluate_data(model, toy, attacks, config, "model", workers=count) for count in (None, 2)
+    )
+    assert (alone.rows["rank"].to_numpy() == shared.rows["rank"].to_numpy()).all()
+
+
+def test_in_training_it_leaves_less_of_the_held_out_images_among_five(hundred):
+    model, _, _, held = hundred
+    fabric = Schedule(epochs=1, accelerator="cpu").launch()
+    left = [
+        Validation(data=held, attack=PGD(Linf(0.05), goal=goal), top=K).measure(model, 0, fabric)
+        for goal in (goals.margin, goals.TopMargin(K))
+    ]
+    assert left[1]["val_robust_top5"] < left[0]["val_robust_top5"]
+    assert left[1]["val_robust_accuracy"] >= left[0]["val_robust_accuracy"]

@@ -27,7 +27,7 @@ def list_names() -> None:
     )
     print_table("--norm", _described(registry.NORMS))
     print_table(
-        "goal of an attack, as in pgd(goal=margin) or pgd(goal=top_margin(top=5))",
+        "goal of an attack, as in pgd(goal=margin) or goal=top_margin(top=5)",
         [{"name": name} for name in registry.GOALS],
     )
     print_table(
