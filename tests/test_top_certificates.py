@@ -338,6 +338,7 @@ class TestOfARun:
             assert "among the first 2 classes" in page
             assert "Jia, X. Cao" in page
             assert "Nothing is certified: what" not in page
+            assert f'"top":{K}' in page
 
     @pytest.mark.parametrize(
         ("change", "words"),

@@ -238,6 +238,7 @@ function captionOf(shown, ceiling, floor) {
   const words = [make("b", {}, content.models[state.model].label), `, ${content.models[state.model].title}. `];
   if (shown.both) words.push(`Both curves are of the same ${count(shown.both.n)} images. Hatched: neither certified nor broken. `);
   else if (shown.implied && !floor.length) words.push(`Its ${content.norms[shown.implied]} certificate says nothing at these sizes; choose ${content.norms[shown.implied]} to see it. `);
+  else if (!shown.floor && content.models[state.model].top) words.push(`Certified is only that the label is among the first ${content.models[state.model].top} classes. `);
   else if (!shown.floor) words.push("Nothing is certified for it. ");
   else if (!ceiling.length) words.push("No attack was run on it in this norm. ");
   words.push("Bands are 95 % intervals over the images");

@@ -187,7 +187,15 @@ def _content(
                 found["images"] = {"n": rows.images, "columns": rows.columns}
                 blocks[f"{place} {each}"] = rows.block
     content = {
-        "models": [{"label": c.label, "title": c.title, "network": c.network} for c in classifiers],
+        "models": [
+            {
+                "label": c.label,
+                "title": c.title,
+                "network": c.network,
+                "top": None if c.top_proof is None else c.top_proof.top,
+            }
+            for c in classifiers
+        ],
         "norms": {name: NORMS[name] for name in norms},
         "usual": {name: USUAL[name] for name in norms},
         "sizes": {name: [_five(eps) for eps in tables.sizes_of(subjects, name)] for name in norms},
