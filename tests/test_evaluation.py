@@ -96,6 +96,7 @@ class TestRows:
         assert set(clean["rank"]) == {0, 1, 2, 3}
         assert ((rows["rank"] == 0) == (rows["prediction"] == rows["label"])).all()
 
+    @pytest.mark.filterwarnings("ignore:.*asked the model nothing:UserWarning")
     def test_all_images_are_attacked_if_that_is_asked_for_and_none_gets_robust_by_it(self):
         model, x, y = example()
         y = torch.arange(30) % 4  # most are wrong, and some get right by moving
@@ -155,6 +156,7 @@ class TestRows:
         assert (wrong["forwards"] == 0).all()
         assert wrong["fooled"].all()
 
+    @pytest.mark.filterwarnings("ignore:.*asked the model nothing:UserWarning")
     def test_an_attacks_own_belief_is_not_a_result(self):
         """An attack that fools nothing, and one that fools all but was never asked."""
         model = two_class(torch.ones(4), 2.0)
@@ -168,6 +170,7 @@ class TestRows:
         )
         assert [cell["robust_accuracy"] for cell in result.cells] == [1.0, 0.0]
 
+    @pytest.mark.filterwarnings("ignore:.*asked the model nothing:UserWarning")
     def test_median_distance_is_over_what_was_fooled(self):
         model, x, y = example()
         result = evaluate(model, x, y, {"pgd": PGD(L2(0.5)), "still": Move(threat=L2(0.5), by=0.0)})
@@ -651,6 +654,7 @@ class TestStochastic:
         assert (attacked["forwards"] == 3 * 4).all()
         assert rows["votes_for_label"].nunique() > 3
 
+    @pytest.mark.filterwarnings("ignore:.*asked the model nothing:UserWarning")
     def test_the_vote_that_is_attacked_is_the_one_that_is_certified(self):
         base, x, _ = example()
         noisy = nn.Sequential(GaussianNoise(0.3), base)
@@ -726,6 +730,7 @@ class TestWhoBrokeIt:
         assert ((by["both"] == "none") <= (by["strong"] == "none")).all()
         assert {"weak", "strong", "none"} <= set(by["both"])
 
+    @pytest.mark.filterwarnings("ignore:.*asked the model nothing:UserWarning")
     def test_an_unfooled_image_was_broken_by_nobody(self):
         rows = evaluate(*example(), {"move": Move(threat=Linf(0.5), by=0.0)}).rows
         assert set(rows["by"]) == {"clean", "none"}

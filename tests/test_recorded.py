@@ -148,6 +148,7 @@ def test_what_has_no_module_and_no_source_has_a_name():
     ],
     ids=["function", "sources", "starts"],
 )
+@pytest.mark.filterwarnings("ignore:.*asked the model nothing:UserWarning")
 def test_a_folder_is_not_taken_for_that_of_another_attack(attacks, tmp_path: Path):
     model, x = random_linear(5, 36), images(6)
     y = model(x).argmax(dim=1)

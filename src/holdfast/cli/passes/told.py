@@ -32,6 +32,13 @@ def passes(command: str, options: Mapping[str, Any], known: Known = _NONE) -> in
         options: as read from the rest.
         known: folders that options name and that are yet to be made: the command that makes each,
             and its options.
+
+    Example:
+        >>> from holdfast.cli.main import read
+        >>> from holdfast.cli.passes import passes
+        >>> typed = "evaluate --model not-there-yet --data digits --images 20 --eps 0.1"
+        >>> passes("evaluate", read([*typed.split(), "--attacks", "fgsm", "--out", "run"])[1])
+        40
     """
     word, _, diagnosis = command.partition(" ")
     try:
