@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from holdfast.ahead import batches_of_copies
@@ -24,8 +24,8 @@ from holdfast.random import (
     layer_stream,
     seed_every_generator,
 )
-from holdfast.tensors import widest
-from holdfast.types import Images, Logits, Model
+from holdfast.tensors import rank_of, widest
+from holdfast.types import Images, Labels, Logits, Model
 
 __all__ = [
     "Heard",
@@ -55,6 +55,15 @@ class Votes(NamedTuple):
 
     counts: Int[Tensor, "n k"]  # hard votes; they sum to n
     scores: Float[Tensor, "n k"]  # mean of the softmax, float64 where the device has it
+
+    def rank(self, y: Labels) -> Int[Tensor, " n"]:
+        """(N,) the label's rank by votes, and where they are equal by probability; 0 is first."""
+        return rank_of(self.counts + self.scores / 2, y)
+
+    def among(self, y: Labels, top: int) -> Bool[Tensor, " n"]:
+        """(N,) whether the label comes first, or is among so many."""
+        right = self.counts.argmax(dim=1) == y
+        return right if top == 1 else right | (self.rank(y) < top)
 
 
 @torch.no_grad()

@@ -125,11 +125,10 @@ class RobustAccuracy(Metric):
 
     def _right(self, logits: Tensor, y: Tensor) -> Tensor:
         """(N,) whether the label comes first, or among the first k."""
-        right = logits.argmax(dim=1) == y
         if self.top == 1:
-            return right
+            return logits.argmax(dim=1) == y
         check_top(self.top, logits.shape[1])
-        return right | (rank_of(logits, y) < self.top)
+        return rank_of(logits, y) < self.top
 
 
 class CertifiedAccuracy(Metric):

@@ -12,7 +12,7 @@ from holdfast.data import Data
 from holdfast.parameters import Seed
 from holdfast.random import Stream
 from holdfast.results import CLEAN
-from holdfast.tensors import device_of, rank_of, sent
+from holdfast.tensors import device_of, sent
 from holdfast.types import Images, Labels, Threat
 from holdfast.votes import Votes, check_numbers, take_votes_apart
 
@@ -113,17 +113,6 @@ class Asker:
         check_classes(y, counts.shape[1])
         loss = -scores.gather(1, y[:, None])[:, 0].clamp(min=1e-300).log()
         most, prediction = counts.max(dim=1)
-        rank = _rank(Votes(counts, scores), y)
+        rank = Votes(counts, scores).rank(y)
         label = counts.gather(1, y[:, None])[:, 0]
         return Answer(prediction, loss, most, label, rank, counts, scores)
-
-
-def among(votes: Votes, y: Labels, top: int) -> Bool[Tensor, " n"]:
-    """(N,) whether the label comes first, or is among so many."""
-    right = votes.counts.argmax(dim=1) == y
-    return right if top == 1 else right | (_rank(votes, y) < top)
-
-
-def _rank(votes: Votes, y: Labels) -> Int[Tensor, " n"]:
-    """(N,) the label's rank by votes, and where they are equal by probability."""
-    return rank_of(votes.counts + votes.scores / 2, y)

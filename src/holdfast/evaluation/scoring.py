@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from holdfast.attacks import Attack
 from holdfast.attacks.engine.aimed import aimed_at
 from holdfast.counting import Counted
-from holdfast.evaluation.asking import Asker, Batch, among
+from holdfast.evaluation.asking import Asker, Batch
 from holdfast.evaluation.crafting import Crafted, Crafter
 from holdfast.evaluation.rounding import to_8_bit
 from holdfast.evaluation.rows import NOBODY, Attacked, Effort, rows_of
@@ -167,7 +167,7 @@ class Scorer:
         if chosen.any() and self.quick is not None:
             index, y = batch.index[chosen.cpu()], batch.y[chosen]
             quick, own = (
-                among(self.asker.votes_of(network, x_adv, index, purpose), y, top)
+                self.asker.votes_of(network, x_adv, index, purpose).among(y, top)
                 for network in (self.quick, self.asker.model)
             )
             found[chosen] = ~quick & own

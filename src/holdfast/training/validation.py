@@ -15,7 +15,7 @@ from holdfast.errors import InputError
 from holdfast.parameters import Seed, check_fields, check_top
 from holdfast.processes import summed
 from holdfast.random import Stream, hash_seed
-from holdfast.tensors import eval_mode, rank_of
+from holdfast.tensors import eval_mode
 from holdfast.types import Flags, Labels
 from holdfast.votes import take_votes
 
@@ -101,11 +101,8 @@ class Validation:
     def _right(self, network: nn.Module, x: Tensor, y: Tensor, rng: Stream) -> Tensor:
         """(1, N) which labels come first; with ``top`` (2, N), and which are among the first k."""
         votes = take_votes(network, x, rng, batch_size=len(x))
-        right = votes.counts.argmax(dim=1) == y
-        if self.top == 1:
-            return right[None]
         check_top(self.top, votes.scores.shape[1])
-        return torch.stack([right, right | (rank_of(votes.scores, y) < self.top)])
+        return torch.stack([votes.among(y, top) for top in sorted({1, self.top})])
 
 
 def hold_out(data: Data, size: int, seed: Seed) -> tuple[Data, Data]:

@@ -124,8 +124,4 @@ def _without_cache(spec: str) -> str:
         return spec
     others = specs.plain([*written.parameters.values()])
     kept = {k: v for k, v in zip(written.parameters, others, strict=True) if k != "cache"}
-    return f"{written.name}({', '.join(f'{key}={_text(value)}' for key, value in kept.items())})"
-
-
-def _text(value: Any) -> str:
-    return repr(value)
+    return f"{written.name}({', '.join(f'{key}={value!r}' for key, value in kept.items())})"
