@@ -176,11 +176,46 @@ def test_epochs_of_a_training_to_come_are_those_that_it_will_keep(runs: Path) ->
     assert passes("diagnose convergence", to_come) is None
 
 
-def test_no_pass_is_told_of_bounds_that_are_propagated() -> None:
-    _, options = read(["diagnose", "ibp", "--model", "net"])
-    assert passes("diagnose ibp", options) is None
-    _, options = read(["train", "--model", "small", "--objective", "ibp(eps=0.1)", "--out", "net"])
-    assert passes("train", options) is None
+def test_an_interval_is_two_passes() -> None:
+    """Its centre and its radius, at each size, beside the image; of a training also back."""
+    typed = ["diagnose", "ibp", "--model", "net", "--images", "12", "--eps", "0.01,0.02,0.03"]
+    told = passes("diagnose ibp", read(typed)[1])
+    assert told == (12 + 1) * (1 + 2 * 3)  # one image is looked at beforehand
+    typed = ["train", "--model", "small", "--epochs", "2", "--images", "64", "--out", "net"]
+    _, options = read([*typed, "--objective", "ibp(eps=0.1)"])
+    assert passes("train", options) == 2 * 64 * (1 + 2) * 2 + 1
+
+
+@pytest.mark.parametrize("attack", [None, "pgd(steps=3, early_stop=False)"])
+def test_held_out_images_are_asked_and_attacked_after_every_epoch(
+    attack: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed = ["train", "--model", "small", "--epochs", "2", "--images", "64", "--hold-out", "24"]
+    typed += [] if attack is None else ["--val-attack", attack, "--val-eps", "0.1"]
+    typed += ["--quiet", "--out", str(tmp_path / "net")]
+    told = passes("train", read(typed)[1])
+    each = 1 if attack is None else 1 + 3 * 2 + 1
+    assert told == 2 * ((64 - 24) * 2 + 24 * each) + 1
+    tally, build = Tally(), Architecture.build
+
+    def counting(self: Architecture, *args: Any, **options: Any) -> nn.Module:
+        network = build(self, *args, **options)
+        network.register_forward_hook(lambda module, given, out: tally(out))
+        return network
+
+    monkeypatch.setattr(Architecture, "build", counting)
+    assert run(typed) == 0
+    assert tally.passes == told
+
+
+def test_of_a_search_every_chain_is_attacked_before_the_finalists_are() -> None:
+    typed = "tune malade --classifier net --denoiser dae --steps 1 --delta 0.1 --finalists 1"
+    told = []
+    for alphas in ("0.1", "0.1,0.2", "0.1,0.2,0.3"):
+        _, options = read([*typed.split(), "--alpha", alphas, "--eps", "0.1", "--out", "tuned"])
+        told.append(passes("tune malade", options))
+    one, two, three = told
+    assert two - one == three - two > 0
 
 
 def test_passes_of_an_evaluation_are_the_most_that_are_made(runs: Path, tmp_path: Path) -> None:

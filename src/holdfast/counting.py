@@ -132,7 +132,8 @@ class Tally(nn.Module):
     """A last layer that changes nothing and counts passes of single images, forward and back.
 
     Where only their sum is asked for, and a model is to keep its parts, whose names and order
-    `Counted` hides.
+    `Counted` hides. A copy counts with what it is a copy of. Of an interval that is carried
+    through the network its centre and its radius are a pass each.
 
     Attributes:
         passes: that were counted, those of an image that is there n times n times.
@@ -151,6 +152,10 @@ class Tally(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.passes = 0
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Tally":
+        """Itself."""
+        return self
 
     def forward(self, x: Tensor) -> Tensor:
         """What it is given."""

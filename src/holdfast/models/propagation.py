@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from holdfast.counting import Tally
 from holdfast.defenses.lipschitz import flat
 from holdfast.errors import InputError, ModelError
 from holdfast.models.normalize import Normalize
@@ -35,11 +36,12 @@ _INCREASING = (
     nn.Tanh,
     nn.ZeroPad2d,
     Normalize,
+    Tally,
 )
 #: What of them has to be at least 0 for that.
 _RISE = {nn.AvgPool2d: "divisor_override", nn.ELU: "alpha", nn.LeakyReLU: "negative_slope"}
 #: Those of them that treat every entry by itself and linearly, and so keep an ellipsoid one.
-_KEEP_JOINT = (nn.Flatten, nn.Identity, nn.ZeroPad2d)
+_KEEP_JOINT = (nn.Flatten, nn.Identity, nn.ZeroPad2d, Tally)
 #: Layers that do nothing at inference.
 _IDLE = (nn.Dropout, nn.Dropout2d)
 

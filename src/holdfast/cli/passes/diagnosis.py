@@ -11,15 +11,18 @@ from holdfast.cli.passes.about import about
 from holdfast.cli.passes.bench import Bench, Kind, Known, example, firm, receding
 from holdfast.training.epochs import kept_epochs
 
+#: Diagnoses that look into a network of common layers, and stop nowhere before the end.
+_OF_LAYERS = ("filters", "ibp")
+
 
 def of_diagnosis(name: str, options: Mapping[str, Any], known: Known) -> int | None:
-    """Passes at most; none can be told of bounds that are propagated, where no image passes."""
+    """Passes at most."""
     found = about(options, "test")
     if found.images is None or found.classes is None:
         return None
     models = options["model"]
     several = (_epochs(run, known) if name == "convergence" else 1 for run in models)
-    kinds = (firm,) if name == "filters" else (firm, receding)
+    kinds = (firm,) if name in _OF_LAYERS else (firm, receding)
     each = max(
         _each(name, options, models[0], found.shape, found.classes, known, kind) for kind in kinds
     )

@@ -13,6 +13,7 @@ from holdfast.cli.passes.about import about
 from holdfast.cli.passes.bench import Bench, Known, example, firm
 from holdfast.data import Data
 from holdfast.errors import HoldfastError
+from holdfast.evaluation.forecast import passes_of
 from holdfast.models import Architecture
 from holdfast.random import Stream
 
@@ -21,17 +22,29 @@ _TRIES = 8
 
 
 def of_training(options: Mapping[str, Any], known: Known) -> int | None:
-    """Passes at most; none can be told of one that measures held-out images, or has no forward."""
+    """Passes at most."""
     found = about(options, "train")
-    if found.images is None or found.classes is None or options["hold_out"]:
+    if found.images is None or found.classes is None:
         return None
     objective, norm, eps = (options[name] for name in ("objective", "norm", "eps"))
     model = _trained(options, known)
     first, each = _of_objective(objective, norm, eps, found.shape, found.classes, model)
-    if not each:  # bounds are propagated, and no image passes
-        return None
+    held, epochs = options["hold_out"], options["epochs"]
+    measured = epochs * held * _of_validation(options, found.shape, found.classes)
     # One image is asked about beforehand, so that what cannot be trained is told.
-    return int(1 + found.images * (first + options["epochs"] * each))
+    return int(1 + found.images * first + epochs * (found.images - held) * each + measured)
+
+
+def _of_validation(options: Mapping[str, Any], shape: tuple[int, ...], classes: int) -> int:
+    """Passes of a held-out image after an epoch: it is asked about, attacked, and asked about."""
+    if options["val_attack"] is None:
+        return 1
+    norm, eps = (
+        options[of_validation] if options[of_validation] is not None else options[of_training]
+        for of_validation, of_training in (("val_norm", "norm"), ("val_eps", "eps"))
+    )
+    attack = registry.attack(options["val_attack"], registry.threat(norm or "linf", eps))
+    return 2 + passes_of(attack, shape, classes).most
 
 
 class _Trained(NamedTuple):
