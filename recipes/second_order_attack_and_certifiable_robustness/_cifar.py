@@ -14,6 +14,9 @@ TRAIN_SIGMA, TEST_SIGMA = "100/255", "50/255"
 NAMES = ("natural", "Madry", "STN", "PixelDP")
 NOISY = ("STN", "PixelDP")
 
+#: What is left by everything that there is, within a tenth of AutoAttack's passes.
+SUITE = "worst-case(budget=1500)"
+
 #: Why a smaller scale trains otherwise.
 _FEW = "chosen for few epochs"
 
@@ -84,4 +87,17 @@ def attacked(name: str, norm: str, scale: Scale) -> Step:
         attacks=[so.PGD, so.S_O] if (name, norm) == ("Madry", "l2") else [so.S_O],
         sigma=TEST_SIGMA if noisy else None,
         votes=so.votes(scale) if noisy else None,
+    )
+
+
+def suite(scale: Scale) -> Step:
+    """The suite on Madry's network in ℓ2: whether what S-O leaves there is robust."""
+    return evaluate(
+        "Madry-suite",
+        model=network("Madry", scale),
+        data=data(scale),
+        images=so.test_images(scale),
+        norm="l2",
+        eps=sizes("l2", scale),
+        attacks=[SUITE],
     )
