@@ -27,7 +27,7 @@ from . import _networks as eat
 from . import table_7
 
 #: At cpu by the clocks of its steps, most of which table 7 and table 8 take too; paper: estimated.
-MINUTES = {"quick": 0.5, "cpu": 260, "paper": 60}
+MINUTES = {"quick": 0.5, "cpu": 150, "paper": 60}
 
 
 def recipe(scale: Scale) -> Result:

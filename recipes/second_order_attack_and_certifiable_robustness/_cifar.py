@@ -76,7 +76,6 @@ def network(name: str, scale: Scale) -> Step:
 
 def attacked(name: str, norm: str, scale: Scale) -> Step:
     """S-O on one of them, and PGD on Madry's in ℓ2, to see what S-O gains there."""
-    noisy = name in NOISY
     return evaluate(
         f"{name}-{norm}",
         model=network(name, scale),
@@ -85,9 +84,13 @@ def attacked(name: str, norm: str, scale: Scale) -> Step:
         norm=norm,
         eps=sizes(norm, scale),
         attacks=[so.PGD, so.S_O] if (name, norm) == ("Madry", "l2") else [so.S_O],
-        sigma=TEST_SIGMA if noisy else None,
-        votes=so.votes(scale) if noisy else None,
+        **noise(name, scale),
     )
+
+
+def noise(name: str, scale: Scale) -> dict[str, Value | None]:
+    """What one of them is asked under."""
+    return {"sigma": TEST_SIGMA, "votes": so.votes(scale)} if name in NOISY else {}
 
 
 def suite(scale: Scale) -> Step:

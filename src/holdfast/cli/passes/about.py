@@ -3,25 +3,31 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from holdfast import data as datasets
 from holdfast.data.folders import folder_named
 from holdfast.data.names import Split
 
-_SIZES = {
-    ("digits", "train"): 1297,
-    ("digits", "test"): 500,
-    ("mnist", "train"): 60_000,
-    ("mnist", "test"): 10_000,
-    ("cifar10", "train"): 50_000,
-    ("cifar10", "test"): 10_000,
+
+class _Set(NamedTuple):
+    """A data set by name: how many images are in each part, the shape of one, and the classes."""
+
+    train: int
+    test: int
+    shape: tuple[int, ...]
+    classes: int
+
+
+_SETS = {
+    "digits": _Set(1297, 500, (1, 8, 8), 10),
+    "mnist": _Set(60_000, 10_000, (1, 28, 28), 10),
+    "fashion-mnist": _Set(60_000, 10_000, (1, 28, 28), 10),
+    "cifar10": _Set(50_000, 10_000, (3, 32, 32), 10),
+    "tiny-imagenet": _Set(100_000, 10_000, (3, 64, 64), 200),
+    # Its training and validation images; the shape is by the usual transforms.
+    "imagenet": _Set(1_281_167, 50_000, (3, 224, 224), 1000),
 }
-
-#: Of an image, of the data sets in which all are alike.
-_SHAPES = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
-
-_CLASSES = {"digits": 10, "mnist": 10, "fashion-mnist": 10, "cifar10": 10, "imagenet": 1000}
 
 
 @dataclass(frozen=True)
@@ -51,16 +57,20 @@ def about(options: Mapping[str, Any], split: Split) -> About:
     return About(images, shape, classes)
 
 
+#: Shape of an image of data that nothing is known of.
+_UNKNOWN = (3, 32, 32)
+
 #: How many images, their shape, and how many classes.
 _Found = tuple[int | None, tuple[int, ...], int | None]
 
 
 @cache
 def _known(name: str, split: Split, data_dir: str) -> _Found:
-    if name in _SHAPES:
-        return _SIZES[name, split], _SHAPES[name], _CLASSES[name]
     bare = name.partition("(")[0].strip()
+    if bare in _SETS:
+        found = _SETS[bare]
+        return getattr(found, split), found.shape, found.classes
     if bare == name and folder_named(name, data_dir or None) is not None:
-        found = datasets.load(name, split, data_dir=data_dir or None)
-        return len(found), found.shape, len(found.classes)
-    return None, (3, 32, 32), _CLASSES.get(bare)
+        images = datasets.load(name, split, data_dir=data_dir or None)
+        return len(images), images.shape, len(images.classes)
+    return None, _UNKNOWN, None
