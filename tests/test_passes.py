@@ -1,6 +1,7 @@
 """Passes told before a command is run: no fewer than it makes, and as many where none can stop."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from holdfast import L2
-from holdfast.attacks import Boundary
+from holdfast.attacks import Attack, Boundary, OnMeanScore, SaltAndPepper, Square
 from holdfast.attacks.adaptive import adaptive
 from holdfast.certify.smoothing import named_noise
 from holdfast.cli.main import read, run
@@ -306,3 +307,32 @@ def test_boundary_asks_no_smoothed_model_about_no_image() -> None:
     x = torch.full((2, 1, 2, 2), 0.5)
     assert (attack(smoothed, x, torch.zeros(2, dtype=torch.long), seed=0) == x).all()
     assert passes_of(attack, (1, 2, 2)).most > 0
+
+
+@pytest.mark.parametrize(
+    ("attack", "most"),
+    [
+        (SaltAndPepper(L2(math.inf), queries=2000), 2000),
+        (Square(L2(1.0), queries=1000, restarts=2), 2000),
+        (OnMeanScore(Boundary(L2(1.0), queries=1500), samples=3), 4500),
+    ],
+)
+def test_of_an_attack_by_thousands_of_queries_their_number_is_told(
+    attack: Attack, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing is tried, which would take seconds."""
+    monkeypatch.setattr(type(attack), "perturb", None)
+    assert passes_of(attack, (3, 32, 32)) == (most, False)
+
+
+def test_sizes_take_as_many_passes_as_one_times_their_number(runs: Path) -> None:
+    typed = "evaluate --norm l2 --attacks deepfool,ddn(steps=7) --images 3 --out attacked --model"
+    told = []
+    for sizes in ("0.01", "3", "0.01,3", "0.01,0.1,3", "inf", "3,inf"):
+        _, options = read([*typed.split(), str(runs / "net"), "--eps", sizes])
+        told.append(passes("evaluate", options))
+    small, large, two, three, without, mixed = told
+    assert small is not None
+    assert without is not None
+    assert small == large
+    assert (two, three, mixed) == (2 * small, 3 * small, small + without)

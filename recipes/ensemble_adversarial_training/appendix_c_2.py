@@ -26,7 +26,7 @@ from holdfast.reproduce import (
 from . import _networks as eat
 from . import table_7
 
-#: At cpu by the clocks of its steps, most of which table 7 and table 8 take too; paper: estimated.
+#: At cpu as table 7, most of whose trainings it takes too; paper: estimated.
 MINUTES = {"quick": 0.5, "cpu": 150, "paper": 60}
 
 

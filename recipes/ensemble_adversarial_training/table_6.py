@@ -29,7 +29,7 @@ from holdfast.reproduce import (
 
 from . import _networks as eat
 
-#: At cpu by the clocks of its steps; table 7 and table 8 have the same trainings.
+#: At cpu as table 7, which has the same trainings but those by ensembles.
 MINUTES = {"quick": 0.3, "cpu": 110, "paper": 30}
 
 #: Mean ratio of the plain network and of the one after FGSM training, as printed.

@@ -24,7 +24,7 @@ from holdfast.reproduce import (
 
 from . import _networks as eat
 
-#: At cpu 90 were measured without A, and the rest is by the clocks of its two trainings.
+#: At cpu its passes at the rate of the same network on a core of its own.
 MINUTES = {"quick": 0.5, "cpu": 60, "paper": 60}
 
 _FROM = {name: f"FGSM from {eat.SHOWN.get(name, name)}" for name in eat.ARCHITECTURES}

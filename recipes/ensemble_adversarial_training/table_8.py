@@ -25,6 +25,7 @@ from holdfast.reproduce import (
 
 from . import _networks as eat
 
+#: At cpu as table 7.
 MINUTES = {"quick": 0.8, "cpu": 130, "paper": 120}
 
 #: Clean, FGSM, maximum and mean over the black boxes, in %. The caption says ε = 16; it is 0.3.

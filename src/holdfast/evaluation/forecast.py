@@ -4,6 +4,7 @@ An attack is tried on one image of three linear networks: one that nothing fools
 change fools, and one that gives way within the ball. The most that it takes on any of them is the
 most that it takes: a search goes on where nothing falls, one from decisions alone only where a
 start is found. Where all three take the same, the number does not hang on what falls, and is exact.
+Of one that may ask thousands of queries, their number is told, and nothing is tried.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from holdfast.attacks import Attack, On
+from holdfast.attacks import Attack, On, OnMeanScore
 from holdfast.attacks.engine.roles import parts_of
 from holdfast.attacks.guarded import Guarded
 from holdfast.counting import Counted
@@ -32,6 +33,9 @@ _DISTANCES = (10.0, 0.1, 1e-3)
 _LEAD = 5.0
 _TINY = 1e-6  # a distance that no network tells from none
 
+
+#: Queries from which on an attack by decisions or scores is not tried: its budget is what is told.
+_DEAR = 1000
 
 #: Passes after an attack: the model is asked about what was found, and mostly about 8-bit images.
 _ASKED = 2
@@ -73,6 +77,12 @@ def passes_of(attack: Attack, shape: tuple[int, ...], classes: int = 10) -> Pass
         >>> passes_of(FGSM(Linf(0.3)), (1, 8, 8)).most
         2
     """
+    if isinstance(attack, OnMeanScore):  # asks as often, of several draws each time
+        each = passes_of(attack.attack, shape, classes)
+        return each._replace(most=attack.samples * each.most)
+    allowed = getattr(attack, "queries", 0) * getattr(attack, "restarts", 1)
+    if allowed >= _DEAR:
+        return Passes(allowed, exact=False)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         x = 0.2 + 0.6 * torch.rand(1, *shape)
@@ -84,8 +94,7 @@ def passes_of(attack: Attack, shape: tuple[int, ...], classes: int = 10) -> Pass
     ]
     exact = len(set(found)) == 1
     # One that walks along a boundary spends its budget in portions, on some images all of it.
-    budget = 0 if exact else getattr(attack, "queries", 0)
-    return Passes(max(*found, budget), exact)
+    return Passes(max(found) if exact else max(*found, allowed), exact)
 
 
 class _Boundary(nn.Module):

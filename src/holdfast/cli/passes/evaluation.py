@@ -1,6 +1,7 @@
 """Passes of ``holdfast evaluate``: those of each attack at each size on each model."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from holdfast.cli.passes.about import about
@@ -18,12 +19,26 @@ def of_evaluation(options: Mapping[str, Any], known: Known) -> int | None:
     # Noise stands in front of the models that are measured, not of those that are crafted on.
     asked = {**options, "sigma": None} if given else options
     each = sum(
-        of_attack(
+        times
+        * of_attack(
             attack, options["norm"], size, found.shape, found.classes, target(model, asked, known)
         )
         for model in attacked
         for attack in options["attacks"]
-        for size in options["eps"]
+        for size, times in _sizes(options["eps"])
     )
     repeats = len(options["model"]) if given else 1
     return int(found.images * each * repeats * len(options["seed"]))
+
+
+def _sizes(eps: Sequence[float]) -> Iterator[tuple[float, int]]:
+    """One size for all that have a limit, and how many there are, and one for those without.
+
+    What stands in for a network gives way at a share of the size, so that an attack takes as many
+    passes at any.
+    """
+    for alike in (
+        [size for size in eps if math.isinf(size) is without] for without in (False, True)
+    ):
+        if alike:
+            yield max(alike), len(alike)
