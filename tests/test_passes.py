@@ -325,14 +325,14 @@ def test_of_an_attack_by_thousands_of_queries_their_number_is_told(
     assert passes_of(attack, (3, 32, 32)) == (most, False)
 
 
-def test_sizes_take_as_many_passes_as_one_times_their_number(runs: Path) -> None:
+def test_every_size_is_told_the_passes_of_the_largest(runs: Path) -> None:
     typed = "evaluate --norm l2 --attacks deepfool,ddn(steps=7) --images 3 --out attacked --model"
-    told = []
-    for sizes in ("0.01", "3", "0.01,3", "0.01,0.1,3", "inf", "3,inf"):
+    told = {}
+    for sizes in ("3", "0.01,3", "0.01,0.1,3", "inf", "3,inf"):
         _, options = read([*typed.split(), str(runs / "net"), "--eps", sizes])
-        told.append(passes("evaluate", options))
-    small, large, two, three, without, mixed = told
-    assert small is not None
-    assert without is not None
-    assert small == large
-    assert (two, three, mixed) == (2 * small, 3 * small, small + without)
+        told[sizes] = passes("evaluate", options)
+    assert told["3"] is not None
+    assert told["inf"] is not None
+    assert told["0.01,3"] == 2 * told["3"]
+    assert told["0.01,0.1,3"] == 3 * told["3"]
+    assert told["3,inf"] == told["3"] + told["inf"]

@@ -32,10 +32,10 @@ def of_evaluation(options: Mapping[str, Any], known: Known) -> int | None:
 
 
 def _sizes(eps: Sequence[float]) -> Iterator[tuple[float, int]]:
-    """One size for all that have a limit, and how many there are, and one for those without.
+    """The largest size of those that have a limit, and how many these are; and one without.
 
-    What stands in for a network gives way at a share of the size, so that an attack takes as many
-    passes at any.
+    What stands in for a network gives way at a share of the size, so that most attacks take as many
+    passes at any; one that searches beyond the ball too takes the most at the largest.
     """
     for alike in (
         [size for size in eps if math.isinf(size) is without] for without in (False, True)
