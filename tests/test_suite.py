@@ -16,12 +16,15 @@ from holdfast.attacks import (
     adapted,
     worst_case,
 )
+from holdfast.attacks.engine.aimed import aimed_at
 from holdfast.attacks.engine.hyperplane import nearest_first
 from holdfast.attacks.skips import hearing_skips
+from holdfast.cli import registry
 from holdfast.counting import Counted
 from holdfast.errors import GradientError, InputError
 from holdfast.evaluation.hidden.twin import longer
 from holdfast.random import Stream, layer_noise
+from holdfast.tensors import rank_of
 from holdfast.threat import L1, L2, Linf
 from tests.cases import METRIC, THREATS
 from tests.digits import digits, digits_network
@@ -303,3 +306,40 @@ def test_a_suite_needs_a_limit():
 def test_the_name_that_stays():
     assert holdfast.attacks.worst_case is worst_case
     assert PGD(Linf(0.1)).threat == WorstCase(Linf(0.1)).threat
+
+
+@pytest.mark.parametrize("norm", METRIC)
+def test_a_suite_about_the_first_k_pushes_the_label_out_of_them(norm):
+    """It ends where k classes are liked more, and leaves no more among them than any part."""
+    model, (x, y) = digits_network(), digits(40)
+    threat = THREATS[norm]({"linf": 0.2, "l2": 1.0, "l1": 4.0}[norm])
+    suite = WorstCase(threat, **SMALL, top=3)
+    assert aimed_at(suite) == 3
+    found = suite.run(model, x, y)
+    fell = found.by >= 0
+    assert 0 < int(fell.sum()) < 40
+    assert torch.equal(rank_of(model(found.x_adv), y) >= 3, fell)
+    first = WorstCase(threat, **SMALL).run(model, x, y)
+    assert int((rank_of(model(first.x_adv), y) >= 3).sum()) < int(fell.sum())
+    for part in suite.attacks:
+        alone = rank_of(model(part(model, x, y)), y) >= 3
+        assert int((alone & ~fell).sum()) <= 1  # draws anew
+
+
+def test_a_suite_of_the_first_class_is_the_suite():
+    for threat in (Linf(0.1), L2(0.5), L1(2.0)):
+        assert Standard(threat, top=1) == Standard(threat)
+    with pytest.raises(InputError, match="top is 0, but must be at least 1"):
+        Standard(Linf(0.1), top=0)
+    with pytest.raises(InputError, match="top=5, but the parts that a budget pays for"):
+        WorstCase(Linf(0.1), budget=1500, top=5)
+    with pytest.raises(InputError, match="top is 10, but of 10 classes"):
+        Standard(Linf(0.1), **SMALL, top=10)(digits_network(), *digits(2))
+
+
+def test_top_is_written_on_the_command_line_and_given_to_the_function():
+    model, (x, y) = digits_network(), digits(20)
+    written = registry.attack("worst-case(steps=10, targets=3, queries=150, top=3)", Linf(0.2))
+    assert written == WorstCase(Linf(0.2), **SMALL, top=3)
+    by_hand = worst_case(model, x, y, Linf(0.2), top=3)
+    assert torch.equal(rank_of(model(by_hand.x_adv), y) >= 3, by_hand.by >= 0)

@@ -24,7 +24,8 @@ from holdfast.attacks.fmn import FMN
 from holdfast.attacks.second_order import SecondOrder
 from holdfast.attacks.square import Square
 from holdfast.errors import InputError
-from holdfast.parameters import Seed
+from holdfast.goals import TopMargin
+from holdfast.parameters import Seed, check_top
 from holdfast.types import Callback, Images, Labels, Model, Threat
 
 __all__ = ["AutoAttack", "Standard", "WorstCase", "worst_case"]
@@ -42,6 +43,7 @@ def WorstCase(
     queries: int = 2500,
     budget: int | None = None,
     pilot: int | None = None,
+    top: int = 1,
 ) -> Worst:
     """The suite, as one attack: `Standard`, or what a budget of passes pays for.
 
@@ -88,10 +90,11 @@ def WorstCase(
         pilot: with a budget: images that meet every part before any is spared some; 100 by
             default, 0 to run all parts on all images. Below some 1,500 passes early parts are too
             short to tell who is far, and Square alone is spared.
+        top: see `Standard`; without a budget.
 
     Raises:
         InputError: if a number is out of range, the budget too small for the first part, a pilot is
-            given without a budget, or the threat has no limit.
+            given without a budget, several classes with one, or the threat has no limit.
 
     Reference:
         Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
@@ -112,7 +115,12 @@ def WorstCase(
                 f"worst-case is given a pilot of {pilot} images and no budget, but the standard "
                 "suite runs all its parts on every image: give a budget too, or leave it out."
             )
-        return Standard(threat, steps=steps, targets=targets, queries=queries)
+        return Standard(threat, steps=steps, targets=targets, queries=queries, top=top)
+    if top != 1:
+        raise InputError(
+            f"worst-case is given a budget of {budget} passes and top={top}, but the parts that a "
+            "budget pays for aim at the first class; leave the budget out."
+        )
     if (steps, targets, queries) != (40, 9, 2500):
         raise InputError(
             f"worst-case is given a budget of {budget} passes and steps, targets or queries too, "
@@ -130,7 +138,9 @@ def WorstCase(
 
 
 @ATTACKS.named("standard")
-def Standard(threat: Threat, *, steps: int = 40, targets: int = 9, queries: int = 2500) -> Worst:
+def Standard(
+    threat: Threat, *, steps: int = 40, targets: int = 9, queries: int = 2500, top: int = 1
+) -> Worst:
     """The standard suite, as one attack: APGD, S-O, DDN, APGD-T, FAB-T, Square.
 
         x_adv = A_i(x),  i = the first of A_1, A_2, ... after which f(A_i(x)) ≠ y
@@ -138,24 +148,31 @@ def Standard(threat: Threat, *, steps: int = 40, targets: int = 9, queries: int 
     Its parts stay what they are, so that numbers can be compared with published ones. DDN runs in
     ℓ2 only. Square is not defined in ℓ1, where FMN takes its place.
 
+    With ``top`` = k > 1 every part pushes the label out of the first k classes (`goals.TopMargin`).
+    APGD-T and FAB-T, which go towards one class each, are not among them; FMN is, in ℓ∞ and ℓ1.
+
     When:
-        Where numbers are to be compared with those of the same parts elsewhere.
+        Where numbers are to be compared with those of the same parts elsewhere; with ``top``, for
+        top-k robust accuracy.
 
     When not:
         For your own number: `WorstCase`.
 
     Traps:
         Its parts have fewer steps than AutoAttack's of the same name. An image that is broken meets
-        no further part, so that counts of what each part broke hang on their order.
+        no further part, so that counts of what each part broke hang on their order. With ``top``
+        the robust accuracy itself is an upper limit that may be far too high.
 
     Args:
         threat: the ball, with a finite ε, in ℓ∞, ℓ2 or ℓ1.
         steps: of each attack that follows gradients; APGD takes twice as many, S-O and FAB-T half.
         targets: target classes of APGD-T and FAB-T, one after another.
         queries: of Square.
+        top: k, at least 1 and below the number of classes.
 
     Raises:
-        InputError: if a number is out of range, or the threat has no limit.
+        InputError: if a number is out of range, or the threat has no limit; at the attack, if the
+            model has no more than ``top`` classes.
 
     Reference:
         Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
@@ -167,17 +184,34 @@ def Standard(threat: Threat, *, steps: int = 40, targets: int = 9, queries: int 
         >>> from holdfast.attacks import Standard
         >>> Standard(L2(0.5)).names
         ('apgd-ce', 'second-order', 'ddn', 'apgd-t', 'fab-t', 'square')
+        >>> Standard(L2(0.5), top=5).names
+        ('apgd-top', 'second-order', 'ddn', 'square')
     """
     _check_limit(threat)
+    check_top(top)
     half = max(steps // 2, 1)
-    parts: dict[str, Attack] = {"apgd-ce": APGD(threat, steps=2 * steps)}
+    smallest = {"steps": 2 * steps, "early_stop": True}
+    if top > 1:
+        goal = TopMargin(top)
+        parts: dict[str, Attack] = {
+            "apgd-top": APGD(threat, steps=2 * steps, restarts=2, goal=goal),
+            "second-order": SecondOrder(threat, steps=half, samples=8, goal=goal),
+        }
+        if threat.p == 2:
+            parts["ddn"] = DDN(threat, goal=goal, **smallest)
+        else:
+            parts["fmn"] = FMN(threat, goal=goal, **smallest)
+        if threat.p != 1:
+            parts["square"] = Square(threat, queries=queries, goal=goal)
+        return Worst(tuple(parts.values()), aim=goal, called=tuple(parts))
+    parts = {"apgd-ce": APGD(threat, steps=2 * steps)}
     parts["second-order"] = SecondOrder(threat, steps=half, samples=8)
     if threat.p == 2:
-        parts["ddn"] = DDN(threat, steps=2 * steps, early_stop=True)
+        parts["ddn"] = DDN(threat, **smallest)
     parts["apgd-t"] = APGDT(threat, targets=targets, steps=steps, annealed=threat.p != 1)
     parts["fab-t"] = FAB(threat, targets=targets, steps=half, early_stop=True)
     if threat.p == 1:
-        parts["fmn"] = FMN(threat, steps=2 * steps, early_stop=True)
+        parts["fmn"] = FMN(threat, **smallest)
     else:
         parts["square"] = Square(threat, queries=queries)
     return Worst(tuple(parts.values()), called=tuple(parts))
@@ -254,6 +288,7 @@ def worst_case(
     threat: Threat,
     *,
     budget: int | None = None,
+    top: int = 1,
     samples: int = 10,
     votes: int = 100,
     seed: Seed = 0,
@@ -278,6 +313,8 @@ def worst_case(
         y: (N,) true classes.
         threat: the ball, with a finite ε.
         budget: passes an image, see `WorstCase`; the standard suite by default.
+        top: how many of the first classes the label is pushed out of, see `Standard`; not with a
+            budget.
         samples: draws that a gradient averages over on a stochastic model.
         votes: draws that decide a stochastic model's prediction.
         seed: the same seed gives the same images, whatever the batch size, but for rounding.
@@ -298,6 +335,6 @@ def worst_case(
         >>> float((broken.by < 0).float().mean())  # robust accuracy
         0.0
     """
-    suite = adapted(WorstCase(threat, budget=budget), model, samples=samples, votes=votes)
+    suite = adapted(WorstCase(threat, budget=budget, top=top), model, samples=samples, votes=votes)
     assert isinstance(suite, Worst)
     return suite.run(model, x, y, seed=seed, index=index, callback=callback)
