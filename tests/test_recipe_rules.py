@@ -71,6 +71,32 @@ def _cell(
     )
 
 
+def _images(result: Result, part: int) -> set[str]:
+    """Kinds of images that the numbers of a table beside the paper's are of."""
+    table = result.parts[part]
+    assert isinstance(table, Table)
+    cells = [cell for row in table.rows.values() for cell in row.values()]
+    steps = [
+        step
+        for cell in cells
+        if cell.measure is not None and cell.paper is not None
+        for step in cell.measure.steps
+    ]
+    named = {str(dict(step.options).get("data", "digits")) for step in in_order(steps)}
+    return {name.partition("(")[0].removesuffix("-jpeg") for name in named}
+
+
+@pytest.mark.parametrize("paper", papers(), ids=lambda paper: paper.short)
+def test_no_difference_is_taken_from_numbers_of_other_images(paper: Paper) -> None:
+    for item in paper.recipes:
+        here, there = item.build(Scale("cpu")), item.build(Scale("paper"))
+        for n, part in enumerate(here.parts):
+            ours = _images(here, n) if isinstance(part, Table) else set()
+            if ours:
+                assert isinstance(part, Table)
+                assert part.elsewhere == (not ours <= _images(there, n)), (item.name, part.name)
+
+
 @pytest.mark.parametrize(
     ("reached", "fooled", "holds"),
     [

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -694,6 +695,11 @@ def test_the_page_has_the_number_the_interval_and_the_papers_and_says_what_is_mi
     numbers = pd.read_csv(tmp_path / "pages/p/table-1/table.csv").set_index("column")
     assert numbers.loc["x", "difference"] == pytest.approx(0.05)
     assert np.isnan(numbers.loc["y", "measured"])
+    other = Recipe("p", "table-2", "", "", {}, lambda _: Result([replace(table, elsewhere=True)]))
+    write_item(other, Scale("quick"), outcome, tmp_path, tmp_path / "pages")
+    page = (tmp_path / "pages/p/table-2/README.md").read_text()
+    assert "| row | **80.0** [70.8, 87.3] (75.0) | (50.0) |" in page
+    assert "(the paper's, of other images and networks). 100 images, 1 seed.\n" in page
 
 
 def _numbers(row: str, *, paper: float = math.nan, images: int = 100, seeds: int = 1) -> pd.Series:

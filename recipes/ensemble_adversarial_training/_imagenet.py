@@ -49,9 +49,14 @@ def network(name: str, scale: Scale, seed: int = 0) -> Value | None:
     return made.get(name)
 
 
+def on_imagenet(scale: Scale) -> bool:
+    """Whether the networks are those of the paper's images."""
+    return network("v4", scale) == _PUBLISHED["v4"]
+
+
 def stand_in(scale: Scale) -> list[str]:
     """A note for the pages of what was not done on ImageNet."""
-    if network("v4", scale) == _PUBLISHED["v4"]:
+    if on_imagenet(scale):
         return []
     return [
         f"Networks of small images stand for those of ImageNet: {_STAND}. The paper's numbers are "
@@ -145,12 +150,13 @@ def transfer(
                 why = "" if found else MISSING
                 papers[top][target][name] = Cell(found, paper / 100, why=why)
                 ours[top][target][name] = Cell(stays, why=why)
-    return [*(table(top, rows) for top, rows in papers.items()), *in_ours(ours)]
+    return [*(table(top, rows, scale) for top, rows in papers.items()), *in_ours(ours)]
 
 
-def table(top: int, rows: dict[str, dict[str, Cell]]) -> Table:
+def table(top: int, rows: dict[str, dict[str, Cell]], scale: Scale) -> Table:
     """Errors as the paper counts."""
-    return Table(f"Errors in %, top {top}", rows, name=f"top-{top}")
+    elsewhere = not on_imagenet(scale)
+    return Table(f"Errors in %, top {top}", rows, name=f"top-{top}", elsewhere=elsewhere)
 
 
 def in_ours(found: Mapping[int, dict[str, dict[str, Cell]]]) -> list[Table]:

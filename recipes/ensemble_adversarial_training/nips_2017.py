@@ -58,7 +58,9 @@ def recipe(scale: Scale) -> Result:
         [more(scores[ours], scores[other], f"a higher score than {other}") for other in others],
         why="Of those trained here; the paper's rank is among 70 submissions.",
     )
-    return Result([Table("Score: mean accuracy in % over all attacks", rows)], [claim])
+    elsewhere = not imagenet.on_imagenet(scale)
+    title = "Score: mean accuracy in % over all attacks"
+    return Result([Table(title, rows, elsewhere=elsewhere)], [claim])
 
 
 def _of_mnist(scale: Scale) -> Mapping[str, Scored]:

@@ -41,7 +41,7 @@ def recipe(scale: Scale) -> Result:
                 ours[top][name][target] = Cell(robust_error(step, attack, top=top))
                 if top == 1:
                     errors[name, target] = measure
-        tables.append(imagenet.table(top, rows))
+        tables.append(imagenet.table(top, rows, scale))
     claims = [
         Claim(
             "The extra random step yields a stronger attack for all models, even those without "

@@ -83,7 +83,7 @@ def recipe(scale: Scale) -> Result:
             ours[top][name] = _cells(stays, (None, None, None))
             if top == 1:
                 largest[name] = found[2]
-        tables.append(imagenet.table(top, rows))
+        tables.append(imagenet.table(top, rows, scale))
     claims = [
         Claim(
             "Ensemble adversarial training significantly boosts robustness to all attacks "

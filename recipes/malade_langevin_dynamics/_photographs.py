@@ -36,6 +36,7 @@ class Photographs(NamedTuple):
     baseline: str
     objective: str  # of the baseline
     sizes: Sequence[tuple[str, float]]  # the ℓ∞ sizes as printed, and on the [0, 1] scale
+    elsewhere: bool  # whether the paper's images are others
 
 
 def results(
@@ -75,7 +76,7 @@ def results(
         "through the chain with one draw a step. The black box rows show the attack's blindness, "
         f"not how far it must go. {malade.WITHOUT_LIMIT}",
     )
-    return Table("Accuracies in %", cells), [claim]
+    return Table("Accuracies in %", cells, elsewhere=of.elsewhere), [claim]
 
 
 def _trained(name: str, of: Photographs, objective: str, scale: Scale) -> Step:

@@ -30,6 +30,7 @@ def recipe(scale: Scale) -> Result:
             baseline="Madry",
             objective=f"pgd(eps=8/255, steps={steps}, step_size={size})",
             sizes=(("8", 8 / 255), ("16", 16 / 255)),
+            elsewhere=False,  # a subset is of the same images
         ),
         PAPER,
         scale,

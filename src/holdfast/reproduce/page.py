@@ -85,9 +85,10 @@ def numbers(part: Table | Curves | Plane, root: Path, done: frozenset[str]) -> p
 
     Returns:
         Columns row, column, measured, low, high, paper, difference, images, seeds, why. What is not
-        measured is missing.
+        measured is missing, and the difference from what was measured elsewhere.
     """
     lines = []
+    elsewhere = isinstance(part, Table) and part.elsewhere
     for row, column, cell in cells_of(part):
         here = cell.measure is not None and all(s.folder in done for s in cell.measure.steps)
         found = (
@@ -104,7 +105,7 @@ def numbers(part: Table | Curves | Plane, root: Path, done: frozenset[str]) -> p
                 "low": found.low,
                 "high": found.high,
                 "paper": paper,
-                "difference": found.value - paper,
+                "difference": math.nan if elsewhere else found.value - paper,
                 "images": found.images,
                 "seeds": found.seeds,
                 "why": cell.why,

@@ -40,6 +40,8 @@ class Table:
         rows: name of a row -> name of a column -> cell; columns may be missing in a row.
         unit: whether numbers are fractions, shown in percent, or as they are.
         name: of its file, if a recipe has several.
+        elsewhere: whether the paper's numbers are of other images or networks, so that how far
+            from them the measured ones are says nothing.
 
     Example:
         >>> from holdfast.reproduce import Cell, Table, error, evaluate, train
@@ -53,6 +55,7 @@ class Table:
     rows: Mapping[str, Mapping[str, Cell]]
     unit: Literal["percent", "number"] = "percent"
     name: str = "table"
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,11 @@ def shown(part: Table | Curves | Plane, found: pd.DataFrame) -> list[str]:
             for column in columns
         ]
         lines.append(f"| {escaped(row)} | {' | '.join(texts)} |")
-    paper = " (the paper's, and how far from it)" if found["paper"].notna().any() else ""
+    paper = ""
+    if found["paper"].notna().any():
+        elsewhere = isinstance(part, Table) and part.elsewhere
+        beside = "of other images and networks" if elsewhere else "and how far from it"
+        paper = f" (the paper's, {beside})"
     lines += ["", f"Measured [95 % interval]{paper}.{_over(found)}"]
     whys = found[found["why"] != ""]
     lines += [f"- {row.row}, {row.column}: {row.why}" for row in whys.itertuples()]
