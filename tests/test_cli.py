@@ -431,6 +431,7 @@ BAD = [
     ("evaluate --model mine:good --sigma 0", "sigma is 0"),
     ("evaluate --model mine:good --sigma 1e17", r"sigma is 1e\+17, but must be below 2\^53"),
     ("evaluate --model mine:good --votes 0", "votes is 0"),
+    ("evaluate --model mine:good --attacks mim(steps=9),mim(steps=9,decay=1)", "are one attack"),
     ("evaluate --model mine:good --images 0", "0 images are asked for"),
     ("evaluate --model mine:good --data mnits", "did you mean 'mnist'"),
     ("evaluate --model mine:good --data ./nowhere", "no image folder"),

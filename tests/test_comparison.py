@@ -238,6 +238,9 @@ class TestCommand:
         assert "is there and no JUnit XML, and is not overwritten" in capsys.readouterr().err
         assert path.read_bytes() == there
         assert code("compare", *both, "--junit", tmp_path) == 2
+        capsys.readouterr()
+        assert code("compare", *both, "--junit", path / "new.xml") == 2
+        assert "give another --junit" in capsys.readouterr().err
 
     def test_a_junit_file_of_another_tool_is_replaced(self, folder, tmp_path):
         path = tmp_path / "junit.xml"

@@ -153,6 +153,7 @@ def evaluate(
         for attack in attacks
         for limit in eps
     ]
+    _check_each_is_one(named)
     if not eps:
         raise InputError("--eps is empty; give at least one size, or several between commas.")
     config = EvaluationConfig(
@@ -316,3 +317,17 @@ def _check_variants(
             f"{given[0]} is about a defence that calls for several variants of an attack, and each "
             "of these attacks runs in one way alone: leave it out."
         )
+
+
+def _check_each_is_one(named: Sequence[tuple[str, Attack]]) -> None:
+    """Refuse an attack that stands there twice, written in two ways.
+
+    Raises:
+        InputError: if one does.
+    """
+    for n, (name, attack) in enumerate(named):
+        for other, before in named[:n]:
+            if other != name and attack == before:
+                raise InputError(
+                    f"{other} and {name} are one attack, {attack!r}; give it once in --attacks."
+                )

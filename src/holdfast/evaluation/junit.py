@@ -34,7 +34,7 @@ def check_junit(path: StrPath) -> None:
     """
     path = as_path(path)
     check_path(path)
-    check_writable(path.parent)
+    check_writable(path.parent, "--junit")
     if (path.exists() or path.is_symlink()) and not _is_junit(path):
         raise OutputError(
             f"{path} is there and no JUnit XML, and is not overwritten; give another --junit."

@@ -114,8 +114,12 @@ def clear_unfinished(folder: StrPath, name: str | None = None) -> None:
             leftover.unlink(missing_ok=True)
 
 
-def check_writable(path: StrPath) -> None:
+def check_writable(path: StrPath, option: str = "--out") -> None:
     """Find out, leaving nothing behind, whether a folder can be made and written at ``path``.
+
+    Args:
+        path: of the folder.
+        option: by which it, or what is to be in it, was given.
 
     Example:
         >>> from pathlib import Path
@@ -131,7 +135,7 @@ def check_writable(path: StrPath) -> None:
         existing = existing.parent
     if not existing.is_dir():
         raise OutputError(
-            f"{existing} is a file, so {path} cannot be a folder; give another --out."
+            f"{existing} is a file, so {path} cannot be a folder; give another {option}."
         )
     try:
         # Permissions alone do not tell: a file system may be read-only, full, or no real one.
@@ -144,7 +148,7 @@ def check_writable(path: StrPath) -> None:
                 "command again."
             ) from error
         raise OutputError(
-            f"{existing} cannot be written ({error.strerror}); give another folder by --out."
+            f"{existing} cannot be written ({error.strerror}); give another folder by {option}."
         ) from error
 
 
