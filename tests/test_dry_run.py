@@ -1,6 +1,8 @@
 """What a dry run tells is what the run takes."""
 
 import json
+import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,10 +12,12 @@ from holdfast import EvaluationConfig
 from holdfast.attacks import (
     APGD,
     DDN,
+    EAD,
     FGSM,
     IFGSM,
     MIM,
     PGD,
+    CarliniWagner,
     DeepFool,
     HopSkipJump,
     Square,
@@ -26,7 +30,7 @@ from holdfast.defenses import Binarise
 from holdfast.evaluation import evaluate_data
 from holdfast.evaluation.forecast import passes_of
 from holdfast.results import read_about
-from holdfast.threat import L2, Linf
+from holdfast.threat import L1, L2, Linf
 from tests.toys import images, small_network
 
 BALL = Linf(0.02)
@@ -103,7 +107,13 @@ def test_of_what_does_not_end_soon_the_bound_is_expected_where_nothing_fell(data
 
 @pytest.mark.parametrize(
     "attack",
-    [HopSkipJump(L2(3.0), queries=160), DDN(L2(1.0), steps=10), DDN(L2(1e-4), steps=10)],
+    [
+        HopSkipJump(L2(3.0), queries=160),
+        DDN(L2(1.0), steps=10),
+        DDN(L2(1e-4), steps=10),
+        CarliniWagner(L2(math.inf), steps=40, searches=2),
+        EAD(L1(math.inf), steps=40, searches=2, abort_early=True),
+    ],
     ids=lambda attack: type(attack).__name__,
 )
 def test_no_image_takes_more_than_the_bound(data, attack):
@@ -113,6 +123,14 @@ def test_no_image_takes_more_than_the_bound(data, attack):
     assert most <= passes_of(attack, data.shape, 4).most
     if isinstance(attack, HopSkipJump):
         assert most > attack.draws  # all that is asked where nothing falls
+
+
+def test_a_search_may_gain_to_its_end(data):
+    """What is left before that on one network goes on to its last step on another."""
+    for attack in (CarliniWagner(L2(1.0), steps=40), EAD(L1(1.0), steps=40, abort_early=True)):
+        whole = replace(attack, abort_early=False)
+        assert passes_of(attack, data.shape) == passes_of(whole, data.shape)
+        assert passes_of(attack, data.shape).most >= 2 * 40 * attack.searches
 
 
 def test_the_search_is_counted_before_and_after(data, tmp_path):

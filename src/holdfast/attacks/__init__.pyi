@@ -43,6 +43,7 @@ from .engine.preset import Composed as Composed
 from .engine.preset import Preset as Preset
 from .engine.repeat import EachTarget as EachTarget
 from .engine.repeat import Restarts as Restarts
+from .engine.roles import AbortEarly as AbortEarly
 from .engine.roles import Aim as Aim
 from .engine.roles import EarlyStop as EarlyStop
 from .engine.roles import Length as Length
@@ -97,6 +98,7 @@ __all__ = [
     "APGD",
     "APGDT",
     "ATTACKS",
+    "AbortEarly",
     "Active",
     "AdamPGD",
     "AdaptiveAscent",

@@ -8,6 +8,7 @@ import torch
 from holdfast.attacks.engine.adam import Moments, adam
 from holdfast.attacks.engine.names import ATTACKS
 from holdfast.attacks.engine.penalty_search import PenaltySearch
+from holdfast.attacks.engine.roles import AbortEarly
 from holdfast.tensors import norm
 from holdfast.types import Images, PerExample, Slope
 
@@ -80,7 +81,7 @@ class CarliniWagner(PenaltySearch):
     norms: ClassVar[tuple[str, ...]] = ("l2",)
 
     steps: int = 500
-    abort_early: bool = True
+    abort_early: AbortEarly = True
 
     def first_c(self, first: Slope) -> PerExample:
         """2 (κ - v) / ‖g‖₂²: the smallest c that fools a linear score."""

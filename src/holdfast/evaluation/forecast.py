@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from holdfast.attacks import Attack, On, OnMeanScore
-from holdfast.attacks.engine.roles import parts_of
+from holdfast.attacks.engine.roles import dearest, parts_of
 from holdfast.attacks.guarded import Guarded
 from holdfast.counting import Counted
 from holdfast.errors import HoldfastError
@@ -83,6 +83,7 @@ def passes_of(attack: Attack, shape: tuple[int, ...], classes: int = 10) -> Pass
     allowed = getattr(attack, "queries", 0) * getattr(attack, "restarts", 1)
     if allowed >= _DEAR:
         return Passes(allowed, exact=False)
+    attack = dearest(attack)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         x = 0.2 + 0.6 * torch.rand(1, *shape)

@@ -19,7 +19,7 @@ from holdfast.attacks.engine.active import Active, Tree
 from holdfast.attacks.engine.attack import Attack
 from holdfast.attacks.engine.closest import Closest
 from holdfast.attacks.engine.confirmation import confirmed
-from holdfast.attacks.engine.roles import EarlyStop
+from holdfast.attacks.engine.roles import AbortEarly, EarlyStop
 from holdfast.errors import InputError
 from holdfast.goals import margin
 from holdfast.gradients import autograd
@@ -91,7 +91,7 @@ class PenaltySearch(Attack):
     confidence: float = 0.0
     goal: Goal = margin
     gradient: Gradient = autograd
-    abort_early: bool = False
+    abort_early: AbortEarly = False
     early_stop: EarlyStop = False
 
     def __post_init__(self) -> None:

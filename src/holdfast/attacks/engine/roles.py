@@ -4,6 +4,7 @@
     gradient: Gradient      how its gradient is estimated: EOT averages it
     attack: Attack          what the attack is made of, and reached in turn; or tuple[Attack, ...]
     early_stop: EarlyStop   stops an image at its first lucky draw: off where there is randomness
+    abort_early: AbortEarly leaves a search that gains no more: off where its dearest run is told
     votes: Votes            draws that decide a prediction: more where there is randomness
     aim: Aim                a goal that only tells when an image is broken: nothing changes it
     threat: Threat, step_size: Length, start: Start
@@ -25,7 +26,7 @@ from holdfast.attacks.engine.starts import Start
 from holdfast.errors import RoleError
 from holdfast.types import Goal, Gradient, TargetedGoal, Threat
 
-__all__ = ["Aim", "EarlyStop", "Length", "Votes"]
+__all__ = ["AbortEarly", "Aim", "EarlyStop", "Length", "Votes"]
 
 
 class Role(Enum):
@@ -35,6 +36,7 @@ class Role(Enum):
     GRADIENT = auto()
     ATTACK = auto()
     EARLY_STOP = auto()
+    ABORT_EARLY = auto()
     VOTES = auto()
     AIM = auto()
     THREAT = auto()
@@ -44,6 +46,9 @@ class Role(Enum):
 
 #: Whether an image stops at the first point that reaches the goal.
 EarlyStop: TypeAlias = Annotated[bool, Role.EARLY_STOP]
+
+#: Whether an image leaves a search that no longer gains, before its steps are made.
+AbortEarly: TypeAlias = Annotated[bool, Role.ABORT_EARLY]
 
 #: How many draws of a stochastic model decide what it answers.
 Votes: TypeAlias = Annotated[int, Role.VOTES]
@@ -99,6 +104,20 @@ def parts_of(attack: Any) -> list[Any]:
         if role is Role.ATTACK and value is not None:
             found += value if type(value) is tuple else [value]
     return found
+
+
+def dearest(attack: Any) -> Any:
+    """The attack as it is where none of its searches is left before its end.
+
+    Example:
+        >>> import math
+        >>> from holdfast import L2
+        >>> from holdfast.attacks import BPDA, CarliniWagner
+        >>> from holdfast.attacks.engine.roles import dearest
+        >>> dearest(BPDA(CarliniWagner(L2(math.inf)))).attack.abort_early
+        False
+    """
+    return rebuilt(attack, {Role.ABORT_EARLY: lambda _: False, Role.ATTACK: dearest})
 
 
 def stops_early(attack: Any) -> bool:
