@@ -50,6 +50,19 @@ def tally(monkeypatch: pytest.MonkeyPatch) -> Tally:
     return tally
 
 
+def _of_what_is_built(monkeypatch: pytest.MonkeyPatch) -> Tally:
+    """Counts the passes of all networks that are built from here on."""
+    tally, build = Tally(), Architecture.build
+
+    def counting(self: Architecture, *args: Any, **options: Any) -> nn.Module:
+        network = build(self, *args, **options)
+        network.register_forward_hook(lambda module, given, out: tally(out))
+        return network
+
+    monkeypatch.setattr(Architecture, "build", counting)
+    return tally
+
+
 def _only_within(
     tally: Tally, monkeypatch: pytest.MonkeyPatch, owner: object, name: str
 ) -> list[int]:
@@ -139,14 +152,7 @@ def test_a_training_makes_the_passes_that_are_told_and_telling_leaves_no_trace(
         assert told == 2 * 64 * each + 1  # one image is asked about beforehand
     assert sorted(path.name for path in tmp_path.iterdir()) == ["net", "other"]
 
-    tally, build = Tally(), Architecture.build
-
-    def counting(self: Architecture, *args: Any, **options: Any) -> nn.Module:
-        network = build(self, *args, **options)
-        network.register_forward_hook(lambda module, given, out: tally(out))
-        return network
-
-    monkeypatch.setattr(Architecture, "build", counting)
+    tally = _of_what_is_built(monkeypatch)
     assert run([*command, "--quiet"]) == 0, capsys.readouterr().err
     made = tally.passes
     assert made <= told
@@ -197,14 +203,7 @@ def test_held_out_images_are_asked_and_attacked_after_every_epoch(
     told = passes("train", read(typed)[1])
     each = 1 if attack is None else 1 + 3 * 2 + 1
     assert told == 2 * ((64 - 24) * 2 + 24 * each) + 1
-    tally, build = Tally(), Architecture.build
-
-    def counting(self: Architecture, *args: Any, **options: Any) -> nn.Module:
-        network = build(self, *args, **options)
-        network.register_forward_hook(lambda module, given, out: tally(out))
-        return network
-
-    monkeypatch.setattr(Architecture, "build", counting)
+    tally = _of_what_is_built(monkeypatch)
     assert run(typed) == 0
     assert tally.passes == told
 
