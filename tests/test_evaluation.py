@@ -42,7 +42,7 @@ from holdfast.results.chunks import Chunks
 from holdfast.statistics import proportion_interval
 from holdfast.threat import L2, Linf
 from holdfast.types import Threat
-from tests.toys import Wrapped, images, random_linear, small_network, two_class
+from tests.toys import Linear, Wrapped, images, random_linear, small_network, two_class
 
 #: Models and attacks as they are: no probe asks the one, and no variant is added to the other.
 BLINDFOLDED = EvaluationConfig(hidden=False)
@@ -95,6 +95,21 @@ class TestRows:
         assert (clean["rank"].to_numpy() == (logits > own[:, None]).sum(axis=1)).all()
         assert set(clean["rank"]) == {0, 1, 2, 3}
         assert ((rows["rank"] == 0) == (rows["prediction"] == rows["label"])).all()
+
+    def test_ranks_are_the_same_however_far_apart_the_logits_are(self):
+        """Beyond 745 the probabilities of all classes but one are 0, and ranks are of logits."""
+        model, x, y = random_linear(4, 36), images(40), torch.arange(40) % 4
+        near, far = (
+            evaluate(one, x, y, {"move": Move(threat=Linf(0.1), by=0.1)}, config=BLINDFOLDED).rows
+            for one in (model, Linear(2.0**20 * model.weight.detach()))
+        )
+        assert set(near["rank"]) == {0, 1, 2, 3}
+        assert far["rank"].tolist() == near["rank"].tolist()
+
+    def test_a_label_that_is_level_with_the_answer_is_behind_it(self):
+        x, y = torch.rand(3, 1, 2, 2), torch.arange(3)
+        rows = evaluate(Linear(torch.zeros(3, 4)), x, y, {"move": Move(threat=Linf(0.1), by=0.1)})
+        assert rows.rows["rank"].tolist() == 2 * [0, 1, 1]
 
     @pytest.mark.filterwarnings("ignore:.*asked the model nothing:UserWarning")
     def test_all_images_are_attacked_if_that_is_asked_for_and_none_gets_robust_by_it(self):

@@ -5,7 +5,7 @@ which PixelDP takes. The evaluator and the certificates share it, so the classif
 is the one that is certified.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -55,10 +55,18 @@ class Votes(NamedTuple):
 
     counts: Int[Tensor, "n k"]  # hard votes; they sum to n
     scores: Float[Tensor, "n k"]  # mean of the softmax, float64 where the device has it
+    logits: Logits | None = None  # the answer, if there is one
 
     def rank(self, y: Labels) -> Int[Tensor, " n"]:
-        """(N,) the label's rank by votes, and where they are equal by probability; 0 is first."""
-        return rank_of(self.counts + self.scores / 2, y)
+        """(N,) the label's rank by votes, and where they are equal by probability; 0 is first.
+
+        That of one answer is by its logits: of those 745 apart the probability of the lower is 0 in
+        float64, and classes of probability 0 are level.
+        """
+        if self.logits is None:
+            return rank_of(self.counts + self.scores / 2, y)
+        second = self.counts.argmax(dim=1) != y  # a label that is level with the class of the vote
+        return torch.maximum(rank_of(self.logits, y), second.long())
 
     def among(self, y: Labels, top: int) -> Bool[Tensor, " n"]:
         """(N,) whether the label comes first, or is among so many."""
@@ -101,8 +109,8 @@ def take_votes(
         >>> from holdfast.random import Stream
         >>> from holdfast.votes import take_votes
         >>> noisy = nn.Sequential(GaussianNoise(0.25), model)
-        >>> counts, scores = take_votes(noisy, x, Stream.of(0, torch.arange(4)), n=20)
-        >>> counts.shape, counts.sum(dim=1)  # (N, K)
+        >>> votes = take_votes(noisy, x, Stream.of(0, torch.arange(4)), n=20)
+        >>> votes.counts.shape, votes.counts.sum(dim=1)  # (N, K)
         (torch.Size([4, 3]), tensor([20, 20, 20, 20]))
     """
     at_least_one(n=n)
@@ -111,6 +119,7 @@ def take_votes(
         for images in torch.arange(len(x), device=x.device).split(batch_size):
             counts: Tensor | int = 0
             scores: Tensor | int = 0
+            logits: Tensor | None = None
             some, shown = rng.take(images), x[images]
             number = int(some.index[0])  # here, since to read it makes a GPU wait
             at_once = max(1, batch_size // len(images))
@@ -126,11 +135,18 @@ def take_votes(
                 scores = scores + soft.unflatten(0, (count, -1)).sum(dim=0)
                 if heard is not None:
                     heard(len(repeated))
-            parts.append((counts, scores))
+            parts.append((counts, scores, logits if n == 1 else None))
     return Votes(
-        torch.cat([torch.as_tensor(counts) for counts, _ in parts]),
-        torch.cat([torch.as_tensor(scores) for _, scores in parts]) / n,
+        torch.cat([torch.as_tensor(counts) for counts, _, _ in parts]),
+        torch.cat([torch.as_tensor(scores) for _, scores, _ in parts]) / n,
+        _joined([logits for _, _, logits in parts]),
     )
+
+
+def _joined(answers: Sequence[Tensor | None]) -> Tensor | None:
+    """The answers to several batches, if each had one."""
+    each = [logits for logits in answers if logits is not None]
+    return torch.cat(each) if each else None
 
 
 def check_numbers(votes: Votes, index: Tensor, purpose: str) -> None:
@@ -189,9 +205,11 @@ def take_votes_apart(
         for part in (torch.cat([half[:1], half]) for half in halves)
     ]
     back = torch.cat(halves).argsort()
+    logits = _joined([None if part.logits is None else part.logits[1:] for part in parts])
     return Votes(
-        torch.cat([counts[1:] for counts, _ in parts])[back],
-        torch.cat([scores[1:] for _, scores in parts])[back],
+        torch.cat([part.counts[1:] for part in parts])[back],
+        torch.cat([part.scores[1:] for part in parts])[back],
+        None if logits is None else logits[back],
     )
 
 

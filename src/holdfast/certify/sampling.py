@@ -91,7 +91,7 @@ def sample(
     choice = choose(model, x, rng, n0=n0, batch_size=batch_size, heard=heard) if n0 else None
     votes = take_votes(model, x, rng, n=n, batch_size=batch_size, heard=heard)
     check_numbers(votes, rng.index, "noise")
-    counts, scores = votes
+    counts, scores = votes.counts, votes.scores
     return Sampling(counts.cpu().numpy(), scores.double().cpu().numpy(), choice, uniform_draws(rng))
 
 

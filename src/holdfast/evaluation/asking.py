@@ -109,10 +109,10 @@ class Asker:
         return votes
 
     def _answer(self, x: Images, y: Labels, index: Tensor, purpose: str) -> Answer:
-        counts, scores = self.votes_of(self.model, x, index, purpose)
+        votes = self.votes_of(self.model, x, index, purpose)
+        counts, scores = votes.counts, votes.scores
         check_classes(y, counts.shape[1])
         loss = -scores.gather(1, y[:, None])[:, 0].clamp(min=1e-300).log()
         most, prediction = counts.max(dim=1)
-        rank = Votes(counts, scores).rank(y)
         label = counts.gather(1, y[:, None])[:, 0]
-        return Answer(prediction, loss, most, label, rank, counts, scores)
+        return Answer(prediction, loss, most, label, votes.rank(y), counts, scores)

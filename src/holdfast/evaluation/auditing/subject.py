@@ -128,8 +128,7 @@ class Subject(Asked):
 
     def predictions(self, x: Images, rng: Stream) -> Labels:
         """By votes where the model draws, about no image in the company that it was attacked in."""
-        counts, _ = take_votes_apart(self.model, x, rng, n=self.votes)
-        return counts.argmax(dim=1)
+        return take_votes_apart(self.model, x, rng, n=self.votes).counts.argmax(dim=1)
 
     def cost(self, steps: float, backwards: bool = True) -> float:
         """Passes of an image under an attack of so many steps, and of being asked about after."""
