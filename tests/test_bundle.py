@@ -484,6 +484,7 @@ BROKEN = {
     "by is not what fooled": ("pgd", 3, {"by": lambda r: "pgd" if r.by == "none" else "none"}),
     "by is not what clean": ("pgd", 0, {"by": lambda r: "pgd"}),
     "rank is not what": ("pgd", 3, {"rank": lambda r: int(r["rank"] == 0)}),
+    "ahead is not what votes": ("pgd", 3, {"ahead": lambda r: r["ahead"] + 1}),
     "loss is missing": ("pgd", 3, {"loss": lambda r: float("nan")}),
     "x_l2 or x_linf is not that": ("pgd", 3, {"x_l2": lambda r: 2 * r.x_l2}),
     "more votes are for": ("pgd", 3, {"votes_for_label": lambda r: r.votes_for_prediction + 1}),

@@ -857,7 +857,7 @@ class TestDamagedRuns:
         spare = {"l0", "loss", "votes", "by", "draws", "abstained", "p1", "p2"}
         spare |= {"scores", "choice"}
         for name in rows:
-            must, old = name not in spare, name in ("x_l2", "x_linf", "rank", "far")  # of old runs
+            must, old = name not in spare, name in ("x_l2", "x_linf", "rank", "ahead", "far")
             self.copy(plain, kind, tmp_path, about, rows.drop(columns=name))
             self.attempt(tmp_path, must and not old and name not in ("bound", "interval"))
             for value in (None, "", -2, 1.5, 10**400):

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import ndtr, ndtri
 
-from holdfast import L2, EvaluationConfig, evaluate
-from holdfast.attacks import FGSM
+from holdfast import L2, EvaluationConfig, evaluate, goals, metrics
+from holdfast.attacks import PGD
 from holdfast.bundle import Verdict, verify, write_bundle
 from holdfast.certify import (
     ABSTAIN,
@@ -20,6 +20,7 @@ from holdfast.certify import (
     Hoeffding,
     Sampling,
     TwoSample,
+    audit_certificates,
     certify,
     certify_images,
     cohen_radius,
@@ -29,11 +30,15 @@ from holdfast.certify import (
 from holdfast.certify.bounds.top import levelled
 from holdfast.certify.top import check_top_draws
 from holdfast.cli.main import run as main
+from holdfast.data import Data
 from holdfast.defenses import GaussianNoise
-from holdfast.errors import InputError, OutputError
-from holdfast.files import read_json, write_json
+from holdfast.errors import ContradictionError, InputError, OutputError
+from holdfast.evaluation.asking import Asker
+from holdfast.files import read_json, read_table, write_json
 from holdfast.report.page import build
-from holdfast.results.reading import digest_of
+from holdfast.results import read_rows
+from holdfast.results.reading import digest, digest_of
+from holdfast.statistics import beyond_chance
 from tests.toys import Linear, images
 
 CLASSES = 7
@@ -314,31 +319,15 @@ class TestOfARun:
         assert not [one.id for one in checks.values() if one.verdict == "fail"]
         assert checks["S-attack"].verdict == checks["S-recount"].verdict == "pass"
 
-    @pytest.mark.parametrize("change", [{"top": 3}, {"top": None}, {"confidence": 0.5}])
-    def test_a_bundle_is_verified_and_contradicted(self, finished, tmp_path, change):
-        write_bundle([finished[1]], tmp_path / "b")
-        assert not verify(tmp_path / "b").of(Verdict.CONTRADICTED)
-        other = tmp_path / "run"
-        shutil.copytree(finished[1], other)
-        about = read_json(other / "run.json")
-        about["settings"] |= change
-        about["sha256"] = digest_of({name: about[name] for name in about if name != "sha256"})
-        write_json(other / "run.json", about)
-        write_bundle([other], tmp_path / "other")
-        assert verify(tmp_path / "other").of(Verdict.CONTRADICTED)
-
-    def test_a_report_shows_it_by_itself(self, finished, linear, tmp_path):
-        out = tmp_path / "attacked"
-        smoothed = EvaluationConfig(hidden=False, audit=0, votes=20, samples=1)
-        noisy = torch.nn.Sequential(GaussianNoise(SIGMA), linear[0])
-        evaluate(noisy, *linear[1:], {"fgsm": FGSM(L2(0.05))}, config=smoothed, out=out)
-        for runs in ([finished[1]], [finished[1], out]):
+    def test_a_report_shows_it_by_itself(self, finished, attacked, tmp_path):
+        for runs in ([finished[1]], [finished[1], attacked["margin"]]):
             page = build(runs, tmp_path / f"report-{len(runs)}").read_text()
             assert "Certified top-2 accuracy of" in page
             assert "among the first 2 classes" in page
             assert "Jia, X. Cao" in page
             assert "Nothing is certified: what" not in page
             assert f'"top":{K}' in page
+            assert f"no attack here is on the first {K} classes" in page
 
     @pytest.mark.parametrize(
         ("change", "words"),
@@ -355,6 +344,123 @@ class TestOfARun:
     def test_what_cannot_be_is_told_before_any_work(self, linear, change, words):
         with pytest.raises(InputError, match=words):
             certify(*linear, config=config_of(**change))
+
+
+def forged(run, to, rows=None, settings=None, cells=None):
+    """A copy of a run that says something else, with digests to fit."""
+    shutil.copytree(run, to)
+    about, table = read_json(to / "run.json"), read_table(to / "rows.csv")
+    table = table if rows is None else rows(table)
+    table.to_csv(to / "rows.csv", index=False)
+    about["rows_sha256"] = digest((to / "rows.csv").read_bytes())
+    about["settings"] |= settings or {}
+    if cells is not None:
+        about["cells"] = cells(table, about)
+    about["sha256"] = digest_of({name: about[name] for name in about if name != "sha256"})
+    write_json(to / "run.json", about)
+    return to
+
+
+#: Names of attacks, and what each aims at; by name a run of it.
+AIMS = {"margin": goals.margin, "out": goals.TopMargin(K)}
+SIZES = (0.05, 0.6)
+
+
+@pytest.fixture(scope="module")
+def attacked(linear, tmp_path_factory):
+    model, *given = linear
+    noisy = torch.nn.Sequential(GaussianNoise(SIGMA), model)
+    how = EvaluationConfig(hidden=False, audit=0, votes=200, samples=4, attack_all=True)
+    folder = tmp_path_factory.mktemp("attacked")
+    for name, goal in AIMS.items():
+        attacks = {f"{name}-{eps}": PGD(L2(eps), steps=5, goal=goal) for eps in SIZES}
+        evaluate(noisy, *given, attacks, config=how, out=folder / name)
+    return {name: folder / name for name in AIMS}
+
+
+def of_votes(run, interval="clopper-pearson"):
+    """The rows of a certification by one interval."""
+    rows = read_rows(run)
+    return rows[rows["interval"] == interval]
+
+
+class TestAgainstAttacks:
+    def test_classes_are_ahead_as_their_votes_say(self, linear, attacked):
+        """Which two hundred votes leave no doubt of; the fewest against none are ten."""
+        rows = read_rows(attacked["out"])
+        assert (rows["ahead"] <= rows["rank"]).all()
+        assert {0, 1, 2} <= set(rows["ahead"])
+        assert beyond_chance([9, 10], 0).tolist() == [False, True]
+        lead, label = rows["votes_for_prediction"], rows["votes_for_label"]
+        assert ((rows["ahead"] > 0) == beyond_chance(lead, label)).all()
+        model, x, y = linear
+        asker = Asker(model, Data.of(x, y), seed=0, votes=1, batch_size=8)
+        by_one_vote = asker.of_clean(asker.batch(torch.arange(60)))
+        assert not by_one_vote.ahead.any()
+
+    @pytest.mark.parametrize("name", AIMS)
+    def test_no_true_certificate_is_contradicted(self, finished, attacked, name):
+        rows, proven = read_rows(attacked[name]), of_votes(finished[1])
+        broken, tested = metrics.broken_certificates(rows, proven)
+        assert broken == 0 < tested
+        assert not len(metrics.overclaimed(rows, proven))
+
+    def test_who_loses_the_first_class_alone_contradicts_nothing(self, finished, attacked):
+        """Though certificates of the first class would be contradicted by the same rows."""
+        rows, proven = read_rows(attacked["margin"]), of_votes(finished[1])
+        rows = rows[rows["ahead"] < K]
+        assert metrics.broken_certificates(rows, proven)[0] == 0
+        assert metrics.broken_certificates(rows, proven.drop(columns="top"))[0] > 0
+
+    @pytest.mark.parametrize("name", AIMS)
+    def test_a_planted_false_certificate_is_found_whatever_the_aim(self, attacked, finished, name):
+        rows = read_rows(attacked[name])
+        out = rows[(rows["ahead"] >= K) & (rows["l2"] > 0)]
+        image = out["index"].iloc[0]
+        proven = of_votes(finished[1])
+        planted = proven.assign(
+            prediction=proven["prediction"].where(proven["index"] != image, proven["label"]),
+            radius=proven["radius"].where(proven["index"] != image, 10.0),
+        )
+        assert metrics.broken_certificates(rows, planted)[0] == 1
+        assert metrics.broken_certificates(rows.assign(ahead=K - 1), planted)[0] == 0
+        every = proven.assign(prediction=proven["label"], radius=10.0)
+        assert metrics.broken_certificates(rows, every)[0] == out["index"].nunique()
+        over = metrics.overclaimed(metrics.at_finite_sizes(rows[rows["attack"] != "clean"]), every)
+        assert over["eps"].max() == max(SIZES)
+
+    def test_rows_of_earlier_versions_test_none(self, finished, attacked):
+        rows, proven = read_rows(attacked["out"]), of_votes(finished[1])
+        assert metrics.broken_certificates(rows.drop(columns="ahead"), proven) == (0, 0)
+        assert not len(metrics.overclaimed(rows.drop(columns="ahead"), proven))
+
+    def test_the_page_and_the_audit_tell(self, linear, finished, attacked, tmp_path):
+        runs = [finished[1], *attacked.values()]
+        page = build(runs, tmp_path / "sound").read_text()
+        said = f"Certificates (among the first {K} classes, cohen, clopper-pearson) contradicted"
+        assert f"{said} by an attack: 0 of" in page
+        assert "attacks contradict 0 of the" in page
+        every = forged(
+            finished[1],
+            tmp_path / "every",
+            lambda rows: rows.assign(prediction=rows["label"], abstained=False, radius=10.0),
+            cells=lambda rows, about: [
+                {**cell, **again}
+                for cell, again in zip(
+                    about["cells"], metrics.certification_cells(rows, [0.05]), strict=True
+                )
+            ],
+        )
+        with pytest.raises(ContradictionError, match=f"among the first {K} classes, cohen"):
+            build([every, *attacked.values()], tmp_path / "wrong")
+        page = (tmp_path / "wrong" / "report.html").read_text()
+        assert f"{said} by an attack: 0 of" not in page
+        assert said in page
+        model, data = linear[0], Data.of(*linear[1:])
+        for run, verdict in ((finished[1], "pass"), (every, "fail")):
+            found = audit_certificates(run, model, data, beside=[*attacked.values()], share=0)
+            (check,) = (one for one in found.checks if one.id == "S-ceiling")
+            assert check.verdict == verdict, check.said
 
 
 def test_runs_of_before_there_was_top_are_the_same_runs(tmp_path):

@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 import numpy as np
 import scipy
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import betainc
 
 from holdfast.errors import InputError
@@ -13,6 +13,7 @@ from holdfast.errors import InputError
 __all__ = [
     "Array",
     "Counts",
+    "beyond_chance",
     "check_confidence",
     "lower_limit",
     "proportion_interval",
@@ -22,6 +23,9 @@ __all__ = [
 
 Array: TypeAlias = NDArray[np.float64]
 Counts: TypeAlias = NDArray[np.int64]
+
+#: Of a tie, below which votes that part two classes leave no doubt.
+_CHANCE = 1e-3
 
 
 def lower_limit(successes: Counts, trials: Counts, error: float) -> Array:
@@ -107,6 +111,18 @@ def proportion_interval(
     counts, of = np.asarray(successes), np.asarray(trials)
     error = (1 - confidence) / 2
     return lower_limit(counts, of, error), upper_limit(counts, of, error)
+
+
+def beyond_chance(more: ArrayLike, fewer: ArrayLike) -> NDArray[np.bool_]:
+    """Whether so many votes beside so few come less than once in 1,000 times from two equals.
+
+    Example:
+        >>> from holdfast.statistics import beyond_chance
+        >>> beyond_chance([90, 51], [10, 49])
+        array([ True, False])
+    """
+    votes, all_votes = np.asarray(more), np.add(more, fewer)
+    return np.asarray(scipy.stats.binom.sf(votes - 1, all_votes, 0.5) < _CHANCE)
 
 
 def check_confidence(confidence: float) -> None:

@@ -13,6 +13,7 @@ import pandas as pd
 from holdfast import metrics
 from holdfast.bundle.finding import Finding, contradicted, holds
 from holdfast.results import CLEAN, ROWS
+from holdfast.statistics import beyond_chance
 
 #: What rounding may add to a distance, or to a limit.
 _WITHIN = 1 + 1e-6
@@ -70,6 +71,14 @@ LAWS = (
             (r["votes"] == 1)
             & (r["right"] | (r["attack"] == CLEAN))
             & ((r["rank"] > 0) != r["hit"])
+        ),
+    ),
+    Law(
+        "ahead is not what votes and rank say",
+        ("ahead", "rank"),
+        lambda r: (
+            (r["ahead"] > r["rank"])
+            | ((r["ahead"] > 0) != beyond_chance(r["votes_for_prediction"], r["votes_for_label"]))
         ),
     ),
     Law(

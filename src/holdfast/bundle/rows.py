@@ -33,7 +33,7 @@ from holdfast.results.reading import digest_of, read_about, read_csv
 from holdfast.results.schema import check_rows
 
 #: Columns that rows of an evaluation may lack, if an earlier version wrote them.
-_WRITTEN = ("by", "l0", "x_l2", "x_linf", "loss", "far", "votes", "rank")
+_WRITTEN = ("by", "l0", "x_l2", "x_linf", "loss", "far", "votes", "rank", "ahead")
 
 #: What rounding may move: of a limit, whose mean scores are written to nine digits, and of a radius
 #: that is rounded down to a millionth.

@@ -37,6 +37,7 @@ def rows_of(
     columns = {
         "bound": bound,
         "interval": interval,
+        **({"top": config.top} if config.top > 1 else {}),
         "index": index.numpy(),
         "label": data.y[index].numpy(),
         "prediction": found.prediction,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-import scipy
+import numpy as np
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor, nn
@@ -12,13 +12,10 @@ from holdfast.data import Data
 from holdfast.parameters import Seed
 from holdfast.random import Stream
 from holdfast.results import CLEAN
+from holdfast.statistics import Counts, beyond_chance
 from holdfast.tensors import device_of, sent
 from holdfast.types import Images, Labels, Threat
 from holdfast.votes import Votes, check_numbers, take_votes_apart
-
-#: Chance that votes which part a class from the label so far are those of two equal ones, below
-#: which they leave no doubt.
-_DOUBT = 1e-3
 
 
 @dataclass(frozen=True)
@@ -30,6 +27,7 @@ class Answer:
     votes_for_prediction: Tensor  # (N,)
     votes_for_label: Tensor  # (N,)
     rank: Tensor  # (N,) classes that the model prefers to the label: 0 if it is right
+    ahead: Tensor  # (N,) classes with more votes than the label, by more than chance; on the CPU
     counts: Tensor  # (N, K) votes
     scores: Tensor  # (N, K) mean probabilities
 
@@ -96,9 +94,7 @@ class Asker:
         answer = self._answer(x_adv, batch.y, batch.index, f"{name} {threat!r} again")
         fooled = answer.prediction != batch.y
         if self.votes > 1:
-            most, label = answer.votes_for_prediction.cpu(), answer.votes_for_label.cpu()
-            chance = torch.as_tensor(scipy.stats.binom.sf(most - 1, most + label, 0.5))
-            fooled &= (chance < _DOUBT).to(fooled.device)
+            fooled &= (answer.ahead > 0).to(fooled.device)
         return fooled
 
     def votes_of(self, network: nn.Module, x: Images, index: Tensor, purpose: str) -> Votes:
@@ -115,4 +111,13 @@ class Asker:
         loss = -scores.gather(1, y[:, None])[:, 0].clamp(min=1e-300).log()
         most, prediction = counts.max(dim=1)
         label = counts.gather(1, y[:, None])[:, 0]
-        return Answer(prediction, loss, most, label, votes.rank(y), counts, scores)
+        ahead = _ahead(counts.cpu().numpy(), label.cpu().numpy())
+        return Answer(prediction, loss, most, label, votes.rank(y), ahead, counts, scores)
+
+
+def _ahead(counts: Counts, label: Counts) -> Tensor:
+    """(N,) how many classes have more votes than the label, by more than chance."""
+    own = np.broadcast_to(label[:, None], counts.shape)
+    ahead = counts > own
+    ahead[ahead] = beyond_chance(counts[ahead], own[ahead])
+    return torch.as_tensor(ahead.sum(axis=1))

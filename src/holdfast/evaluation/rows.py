@@ -123,6 +123,7 @@ def rows_of(
         "votes_for_prediction": answer.votes_for_prediction,
         "votes_for_label": answer.votes_for_label,
         "rank": answer.rank,
+        "ahead": answer.ahead,
     }
     rows = pd.DataFrame({name: column.cpu().numpy() for name, column in columns.items()})
     rows.insert(0, "attack", attack)

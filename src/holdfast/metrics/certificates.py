@@ -5,11 +5,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy
-from numpy.typing import NDArray
 
 from holdfast.metrics.accuracy import met_by_all, worst_case
-from holdfast.statistics import Array, proportion_interval
+from holdfast.statistics import Array, beyond_chance, proportion_interval
 
 __all__ = [
     "accuracy_at",
@@ -120,11 +118,14 @@ def broken_certificates(
 
     A certificate is tested by every adversarial image within its radius. It is contradicted if the
     smoothed classifier there prefers another class by more than chance: if both were equally
-    likely, such votes would come once in a thousand times. Both tables
-    must be of one smoothed classifier.
+    likely, such votes would come once in a thousand times. A certificate that the label is among
+    the first k classes, whose rows say ``top``, is contradicted if k other classes are so
+    preferred, whatever the attack aimed at, and not if fewer are. Both tables must be of one
+    smoothed classifier.
 
     Args:
-        attacked: rows of an evaluation of the smoothed classifier.
+        attacked: rows of an evaluation of the smoothed classifier. Those of earlier versions, which
+            do not say ``ahead``, test no certificate of more than the first class.
         proven: rows of its certification, on the same test set.
         norm: of the certified radii.
 
@@ -143,19 +144,22 @@ def broken_certificates(
         0
     """
     right = proven.loc[proven["prediction"] == proven["label"], ["index", "radius"]]
-    both = attacked[attacked["attack"] != "clean"].merge(right, on="index")
+    top = _top(proven)
+    both = _telling(attacked[attacked["attack"] != "clean"], top).merge(right, on="index")
     tested = both[(both[norm] > 0) & (both[norm] <= both["radius"])]
-    broken = tested[tested["fooled"] & _beyond_chance(tested)]
+    broken = tested[_refuted(tested, top)]
     return broken["index"].nunique(), tested["index"].nunique()
 
 
 def overclaimed(attacked: pd.DataFrame, proven: pd.DataFrame, norm: str = "l2") -> pd.DataFrame:
     """The sizes at which more images are certified than an attack left robust, which cannot be.
 
-    An image counts as fooled if the smoothed classifier prefers another class by more than chance.
+    An image counts as fooled if the smoothed classifier prefers another class by more than chance;
+    where labels are certified among the first k classes, if it so prefers k others.
 
     Args:
-        attacked: rows of attacks on the smoothed classifier, at finite sizes.
+        attacked: rows of attacks on the smoothed classifier, at finite sizes; see
+            `broken_certificates`.
         proven: rows of its certification.
         norm: of the certified radii.
 
@@ -175,13 +179,12 @@ def overclaimed(attacked: pd.DataFrame, proven: pd.DataFrame, norm: str = "l2") 
         >>> len(metrics.overclaimed(attacked, proven))  # no size at which a certificate is refuted
         0
     """
+    top = _top(proven)
     shown = attacked[(attacked["norm"] == norm) & attacked["index"].isin(proven["index"])]
-    shown = met_by_all(shown)
+    shown = met_by_all(_telling(shown, top))
     if not len(shown):
         return pd.DataFrame(columns=["eps", "n", "certified", "robust_accuracy"])
-    shown = shown.assign(
-        fooled=shown["fooled"] & _beyond_chance(shown), clean_prediction=shown["label"]
-    )
+    shown = shown.assign(fooled=_refuted(shown, top), clean_prediction=shown["label"])
     ceiling = worst_case(shown).query("eps > 0").reset_index(drop=True)
     floor = certified(proven[proven["index"].isin(shown["index"])], ceiling["eps"].to_numpy())
     ceiling["certified"] = floor["robust_accuracy"]
@@ -189,7 +192,21 @@ def overclaimed(attacked: pd.DataFrame, proven: pd.DataFrame, norm: str = "l2") 
     return wrong[["eps", "n", "certified", "robust_accuracy"]].reset_index(drop=True)
 
 
-def _beyond_chance(rows: pd.DataFrame) -> NDArray[np.bool_]:
-    """Whether so many votes for another class come less than once in 1,000 times from a tie."""
-    others, label = rows["votes_for_prediction"], rows["votes_for_label"]
-    return scipy.stats.binom.sf(others - 1, others + label, 0.5) < 1e-3
+def _top(proven: pd.DataFrame) -> int:
+    """Among how many first classes the labels of these rows are certified to be."""
+    return int(proven["top"].max()) if "top" in proven and len(proven) else 1
+
+
+def _telling(attacked: pd.DataFrame, top: int) -> pd.DataFrame:
+    """The rows that tell of certificates of so many classes."""
+    if top == 1:
+        return attacked
+    known = attacked if "ahead" in attacked else attacked.assign(ahead=np.nan)
+    return known[known["ahead"].notna()]
+
+
+def _refuted(rows: pd.DataFrame, top: int) -> "pd.Series[bool]":
+    """Whether so many other classes have more votes than the label, by more than chance."""
+    if top > 1:
+        return rows["fooled"] & (rows["ahead"] >= top)
+    return rows["fooled"] & beyond_chance(rows["votes_for_prediction"], rows["votes_for_label"])

@@ -131,6 +131,11 @@ class CertifiedRun(RunFolder):
         return int(self.settings.get("top") or 1)
 
     @property
+    def among(self) -> str:
+        """That in words, before what it rests on; "" for the first alone."""
+        return f"among the first {self.top} classes, " if self.top > 1 else ""
+
+    @property
     def own_votes(self) -> bool:
         """Whether each image has a number of votes of its own."""
         return self.interval in OF_OWN_VOTES
@@ -140,8 +145,7 @@ class CertifiedRun(RunFolder):
         """What the certificates rest on."""
         votes = f"{self.settings['votes']} votes"
         how = f"{self.bound}, {self.interval}" + ("" if self.of_votes else " (mean scores)")
-        if self.top > 1:
-            how = f"among the first {self.top} classes, {how}"
+        how = f"{self.among}{how}"
         if self.own_votes:
             votes = f"{self.rows['draws'].mean():.0f} votes on average"
         elif not self.guaranteed:

@@ -19,8 +19,8 @@ def notes(classifier: Classifier) -> list[str]:
     for run in classifier.proofs if classifier.evaluations else ():
         broken, tested = metrics.broken_certificates(classifier.attacked, run.rows, run.norm)
         said.append(
-            f"Certificates ({run.bound}, {run.interval}) contradicted by an attack: {broken} of "
-            f"{tested} put to the test."
+            f"Certificates ({run.among}{run.bound}, {run.interval}) contradicted by an attack: "
+            f"{broken} of {tested} put to the test."
         )
     return list(dict.fromkeys([*said, *contradictions(classifier)]))
 
@@ -43,9 +43,10 @@ def contradictions(classifier: Classifier) -> list[str]:
         return []
     return [
         f"{classifier.network}, {classifier.title}: {percent(line.certified)} are certified "
-        f"({run.bound}, {run.interval}) at {NORMS[run.norm]} = {line.eps:g}, but attacks left "
-        f"only {percent(line.robust_accuracy)} of the same {line.n} images robust: the "
-        "certificates or the attack's votes are wrong."
+        f"({run.among}{run.bound}, {run.interval}) at {NORMS[run.norm]} = {line.eps:g}, but "
+        f"attacks left only {percent(line.robust_accuracy)} of the same {line.n} images "
+        f"{'robust' if run.top == 1 else 'there'}: the certificates or the attack's votes are "
+        "wrong."
         for run in classifier.proofs
         for line in metrics.overclaimed(classifier.at_sizes, run.rows, run.norm).itertuples()
     ]

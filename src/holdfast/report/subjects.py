@@ -83,21 +83,19 @@ class Classifier:
     @property
     def proof(self) -> CertifiedRun | None:
         """The certificates that the summary shows: from the most votes, if they hold."""
-        holding = [run for run in self.certifications if run.guaranteed and run.top == 1]
-        return next(iter([*self.proofs, *holding]), None)
+        holding = [run for run in self.certifications if run.guaranteed]
+        return next((run for run in [*self.proofs, *holding] if run.top == 1), None)
 
     @property
     def proofs(self) -> list[CertifiedRun]:
         """All certificates of the smoothed classifier that hold: no attack may contradict one."""
-        return [
-            run for run in self.certifications if run.guaranteed and run.of_votes and run.top == 1
-        ]
+        return [run for run in self.certifications if run.guaranteed and run.of_votes]
 
     @property
     def top_proof(self) -> CertifiedRun | None:
         """The certificates of more than the first class that the summary shows, if there are any.
 
-        They stand by themselves: attacks are on the first class.
+        They stand by themselves: robust accuracy is of the first class.
         """
         return next((run for run in self.certifications if run.guaranteed and run.top > 1), None)
 

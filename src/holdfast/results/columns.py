@@ -74,6 +74,7 @@ COLUMNS: Mapping[str, Mapping[str, Rule]] = {
         "votes_for_prediction": _AMOUNTS,
         "votes_for_label": _AMOUNTS,
         "rank?": _AMOUNTS,
+        "ahead?": _AMOUNTS,
         "found_at?": Rule(
             "sizes, and nothing for unattacked images",
             lambda column: column.dtype.kind in "iuf" and bool((column.dropna() >= 0).all()),
@@ -82,6 +83,7 @@ COLUMNS: Mapping[str, Mapping[str, Rule]] = {
     "certify": {
         "bound": _TEXTS,
         "interval": _TEXTS,
+        "top?": _AMOUNTS,
         "index": _AMOUNTS,
         "label": _CLASSES,
         "prediction": _numbers(

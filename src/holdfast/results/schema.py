@@ -144,6 +144,11 @@ def _check_certified(file: Path, about: Mapping[str, Any], rows: pd.DataFrame) -
         raise _damaged(file, "there are no certificates")
     if not OF_OWN_VOTES.isdisjoint(rows["interval"]) and "draws" not in rows:
         raise _damaged(file, "the column draws is missing")
+    top = about["settings"].get("top") or 1
+    if top > 1 and "top" not in rows:
+        raise _damaged(file, "the column top is missing")
+    if "top" in rows and (rows["top"] != top).any():
+        raise _damaged(file, f"the column top is not the {top} of {ABOUT}")
     for bound, interval in rows[["bound", "interval"]].drop_duplicates().to_numpy():
         if limits_of(about, bound, interval) is None:
             raise _damaged(file, f"{bound} {interval} is in no cell of {ABOUT}")

@@ -288,25 +288,31 @@ def enough_images(ledger: Ledger) -> Finding:
     then="See that both are of one smoothed classifier, and look for what the votes rest on.",
 )
 def below_the_ceiling(ledger: Ledger) -> Finding:
-    """By how much certified accuracy exceeds robust accuracy, at its worst, on the same images."""
+    """By how much certified accuracy exceeds robust accuracy, at its worst, on the same images.
+
+    Of labels that are certified among the first k classes, what is left is by how many classes the
+    votes prefer to the label, whatever the attacks aimed at.
+    """
     if ledger.attacked is None or ledger.holding is None:
         raise NotRun("no attack on the same smoothed classifier and images is beside it.")
-    if ledger.config.top > 1:
-        raise NotRun("attacks are on the first class, and the certificates are of more.")
-    norm = ledger.config.norm
+    norm, top = ledger.config.norm, ledger.config.top
     shown = ledger.attacked[ledger.attacked["norm"] == norm]
     if not len(shown):
         raise NotRun(f"no attack on the same smoothed classifier is in {norm}.")
+    if top > 1 and "ahead" not in shown:
+        raise NotRun(f"rows of an earlier version do not say what is left among {top} classes.")
     over = metrics.overclaimed(shown, ledger.holding.rows, norm)
+    among = f" top-{top}" if top > 1 else ""
     if not len(over):
         sizes = shown["eps"].nunique()
-        return Finding(0.0, f"certified accuracy is at most robust accuracy at {sizes} sizes")
+        said = f"certified{among} accuracy is at most robust{among} accuracy at {sizes} sizes"
+        return Finding(0.0, said)
     over = over.assign(by=over["certified"] - over["robust_accuracy"])
     line = over.loc[over["by"].idxmax()]
     return Finding(
         float(line["by"]),
-        f"at {norm} {line['eps']:g}, {100 * line['certified']:.1f} % are certified, and attacks"
-        f" left {100 * line['robust_accuracy']:.1f} %",
+        f"at {norm} {line['eps']:g}, {100 * line['certified']:.1f} % are certified{among}, and"
+        f" attacks left {100 * line['robust_accuracy']:.1f} %",
     )
 
 
