@@ -412,7 +412,7 @@ def test_pages_of_what_is_finished_run_nothing_and_say_what_was_not_run(
         "{",
         '{"kind": "evaluate", "schema": 99}',
         "[]",
-        '{"kind": "train", "complete": true, "settings": {}, "format": 3}',  # of a later version
+        '{"kind": "train", "complete": true, "settings": {}, "format": 4}',  # of a later version
     ],
 )
 def test_a_folder_that_cannot_be_read_fails_its_step_and_the_others_go_on(

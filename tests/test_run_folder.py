@@ -25,6 +25,7 @@ from torch import nn
 
 from holdfast import data, digests, evaluate, files, lock
 from holdfast.attacks import FGSM
+from holdfast.bundle import verify
 from holdfast.certify import CertificationConfig, certify_data
 from holdfast.cli.main import run
 from holdfast.data import Data
@@ -35,6 +36,7 @@ from holdfast.models.identity import identify
 from holdfast.progress import Progress
 from holdfast.report.subjects import read_subjects
 from holdfast.results import Part, Run, read_about
+from holdfast.results.schema import FORMAT
 from holdfast.threat import Linf
 from tests.toys import images, small_network
 
@@ -336,11 +338,15 @@ class TestIdentity:
         network, found = small_network(), Data.of(images(4), torch.arange(4) % 3)
         evaluated(network, found, tmp_path)
         about = read_json(tmp_path / "run.json")
-        about["format"] += 1
+        about["format"] = FORMAT + 1
         about["versions"]["holdfast"] = "9.9"
         write_json(tmp_path / "run.json", about)
-        for read in (lambda: read_about(tmp_path), lambda: evaluated(network, found, tmp_path)):
-            with pytest.raises(InputError, match=r"by Holdfast 9\.9 in format 3, .* reads up to 2"):
+        for read in (
+            lambda: read_about(tmp_path),
+            lambda: evaluated(network, found, tmp_path),
+            lambda: verify(tmp_path),  # which contradicts nothing
+        ):
+            with pytest.raises(InputError, match=r"by Holdfast 9\.9 in format 4, .* reads up to 3"):
                 read()
 
     @pytest.mark.parametrize("complete", [True, False])

@@ -32,11 +32,11 @@ from holdfast.certify.top import check_top_draws
 from holdfast.cli.main import run as main
 from holdfast.data import Data
 from holdfast.defenses import GaussianNoise
-from holdfast.errors import ContradictionError, InputError, OutputError
+from holdfast.errors import ContradictionError, InputError, LaterVersionError, OutputError
 from holdfast.evaluation.asking import Asker
 from holdfast.files import read_json, read_table, write_json
 from holdfast.report.page import build
-from holdfast.results import read_rows
+from holdfast.results import read_about, read_rows, schema
 from holdfast.results.reading import digest, digest_of
 from holdfast.statistics import beyond_chance
 from tests.toys import Linear, images
@@ -461,6 +461,29 @@ class TestAgainstAttacks:
             found = audit_certificates(run, model, data, beside=[*attacked.values()], share=0)
             (check,) = (one for one in found.checks if one.id == "S-ceiling")
             assert check.verdict == verdict, check.said
+
+
+def test_who_does_not_know_these_certificates_refuses_them_alone(
+    linear, finished, tmp_path, monkeypatch
+):
+    """Read as of the first class their radii would be far too large."""
+    first = tmp_path / "first"
+    certify(*linear, config=config_of(top=1, audit=0, intervals=("clopper-pearson",)), out=first)
+    formats = [read_json(run / "run.json")["format"] for run in (first, finished[1])]
+    assert formats == [2, 3]
+    build([first, finished[1]], tmp_path / "report")  # on the same images, which is looked at
+    write_bundle([finished[1]], tmp_path / "b.zip")
+    monkeypatch.setattr(schema, "FORMAT", 2)
+    assert not verify(first).of(Verdict.CONTRADICTED)
+    for read in (
+        lambda: read_about(finished[1]),
+        lambda: build([first, finished[1]], tmp_path / "other"),
+        lambda: verify(finished[1]),
+        lambda: verify(tmp_path / "b.zip"),
+        lambda: certify(*linear, config=config_of(), out=finished[1]),
+    ):
+        with pytest.raises(LaterVersionError, match="in format 3, and this version reads up to 2"):
+            read()
 
 
 def test_runs_of_before_there_was_top_are_the_same_runs(tmp_path):

@@ -18,6 +18,7 @@ __all__ = [
     "HoldfastError",
     "InputError",
     "InputTypeError",
+    "LaterVersionError",
     "MissingFileError",
     "MissingPackageError",
     "ModelError",
@@ -49,6 +50,10 @@ class HoldfastError(Exception):
 
 class InputError(HoldfastError, ValueError):
     """Images, labels or a parameter lie outside what a method is defined on."""
+
+
+class LaterVersionError(InputError):
+    """A run of a later version, in a format that this one does not know."""
 
 
 class InputTypeError(HoldfastError, TypeError):

@@ -28,6 +28,7 @@ from holdfast.errors import (
     HoldfastError,
     InputError,
     InputTypeError,
+    LaterVersionError,
     MissingFileError,
     kind_of,
 )
@@ -164,6 +165,7 @@ def verify(
         MissingFileError, DamagedFileError, InputError: if there is nothing to verify: no such file,
             no bundle, or a zip file that may not be unpacked; or if an argument is not what it
             must be.
+        LaterVersionError: if a run is of a later version, in a format that this one does not know.
 
     Example:
         >>> from holdfast import Linf, evaluate
@@ -209,7 +211,10 @@ def verify_with(path: StrPath, asked: Asked, *, manifest: str | None = None) -> 
                 f"{path} is no bundle of Holdfast: there is no {MANIFEST} in it."
             )
         sha256 = checksum(root / MANIFEST)
-        found = list(_of_bundle(root, sha256, manifest, asked))
+        try:
+            found = list(_of_bundle(root, sha256, manifest, asked))
+        except LaterVersionError as error:
+            raise LaterVersionError(_without(root, str(error))) from error
     return Verification(str(path), sha256, found)
 
 
@@ -260,6 +265,8 @@ def _of_bundle(root: Path, sha256: str, expected: str | None, asked: Asked) -> I
     for name in manifest.runs:
         try:
             mine = [(one, one.relative_to(root).as_posix()) for one in runs_in(root / name)]
+        except LaterVersionError:
+            raise
         except HoldfastError as error:
             yield contradicted(name, "run", _without(root, str(error)))
             continue
@@ -276,6 +283,8 @@ def _of_runs(runs: Sequence[tuple[Path, str]], asked: Asked) -> Iterator[Finding
     for run, where in runs:
         try:
             yield from _of_run(run, where, asked, met)
+        except LaterVersionError:  # what its numbers mean is not known, and contradicts nothing
+            raise
         except (DamagedFileError, MissingFileError, InputError) as error:
             yield contradicted(where, "run", str(error))
     for model in asked.models:

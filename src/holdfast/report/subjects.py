@@ -346,8 +346,8 @@ def _check_images(runs: Sequence[RunFolder]) -> None:
         fewer = mine["images"] < theirs["images"]
         # A limit takes the first images of a data set, but of image files evenly spaced ones.
         first = mine["data"] in (*UNSORTED, "tensors")
-        # Other versions hash other parts of the images, which leaves the labels to tell.
-        unlike = run.about.get("format") != most.about.get("format")
+        # Before formats had numbers, other parts of the images were hashed: the labels tell.
+        unlike = ("format" in run.about) != ("format" in most.about)
         same = mine["shape"] == theirs["shape"] and (
             (fewer and first) or unlike or mine["data_fingerprint"] == theirs["data_fingerprint"]
         )

@@ -63,7 +63,7 @@ def read_about(path: StrPath) -> dict[str, Any]:
     Raises:
         MissingFileError: if the folder holds no run.
         DamagedFileError: if run.json cannot be read, or is not what a run writes.
-        InputError: if a later version wrote it.
+        LaterVersionError: if a later version wrote it, in a format that this one does not know.
 
     Example:
         >>> from holdfast import Linf, evaluate

@@ -40,7 +40,7 @@ from holdfast.results.reading import (
     read_rows,
 )
 from holdfast.results.sameness import check_same, compared
-from holdfast.results.schema import FORMAT
+from holdfast.results.schema import format_of
 
 __all__ = ["Run"]
 
@@ -284,7 +284,8 @@ class Run:
 
     def _begin(self) -> bool:
         """Write run.json if it is not there; say whether it was not."""
-        about = {"format": FORMAT, "kind": self._kind, "complete": False}
+        number = format_of(self._kind, self._settings)
+        about = {"format": number, "kind": self._kind, "complete": False}
         about |= {"settings": self._settings, "started": _now(), **environment()}
         begun = not (self.path / ABOUT).exists()
         if begun:

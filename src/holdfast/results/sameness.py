@@ -7,7 +7,6 @@ from typing import Any
 from holdfast import lock
 from holdfast.errors import OutputError
 from holdfast.lock import Owner
-from holdfast.results.schema import FORMAT
 
 #: What identifies model and data, by the end of the setting's name: what it means if it differs,
 #: and what was compared if it does not.
@@ -45,7 +44,7 @@ def check_same(
         raise OutputError(
             f"{path} holds a run of holdfast {about.get('kind')}; give another --out."
         )
-    if about.get("format") != FORMAT:
+    if "format" not in about:
         raise OutputError(
             f"{path} was written by a version of Holdfast that compared less of model and "
             "data, so whether they are the same cannot be told: holdfast report still reads "

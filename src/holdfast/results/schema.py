@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from holdfast.errors import DamagedFileError, InputError
+from holdfast.errors import DamagedFileError, LaterVersionError
 from holdfast.files import fitted
 from holdfast.results.columns import COLUMNS
 from holdfast.results.forms import FORMS, About
 
-#: What run.json records and how; 1, without a number, compared less of model and data.
-FORMAT = 2
+#: What run.json records and how, at the most. 1, without a number, compared less of model and data;
+#: 3 are certificates of more than the first class, which whoever knows 2 takes for such of it.
+FORMAT = 3
 
 ABOUT = "run.json"
 ROWS = "rows.csv"
@@ -61,18 +62,28 @@ _LIMITS_BEFORE: Mapping[str, Limits] = {
 }
 
 
+def format_of(kind: str, settings: Mapping[str, Any]) -> int:
+    """The lowest format that says what a run is, so that all versions that may read it do.
+
+    Args:
+        kind: the command that writes it.
+        settings: its settings.
+    """
+    return FORMAT if kind == "certify" and settings.get("top") else 2
+
+
 def check_about(path: Path, content: Mapping[str, Any]) -> None:
     """Check what the run.json of a run says; of a finished one, all that is read of it.
 
     Raises:
         DamagedFileError: naming the first place that is not what it must be.
-        InputError: if a later version wrote it, whose numbers may mean something else.
+        LaterVersionError: if a later version wrote it, whose numbers may mean something else.
     """
     file = path / ABOUT
     about = fitted(content, About, file, _MEND)
     if about.get("format", 1) > FORMAT:
         by = about.get("versions", {}).get("holdfast", "a later version")
-        raise InputError(
+        raise LaterVersionError(
             f"{file} was written by Holdfast {by} in format {about['format']}, and this version "
             f"reads up to {FORMAT}; read it by that version, or repeat the run with another --out."
         )
