@@ -13,8 +13,8 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from holdfast import evaluate
 from holdfast.attacks import FGSM, On
 from holdfast.certify.config import CertificationConfig
+from holdfast.certify.images import certify_images
 from holdfast.certify.run import certify_data
-from holdfast.certify.smoothing import certify_images
 from holdfast.data import Data
 from holdfast.models import Architecture
 from holdfast.processes import Processes

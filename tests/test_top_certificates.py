@@ -19,7 +19,9 @@ from holdfast.certify import (
     ClopperPearson,
     Hoeffding,
     Sampling,
+    Sequential,
     TwoSample,
+    Within,
     audit_certificates,
     certify,
     certify_images,
@@ -39,7 +41,7 @@ from holdfast.report.page import build
 from holdfast.results import read_about, read_rows, schema
 from holdfast.results.reading import digest, digest_of
 from holdfast.statistics import beyond_chance
-from tests.toys import Linear, images
+from tests.toys import Linear, images, random_linear
 
 CLASSES = 7
 SEEDS = st.integers(0, 2**32 - 1)
@@ -257,6 +259,7 @@ def ranks(points, at, sigma):
 
 
 POINTS, SIGMA, K = (0.2, 0.4, 0.6, 0.8), 0.2, 2
+INTERVALS = ((TwoSample, "two-sample"), (ClopperPearson, "clopper-pearson"))
 
 
 @pytest.fixture(scope="module")
@@ -291,13 +294,35 @@ class TestOfARun:
         assert certified > 25
         assert wrong <= 0.1 * certified  # each with 95 % confidence, on its own
 
-    def test_the_votes_of_an_image_alone_give_what_a_run_says(self, linear, finished):
+    @pytest.mark.parametrize(("interval", "name"), INTERVALS)
+    def test_the_votes_of_an_image_alone_give_what_a_run_says(
+        self, linear, finished, interval, name
+    ):
         model, x, label = linear
-        votes = certify_images(model, x, sigma=SIGMA, votes=2000, interval=ClopperPearson)
-        found = top_certificates(votes.sampling, label.numpy(), K, ClopperPearson(0.95), SIGMA)
+        votes = certify_images(model, x, sigma=SIGMA, votes=2000, interval=interval)
+        apart = top_certificates(votes.sampling, label.numpy(), K, interval(0.95), SIGMA)
+        at_once = certify_images(
+            model, x, label, top=K, sigma=SIGMA, votes=2000, interval=interval, bound=cohen_radius
+        )
         rows = finished[0].rows
-        rows = rows[rows["interval"] == "clopper-pearson"].sort_values("index")
-        assert found.radius.tolist() == rows["radius"].tolist()
+        rows = rows[rows["interval"] == name].sort_values("index")
+        for found in (apart, at_once):
+            assert found.radius.tolist() == rows["radius"].tolist()
+            assert found.prediction.tolist() == rows["prediction"].tolist()
+        assert at_once.sampling.choice is None
+
+    def test_behind_a_layer_its_radii_are_divided(self):
+        """A first layer that doubles x, with noise of twice the size behind it."""
+        x, label = images(6, (1, 2, 2)), torch.arange(6) % 4
+        double = torch.nn.Linear(4, 4, bias=False)
+        double.weight.data = 2 * torch.eye(4)
+        model = torch.nn.Sequential(torch.nn.Flatten(), double, random_linear(4, 4)).eval()
+        given = {"sigma": 0.2, "votes": 500, "noise": "first-layer"}
+        votes = certify_images(model, x, **given)
+        found = certify_images(model, x, label, top=2, **given)
+        on_its_scale = top_certificates(votes.sampling, label.numpy(), 2, TwoSample(0.95), 0.2)
+        assert on_its_scale.radius.any()
+        assert found.radius == pytest.approx(on_its_scale.radius / 2, rel=1e-3)
 
     def test_cells_count_labels_and_selection_votes_are_not_drawn(self, finished):
         found = finished[0]
@@ -344,6 +369,26 @@ class TestOfARun:
     def test_what_cannot_be_is_told_before_any_work(self, linear, change, words):
         with pytest.raises(InputError, match=words):
             certify(*linear, config=config_of(**change))
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            ({"top": 1}, "give top of at least 2, or leave y out"),
+            ({"y": None}, "give the labels"),
+            ({"y": torch.full((60,), 5)}, "must be one of the classes 0 to 4"),
+            ({"top": 5}, "of 5 classes every label is among"),
+            ({"top": 0}, "top is 0, but must be at least 1"),
+            ({"bound": "renyi"}, "only that of cohen is known"),
+            ({"interval": Hoeffding}, "two-sample or clopper-pearson"),
+            ({"interval": Sequential, "until": Within(0.5)}, "two-sample or clopper-pearson"),
+            ({"noise": "laplace"}, "the bound 'cohen' is about"),
+            ({"votes": 1, "confidence": 0.999}, "give votes of at least"),
+        ],
+    )
+    def test_what_cannot_be_of_images_is_told(self, linear, change, words):
+        model, x, label = linear
+        with pytest.raises(InputError, match=words):
+            certify_images(model, x, **{"y": label, "top": K, "sigma": SIGMA, **change})
 
 
 def forged(run, to, rows=None, settings=None, cells=None):

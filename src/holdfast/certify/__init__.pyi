@@ -9,6 +9,7 @@ from .bounds.pixeldp import pixeldp_radius as pixeldp_radius
 from .bounds.renyi import renyi_radius as renyi_radius
 from .bounds.top import top_radius as top_radius
 from .config import CertificationConfig as CertificationConfig
+from .images import certify_images as certify_images
 from .input_specific import InputSpecific as InputSpecific
 from .intervals.clopper_pearson import ClopperPearson as ClopperPearson
 from .intervals.hoeffding import Hoeffding as Hoeffding
@@ -32,7 +33,6 @@ from .sequential import Sequential as Sequential
 from .smoothing import ABSTAIN as ABSTAIN
 from .smoothing import Certificates as Certificates
 from .smoothing import certificates as certificates
-from .smoothing import certify_images as certify_images
 from .top import top_certificates as top_certificates
 
 __all__ = [

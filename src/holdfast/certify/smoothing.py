@@ -1,7 +1,7 @@
-"""Algorithm 1 of SO and STN from end to end: votes -> confidence limits -> certified radius."""
+"""Algorithm 1 of SO and STN behind its votes: confidence limits -> certified radius."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -9,7 +9,6 @@ import numpy as np
 from torch import Tensor
 
 from holdfast import specs
-from holdfast.certify.after_noise import notes_on_what_follows_the_noise
 from holdfast.certify.bounds.bound import (
     BOUNDS,
     Bound,
@@ -19,28 +18,16 @@ from holdfast.certify.bounds.bound import (
 )
 from holdfast.certify.input_specific import InputSpecific, allotted
 from holdfast.certify.intervals.interval import Interval, least_draws
-from holdfast.certify.intervals.two_sample import TwoSample
 from holdfast.certify.questions import Question, answered
-from holdfast.certify.sampling import Sampling, sample
-from holdfast.certify.sequential import Sequential, Settled, sample_until
-from holdfast.checks import (
-    Checked,
-    check_images,
-    check_index,
-    check_model,
-    warn_if_training,
-    warn_of,
-)
+from holdfast.certify.sampling import Sampling
+from holdfast.certify.sequential import Sequential, Settled
 from holdfast.defenses import NOISES, Noise
 from holdfast.errors import InputError, unknown
-from holdfast.parameters import Seed, at_least_one, check_arguments
+from holdfast.parameters import Seed
 from holdfast.random import Stream
 from holdfast.statistics import Array, Counts
-from holdfast.tensors import eval_mode
-from holdfast.threads import suited_threads
-from holdfast.types import Images, Model
 
-__all__ = ["ABSTAIN", "Certificates", "certificates", "certify_images"]
+__all__ = ["ABSTAIN", "Certificates", "certificates"]
 
 #: What the smoothed classifier predicts where it abstains.
 ABSTAIN = -1
@@ -83,111 +70,6 @@ class Certificates:
     def abstained(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """(N,) whether the two leading classes were not told apart."""
         return self.prediction == ABSTAIN
-
-
-def certify_images(
-    model: Model,
-    x: Images,
-    *,
-    sigma: float,
-    votes: int = 100,
-    confidence: float = 0.95,
-    bound: str | Bound = "cohen",
-    interval: Callable[[float], Interval] = TwoSample,
-    until: Question | None = None,
-    selection_votes: int = 100,
-    noise: str = "gaussian",
-    seed: Seed = 0,
-    index: Tensor | None = None,
-    batch_size: int = 128,
-) -> Certificates:
-    """Certify the smoothed classifier argmax_c P(f(x + noise) = c) on each image, without a label.
-
-    `holdfast.certify.certify` makes rows and certified accuracy of it.
-
-    With probability at least ``confidence`` over the draws, the smoothed classifier's prediction at
-    an image is constant within the ball of the returned radius. What is certified is this
-    classifier, never ``model`` itself without noise.
-
-    Args:
-        model: f, maps images to logits (N, K).
-        x: (N, C, H, W) images in [0, 1].
-        sigma: standard deviation σ > 0 of the noise, on the [0, 1] scale.
-        votes: noisy copies of each image that are counted; the most of them with ``until``.
-        confidence: of each image's certificate, in (0, 1).
-        bound: a spec, such as "cohen", "renyi", "pixeldp", "laplace", or a function
-            (p1, p2, sigma) -> radius.
-        interval: makes the confidence limits.
-        until: with the interval `Sequential`, draw for an image only until this is answered; with
-            `InputSpecific`, as often as that is likely to take.
-        selection_votes: draws that only choose the class, for an interval that needs them.
-        noise: "gaussian", "laplace"; or "first-layer", Gaussian behind the network's first layer,
-            on whose output's scale sigma then is: radii are divided by the proven Lipschitz
-            constant of what comes before the noise (SO section 4); or "sound-gaussian", rounded to
-            the levels of 8-bit images, which is drawn without rounding errors.
-        seed: the same seed gives the same votes, whatever the batch size, but for rounding.
-        index: (N,) identity of each image, which keys its noise; 0 ... N - 1.
-        batch_size: noisy images in one forward pass.
-
-    Returns:
-        Predictions, radii, limits and votes.
-
-    Raises:
-        InputError: if images leave [0, 1], a parameter is out of range, the bound is about other
-            noise, or so many votes cannot certify anything.
-        InputTypeError: if the images have the wrong type.
-        ModelError: if the model does not return finite logits (N, K).
-        UnknownNameError: if no bound has that name.
-
-    Example:
-        >>> from holdfast.certify import Sequential, Within, certify_images
-        >>> proven = certify_images(model, x, sigma=0.1, votes=200, bound="cohen", seed=0)
-        >>> bool((proven.radius >= 0).all())
-        True
-        >>> stopped = certify_images(
-        ...     model,
-        ...     x,
-        ...     sigma=0.1,
-        ...     votes=10_000,
-        ...     bound="cohen",
-        ...     interval=Sequential,
-        ...     until=Within(0.5),
-        ... )
-        >>> bool((stopped.sampling.n < 10_000).any())  # some images need few draws
-        True
-    """
-    check_model(model)
-    check_arguments(certify_images, locals())
-    check_images(x)
-    at_least_one(votes=votes, selection_votes=selection_votes, batch_size=batch_size)
-    family = named_noise(noise)
-    family.check(x)
-    smoothed = family.around(model, sigma, tuple(x.shape[1:]))
-    classifier = Checked(smoothed.model)
-    limits = interval(confidence) if until is None else _at_most(interval(confidence), votes)
-    radius_of = named_bound(bound, family, smoothed.lipschitz)
-    x = x.detach()
-    rng = certificate_stream(seed, check_index(index, len(x)).to(x.device))
-    warn_if_training(model)
-    with eval_mode(model, images=x.dtype), suited_threads(tuple(x.shape[1:]), model):
-        if until is None:
-            first = selection_votes if limits.chooses else 0
-            sampling = sample(classifier, x, rng, n=votes, n0=first, batch_size=batch_size)
-        else:
-            settled = ends_when([until], limits, [radius_of], sigma)
-            sampling = sample_until(
-                settled,
-                classifier,
-                x,
-                rng,
-                n=votes,
-                n0=selection_votes,
-                batch_size=batch_size,
-            )
-        if not family.first_layer:
-            warn_of(notes_on_what_follows_the_noise(model, x[:8], sigma))
-    check_draws(votes, limits, sampling.classes)
-    return certificates(sampling, limits, radius_of, sigma)
 
 
 def certificates(
@@ -299,12 +181,6 @@ def ends_when(
         f"the limits are {type(limits).__name__}, which hold for a fixed number of draws only: to "
         "stop early give the interval Sequential, or InputSpecific."
     )
-
-
-def _at_most(interval: Interval, votes: int) -> Interval:
-    if isinstance(interval, Sequential | InputSpecific):
-        return replace(interval, most=votes)
-    return interval
 
 
 def check_draws(votes: int, interval: Interval, classes: int) -> None:
