@@ -30,11 +30,18 @@ from holdfast.certify import (
     top_radius,
 )
 from holdfast.certify.bounds.top import levelled
+from holdfast.certify.rows import cells_of
 from holdfast.certify.top import check_top_draws
 from holdfast.cli.main import run as main
 from holdfast.data import Data
 from holdfast.defenses import GaussianNoise
-from holdfast.errors import ContradictionError, InputError, LaterVersionError, OutputError
+from holdfast.errors import (
+    ContradictionError,
+    DamagedFileError,
+    InputError,
+    LaterVersionError,
+    OutputError,
+)
 from holdfast.evaluation.asking import Asker
 from holdfast.files import read_json, read_table, write_json
 from holdfast.report.page import build
@@ -391,6 +398,23 @@ class TestOfARun:
             certify_images(model, x, **{"y": label, "top": K, "sigma": SIGMA, **change})
 
 
+def proven_again(rows):
+    """Rows with what their votes prove of their labels."""
+    counts = np.zeros((len(rows), 5), dtype=np.int64)
+    for place, text in enumerate(rows["votes"]):
+        for pair in text.split():
+            name, _, votes = pair.partition(":")
+            counts[place, int(name)] = int(votes)
+    rows = rows.reset_index(drop=True)
+    for interval, name in INTERVALS:
+        mine = (rows["interval"] == name).to_numpy()
+        label, top = rows.loc[mine, "label"].to_numpy(), int(rows["top"].iloc[0])
+        found = top_certificates(Sampling(counts[mine]), label, top, interval(0.95), SIGMA)
+        for column in ("prediction", "abstained", "radius", "p1", "p2"):
+            rows.loc[mine, column] = getattr(found, column)
+    return rows
+
+
 def forged(run, to, rows=None, settings=None, cells=None):
     """A copy of a run that says something else, with digests to fit."""
     shutil.copytree(run, to)
@@ -506,6 +530,149 @@ class TestAgainstAttacks:
             found = audit_certificates(run, model, data, beside=[*attacked.values()], share=0)
             (check,) = (one for one in found.checks if one.id == "S-ceiling")
             assert check.verdict == verdict, check.said
+
+
+def edited(which, **columns):
+    """Rows, the first of which that are such, in both intervals, say something else."""
+
+    def change(rows):
+        image = rows.loc[which(rows), "index"].iloc[0]
+        mine = (rows["index"] == image) & which(rows)
+        return rows.assign(
+            **{name: rows[name].mask(mine, value(rows)) for name, value in columns.items()}
+        )
+
+    return change
+
+
+def cells_again(rows, about):
+    """The cells of a run of other rows and settings."""
+    again = cells_of(rows, config_of(top=about["settings"]["top"]), "model")
+    return [{**cell, **one} for cell, one in zip(about["cells"], again, strict=True)]
+
+
+def without_top(settings):
+    """The cells of forged rows; those of the first class alone say no top."""
+    if settings != {"top": None}:
+        return cells_again
+    return lambda rows, about: [
+        {name: value for name, value in cell.items() if name != "top"} for cell in about["cells"]
+    ]
+
+
+#: Of a run without an audit, which would tell too: rows, settings, cells, and what is contradicted.
+FORGERIES = {
+    "a larger radius": (
+        edited(lambda r: r["radius"] > 0, radius=lambda r: r["radius"] + 0.01),
+        None,
+        "radius is not what the votes prove",
+    ),
+    "an abstention that is right": (
+        edited(
+            lambda r: r["abstained"], prediction=lambda r: r["label"], abstained=lambda r: False
+        ),
+        None,
+        "prediction is not what the votes prove",
+    ),
+    "a certificate that is an abstention": (
+        edited(
+            lambda r: r["radius"] > 0,
+            prediction=lambda r: -1,
+            abstained=lambda r: True,
+            radius=lambda r: 0.0,
+        ),
+        None,
+        "prediction is not what the votes prove",
+    ),
+    "another class than the label": (
+        edited(lambda r: r["radius"] > 0, prediction=lambda r: (r["label"] + 1) % 5),
+        None,
+        "prediction is not what the votes prove",
+    ),
+    "votes that prove more": (
+        edited(lambda r: r["abstained"], votes=lambda r: r["label"].astype(str) + ":2000"),
+        None,
+        "p1 is not what the votes prove",
+    ),
+    "limits of more classes": (lambda r: r.assign(top=3), {"top": 3}, "what the votes prove"),
+    "limits of fewer classes": (
+        lambda r: r.drop(columns="top"),
+        {"top": None},
+        "two-sample limits need draws that choose the class",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def plain(linear, tmp_path_factory):
+    """A run without an audit."""
+    out = tmp_path_factory.mktemp("plain") / "run"
+    certify(*linear, config=config_of(audit=0), out=out)
+    assert not verify(out).contradictions
+    return out
+
+
+class TestForged:
+    @pytest.mark.parametrize("name", FORGERIES)
+    def test_what_votes_do_not_prove_is_contradicted(self, plain, tmp_path, name):
+        """Though cells and digests follow the forged rows."""
+        rows, settings, words = FORGERIES[name]
+        run = forged(plain, tmp_path / "run", rows, settings, without_top(settings))
+        told = " ".join(one.said for one in verify(run).contradictions)
+        assert words in told
+
+    @pytest.mark.parametrize("top", [None, 1, 3])
+    @pytest.mark.parametrize("place", ["settings", "rows", "cells"])
+    def test_another_k_in_one_place_is_no_run_of_holdfast(self, plain, tmp_path, top, place):
+        """Whatever certificates there are: of none at all the votes would tell nothing."""
+        nothing = top is None
+        change = {
+            "settings": {"settings": {"top": top}},
+            "rows": {
+                "rows": lambda rows: rows.drop(columns="top") if nothing else rows.assign(top=top)
+            },
+            "cells": {
+                "cells": lambda rows, about: [
+                    {name: value for name, value in {**cell, "top": top}.items() if value}
+                    for cell in about["cells"]
+                ]
+            },
+        }[place]
+        run = forged(plain, tmp_path / "run", **change)
+        (found,) = verify(run).contradictions
+        assert "is not what Holdfast writes" in found.said
+        assert "top" in found.said
+        for read in (lambda: build([run], tmp_path / "report"), lambda: read_rows(run)):
+            with pytest.raises(DamagedFileError, match="top"):
+                read()
+
+    def test_another_label_is_found_with_the_data(self, plain, linear, tmp_path):
+        """The class of most votes, with all that would follow from it."""
+        most = edited(
+            lambda r: r["abstained"], label=lambda r: r["votes"].str.split(":").str[0].astype(int)
+        )
+        both = [plain, tmp_path / "run"]
+        forged(*both, lambda rows: proven_again(most(rows)), cells=cells_again)
+        given = {"models": linear[:1], "data": Data.of(*linear[1:])}
+        assert not verify(both[1]).contradictions
+        told = [" ".join(one.said for one in verify(run, **given).contradictions) for run in both]
+        assert not told[0]
+        assert "the label is not that of the data" in told[1]
+
+    @pytest.mark.parametrize("by", [-1, 1])
+    def test_classes_ahead_are_found_with_the_model(self, attacked, linear, tmp_path, by):
+        """Which would hide that a certificate is broken, or feign it."""
+        model, x, y = linear
+        kept = edited(
+            lambda r: (r["ahead"] > 1) & (r["rank"] > r["ahead"]) & (r["index"] < 16),
+            ahead=lambda r: r["ahead"] + by,
+        )
+        run = forged(attacked["out"], tmp_path / "run", kept)
+        assert not verify(run).contradictions
+        given = {"models": [model], "data": Data.of(x, y)}
+        assert not verify(attacked["out"], **given).contradictions
+        told = " ".join(one.said for one in verify(run, **given).contradictions)
+        assert "classes are ahead" in told
 
 
 def test_who_does_not_know_these_certificates_refuses_them_alone(

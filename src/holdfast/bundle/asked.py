@@ -17,7 +17,7 @@ from holdfast.certify.chunks import sampled
 from holdfast.data import Data
 from holdfast.errors import HoldfastError
 from holdfast.evaluation.adapting import hidden_in
-from holdfast.evaluation.asking import Answer, Asker
+from holdfast.evaluation.asking import Answer, Asker, surely_ahead
 from holdfast.evaluation.audits import recorded_config
 from holdfast.progress import Progress, Share
 from holdfast.results import CLEAN, IMAGES, ROWS
@@ -130,6 +130,10 @@ class _Compared(NamedTuple):
         rank_now: as the model says.
         shift: by how much it would have to like other classes otherwise for the rank that is
             written: in nats, or in votes.
+        ahead: classes with surely more votes than the label, as the row says; NaN where it does
+            not.
+        ahead_now: as the model says.
+        ahead_apart: whether no votes that rounding may have moved would make the one of the other.
     """
 
     image: Tensor
@@ -142,6 +146,9 @@ class _Compared(NamedTuple):
     rank: Tensor
     rank_now: Tensor
     shift: Tensor
+    ahead: Tensor
+    ahead_now: Tensor
+    ahead_apart: Tensor
 
     @classmethod
     def of(cls, rows: pd.DataFrame, answer: Answer, votes: int) -> "_Compared":
@@ -158,6 +165,8 @@ class _Compared(NamedTuple):
             (_column(rows, "votes_for_prediction") - answer.votes_for_prediction.cpu()).abs(),
             (_column(rows, "votes_for_label") - answer.votes_for_label.cpu()).abs(),
         )
+        ahead = _column(rows, "ahead") if "ahead" in rows else torch.full_like(loss_now, torch.nan)
+        least, most = _ahead_between(answer, int(_OF_ONE * votes))
         return cls(
             _column(rows, "index").long(),
             written,
@@ -169,6 +178,9 @@ class _Compared(NamedTuple):
             rank,
             answer.rank.cpu().double(),
             _shift(rank, _column(rows, "label").long(), liked),
+            ahead,
+            answer.ahead.double(),
+            (ahead < least) | (ahead > most),
         )
 
     @classmethod
@@ -202,17 +214,20 @@ def _told(found: _Compared, title: str, file: str, votes: int, rounding: float) 
     other = found.apart > _ROUNDING
     other |= (found.moved > _OF_ONE * votes) & (torch.tensor(votes > 1) | differ)
     sure = rounding * (1 + found.loss_now) if votes == 1 else torch.tensor(2.0 * _OF_ONE * votes)
-    other |= found.shift > sure
+    other |= (found.shift > sure) | found.ahead_apart
     wrong = (differ | other) & ~(differ & tie)
     ties, total = int((differ & tie).sum()), len(differ)
     if wrong.any():
         at = int(wrong.int().argmax())
         more = f" (and {int(wrong.sum()) - 1} more)" if wrong.sum() > 1 else ""
+        ahead = ""
+        if found.ahead_apart[at]:
+            ahead = f"; {found.ahead[at]:.0f} and {found.ahead_now[at]:.0f} classes are ahead of it"
         said = (
             f"{title}, image {found.image[at]}: the row says class {found.written[at]}, loss "
             f"{found.loss[at]:.4g} and rank {found.rank[at]:.0f} of the label, and the model says "
             f"class {found.now[at]}, loss {found.loss_now[at]:.4g} and rank "
-            f"{found.rank_now[at]:.0f}{more}."
+            f"{found.rank_now[at]:.0f}{ahead}{more}."
         )
         return contradicted(file, "answers", said)
     if ties:
@@ -235,6 +250,13 @@ def _shift(rank: Tensor, label: Tensor, liked: Tensor) -> Tensor:
     behind = -gaps.gather(1, (place - 1).clamp(0, most)[:, None])[:, 0]
     shift = torch.maximum(ahead, torch.where(place > 0, behind, -torch.inf)).clamp(min=0)
     return torch.where(rank.isnan(), 0.0, shift)
+
+
+def _ahead_between(answer: Answer, slack: int) -> tuple[Tensor, Tensor]:
+    """(N,) the fewest and the most classes ahead of labels, if so many votes may be others."""
+    counts, label = answer.counts.cpu().numpy(), answer.votes_for_label.cpu().numpy()
+    least = surely_ahead((counts - slack).clip(0), label + slack)
+    return least, surely_ahead(counts + slack, (label - slack).clip(0))
 
 
 def _column(rows: pd.DataFrame, name: str) -> Tensor:

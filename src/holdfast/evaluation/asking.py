@@ -111,12 +111,17 @@ class Asker:
         loss = -scores.gather(1, y[:, None])[:, 0].clamp(min=1e-300).log()
         most, prediction = counts.max(dim=1)
         label = counts.gather(1, y[:, None])[:, 0]
-        ahead = _ahead(counts.cpu().numpy(), label.cpu().numpy())
+        ahead = surely_ahead(counts.cpu().numpy(), label.cpu().numpy())
         return Answer(prediction, loss, most, label, votes.rank(y), ahead, counts, scores)
 
 
-def _ahead(counts: Counts, label: Counts) -> Tensor:
-    """(N,) how many classes have more votes than the label, by more than chance."""
+def surely_ahead(counts: Counts, label: Counts) -> Tensor:
+    """(N,) how many classes have more votes than the label, by more than chance.
+
+    Args:
+        counts: (N, K) votes.
+        label: (N,) those of the label.
+    """
     own = np.broadcast_to(label[:, None], counts.shape)
     ahead = counts > own
     ahead[ahead] = beyond_chance(counts[ahead], own[ahead])

@@ -123,7 +123,7 @@ def check_rows(path: Path, about: Mapping[str, Any], rows: pd.DataFrame) -> None
         _check_attacked(file, about, rows)
     if kind == "certify":
         _check_images(file, rows, ["bound", "interval"], about["settings"]["images"])
-        _check_certified(file, about, rows)
+        _check_certified(path, about, rows)
 
 
 def _check_images(file: Path, rows: pd.DataFrame, cell: list[str], images: int) -> None:
@@ -150,7 +150,8 @@ def _check_attacked(file: Path, about: Mapping[str, Any], rows: pd.DataFrame) ->
         raise _damaged(file, "the column far, of which images parts may be spared, is missing")
 
 
-def _check_certified(file: Path, about: Mapping[str, Any], rows: pd.DataFrame) -> None:
+def _check_certified(path: Path, about: Mapping[str, Any], rows: pd.DataFrame) -> None:
+    file = path / ROWS
     if not len(rows):
         raise _damaged(file, "there are no certificates")
     if not OF_OWN_VOTES.isdisjoint(rows["interval"]) and "draws" not in rows:
@@ -160,6 +161,8 @@ def _check_certified(file: Path, about: Mapping[str, Any], rows: pd.DataFrame) -
         raise _damaged(file, "the column top is missing")
     if "top" in rows and (rows["top"] != top).any():
         raise _damaged(file, f"the column top is not the {top} of {ABOUT}")
+    if any(cell.get("top", 1) != top for cell in about["cells"]):
+        raise _damaged(path / ABOUT, "settings and cells are not of the same top")
     for bound, interval in rows[["bound", "interval"]].drop_duplicates().to_numpy():
         if limits_of(about, bound, interval) is None:
             raise _damaged(file, f"{bound} {interval} is in no cell of {ABOUT}")
