@@ -498,10 +498,13 @@ class TestAgainstAttacks:
         over = metrics.overclaimed(metrics.at_finite_sizes(rows[rows["attack"] != "clean"]), every)
         assert over["eps"].max() == max(SIZES)
 
-    def test_rows_of_earlier_versions_test_none(self, finished, attacked):
+    def test_rows_of_earlier_versions_and_of_few_votes_test_none(self, finished, attacked):
         rows, proven = read_rows(attacked["out"]), of_votes(finished[1])
-        assert metrics.broken_certificates(rows.drop(columns="ahead"), proven) == (0, 0)
-        assert not len(metrics.overclaimed(rows.drop(columns="ahead"), proven))
+        for none in (rows.drop(columns="ahead"), rows.assign(votes=10 * K - 1)):
+            assert metrics.broken_certificates(none, proven) == (0, 0)
+            assert not len(metrics.overclaimed(none, proven))
+        enough = metrics.broken_certificates(rows.assign(votes=10 * K), proven)
+        assert enough == metrics.broken_certificates(rows, proven)
 
     def test_the_page_and_the_audit_tell(self, linear, finished, attacked, tmp_path):
         runs = [finished[1], *attacked.values()]

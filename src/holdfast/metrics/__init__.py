@@ -20,6 +20,7 @@ from holdfast.metrics.certificates import (
     certified,
     certified_curve,
     overclaimed,
+    telling,
 )
 from holdfast.metrics.classes import by_class, certified_by_class
 from holdfast.metrics.idle import idle_attacks
@@ -89,6 +90,7 @@ __all__ = [
     "round_sizes",
     "skipped",
     "spared",
+    "telling",
     "times_broken",
     "title",
     "top5",

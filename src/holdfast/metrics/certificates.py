@@ -16,7 +16,11 @@ __all__ = [
     "certified",
     "certified_curve",
     "overclaimed",
+    "telling",
 ]
+
+#: Votes of a class that the label has none of, from which on it is ahead by more than chance.
+_FEWEST = 10
 
 
 def certified_curve(rows: pd.DataFrame) -> list[tuple[float, float]]:
@@ -124,8 +128,8 @@ def broken_certificates(
     smoothed classifier.
 
     Args:
-        attacked: rows of an evaluation of the smoothed classifier. Those of earlier versions, which
-            do not say ``ahead``, test no certificate of more than the first class.
+        attacked: rows of an evaluation of the smoothed classifier; of certificates of more than the
+            first class those out of `telling` count.
         proven: rows of its certification, on the same test set.
         norm: of the certified radii.
 
@@ -145,10 +149,34 @@ def broken_certificates(
     """
     right = proven.loc[proven["prediction"] == proven["label"], ["index", "radius"]]
     top = _top(proven)
-    both = _telling(attacked[attacked["attack"] != "clean"], top).merge(right, on="index")
+    both = telling(attacked[attacked["attack"] != "clean"], top).merge(right, on="index")
     tested = both[(both[norm] > 0) & (both[norm] <= both["radius"])]
     broken = tested[_refuted(tested, top)]
     return broken["index"].nunique(), tested["index"].nunique()
+
+
+def telling(attacked: pd.DataFrame, top: int) -> pd.DataFrame:
+    """The rows that can tell that a label is not among so many classes.
+
+    Each of so many others needs ten votes at least, to have more than the label by more than
+    chance. Rows of earlier versions, which do not say ``ahead``, tell of the first class alone.
+
+    Args:
+        attacked: rows of an evaluation.
+        top: k, of certificates that a label is among the first k classes.
+
+    Example:
+        >>> import pandas as pd
+        >>> from holdfast.metrics import telling
+        >>> rows = pd.DataFrame({"votes": [10, 100], "ahead": [1, 5]})
+        >>> telling(rows, top=5)["votes"].tolist()
+        [100]
+    """
+    if top == 1:
+        return attacked
+    if "ahead" not in attacked:
+        return attacked[:0].assign(ahead=0)
+    return attacked[attacked["ahead"].notna() & (attacked["votes"] >= _FEWEST * top)]
 
 
 def overclaimed(attacked: pd.DataFrame, proven: pd.DataFrame, norm: str = "l2") -> pd.DataFrame:
@@ -181,7 +209,7 @@ def overclaimed(attacked: pd.DataFrame, proven: pd.DataFrame, norm: str = "l2") 
     """
     top = _top(proven)
     shown = attacked[(attacked["norm"] == norm) & attacked["index"].isin(proven["index"])]
-    shown = met_by_all(_telling(shown, top))
+    shown = met_by_all(telling(shown, top))
     if not len(shown):
         return pd.DataFrame(columns=["eps", "n", "certified", "robust_accuracy"])
     shown = shown.assign(fooled=_refuted(shown, top), clean_prediction=shown["label"])
@@ -195,14 +223,6 @@ def overclaimed(attacked: pd.DataFrame, proven: pd.DataFrame, norm: str = "l2") 
 def _top(proven: pd.DataFrame) -> int:
     """Among how many first classes the labels of these rows are certified to be."""
     return int(proven["top"].max()) if "top" in proven and len(proven) else 1
-
-
-def _telling(attacked: pd.DataFrame, top: int) -> pd.DataFrame:
-    """The rows that tell of certificates of so many classes."""
-    if top == 1:
-        return attacked
-    known = attacked if "ahead" in attacked else attacked.assign(ahead=np.nan)
-    return known[known["ahead"].notna()]
 
 
 def _refuted(rows: pd.DataFrame, top: int) -> "pd.Series[bool]":

@@ -247,6 +247,8 @@ def _tested(classifier: Classifier, run: CertifiedRun) -> str:
         broken, tested = metrics.broken_certificates(classifier.attacked, run.rows, run.norm)
     if not met and not broken:
         return f"no attack here is on the first {run.top} classes"
+    if not tested:
+        return "attacks put none of these certificates to the test"
     return f"attacks contradict {broken} of the {tested} certificates that they put to the test"
 
 

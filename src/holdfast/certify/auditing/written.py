@@ -299,8 +299,11 @@ def below_the_ceiling(ledger: Ledger) -> Finding:
     shown = ledger.attacked[ledger.attacked["norm"] == norm]
     if not len(shown):
         raise NotRun(f"no attack on the same smoothed classifier is in {norm}.")
-    if top > 1 and "ahead" not in shown:
-        raise NotRun(f"rows of an earlier version do not say what is left among {top} classes.")
+    shown = metrics.telling(shown, top)
+    if not len(shown):
+        raise NotRun(
+            f"no attack has votes enough to tell what is left among {top} classes: 10 for each."
+        )
     over = metrics.overclaimed(shown, ledger.holding.rows, norm)
     among = f" top-{top}" if top > 1 else ""
     if not len(over):
