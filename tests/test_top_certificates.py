@@ -512,6 +512,9 @@ class TestAgainstAttacks:
         said = f"Certificates (among the first {K} classes, cohen, clopper-pearson) contradicted"
         assert f"{said} by an attack: 0 of" in page
         assert "attacks contradict 0 of the" in page
+        few = forged(attacked["out"], tmp_path / "few", lambda rows: rows.assign(votes=10 * K - 1))
+        page = build([finished[1], few], tmp_path / "of-few").read_text()
+        assert "attacks put none of these certificates to the test" in page
         every = forged(
             finished[1],
             tmp_path / "every",
