@@ -129,7 +129,8 @@ def test_a_search_may_gain_to_its_end(data):
     """What is left before that on one network goes on to its last step on another."""
     for attack in (CarliniWagner(L2(1.0), steps=40), EAD(L1(1.0), steps=40, abort_early=True)):
         whole = replace(attack, abort_early=False)
-        assert passes_of(attack, data.shape) == passes_of(whole, data.shape)
+        assert passes_of(attack, data.shape).most == passes_of(whole, data.shape).most
+        assert not passes_of(attack, data.shape).exact
         assert passes_of(attack, data.shape).most >= 2 * 40 * attack.searches
 
 

@@ -25,8 +25,9 @@ _SETS = {
     "fashion-mnist": _Set(60_000, 10_000, (1, 28, 28), 10),
     "cifar10": _Set(50_000, 10_000, (3, 32, 32), 10),
     "tiny-imagenet": _Set(100_000, 10_000, (3, 64, 64), 200),
-    # Its training and validation images; the shape is by the usual transforms.
-    "imagenet": _Set(1_281_167, 50_000, (3, 224, 224), 1000),
+    # Its training and validation images. What stands in for networks of its images and classes
+    # would take gigabytes: they are told of as if they were smaller.
+    "imagenet": _Set(1_281_167, 50_000, (3, 32, 32), 1000),
 }
 
 
@@ -36,7 +37,8 @@ class About:
 
     Attributes:
         images: how many; None if it cannot be told.
-        shape: of one; of CIFAR-10's where it is not known, since few numbers hang on it.
+        shape: of one; of CIFAR-10's where it is not known, and of ImageNet's. Only finite
+            differences take more passes of a larger one.
         classes: of the data; None if it cannot be told.
     """
 
