@@ -90,6 +90,8 @@ def table(
                         f"ρ₂ is at least {times:g} times the reference's",
                     )
                 ],
+                why="How far the ratio comes hangs on how long and on how many images reference "
+                "and fine-tuning were trained: see what was reduced.",
             ),
             Claim(
                 f"{network.name}: Deep Defense is the most robust to FGS at ε_ref.",

@@ -5,9 +5,20 @@ Inception v3, since FGSM training masks its gradient most, as Step-LL training d
 stands for Inception-ResNet v2; B for Inception v4.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from holdfast.reproduce import Cell, Scale, Step, Table, Value, error, evaluate, robust_error
+from holdfast.reproduce import (
+    Cell,
+    Claim,
+    Scale,
+    Step,
+    Table,
+    Value,
+    error,
+    evaluate,
+    robust_error,
+)
 
 from . import _networks as eat
 
@@ -62,6 +73,12 @@ def stand_in(scale: Scale) -> list[str]:
         f"Networks of small images stand for those of ImageNet: {_STAND}. The paper's numbers are "
         "of ImageNet: which way an effect goes can be held against them, not how large it is."
     ]
+
+
+def told(claims: Sequence[Claim], scale: Scale) -> list[Claim]:
+    """The paper's claims, which say that they were judged on stand-ins where they were."""
+    here = "" if on_imagenet(scale) else " (Here of networks of small images.)"
+    return [replace(claim, sentence=claim.sentence + here) for claim in claims]
 
 
 def apart(name: str, scale: Scale) -> Value | None:

@@ -109,7 +109,7 @@ def recipe(scale: Scale) -> Result:
                 ],
             )
         )
-    return Result(parts, claims, imagenet.stand_in(scale))
+    return Result(parts, imagenet.told(claims, scale), imagenet.stand_in(scale))
 
 
 def _at_least(step: Step, k: int) -> Mean:

@@ -40,4 +40,4 @@ def recipe(scale: Scale) -> Result:
         "Appendix D",
         [less(one, other, name) for (name, one), (_, other) in zip(weaker, stronger, strict=True)],
     )
-    return Result(tables, [claim], imagenet.stand_in(scale))
+    return Result(tables, imagenet.told([claim], scale), imagenet.stand_in(scale))

@@ -69,7 +69,8 @@ def results(
         for name in ("CNN", of.baseline)
     ]
     claim = Claim(
-        "MALADE consistently improves the robustness of classifiers.",
+        "MALADE consistently improves the robustness of classifiers."
+        + (" (Here of other images.)" if of.elsewhere else ""),
         "section 4.5",
         checks,
         why="Under PGD the paper's own gains are 0.06 to 5 points. Both its PGD and ours go "

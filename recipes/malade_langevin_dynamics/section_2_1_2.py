@@ -68,6 +68,8 @@ def recipe(scale: Scale) -> Result:
                 "Its effect is limited: CNN + MALADE keeps 92.65 %.",
                 "section 4.4",
                 [at_least(found[BEST], 0.9265, "the best single λ leaves 92.65 %")],
+                why="PGD by itself leaves far less than the paper's 94.22 here, so that the chain "
+                "has fallen before R adds to it; with any λ more is left than without R.",
             ),
         ],
     )

@@ -53,4 +53,7 @@ def _better(scale: Scale, size: float) -> Claim:
                 (so.S_O, "the attack with noise of its own besides"),
             )
         ],
+        why="The paper's S-O leaves much less of its Madry network at these sizes than ours of "
+        "ours, so that STN overtakes it there. What S-O leaves of such networks differs from "
+        "one to the next (figure 2, middle).",
     )

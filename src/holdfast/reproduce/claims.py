@@ -147,7 +147,7 @@ class Claim:
         section: where the paper makes it.
         checks: all must hold for the claim to hold.
         why: what explains the verdict where it is not the paper's: what the paper ran and what was
-            run here.
+            run here; or what to bear in mind where it is.
         safe: whether the direction is sure at the quick scale already, so that tests assert it.
 
     Example:

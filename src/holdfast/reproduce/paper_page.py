@@ -33,7 +33,8 @@ def write_paper(paper: Paper, scale: str, out: Path) -> Path:
         of = _unrun(recipe, scale) if kept is None else kept
         link = recipe.item if kept is None else f"[{recipe.item}]({recipe.item}/README.md)"
         for one in of.claims:
-            evidence = "<br>".join(map(escaped, [*one.found, *_explained(one), link]))
+            why = [f"*{one.why}*"] if one.why else []
+            evidence = "<br>".join(map(escaped, [*one.found, *why, link]))
             lines.append(
                 f"| {escaped(one.sentence)} | {one.section} | **{one.verdict}** | {evidence} |"
             )
@@ -49,11 +50,6 @@ def write_paper(paper: Paper, scale: str, out: Path) -> Path:
     with written_alone(page.parent):  # which is not there if no item has a page yet
         write_text(page, joined([*lines, *items]))
     return page
-
-
-def _explained(one: Judged) -> list[str]:
-    """Only where the paper's sentence does not stand as it is."""
-    return [] if one.verdict is Verdict.HOLDS or not one.why else [f"*{one.why}*"]
 
 
 def _unrun(recipe: Recipe, scale: str) -> Verdicts:

@@ -25,7 +25,7 @@ class Judged:
         section: where the paper makes it.
         verdict: what became of it.
         found: what was asked in each check, and the answer with its number.
-        why: what explains a verdict that is not the paper's.
+        why: what explains it, and what to bear in mind of it.
     """
 
     sentence: str
