@@ -15,6 +15,7 @@ from holdfast.reproduce import (
     error,
     evaluate,
     more,
+    robust_error,
     spec,
     train,
 )
@@ -25,7 +26,9 @@ MINUTES = {"quick": 0.4, "cpu": 40, "paper": 60}
 
 
 def recipe(scale: Scale) -> Result:
-    rows, claims = {}, []
+    rows: dict[str, dict[str, Cell]] = {}
+    ours: dict[str, dict[str, Cell]] = {}
+    claims = []
     for label, made in (("adv", eat.adversarial), ("adv-ens", eat.ensemble)):
         target = made("D", scale)
         of = scale("surrogate", quick="C", cpu="C", paper="A")
@@ -39,11 +42,12 @@ def recipe(scale: Scale) -> Result:
         )
         adaptive = _from(f"D {label}, adaptive", target, surrogate, scale)
         fixed = _from(f"D {label}, not adaptive", target, eat.attacker(of, scale), scale)
-        rows[f"D_{label}"] = {
-            f"{attack}, {how}": Cell(error(step, attack))
-            for attack in eat.ITERATIVE
-            for how, step in (("adaptive", adaptive), ("not adaptive", fixed))
-        }
+        for count, table in ((error, rows), (robust_error, ours)):
+            table[f"D_{label}"] = {
+                f"{attack}, {how}": Cell(count(step, attack))
+                for attack in eat.ITERATIVE
+                for how, step in (("adaptive", adaptive), ("not adaptive", fixed))
+            }
         strongest = eat.ITERATIVE[-1]
         claims.append(
             Claim(
@@ -52,7 +56,7 @@ def recipe(scale: Scale) -> Result:
                 [more(error(adaptive, strongest), error(fixed, strongest), "by PGD")],
             )
         )
-    return Result([Table("Errors in %", rows)], claims)
+    return Result([Table("Errors in %", rows), Table(eat.OURS, ours, name="ours")], claims)
 
 
 def _from(name: str, target: Step, source: Step, scale: Scale) -> Step:

@@ -14,6 +14,7 @@ from holdfast.reproduce import (
     error,
     evaluate,
     more,
+    robust_error,
 )
 
 from . import _networks as eat
@@ -23,19 +24,21 @@ MINUTES = {"quick": 0.2, "cpu": 20, "paper": 60}  # cpu and paper: estimated
 
 def recipe(scale: Scale) -> Result:
     name = scale("target", quick="D", cpu="D", paper="A")
-    rows, claims = {}, []
+    rows: dict[str, dict[str, Cell]] = {}
+    ours: dict[str, dict[str, Cell]] = {}
+    claims = []
     for label, made in (("", eat.plain), ("_adv", eat.adversarial), ("_adv-ens", eat.ensemble)):
         shown, target = f"{name}{label}", made(name, scale)
-        exact, found = (
-            error(_attacked(shown, target, attack, scale))
-            for attack in (eat.rfgsm(scale), _by_differences(scale))
-        )
-        transferred = error(_attacked(shown, target, "fgsm", scale, eat.attacker("C", scale)))
-        rows[shown] = {
-            "R+FGSM by its gradient": Cell(exact),
-            "R+FGSM by differences of its confidences": Cell(found),
-            "FGSM from C": Cell(transferred),
+        steps = {
+            "R+FGSM by its gradient": _attacked(shown, target, eat.rfgsm(scale), scale),
+            "R+FGSM by differences of its confidences": _attacked(
+                shown, target, _by_differences(scale), scale
+            ),
+            "FGSM from C": _attacked(shown, target, "fgsm", scale, eat.attacker("C", scale)),
         }
+        for count, table in ((error, rows), (robust_error, ours)):
+            table[shown] = {column: Cell(count(step)) for column, step in steps.items()}
+        exact, found, transferred = map(error, steps.values())
         claims.append(
             Claim(
                 f"{shown}: an adversary who is told full confidences could estimate the gradient "
@@ -51,7 +54,7 @@ def recipe(scale: Scale) -> Result:
                 "an adversary would ask for logits, or more digits.",
             )
         )
-    return Result([Table("Errors in %", rows)], claims)
+    return Result([Table("Errors in %", rows), Table(eat.OURS, ours, name="ours")], claims)
 
 
 def _by_differences(scale: Scale) -> str:
