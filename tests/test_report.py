@@ -18,6 +18,7 @@ from torch import nn
 import holdfast
 from holdfast import lock, metrics
 from holdfast.attacks import FGSM, FMN, PGD, On, Square, Worst
+from holdfast.bundle import verify, write_bundle
 from holdfast.certify.config import CertificationConfig
 from holdfast.certify.run import certify_data
 from holdfast.cli.common import print_table
@@ -33,6 +34,8 @@ from holdfast.errors import (
 )
 from holdfast.evaluation import EvaluationConfig, evaluate, evaluate_data
 from holdfast.files import read_json, read_table, read_tensors, write_json, write_tensors
+from holdfast.models import Architecture
+from holdfast.models.loading import load
 from holdfast.report import figures, pictures, style, tables
 from holdfast.report.figures import floor_and_ceiling
 from holdfast.report.gallery import Example, Gallery, gallery_of
@@ -43,6 +46,7 @@ from holdfast.report.page import build
 from holdfast.report.subjects import mixed, read_subjects
 from holdfast.report.tables import strongest_attacks, summary
 from holdfast.threat import L2, Linf
+from holdfast.training import Schedule, Selection, Standard, train_data
 from tests.toys import Wrapped, images, small_network
 
 VOID = {"meta", "img", "br", "link"}
@@ -409,6 +413,84 @@ def test_nothing_is_read_outside_the_folders_that_were_given(runs, tmp_path, mon
     assert "the secret of one" in page
     with pytest.raises(InputError, match=r"two is a run of holdfast train, and none of the other"):
         build([trained(tmp_path / "nets" / "two"), runs["one-linf"]], tmp_path / "other")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder of trainings of other seeds, the first with the network of each epoch, evaluated."""
+    root = tmp_path_factory.mktemp("made")
+    data = Data.of(images(12, (1, 8, 8)), torch.arange(12) % 3)
+    small = Architecture(name="small", shape=(1, 8, 8), classes=3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        for seed, name in enumerate(("net", "other")):
+            how = Schedule(epochs=2, batch_size=4, seed=seed, accelerator="cpu")
+            best = Selection(metric="val_accuracy", larger=True)
+            more = {"held_out": 4, "selection": best, "keep_epochs": name == "net"}
+            train_data(small, data, Standard(), how, f"runs/{name}", **more)
+        for name, spec in (("eval", "runs/net"), ("first", "runs/net/epochs/000.safetensors")):
+            attacks = [("fgsm", FGSM(Linf(0.1)))]
+            evaluate_data(load(spec), data, attacks, EvaluationConfig(), spec, f"runs/{name}")
+    return root / "runs"
+
+
+class TestATrainingIsKnown:
+    """By what it made, wherever it lies; those of earlier versions by where they lay."""
+
+    def moved(self, made, tmp_path, monkeypatch):
+        shutil.copytree(made, tmp_path / "elsewhere")
+        monkeypatch.chdir(tmp_path)
+        return tmp_path / "elsewhere"
+
+    def test_after_the_folder_that_holds_all_runs_was_moved(self, made, tmp_path, monkeypatch):
+        runs = self.moved(made, tmp_path, monkeypatch)
+        (subject,) = read_subjects([runs / "net", runs / "eval"])
+        assert subject.training.path == runs / "net"
+        page = build([runs / "net", runs / "eval"], tmp_path / "report")
+        assert "Standard(" in page.read_text(encoding="utf-8")
+
+    def test_by_the_network_that_it_kept_and_no_other_of_its_epochs(
+        self, made, tmp_path, monkeypatch
+    ):
+        runs = self.moved(made, tmp_path, monkeypatch)
+        with pytest.raises(InputError, match="none of the other runs met its network; "):
+            read_subjects([runs / "net", runs / "first"])
+        subjects = read_subjects([runs / "net", runs / "eval", runs / "first"])
+        assert [subject.training is not None for subject in subjects] == [True, False]
+
+    def test_and_another_one_is_not_even_in_its_place(self, made, tmp_path, monkeypatch):
+        runs = self.moved(made, tmp_path, monkeypatch)
+        with pytest.raises(InputError, match="none of the other runs met its network; "):
+            read_subjects([runs / "other", runs / "eval"])
+        (runs / "net").rename(runs / "before")
+        (runs / "other").rename(runs / "net")
+        runs.rename(tmp_path / "runs")
+        with pytest.raises(InputError, match="met its network with these weights; "):
+            read_subjects(["runs/net", "runs/eval"])
+        (subject,) = read_subjects(["runs/before", "runs/eval"])
+        assert subject.training.path.name == "before"
+
+    def test_of_copies_the_one_is_shown_that_the_runs_name(self, made, tmp_path, monkeypatch):
+        runs = self.moved(made, tmp_path, monkeypatch).rename(tmp_path / "runs")
+        shutil.copytree(runs / "net", tmp_path / "copy")
+        (subject,) = read_subjects(["copy", "runs/net", "runs/eval"])
+        assert subject.training.path.parts == ("runs", "net")
+
+    def test_of_an_earlier_version_by_its_place_alone(self, made, tmp_path, monkeypatch):
+        runs = self.moved(made, tmp_path, monkeypatch)
+        about = read_json(runs / "net" / "run.json")
+        assert about.pop("model_fingerprint")
+        write_json(runs / "net" / "run.json", about)
+        with pytest.raises(InputError, match="none of the other runs met its network"):
+            read_subjects([runs / "net", runs / "eval"])
+        runs.rename(tmp_path / "runs")
+        (subject,) = read_subjects(["runs/net", "runs/eval"])
+        assert subject.training is not None
+
+    def test_in_a_bundle_too(self, made, tmp_path, monkeypatch):
+        runs = self.moved(made, tmp_path, monkeypatch)
+        write_bundle([runs / "net", runs / "eval"], tmp_path / "study.zip")
+        assert not verify(tmp_path / "study.zip").contradictions
 
 
 @pytest.mark.parametrize("name", ["rows.csv", "run.json", "images/more.safetensors"])

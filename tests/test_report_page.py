@@ -27,11 +27,12 @@ from holdfast.report import album, diagnosed
 from holdfast.report import diagnoses as figures
 from holdfast.report import page as module
 from holdfast.report.appendix import commands
+from holdfast.report.classifier import Classifier
 from holdfast.report.folders import RunFolder
 from holdfast.report.page import PARTS, build, part
 from holdfast.report.per_image import packed
 from holdfast.report.style import ATTACKS, save
-from holdfast.report.subjects import Classifier, read_subjects
+from holdfast.report.subjects import read_subjects
 from holdfast.report.views import view
 from holdfast.threat import L2, Linf
 from tests.browser import Browser, in_a_browser

@@ -127,6 +127,7 @@ class TestTheSearch:
         numbers = ("steps", "alpha", "delta", "sigma", "anneal")
         settings = {name: about["best"][name] for name in numbers}
         assert settings == {name: getattr(model[0], name) for name in settings}
+        assert about["model_fingerprint"] == fingerprint(loading.load(str(tmp_path / "run")))
         for folder in (tmp_path / "run" / "finalists").iterdir():
             (cell,) = read_json(folder / "run.json")["cells"]
             assert set(cell["broken_by"]) >= {"bpda", "r"}

@@ -17,8 +17,9 @@ from holdfast.evaluation import EvaluationConfig, evaluate_data
 from holdfast.models import Architecture
 from holdfast.progress import Progress, showing
 from holdfast.report import tables
+from holdfast.report.classifier import Classifier
 from holdfast.report.page import build
-from holdfast.report.subjects import Classifier, read_subjects
+from holdfast.report.subjects import read_subjects
 from holdfast.threads import suited_threads
 from holdfast.threat import L2, Linf
 from holdfast.training import Adversarial, Schedule, Stability, Standard, train_data

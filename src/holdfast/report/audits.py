@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from holdfast.report.classifier import Classifier
 from holdfast.report.folders import RunFolder
-from holdfast.report.subjects import Classifier
 
 #: From best to worst; a run without an audit says less than one that is believable.
 VERDICTS = ("believable", "not audited", "doubtful", "not believable")

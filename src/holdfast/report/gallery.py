@@ -16,8 +16,8 @@ from holdfast import metrics
 from holdfast.batch_size import in_a_chunk
 from holdfast.errors import DamagedFileError, InputError, MissingFileError
 from holdfast.files import read_tensors
+from holdfast.report.classifier import Classifier
 from holdfast.report.folders import RunFolder
-from holdfast.report.subjects import Classifier
 from holdfast.results import IMAGES, read_about, read_rows
 
 _AT_MOST = 8

@@ -10,9 +10,10 @@ from markupsafe import Markup
 from holdfast import metrics
 from holdfast.report import implied, tables
 from holdfast.report.audits import Belief, belief
+from holdfast.report.classifier import Classifier
 from holdfast.report.folders import CertifiedRun
 from holdfast.report.gap import Gap
-from holdfast.report.subjects import Classifier, Subject
+from holdfast.report.subjects import Subject
 from holdfast.report.words import NORMS, USUAL, interval, listed, percent, size, usual
 from holdfast.summary import radius
 

@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 
 from holdfast import metrics
+from holdfast.report.classifier import Classifier
 from holdfast.report.folders import CertifiedRun
-from holdfast.report.subjects import Classifier, Subject
+from holdfast.report.subjects import Subject
 from holdfast.report.words import NORMS, percent
 
 

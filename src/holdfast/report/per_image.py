@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from holdfast import metrics
-from holdfast.report.subjects import Classifier
+from holdfast.report.classifier import Classifier
 
 Numbers = NDArray[np.generic]
 

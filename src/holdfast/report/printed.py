@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 
 from holdfast import metrics
 from holdfast.report import figures, implied, pictures, style, tables
+from holdfast.report.classifier import Classifier
 from holdfast.report.gallery import Gallery
-from holdfast.report.subjects import Classifier, Subject
+from holdfast.report.subjects import Subject
 from holdfast.report.views import attack_names
 
 

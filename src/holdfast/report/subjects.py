@@ -1,147 +1,19 @@
-"""What a report is about: networks, the classifiers made of them, and their runs."""
+"""Which runs are of one network: those of its classifiers, and the training that made it."""
 
 import os.path
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
-from holdfast import metrics
 from holdfast.data import UNSORTED
 from holdfast.errors import InputError
 from holdfast.files import StrPath
+from holdfast.report.classifier import Classifier
 from holdfast.report.distinct import attacks_apart, certificates_apart
-from holdfast.report.folders import TRAINING, CertifiedRun, RunFolder, certificates, read_folder
-from holdfast.results import CLEAN, runs_in, same
-from holdfast.results.schema import TITLES
+from holdfast.report.folders import TRAINING, RunFolder, certificates, read_folder
+from holdfast.results import runs_in, same
 
 __all__ = ["mixed", "read_subjects"]
-
-
-@dataclass(frozen=True)
-class Classifier:
-    """A base classifier, or the one smoothed from it by noise, with all runs that met it.
-
-    Attributes:
-        network: the base classifier's name.
-        noise: family and deviation of the noise; None for the base classifier.
-        evaluations: attacks on it.
-        certifications: its certificates: those that hold first, from the most votes.
-    """
-
-    network: str
-    noise: tuple[str, float] | None
-    evaluations: list[RunFolder] = field(default_factory=list)
-    certifications: list[CertifiedRun] = field(default_factory=list)
-
-    @property
-    def sigma(self) -> float | None:
-        """Of the noise."""
-        return None if self.noise is None else self.noise[1]
-
-    @property
-    def title(self) -> str:
-        """As tables name it."""
-        if self.noise is None:
-            return "base classifier"
-        family, sigma = self.noise
-        return f"smoothed classifier, {TITLES[family]} σ = {sigma:g}"
-
-    @property
-    def label(self) -> str:
-        """As sentences and figures name it, among those of other networks."""
-        if self.noise is None:
-            return self.network
-        family, sigma = self.noise
-        kind = "" if family == "gaussian" else f"{TITLES[family]} "
-        return f"{self.network}, smoothed with {kind}σ = {sigma:g}"
-
-    @property
-    def tag(self) -> str:
-        """As files name it."""
-        if self.noise is None:
-            return "network"
-        family, sigma = self.noise
-        return f"{'noise' if family == 'gaussian' else family}-{sigma:g}"
-
-    @property
-    def options(self) -> str:
-        """What makes holdfast evaluate attack it."""
-        if self.noise is None:
-            return ""
-        family, sigma = self.noise
-        return f"--sigma {sigma:g}" + ("" if family == "gaussian" else f" --noise {family}")
-
-    @property
-    def runs(self) -> list[RunFolder]:
-        """Its evaluations, and its certifications, each once."""
-        certified = {run.path: run for run in self.certifications}
-        return [*self.evaluations, *certified.values()]
-
-    @property
-    def proof(self) -> CertifiedRun | None:
-        """The certificates that the summary shows: from the most votes, if they hold."""
-        holding = [run for run in self.certifications if run.guaranteed]
-        return next((run for run in [*self.proofs, *holding] if run.top == 1), None)
-
-    @property
-    def proofs(self) -> list[CertifiedRun]:
-        """All certificates of the smoothed classifier that hold: no attack may contradict one."""
-        return [run for run in self.certifications if run.guaranteed and run.of_votes]
-
-    @property
-    def top_proof(self) -> CertifiedRun | None:
-        """The certificates of more than the first class that the summary shows, if there are any.
-
-        They stand by themselves: robust accuracy is of the first class.
-        """
-        return next((run for run in self.certifications if run.guaranteed and run.top > 1), None)
-
-    @cached_property
-    def attacked(self) -> pd.DataFrame:
-        """Rows of all attacks."""
-        return self._rows[self._rows["attack"] != CLEAN]
-
-    @cached_property
-    def at_sizes(self) -> pd.DataFrame:
-        """The same, attacks without a limit read at finite sizes."""
-        return metrics.at_finite_sizes(self.attacked)
-
-    @cached_property
-    def worst(self) -> pd.DataFrame:
-        """The worst case over all attacks, by norm and size."""
-        return metrics.worst_case(self.at_sizes)
-
-    @cached_property
-    def cells(self) -> pd.DataFrame:
-        """Accuracy under each attack at each size."""
-        return metrics.cells(self.at_sizes)
-
-    def attacked_in(self, norm: str) -> pd.DataFrame:
-        """The same, of the attacks in one norm; no rows if there are none."""
-        if not self.evaluations:
-            return pd.DataFrame(columns=["index", "label", "prediction", "attack", "eps"])
-        return self.at_sizes[self.at_sizes["norm"] == norm]
-
-    @property
-    def clean(self) -> pd.DataFrame:
-        """Rows of the unattacked images, in the evaluation with the most."""
-        rows = max((run.rows for run in self.evaluations), key=lambda rows: rows["index"].nunique())
-        return rows[rows["attack"] == CLEAN]
-
-    @property
-    def without_attack(self) -> "pd.Series[float]":
-        """Accuracy on the unattacked images, with its interval."""
-        return metrics.without_attack(self.clean)
-
-    @property
-    def _rows(self) -> pd.DataFrame:
-        every = [
-            metrics.ranked(run.rows, len(run.about.get("classes", ()))) for run in self.evaluations
-        ]
-        return pd.concat(every, ignore_index=True)
 
 
 @dataclass(frozen=True)
@@ -210,8 +82,8 @@ def read_subjects(paths: Sequence[StrPath]) -> list[Subject]:
     for group in networks:
         _check_images(group)
         name = _name(group, networks)
-        made = (training for training in trainings if _met(training, group))
-        subjects.append(Subject(name, _classifiers(name, group), next(made, None)))
+        made = _maker(trainings, group)
+        subjects.append(Subject(name, _classifiers(name, group), made))
     return subjects
 
 
@@ -288,15 +160,37 @@ def _name(group: Sequence[RunFolder], networks: Sequence[Sequence[RunFolder]]) -
 def _check_met(trainings: Sequence[RunFolder], runs: Sequence[RunFolder]) -> None:
     for training in trainings:
         if not _met(training, runs):
+            other = " with these weights" if _named(training, runs) else ""
             raise InputError(
                 f"{training.path} is a run of holdfast {training.about['kind']}, and none of the "
-                "other runs met its network; a report shows evaluations and certifications, so "
-                "give those of this network beside it."
+                f"other runs met its network{other}; a report shows evaluations and "
+                "certifications, so give those of this network beside it."
             )
 
 
+def _maker(trainings: Sequence[RunFolder], runs: Sequence[RunFolder]) -> RunFolder | None:
+    """The training that made the network of some runs.
+
+    Of several that came to the same weights, the one that the runs name.
+    """
+    made = [training for training in trainings if _met(training, runs)]
+    return next(iter([*(one for one in made if _named(one, runs)), *made]), None)
+
+
 def _met(training: RunFolder, runs: Sequence[RunFolder]) -> bool:
-    """Whether a run names the network that a training run made: by its folder, or a file in it."""
+    """Whether a run met the network that a training made.
+
+    Its weights tell, since folders are renamed and moved, and another training may since have the
+    place of one; a training of an earlier version did not record them, which leaves the place.
+    """
+    made = training.about.get("model_fingerprint")
+    if made is None:
+        return _named(training, runs)
+    return any(run.settings["model_fingerprint"] == made for run in runs)
+
+
+def _named(training: RunFolder, runs: Sequence[RunFolder]) -> bool:
+    """Whether a run names the network that a training made: by its folder, or a file in it."""
     folder = os.path.abspath(training.path)
     named = (os.path.abspath(str(run.settings["model"])) for run in runs)
     return any(folder in (model, os.path.dirname(model)) for model in named)

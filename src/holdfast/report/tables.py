@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from holdfast import metrics
+from holdfast.report.classifier import Classifier
 from holdfast.report.gap import Gap, gap
 from holdfast.report.implied import floor
-from holdfast.report.subjects import Classifier, Subject
+from holdfast.report.subjects import Subject
 from holdfast.report.words import size
 from holdfast.summary import radius
 

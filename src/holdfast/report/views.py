@@ -12,9 +12,10 @@ import pandas as pd
 
 from holdfast import metrics
 from holdfast.report import implied, tables
+from holdfast.report.classifier import Classifier
 from holdfast.report.folders import CertifiedRun
 from holdfast.report.gap import on_same_images
-from holdfast.report.subjects import Classifier, Subject
+from holdfast.report.subjects import Subject
 
 _POINTS = 240  # of a certified curve: each is exact, and more could not be told apart
 _CLASSES = 60  # that figures show; tables/by-class.csv has all

@@ -213,6 +213,7 @@ class _Trained(TypedDict):
 class _Training(TypedDict):
     settings: _Trained
     last_epoch: NotRequired[dict[str, float | None]]
+    model_fingerprint: NotRequired[Text]  # of the network that it made
 
 
 class _Trial(TypedDict):
@@ -236,6 +237,7 @@ class _Tuning(TypedDict):
     trials: list[_Trial]
     first_images: Count
     finalist_images: Count
+    model_fingerprint: NotRequired[Text]
 
 
 class _Study(TypedDict):

@@ -150,11 +150,13 @@ def train_data(
         epochs.extend(log.to_dict("records"))
 
     def results(run: Run, _: object) -> dict[str, Any]:
-        found = {"last_epoch": epochs[-1]}
+        found: dict[str, Any] = {"last_epoch": epochs[-1]}
         if selection is not None:
             found["best_epoch"] = epochs[selection.best(epochs) - 1]
         save_model(run.path / MODEL, network, architecture)
-        return found
+        # By which a report knows who met this network, wherever the folders lie by then; of what
+        # is read, as theirs is.
+        return {**found, "model_fingerprint": fingerprint(load_model(run.path / MODEL))}
 
     with (
         suited_threads(data.shape, network, device=fabric.device, progress=progress),

@@ -25,6 +25,7 @@ from holdfast.models.purified import PURIFIED, Networks, read_purified, save_pur
 from holdfast.parameters import at_least_one, check_arguments, each_once
 from holdfast.progress import Progress, silent
 from holdfast.results import Run, kept_or_temporary, read_about
+from holdfast.tensors import fingerprint
 from holdfast.threads import suited_threads
 from holdfast.training.precomputed import precompute
 
@@ -211,7 +212,8 @@ def tune_malade(
         numbers = {field.name: found["best"][field.name] for field in fields(Chain)}
         save_purified(run.path / PURIFIED, MALADE(nn.Identity(), **numbers), networks)
         write_table(run.path / "trials.csv", pd.DataFrame(found["trials"]))
-        return found
+        # By which a report knows who met this chain, wherever the folders lie by then.
+        return {**found, "model_fingerprint": fingerprint(read_purified(run.path / PURIFIED))}
 
     whole = search.chains()[0].of(networks)
     with suited_threads(data.shape, whole, progress=progress), kept_or_temporary(out) as folder:
