@@ -5,10 +5,12 @@ import sys
 import textwrap
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import holdfast
 from holdfast.cli.commands import COMMANDS, EXAMPLES
+from holdfast.cli.streams import hold_everything, nobody_reads
 from holdfast.cli.told import tell
 from holdfast.errors import (
     AuditError,
@@ -32,7 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     --fail-if-worse allows or, with --strict, an evaluation that its audit does not believe, 130
     interrupted.
     """
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    hold_everything()
+    try:
+        sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    finally:
+        with suppress(OSError):  # a full disk, which is told when Python ends
+            nobody_reads()
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -42,6 +49,8 @@ def run(arguments: Sequence[str]) -> int:
             warnings.simplefilter("default")
             warnings.showwarning = _show
             _run(list(arguments))
+            if sys.stdout is not None:
+                sys.stdout.flush()  # else a full disk were told when nobody listens any more
     except HoldfastError as error:
         tell(str(error))
         if isinstance(error, DiskFullError):
@@ -53,7 +62,8 @@ def run(arguments: Sequence[str]) -> int:
             start = str(error.filename)[:57]
             print(f"holdfast: {start!r}... is too long to name a file.", file=sys.stderr)
             return USER_ERROR
-        print(f"holdfast: {error}", file=sys.stderr)
+        if not (isinstance(error, BrokenPipeError) and nobody_reads()):
+            print(f"holdfast: {error}", file=sys.stderr)
         return SYSTEM_ERROR
     except KeyboardInterrupt:
         print("holdfast: interrupted; the same command goes on from here.", file=sys.stderr)
