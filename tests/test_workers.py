@@ -410,3 +410,42 @@ def test_a_driver_that_is_killed_goes_on_with_other_workers(cluster, tmp_path):
     run(small_network(), out, 3)
     run(small_network(), tmp_path / "one")
     assert rows(out) == rows(tmp_path / "one")
+
+
+TERMINATED = """
+import os, signal, sys, time
+from holdfast.workers import connected
+
+with connected(1) as ray:
+    assert ray.get(ray.remote(os.path.basename).remote("run")) == "run"
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1000)
+    except KeyboardInterrupt:
+        print("interrupted")
+assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+"""
+
+
+def test_a_driver_that_is_told_to_end_ends_as_by_an_interruption():
+    """A cluster's scheduler says so; Ray would print addresses and abort."""
+    pytest.importorskip("ray", reason="needs holdfast[ray]")
+    env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    asked = [sys.executable, "-c", TERMINATED]
+    done = subprocess.run(asked, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "interrupted\n"
+    assert "SIGTERM" not in done.stderr
+
+
+@pytest.mark.parametrize("mine", [signal.SIG_IGN, lambda *_: None])
+def test_who_has_a_use_for_that_signal_keeps_it(mine):
+    before = signal.signal(signal.SIGTERM, mine)
+    try:
+        with clusters._terminated_in_order() as settle:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # as Ray takes it
+            settle()
+            assert signal.getsignal(signal.SIGTERM) is mine
+        assert signal.getsignal(signal.SIGTERM) is mine
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -3,9 +3,11 @@
 import os
 import re
 import secrets
+import signal
 import socket
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
@@ -117,12 +119,13 @@ def connected(workers: int | str | None) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
-    with _folder() as folder, _silenced():
+    with _folder() as folder, _silenced(), _terminated_in_order() as settle:
         try:
             if isinstance(workers, int):
                 _begin(ray, workers, folder)
             else:
                 _join(ray, workers)
+            settle()
             check_versions(ray)
             yield ray
         finally:
@@ -149,6 +152,30 @@ def _silenced() -> Iterator[None]:
         yield
     finally:
         setattr(worker, name, before)
+
+
+@contextmanager
+def _terminated_in_order() -> Iterator[Callable[[], None]]:
+    """Let SIGTERM, by which clusters end a job, end the block as Ctrl-C does.
+
+    Ray would answer it with a list of addresses and an abort. Who has another use for the signal,
+    or ignores it, keeps it.
+
+    Yields:
+        What is called once Ray has taken the signal for itself.
+    """
+    before, interrupt = signal.getsignal(signal.SIGTERM), signal.default_int_handler
+    if before is None or threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    try:
+        yield lambda: _answered(interrupt if before is signal.SIG_DFL else before)
+    finally:
+        _answered(before)
+
+
+def _answered(by: Any) -> None:
+    signal.signal(signal.SIGTERM, by)
 
 
 def _begin(ray: Any, workers: int, folder: str) -> None:
