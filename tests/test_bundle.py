@@ -265,6 +265,11 @@ class TestVerify:
             said(found, Verdict.CONTRADICTED)
         )
 
+    def test_rows_that_are_missing_are_told_as_such(self, copied):
+        (copied / EVAL / "rows.csv").unlink()
+        (found,) = verify(copied / EVAL).contradictions
+        assert "rows.csv is not there: put its copy back" in found.said
+
     def test_another_model_or_other_images_are_named(self, study, model, data):
         found = verify(study / EVAL, models=[small_network(seed=1)], data=data)
         assert "none of the runs is about the model" in found.sentence

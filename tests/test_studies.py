@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from holdfast.attacks import DDN, FGSM, PGD, Attack, DeepFool
 from holdfast.auditing.check import Verdict
 from holdfast.cli.main import run
 from holdfast.data import Data
-from holdfast.errors import DamagedFileError, InputError, OutputError
+from holdfast.errors import DamagedFileError, InputError, MissingFileError, OutputError
 from holdfast.evaluation import Audit, EvaluationConfig, evaluate_data, study
 from holdfast.evaluation.sizes import run_once
 from holdfast.evaluation.studies import check_study
@@ -486,3 +487,12 @@ def test_a_study_that_leads_elsewhere_is_refused(tmp_path, runs):
     (tmp_path / "study" / "run.json").write_text(json.dumps(about))
     with pytest.raises((DamagedFileError, InputError)):
         runs_in(tmp_path / "study")
+
+
+def test_a_finished_study_that_lacks_a_run_is_told_as_such(tmp_path):
+    data, _ = some()
+    model, attacks = small_network(), [("fgsm", FGSM(Linf(0.1)))]
+    study({"net": model}, data, attacks, (0, 1), out=tmp_path / "study")
+    shutil.rmtree(tmp_path / "study" / "1-net" / "seed-1")
+    with pytest.raises(MissingFileError, match="its run 1-net/seed-1 is missing: put the copy"):
+        study({"net": model}, data, attacks, (0, 1), out=tmp_path / "study")

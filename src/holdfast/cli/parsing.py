@@ -130,8 +130,8 @@ def parser_of(command: str, function: Callable[..., None]) -> ArgumentParser:
 
 #: How jsonargparse tells that a value is none of several types.
 _UNION = re.compile(
-    r"Does not validate against any of the Union subtypes .*?Errors: - (?P<reason>.*?) - .*?"
-    r"Given value:(?P<value>.*)"
+    r"Does not validate against any of the Union subtypes .*?Errors: - (?P<reason>.*?) - "
+    r"(?P<others>.*?)Given value type.*?Given value:(?P<value>.*)"
 )
 
 
@@ -157,6 +157,7 @@ def _first_reason(told: re.Match[str]) -> str:
     """What is wrong with a value that may also be left out, without the ways in which it is not."""
     reason = re.sub(r"^Not of type \w+: ", "", told["reason"])
     reason = re.sub(r"^Expected an? <class '(\w+)'>$", r"must be of type \1", reason)
+    reason += "".join(f" or {word}" for word in re.findall(r"Literal\['(\w+)'\]", told["others"]))
     return f"{reason}; given {told['value'].strip() or 'nothing'}"
 
 

@@ -17,7 +17,7 @@ import pandas as pd
 from holdfast import metrics
 from holdfast.auditing.verdict import Audit
 from holdfast.data import Data
-from holdfast.errors import InputError
+from holdfast.errors import InputError, MissingFileError
 from holdfast.evaluation.adapting import Named
 from holdfast.evaluation.beginning import check_attacks
 from holdfast.evaluation.config import EvaluationConfig
@@ -27,7 +27,7 @@ from holdfast.files import StrPath
 from holdfast.models.identity import identify
 from holdfast.parameters import Seed, check_title
 from holdfast.progress import Progress, silent
-from holdfast.results import CLEAN, Run, kept_or_temporary
+from holdfast.results import ABOUT, CLEAN, Run, kept_or_temporary
 from holdfast.summary import Summary, percent, size
 from holdfast.types import Model
 from holdfast.workers import connected
@@ -180,6 +180,7 @@ def study(
         InputError: if there is no model, seed or attack, one of them stands there twice, or a size
             is 0; and as `holdfast.evaluate`.
         OutputError: if ``out`` cannot be written or holds something else.
+        MissingFileError: if it is a finished study that lacks one of its runs.
 
     Example:
         >>> from holdfast import Linf
@@ -234,6 +235,12 @@ def study(
 
     with connected(workers), kept_or_temporary(out) as folder:
         Run.resume_or(folder, "study", record, work, results, progress=progress)
+        for member in members:
+            if not (folder / member.folder / ABOUT).exists():
+                raise MissingFileError(
+                    f"{folder} is a finished study, and its run {member.folder} is missing: put "
+                    "the copy back, or repeat the study with another --out."
+                )
         return Study({member: Evaluation.read(folder / member.folder) for member in members})
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 
 from holdfast.errors import (
     DamagedFileError,
+    MissingFileError,
 )
 from holdfast.files.paths import StrPath, check_file
 from holdfast.files.writing import replace_file
@@ -47,7 +48,8 @@ def read_table(path: StrPath, text: Iterable[str] = ()) -> pd.DataFrame:
         text: columns of names, in which "1" is no number and "NA" is not missing.
 
     Raises:
-        DamagedFileError: if the file cannot be read.
+        MissingFileError: if there is no such file.
+        DamagedFileError: if it cannot be read.
 
     Example:
         >>> import pandas as pd
@@ -67,5 +69,9 @@ def read_table(path: StrPath, text: Iterable[str] = ()) -> pd.DataFrame:
             na_values={number: list(_MISSING) for number in numbers},
             **_EXACTLY,
         )
+    except FileNotFoundError as error:
+        raise MissingFileError(
+            f"{path} is not there: put its copy back, or repeat the run with another --out."
+        ) from error
     except (OSError, ValueError) as error:
         raise DamagedFileError(f"{path} is damaged: {error}.") from error

@@ -77,8 +77,10 @@ def read_about(path: StrPath) -> dict[str, Any]:
     path = as_path(path)
     if not (path / ABOUT).exists():
         below = min(path.glob(f"*/{ABOUT}"), default=None)
-        hint = f"; {below.parent} holds one" if below else ""
-        raise MissingFileError(f"{path} holds no run of Holdfast: there is no {ABOUT} in it{hint}.")
+        hint = f"{below.parent} holds one" if below else "give a folder that a command had as --out"
+        raise MissingFileError(
+            f"{path} holds no run of Holdfast: there is no {ABOUT} in it; {hint}."
+        )
     about = read_json(path / ABOUT)
     if isinstance(about.get("settings"), dict) and isinstance(about.get("kind"), str):
         new = _SETTINGS_UNTIL_0_2.get(about["kind"], {})
@@ -151,7 +153,10 @@ def read_rows(path: StrPath) -> pd.DataFrame:
     else:
         files = sorted((path / CHUNKS).glob("*.csv"))
         if not files:
-            raise MissingFileError(f"{path} holds no rows.")
+            raise MissingFileError(
+                f"{path} holds no rows: put the copy of {ROWS} back, or repeat the run with "
+                "another --out."
+            )
         cells = groupby(files, lambda file: file.name.partition(".")[0])
         rows = pd.concat([_in_order(map(read_csv, mine)) for _, mine in cells], ignore_index=True)
     if not about["complete"]:
