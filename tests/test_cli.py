@@ -382,6 +382,13 @@ class TestTables:
         assert all(str(value) in shown for value in rows[0].values())
         assert all(name in shown for name in list(rows[0])[1:])
 
+    @pytest.mark.parametrize("columns", ["0", "1", "20"])
+    def test_no_terminal_is_too_narrow_for_a_number(self, capsys, monkeypatch, columns):
+        monkeypatch.setenv("COLUMNS", columns)
+        print_table("a title", [{"attack": "pgd", "accuracy": "65.0 %", "interval": "40.8–84.6"}])
+        shown = capsys.readouterr().out
+        assert all(word in shown for word in ("a title", "pgd", "65.0 %", "40.8–84.6"))
+
     @pytest.mark.parametrize("eps", [8 / 255, 0.3, 0.25, 1 / 3, 2.0])
     def test_a_size_reads_as_it_is_written(self, eps):
         assert specs.number(size(eps)) == pytest.approx(eps, rel=1e-4)

@@ -20,6 +20,9 @@ from holdfast.summary import size as size
 #: Letters that a name or a text keeps in one line.
 _LONG = 16
 
+#: Columns of a terminal that does not say, and those below which each word were broken.
+_USUAL, _NARROWEST = 80, 40
+
 
 def device(accelerator: str) -> torch.device:
     """The device that Lightning Fabric chooses for an accelerator's name.
@@ -56,6 +59,8 @@ def print_table(title: str, rows: list[dict[str, Any]]) -> None:
     sides.
     """
     console = Console()
+    # COLUMNS=0 means that nobody knows, and rich would print nothing at all.
+    console.width = max(console.width, _NARROWEST) if console.width else _USUAL
     # Names of models, attacks and classes are text: rich would read [/] in them as markup.
     table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD)
     shown = [{name: _show(value) for name, value in row.items()} for row in rows]
