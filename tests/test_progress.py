@@ -132,6 +132,22 @@ def test_a_bar_in_80_columns(clock):
     assert second.startswith("  2 images robust, step 20 of a part")
 
 
+@pytest.mark.parametrize(
+    ("terminal", "lines"),
+    [
+        ({"TERM": "xterm", "COLUMNS": "80"}, False),
+        ({"TERM": "dumb", "COLUMNS": "80"}, True),
+        ({"TERM": "xterm", "COLUMNS": "0"}, True),
+    ],
+)
+def test_a_terminal_without_a_place_for_a_bar_has_lines(monkeypatch, capsys, terminal, lines):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as if standard error were a terminal
+    for name, value in terminal.items():
+        monkeypatch.setenv(name, value)
+    with progress.showing() as shown:
+        assert isinstance(shown, progress._Lines) is lines
+
+
 def test_certificates_show_their_votes_in_80_columns_and_in_a_log(clock, capsys):
     stream = io.StringIO()
     console = Console(file=stream, width=80, force_terminal=True, color_system=None)

@@ -263,7 +263,8 @@ def showing(wanted: bool = True) -> Iterator[Progress]:
     console = Console(stderr=True)
     if not wanted:
         yield silent
-    elif not console.is_terminal:
+    # A bar moves the cursor, which a dumb terminal cannot, and has no place where the width is 0.
+    elif not console.is_terminal or console.is_dumb_terminal or not console.width:
         yield _Lines()
     else:
         with _bars(console) as bars:
