@@ -572,6 +572,14 @@ def test_bad_input_is_one_sentence_and_changes_no_file(place, capsys, line, word
     assert after == before
 
 
+@pytest.mark.parametrize("line", ["report r\udcfcns", "evaluate --model mine:good --out r\udcfcn"])
+def test_a_path_in_another_encoding_is_told_as_such(place, capsys, line):
+    before = [*place.iterdir()]
+    assert code(*line.split()) == 2
+    assert "is no UTF-8, in which runs record their paths: rename it" in capsys.readouterr().err
+    assert [*place.iterdir()] == before
+
+
 def test_a_folder_that_cannot_be_written_is_found_before_any_work(place, capsys, monkeypatch):
     """The system's answer is planted, since a superuser may write almost anywhere."""
 

@@ -135,6 +135,10 @@ _UNION = re.compile(
 )
 
 
+#: Of a path in another encoding than the locale's.
+_NO_TEXT = "is no UTF-8, in which runs record their paths: rename it, or choose a locale of UTF-8"
+
+
 class _Parser(ArgumentParser):
     """Says what is wrong in one line instead of printing the usage."""
 
@@ -144,6 +148,7 @@ class _Parser(ArgumentParser):
         text = _UNION.sub(_first_reason, text)
         text = re.sub(r"(?<=required: ).*", self._dashed, text).replace("Parser key", "option")
         text = re.sub(r"Exceeds the limit .*", "has more digits than a number can have", text)
+        text = re.sub(r"'utf-8' codec can't encode .* not allowed", _NO_TEXT, text)
         tell(f"{text}; see {self.prog} --help")
         sys.exit(USER_ERROR)
 
