@@ -476,6 +476,19 @@ class TestATrainingIsKnown:
         (subject,) = read_subjects(["copy", "runs/net", "runs/eval"])
         assert subject.training.path.parts == ("runs", "net")
 
+    def test_and_shown_once_of_a_network_that_has_two_names(self, made, tmp_path, monkeypatch):
+        runs = self.moved(made, tmp_path, monkeypatch)
+        shutil.copytree(runs / "eval", runs / "again")
+        about = read_json(runs / "again" / "run.json")
+        about["settings"]["model"] = "elsewhere/net"
+        write_json(runs / "again" / "run.json", about)
+        paths = [runs / name for name in ("net", "eval", "again")]
+        subjects = read_subjects(paths)
+        assert [subject.training.path.name for subject in subjects] == ["net", "net"]
+        build(paths, tmp_path / "report")
+        shown = read_json(tmp_path / "report" / "report.json")["runs"]
+        assert [one["path"] for one in shown] == list(map(str, paths))
+
     def test_of_an_earlier_version_by_its_place_alone(self, made, tmp_path, monkeypatch):
         runs = self.moved(made, tmp_path, monkeypatch)
         about = read_json(runs / "net" / "run.json")

@@ -88,7 +88,9 @@ def build(runs: Sequence[StrPath], out: StrPath, title: str = "Robustness report
     with lock.held(out):
         _check_out(out, sources)  # another may have held it until just now
         about = {"report_of": sources, "holdfast": holdfast.__version__}
-        met = [*(run for subject in subjects for run in subject.runs), *diagnoses]
+        # A network under two names is two subjects, with one training.
+        of_each = {id(run): run for subject in subjects for run in subject.runs}
+        met = [*of_each.values(), *diagnoses]
         every = [{"path": str(run.path), **run.about} for run in met]
         write_json(out / _ABOUT, {**about, "runs": every})
         for folder in (out, *(out / name for name in ("figures", "tables", "images"))):
