@@ -189,32 +189,36 @@ def Standard(
     """
     _check_limit(threat)
     check_top(top)
-    half = max(steps // 2, 1)
-    smallest = {"steps": 2 * steps, "early_stop": True}
     if top > 1:
-        goal = TopMargin(top)
-        parts: dict[str, Attack] = {
-            "apgd-top": APGD(threat, steps=2 * steps, restarts=2, goal=goal),
-            "second-order": SecondOrder(threat, steps=half, samples=8, goal=goal),
-        }
-        if threat.p == 2:
-            parts["ddn"] = DDN(threat, goal=goal, **smallest)
-        else:
-            parts["fmn"] = FMN(threat, goal=goal, **smallest)
-        if threat.p != 1:
-            parts["square"] = Square(threat, queries=queries, goal=goal)
-        return Worst(tuple(parts.values()), aim=goal, called=tuple(parts))
-    parts = {"apgd-ce": APGD(threat, steps=2 * steps)}
+        return _among(threat, TopMargin(top), steps, queries)
+    half = max(steps // 2, 1)
+    parts: dict[str, Attack] = {"apgd-ce": APGD(threat, steps=2 * steps)}
     parts["second-order"] = SecondOrder(threat, steps=half, samples=8)
     if threat.p == 2:
-        parts["ddn"] = DDN(threat, **smallest)
+        parts["ddn"] = DDN(threat, steps=2 * steps, early_stop=True)
     parts["apgd-t"] = APGDT(threat, targets=targets, steps=steps, annealed=threat.p != 1)
     parts["fab-t"] = FAB(threat, targets=targets, steps=half, early_stop=True)
     if threat.p == 1:
-        parts["fmn"] = FMN(threat, **smallest)
+        parts["fmn"] = FMN(threat, steps=2 * steps, early_stop=True)
     else:
         parts["square"] = Square(threat, queries=queries)
     return Worst(tuple(parts.values()), called=tuple(parts))
+
+
+def _among(threat: Threat, goal: TopMargin, steps: int, queries: int) -> Worst:
+    """Parts that push the label out of the first k classes; none goes towards one class."""
+    half = max(steps // 2, 1)
+    parts: dict[str, Attack] = {
+        "apgd-top": APGD(threat, steps=2 * steps, restarts=2, goal=goal),
+        "second-order": SecondOrder(threat, steps=half, samples=8, goal=goal),
+    }
+    if threat.p == 2:
+        parts["ddn"] = DDN(threat, steps=2 * steps, goal=goal, early_stop=True)
+    else:
+        parts["fmn"] = FMN(threat, steps=2 * steps, goal=goal, early_stop=True)
+    if threat.p != 1:
+        parts["square"] = Square(threat, queries=queries, goal=goal)
+    return Worst(tuple(parts.values()), aim=goal, called=tuple(parts))
 
 
 def _check_limit(threat: Threat) -> None:
