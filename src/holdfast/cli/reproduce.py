@@ -241,7 +241,8 @@ def _plan(
         print("0 steps: what is shown is computed, and no network is needed.")
         return
     by = "a GPU" if scale == "paper" else "one core"
-    title = f"{len(steps)} steps, about {minutes:g} minutes by {by} if all are missing"
+    about = "about" if len(recipes) == 1 else "at most, what items share counted in each, about"
+    title = f"{len(steps)} steps, {about} {minutes:.3g} minutes by {by} if all are missing"
     print_table(title, [{**line, "passes": _thousands(line["passes"])} for line in lines])
 
 
