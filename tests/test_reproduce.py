@@ -847,6 +847,23 @@ def test_the_page_of_a_paper_gathers_items_of_several_runs_whose_folders_may_be_
     assert "\n| And these. | 4.1 | **not run** | table-3 |\n" in page
 
 
+def test_the_page_of_a_paper_has_its_numbers_beside_what_was_measured(tmp_path: Path) -> None:
+    """Of tables and figures that the paper has numbers of, as the items' pages show them."""
+    step = _evaluated(tmp_path, 0, [True] * 20 + [False] * 80)
+    tables = [
+        Table("Printed", {"row": {"x": Cell(accuracy(step), 0.75)}}, name="printed"),
+        Table("Ours", {"row": {"x": Cell(accuracy(step))}}, name="ours"),
+    ]
+    item = Recipe("p", "table-1", "Title", "", {}, lambda scale: Result(tables))
+    write_item(item, Scale("quick"), found([step], tmp_path), tmp_path, tmp_path / "pages")
+    paper = Paper("p", "p", "P", "", (item,))
+    page = write_paper(paper, "quick", tmp_path / "pages").read_text()
+    told = page.partition("## The paper's numbers, and what was measured\n")[2]
+    assert "<summary>table-1: Printed</summary>" in told
+    assert "| row | **80.0** [70.8, 87.3] (75.0, +5.0) |" in told
+    assert "table-1: Ours" not in told
+
+
 @pytest.mark.parametrize("paper", papers(), ids=lambda paper: paper.short)
 def test_the_page_of_a_paper_that_is_shipped_says_what_its_items_say(
     paper: Paper, tmp_path: Path
