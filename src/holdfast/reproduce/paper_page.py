@@ -73,7 +73,8 @@ def _numbers(recipe: Recipe, scale: Scale, folder: Path) -> Iterator[str]:
         file = folder / f"{part.name}.csv"
         if not file.exists():  # of a page that an earlier version wrote
             continue
-        found = pd.read_csv(file, dtype={"row": str, "column": str}).fillna({"why": ""})
+        found = pd.read_csv(file, dtype=dict.fromkeys(("row", "column", "why"), str))
+        found = found.fillna({"why": ""})
         if found["paper"].notna().any():
             yield from ("", f"<details><summary>{recipe.item}: {part.title}</summary>", "")
             yield from shown(part, found)
