@@ -30,7 +30,7 @@ from holdfast.errors import (
     OutputError,
     UnknownNameError,
 )
-from holdfast.evaluation import EvaluationConfig, evaluate, evaluate_data, study
+from holdfast.evaluation import EvaluationConfig, evaluate, evaluate_data, scoring, study
 from holdfast.evaluation.asking import Asker
 from holdfast.evaluation.rounding import to_8_bit
 from holdfast.evaluation.scoring import Scorer
@@ -829,6 +829,28 @@ class TestResume:
         ]
         assert without[0] == without[1]
         assert not (tmp_path / "broken" / "rows").exists()
+
+    @pytest.mark.parametrize("lacking", [["ahead"], ["rank", "ahead"]])
+    def test_a_run_of_an_earlier_version_is_finished_by_a_later_one(
+        self, tmp_path, monkeypatch, lacking
+    ):
+        """What the first rows do not say is said of none; all else is as of an unbroken run."""
+        whole = self.run(tmp_path / "whole").rows
+        original, calls, rows_of = Scorer.attack_rows, [], scoring.rows_of
+        monkeypatch.setattr(scoring, "rows_of", lambda *of: rows_of(*of).drop(columns=lacking))
+
+        def dies(self, *arguments):
+            calls.append(1)
+            if len(calls) == 6:
+                raise KeyboardInterrupt
+            return original(self, *arguments)
+
+        monkeypatch.setattr(Scorer, "attack_rows", dies)
+        with pytest.raises(KeyboardInterrupt):
+            self.run(tmp_path / "broken")
+        monkeypatch.undo()
+        rows = self.run(tmp_path / "broken").rows
+        pd.testing.assert_frame_equal(rows, whole.drop(columns=lacking))
 
     def test_images_are_read_once_for_all_attacks(self):
         model, x, y = example()

@@ -100,3 +100,9 @@ COLUMNS: Mapping[str, Mapping[str, Rule]] = {
     },
     "diagnose": {"cell": _AMOUNTS, "index": _AMOUNTS},
 }
+
+
+def amounts_of_later_versions(kind: str) -> list[str]:
+    """Columns of whole numbers that rows of an earlier version may lack."""
+    columns = COLUMNS.get(kind, {})
+    return [name[:-1] for name, rule in columns.items() if name.endswith("?") and rule is _AMOUNTS]

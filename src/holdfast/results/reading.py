@@ -23,6 +23,7 @@ from holdfast.files import (
     read_table,
     read_tensors,
 )
+from holdfast.results.columns import amounts_of_later_versions
 from holdfast.results.schema import ABOUT, CLEAN, ROWS, check_about, check_rows
 
 __all__ = [
@@ -159,6 +160,9 @@ def read_rows(path: StrPath) -> pd.DataFrame:
             )
         cells = groupby(files, lambda file: file.name.partition(".")[0])
         rows = pd.concat([_in_order(map(read_csv, mine)) for _, mine in cells], ignore_index=True)
+        # A run that a later version took up: what the first chunks do not say is said of none.
+        later = [name for name in amounts_of_later_versions(about["kind"]) if name in rows]
+        rows = rows.drop(columns=[name for name in later if rows[name].isna().any()])
     if not about["complete"]:
         return rows
     named = about["settings"].keys() >= {"bounds", "intervals"}
