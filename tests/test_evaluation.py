@@ -803,8 +803,8 @@ class TestResume:
             model, x, y, attacks, config=EvaluationConfig(batch_size=8, **config), out=out
         )
 
-    def test_a_killed_run_ends_as_an_unbroken_one(self, tmp_path, monkeypatch):
-        whole = self.run(tmp_path / "whole")
+    def begin(self, out, monkeypatch):
+        """A run that is killed at the sixth of its batches."""
         original, calls = Scorer.attack_rows, []
 
         def dies(self, *arguments):
@@ -813,11 +813,15 @@ class TestResume:
                 raise KeyboardInterrupt
             return original(self, *arguments)
 
-        monkeypatch.setattr(Scorer, "attack_rows", dies)
-        with pytest.raises(KeyboardInterrupt):
-            self.run(tmp_path / "broken")
+        with monkeypatch.context() as killing:
+            killing.setattr(Scorer, "attack_rows", dies)
+            with pytest.raises(KeyboardInterrupt):
+                self.run(out)
+
+    def test_a_killed_run_ends_as_an_unbroken_one(self, tmp_path, monkeypatch):
+        whole = self.run(tmp_path / "whole")
+        self.begin(tmp_path / "broken", monkeypatch)
         assert not read_json(tmp_path / "broken" / "run.json")["complete"]
-        monkeypatch.setattr(Scorer, "attack_rows", original)
         broken = self.run(tmp_path / "broken")
         for name in ("rows.csv",):
             assert (tmp_path / "whole" / name).read_bytes() == (
@@ -836,19 +840,10 @@ class TestResume:
     ):
         """What the first rows do not say is said of none; all else is as of an unbroken run."""
         whole = self.run(tmp_path / "whole").rows
-        original, calls, rows_of = Scorer.attack_rows, [], scoring.rows_of
-        monkeypatch.setattr(scoring, "rows_of", lambda *of: rows_of(*of).drop(columns=lacking))
-
-        def dies(self, *arguments):
-            calls.append(1)
-            if len(calls) == 6:
-                raise KeyboardInterrupt
-            return original(self, *arguments)
-
-        monkeypatch.setattr(Scorer, "attack_rows", dies)
-        with pytest.raises(KeyboardInterrupt):
-            self.run(tmp_path / "broken")
-        monkeypatch.undo()
+        rows_of = scoring.rows_of
+        with monkeypatch.context() as earlier:
+            earlier.setattr(scoring, "rows_of", lambda *of: rows_of(*of).drop(columns=lacking))
+            self.begin(tmp_path / "broken", earlier)
         rows = self.run(tmp_path / "broken").rows
         pd.testing.assert_frame_equal(rows, whole.drop(columns=lacking))
 
