@@ -69,9 +69,9 @@ def _claims(images: stn.Images, norm: str, scale: Scale) -> Iterator[Claim]:
             less(at("STN", small), at("TRADES", small), f"worse at {small:.2g}"),
             more(at("STN", large), at("TRADES", large), f"better at {large:.2g}"),
         ],
-        why="100 images were attacked, of networks of 3 epochs on MNIST and 10 on CIFAR-10, where "
-        "the scale paper has 12 and 100: which of the two leads, and from what size on, hangs "
-        "on two short trainings here.",
+        why="Few images were attacked, of networks that were trained for a few epochs: which of "
+        "the two leads, and from what size on, hangs on their trainings. See what was "
+        "reduced.",
     )
     yield Claim(
         f"{where}: what transfers from Madry's network shows no masking of gradients.",

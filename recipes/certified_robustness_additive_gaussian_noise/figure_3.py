@@ -72,7 +72,7 @@ def _claims(images: stn.Images, norm: str, scale: Scale) -> Iterator[Claim]:
             more(clean_accuracy(steps[low]), clean_accuracy(steps[high]), "hurts without attack"),
             more(at(high, large), at(low, large), f"helps at {large:.2g}"),
         ],
-        why="Without an attack the networks differ by less than 100 images can tell.",
+        why="Without an attack the networks differ by less than so few images can tell.",
     )
     yield Claim(
         f"{images.name}, {norm}: σ = 0 is vulnerable, so the noise is essential.",

@@ -32,9 +32,8 @@ def recipe(scale: Scale) -> Result:
                     )
                     for column, what in (("right", "accuracy"), ("relative", "ρ₂"))
                 ],
-                why="Accuracies half a percent apart cannot be told by 1,000 images. Robustness, "
-                "whose ρ₂ is a mean over them, can. LeNet has a third of its training images, "
-                "and a reference of half of the epochs.",
+                why="Accuracies half a percent apart cannot be told by so few images; ρ₂, a mean "
+                "over them, can.",
             ),
             Claim(
                 f"{network.name}: its ρ₂ and accuracy keep growing in the last two epochs.",
@@ -63,8 +62,9 @@ def recipe(scale: Scale) -> Result:
                         "ρ₂ is smaller in the end than after one epoch",
                     ),
                 ],
-                why="ρ₂ moves by 0.005 and less, and accuracy by less than 1,000 images can tell; "
-                "the paper shows the curves of one training, without intervals.",
+                why="ρ₂ hardly moves in either direction, and accuracy by less than the images "
+                "that were asked can tell. The paper shows the curves of one training, "
+                "without intervals.",
             ),
         ]
     return Result(parts, claims)

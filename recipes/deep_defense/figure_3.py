@@ -56,9 +56,8 @@ def recipe(scale: Scale) -> Result:
                         ),
                     )
                 ],
-                why="The lower robustness shows at each λ. The gain in accuracy, half a percent "
-                "at the larger λ, is within chance of 2,000 test images; each network was "
-                "trained on 5,000.",
+                why="The gain in accuracy is half a percent, of networks trained on few images: "
+                "within chance of those that were asked.",
             ),
             Claim(
                 "A larger λ makes the regulariser contribute more.",

@@ -69,9 +69,8 @@ def recipe(scale: Scale) -> Result:
                     )
                     for name in others
                 ],
-                why="It is well above the reference by most measures, and not apart from Adv. "
-                "Train I by these: 300 images were asked. PASS rates how visible a change is: "
-                "the lower, the more visible must it be to fool.",
+                why="From Adv. Train I these measures hardly tell it, by few images. PASS rates "
+                "how visible a change is: the lower, the more visible must it be to fool.",
             )
             for column in next(iter(found.values()))
         ]

@@ -55,8 +55,8 @@ def recipe(scale: Scale) -> Result:
             "Training on R+FGSM attains more than 90 % accuracy on R+FGSM samples.",
             "4.1",
             [at_least(own, 0.9, "more than 90 %")],
-            why="The paper trains A. D, which has no convolutions and is trained here, errs more "
-            "under every attack (table 7).",
+            why="At the smaller scales D stands for the paper's A: it has no convolutions, and "
+            "errs more under every attack (table 7).",
         ),
         Claim(
             "It provides only little robustness to iterative attacks.",

@@ -52,9 +52,9 @@ def recipe(scale: Scale) -> Result:
                 for target in imagenet.TARGETS
                 if ("Step-LL", target) in errors
             ],
-            why="Where a network was trained on single steps the random step is the stronger "
-            "attack here too; on the plain ones, which do not mask, it spends more of the "
-            "budget than it gains. The paper's networks are ImageNet's.",
+            why="Of MNIST's networks, which stand in at the smaller scales: where one was "
+            "trained on single steps the random step is the stronger attack too; on plain "
+            "ones, which do not mask, it spends more of the budget than it gains.",
         ),
         Claim(
             "For the adversarially trained Inception v3, R+Step-LL is stronger than two steps of "
@@ -67,8 +67,8 @@ def recipe(scale: Scale) -> Result:
                     "R+Step-LL errs more than Iter-LL(2) on v3_adv",
                 )
             ],
-            why="In place of Inception v3 stands MNIST's C, of which both attacks fool nearly as "
-            "many: it masks, but less than the paper's network.",
+            why="At the smaller scales MNIST's C stands in for Inception v3, of which both "
+            "attacks fool nearly as many: it masks, but less than the paper's network.",
         ),
     ]
     notes = [

@@ -105,7 +105,7 @@ def _claims(rows: Mapping[str, Mapping[str, Measure]]) -> list[Claim]:
                 more(worst[f"{name} + MALADE"], worst[name], f"worst case: {name} with a chain")
                 for name in ("CNN", "Madry")
             ],
-            why="Before the CNN it does. Before Madry more is left too, within chance of 100 "
+            why="Before the CNN it does. Before Madry more is left too, within chance of so few "
             "images.",
         ),
         Claim(

@@ -4,6 +4,8 @@ Architecture and training are those of MadryLab's cifar10_challenge, with four o
 is trained on noisy images, with STN's σ, so that the two differ in the objective alone.
 """
 
+from collections.abc import Sequence
+
 from holdfast.reproduce import Scale, Step, Value, evaluate, train
 
 from . import _networks as so
@@ -74,8 +76,10 @@ def network(name: str, scale: Scale) -> Step:
     )
 
 
-def attacked(name: str, norm: str, scale: Scale) -> Step:
+def attacked(name: str, norm: str, scale: Scale, attacks: Sequence[str] | None = None) -> Step:
     """S-O on one of them, and PGD on Madry's in ℓ2, to see what S-O gains there."""
+    if attacks is None:
+        attacks = [so.PGD, so.S_O] if (name, norm) == ("Madry", "l2") else [so.S_O]
     return evaluate(
         f"{name}-{norm}",
         model=network(name, scale),
@@ -83,7 +87,7 @@ def attacked(name: str, norm: str, scale: Scale) -> Step:
         images=so.test_images(scale),
         norm=norm,
         eps=sizes(norm, scale),
-        attacks=[so.PGD, so.S_O] if (name, norm) == ("Madry", "l2") else [so.S_O],
+        attacks=attacks,
         **noise(name, scale),
     )
 
@@ -91,16 +95,3 @@ def attacked(name: str, norm: str, scale: Scale) -> Step:
 def noise(name: str, scale: Scale) -> dict[str, Value | None]:
     """What one of them is asked under."""
     return {"sigma": TEST_SIGMA, "votes": so.votes(scale)} if name in NOISY else {}
-
-
-def suite(scale: Scale) -> Step:
-    """The suite on Madry's network in ℓ2: whether what S-O leaves there is robust."""
-    return evaluate(
-        "Madry-suite",
-        model=network("Madry", scale),
-        data=data(scale),
-        images=so.test_images(scale),
-        norm="l2",
-        eps=sizes("l2", scale),
-        attacks=[SUITE],
-    )

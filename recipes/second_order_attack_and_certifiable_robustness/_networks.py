@@ -151,8 +151,7 @@ def on_stn(scale: Scale, seed: int, eps: Sequence[float] | None = None) -> Step:
         [PGD, S_O],
         scale,
         eps=eps,
-        sigma=SIGMA,
-        votes=votes(scale),
+        **noise(scale),
     )
 
 
@@ -164,10 +163,18 @@ def on_stn_behind(scale: Scale, seed: int, eps: Sequence[float] | None = None) -
         [PGD, S_O],
         scale,
         eps=eps,
-        sigma=FIRST_LAYER_SIGMA,
-        noise="first-layer",
-        votes=votes(scale),
+        **noise_behind(scale),
     )
+
+
+def noise(scale: Scale) -> dict[str, Value | None]:
+    """What setting 5's network is asked under."""
+    return {"sigma": SIGMA, "votes": votes(scale)}
+
+
+def noise_behind(scale: Scale) -> dict[str, Value | None]:
+    """The same behind the first layer."""
+    return {"sigma": FIRST_LAYER_SIGMA, "noise": "first-layer", "votes": votes(scale)}
 
 
 def votes(scale: Scale) -> int:

@@ -26,12 +26,12 @@ from . import _networks as so
 
 MINUTES = {"quick": 0.1, "cpu": 100, "paper": 2400}  # cpu and paper: from _networks
 
-#: name -> its training.
-NETWORKS: dict[str, Callable[..., Step]] = {
-    "natural": so.natural,
-    "Madry, ℓ∞": so.madry,
-    "STN, σ = 0.2": so.stn,
-    "STN, noise behind the first layer": so.stn_behind,
+#: name -> its training, and what it is asked under.
+NETWORKS: dict[str, tuple[Callable[..., Step], Callable[[Scale], dict[str, Value | None]]]] = {
+    "natural": (so.natural, lambda _: {}),
+    "Madry, ℓ∞": (so.madry, lambda _: {}),
+    "STN, σ = 0.2": (so.stn, so.noise),
+    "STN, noise behind the first layer": (so.stn_behind, so.noise_behind),
 }
 
 #: Those of figure 2, whose claims are judged over further seeds.
@@ -40,12 +40,12 @@ OF_FIGURE_2 = ("natural", "Madry, ℓ∞")
 
 def recipe(scale: Scale) -> Result:
     rows, filters, checks = {}, {}, []
-    for name, network in NETWORKS.items():
+    for name, (network, noise) in NETWORKS.items():
         trained = [network(scale, seed) for seed in so.seeds(scale)]
         attacked: dict[str, Value | None] = {
             "data": so.data(scale),
             "eps": so.large(scale),
-            **_noise(name, scale),
+            **noise(scale),
         }
         clean = [_asked(one, scale, **attacked) for one in trained]
         rows[name] = {"clean accuracy": Cell(clean_accuracy(clean))}
@@ -84,18 +84,6 @@ def _cifar(scale: Scale) -> dict[str, dict[str, Cell]]:
         asked = _asked(cifar.network(name, scale), scale, **attacked, **noise)
         found[name] = {"clean accuracy": Cell(clean_accuracy(asked))}
     return found
-
-
-def _noise(name: str, scale: Scale) -> dict[str, Value | None]:
-    """What a network is asked under."""
-    match name:
-        case "STN, σ = 0.2":
-            return {"sigma": so.SIGMA, "votes": so.votes(scale)}
-        case "STN, noise behind the first layer":
-            votes = so.votes(scale)
-            return {"sigma": so.FIRST_LAYER_SIGMA, "noise": "first-layer", "votes": votes}
-        case _:
-            return {}
 
 
 def _asked(network: Step, scale: Scale, **options: Value | None) -> Step:

@@ -152,7 +152,7 @@ def _claims(few: dict[float, list[Step]], many: dict[float, list[Step]]) -> list
                     "σ = 0.1 is right more often",
                 ),
             ],
-            why="On 200 images of MNIST the two are right equally often: what a higher σ costs "
-            "there is less than this can show.",
+            why="On so few images of MNIST the two are right equally often: what a higher σ "
+            "costs there is less than they can show.",
         ),
     ]

@@ -68,7 +68,8 @@ def recipe(scale: Scale) -> Result:
         why="On CIFAR-10 the loss of the trained network keeps its slope, and a gradient averaged "
         "over noise tells nothing that the gradient does not.",
     )
-    suite = cifar.suite(scale)
+    # Whether what S-O leaves there is robust.
+    suite = cifar.attacked("Madry", "l2", scale, [cifar.SUITE])
     on_madry = {
         f"{size:g}": {
             "PGD": Cell(accuracy(found["l2"]["Madry"], so.PGD, size)),

@@ -54,7 +54,7 @@ def recipe(scale: Scale) -> Result:
                     )
                     for attack, words in ((so.S_O, "S-O"), (so.FIXED, "S-O with σ = 0.15"))
                 ],
-                why="C&W of so few steps leaves more than PGD does. With nine times 200 it leaves "
+                why="C&W of few steps leaves more than PGD does. With nine times 200 it leaves "
                 "less, and still far more than S-O (sigma.md).",
                 safe=True,
             )

@@ -92,8 +92,9 @@ def _claims(found: Mapping[str, Mean]) -> list[Claim]:
                 less(found["S-O"], found[name], f"20 points less than {name}", by=0.2)
                 for name in (*weak, "PGD, 10 restarts")
             ],
-            why="With σ = 0.15 S-O leaves 5 points less than PGD here, with σ falling 10, and 26 "
-            "at size 2 (table 1). Of the paper's network it leaves far less at 1.5 already.",
+            why="Here S-O leaves somewhat less than PGD at 1.5, and far less with σ falling, at "
+            "larger sizes (table 1): where the two part differs from network to network. Of "
+            "the paper's it leaves far less at 1.5 already.",
         ),
         Claim(
             "The only method that achieves similar performance is the boundary attack.",

@@ -39,6 +39,7 @@ from holdfast.reproduce.results import (
     Result,
     Table,
     cells_of,
+    is_elsewhere,
 )
 from holdfast.reproduce.run import Outcome
 from holdfast.reproduce.scale import Scale
@@ -88,7 +89,6 @@ def numbers(part: Table | Curves | Plane, root: Path, done: frozenset[str]) -> p
         measured is missing, and the difference from what was measured elsewhere.
     """
     lines = []
-    elsewhere = isinstance(part, Table) and part.elsewhere
     for row, column, cell in cells_of(part):
         here = cell.measure is not None and all(s.folder in done for s in cell.measure.steps)
         found = (
@@ -105,7 +105,7 @@ def numbers(part: Table | Curves | Plane, root: Path, done: frozenset[str]) -> p
                 "low": found.low,
                 "high": found.high,
                 "paper": paper,
-                "difference": math.nan if elsewhere else found.value - paper,
+                "difference": math.nan if is_elsewhere(part) else found.value - paper,
                 "images": found.images,
                 "seeds": found.seeds,
                 "why": cell.why,

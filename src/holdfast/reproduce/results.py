@@ -242,6 +242,11 @@ def steps_of(part: Part) -> Iterator[Step]:
                 yield from cell.measure.steps
 
 
+def is_elsewhere(part: "Table | Curves | Plane") -> bool:
+    """Whether the paper's numbers of a table are of other images or networks."""
+    return isinstance(part, Table) and part.elsewhere
+
+
 def cells_of(part: Table | Curves | Plane) -> Iterator[tuple[str, str, Cell]]:
     """Row, column and cell of a table; line, place and point of a figure.
 

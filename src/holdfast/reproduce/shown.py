@@ -8,7 +8,7 @@ import pandas as pd
 
 from holdfast.report import words
 from holdfast.reproduce.markdown import escaped
-from holdfast.reproduce.results import Curves, Plane, Table
+from holdfast.reproduce.results import Curves, Plane, Table, is_elsewhere
 
 #: The most rows of other numbers of images that are named.
 _NAMED = 3
@@ -40,8 +40,7 @@ def shown(part: Table | Curves | Plane, found: pd.DataFrame) -> list[str]:
         lines.append(f"| {escaped(row)} | {' | '.join(texts)} |")
     paper = ""
     if found["paper"].notna().any():
-        elsewhere = isinstance(part, Table) and part.elsewhere
-        beside = "of other images and networks" if elsewhere else "and how far from it"
+        beside = "of other images and networks" if is_elsewhere(part) else "and how far from it"
         paper = f" (the paper's, {beside})"
     lines += ["", f"Measured [95 % interval]{paper}.{_over(found)}"]
     whys = found[found["why"] != ""]

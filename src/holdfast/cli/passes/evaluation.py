@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from holdfast.cli.passes.about import about
@@ -37,8 +38,6 @@ def _sizes(eps: Sequence[float]) -> Iterator[tuple[float, int]]:
     What stands in for a network gives way at a share of the size, so that most attacks take as many
     passes at any; one that searches beyond the ball too takes the most at the largest.
     """
-    for alike in (
-        [size for size in eps if math.isinf(size) is without] for without in (False, True)
-    ):
-        if alike:
-            yield max(alike), len(alike)
+    for _, alike in groupby(sorted(eps), key=math.isinf):
+        *_, largest = sizes = list(alike)
+        yield largest, len(sizes)
