@@ -6,6 +6,7 @@ from typing import Literal
 from torch import nn
 
 from holdfast import data as datasets
+from holdfast.attacks import Attack
 from holdfast.cli import registry, schedules
 from holdfast.cli.options import Number, Words
 from holdfast.data import Data
@@ -154,16 +155,11 @@ def train(
         processes=Processes(devices=devices, num_nodes=num_nodes, strategy=strategy),
     )
     after_steps = [registry.hook(spec) for spec in hooks]
-    attack = None
+    met, size = norm if val_norm is None else val_norm, eps if val_eps is None else val_eps
+    attack = on_held_out(val_attack, met, size)
     for option, given in (("--val-norm", val_norm), ("--val-eps", val_eps)):
-        if given is not None and val_attack is None:
+        if given is not None and attack is None:
             raise InputError(f"{option} is about an attack on held-out images: give --val-attack.")
-    if val_attack is not None:
-        size = eps if val_eps is None else val_eps
-        if size is None:
-            raise InputError("--val-attack needs --val-eps.")
-        met = next(given for given in (val_norm, norm, "linf") if given is not None)
-        attack = registry.attack(val_attack, registry.threat(met, size))
     robust = ["val_robust_accuracy", f"val_robust_top{top}"]
     if best is None and patience is not None:
         if attack is None or not hold_out:
@@ -211,6 +207,19 @@ def train(
             fabric=fabric,
         )
         progress.say(f"trained network: {out}")
+
+
+def on_held_out(spec: str | None, norm: str | None, eps: float | None) -> Attack | None:
+    """The attack on held-out images, in ℓ∞ if neither it nor training names a norm.
+
+    Raises:
+        InputError: if there is one, and neither it nor training names a size.
+    """
+    if spec is None:
+        return None
+    if eps is None:
+        raise InputError("--val-attack needs --val-eps.")
+    return registry.attack(spec, registry.threat("linf" if norm is None else norm, eps))
 
 
 def _network(

@@ -11,6 +11,7 @@ from holdfast import specs
 from holdfast.cli import registry
 from holdfast.cli.passes.about import about
 from holdfast.cli.passes.bench import Bench, Known, example, firm
+from holdfast.cli.train import on_held_out
 from holdfast.data import Data
 from holdfast.errors import HoldfastError
 from holdfast.evaluation.forecast import passes_of
@@ -37,14 +38,12 @@ def of_training(options: Mapping[str, Any], known: Known) -> int | None:
 
 def _of_validation(options: Mapping[str, Any], shape: tuple[int, ...], classes: int) -> int:
     """Passes of a held-out image after an epoch: it is asked about, attacked, and asked about."""
-    if options["val_attack"] is None:
-        return 1
     norm, eps = (
-        options[of_validation] if options[of_validation] is not None else options[of_training]
-        for of_validation, of_training in (("val_norm", "norm"), ("val_eps", "eps"))
+        options[of_training] if options[own] is None else options[own]
+        for own, of_training in (("val_norm", "norm"), ("val_eps", "eps"))
     )
-    attack = registry.attack(options["val_attack"], registry.threat(norm or "linf", eps))
-    return 2 + passes_of(attack, shape, classes).most
+    attack = on_held_out(options["val_attack"], norm, eps)
+    return 1 if attack is None else 2 + passes_of(attack, shape, classes).most
 
 
 class _Trained(NamedTuple):
