@@ -225,7 +225,7 @@ def test_no_size_halves_what_is_wrong_in_more_than_half_of_the_images(tmp_path: 
             )
     judged = judge(claim, tmp_path, frozenset(step.folder for step in steps))
     assert judged.verdict is Verdict.UNDECIDED
-    assert all(math.isnan(found.value) for _, found, _ in judged.differences)
+    assert all(math.isnan(answer.difference.value) for answer in judged.answers)
     told = verdicts.verdicts([judged], "cpu").claims[0].found
     assert all(line.endswith("there is no such number here") for line in told)
     assert told

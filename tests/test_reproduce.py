@@ -22,6 +22,7 @@ from holdfast.cli.main import read, run
 from holdfast.environment import environment
 from holdfast.errors import InputError, UnknownNameError
 from holdfast.files import write_tensors
+from holdfast.metrics import paired
 from holdfast.report.gallery import gallery_of
 from holdfast.reproduce import (
     Cell,
@@ -33,6 +34,7 @@ from holdfast.reproduce import (
     Line,
     Mean,
     MeanOver,
+    Measure,
     Pictures,
     Plane,
     Recipe,
@@ -537,7 +539,7 @@ def test_the_interval_of_a_fraction_over_seeds_ends_at_0_and_1_and_that_of_a_len
     assert mean.read(tmp_path)[:3] == pytest.approx(near_1[:3])
     undeclared = Mean(tuple(high), accuracy(high).of)  # such as a length, or a cosine
     assert undeclared.read(tmp_path).high > 1.0
-    assert difference(accuracy(low), accuracy(high), tmp_path).low < -1.0
+    assert difference(accuracy(low), accuracy(high), tmp_path).low == -1.0
 
 
 def test_a_scaled_measure_is_scaled_with_its_interval(tmp_path: Path) -> None:
@@ -636,7 +638,7 @@ def test_differences_are_taken_on_the_same_images(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     hard = rng.random(400) < 0.5
     first = _evaluated(tmp_path, 0, list(hard))
-    second = _evaluated(tmp_path, 1, list(hard | (rng.random(400) < 0.03)))
+    second = _evaluated(tmp_path, 1, list(hard | (rng.random(400) < 0.06)))
     found = difference(accuracy(first), accuracy(second), tmp_path)
     assert 0 < found.low < found.value  # two intervals over images would overlap by far
     fewer = _evaluated(tmp_path, 2, list(hard[:10]))
@@ -644,16 +646,55 @@ def test_differences_are_taken_on_the_same_images(tmp_path: Path) -> None:
         difference(accuracy(first), accuracy(fewer), tmp_path)
 
 
+def test_a_difference_of_fractions_is_as_sure_as_that_of_two_models(tmp_path: Path) -> None:
+    first, second, third = (
+        accuracy(_evaluated(tmp_path, seed, [True] * n + [False] * (60 - n)))
+        for seed, n in enumerate((20, 20, 29))
+    )
+    same, more_left = difference(first, second, tmp_path), difference(first, third, tmp_path)
+    assert same.value == 0.0
+    assert same.low == -same.high < -0.02  # on other images they may differ
+    of = [1.0 - np.repeat([1.0, 0.0], [n, 60 - n]) for n in (29, 20)]
+    expected = paired(*(one.astype(bool) for one in of))
+    assert more_left[:3] == (expected.difference, expected.low, expected.high)
+    assert more_left[3:] == (60, 1)
+
+
+def test_numbers_of_different_images_differ_by_their_intervals_together(tmp_path: Path) -> None:
+    rng, covered, widths = np.random.default_rng(5), 0, []
+    truth = (0.97, 0.9)
+    for round_ in range(200):
+        sides = tuple(
+            accuracy(_evaluated(tmp_path, 2 * round_ + side, list(rng.random(n) > p)))
+            for side, (n, p) in enumerate(zip((80, 120), truth, strict=True))
+        )
+        found = more(*sides, "more").difference(tmp_path)
+        assert -1.0 <= found.low <= found.value <= found.high <= 1.0
+        covered += found.low <= truth[0] - truth[1] <= found.high
+        widths.append((found.value - found.low, found.high - found.value))
+    assert covered >= 188  # of 200 intervals of 95 %
+    below, above = map(np.mean, zip(*widths, strict=True))
+    assert below > above  # near 1 a fraction has less room above it
+    surely = accuracy(_evaluated(tmp_path, 998, [False] * 10))
+    never = accuracy(_evaluated(tmp_path, 999, [True] * 11))
+    assert more(surely, never, "more").difference(tmp_path).high == 1.0
+
+
 def test_numbers_that_are_the_same_do_not_say_that_one_is_larger(tmp_path: Path) -> None:
     first, second = (_evaluated(tmp_path, seed, [False] * 20) for seed in (0, 1))  # 0 % and 0 %
-    measures = accuracy(first), accuracy(second)
     done = frozenset((first.folder, second.folder))
-    verdicts = {
-        made.__name__: judge(Claim("", "", [made(*measures, "")]), tmp_path, done).verdict
-        for made in (more, less, at_least, at_most)
-    }
-    assert verdicts["more"] == verdicts["less"] == Verdict.UNDECIDED
-    assert verdicts["at_least"] == verdicts["at_most"] == Verdict.HOLDS
+
+    def verdicts(*sides: Measure) -> dict[str, Verdict]:
+        return {
+            made.__name__: judge(Claim("", "", [made(*sides, "")]), tmp_path, done).verdict
+            for made in (more, less, at_least, at_most)
+        }
+
+    of_images = verdicts(accuracy(first), accuracy(second))
+    assert set(of_images.values()) == {Verdict.UNDECIDED}  # on other images they may differ
+    exact = verdicts(*(Computed((step,), lambda rows: len(rows)) for step in (first, second)))
+    assert exact["more"] == exact["less"] == Verdict.UNDECIDED
+    assert exact["at_least"] == exact["at_most"] == Verdict.HOLDS
 
 
 def test_verdicts_follow_from_the_checks(tmp_path: Path) -> None:
@@ -668,7 +709,7 @@ def test_verdicts_follow_from_the_checks(tmp_path: Path) -> None:
     cases = [
         ([more(a, b, "")], Verdict.HOLDS),
         ([less(a, b, "")], Verdict.NOT_HERE),
-        ([more(a, c, "", by=0.02), less(a, c, "", by=0.0)], Verdict.NOT_HERE),
+        ([more(a, c, "", by=0.05), less(a, c, "", by=0.0)], Verdict.NOT_HERE),
         ([more(a, c, "", by=0.006)], Verdict.UNDECIDED),
         ([more(a, b, ""), less(a, b, "")], Verdict.IN_PART),
         ([at_least(a, 0.8, "")], Verdict.HOLDS),
@@ -830,12 +871,13 @@ def test_the_page_of_a_paper_gathers_items_of_several_runs_whose_folders_may_be_
     for name, line in (
         (  # what explains the verdict, or is to be borne in mind
             "table-1",
-            r"| Most stand. | 4.1 | **holds** | a \| half: yes (by 0.400 [{}])<br>"
+            r"| Most stand. | 4.1 | **holds** | a \| half: yes (0.900 - 0.500 = 0.400 [{}])<br>"
             "*Few were asked.*<br>{} |",
         ),
         (
             "table-2",
-            r"| These too. | 4.1 | **does not hold here** | a \| half: no (by -0.400 [{}])<br>"
+            r"| These too. | 4.1 | **does not hold here** "
+            r"| a \| half: no (0.100 - 0.500 = -0.400 [{}])<br>"
             "*Few were asked.*<br>{} |",
         ),
         ("table-1", "| {1} | table-1 | quick | 1 holds |"),

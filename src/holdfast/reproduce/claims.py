@@ -55,7 +55,9 @@ class Check:
     def difference(self, root: Path) -> Measured:
         """The larger less the smaller, on the same images where both are over images.
 
-        Where a side has no interval, the difference has none.
+        Of different images its ends are as far as both sides' together (Zou and Donner,
+        "Construction of confidence limits about effect measures", 2008). Where a side has no
+        interval, the difference has none.
         """
         if isinstance(self.larger, ByImage) and isinstance(self.smaller, ByImage):
             left, right = self.larger.by_image(root), self.smaller.by_image(root)
@@ -63,9 +65,16 @@ class Check:
                 return difference(self.larger, self.smaller, root)
         larger, smaller = _read(self.larger, root), _read(self.smaller, root)
         value = larger.value - smaller.value
-        half = math.hypot(*(_half(side) for side in (larger, smaller)))
+        below = math.hypot(larger.value - larger.low, smaller.high - smaller.value)
+        above = math.hypot(larger.high - larger.value, smaller.value - smaller.low)
         images, seeds = min(larger.images, smaller.images), min(larger.seeds, smaller.seeds)
-        return Measured(value, value - half, value + half, images, seeds)
+        return Measured(value, value - below, value + above, images, seeds)
+
+    def answer(self, root: Path) -> "Answer":
+        """What it finds."""
+        larger, smaller = (_read(side, root).value for side in (self.larger, self.smaller))
+        found = self.difference(root)
+        return Answer(self, larger, smaller, found, self.holds(found))
 
     def holds(self, found: Measured) -> bool | None:
         """Whether it does; None if the interval leaves both possible."""
@@ -80,10 +89,6 @@ def _read(side: Measure | float, root: Path) -> Measured:
     if isinstance(side, float | int):
         return Measured(float(side), float(side), float(side), 0, 0)
     return side.read(root)
-
-
-def _half(of: Measured) -> float:
-    return (of.high - of.low) / 2
 
 
 def more(a: Measure, b: Measure, words: str, *, by: float = 0.0) -> Check:
@@ -167,19 +172,38 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What a check found.
+
+    Attributes:
+        check: the check.
+        larger: the number that is to be the larger one.
+        smaller: the other.
+        difference: of the two, with its interval.
+        holds: whether the check does; None if the interval leaves both possible.
+    """
+
+    check: Check
+    larger: float
+    smaller: float
+    difference: Measured
+    holds: bool | None
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What the checks of a claim found.
 
     Attributes:
         claim: the claim.
         verdict: what became of it.
-        differences: of each check that could be made.
+        answers: of each check that could be made.
         missing: the steps that are not there.
     """
 
     claim: Claim
     verdict: Verdict
-    differences: Sequence[tuple[Check, Measured, bool | None]]
+    answers: Sequence[Answer]
     missing: Sequence[Step]
 
 
@@ -192,14 +216,13 @@ def judge(claim: Claim, root: Path, done: frozenset[str]) -> Evidence:
         done: folders of the steps that are finished.
     """
     missing = {s.folder: s for check in claim.checks for s in check.steps if s.folder not in done}
-    found = [
-        (check, of, check.holds(of))
+    answers = [
+        check.answer(root)
         for check in claim.checks
         if all(step.folder in done for step in check.steps)
-        for of in [check.difference(root)]
     ]
-    answers = [holds for _, _, holds in found]
-    return Evidence(claim, _verdict(answers, complete=not missing), found, list(missing.values()))
+    verdict = _verdict([answer.holds for answer in answers], complete=not missing)
+    return Evidence(claim, verdict, answers, list(missing.values()))
 
 
 def _verdict(answers: Sequence[bool | None], *, complete: bool) -> Verdict:

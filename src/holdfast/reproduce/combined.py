@@ -8,7 +8,8 @@ from typing import ClassVar, Literal, TypeAlias
 import pandas as pd
 
 from holdfast.errors import InputError
-from holdfast.reproduce.measures import Mean, Measure, Measured, measured
+from holdfast.metrics import paired
+from holdfast.reproduce.measures import ANYWHERE, FRACTION, Mean, Measure, Measured, measured
 from holdfast.reproduce.steps import Step
 
 
@@ -30,14 +31,19 @@ class _Over:
         """See `Mean`."""
         return all(measure.fraction for measure in self.of)
 
+    @property
+    def counted(self) -> bool:
+        """See `Mean`; a mean of 0 and 1 is neither."""
+        return self.fraction and self.how == "min"
+
     def by_image(self, root: Path) -> list["pd.Series[float]"]:
         """The number of each image, of each seed."""
         return [each.agg(self.how, axis="columns") for each in self._each(root)]
 
     def read(self, root: Path) -> Measured:
         """See `Measure`."""
-        counted = self.fraction and self.how == "min"  # of 0 and 1 a mean is neither
-        return measured(self.by_image(root), counted=counted, fraction=self.fraction)
+        within = FRACTION if self.fraction else ANYWHERE
+        return measured(self.by_image(root), counted=self.counted, within=within)
 
     def _each(self, root: Path) -> Iterator[pd.DataFrame]:
         """Of each seed: a line for each image, a column for each measure."""
@@ -92,6 +98,9 @@ ByImage: TypeAlias = Mean | MeanOver | SmallestOver
 def difference(first: ByImage, second: ByImage, root: Path) -> Measured:
     """How much larger the first is than the second, image by image.
 
+    Of fractions of the same images, of one network, the interval is that of `paired`: also where
+    the two are right on the same images it says by how much they may differ on others.
+
     Raises:
         InputError: if they are not over the same images and seeds.
     """
@@ -100,7 +109,11 @@ def difference(first: ByImage, second: ByImage, root: Path) -> Measured:
         not one.index.equals(other.index) for one, other in zip(left, right, strict=True)
     ):
         raise InputError("a difference is over the same images and seeds, and these are not.")
-    return measured([a - b for a, b in zip(left, right, strict=True)])
+    if first.counted and second.counted and len(left) == 1:
+        found = paired(right[0].to_numpy(dtype=bool), left[0].to_numpy(dtype=bool))
+        return Measured(found.difference, found.low, found.high, found.n, 1)
+    within = (-1.0, 1.0) if first.fraction and second.fraction else ANYWHERE
+    return measured([a - b for a, b in zip(left, right, strict=True)], within=within)
 
 
 @dataclass(frozen=True)

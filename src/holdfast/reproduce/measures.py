@@ -23,6 +23,9 @@ from holdfast.reproduce.steps import Step
 from holdfast.results import read_about, read_images
 from holdfast.statistics import proportion_interval
 
+#: Where a mean may lie.
+ANYWHERE, FRACTION = (-math.inf, math.inf), (0.0, 1.0)
+
 _NORMAL = 1.959964  # 97.5 % quantile
 
 
@@ -95,19 +98,28 @@ class Mean:
     table: Callable[[Path], pd.DataFrame] = rows_of
     fraction: bool = False
 
+    @property
+    def counted(self) -> bool:
+        """Whether the number of each image is 0 or 1."""
+        return self.fraction
+
     def by_image(self, root: Path) -> list["pd.Series[float]"]:
         """The number of each image, of each step."""
         return [self.of(self.table(root / step.folder)).astype(float) for step in self.steps]
 
     def read(self, root: Path) -> Measured:
         """See `Measure`."""
-        return measured(self.by_image(root), counted=self.fraction, fraction=self.fraction)
+        within = FRACTION if self.fraction else ANYWHERE
+        return measured(self.by_image(root), counted=self.counted, within=within)
 
 
 def measured(
-    parts: Sequence["pd.Series[float]"], *, counted: bool = False, fraction: bool = False
+    parts: Sequence["pd.Series[float]"],
+    *,
+    counted: bool = False,
+    within: tuple[float, float] = ANYWHERE,
 ) -> Measured:
-    """The mean over seeds and images of numbers that are 0 or 1, or lie in [0, 1], or anywhere."""
+    """The mean over seeds and images of numbers that are 0 or 1, or lie ``within`` two ends."""
     means = np.array([part.mean() for part in parts])
     images = len(parts[0])
     if len(parts) > 1:
@@ -118,8 +130,7 @@ def measured(
     else:
         half = _NORMAL * float(parts[0].std()) / math.sqrt(images)
         low, high = means[0] - half, means[0] + half
-    if fraction:
-        low, high = max(low, 0.0), min(high, 1.0)
+    low, high = max(low, within[0]), min(high, within[1])
     return Measured(float(means.mean()), low, high, images, len(parts))
 
 

@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from holdfast.files import read_as, write_json
-from holdfast.reproduce.claims import Evidence, Verdict
-from holdfast.reproduce.measures import Measured
+from holdfast.reproduce.claims import Answer, Evidence, Verdict
 
 _FILE = "claims.json"
 
@@ -60,7 +59,7 @@ def verdicts(evidence: Sequence[Evidence], scale: str) -> Verdicts:
             of.claim.sentence,
             of.claim.section,
             of.verdict,
-            [f"{check.words}: {_answer(by, holds)}" for check, by, holds in of.differences],
+            [f"{answer.check.words}: {_told(answer)}" for answer in of.answers],
             of.claim.why,
         )
         for of in evidence
@@ -68,12 +67,15 @@ def verdicts(evidence: Sequence[Evidence], scale: str) -> Verdicts:
     return Verdicts(scale, told)
 
 
-def _answer(of: Measured, holds: bool | None) -> str:
-    if math.isnan(of.value):
+def _told(answer: Answer) -> str:
+    """Such as "yes (0.980 - 0.950 = 0.030 [0.004, 0.056])"."""
+    found = answer.difference
+    if math.isnan(found.value):
         return "there is no such number here"
-    answer = {True: "yes", False: "no", None: "within the interval"}[holds]
-    ends = ", no interval" if math.isnan(of.low) else f" [{of.low:.3f}, {of.high:.3f}]"
-    return f"{answer} (by {of.value:.3f}{ends})"
+    said = {True: "yes", False: "no", None: "within the interval"}[answer.holds]
+    ends = ", no interval" if math.isnan(found.low) else f" [{found.low:.3f}, {found.high:.3f}]"
+    smaller = f"({answer.smaller:.3f})" if answer.smaller < 0 else f"{answer.smaller:.3f}"
+    return f"{said} ({answer.larger:.3f} - {smaller} = {found.value:.3f}{ends})"
 
 
 def write(folder: Path, of: Verdicts) -> None:
