@@ -368,9 +368,9 @@ class TestSuite:
         told = WorstCase(Linf(0.1), budget=1500)
         assert dict(zip(told.names, told.near, strict=True)) == {
             "apgd-ce": 1,
-            "malt": 0.4,
-            "second-order-margin": 0.15,
-            "second-order-t": 0.12,
+            "odi-averaged": 0.3,
+            "malt": 0.25,
+            "odi-averaged-again": 0.15,
             "odi": 0,
             "square": 1,
         }

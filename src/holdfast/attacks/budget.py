@@ -1,10 +1,11 @@
 """What the suite runs for a number of passes an image: cheap parts first, each with its share.
 
 The parts are those that earned their passes on networks of several kinds of training, see
-docs/results/attack-strength.md: a short ascent of the cross-entropy; a few steps towards the three
-nearest classes; slopes averaged over noise, which see past what adversarial training has flattened,
-of the margin, and towards those classes; short ascents from where the network answers differently;
-and Square for what hides its gradients. FAB is left out: it broke nothing there that these had not.
+docs/results/attack-strength.md: a short ascent of the cross-entropy; ascents of the margin from
+where the network answers differently, along slopes averaged over noise, which see past what
+adversarial training has flattened; a few steps towards the nearest classes; more of those ascents,
+along averaged slopes and along plain ones; and Square for what hides its gradients. FAB is left
+out: it broke nothing there that these had not.
 
 The parts grow dearer, and each says how near to falling an image must have come to be worth the
 next: what the early parts leave of its margin tells nearly all of those that fall later. However
@@ -21,26 +22,25 @@ from holdfast.attacks.engine.repeat import RANKED
 from holdfast.attacks.fmn import FMN
 from holdfast.attacks.malt import MALT
 from holdfast.attacks.odi import ODI
-from holdfast.attacks.second_order import SecondOrder, falling_sigma
+from holdfast.attacks.second_order import falling_sigma
 from holdfast.attacks.square import Square
 from holdfast.errors import InputError
-from holdfast.goals import margin
-from holdfast.gradients import Average
-from holdfast.types import Threat
+from holdfast.gradients import Average, autograd
+from holdfast.types import Gradient, Threat
 
 __all__ = ["PartWithin", "parts_within"]
 
-#: Draws that a slope averages over: two find less, and sixteen no more.
-_SAMPLES = 4
+#: Draws that a slope averages over: for their passes more find less.
+_SAMPLES = 2
 
 #: Passes of a slope, forward and backward; averaged, the image itself is asked about too.
 _SLOPE, _AVERAGED = 2, 2 * _SAMPLES + 1
 
-#: Most steps of the ascents, by the passes of a slope; then there are more targets, or more runs.
-_MOST = {_SLOPE: 40, _AVERAGED: 20}
+#: Most steps of the ascents; then there are more targets, or more runs.
+_MOST = 40
 
-#: Steps along a mix of the logits.
-_MIXING = 7
+#: Steps along a mix of the logits: for their passes more find less.
+_MIXING = 2
 
 #: Whether a part, or the run towards a target, has broken an image is asked once more.
 _ASKED = 1
@@ -127,6 +127,8 @@ def parts_within(threat: Threat, budget: int) -> list[PartWithin]:
             parts.append(PartWithin(name, attack, part.near if passes >= part.telling else 1.0))
             left -= spent
     if left >= _LEAST_SEARCH:
+        # However near an image came, what needs no gradient must break one of a pilot's.
+        parts[-1] = parts[-1]._replace(near=0.0)
         name = "fmn" if threat.p == 1 else "square"
         parts.append(PartWithin(name, _search(threat, left), near=1.0))
     return parts
@@ -140,55 +142,35 @@ def _ascent(threat: Threat, passes: int) -> _Fitted:
 
 
 def _nearest(threat: Threat, passes: int) -> _Fitted:
-    """Towards the nearest classes."""
-    targets, looks = _towards(threat, passes, _SLOPE)
+    """Towards the nearest classes: three have most of what there is.
+
+    Others come when those have all the steps that they can use.
+    """
+    most, left = _MOST + _beside(threat), passes - _RANKING
+    targets = min(max(left // (most * _SLOPE + _ASKED), 3), RANKED)
+    looks = min((left // targets - _ASKED) // _SLOPE, most)
     attack = MALT(threat, targets=targets, steps=looks - _beside(threat))
     return _Fitted(attack, _RANKING + targets * (looks * _SLOPE + _ASKED))
 
 
-def _averaged(threat: Threat, passes: int) -> _Fitted:
-    """Slopes of the margin averaged over noise; with passes enough from several random starts."""
-    most = _MOST[_AVERAGED]
-    runs = max(passes // (most * _AVERAGED + _ASKED), 1)
-    steps = min((passes // runs - _ASKED) // _AVERAGED, most)
-    attack = SecondOrder(
-        threat,
-        steps=steps,
-        samples=_SAMPLES,
-        goal=margin,
-        restarts=runs,
-        random_start=runs > 1,
-    )
-    return _Fitted(attack, runs * (steps * _AVERAGED + _ASKED))
-
-
-def _nearest_averaged(threat: Threat, passes: int) -> _Fitted:
-    """Towards the nearest classes, along slopes averaged over noise."""
-    targets, looks = _towards(threat, passes, _AVERAGED)
-    slope = Average(samples=_SAMPLES, noise=falling_sigma(threat))
-    attack = MALT(threat, targets=targets, steps=looks - _beside(threat), gradient=slope)
-    return _Fitted(attack, _RANKING + targets * (looks * _AVERAGED + _ASKED))
-
-
 def _diverted(threat: Threat, passes: int) -> _Fitted:
-    """From where the network answers differently: a shorter ascent finds less, a longer no more."""
-    steps = _MOST[_AVERAGED]
-    run = (_MIXING + steps + _beside(threat)) * _SLOPE + _ASKED
-    runs = (passes - _ASKED) // run
-    attack = ODI(threat, steps=steps, restarts=runs, mixing=_MIXING)
-    return _Fitted(attack, _ASKED + runs * run)
+    """From where the network answers differently."""
+    return _from_elsewhere(threat, passes, autograd, _SLOPE)
 
 
-def _towards(threat: Threat, passes: int, slope: int) -> tuple[int, int]:
-    """How many classes, three or more, and at how many points on the way to each a slope is taken.
+def _diverted_averaged(threat: Threat, passes: int) -> _Fitted:
+    """From where the network answers differently, along slopes averaged over noise."""
+    slope = Average(samples=_SAMPLES, noise=falling_sigma(threat))
+    return _from_elsewhere(threat, passes, slope, _AVERAGED)
 
-    Three classes have most of what there is, so others come when those have all the steps that
-    they can use.
-    """
-    most = _MOST[slope] + _beside(threat)
-    left = passes - _RANKING
-    targets = min(max(left // (most * slope + _ASKED), 3), RANKED)
-    return targets, min((left // targets - _ASKED) // slope, most)
+
+def _from_elsewhere(threat: Threat, passes: int, gradient: Gradient, slope: int) -> _Fitted:
+    """One run, or as many as have all the steps that they can use."""
+    beside = _MIXING + _beside(threat)
+    runs = max((passes - _ASKED) // ((_MOST + beside) * slope + _ASKED), 1)
+    looks = min(((passes - _ASKED) // runs - _ASKED) // slope, _MOST + beside)
+    attack = ODI(threat, steps=looks - beside, restarts=runs, mixing=_MIXING, gradient=gradient)
+    return _Fitted(attack, _ASKED + runs * (looks * slope + _ASKED))
 
 
 def _beside(threat: Threat) -> int:
@@ -203,12 +185,11 @@ def _search(threat: Threat, passes: int) -> Attack:
     return Square(threat, queries=passes - _ASKED)
 
 
-#: In the order of their running. After the last, no image is near enough for what needs no
-#: gradient: it must break one of a pilot's.
+#: In the order of their running.
 _PARTS = {
     "apgd-ce": _Part(0.04, 13, 1.0, 0, _ascent),
-    "malt": _Part(0.087, 50, 0.4, 130, _nearest),
-    "second-order-margin": _Part(0.067, 46, 0.15, 100, _averaged),
-    "second-order-t": _Part(0.4, 176, 0.12, 600, _nearest_averaged),
-    "odi": _Part(0.2, 64, 0.0, 0, _diverted),
+    "odi-averaged": _Part(0.06, 77, 0.3, 80, _diverted_averaged),
+    "malt": _Part(0.087, 50, 0.25, 130, _nearest),
+    "odi-averaged-again": _Part(0.3, 120, 0.15, 400, _diverted_averaged),
+    "odi": _Part(0.3, 60, 1.0, 0, _diverted),
 }

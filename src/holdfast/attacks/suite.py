@@ -107,7 +107,7 @@ def WorstCase(
         >>> WorstCase(Linf(0.3)).names
         ('apgd-ce', 'second-order', 'apgd-t', 'fab-t', 'square')
         >>> WorstCase(Linf(0.3), budget=1500).names
-        ('apgd-ce', 'malt', 'second-order-margin', 'second-order-t', 'odi', 'square')
+        ('apgd-ce', 'odi-averaged', 'malt', 'odi-averaged-again', 'odi', 'square')
     """
     if budget is None:
         if pilot is not None:
