@@ -368,7 +368,7 @@ class TestSuite:
         told = WorstCase(Linf(0.1), budget=1500)
         assert dict(zip(told.names, told.near, strict=True)) == {
             "apgd-ce": 1,
-            "odi-averaged": 0.3,
+            "odi-averaged": 1,
             "malt": 0.25,
             "odi-averaged-again": 0.15,
             "odi": 0,

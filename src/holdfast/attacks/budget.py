@@ -30,7 +30,7 @@ from holdfast.types import Gradient, Threat
 
 __all__ = ["PartWithin", "parts_within"]
 
-#: Draws that a slope averages over: for their passes more find less.
+#: Draws that a slope averages over: one does as well, and four find less for their passes.
 _SAMPLES = 2
 
 #: Passes of a slope, forward and backward; averaged, the image itself is asked about too.
@@ -67,8 +67,8 @@ class PartWithin(NamedTuple):
     Example:
         >>> from holdfast import Linf
         >>> from holdfast.attacks.budget import parts_within
-        >>> parts_within(Linf(0.1), budget=1500)[1].near
-        0.4
+        >>> parts_within(Linf(0.1), budget=1500)[2].near
+        0.25
     """
 
     name: str
@@ -188,7 +188,7 @@ def _search(threat: Threat, passes: int) -> Attack:
 #: In the order of their running.
 _PARTS = {
     "apgd-ce": _Part(0.04, 13, 1.0, 0, _ascent),
-    "odi-averaged": _Part(0.06, 77, 0.3, 80, _diverted_averaged),
+    "odi-averaged": _Part(0.06, 77, 1.0, 0, _diverted_averaged),
     "malt": _Part(0.087, 50, 0.25, 130, _nearest),
     "odi-averaged-again": _Part(0.3, 120, 0.15, 400, _diverted_averaged),
     "odi": _Part(0.3, 60, 1.0, 0, _diverted),
