@@ -85,4 +85,6 @@ def _claims(images: stn.Images, norm: str, scale: Scale) -> Iterator[Claim]:
             )
             for eps in (small, large)
         ],
+        why="Where the interval leaves it open, the images are too few to tell two points from "
+        "none.",
     )
