@@ -7,20 +7,16 @@ Each part meets, by itself, every image that the first part of `worst-case(budge
 The parts take some 86 passes an image, forward and backward together, and some 430.
 """
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 import torch
 from attack_strength import markdown, ours
+from ball import asked
 from contest import Contest, kept
 
-from holdfast import attacks, data, goals
+from holdfast import attacks, goals
 from holdfast.attacks import Attack, falling_sigma
 from holdfast.attacks.budget import parts_within
 from holdfast.gradients import Average
-from holdfast.models import loading
-from holdfast.threat import L2, Linf
 from holdfast.types import Threat
 
 _BUDGET = 1500
@@ -68,34 +64,16 @@ def parts(threat: Threat) -> dict[str, dict[str, Attack]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", required=True, help="as holdfast evaluate takes it")
-    parser.add_argument("--data", default="mnist")
-    parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--images", type=int, default=1000)
-    parser.add_argument("--norm", default="linf", choices=("linf", "l2"))
-    parser.add_argument("--eps", type=float, default=0.2)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
-    threat = {"linf": Linf, "l2": L2}[options.norm](options.eps)
-    model = loading.load(options.model).eval().to(options.device)
-    images = data.load(options.data, data_dir=options.data_dir, limit=options.images)
-    x = images.x(torch.arange(len(images))).to(options.device)
-    y = images.y.to(options.device)
-    options.out.mkdir(parents=True, exist_ok=True)
-
+    model, x, y, threat, out = asked(__doc__, images=1000)
     first = Contest("first", threat, {"left": ours(parts_within(threat, _BUDGET)[0].attack)})
-    rows, _ = kept(first, "left", model, x, y, options.out, len(x))
-    left = torch.from_numpy(np.flatnonzero(~rows["fooled"])).to(options.device)
+    rows, _ = kept(first, "left", model, x, y, out, len(x))
+    left = torch.from_numpy(np.flatnonzero(~rows["fooled"])).to(x.device)
     lines = []
     for name, of_cost in parts(threat).items():
         line: dict[str, object] = {"part": name}
         for cost, attack in of_cost.items():
             contest = Contest(name, threat, {cost: ours(attack)})
-            rows, spent = kept(contest, cost, model, x[left], y[left], options.out, len(left))
+            rows, spent = kept(contest, cost, model, x[left], y[left], out, len(left))
             passes = spent["forwards"] + spent["backwards"]
             line[f"broke in {cost}"] = f"{int(rows['fooled'].sum())} ({passes:.0f})"
         lines.append(line)

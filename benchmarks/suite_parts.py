@@ -9,23 +9,20 @@ table has for each part how many it broke, and how many of those no other did. W
 part by part.
 """
 
-import argparse
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from attack_strength import markdown, ours
+from ball import asked
 from contest import Contest, Crafts, kept
 from torch import Tensor, nn
 
-from holdfast import attacks, data, goals
+from holdfast import attacks, goals
 from holdfast.attacks import AdaptiveAscent, Attack, falling_sigma
 from holdfast.files import write_text
 from holdfast.gradients import Average, autograd
-from holdfast.models import loading
-from holdfast.threat import L2, Linf
 from holdfast.types import Gradient, Threat
 
 _BUDGET = 1500
@@ -112,28 +109,10 @@ def _along(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", required=True, help="as holdfast evaluate takes it")
-    parser.add_argument("--data", default="mnist")
-    parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--images", type=int, default=1000)
-    parser.add_argument("--norm", default="linf", choices=("linf", "l2"))
-    parser.add_argument("--eps", type=float, default=0.2)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
-    threat = {"linf": Linf, "l2": L2}[options.norm](options.eps)
-    model = loading.load(options.model).eval().to(options.device)
-    images = data.load(options.data, data_dir=options.data_dir, limit=options.images)
-    x = images.x(torch.arange(len(images))).to(options.device)
-    y = images.y.to(options.device)
-    options.out.mkdir(parents=True, exist_ok=True)
-
+    model, x, y, threat, out = asked(__doc__, images=1000)
     suite = Contest("suite", threat, {"left": ours(attacks.WorstCase(threat, budget=_BUDGET))})
-    rows, _ = kept(suite, "left", model, x, y, options.out, len(x))
-    left = torch.from_numpy(np.flatnonzero(~rows["fooled"])).to(options.device)
+    rows, _ = kept(suite, "left", model, x, y, out, len(x))
+    left = torch.from_numpy(np.flatnonzero(~rows["fooled"])).to(x.device)
     if not len(left):
         print("nothing is left for the parts")
         return
@@ -148,11 +127,11 @@ def main() -> None:
     fell: dict[str, np.ndarray] = {}
     passes: dict[str, float] = {}
     for name in contest.entries:
-        rows, cost = kept(contest, name, model, x[left], y[left], options.out, len(left))
+        rows, cost = kept(contest, name, model, x[left], y[left], out, len(left))
         fell[name] = rows["fooled"].to_numpy(dtype=bool)
         passes[name] = cost["forwards"] + cost["backwards"]
         text = markdown(table(fell, passes))
-        write_text(options.out / "parts.md", f"{len(left)} of {len(x)} images left\n\n{text}\n")
+        write_text(out / "parts.md", f"{len(left)} of {len(x)} images left\n\n{text}\n")
     print(text)
 
 
