@@ -39,7 +39,7 @@ _SLOPE, _AVERAGED = 2, 2 * _SAMPLES + 1
 #: Most steps of the ascents; then there are more targets, or more runs.
 _MOST = 40
 
-#: Steps along a mix of the logits: for their passes more find less.
+#: Steps along a mix of the logits.
 _MIXING = 2
 
 #: Whether a part, or the run towards a target, has broken an image is asked once more.
