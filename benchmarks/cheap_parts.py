@@ -68,6 +68,9 @@ def main() -> None:
     first = Contest("first", threat, {"left": ours(parts_within(threat, _BUDGET)[0].attack)})
     rows, _ = kept(first, "left", model, x, y, out, len(x))
     left = torch.from_numpy(np.flatnonzero(~rows["fooled"])).to(x.device)
+    if not len(left):
+        print("nothing is left for the parts")
+        return
     lines = []
     for name, of_cost in parts(threat).items():
         line: dict[str, object] = {"part": name}

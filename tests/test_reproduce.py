@@ -697,6 +697,17 @@ def test_numbers_that_are_the_same_do_not_say_that_one_is_larger(tmp_path: Path)
     assert exact["at_least"] == exact["at_most"] == Verdict.HOLDS
 
 
+def test_a_check_is_told_with_both_numbers(tmp_path: Path) -> None:
+    step = _evaluated(tmp_path, 0, [False] * 4)
+    half, less_than_0 = (Computed((step,), lambda _, value=value: value) for value in (0.5, -0.25))
+    claim = Claim("", "", [more(half, less_than_0, "a"), more(less_than_0, half, "b")])
+    (told,) = verdicts.verdicts([judge(claim, tmp_path, frozenset((step.folder,)))], "quick").claims
+    assert list(told.found) == [
+        "a: yes (0.500 - (-0.250) = 0.750, no interval)",
+        "b: no (-0.250 - 0.500 = -0.750, no interval)",
+    ]
+
+
 def test_verdicts_follow_from_the_checks(tmp_path: Path) -> None:
     strong, weak = (
         _evaluated(tmp_path, seed, [True] * n + [False] * (200 - n))

@@ -16,6 +16,7 @@ from holdfast.attacks import (
     adapted,
     worst_case,
 )
+from holdfast.attacks.budget import _PARTS
 from holdfast.attacks.engine.aimed import aimed_at
 from holdfast.attacks.engine.hyperplane import nearest_first
 from holdfast.attacks.skips import hearing_skips
@@ -205,6 +206,17 @@ class TestBudget:
             assert (suite.run(counted, x, y).by == -1).all()
             spent = counted.forwards + counted.backwards
             assert spent.max() <= budget
+
+    @pytest.mark.parametrize("norm", METRIC)
+    @pytest.mark.parametrize("name", _PARTS)
+    def test_a_part_takes_no_more_than_its_share_and_what_it_says(self, norm, name):
+        x, y, part = images(1), torch.zeros(1, dtype=torch.int64), _PARTS[name]
+        for share in (part.least, part.least + 5, 150, 447, 1000):
+            attack, said = part.fitted(THREATS[norm](0.1), share)
+            counted = Counted(Far().eval(), torch.arange(1))
+            attack(counted, x, y, seed=0)
+            spent = int((counted.forwards + counted.backwards).max())
+            assert spent <= said <= max(share, part.least), (share, spent, said)
 
     @pytest.mark.parametrize("norm", METRIC)
     def test_rows_are_the_same_whatever_the_batch(self, norm):
