@@ -17,15 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
+from ball import ask_for_pictures, parser_of, pictures_of
 from contest import Contest, Crafts, compare, kept
 from peers import adversarial_library, art, autoattack, foolbox, torchattacks
 from torch import Tensor, nn
 
-from holdfast import attacks, data, goals
+from holdfast import attacks, goals
 from holdfast.attacks import Attack
 from holdfast.files import write_text
-from holdfast.models import loading
 from holdfast.threat import L1, L2, Linf
 from holdfast.types import Threat
 
@@ -197,13 +196,8 @@ def run(
 
 def arguments(description: str | None, limit: int) -> argparse.ArgumentParser:
     """The command line of the benchmarks that hold contests."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", required=True, help="as holdfast evaluate takes it")
-    parser.add_argument("--data", default="mnist")
-    parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--images", type=int, default=limit)
+    parser = parser_of(description)
+    ask_for_pictures(parser, limit)
     parser.add_argument("--linf", type=float, default=0.3)
     parser.add_argument("--l2", type=float, default=2.0)
     parser.add_argument("--only", default="", help="contests whose name holds this")
@@ -212,15 +206,13 @@ def arguments(description: str | None, limit: int) -> argparse.ArgumentParser:
 
 def chosen(options: argparse.Namespace) -> tuple[nn.Module, Tensor, Tensor, list[Contest]]:
     """The model, images, labels and contests that a command line names."""
-    model = loading.load(options.model).eval()
-    images = data.load(options.data, data_dir=options.data_dir, limit=options.images)
     contests = [
         *fixed_budget(Linf(options.linf)),
         *fixed_budget(L2(options.l2)),
         *minimum_norm(),
     ]
     contests = [c for c in contests if options.only.lower() in c.name.lower()]
-    return model, images.x(torch.arange(len(images))), images.y, contests
+    return *pictures_of(options), contests
 
 
 def main() -> None:

@@ -9,17 +9,13 @@ those have left at most that fall later is what `holdfast.attacks.budget` calls 
 room: an image that has more left may be spared the rest.
 """
 
-import argparse
-from pathlib import Path
-
 import pandas as pd
 import torch
 from attack_strength import markdown
+from ball import ask_for_ball, ask_for_pictures, parser_of, pictures_of, threat_of
 
-from holdfast import data, goals
+from holdfast import goals
 from holdfast.attacks.budget import parts_within
-from holdfast.models import loading
-from holdfast.threat import L2, Linf
 from holdfast.types import Images, Labels, Model, Threat
 
 
@@ -83,26 +79,15 @@ def table(rows: pd.DataFrame) -> list[dict[str, object]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--data", default="mnist")
-    parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--images", default="0:1000", help="first and one beyond the last")
-    parser.add_argument("--norm", choices=["linf", "l2"], required=True)
-    parser.add_argument("--eps", type=float, required=True)
+    parser = parser_of(__doc__)
+    ask_for_pictures(parser, images=1000)
+    ask_for_ball(parser)
     parser.add_argument("--budget", type=int, default=2000)
     parser.add_argument("--batch-size", type=int, default=500)
     options = parser.parse_args()
-    first, last = (int(bound) for bound in options.images.split(":"))
-    images = data.load(options.data, data_dir=options.data_dir, limit=last)
-    chosen = torch.arange(first, last)
-    threat = {"linf": Linf, "l2": L2}[options.norm](options.eps)
-    model = loading.load(options.model).eval()
-    rows = left_after_each(
-        model, images.x(chosen), images.y[chosen], threat, options.budget, options.batch_size
-    )
+    model, x, y = pictures_of(options)
+    threat = threat_of(options)
+    rows = left_after_each(model, x, y, threat, options.budget, options.batch_size)
     print(markdown(table(rows)))
 
 

@@ -19,20 +19,18 @@ from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
-import torch
 from attack_strength import markdown, ours
+from ball import ask_for_ball, ask_for_pictures, parser_of, pictures_of, threat_of
 from contest import Contest, compare, kept
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from peers import autoattack
 from torch import Tensor, nn
 
-from holdfast import attacks, data, evaluate, goals, metrics
+from holdfast import attacks, evaluate, goals, metrics
 from holdfast.evaluation import EvaluationConfig
 from holdfast.files import read_json, write_json
-from holdfast.models import loading
 from holdfast.report import style
-from holdfast.threat import L2, Linf
 from holdfast.types import Threat
 
 _ACROSS = 3  # panels beside each other
@@ -43,7 +41,7 @@ REFERENCE, PEER = "AutoAttack", "AutoAttack, by torchattacks"
 _SINGLE = ("PGD, 40 steps", "APGD, 100 steps", "APGD on the margin, 100 steps", "MALT")
 
 #: Of most images a tenth of what AutoAttack spends, and half of it; and less.
-BUDGETS = (1500, 8000, 500, 100)
+BUDGETS = (1500, 8000, 500, 200, 100)
 
 
 def contest(name: str, threat: Threat, peer: bool) -> Contest:
@@ -64,11 +62,8 @@ def contest(name: str, threat: Threat, peer: bool) -> Contest:
 
 def measured(options: argparse.Namespace) -> None:
     """One network, into its folder: the table grows with every attack."""
-    threat = {"linf": Linf, "l2": L2}[options.norm](options.eps)
-    model = loading.load(options.model).eval().to(options.device)
-    images = data.load(options.data, data_dir=options.data_dir, limit=options.images)
-    x = images.x(torch.arange(len(images))).to(options.device)
-    y = images.y.to(options.device)
+    model, x, y = pictures_of(options)
+    threat = threat_of(options)
     options.out.mkdir(parents=True, exist_ok=True)
     runs = contest(options.name, threat, options.peer)
     done: dict[str, tuple[pd.DataFrame, dict[str, float]]] = {}
@@ -192,20 +187,13 @@ def _panel(axes: Axes, network: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--figure", type=Path, help="draw the folders that are named after it")
     parser.add_argument("folders", type=Path, nargs="*")
     parser.add_argument("--name", default="")
-    parser.add_argument("--model", help="as holdfast evaluate takes it")
-    parser.add_argument("--data", default="mnist")
-    parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--images", type=int, default=100)
+    ask_for_pictures(parser, images=100, required=False)
+    ask_for_ball(parser)
     parser.add_argument("--batch-size", type=int, help="all images at once by default")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--norm", default="linf", choices=("linf", "l2"))
-    parser.add_argument("--eps", type=float, default=0.2)
     parser.add_argument("--budgets", type=int, nargs="+", default=BUDGETS)
     parser.add_argument("--first", type=int, help="no more than so many attacks")
     parser.add_argument("--peer", action="store_true", help="AutoAttack by torchattacks too")

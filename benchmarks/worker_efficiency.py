@@ -11,7 +11,6 @@ are not worth N, whoever uses them. "share" is the part of a core that one had: 
 it is below 0.95 is busy otherwise, and its times say nothing.
 """
 
-import argparse
 import statistics
 import sys
 import time
@@ -97,11 +96,11 @@ def _ratio(efficiency: float, bound: float) -> float:
 
 def main() -> None:
     parser = arguments(__doc__, limit=4096)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batch-size", type=int, default=128)
     options = parser.parse_args()
+    _, total = options.images
     if torch.get_num_threads() != 1:
         sys.exit("one process is to have one thread: set OMP_NUM_THREADS=1.")
     jobs = [
@@ -114,7 +113,7 @@ def main() -> None:
             options.linf,
             options.batch_size,
         )
-        for command, images in (("evaluate", options.images), ("certify", options.images // 8))
+        for command, images in (("evaluate", total), ("certify", total // 8))
         if options.only in command
     ]
     began = time.perf_counter()

@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import math
 import multiprocessing
 import os
 import shutil
@@ -275,6 +276,26 @@ class Restless(nn.Module):
 
     def forward(self, x):
         return self.network(x + torch.randn_like(x))
+
+
+class TestFinished:
+    def test_a_run_that_is_there_says_which_audit_it_holds(self, tmp_path):
+        found = Data.of(images(4), torch.arange(4) % 3)
+        attacks = [("fgsm", FGSM(Linf(0.1)))]
+        for share, said in ((0.15, "with a limit of "), (math.inf, "with no limit")):
+            out, kept = tmp_path / said, Saying()
+            evaluate_data(small_network(), found, attacks, EvaluationConfig(audit=share), out=out)
+            again = EvaluationConfig(audit=0.5)
+            evaluate_data(small_network(), found, attacks, again, out=out, progress=kept)
+            assert f"passes {said}" in kept.said
+            assert f"holdfast audit {out} makes another" in kept.said
+        out, kept = tmp_path / "off", Saying()
+        for _ in range(2):
+            evaluate_data(
+                small_network(), found, attacks, EvaluationConfig(audit=0), out=out, progress=kept
+            )
+        assert "nothing was run" in kept.said
+        assert "audit" not in kept.said
 
 
 class TestIdentity:

@@ -52,7 +52,7 @@ _RANKING = 2 + RANKED
 _BEGUN = 1
 
 #: Share that is kept for the search without gradients, and passes below which there is none.
-_SEARCH, _LEAST_SEARCH = 0.18, 20
+_SEARCH, _LEAST_SEARCH = 0.18, 18
 
 
 class PartWithin(NamedTuple):
@@ -87,7 +87,8 @@ class _Part(NamedTuple):
     """A part of the suite."""
 
     share: float  # of the budget
-    least: int  # passes that it takes whatever its share
+    least: int  # passes below which it is left out
+    worth: int  # passes that it takes whatever its share, if they are there
     near: float  # see `PartWithin`
     telling: int  # passes of a run that tells who is near; a shorter one does not
     fitted: Callable[[Threat, int], _Fitted]
@@ -96,8 +97,9 @@ class _Part(NamedTuple):
 def parts_within(threat: Threat, budget: int) -> list[PartWithin]:
     """The parts that fit in so many passes of each image, in the order of their running.
 
-    A part takes its share of the budget, or the least that it is worth running with. One that does
-    not fit is left out, and the search without gradients takes what is left.
+    A part takes its share of the budget, or the least that it is worth running with; one that does
+    not fit is left out, and where no later one fits, a part takes their passes too. The search
+    without gradients takes what is left, for which some passes are kept in budgets of 100 or more.
 
     Args:
         threat: the ball, with a finite ε, in ℓ∞, ℓ2 or ℓ1.
@@ -109,23 +111,32 @@ def parts_within(threat: Threat, budget: int) -> list[PartWithin]:
     Example:
         >>> from holdfast import Linf
         >>> from holdfast.attacks.budget import parts_within
-        >>> [part.name for part in parts_within(Linf(0.1), budget=100)]
-        ['apgd-ce', 'malt', 'square']
+        >>> [part.name for part in parts_within(Linf(0.1), budget=250)]
+        ['apgd-ce', 'odi-averaged', 'malt', 'square']
     """
-    first, least = next((name, part.least + _BEGUN) for name, part in _PARTS.items())
-    if budget < least:
+    left, kept = budget - _BEGUN, int(_SEARCH * budget)
+    first, part = next(iter(_PARTS.items()))
+    if left < part.least:
+        least = part.least + _BEGUN
         raise InputError(
             f"the budget is {budget} passes an image, but the first part, {first}, takes {least}; "
             f"give {least} or more."
         )
+    if kept < _LEAST_SEARCH:
+        kept = 0
     parts: list[PartWithin] = []
-    left, kept = budget - _BEGUN, int(_SEARCH * budget)
-    for name, part in _PARTS.items():
-        passes = max(int(part.share * budget), part.least)
-        if not parts or passes <= left - kept:
-            attack, spent = part.fitted(threat, passes)
-            parts.append(PartWithin(name, attack, part.near if passes >= part.telling else 1.0))
-            left -= spent
+    order = list(_PARTS.items())
+    for place, (name, part) in enumerate(order):
+        there = left - kept
+        if part.least > there:
+            continue
+        passes = min(max(int(part.share * budget), part.worth), there)
+        later = [other.least for _, other in order[place + 1 :]]
+        if later and min(later) > there - passes:
+            passes = there
+        attack, spent = part.fitted(threat, passes)
+        parts.append(PartWithin(name, attack, part.near if passes >= part.telling else 1.0))
+        left -= spent
     if left >= _LEAST_SEARCH:
         # However near an image came, what needs no gradient must break one of a pilot's.
         parts[-1] = parts[-1]._replace(near=0.0)
@@ -187,9 +198,9 @@ def _search(threat: Threat, passes: int) -> Attack:
 
 #: In the order of their running.
 _PARTS = {
-    "apgd-ce": _Part(0.04, 13, 1.0, 0, _ascent),
-    "odi-averaged": _Part(0.06, 77, 1.0, 0, _diverted_averaged),
-    "malt": _Part(0.087, 50, 0.25, 130, _nearest),
-    "odi-averaged-again": _Part(0.3, 120, 0.15, 400, _diverted_averaged),
-    "odi": _Part(0.3, 60, 1.0, 0, _diverted),
+    "apgd-ce": _Part(0.04, 13, 31, 1.0, 0, _ascent),
+    "odi-averaged": _Part(0.06, 46, 77, 1.0, 0, _diverted_averaged),
+    "malt": _Part(0.087, 50, 50, 0.25, 130, _nearest),
+    "odi-averaged-again": _Part(0.3, 120, 120, 0.15, 400, _diverted_averaged),
+    "odi": _Part(0.3, 60, 60, 1.0, 0, _diverted),
 }

@@ -297,9 +297,17 @@ class Run:
 
     def told_complete(self) -> str:
         """That there is nothing to do, and what was compared to know it."""
-        return (
+        said = (
             f"{self.path} is complete; nothing was run (compared: "
             f"{', '.join(compared(self._settings))}, and all other settings)."
+        )
+        audit = read_about(self.path).get("audit")
+        if audit is None:
+            return said
+        limit = "no limit" if audit["limit"] is None else f"a limit of {audit['limit']:,}"
+        return (
+            f"{said} Its audit is that of then, {audit['passes']:,} passes with {limit}: "
+            f"holdfast audit {self.path} makes another."
         )
 
     def finish(self, **results: Any) -> None:
