@@ -54,6 +54,9 @@ _BEGUN = 1
 #: Share that is kept for the search without gradients, and passes below which there is none.
 _SEARCH, _LEAST_SEARCH = 0.18, 18
 
+#: Fraction of its margin that an image may have left, after a run of few passes, to be near.
+_SHORTER = 0.3
+
 
 class PartWithin(NamedTuple):
     """A part that fits in a budget.
@@ -90,7 +93,7 @@ class _Part(NamedTuple):
     least: int  # passes below which it is left out
     worth: int  # passes that it takes whatever its share, if they are there
     near: float  # see `PartWithin`
-    telling: int  # passes of a run that tells who is near; a shorter one does not
+    telling: int  # passes of a run that tells so much; a shorter one tells `_SHORTER`
     fitted: Callable[[Threat, int], _Fitted]
 
 
@@ -135,7 +138,8 @@ def parts_within(threat: Threat, budget: int) -> list[PartWithin]:
         if later and min(later) > there - passes:
             passes = there
         attack, spent = part.fitted(threat, passes)
-        parts.append(PartWithin(name, attack, part.near if passes >= part.telling else 1.0))
+        near = part.near if passes >= part.telling else _SHORTER
+        parts.append(PartWithin(name, attack, near))
         left -= spent
     if left >= _LEAST_SEARCH:
         # However near an image came, what needs no gradient must break one of a pilot's.

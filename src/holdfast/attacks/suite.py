@@ -88,8 +88,7 @@ def WorstCase(
         queries: see `Standard`.
         budget: passes an image; the other numbers follow from it, and cannot be given too.
         pilot: with a budget: images that meet every part before any is spared some; 100 by
-            default, 0 to run all parts on all images. Below some 1,500 passes early parts are too
-            short to tell who is far, and Square alone is spared.
+            default, 0 to run all parts on all images.
         top: see `Standard`; without a budget.
 
     Raises:
