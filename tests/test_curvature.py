@@ -8,11 +8,11 @@ import torch
 
 from holdfast.diagnose import leading_eigenvector, second_order_cosines
 from holdfast.diagnose.curvature import hessian_vector_product
-from holdfast.errors import InputError
+from holdfast.errors import GradientError, InputError
 from holdfast.goals import cross_entropy
 from holdfast.random import Stream
 from holdfast.types import Scored
-from tests.toys import images, random_linear, small_network, smooth
+from tests.toys import Wrapped, images, random_linear, small_network, smooth
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,6 +171,18 @@ def test_the_draws_are_keyed():
     )
     other = second_order_cosines(model, x, y, seed=1)
     assert not torch.allclose(together.one_draw, other.one_draw, atol=1e-3)
-    for wrong in ({"xi": 0.0}, {"sigma": 0.0}, {"samples": 0}):
-        with pytest.raises(InputError, match="positive"):
-            second_order_cosines(model, x, y, **wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"xi": 0.0}, {"xi": math.inf}, {"sigma": 0.0}, {"sigma": math.inf}, {"samples": 0}]
+)
+def test_the_draws_have_a_size(wrong):
+    with pytest.raises(InputError, match="positive and finite"):
+        second_order_cosines(small_network(), images(1), torch.tensor([0]), **wrong)
+
+
+@pytest.mark.parametrize("cut", [lambda z: z.detach(), lambda z: torch.zeros(len(z), 10)])
+def test_a_model_that_cuts_the_gradient_off_is_told(cut):
+    model = Wrapped(lambda x: cut(x.flatten(1)[:, :10]))
+    with pytest.raises(GradientError, match="no gradient reaches the images"):
+        second_order_cosines(model, images(2), torch.tensor([0, 1]))

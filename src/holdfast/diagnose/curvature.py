@@ -8,6 +8,7 @@ draws is the gradient of a blurred loss, and averaging m of them is no nearer to
 both are measured against e itself, which is found by Hessian-vector products.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,7 @@ from holdfast.attacks.engine.attack import prepared
 from holdfast.errors import InputError
 from holdfast.goals import cross_entropy
 from holdfast.gradients import Average, autograd
+from holdfast.gradients.exact import cut_off
 from holdfast.parameters import Seed, at_least_one
 from holdfast.random import Stream, drawing_from
 from holdfast.tensors import norm, unit, widest
@@ -121,7 +123,8 @@ def second_order_cosines(
         index: (N,) identity of each image; 0 ... N - 1.
 
     Raises:
-        InputError: if a number is not positive.
+        InputError: if a number is not positive and finite.
+        GradientError: if no gradient reaches the images.
 
     Reference:
         Li et al., "Second-order adversarial attack and certifiable robustness", 2019, equations 3
@@ -133,9 +136,9 @@ def second_order_cosines(
         >>> bool(((found.mean_of_draws >= 0) & (found.mean_of_draws <= 1.001)).all())
         True
     """
-    if not (xi > 0 and sigma > 0 and samples >= 1):
+    if not (0 < xi < math.inf and 0 < sigma < math.inf and samples >= 1):
         raise InputError(
-            f"xi is {xi}, sigma {sigma} and samples {samples}, but all must be positive."
+            f"xi is {xi}, sigma {sigma} and samples {samples}, but all must be positive and finite."
         )
     with prepared(model, x, y, seed, index) as (checked, x0, labels, rng):
         score = goal(checked, x0, labels)
@@ -184,6 +187,7 @@ def leading_eigenvector(score: Score, x: Images, rng: Stream, *, iterations: int
 
     Raises:
         InputError: if there is no iteration.
+        GradientError: if no gradient reaches the images.
 
     Reference:
         Lanczos 1950; Li et al., "Second-order adversarial attack and certifiable robustness", 2019,
@@ -221,6 +225,9 @@ def leading_eigenvector(score: Score, x: Images, rng: Stream, *, iterations: int
 def hessian_vector_product(score: Score, x: Images, v: Images, rng: Stream) -> Images:
     """H v for each image, H the Hessian of its own score: the gradient of vᵀ∇L.
 
+    Raises:
+        GradientError: if no gradient reaches the images.
+
     Example:
         >>> from holdfast.diagnose.curvature import hessian_vector_product
         >>> from holdfast.goals import cross_entropy
@@ -231,7 +238,11 @@ def hessian_vector_product(score: Score, x: Images, v: Images, rng: Stream) -> I
     """
     with torch.enable_grad(), drawing_from(rng.fold("model")):
         at = x.detach().requires_grad_()
-        (grad,) = torch.autograd.grad(score(at).value.sum(), at, create_graph=True)
+        value, grad = score(at).value, None
+        if value.requires_grad:
+            (grad,) = torch.autograd.grad(value.sum(), at, create_graph=True, allow_unused=True)
+        if grad is None:
+            raise cut_off()
         if not grad.requires_grad:  # a loss that is linear in x
             return torch.zeros_like(x)
         (product,) = torch.autograd.grad(grad, at, v.to(grad), allow_unused=True)
