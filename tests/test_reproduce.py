@@ -477,6 +477,9 @@ def test_a_file_in_the_place_of_the_results_is_told_before_the_first_step(
         said = capsys.readouterr().err
         assert said.count("\n") == 1
         assert "is a file" in said
+        assert said.endswith(
+            "give another --pages.\n" if "--pages" in where else "another --out.\n"
+        )
         assert not fresh.exists()
     assert (tmp_path / "file").read_text() == "mine"
 

@@ -110,8 +110,8 @@ def reproduce(
     if dry_run:
         _plan(steps, recipes, scale, root, data_dir, json=json)
         return
-    for folder in (root, pages or out):
-        check_writable(folder)  # not found out of at the last step
+    check_writable(root)  # not found out of at the last step
+    check_writable(pages or out, "--out" if pages is None else "--pages")
     for one in recipes:
         verdicts.read((pages or out) / one.name)  # nor that it is damaged
     if not finished:
