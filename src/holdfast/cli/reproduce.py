@@ -88,7 +88,21 @@ def reproduce(
     check_workers(workers)
     check_at_once(at_once)
     Scale(scale)  # that there is one
-    if what == ["list"]:
+    if "list" in what:
+        others = " ".join(one for one in what if one != "list")
+        for option, given in (
+            (others, bool(others)),
+            ("--data-dir", data_dir is not None),
+            ("--pages", pages is not None),
+            ("--dry-run", dry_run),
+            ("--finished", finished),
+            ("--workers", workers is not None),
+            ("--at-once", at_once > 1),
+        ):
+            if given:
+                raise InputError(
+                    f"list shows the items of all papers, and no more: leave out {option}."
+                )
         _list(json=json)
         return
     if dry_run and pages is not None:
