@@ -977,6 +977,25 @@ def test_a_page_is_not_replaced_by_one_that_says_less(
     assert capsys.readouterr().err.count("claims.json is not what Holdfast writes: claims[0]") == 1
 
 
+def test_a_page_of_another_scale_is_not_replaced_by_one_that_says_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, item = tmp_path / "out", recipe("so/figure-7")
+    first, *_ = item.build(Scale("quick")).steps
+    (out / "steps" / first.folder).mkdir(parents=True)
+    (out / "steps" / first.folder / "run.json").write_text("{")  # so that nothing can be judged
+    claims = [verdicts.Judged(text, "-", Verdict.HOLDS) for text in ("One.", "Another.")]
+    (out / item.name).mkdir(parents=True)
+    verdicts.write(out / item.name, verdicts.Verdicts("cpu", claims))
+    (out / item.name / "README.md").write_text("# Mine\n")
+    assert run(["reproduce", item.name, "--scale", "quick", "--out", str(out)]) == 2
+    assert "is left as it is: it judges 2 claims" in capsys.readouterr().err
+    assert (out / item.name / "README.md").read_text() == "# Mine\n"
+    kept = verdicts.read(out / item.name)
+    assert kept is not None
+    assert (kept.scale, kept.answered) == ("cpu", 2)
+
+
 def test_the_points_of_curves_that_begin_apart_stand_in_order(tmp_path: Path) -> None:
     one, two = (accuracy(_evaluated(tmp_path, seed, [True] * 20 + [False] * 80)) for seed in (0, 1))
     curves = Curves("T", "x", "y", [Line("a", [(0.5, one)]), Line("b", [(0.1, two), (0.5, two)])])

@@ -50,7 +50,8 @@ def reproduce(
 
     The page of an item says what became of its claims, and that of its paper gathers what all its
     items' pages say, whenever and wherever they were written. A page that judges more claims than
-    were judged here is left as it is, and so is one that judges as many where a step is missing.
+    were judged here is left as it is, and so is one that judges as many where a step is missing; a
+    page of another scale is, where nothing was judged here.
 
     Example:
         holdfast reproduce list
@@ -167,7 +168,8 @@ def _paged(
     kept = verdicts.read(pages / made.recipe.name)
     here = verdicts.verdicts(made.evidence, scale.name)
     more = here.answered if made.is_whole else here.answered - 1  # or as many others
-    if kept is not None and kept.scale == here.scale and kept.answered > more:
+    comparable = kept is not None and kept.scale == here.scale
+    if kept is not None and kept.answered > more and (comparable or not made.says_anything):
         lacking = "" if made.is_whole else ", with steps missing"
         progress.say(
             f"the page of {made.recipe.name} is left as it is: it judges {kept.answered} claims, "
