@@ -952,6 +952,19 @@ def test_the_page_of_a_paper_that_is_shipped_says_what_its_items_say(
                 assert " ".join(said.split()) in written
 
 
+def test_items_of_one_name_of_two_papers_are_told_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["so/figure-4", "stn/figure-4", "--scale", "quick", "--out", str(tmp_path)]
+    assert run(["reproduce", *command, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["claims"]
+    names = {f"{claim['paper']}/{claim['item']}" for claim in told}
+    assert names == {recipe(name).name for name in command[:2]}
+    assert run(["reproduce", *command]) == 0
+    said = capsys.readouterr().out
+    assert all(re.search(rf"^ +{name} ", said, re.MULTILINE) for name in command[:2])
+
+
 def test_a_page_is_not_replaced_by_one_that_says_less(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

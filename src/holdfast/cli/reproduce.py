@@ -270,7 +270,12 @@ def _thousands(passes: int | None) -> str:
 
 def _tell(made: Sequence[Made], outcome: Outcome, *, json: bool) -> None:
     claims = [
-        {"item": one.recipe.item, "verdict": str(of.verdict), "claim": of.claim.sentence}
+        {
+            "paper": one.recipe.paper,
+            "item": one.recipe.item,
+            "verdict": str(of.verdict),
+            "claim": of.claim.sentence,
+        }
         for one in made
         for of in one.evidence
     ]
@@ -278,7 +283,17 @@ def _tell(made: Sequence[Made], outcome: Outcome, *, json: bool) -> None:
         print_json({"claims": claims, "failed": dict(outcome.failed)})
         return
     if claims:
-        print_table("claims", claims)
+        short = {paper.name: paper.short for paper in papers()}
+        several = len({claim["paper"] for claim in claims}) > 1  # which have items of one name
+        lines = [
+            {
+                "item": f"{short[claim['paper']]}/{claim['item']}" if several else claim["item"],
+                "verdict": claim["verdict"],
+                "claim": claim["claim"],
+            }
+            for claim in claims
+        ]
+        print_table("claims", lines)
     for one in made:
         if one.page is not None:
             print(f"page: {one.page}")
