@@ -1057,6 +1057,20 @@ def test_a_mean_of_anything_else_has_the_normal_interval(tmp_path: Path) -> None
     assert found.high - found.low == pytest.approx(2 * 1.96 / np.sqrt(1000), rel=0.1)
 
 
+def test_images_without_a_number_count_for_nothing(tmp_path: Path) -> None:
+    """Such as a cosine of a gradient that is 0, or the length of what was not found."""
+    known, gaps, none = (certify("c", model=_net(seed), sigma=0.1) for seed in range(3))
+    finish(tmp_path / known.folder, pd.DataFrame({"x": [0.0, 1.0, 2.0]}))
+    finish(tmp_path / gaps.folder, pd.DataFrame({"x": [0.0, None, 1.0, 2.0, None]}))
+    finish(tmp_path / none.folder, pd.DataFrame({"x": pd.Series([None], dtype=float)}))
+    of = [Mean((step,), lambda rows: rows["x"]) for step in (known, gaps, none)]
+    assert of[1].read(tmp_path) == of[0].read(tmp_path)
+    found = of[2].read(tmp_path)
+    assert np.isnan(found[:3]).all()
+    assert found[3:] == (0, 1)
+    assert at_most(of[2], 1.0, "short").answer(tmp_path).holds is None
+
+
 def test_a_difference_from_a_number_without_an_interval_has_none(tmp_path: Path) -> None:
     step = certify("c", model=_net(0), sigma=0.1)
     finish(tmp_path / step.folder, pd.DataFrame({"x": [0.0, 1.0, 2.0, 3.0]}))

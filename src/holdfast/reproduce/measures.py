@@ -119,9 +119,15 @@ def measured(
     counted: bool = False,
     within: tuple[float, float] = ANYWHERE,
 ) -> Measured:
-    """The mean over seeds and images of numbers that are 0 or 1, or lie ``within`` two ends."""
+    """The mean over seeds and images of numbers that are 0 or 1, or lie ``within`` two ends.
+
+    Images without a number, NaN, count for nothing; of no image there is no mean.
+    """
+    parts = [part.dropna() for part in parts]
     means = np.array([part.mean() for part in parts])
     images = len(parts[0])
+    if not images:
+        return Measured(math.nan, math.nan, math.nan, 0, len(parts))
     if len(parts) > 1:
         low, high = _over_seeds(means)
     elif counted:
