@@ -271,6 +271,7 @@ def test_a_folder_holds_rows_and_figures_and_is_read_again(place, capsys, figure
         ("linearity --model ,", "--model is empty"),
         (f"gradient-norm {MODEL} --attacks pgd", "early_stop=False"),
         (f"gradient-norm {MODEL} --attacks ,", "--attacks is empty"),
+        (f"gradient-norm {MODEL} --attacks fgsm,fgsm", "--attacks has fgsm twice"),
         (f"surface {MODEL} --other two.safetensors --points 1", "an odd number of points"),
         (f"surface {MODEL} --other two.safetensors --eps 0", "positive size"),
         (f"surface {MODEL} --other none.safetensors", "none.safetensors"),
@@ -297,6 +298,20 @@ def test_bad_input_is_refused_before_there_is_a_folder(place, capsys, line, word
     told = capsys.readouterr().err
     assert words in told, told
     assert told.count("\n") == 1
+    assert not (place / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("--model runs/a,runs/a", "--model has runs/a twice"),
+        ("--model runs/a --eps 0.1,0.2,0.1", "--eps has 0.1 twice"),
+        ("--model runs/a --at 1,1", "--at has 1 twice"),
+    ],
+)
+def test_what_a_chain_is_shown_by_is_given_once(place, capsys, line, words):
+    assert run(["diagnose", "purification", *line.split(), "--out", "run"]) == 2
+    assert words in capsys.readouterr().err
     assert not (place / "run").exists()
 
 

@@ -13,6 +13,7 @@ from holdfast.cli.options import Number, Words
 from holdfast.diagnose import Diagnosis, gradient_norms
 from holdfast.diagnose.by_image import Found
 from holdfast.errors import InputError
+from holdfast.parameters import each_once
 from holdfast.report import diagnoses as figures
 from holdfast.types import Images, Labels, Model
 
@@ -39,6 +40,7 @@ def gradient_norm(
         norm: Norm of the attacker's ball: linf, l2 or l1.
         eps: Size of the ball, on the [0, 1] scale.
     """
+    each_once("--attacks", attacks)
     threat = registry.threat(norm, eps)
     named = {spec: _whole(spec, registry.attack(spec, threat)) for spec in attacks}
     if not named:

@@ -16,6 +16,7 @@ from holdfast.diagnose import trace_purification
 from holdfast.diagnose.purification import CLEAN, chain_of
 from holdfast.errors import InputError, unknown
 from holdfast.models import loading
+from holdfast.parameters import each_once
 from holdfast.report import pictures as drawing
 from holdfast.report import style
 from holdfast.report.gallery import to_pixels
@@ -71,9 +72,10 @@ def purification(
         accelerator: auto, cpu, cuda, ... as Lightning Fabric names them.
         quiet: Do not say where the figure is.
     """
-    for option, given in (("--model", model), ("--eps", eps)):
+    for option, given in (("--model", model), ("--eps", eps), ("--at", at)):
         if not given:
             raise InputError(f"{option} is empty; give at least one, or several between commas.")
+        each_once(option, given)
     if image < 0:
         raise InputError(f"image is {image}, but images are numbered from 0.")
     images = datasets.load(data, data_dir=data_dir, limit=image + 1)
