@@ -137,5 +137,8 @@ def test_what_has_no_directions():
     y = model(x).argmax(dim=1)
     with pytest.raises(InputError, match="l1"):
         adversarial_directions(model, x, y, L1(1.0))
+    for endless in (Linf(float("inf")), L2(float("inf"))):
+        with pytest.raises(InputError, match="eps is inf"):
+            adversarial_directions(model, x, y, endless)
     with pytest.raises(InputError, match="image 1"):
         adversarial_directions(model, x, torch.tensor([int(y[0]), (int(y[1]) + 1) % 4]), L2(1.0))

@@ -10,6 +10,7 @@ Neither can be beaten (lemma 1; EAT lemma 6). Which of them fool the model is as
 that what is counted is a lower bound for the dimension of the cone of adversarial images.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -140,7 +141,8 @@ def adversarial_directions(
         index: (N,) identity of each image; 0 ... N - 1.
 
     Raises:
-        InputError: if an image is misclassified, an order cannot be had, or the norm is another.
+        InputError: if an image is misclassified, an order cannot be had, the norm is another, or
+            ``eps`` is infinite.
 
     Reference:
         Tramèr et al., "The space of transferable adversarial examples", 2017, lemma 1; Tramèr et
@@ -158,6 +160,8 @@ def adversarial_directions(
             f"there are no orthogonal directions aligned with a gradient in {threat.name}; "
             "use L2 or Linf."
         )
+    if math.isinf(threat.eps):  # times the 0 of pixels that a direction leaves alone, it is NaN
+        raise InputError("eps is inf, but directions have a finite size; name one.")
     found = []
     with prepared(model, x, y, seed, index) as (checked, x0, labels, rng):
         slope = autograd(goal(checked, x0, labels))(x0, rng.fold("gradient"))
