@@ -74,3 +74,12 @@ def test_the_surface_has_epsilon_1_along_x():
     assert len(boundary.get_paths()[0].vertices)
     assert figure.legends
     assert not diagnoses.surface(GRID, GRID, LOSS, LOSS > 9).legends  # no boundary in sight
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.4586296678])
+def test_a_loss_that_is_the_same_everywhere_has_a_scale_that_can_be_read(loss):
+    figure = diagnoses.surface(GRID, GRID, np.full((7, 7), loss), np.zeros((7, 7), dtype=bool))
+    figure.draw_without_rendering()
+    ticks = [float(text.get_text()) for text in figure.axes[1].get_yticklabels()]
+    assert max(ticks) - min(ticks) > 0.5
+    assert figure.axes[1].yaxis.get_offset_text().get_text() == ""

@@ -43,7 +43,9 @@ def surface(
         figure = Figure(figsize=(4.6, 3.7), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots()
-        filled = axes.contourf(along, across, loss.T, levels=24, cmap="viridis")
+        low, high = _ends([loss])
+        levels: Any = 24 if float(loss.max()) > low else np.linspace(low, high, 6)
+        filled = axes.contourf(along, across, loss.T, levels=levels, cmap="viridis")
         bar = figure.colorbar(filled, label="loss")
         bar.outline.set_visible(False)
         if fooled.any() and not fooled.all():
@@ -75,8 +77,7 @@ def surface_3d(
         ['one', 'two']
     """
     first, second = np.meshgrid(along, across, indexing="ij")
-    low = min(float(loss.min()) for _, loss in losses)
-    high = max(float(loss.max()) for _, loss in losses)
+    low, high = _ends([loss for _, loss in losses])
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(4.2 * len(losses), 3.8), layout="constrained")
         FigureCanvasAgg(figure)
@@ -86,7 +87,7 @@ def surface_3d(
                 first, second, loss, cmap="viridis", vmin=low, vmax=high, linewidth=0, rcount=80
             )
             axes.set(xlabel="ε₁, along g", ylabel="ε₂, along g⊥", zlabel="loss", title=title)
-            axes.set_zlim(low, high if high > low else low + 1)
+            axes.set_zlim(low, high)
             axes.locator_params(nbins=5)
             axes.view_init(elev=28, azim=-60)
             for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
@@ -94,3 +95,9 @@ def surface_3d(
                 axis.line.set_color(INK)
             axes.set_box_aspect(None, zoom=0.85)
         return settled(figure)
+
+
+def _ends(losses: Sequence[Float[np.ndarray, "a b"]]) -> tuple[float, float]:
+    """The least and the largest loss; 1 apart where it is the same everywhere."""
+    low, high = min(float(of.min()) for of in losses), max(float(of.max()) for of in losses)
+    return low, high if high > low else low + 1
