@@ -83,3 +83,10 @@ def test_a_loss_that_is_the_same_everywhere_has_a_scale_that_can_be_read(loss):
     ticks = [float(text.get_text()) for text in figure.axes[1].get_yticklabels()]
     assert max(ticks) - min(ticks) > 0.5
     assert figure.axes[1].yaxis.get_offset_text().get_text() == ""
+
+
+def test_a_model_of_which_nothing_is_known_is_named_all_the_same():
+    """Such as one that an attack fooled with none of the images: its figure was an empty one."""
+    figure = diagnoses.similarities([("a", np.array([])), ("b", np.array([0.9, 0.8]))])
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["a: of no image", "b"]

@@ -48,11 +48,13 @@ def panels(count: int, *, share_y: bool = False) -> tuple[Figure, Sequence[Axes]
 
 
 def distribution(axes: Axes, values: Values, label: str, place: int) -> None:
-    """The fraction of values up to each, with the mean marked below."""
+    """The fraction of values up to each, with the mean marked below; that there is none, if so."""
     known = values[~np.isnan(values)]
     if len(known):
         axes.ecdf(known, label=label, **line(place))
         axes.plot(known.mean(), 0.0, "^", color=line(place)["color"], clip_on=False, zorder=3)
+    else:
+        axes.plot([], [], label=f"{label}: of no image", **line(place))
     percent(axes)
 
 
