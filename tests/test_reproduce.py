@@ -227,6 +227,17 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(
     assert not out.exists()
 
 
+@pytest.mark.parametrize("name", ["runs, new", "runs (new)", "runs [new]", "o'brien"])
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_a_folder_that_options_of_steps_cannot_hold_is_told_before_the_first(
+    name: str, dry: Sequence[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / name
+    assert run(["reproduce", "so/figure-7", "--scale", "quick", "--out", str(out), *dry]) == 2
+    assert f"--out is {out}, but" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_the_list_is_a_table_for_each_paper_and_whole_at_80_columns(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

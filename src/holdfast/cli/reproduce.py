@@ -22,7 +22,7 @@ from holdfast.reproduce.recipes import Recipe, chosen, papers
 from holdfast.reproduce.run import Outcome, found, state
 from holdfast.reproduce.run import reproduce as reproduce_steps
 from holdfast.reproduce.scale import Scale
-from holdfast.reproduce.steps import Step, in_order
+from holdfast.reproduce.steps import Step, check_root, in_order
 from holdfast.workers import check_workers, connected
 
 #: Passes that are told to the last one.
@@ -122,6 +122,8 @@ def reproduce(
     recipes = tuple(dict.fromkeys(one for name in what for one in chosen(name)))
     root = out / "steps"
     steps = in_order(step for one in recipes for step in one.build(Scale(scale)).steps)
+    if steps and not finished:
+        check_root(out)
     if dry_run:
         _plan(steps, recipes, scale, root, data_dir, json=json)
         return

@@ -11,9 +11,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
 
+from holdfast.errors import InputError
 from holdfast.files import StrPath
 
 _WORD = re.compile(r"[\w.]+")
+
+#: What begins, ends or parts something where several names or parameters stand in one option.
+_MARKS = ",([\"'"
 
 #: Options by which a command says what the papers say, where a recipe leaves them out: what it
 #: advises by itself is not theirs. They are the same in all recipes, and so no part of a folder's
@@ -208,6 +212,16 @@ def diagnose(diagnosis: str, name: str, **options: Value | None) -> Step:
         'diagnose linearity'
     """
     return _step(f"diagnose {diagnosis}", name, options)
+
+
+def check_root(out: Path) -> None:
+    """Raises InputError unless folders below ``out`` can stand in the options of steps."""
+    found = [mark for mark in _MARKS if mark in str(out)]
+    if found:
+        raise InputError(
+            f"--out is {out}, but the folders below it stand in the options of later steps, which "
+            f"{found[0]} would break up; give a folder whose name has none of {' '.join(_MARKS)}."
+        )
 
 
 def in_order(steps: Iterable[Step]) -> list[Step]:
