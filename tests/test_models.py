@@ -1,3 +1,4 @@
+import json
 import pickle
 import re
 import sys
@@ -368,8 +369,18 @@ def test_damaged_and_missing_checkpoints(tmp_path):
     with pytest.raises(MissingFileError, match="there is no model"):
         load(str(tmp_path / "nowhere"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(MissingFileError, match="no finished network"):
+    with pytest.raises(MissingFileError, match=r"no finished network.* go on where it stopped"):
         load(str(tmp_path / "empty"))
+    trained = {"data": "digits", "data_fingerprint": "0", "images": 4, "held_out": 0, "seed": 0}
+    for kind, complete, words in (
+        ("train", False, "run the holdfast train command"),
+        ("train", True, "finished, so put the copy back"),  # since it makes none again
+        ("bench", True, "one of holdfast bench, so give the folder of a training"),
+    ):
+        about = {"kind": kind, "complete": complete, "settings": trained}
+        (tmp_path / "empty" / "run.json").write_text(json.dumps(about))
+        with pytest.raises(MissingFileError, match=words):
+            load(str(tmp_path / "empty"))
 
 
 def test_callables(tmp_path, monkeypatch):

@@ -21,6 +21,7 @@ from holdfast.models.purified import PURIFIED, read_purified
 from holdfast.models.registry import ARCHITECTURES, DENOISERS, Architecture
 from holdfast.models.stand_in import stand_in
 from holdfast.models.weights import FileOfWeights
+from holdfast.results import ABOUT, read_about
 from holdfast.state_dicts import SUFFIXES, read_weights
 
 __all__ = ["load", "load_denoiser"]
@@ -87,6 +88,19 @@ def load_denoiser(spec: str) -> nn.Module:
     return _load(spec, denoiser=True)
 
 
+def _instead(path: Path) -> str:
+    """What to do about a folder without a network: a run that is finished makes none again."""
+    about = read_about(path) if (path / ABOUT).exists() else {"kind": "train", "complete": False}
+    if about["kind"] not in ("train", "tune"):
+        return f"its run is one of holdfast {about['kind']}, so give the folder of a training"
+    if about["complete"]:
+        return "its run is finished, so put the copy back, or repeat the run with another --out"
+    return (
+        f"run the holdfast {about['kind']} command that made the folder again, and it will go on "
+        "where it stopped"
+    )
+
+
 def _load(spec: str, denoiser: bool, shape: tuple[int, ...] | None = None) -> nn.Module:
     other = stand_in(spec, denoiser)
     if other is not None:
@@ -104,8 +118,7 @@ def _load(spec: str, denoiser: bool, shape: tuple[int, ...] | None = None) -> nn
     if path.is_dir():
         if not (path / MODEL).exists():
             raise MissingFileError(
-                f"{path} holds no finished network: there is no {MODEL} in it; run the holdfast "
-                "train command that made the folder again, and it will go on where it stopped."
+                f"{path} holds no finished network: there is no {MODEL} in it; {_instead(path)}."
             )
         path = path / MODEL
         check_regular(path)
