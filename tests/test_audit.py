@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from holdfast.attacks import DDN, FGSM, PGD, Attack, On, Square, Worst
+from holdfast.attacks import APGD, DDN, FGSM, PGD, Attack, On, Square, Worst
 from holdfast.auditing.check import NotRun, Verdict
 from holdfast.auditing.shares import at_least
 from holdfast.data import Data
@@ -516,6 +516,15 @@ def test_the_audits_own_attacks_go_round_what_hides():
     assert checks["H-hidden"].verdict is Verdict.WARN
     assert checks["I1"].verdict is Verdict.PASS, checks["I1"].said
     assert checks["C3"].verdict is Verdict.PASS, checks["C3"].said
+
+
+def test_without_a_limit_images_fall_in_l1_too():
+    """A step of ℓ1 moves one pixel, so that twenty of them are no search of the whole box."""
+    model, x, y = trained()
+    found = audit(model, x, y, {"apgd": APGD(L1(0.8), steps=50)})
+    checks = {check.id: check for check in found.checks}
+    assert checks["C3"].verdict is Verdict.PASS, checks["C3"].said
+    assert found.word == "believable"
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -24,7 +24,7 @@ from holdfast.evaluation.config import EvaluationConfig
 from holdfast.evaluation.rounding import to_8_bit
 from holdfast.goals import logits_of
 from holdfast.random import Stream, drawing_from, hash_seed
-from holdfast.threat import BALLS
+from holdfast.threat import BALLS, Linf
 from holdfast.types import Callback, Images, Labels, Model, Threat
 from holdfast.votes import take_votes_apart
 
@@ -101,8 +101,9 @@ class Subject(Asked):
 
     @cached_property
     def box(self) -> Threat:
-        """A ball that holds every image."""
-        return type(self.metric)(self.threat.diameter(self.any.x))  # type: ignore[call-arg]
+        """A ball that holds every image; for ℓ1 in ℓ∞, since a step of ℓ1 moves one pixel alone."""
+        kind = Linf if self.metric.p == 1 else type(self.metric)
+        return kind(kind(0).diameter(self.any.x))  # type: ignore[call-arg]
 
     @cached_property
     def left(self) -> Some:
