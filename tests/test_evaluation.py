@@ -546,6 +546,8 @@ class TestMisleadingGradients:
         assert any(re.match("all linf 0.1: square broke .* of 40 images", note) for note in notes)
         honest, x, y = spoilt(lambda grad: grad)
         assert not evaluate(honest, x, y, {"all": cascade}).warnings
+        beside = {"all": cascade, "square": self.square}  # which met what gradients break, too
+        assert not evaluate(honest, x, y, beside).warnings
 
     def test_probabilities_are_told_of(self):
         model, x, y = example()
