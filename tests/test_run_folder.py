@@ -38,6 +38,7 @@ from holdfast.progress import Progress
 from holdfast.report.subjects import read_subjects
 from holdfast.results import Part, Run, read_about
 from holdfast.results.schema import FORMAT
+from holdfast.tensors import fingerprint
 from holdfast.threat import Linf
 from tests.toys import images, small_network
 
@@ -333,6 +334,24 @@ class TestIdentity:
         assert (
             identify(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), pixels())["model_source"] is None
         )
+
+    @pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning")
+    def test_what_a_layer_keeps_beside_tensors_counts_as_far_as_it_can_be_told(self):
+        class Keeps(nn.Linear):
+            kept: object
+
+            def get_extra_state(self):
+                return {"kept": self.kept, "nobody knows": object()}
+
+        layer = Keeps(2, 2)
+        whole = torch._empty_affine_quantized([2], scale=0.1, zero_point=0, dtype=torch.qint8)
+        packed = whole, torch.qint8  # as quantised layers have them
+        prints = []
+        for kept in (1, 2, [layer.weight], [2 * layer.weight.detach()], packed, packed):
+            layer.kept = kept
+            prints.append(fingerprint(layer))
+        assert len(set(prints)) == 5
+        assert prints[4] == prints[5]
 
     def test_answers_that_are_never_the_same_are_not_compared(self):
         assert identify(Restless(flat()), pixels())["model_answers"] is None

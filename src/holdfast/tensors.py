@@ -1,7 +1,7 @@
 """Small helpers that every part shares: per-example norms, a model's mode, device and hash."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -181,10 +181,30 @@ def fingerprint(model: nn.Module) -> str:
         True
     """
     content = hashlib.sha256()
-    for tensor in model.state_dict().values():
-        content.update(str(tuple(tensor.shape)).encode())
-        content.update(bytes_of(tensor))
+    for part in _contents(tuple(model.state_dict().values())):
+        content.update(part)
     return content.hexdigest()[:16]
+
+
+def _contents(entry: object) -> Iterator[bytes]:
+    """What an entry of a state dict holds, in pieces.
+
+    Most are tensors. Quantised layers keep their type and packed weights too, and a layer may keep
+    whatever it likes (`torch.nn.Module.get_extra_state`): of what is unknown the type alone counts,
+    since its text may hold an address.
+    """
+    if isinstance(entry, Tensor):
+        tensor = entry.dequantize() if entry.is_quantized else entry
+        yield str(tuple(tensor.shape)).encode()
+        yield bytes_of(tensor)
+    elif isinstance(entry, Mapping):
+        yield from _contents(tuple(part for item in entry.items() for part in item))
+    elif isinstance(entry, (tuple, list)):
+        for part in entry:
+            yield from _contents(part)
+    else:
+        known = entry is None or isinstance(entry, (bool, int, float, str, bytes, torch.dtype))
+        yield (repr(entry) if known else type(entry).__qualname__).encode()
 
 
 def bytes_of(tensor: Tensor) -> bytes:
