@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from holdfast import Linf, goals, losses
-from holdfast.attacks import PGD
+from holdfast.attacks import PGD, Square
 from holdfast.errors import InputError, InputTypeError
 from tests.toys import Wrapped, images, random_linear, small_network
 
@@ -196,6 +196,21 @@ def test_a_target_that_is_no_class_is_told(target):
     model, x, y = small_network(), images(3), torch.zeros(3, dtype=torch.int64)
     with pytest.raises(InputError, match=r"target \d is \d, but the model has 4 classes"):
         PGD(Linf(0.1), steps=1, goal=goals.toward(target))(model, x, y)
+
+
+def test_a_loss_gives_one_number_for_each_image():
+    """A mean would let Square judge an image by the others of its batch, and others fail oddly."""
+    model, x, y = small_network(), images(3), torch.zeros(3, dtype=torch.int64)
+    mean = goals.Untargeted(nn.functional.cross_entropy)
+    column = goals.FromClean(lambda logits, clean: (logits - clean).amax(dim=1, keepdim=True))
+    for goal, shape in (
+        (mean, r"cross_entropy gave shape \(\)"),
+        (goals.Toward(lambda model, x0, y: y, lambda z, y, t: z.sum(), "mine"), r"shape \(\)"),
+        (column, r"shape \(3, 1\)"),
+        (goals.Minus(goals.margin, 1.0, lambda x: x.mean()), r"shape \(\)"),
+    ):
+        with pytest.raises(InputError, match=rf'{shape} for 3 images, .* reduction="none"'):
+            Square(Linf(0.1), queries=2, goal=goal)(model, x, y)
 
 
 @pytest.mark.parametrize("target", [-1, 0.7, torch.tensor([0.0, 1.7]), True])

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from holdfast import losses
-from holdfast.goals.logits import logits_of
+from holdfast.goals.logits import logits_of, one_each
 from holdfast.recorded import recorded
 from holdfast.types import Goal, Images, Labels, Logits, Model, Positions, Score, Scored
 
@@ -28,7 +28,8 @@ class _LeaveAnswer:
     def __call__(self, x: Images) -> Scored:
         logits = logits_of(self.model, x)
         reached = logits.argmax(dim=1) != self.clean.argmax(dim=1)
-        return Scored(self.divergence(logits, self.clean), reached)
+        value = one_each(self.divergence(logits, self.clean), logits, self.divergence)
+        return Scored(value, reached)
 
     def take(self, index: Positions) -> Score:
         return replace(self, clean=self.clean[index])

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from holdfast.errors import InputError
+from holdfast.goals.logits import one_each
 from holdfast.recorded import recorded
 from holdfast.types import Goal, Images, Labels, Model, Positions, Score, Scored, TargetedGoal
 
@@ -26,7 +27,8 @@ class _Penalized:
 
     def __call__(self, x: Images) -> Scored:
         value, reached = self.score(x)
-        return Scored(value - self.weight * self.penalty(x).to(value.dtype), reached)
+        penalty = one_each(self.penalty(x), x, self.penalty)
+        return Scored(value - self.weight * penalty.to(value.dtype), reached)
 
     def take(self, index: Positions) -> Score:
         return replace(self, score=self.score.take(index))

@@ -9,7 +9,7 @@ from torch import Tensor
 from holdfast import losses
 from holdfast.checks import check_classes
 from holdfast.errors import InputError, InputTypeError
-from holdfast.goals.logits import logits_of
+from holdfast.goals.logits import logits_of, one_each
 from holdfast.goals.untargeted import LeaveClass
 from holdfast.recorded import recorded
 from holdfast.types import (
@@ -56,7 +56,8 @@ class _ReachClass:
         if self.classes != logits.shape[1]:
             check_classes(self.target, logits.shape[1], "target")
             self.classes = logits.shape[1]
-        return Scored(self.loss(logits, self.y, self.target), logits.argmax(dim=1) == self.target)
+        value = one_each(self.loss(logits, self.y, self.target), logits, self.loss)
+        return Scored(value, logits.argmax(dim=1) == self.target)
 
     def take(self, index: Positions) -> Score:
         return replace(self, y=self.y[index], target=self.target[index])

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from holdfast import losses
-from holdfast.goals.logits import logits_of
+from holdfast.goals.logits import logits_of, one_each
 from holdfast.recorded import recorded
 from holdfast.types import Goal, Images, Labels, Loss, Model, Positions, Score, Scored, TargetedGoal
 
@@ -38,7 +38,8 @@ class LeaveClass:
     def __call__(self, x: Images) -> Scored:
         """The loss, and whether another class is predicted."""
         logits = logits_of(self.model, x)
-        return Scored(self.loss(logits, *self.labels), logits.argmax(dim=1) != self.labels[0])
+        value = one_each(self.loss(logits, *self.labels), logits, self.loss)
+        return Scored(value, logits.argmax(dim=1) != self.labels[0])
 
     def take(self, index: Positions) -> Score:
         """The same score on the chosen examples."""
