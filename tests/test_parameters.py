@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import holdfast
-from holdfast.attacks import PGD, Attack, SecondOrder, Square
+from holdfast.attacks import (
+    PGD,
+    Attack,
+    AutoAttack,
+    Nearest,
+    SecondOrder,
+    Square,
+    Standard,
+    WorstCase,
+)
 from holdfast.certify import CertificationConfig
 from holdfast.errors import HoldfastError, InputError, InputTypeError
 from holdfast.evaluation import EvaluationConfig
@@ -61,6 +71,23 @@ def test_a_record_is_made_of_anything_or_refused_in_a_sentence(data):
     name = data.draw(st.sampled_from([entry.name for entry in fields(kind) if entry.init]))
     with contextlib.suppress(HoldfastError):
         kind(**{**RECORDS[kind], name: data.draw(ANYTHING)})
+
+
+@pytest.mark.usefixtures("unchecked")
+@given(data=st.data())
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_so_is_an_attack_that_is_made_of_several(data):
+    call = data.draw(st.sampled_from([AutoAttack, Nearest, Standard, WorstCase]))
+    name = data.draw(st.sampled_from(list(signature(call).parameters)))
+    beside = {"budget": 1500} if name == "pilot" else {}
+    with contextlib.suppress(HoldfastError):
+        call(**{"threat": Linf(0.1), **beside, name: data.draw(ANYTHING)})
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_budget_is_a_whole_number_of_its_own_name():
+    with pytest.raises(InputTypeError, match=r"budget is 1500\.0, but must be a whole number"):
+        WorstCase(Linf(0.1), budget=1500.0)
 
 
 def test_a_dict_is_held_against_both_of_its_parts():

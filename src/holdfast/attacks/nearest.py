@@ -21,6 +21,7 @@ from holdfast.attacks.pdpgd import PDPGD
 from holdfast.attacks.sigma_zero import SigmaZero
 from holdfast.errors import InputError
 from holdfast.goals import dlr
+from holdfast.parameters import check_arguments
 from holdfast.types import Threat
 
 __all__ = ["Nearest"]
@@ -110,6 +111,7 @@ def Nearest(threat: Threat, *, steps: int = 2000) -> ClosestOf:
         >>> bool((model(once).argmax(dim=1) != y).all())
         False
     """
+    check_arguments(Nearest, locals())
     if steps < 200:
         raise InputError(
             f"steps is {steps}, but counts forward and backward passes, of which nearest shares at "

@@ -25,7 +25,7 @@ from holdfast.attacks.second_order import SecondOrder
 from holdfast.attacks.square import Square
 from holdfast.errors import InputError
 from holdfast.goals import TopMargin
-from holdfast.parameters import Seed, check_top
+from holdfast.parameters import Seed, check_arguments, check_top
 from holdfast.types import Callback, Images, Labels, Model, Threat
 
 __all__ = ["AutoAttack", "Standard", "WorstCase", "worst_case"]
@@ -108,6 +108,7 @@ def WorstCase(
         >>> WorstCase(Linf(0.3), budget=1500).names
         ('apgd-ce', 'odi-averaged', 'malt', 'odi-averaged-again', 'odi', 'square')
     """
+    check_arguments(WorstCase, locals())
     if budget is None:
         if pilot is not None:
             raise InputError(
@@ -186,6 +187,7 @@ def Standard(
         >>> Standard(L2(0.5), top=5).names
         ('apgd-top', 'second-order', 'ddn', 'square')
     """
+    check_arguments(Standard, locals())
     _check_limit(threat)
     check_top(top)
     if top > 1:
@@ -270,6 +272,7 @@ def AutoAttack(threat: Threat, *, steps: int = 100, targets: int = 9, queries: i
         >>> AutoAttack(Linf(8 / 255)).names
         ('apgd-ce', 'apgd-t', 'fab-t', 'square')
     """
+    check_arguments(AutoAttack, locals())
     if math.isinf(threat.eps) or threat.p == 1:
         raise InputError(
             f"the threat is {threat!r}, but autoattack needs a limit in linf or l2; in l1 there is "
