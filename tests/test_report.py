@@ -47,7 +47,7 @@ from holdfast.report.subjects import mixed, read_subjects
 from holdfast.report.tables import strongest_attacks, summary
 from holdfast.threat import L2, Linf
 from holdfast.training import Schedule, Selection, Standard, train_data
-from tests.toys import Wrapped, images, small_network
+from tests.toys import Wrapped, images, small_network, two_class
 
 VOID = {"meta", "img", "br", "link"}
 
@@ -725,6 +725,31 @@ def test_how_far_images_had_to_be_moved(without_limit, tmp_path):
         assert fmn.loc[network, "rho_2"] == pytest.approx(expected, rel=1e-12)
         assert f"{expected:.4g}" in page.text
     assert "pgd, ℓ2" not in page.text  # only attacks without a limit
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_attacks_without_a_limit_are_read_at_the_sizes_of_every_model(tmp_path):
+    """Two boundaries, at some 0.03 and 1: no round size of one was a round size of the other."""
+    x, y = images(8, (1, 1, 2)), torch.zeros(8, dtype=torch.int64)
+    near, far = x[:, 0, 0, 0] * 0.05, x[:, 0, 0, 1]
+    x = torch.stack([0.5 - near, far / 2], dim=1)[:, None, None]
+    for name, attack, pixel, at in (
+        ("weak", FMN(L2(math.inf), steps=40), 0, 0.5),
+        ("strong", FMN(L2(math.inf), steps=40), 1, 0.9),
+        ("limited", FGSM(L2(0.7)), 1, 0.9),
+    ):
+        model = two_class(torch.eye(2)[pixel], at)
+        evaluate(model, x, y, {"attack": attack}, name=name, out=tmp_path / name)
+    subjects = read_subjects([tmp_path / name for name in ("weak", "strong", "limited")])
+    weak, strong, limited = (subject.classifiers[0].worst for subject in subjects)
+    assert list(weak["eps"]) == list(strong["eps"])
+    assert {0.7, *limited["eps"]} < set(weak["eps"])
+    assert weak["robust_accuracy"].iloc[-1] == 0
+    assert (strong.loc[strong["eps"] < 0.05, "robust_accuracy"] == 1).all()
+    first = headline(subjects, [strongest_attacks(subject.classifiers[0]) for subject in subjects])
+    assert all(row.robust is not None for row in first.rows if row.classifier.network != "limited")
+    (alone,) = read_subjects([tmp_path / "strong"])
+    assert len(alone.classifiers[0].worst) < len(strong)
 
 
 def test_folders_without_the_norms_of_images_are_read(without_limit, tmp_path):

@@ -16,6 +16,7 @@ __all__ = [
     "broken_by_size",
     "cells",
     "evaluation_cells",
+    "finite_sizes",
     "from_zero",
     "met_by_all",
     "round_sizes",
@@ -127,12 +128,16 @@ def broken_by(rows: pd.DataFrame, names: Sequence[str]) -> dict[str, int]:
     return {name: int(counts.get(name, 0)) for name in names}
 
 
-def at_finite_sizes(rows: pd.DataFrame) -> pd.DataFrame:
+def at_finite_sizes(rows: pd.DataFrame, beside: Mapping[str, Array] | None = None) -> pd.DataFrame:
     """Rows of attacks without a limit, read at finite sizes; all other rows as they are.
 
     An attack that looks for the smallest perturbation has been run once, with ``eps`` infinite, and
     yet tells what happens at every size: an image is fooled there if its perturbation fits. The
     sizes are those of the same norm's other attacks or, without any, about ten round ones.
+
+    Args:
+        rows: of one model.
+        beside: by norm, sizes at which such an attack is read too, as another model's may ask.
 
     Example:
         >>> from holdfast import L2, evaluate
@@ -146,18 +151,38 @@ def at_finite_sizes(rows: pd.DataFrame) -> pd.DataFrame:
     unlimited = np.isinf(rows["eps"])
     limited = rows[~unlimited]
     parts = [limited]
+    own = finite_sizes(rows)
     for norm, part in rows[unlimited].groupby("norm", sort=False):
         others = limited[limited["norm"] == norm]
-        sizes = others["eps"].unique()
-        if not len(sizes):
-            sizes = round_sizes(part.loc[part["fooled"], norm])
-            sizes = np.unique(np.ceil(sizes)) if norm == "l0" else sizes  # which counts
+        sizes = np.union1d(own[norm], (beside or {}).get(norm, ()))
         for attack, mine in part.groupby("attack", sort=False):
             # Where the attack was also run with a limit, that is what it does there.
             for size in np.setdiff1d(sizes, others.loc[others["attack"] == attack, "eps"]):
                 fits = mine[norm] <= size * (1 + 1e-6)
                 parts.append(mine.assign(eps=size, fooled=mine["fooled"] & fits))
     return pd.concat(parts, ignore_index=True)
+
+
+def finite_sizes(rows: pd.DataFrame) -> dict[str, Array]:
+    """By norm, the sizes at which attacks were run or, having no limit, are read.
+
+    Example:
+        >>> from holdfast import L2, evaluate
+        >>> from holdfast.attacks import FGSM, DeepFool
+        >>> from holdfast.metrics import finite_sizes
+        >>> attacks = {"deepfool": DeepFool(L2(float("inf"))), "fgsm": FGSM(L2(0.5))}
+        >>> rows = evaluate(model, x, y, attacks).rows
+        >>> finite_sizes(rows[rows["attack"] != "clean"])
+        {'l2': array([0.5])}
+    """
+    found = {}
+    for norm, part in rows.groupby("norm", sort=False):
+        sizes = part.loc[np.isfinite(part["eps"]), "eps"].unique()
+        if not len(sizes):
+            sizes = round_sizes(part.loc[part["fooled"], norm])
+            sizes = np.unique(np.ceil(sizes)) if norm == "l0" else sizes  # which counts
+        found[str(norm)] = sizes
+    return found
 
 
 def round_sizes(distances: "pd.Series[float]") -> Array:

@@ -1,5 +1,6 @@
 """What a page shows of one classifier: all runs that met it, and what follows from their rows."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -9,6 +10,7 @@ from holdfast import metrics
 from holdfast.report.folders import CertifiedRun, RunFolder
 from holdfast.results import CLEAN
 from holdfast.results.schema import TITLES
+from holdfast.statistics import Array
 
 __all__ = ["Classifier"]
 
@@ -22,6 +24,8 @@ class Classifier:
         noise: family and deviation of the noise; None for the base classifier.
         evaluations: attacks on it.
         certifications: its certificates: those that hold first, from the most votes.
+        beside: by norm, sizes at which the others of the page were attacked or are read: attacks
+            without a limit are read there too, so that all are known at one size.
 
     Example:
         >>> from holdfast import Linf, evaluate
@@ -37,6 +41,7 @@ class Classifier:
     noise: tuple[str, float] | None
     evaluations: list[RunFolder] = field(default_factory=list)
     certifications: list[CertifiedRun] = field(default_factory=list)
+    beside: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def sigma(self) -> float | None:
@@ -109,7 +114,7 @@ class Classifier:
     @cached_property
     def at_sizes(self) -> pd.DataFrame:
         """The same, attacks without a limit read at finite sizes."""
-        return metrics.at_finite_sizes(self.attacked)
+        return metrics.at_finite_sizes(self.attacked, self.beside)
 
     @cached_property
     def worst(self) -> pd.DataFrame:

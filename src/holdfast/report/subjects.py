@@ -2,9 +2,13 @@
 
 import os.path
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
+from holdfast import metrics
 from holdfast.data import UNSORTED
 from holdfast.errors import InputError
 from holdfast.files import StrPath
@@ -84,7 +88,25 @@ def read_subjects(paths: Sequence[StrPath]) -> list[Subject]:
         name = _name(group, networks)
         made = _maker(trainings, group)
         subjects.append(Subject(name, _classifiers(name, group), made))
-    return subjects
+    return _read_alike(subjects)
+
+
+def _read_alike(subjects: Sequence[Subject]) -> list[Subject]:
+    """The same, all attacks without a limit read at the sizes of every classifier."""
+    attacked = [
+        metrics.finite_sizes(pd.concat([run.attacked for run in each.evaluations]))
+        for subject in subjects
+        for each in subject.classifiers
+        if each.evaluations
+    ]
+    sizes = {
+        norm: np.unique(np.concatenate([found[norm] for found in attacked if norm in found]))
+        for norm in {norm for found in attacked for norm in found}
+    }
+    return [
+        replace(subject, classifiers=[replace(each, beside=sizes) for each in subject.classifiers])
+        for subject in subjects
+    ]
 
 
 def mixed(subjects: Sequence[Subject]) -> list[str]:
