@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import holdfast
+from holdfast import losses
 from holdfast.attacks import (
     PGD,
     Attack,
@@ -28,7 +29,7 @@ from holdfast.attacks import (
 from holdfast.certify import CertificationConfig
 from holdfast.errors import HoldfastError, InputError, InputTypeError
 from holdfast.evaluation import EvaluationConfig
-from holdfast.goals import margin
+from holdfast.goals import leave_toward_dlr, margin
 from holdfast.parameters import Seed, check
 from holdfast.processes import Processes
 from holdfast.threat import L0, L2, Linf
@@ -103,6 +104,17 @@ def test_a_dict_is_held_against_both_of_its_parts():
 def test_a_name_in_place_of_a_thing():
     with pytest.raises(InputTypeError, match=r"goal is 'margin', but must be a Goal itself; names"):
         PGD(Linf(0.1), goal="margin")
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("loss", [torch.nn.CrossEntropyLoss(), losses.margin, leave_toward_dlr])
+def test_a_loss_in_place_of_a_goal(loss):
+    """It can be called, but not as a goal is; so can a goal that wants a target."""
+    with pytest.raises(InputTypeError, match=r"a Goal, which is called with model, x0, y\."):
+        PGD(Linf(0.1), goal=loss)
+    with pytest.raises(InputTypeError, match=r"a Gradient, which is called with score\."):
+        PGD(Linf(0.1), gradient=lambda: loss)
+    PGD(Linf(0.1), goal=lambda model, x0, y, *, weight=1.0: margin(model, x0, y))
 
 
 @pytest.mark.parametrize(

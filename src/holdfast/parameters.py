@@ -28,6 +28,7 @@ from typing import (
 
 import numpy as np
 from jaxtyping import AbstractArray
+from torch import nn
 
 from holdfast.errors import InputError, InputTypeError, kind_of
 
@@ -111,6 +112,8 @@ def check(name: str, value: object, annotation: Any, *, most: int | None = None)
         hint = ""
         if isinstance(value, str) and getattr(annotation, "_is_protocol", False):
             hint = " itself; names stand for things on the command line alone"
+        elif isinstance(annotation, type) and callable(value) and _handed(annotation):
+            hint = f", which is called with {', '.join(_handed(annotation))}"
         raise InputTypeError(f"{name} is {_brief(value)}, but must be {_told(annotation)}{hint}.")
     said = (annotation, *get_args(annotation))
     for part in parts:
@@ -295,9 +298,39 @@ def _is_instance(value: object, annotation: type) -> bool:
     if issubclass(annotation, AbstractArray):
         return True
     try:
-        return isinstance(value, annotation)
+        return isinstance(value, annotation) and _is_called_as(value, annotation)
     except TypeError:  # a protocol that cannot be tested
         return True
+
+
+def _is_called_as(value: object, annotation: type) -> bool:
+    """Whether what is to be called takes as many arguments as its protocol hands it.
+
+    A loss in place of a goal is a callable too, and would fail deep within an attack.
+    """
+    handed = _handed(annotation)
+    if not handed or not callable(value):
+        return True
+    call = value.forward if isinstance(value, nn.Module) else value
+    try:
+        takes = inspect.signature(call)
+    except (TypeError, ValueError):  # built in, and says nothing
+        return True
+    try:
+        takes.bind(*handed)
+    except TypeError:
+        return False
+    return True
+
+
+@functools.cache
+def _handed(annotation: type) -> tuple[str, ...]:
+    """What a protocol of one function hands it by place; nothing where it is something else."""
+    if not getattr(annotation, "_is_protocol", False) or "__call__" not in vars(annotation):
+        return ()
+    _, *takes = inspect.signature(annotation.__call__).parameters.values()
+    by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return tuple(one.name for one in takes if one.kind in by_place and one.default is one.empty)
 
 
 def _told(annotation: Any) -> str:
