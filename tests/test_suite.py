@@ -16,7 +16,7 @@ from holdfast.attacks import (
     adapted,
     worst_case,
 )
-from holdfast.attacks.budget import _PARTS
+from holdfast.attacks.budget import _PARTS, _search
 from holdfast.attacks.engine.aimed import aimed_at
 from holdfast.attacks.engine.hyperplane import nearest_first
 from holdfast.attacks.skips import hearing_skips
@@ -206,6 +206,16 @@ class TestBudget:
             assert (suite.run(counted, x, y).by == -1).all()
             spent = counted.forwards + counted.backwards
             assert 0.7 * budget < spent.min() <= spent.max() <= budget, budget
+
+    def test_in_l1_the_last_look_at_what_falls_late_takes_ten_passes_more_at_most(self):
+        model, (x, y) = digits_network(), digits(60)
+        over = []
+        for eps, passes in ((1.5, 24), (2.0, 21)):
+            counted = Counted(model, torch.arange(60))
+            _search(L1(eps), passes)(counted, x, y, seed=0)
+            asked = 1  # whether it is broken, which the suite asks
+            over.append(int((counted.forwards + counted.backwards).max()) + asked - passes)
+        assert 0 < max(over) <= 10
 
     @pytest.mark.parametrize("norm", METRIC)
     @pytest.mark.parametrize("name", _PARTS)

@@ -194,7 +194,11 @@ def _beside(threat: Threat) -> int:
 
 
 def _search(threat: Threat, passes: int) -> Attack:
-    """For what hides its gradients; Square is not defined in ℓ1, where FMN takes its place."""
+    """For what hides its gradients; Square is not defined in ℓ1, where FMN takes its place.
+
+    The last look at what FMN finds is not in its passes: steps kept for it would break more images
+    than fall so late.
+    """
     if threat.p == 1:
         return FMN(threat, steps=(passes - _ASKED) // _SLOPE, early_stop=True)
     return Square(threat, queries=passes - _ASKED)

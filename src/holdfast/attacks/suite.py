@@ -53,8 +53,9 @@ def WorstCase(
     dearest part on what stands.
 
     With ``budget`` it is `holdfast.attacks.budget`: the parts that break most for a pass, and for
-    each image no more passes than that, forward and backward together. What it leaves and takes
-    beside AutoAttack, which spends some 9,700 on an image that it leaves, is in
+    each image no more passes than that, forward and backward together; in ℓ1 an image that falls in
+    FMN's last steps takes up to ten more, which make sure of it. What it leaves and takes beside
+    AutoAttack, which spends some 9,700 on an image that it leaves, is in
     docs/results/attack-strength.md. What a model calls for (`adapted`) comes on top of it: another
     variant of a part takes its passes again, an average over draws as many times.
 
