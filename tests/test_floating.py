@@ -1,5 +1,7 @@
 """Networks whose weights are of another floating-point type than the images."""
 
+import warnings
+
 import pytest
 import torch
 from torch import nn
@@ -174,6 +176,16 @@ def test_what_is_compiled_by_torchscript_says_that_it_takes_no_other_type():
     with pytest.raises(ModelError, match="the model failed on images"):
         PGD(Linf(0.1))(torch.jit.script(model), x, y)
     assert PGD(Linf(0.1))(torch.jit.script(model), x.double(), y).dtype == torch.float64
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_an_evaluation_of_what_is_compiled_by_torchscript_warns_of_nothing():
+    model, x = small_network(), images(12)
+    y = model(x).argmax(dim=1)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")  # torch's own are no errors, whatever the filter
+        evaluate(torch.jit.script(model), x, y, [PGD(Linf(0.05), steps=3)])
+    assert not [one for one in told if one.category is UserWarning]
 
 
 @pytest.mark.parametrize("made", [torch.jit.script, lambda m: torch.jit.trace(m, images(1))])

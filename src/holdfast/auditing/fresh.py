@@ -4,11 +4,13 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import nn
 
 from holdfast.types import Model
 
 
+@torch.no_grad()  # TorchScript's copies would keep a graph to the weights, and torch warn of it
 def fresh(model: Model, *, shared: bool = True) -> Model:
     """A copy, whatever cannot be copied shared with it; the model itself where there can be none.
 
