@@ -622,6 +622,12 @@ class TestBadInput:
         with pytest.raises(InputError):
             make()
 
+    @pytest.mark.parametrize("make", [PGD, attacks.FGSM, RFGSM, attacks.RStepLL, attacks.ODI])
+    def test_a_step_that_follows_from_no_limit(self, make):
+        """Of which not every attack has a parameter."""
+        with pytest.raises(InputError, match=r"step_size is inf, .* give a finite eps, or"):
+            make(Linf(math.inf))
+
     @pytest.mark.parametrize(
         "index",
         [

@@ -4,6 +4,7 @@ They spend their one step on every image, also on one that the model already get
 formulas say.
 """
 
+import math
 from dataclasses import dataclass, field
 
 from holdfast.attacks.engine.ascent import Ascent
@@ -126,7 +127,7 @@ class RFGSM(Preset):
         return Ascent(
             threat=self.threat,
             steps=1,
-            step_size=eps - alpha,
+            step_size=eps if math.isinf(eps) else eps - alpha,  # which would be nan
             start=RandomStep(alpha),
             goal=self.goal,
             gradient=self.gradient,

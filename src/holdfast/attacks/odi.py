@@ -112,6 +112,7 @@ class _Diverted(Climb):
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least_one(mixing=self.mixing)
+        self._along()
 
     @property
     def threat(self) -> Threat:
@@ -125,7 +126,13 @@ class _Diverted(Climb):
         self, score: Score, x0: Images, rng: Stream, callback: Callback | None = None
     ) -> Images:
         assert isinstance(score, _MixableScore)
-        along = Ascent(
+        begin = self._along().climb(score.mixed(rng.fold("mix")), x0, rng.fold("along"), callback)
+        ascent = replace(self.attack, start=_There(begin))
+        return ascent.climb(score.score, x0, rng.fold("ascent"), callback)
+
+    def _along(self) -> Ascent:
+        """The steps along the mix."""
+        return Ascent(
             threat=self.threat,
             steps=self.mixing,
             step_size=self.threat.eps / 2,
@@ -133,9 +140,6 @@ class _Diverted(Climb):
             gradient=self.attack.gradient,
             early_stop=self.attack.early_stop,
         )
-        begin = along.climb(score.mixed(rng.fold("mix")), x0, rng.fold("along"), callback)
-        ascent = replace(self.attack, start=_There(begin))
-        return ascent.climb(score.score, x0, rng.fold("ascent"), callback)
 
 
 @dataclass(frozen=True)

@@ -68,8 +68,8 @@ class Ascent(Climb):
         at_least_one(steps=self.steps)
         if not 0 <= self.step_size < math.inf:
             raise InputError(
-                f"step_size is {self.step_size}, but must be a finite number of at least 0; in a "
-                "ball without a limit, name one."
+                f"step_size is {self.step_size}, but must be a finite number of at least 0; where "
+                "it follows from eps, give a finite eps, or a step_size if the attack takes one."
             )
 
     def climb(
