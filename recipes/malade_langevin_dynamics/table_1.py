@@ -19,6 +19,7 @@ from holdfast.reproduce import (
     Table,
     accuracy,
     at_least,
+    at_most,
     clean_accuracy,
     more,
 )
@@ -287,7 +288,8 @@ def _claims(columns: Mapping[str, Column]) -> list[Claim]:
                     f"{name} leaves more than Madry",
                 )
                 for name in ours
-            ],
+            ]
+            + [at_most(of("Madry", "no limit: EAD"), 0.05, "it leaves Madry 5 % at most")],
             why=malade.WITHOUT_LIMIT,
         ),
         Claim(
@@ -300,6 +302,13 @@ def _claims(columns: Mapping[str, Column]) -> list[Claim]:
                     f"worst black box row: {name} leaves more than Madry",
                 )
                 for name in ours
+            ]
+            + [
+                at_most(
+                    of("Madry", "no limit: worst case"),
+                    0.5,
+                    "worst black box row: it leaves Madry half at most",
+                )
             ],
         ),
         Claim(
