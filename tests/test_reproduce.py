@@ -449,6 +449,8 @@ def test_a_folder_that_cannot_be_read_fails_its_step_and_the_others_go_on(
     assert outcome.failed[of_damaged.folder] == "it needs net, which failed."
     assert (tmp_path / damaged.folder / "run.json").read_text() == written
     assert "run.json" in found(steps, tmp_path).failed[damaged.folder]
+    shown = [state(step, tmp_path) for step in (damaged, of_damaged, sound)]  # by a dry run
+    assert shown == ["unreadable", "missing", "complete"]
 
 
 def test_a_step_that_failed_is_told_by_the_exit_code_and_the_pages_are_written(

@@ -14,7 +14,7 @@ from holdfast.reproduce.steps import Step
 from holdfast.results import clear_work, read_about
 from holdfast.training.state import CHECKPOINT
 
-State = Literal["complete", "begun", "missing"]
+State = Literal["complete", "begun", "missing", "unreadable"]
 
 
 @dataclass(frozen=True)
@@ -36,18 +36,24 @@ class Outcome:
 
 
 def state(step: Step, root: Path) -> State:
-    """Whether a step is finished, begun or not there."""
+    """Whether a step is finished, begun or not there, or cannot be read."""
     folder = root / step.folder
     if not (folder / "run.json").exists():
         return "missing"
-    return "complete" if read_about(folder)["complete"] else "begun"
+    try:
+        return "complete" if read_about(folder)["complete"] else "begun"
+    except HoldfastError:  # damaged, or of a later version
+        return "unreadable"
 
 
 def _finished(step: Step, root: Path) -> bool:
     """Whether its numbers can be read; raises if it is finished and they can't."""
-    if state(step, root) != "complete":
+    if state(step, root) == "missing":
         return False
-    if "rows_sha256" in read_about(root / step.folder):  # training, or one image's trace, has none
+    about = read_about(root / step.folder)  # which raises where that is unreadable
+    if not about["complete"]:
+        return False
+    if "rows_sha256" in about:  # a training, or one image's trace, has none
         rows_of(root / step.folder)
     return True
 
