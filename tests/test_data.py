@@ -165,6 +165,24 @@ def test_sixteen_bit_images(tmp_path):
     assert torch.allclose(x[0, 0], torch.tensor([[0, 1.0], [32768 / 65535, 1 / 65535]]))
 
 
+def test_sixteen_bits_that_pillow_holds_in_32(tmp_path):
+    (tmp_path / "one").mkdir()
+    deep = np.array([[0, 65535], [32768, 1]], dtype=">u2")
+    (tmp_path / "one" / "deep.pgm").write_bytes(b"P5\n2 2\n65535\n" + deep.tobytes())
+    x = data.load(str(tmp_path)).x(torch.tensor([0]))
+    assert torch.allclose(x[0, 0], torch.tensor([[0, 1.0], [32768 / 65535, 1 / 65535]]))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "said"), [(np.float32, "floating point"), (np.int32, "32-bit whole numbers")]
+)
+def test_pixels_without_a_white_are_refused(tmp_path, dtype, said):
+    (tmp_path / "one").mkdir()
+    Image.fromarray(np.ones((2, 2), dtype=dtype)).save(tmp_path / "one" / "scan.tiff")
+    with pytest.raises(InputError, match=f"scan.tiff has pixels of {said}.*8 or 16 bits"):
+        data.load(str(tmp_path))
+
+
 def test_folders_with_splits(tmp_path):
     folder(tmp_path / "train", count=4)
     folder(tmp_path / "val", count=2)

@@ -25,6 +25,12 @@ Interpolation: TypeAlias = Literal["bilinear", "bicubic"]
 #: in its decoders of rarer formats.
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "GIF", "TIFF", "WEBP")
 
+#: Formats whose grey pixels of 16 bits Pillow holds in 32.
+_WIDENED = ("PNG", "PPM")
+
+#: Pillow's modes without a white.
+_NO_WHITE = {"I": "32-bit whole numbers", "F": "floating point"}
+
 #: The longest side that is taken, so that a slip of the pen does not fill the memory.
 _LONGEST = 4096
 
@@ -75,14 +81,17 @@ class Reading:
 
         Raises:
             DamagedFileError: if the file is damaged or no image.
-            InputError: if the image is smaller than what is to be cut out of it.
+            InputError: if the image is smaller than what is to be cut out of it, or its pixels
+                say of no number that it is white.
         """
         check_regular(Path(path))
         try:
             with Image.open(path, formats=FORMATS) as file:
                 if math.prod(file.size) > (Image.MAX_IMAGE_PIXELS or math.inf):
                     raise Image.DecompressionBombError(f"{file.width}×{file.height} pixels")
-                image, white = self._decoded(file)
+                image, white = self._decoded(file, path)
+        except InputError:  # what it is, is known: its pixels are of no scale
+            raise
         except Image.DecompressionBombError as error:
             raise DamagedFileError(
                 f"{path} says that it is larger than any image of a data set should be ({error}), "
@@ -100,10 +109,11 @@ class Reading:
             called: what it is, for messages.
 
         Raises:
-            InputError: if it is none of these, or smaller than what is to be cut out of it.
+            InputError: if it is none of these, smaller than what is to be cut out of it, or its
+                pixels say of no number that it is white.
         """
         if isinstance(picture, Image.Image):
-            return self._pixels(*self._decoded(picture), called)
+            return self._pixels(*self._decoded(picture, called), called)
         try:
             found = torch.as_tensor(picture)
         except (TypeError, ValueError, RuntimeError):
@@ -134,10 +144,15 @@ class Reading:
             return pixels.permute(2, 0, 1)
         return pixels.clamp(0, 1).expand(self.channels or 1, -1, -1)
 
-    def _decoded(self, file: Image.Image) -> tuple[Image.Image, int]:
+    def _decoded(self, file: Image.Image, path: StrPath) -> tuple[Image.Image, int]:
         """The image, and what white is in it."""
-        if file.mode.startswith("I;16"):
+        if file.mode.startswith("I;16") or (file.mode == "I" and file.format in _WIDENED):
             return Image.fromarray(np.array(file, dtype=np.float32)), 65535
+        if file.mode in _NO_WHITE:  # Pillow would cut all of it off at 255
+            raise InputError(
+                f"{path} has pixels of {_NO_WHITE[file.mode]}, which say of no number that it is "
+                "white: save it with 8 or 16 bits a pixel."
+            )
         grey = file.mode in ("1", "L") if self.channels is None else self.channels == 1
         return file.convert("L" if grey else "RGB"), 255
 
