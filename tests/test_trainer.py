@@ -425,6 +425,11 @@ def _normalized():
     return nn.Sequential(nn.Flatten(), nn.BatchNorm1d(36), nn.Linear(36, 4))
 
 
+def _normalized_to_a_pixel():
+    """As ResNets at 32×32 and below end."""
+    return nn.Sequential(nn.Conv2d(1, 4, 6), nn.BatchNorm2d(4), nn.Flatten())
+
+
 @pytest.mark.parametrize(
     ("made", "changed", "named"),
     [
@@ -432,6 +437,7 @@ def _normalized():
         (lambda: small_network().double(), {}, "weights are torch.float64 and the images torch.f"),
         (small_network, {"y": torch.arange(9)}, "label 4 is 4, but the model has 4 classes"),
         (_normalized, {}, "9 images in batches of 4 make a batch of one"),
+        (_normalized_to_a_pixel, {}, "9 images in batches of 4 make a batch of one"),
         (Twice, {}, "must return logits"),
         (small_network, {"x": torch.rand(9, 1, 7, 7)}, "the model failed on images of shape"),
     ],
@@ -447,3 +453,13 @@ def test_what_cannot_be_trained_is_told_before_the_first_step(
         fit(network, data.Data.of(**given), Standard(), how, architecture=what, out=tmp_path)
     assert not list(tmp_path.iterdir())
     assert all(layer.training for layer in network.modules())
+
+
+def test_a_part_of_one_image_is_told_where_it_cannot_be_normalised(tmp_path):
+    what = Architecture(name="small", shape=(1, 6, 6), classes=4)
+    how = Schedule(epochs=1, batch_size=4, accumulate=3, accelerator="cpu")
+    given = data.Data.of(torch.rand(8, 1, 6, 6), torch.arange(8) % 4)
+    with pytest.raises(InputError, match="8 images in batches of 4 of 3 parts each make a part of"):
+        fit(_normalized_to_a_pixel(), given, Standard(), how, architecture=what, out=tmp_path)
+    several = nn.Sequential(nn.Conv2d(1, 4, 5), nn.BatchNorm2d(4), nn.AvgPool2d(2), nn.Flatten())
+    fit(several, given, Standard(), how, architecture=what, out=tmp_path)
