@@ -21,6 +21,7 @@ from holdfast.certify import (
     certify_images,
     renyi_radius,
 )
+from holdfast.certify.after_noise import change_after_noise
 from holdfast.certify.bounds.bound import bound, round_down
 from holdfast.certify.intervals.interval import INTERVALS
 from holdfast.certify.sampling import sample
@@ -314,6 +315,12 @@ class TestAfterTheNoise:
     def test_a_plain_model_is_not_warned_of(self):
         self.certify()
         self.certify(nn.Identity())
+
+    def test_a_network_that_answers_nearly_the_same_is_not_warned_of(self):
+        network = small_network()
+        for scale in 10 ** torch.linspace(-7, 0, 36):
+            faint = nn.Sequential(network, Wrapped(lambda x, scale=scale: scale * x)).eval()
+            assert change_after_noise(faint, images(2)) is None, float(scale)
 
     def test_normalization(self):
         with pytest.warns(UserWarning, match=r"behind a std of 0\.25 .* noise of 0\.4"):

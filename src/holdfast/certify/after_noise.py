@@ -12,6 +12,10 @@ from holdfast.types import Images, Model
 #: Levels of an 8-bit file.
 _LEVELS = 255
 
+#: Of the difference that another change makes to the answers. A network that was hardly trained
+#: answers nearly the same whatever it is shown, so that no difference is small by itself.
+_NEXT_TO_NONE = 0.01
+
 
 @torch.no_grad()
 def notes_on_what_follows_the_noise(model: Model, x: Images, sigma: float) -> list[str]:
@@ -77,22 +81,31 @@ def change_after_noise(model: Model, x: Images) -> str | None:
     noisy = x + own.normal(x.shape[1:], x.dtype)
     little = (own.fold("little").uniform(x.shape[1:]).to(x.dtype) - 0.5) / _LEVELS
 
-    def same(change: Callable[[Tensor], Tensor]) -> bool:
+    def answer(change: Callable[[Tensor], Tensor]) -> Tensor:
         with drawing_from(own), own_global_generator(0, x.device):
-            before = logits_of(model, noisy)
-        with drawing_from(own), own_global_generator(0, x.device):
-            after = logits_of(model, change(noisy))
+            return logits_of(model, change(noisy))
+
+    before, turned, shaken = answer(lambda i: i), answer(lambda i: -i), answer(lambda i: i + little)
+
+    def same(after: Tensor) -> bool:
         return before.shape == after.shape and torch.allclose(before, after, rtol=1e-4, atol=1e-5)
 
+    def nothing(change: Callable[[Tensor], Tensor], beside: Tensor) -> bool:
+        """Whether it makes next to none of the difference that something else makes."""
+        after = answer(change)
+        if not same(after):
+            return False
+        return bool((after - before).abs().max() <= _NEXT_TO_NONE * (beside - before).abs().max())
+
     clips, standardizes, rounds = CHANGES
-    if same(lambda image: -image):  # it looks at nothing, or at too little to tell
+    if same(turned):  # it looks at nothing, or at too little to tell
         return None
-    if same(lambda image: image.clamp(0, 1)):
+    if nothing(lambda image: image.clamp(0, 1), turned):
         return clips
-    if same(lambda image: 3 * image + 0.5):
+    if nothing(lambda image: 3 * image + 0.5, turned):
         return standardizes
-    to_grid = same(lambda image: (image * _LEVELS).round() / _LEVELS)
-    return rounds if to_grid and not same(lambda image: image + little) else None
+    to_grid = nothing(lambda image: (image * _LEVELS).round() / _LEVELS, shaken)
+    return rounds if to_grid and not same(shaken) else None
 
 
 def _normalization(model: nn.Module) -> float | None:

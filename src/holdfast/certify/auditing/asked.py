@@ -251,7 +251,7 @@ def nothing_behind(subject: Subject) -> Finding:
         return Finding(0, "what changes the images after the noise is declared by its layer")
     some = subject.some(1, most=8, fewest=1)
     found = change_after_noise(subject.network, some.x)
-    subject.aside += 2 * (len(CHANGES) + 1) * len(some)
+    subject.aside += (len(CHANGES) + 3) * len(some)
     said = "nothing clips, standardises or rounds the images after the noise"
     if found is not None:
         said = f"the model {found} after the noise, and no layer declares it"
