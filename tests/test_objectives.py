@@ -567,6 +567,17 @@ def test_a_student_that_equals_its_teacher_stays():
     assert loss == other  # the labels play no part
 
 
+def test_a_teacher_of_other_classes_or_images_is_told_by_its_name():
+    student = small_network((1, 4, 4), 3)
+    given = images(2, (1, 4, 4)), torch.zeros(2).long(), streams(2)
+    of_two = Frozen(small_network((1, 4, 4), 2), "runs/two")
+    with pytest.raises(InputError, match=r"teacher runs/two answers with shape \(2, 2\) and the"):
+        Distillation(teacher=of_two)(student, *given)
+    of_others = Frozen(small_network((3, 4, 4), 3), "runs/colour")
+    with pytest.raises(ModelError, match=r"runs/colour, .* failed on images of shape \(2, 1, 4, 4"):
+        Distillation(teacher=of_others)(student, *given)
+
+
 def test_a_frozen_model_lets_the_gradient_through_to_the_image():
     model = small_network((1, 4, 4), 3).train()
     x = images(2, (1, 4, 4)).requires_grad_()

@@ -5,6 +5,7 @@ from functools import cached_property
 
 from torch.func import functional_call
 
+from holdfast.errors import HoldfastError, ModelError
 from holdfast.tensors import eval_mode, fingerprint
 from holdfast.types import Images, Logits, Model
 
@@ -40,9 +41,21 @@ class Frozen:
         return fingerprint(self.model)
 
     def __call__(self, x: Images) -> Logits:
-        """The model's logits."""
+        """The model's logits.
+
+        Raises:
+            ModelError: if the model fails on these images, as one of other images does.
+        """
         self.model.to(x.device)
         constants = {name: value.detach() for name, value in self.model.named_parameters()}
-        with eval_mode(self.model):
-            logits: Logits = functional_call(self.model, constants, (x,))
+        try:
+            with eval_mode(self.model):
+                logits: Logits = functional_call(self.model, constants, (x,))
+        except HoldfastError:
+            raise
+        except Exception as error:
+            raise ModelError(
+                f"{self.name}, which helps to train, failed on images of shape {tuple(x.shape)} "
+                f"with {type(error).__name__}: {' '.join(str(error).split())}"
+            ) from error
         return logits

@@ -41,7 +41,8 @@ class Distillation:
         weight: a in [0, 1], of the teacher; at 1 the labels play no part.
 
     Raises:
-        InputError: if the temperature is not positive, or the weight not between 0 and 1.
+        InputError: if the temperature is not positive, or the weight not between 0 and 1; at the
+            first batch, if the teacher knows other classes than the network.
 
     Reference:
         Hinton et al., "Distilling the knowledge in a neural network", 2015, section 2; Papernot et
@@ -77,6 +78,11 @@ class Distillation:
         with torch.no_grad():
             taught = self.teacher(x)
         logits, t = model(x), self.temperature
+        if taught.shape != logits.shape:
+            raise InputError(
+                f"the teacher {self.teacher.name} answers with shape {tuple(taught.shape)} and the "
+                f"network with {tuple(logits.shape)}; give a teacher of the same classes."
+            )
         soft = t**2 * soft_cross_entropy(logits / t, taught / t).mean()
         hard = functional.cross_entropy(logits, y)
         loss = self.weight * soft + (1 - self.weight) * hard
