@@ -12,7 +12,7 @@ from holdfast.random import Stream
 from holdfast.results import read_rows
 from holdfast.tensors import fingerprint, norm
 from holdfast.threat import L2
-from holdfast.training import adversarial_training_1, precompute
+from holdfast.training import Augmented, adversarial_training_1, hold_out, precompute
 from tests.digits import digits_network
 from tests.toys import random_linear
 
@@ -39,7 +39,7 @@ class Stop(Progress):
             raise StopHereError
 
 
-def test_the_examples_are_those_of_the_attack_by_their_place_in_the_data():
+def test_the_examples_are_those_of_the_attack_on_each_image():
     reference, images = digits_network(), some()
     made = precompute(ATTACK, reference, images, batch_size=16)
     x, y = images.x(torch.arange(40)), images.y
@@ -106,10 +106,34 @@ def test_misclassified_images_stay_as_they_are():
     assert torch.equal(made.examples[~right], wrong.x(torch.arange(12))[~right])
 
 
+def test_an_image_has_its_own_example_in_a_part_of_the_data_too():
+    """As where images are held out, which moves the others to other places."""
+    reference, images = digits_network(), some()
+    made = precompute(ATTACK, reference, images)
+    part, _ = hold_out(images, 10, seed=0)
+    place = torch.arange(len(part))
+    found = made.perturb(reference, part.x(place), part.y, Stream.of(0, place))
+    whole = images.x(torch.arange(40))
+    for x, x_adv in zip(part.x(place), found, strict=True):
+        (own,) = (whole == x).flatten(1).all(dim=1).nonzero()
+        assert torch.equal(x_adv, made.examples[own[0]])
+
+
+def test_images_that_are_moved_at_random_are_refused():
+    """Their examples would be those of the images as they were."""
+    reference, images = digits_network(), some(8)
+    objective = Augmented(objective=adversarial_training_1(reference, images), flip=True)
+    place = torch.arange(8)
+    with pytest.raises(
+        InputError, match=r"none of \d of 8 images; .* neither shifted nor mirrored"
+    ):
+        objective(reference, images.x(place), images.y, Stream.of(0, place))
+
+
 def test_other_data_is_refused():
     made = precompute(ATTACK, digits_network(), some(8))
     x, y = some(9).x(torch.tensor([8])), torch.tensor([0])
-    with pytest.raises(InputError, match="8 precomputed examples"):
-        made.perturb(digits_network(), x, y, Stream.of(0, torch.tensor([8])))
-    with pytest.raises(InputError, match=r"shape \(1, 4, 4\)"):
+    with pytest.raises(InputError, match="8 precomputed examples, but none of 1 of 1 images"):
+        made.perturb(digits_network(), x, y, Stream.of(0, torch.tensor([0])))
+    with pytest.raises(InputError, match=r"images \(1, 4, 4\)"):
         made.perturb(digits_network(), x[..., :4, :4], y, Stream.of(0, torch.tensor([0])))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from holdfast.attacks import Attack
@@ -27,6 +27,7 @@ from holdfast.progress import Progress, silent
 from holdfast.random import Stream, hash_seed
 from holdfast.tensors import device_of, eval_mode, fingerprint
 from holdfast.threat import Linf, finite
+from holdfast.training.known_images import KnownImages, hash_images
 from holdfast.types import Callback, Goal, Images, Labels, Model, Threat
 
 __all__ = ["CachedFGSM", "GradientCache"]
@@ -85,19 +86,16 @@ class GradientCache:
         self._weights = fingerprint(source)
         key = f"{self._weights}-{data.fingerprint()}-{hash_seed(0, repr(goal)):016x}"
         self._files, hashes = self._computed(data, as_path(folder) / key, batch_size, progress)
-        self._order = np.argsort(hashes)
-        self._hashes = hashes[self._order]
+        self._known = KnownImages(hashes)
 
     def __repr__(self) -> str:
         return f"GradientCache(name={self._name!r}, weights={self._weights!r}, goal={self._goal})"
 
     def at(self, x: Images, rng: Stream) -> Images:
         """The signs at ``x``, -1, 0 or 1; the stream keys what has to be computed."""
-        hashes = _hash(x).cpu().numpy()
-        place = np.searchsorted(self._hashes, hashes).clip(max=len(self._hashes) - 1)
-        known = self._hashes[place] == hashes
+        place, known = self._known.find(x)
         rows = np.zeros((len(x), x[0].numel()), np.int8)
-        for row, index in zip(np.flatnonzero(known), self._order[place[known]], strict=True):
+        for row, index in zip(np.flatnonzero(known), place[known], strict=True):
             rows[row] = self._files[index // _IN_FILE][index % _IN_FILE]
         signs = torch.from_numpy(rows).to(x).view(x.shape)
         if not known.all():
@@ -136,7 +134,7 @@ class GradientCache:
         """(m,) hashes of the images, and (m, C·H·W) signs."""
         x = data.x(index).to(device_of(self._source))
         signs = self._compute(x, Stream.of(0, index.to(x.device))).to(torch.int8)
-        return _hash(x).cpu().numpy(), signs.flatten(1).cpu().numpy()
+        return hash_images(x).cpu().numpy(), signs.flatten(1).cpu().numpy()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,19 +179,6 @@ class CachedFGSM(Attack):
         """One step; see `Attack.perturb`."""
         del model, y, callback
         return self.threat.project(x0 + self.threat.eps * self.cache.at(x0, rng), x0)
-
-
-def _hash(x: Float[Tensor, "n *image"]) -> Int[Tensor, " n"]:
-    """64 bits of every image: Σ_i w_i · bits_i mod 2^64, with odd multipliers w_i that look random.
-
-    Two different images share them with a probability of about 2^-64.
-    """
-    bits = x.detach().float().contiguous().view(torch.int32).flatten(1).to(torch.int64)
-    place = torch.arange(1, bits.shape[1] + 1, device=x.device)
-    # One round of the splitmix64 generator's mixing, as int64 wraps around.
-    weight = place * -0x61C8864680B583EB
-    weight = (weight ^ (weight >> 30)) * -0x40A7B892E31B1A47
-    return (bits * (weight | 1)).sum(dim=1)
 
 
 def _save(rows: np.ndarray, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Adversarial examples made once, before training, and looked up by example: Adv. Train I.
+"""Adversarial examples made once, before training, and looked up by image: Adv. Train I.
 
     examples = precompute(DeepFool(L2(math.inf)), reference, data, out=Path("runs/examples"))
     objective = Adversarial(attack=examples)
@@ -9,6 +9,7 @@ What trains on them is any objective that holds an attack.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -27,6 +28,7 @@ from holdfast.results import Missing, Part, Run, kept_or_temporary, read_images
 from holdfast.tensors import device_of, distances, eval_mode
 from holdfast.threads import suited_threads
 from holdfast.threat import L2
+from holdfast.training.known_images import KnownImages, hash_images
 from holdfast.training.objectives.adversarial import Adversarial
 from holdfast.types import Callback, Images, Labels, Model, Threat
 from holdfast.votes import take_votes_apart
@@ -44,6 +46,7 @@ class Precomputed(Attack):
         data: fingerprint of the data that they were made of.
         seed: of the attack.
         examples: (N, C, H, W), by their place in the data.
+        known: by which an image finds its example, wherever it stands in a part of the data.
 
     Example:
         >>> from holdfast import L2
@@ -51,7 +54,7 @@ class Precomputed(Attack):
         >>> from holdfast.data import Data
         >>> from holdfast.training import precompute
         >>> examples = precompute(DeepFool(L2(float("inf"))), model, Data.of(x, y))
-        >>> part = examples(model, x[2:], y[2:], index=torch.tensor([2, 3]))  # by their place
+        >>> part = examples(model, x[2:], y[2:], index=torch.tensor([0, 1]))  # by their content
         >>> bool((part == examples.examples[2:]).all())
         True
     """
@@ -62,24 +65,30 @@ class Precomputed(Attack):
     data: str
     seed: Seed
     examples: Images = field(repr=False, compare=False)
+    known: KnownImages = field(repr=False, compare=False)
 
     def perturb(
         self, model: Model, x0: Images, y: Labels, rng: Stream, callback: Callback | None = None
     ) -> Images:
-        """Look up the examples whose places ``rng`` names; see `Attack.perturb`.
+        """Look up the examples of the images; see `Attack.perturb`.
 
         Raises:
-            InputError: if there is no example at some place, or the images have another shape.
+            InputError: if there is no example of one.
         """
-        del model, y, callback
-        index = rng.index.cpu()
-        if int(index.max()) >= len(self.examples) or x0.shape[1:] != self.examples.shape[1:]:
+        del model, y, rng, callback
+        mend = "train on the images that they were made of, neither shifted nor mirrored"
+        if x0.shape[1:] != self.examples.shape[1:]:
             raise InputError(
-                f"there are {len(self.examples)} precomputed examples of shape "
-                f"{tuple(self.examples.shape[1:])}, but number {int(index.max())} of shape "
-                f"{tuple(x0.shape[1:])} is asked for; train on the data that they were made of."
+                f"the precomputed examples have shape {tuple(self.examples.shape[1:])}, and the "
+                f"images {tuple(x0.shape[1:])}; {mend}."
             )
-        return self.examples[index].to(x0)
+        place, known = self.known.find(x0)
+        if not known.all():
+            raise InputError(
+                f"there are {len(self.examples)} precomputed examples, but none of "
+                f"{(~known).sum()} of {len(x0)} images; {mend}."
+            )
+        return self.examples[torch.from_numpy(place)].to(x0)
 
 
 def precompute(
@@ -170,6 +179,9 @@ def precompute(
         data=str(record["data"]),
         seed=seed,
         examples=examples,
+        known=KnownImages(
+            np.concatenate([hash_images(data.x(index)).numpy() for index in data.all_batches()])
+        ),
     )
 
 
