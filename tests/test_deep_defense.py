@@ -267,6 +267,30 @@ def test_it_runs_in_evaluation_mode_and_training_goes_on():
     )
 
 
+class Attentive(nn.Module):
+    """Attention between the rows of an image, fused as in timm's transformers."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows, self.head = nn.Linear(8, 24), nn.Linear(8, 3)
+
+    def forward(self, x):
+        query, key, value = self.rows(x).chunk(3, dim=-1)
+        heard = nn.functional.scaled_dot_product_attention(query, key, value)
+        return self.head(heard.mean(dim=(1, 2)))
+
+
+def test_it_trains_fused_attention_of_which_there_is_no_second_derivative():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Attentive()
+    x, y = images(4, (1, 8, 8)), torch.tensor([0, 1, 2, 0])
+    loss, _ = DeepDefense(c=1.0, d=1.0, steps=2)(model, x, y, streams(4))
+    grad = gradients(loss, model)["rows.weight"]
+    assert grad.isfinite().all()
+    assert grad.any()
+
+
 def test_it_trains_convolutions_with_overlapping_pooling():
     """DD supplement 7: unpooling must sum where windows overlap; double backward does."""
     with torch.random.fork_rng():

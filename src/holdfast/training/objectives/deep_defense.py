@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from holdfast.attacks import deepfool_perturbation
 from holdfast.errors import InputError
@@ -141,7 +142,8 @@ class DeepDefense:
     ) -> tuple[PerExample, Flags]:
         """‖Δ‖ of every image, differentiable in the weights, and whether it is misclassified."""
         regularized = model if self.layer is None else _OnlyLayer(model, self.layer)
-        with eval_mode(model):
+        # Of fused attention, as in transformers, PyTorch has no second derivative.
+        with eval_mode(model), sdpa_kernel(SDPBackend.MATH):
             walk = deepfool_perturbation(
                 regularized,
                 x,
