@@ -300,6 +300,13 @@ class TestFinished:
 
 
 class TestIdentity:
+    def test_a_path_that_is_spelled_otherwise_is_the_same(self, tmp_path):
+        network, found = small_network(), Data.of(images(4), torch.arange(4) % 3)
+        for name in ("runs/net", "runs/net/", "./runs/net", "runs//net"):
+            evaluate_data(network, found, ATTACKS, EvaluationConfig(), name, tmp_path)
+        with pytest.raises(OutputError, match="model = 'runs/net', and now it is 'net'"):
+            evaluate_data(network, found, ATTACKS, EvaluationConfig(), "net", tmp_path)
+
     def test_the_same_weights_that_answer_otherwise_are_refused(self, tmp_path):
         network, found = small_network(), Data.of(images(4), torch.arange(4) % 3)
         evaluated(Scaled(network), found, tmp_path)

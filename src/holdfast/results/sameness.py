@@ -1,5 +1,6 @@
 """Whether a folder holds the run that is asked for: it is never overwritten by another."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -79,13 +80,19 @@ def _identity(key: str) -> tuple[str, str] | None:
 
 
 def same(was: Any, now: Any) -> bool:
-    """Whether two settings are equal; measured numbers may differ by what rounding does.
+    """Whether two settings are equal.
+
+    Measured numbers may differ by what rounding does, and one path may be spelled in several ways.
 
     Example:
         >>> from holdfast.results import same
         >>> same({"values": [1.0], "within": 0.1}, {"values": [1.05], "within": 0.1})
         True
+        >>> same("runs/net", "./runs/net/")
+        True
     """
+    if isinstance(was, str) and isinstance(now, str):
+        return was == now or os.path.normpath(was) == os.path.normpath(now)
     if isinstance(was, Mapping) and isinstance(now, Mapping) and "within" in now:
         before, after = was.get("values"), now["values"]
         return (
