@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from holdfast import attacks, goals, losses, training
+from holdfast import EvaluationConfig, attacks, evaluate, goals, losses, metrics, training
 from holdfast.attacks import PGD, On, Trace, Worst, against_randomness
 from holdfast.counting import Counted
 from holdfast.defenses import GaussianNoise
@@ -85,6 +85,15 @@ class TestOn:
         transferred = On(MODELS[0], attack, name="copy")(masked, x, y)
         assert direct > 25
         assert (masked(transferred).argmax(dim=1) == y).sum() < 15
+
+    def test_one_that_finds_nothing_on_the_source_is_told_so(self):
+        """It asks the target nothing anyhow, and no size without a limit is what is missing."""
+        x, y = labelled(4)
+        found = On(MODELS[1], attacks.FAB(Linf(1e-6), steps=2), name="other")
+        with pytest.warns(UserWarning, match="nothing was transferred") as told:
+            made = evaluate(MODELS[0], x, y, {"fab": found}, config=EvaluationConfig(audit=0))
+        assert not [one for one in told if "asked the model nothing" in str(one.message)]
+        assert metrics.idle_attacks(made.rows, ["fab"]) == made.warnings
 
     def test_the_record_tells_sources_apart(self):
         first, second, again = (On(MODELS[i], attacks.FGSM(L2(1.0)), name="B") for i in (0, 1, 0))

@@ -277,7 +277,7 @@ def evaluate_data(
                 *metrics.skipped(cells),
                 *metrics.noted(cells),
                 *metrics.blind_attacks(rows),
-                *metrics.idle_attacks(rows),
+                *metrics.idle_attacks(rows, metrics.crafted_elsewhere(record)),
                 *metrics.misleading(rows, late),
                 *metrics.left_out(record),
             ]

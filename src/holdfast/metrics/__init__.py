@@ -26,7 +26,7 @@ from holdfast.metrics.certificates import (
 from holdfast.metrics.classes import by_class, certified_by_class
 from holdfast.metrics.idle import idle_attacks
 from holdfast.metrics.masking import blind_attacks, misleading
-from holdfast.metrics.notes import left_out, noted, skipped, title, untried
+from holdfast.metrics.notes import crafted_elsewhere, left_out, noted, skipped, title, untried
 from holdfast.metrics.overlap import (
     broken_within,
     contributions,
@@ -70,6 +70,7 @@ __all__ = [
     "certified_by_class",
     "certified_curve",
     "contributions",
+    "crafted_elsewhere",
     "drawn_order",
     "evaluation_cells",
     "finite_sizes",

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["left_out", "noted", "skipped", "title", "untried"]
+__all__ = ["crafted_elsewhere", "left_out", "noted", "skipped", "title", "untried"]
 
 
 def title(attack: str, norm: str, eps: float) -> str:
@@ -76,6 +76,20 @@ def left_out(settings: Mapping[str, Any]) -> list[str]:
         f"{', '.join(names)}: the model calls for these variants, and they were left out on "
         "request (--variants); what an attack left robust may not be robust to them."
     ]
+
+
+def crafted_elsewhere(settings: Mapping[str, Any]) -> list[str]:
+    """The attacks that were crafted on another model, as the run's settings say.
+
+    Example:
+        >>> from holdfast.metrics import crafted_elsewhere
+        >>> fgsm = {"name": "fgsm", "attack": "FGSM(threat=Linf(eps=0.1))"}
+        >>> on = {"name": "on", "attack": "On(FGSM(threat=Linf(eps=0.1)), name='net')"}
+        >>> crafted_elsewhere({"attacks": [fgsm, on]})
+        ['on']
+    """
+    named = settings.get("attacks", ())
+    return [one["name"] for one in named if str(one["attack"]).startswith("On(")]
 
 
 def untried(cells: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -76,7 +76,10 @@ def _of_norm(classifier: Classifier, norm: str) -> list[str]:
         ]
     rows = classifier.attacked[classifier.attacked["norm"] == norm]
     counts = rows.groupby(metrics.CELL)["index"].nunique()
-    said = [*metrics.blind_attacks(rows), *metrics.idle_attacks(rows)]
+    crafted = {
+        name for run in classifier.evaluations for name in metrics.crafted_elsewhere(run.settings)
+    }
+    said = [*metrics.blind_attacks(rows), *metrics.idle_attacks(rows, crafted)]
     if counts.nunique() > 1:
         said.append(
             f"Attacks in {NORMS[norm]} met from {counts.min()} to {counts.max()} images: the worst "

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import scipy
 
+from holdfast import metrics
 from holdfast.auditing.check import Finding, NotRun
 from holdfast.auditing.shares import at_least
 from holdfast.evaluation.auditing.check import of_rows
@@ -204,7 +205,7 @@ def transfers(ledger: Ledger) -> Finding:
 
     Of attacks crafted on another model: the share of right images that they left right.
     """
-    crafted = [a["name"] for a in ledger.settings["attacks"] if str(a["attack"]).startswith("On(")]
+    crafted = metrics.crafted_elsewhere(ledger.settings)
     rows = ledger.here[ledger.here["attack"].isin(crafted)]
     if not len(rows):
         raise NotRun("no attack was crafted on another model.")
