@@ -129,6 +129,15 @@ def objective(spec, **flags):
 
 
 class TestJson:
+    def test_what_the_network_prints_stays_out_of_it(self, place, capsys):
+        printing = "import mine\ndef net():\n    print('loading')\n    return mine.good()\n"
+        (place / "chatty.py").write_text(printing)
+        for more in ((), ("--dry-run",)):
+            assert code(*EVALUATE, "--model", "chatty:net", "--json", *more) == 0
+            out, err = capsys.readouterr()
+            assert json.loads(out)
+            assert "loading" in err
+
     def test_evaluate_prints_one_object_and_nothing_else(self, place, capsys):
         assert code(*EVALUATE, "--model", "mine:good", "--eps", "0,0.1", "--json") == 0
         out = capsys.readouterr().out

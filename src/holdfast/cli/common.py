@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from holdfast import lightning
+from holdfast.cli.streams import answer
 from holdfast.errors import InputError
 from holdfast.summary import percent as percent
 from holdfast.summary import size as size
@@ -49,7 +50,7 @@ def _any_accelerator() -> bool:
 
 def print_json(content: Mapping[str, Any]) -> None:
     """One JSON object on standard output, and nothing else."""
-    print(json.dumps(content, allow_nan=False))
+    answer(json.dumps(content, allow_nan=False))
 
 
 def print_table(title: str, rows: list[dict[str, Any]]) -> None:

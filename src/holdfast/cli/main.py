@@ -5,12 +5,12 @@ import sys
 import textwrap
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any, NoReturn
 
 import holdfast
 from holdfast.cli.commands import COMMANDS, EXAMPLES
-from holdfast.cli.streams import hold_everything, nobody_reads
+from holdfast.cli.streams import hold_everything, kept_for_the_answer, nobody_reads
 from holdfast.cli.told import tell
 from holdfast.errors import (
     AuditError,
@@ -93,7 +93,8 @@ def _run(arguments: list[str]) -> None:
         print(_help(group))
     else:
         function, options = read(arguments)
-        function(**options)
+        with kept_for_the_answer() if options.get("json") else nullcontext():
+            function(**options)
 
 
 def _command(arguments: Sequence[str]) -> tuple[str, Sequence[str]]:

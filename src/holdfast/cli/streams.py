@@ -6,6 +6,13 @@ import os
 import select
 import sys
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from contextvars import ContextVar
+from typing import TextIO
+
+#: Standard output where it is kept for the answer (`kept_for_the_answer`).
+_KEPT: ContextVar[TextIO | None] = ContextVar("_KEPT", default=None)
 
 _IN_WORDS = {
     "–": "-",
@@ -53,6 +60,28 @@ def _plain(letter: str) -> str:
     if unicodedata.decomposition(letter).startswith("<"):  # ², ₂, ℓ and …
         letter = unicodedata.normalize("NFKD", letter)
     return letter.encode("ascii", "backslashreplace").decode()
+
+
+@contextmanager
+def kept_for_the_answer() -> Iterator[None]:
+    """Standard output for `answer` alone; what anyone else prints goes to standard error.
+
+    The code of a user's network prints, and so do libraries, and whoever asked for JSON reads it.
+    """
+    if sys.stdout is None or _KEPT.get() is not None:  # closed before we began; kept already
+        yield
+        return
+    token = _KEPT.set(sys.stdout)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _KEPT.reset(token)
+
+
+def answer(text: str) -> None:
+    """Print what a program reads."""
+    print(text, file=_KEPT.get())
 
 
 def nobody_reads() -> bool:
