@@ -253,3 +253,11 @@ def test_a_function_on_the_command_line(tmp_path, monkeypatch, capsys):
         assert told.count("\n") == 1
         assert re.search(words, told)
         assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_torchattacks_says_nothing_of_a_network_without_weights(given, capsys):
+    pytest.importorskip("torchattacks")
+    _, x, y = given
+    library_attack("torchattacks/FGSM", Linf(0.2))(nn.Flatten(), x, y)
+    assert not capsys.readouterr().out

@@ -2,6 +2,8 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
+from io import StringIO
 from types import ModuleType
 from typing import Any
 
@@ -27,6 +29,8 @@ def attack(
         if "n_classes" in takes and "n_classes" not in made:
             with torch.no_grad():
                 classes = {"n_classes": model(x[:1]).shape[1]}
-        return kind(model, **made, **classes)(x, y)
+        with redirect_stdout(StringIO()):  # it prints that a model without weights has no device
+            made_for = kind(model, **made, **classes)
+        return made_for(x, y)
 
     return craft
