@@ -441,7 +441,9 @@ class TestGoneRound:
         model = Wrapped(lambda x: net(x.detach()))
         honest = evaluate(net, x, y, {"pgd": self.attack}).cells[0]["robust_accuracy"]
         config = EvaluationConfig(hidden=False)
-        (cell,) = quiet(model, x, y, {"pgd": self.attack}, config=config, twin=net).cells
+        found = quiet(model, x, y, {"pgd": self.attack}, config=config, twin=net)
+        (cell,) = found.cells
+        assert not [note for note in found.warnings if "every attack with gradients" in note]
         assert cell["broken_by"]["transfer"] > 0
         assert cell["robust_accuracy"] <= honest + 0.1
         assert set(cell["skipped"]) == {"plain"}

@@ -130,6 +130,8 @@ def _beaten(attacked: pd.DataFrame, late: Collection[str]) -> Iterator[str]:
 def _broke_late(rows: pd.DataFrame, late: Collection[str]) -> Iterator[str]:
     """Of cascades whose last parts, without gradients, broke much of what those before had left."""
     for (attack, norm, eps), part in rows[_right(rows)].groupby(CELL, sort=False):
+        if not part["backwards"].any():  # the parts before were skipped, and had no gradient
+            continue
         # An attack that runs alone met every image, whatever the part of its name met elsewhere.
         broke = part["fooled"] & part["by"].isin(late) & (part["by"] != attack)
         if len(part) >= _ENOUGH and broke.mean() > 1 - _NEARLY_ALL:
