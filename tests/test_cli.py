@@ -1021,6 +1021,18 @@ def test_a_wrong_layer_is_one_sentence(place, capsys, spec, words):
     assert said.count("\n") == 1
 
 
+def test_a_twin_is_loaded_as_a_model_is_and_in_a_dry_run_too(place, capsys):
+    torch.save(load("net.safetensors").state_dict(), "net.pth")
+    given = (*EVALUATE, "--model", "mine:good", "--json", "--twin")
+    assert code(*given, "small(weights=net.pth)") == 0
+    capsys.readouterr()
+    assert code(*given, "small(weights=net.pth)", "--dry-run") == 0
+    (said,) = json.loads(capsys.readouterr().out)["remarks"]
+    assert "crafted on small(weights=net.pth) too" in said
+    assert code(*given, "nothing", "--dry-run") == 2
+    assert "there is no model nothing" in capsys.readouterr().err
+
+
 def test_noise_behind_the_first_layer_finds_no_layer_behind_another(place, capsys):
     given = ("--model", BINARISED.format("net.safetensors"), "--sigma", "0.3", "--noise")
     assert code(*CERTIFY, *given, "first-layer") == 2

@@ -77,7 +77,7 @@ def planned(
     *,
     handed_on: Collection[int] = (),
     source: str | None = None,
-    twin: bool = False,
+    twin: str | None = None,
     seeds: int = 1,
     kept: int | None = None,
     progress: Progress = silent,
@@ -93,7 +93,7 @@ def planned(
         config: how they would be run.
         handed_on: places of the attacks that meet only what another size of them left.
         source: what the attacks are crafted on in the models' place, if on anything.
-        twin: whether they are crafted on another model too.
+        twin: what attacks that follow gradients are crafted on too, if on anything.
         seeds: how often everything is repeated.
         kept: images that are saved for each attack; None if nothing at all is.
         progress: told about every batch that is asked about.
@@ -102,11 +102,16 @@ def planned(
     remarks: list[str] = []
     if source is not None:
         remarks.append(f"attacks are crafted on {source}, and these passes go through that.")
+    if twin is not None:
+        remarks.append(
+            f"attacks that follow gradients are crafted on {twin} too, and passes through that are "
+            "not counted."
+        )
     memory = search = 0
     for name, model in models.items():
         with eval_mode(model):
             tried = _tried(model, data, first_batch(config.batch_size))
-            seen = _seen(model, data, named, config, twin, progress)
+            seen = _seen(model, data, named, config, twin is not None, progress)
             found = [
                 _of_attack(model, data, attack, config, seen, source is None, place in handed_on)
                 for place, (_, attack) in enumerate(named)

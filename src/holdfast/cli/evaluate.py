@@ -220,6 +220,8 @@ def evaluate(
     for option, asked in (("--workers", workers is not None), ("--strict", strict)):
         if dry_run and asked:
             raise InputError(f"--dry-run runs nothing that {option} could be about: leave out one.")
+    where = device(accelerator)
+    like = None if twin is None else loading.load(twin, pictures.shape).eval().to(where)
     if dry_run:
         if crafted_on is not None:
             typed = [(name, spending(attack)) for name, attack in typed]
@@ -234,14 +236,13 @@ def evaluate(
                 config,
                 handed_on=smaller_sizes(typed) if share_sizes else (),
                 source=str(source) if source else None,
-                twin=twin is not None,
+                twin=twin,
                 seeds=len(seed),
                 kept=config.keep_images if out is not None else None,
                 progress=progress,
             )
         show_plan(plan, json=json)
         return
-    like = None if twin is None else loading.load(twin).eval().to(device(accelerator))
     with showing(not quiet) as progress:
         for written in attacks:
             if registry.own_name(written) != written:
