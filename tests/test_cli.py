@@ -1011,7 +1011,7 @@ def test_a_network_is_trained_behind_a_layer(place):
         ("binarise | nett.safetensors", "did you mean net.safetensors"),
         ("binarise | small", "small is an architecture without weights"),
         ("| net.safetensors", "names no layer"),
-        ("binarise |", "there is no model"),
+        ("binarise |", "no model is named"),
     ],
 )
 def test_a_wrong_layer_is_one_sentence(place, capsys, spec, words):

@@ -102,6 +102,11 @@ def _instead(path: Path) -> str:
 
 
 def _load(spec: str, denoiser: bool, shape: tuple[int, ...] | None = None) -> nn.Module:
+    if not spec:  # as a path it would be the working directory
+        raise InputError(
+            "no model is named; give the folder of a training run, or another of what --model "
+            'takes, behind layers as in "binarise(threshold=0.5) | runs/net".'
+        )
     other = stand_in(spec, denoiser)
     if other is not None:
         return other
