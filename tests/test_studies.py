@@ -480,6 +480,15 @@ def test_another_study_is_not_written_over(tmp_path):
     pd.testing.assert_frame_equal(read_rows(runs_in(tmp_path / "run")[0]), rows)
 
 
+def test_a_study_and_one_of_its_runs_are_told_apart_by_commands_that_there_are(tmp_path):
+    net, data = small_network(), Data.of(images(4), torch.zeros(4, dtype=torch.long))
+    study({"net": net}, data, ATTACKS[:1], (0,), QUICK, tmp_path)
+    with pytest.raises(OutputError, match="holds a study of holdfast evaluate, of several"):
+        evaluate_data(net, data, ATTACKS[:1], QUICK, out=tmp_path)
+    with pytest.raises(OutputError, match="holds a run of holdfast evaluate, of one model"):
+        study({"net": net}, data, ATTACKS[:1], (0,), QUICK, tmp_path / "1-net/seed-0")
+
+
 @pytest.mark.parametrize("runs", [["../elsewhere"], "1-a/seed-0", [1], None, ["a" * 300]])
 def test_a_study_that_leads_elsewhere_is_refused(tmp_path, runs):
     (tmp_path / "study").mkdir()

@@ -22,6 +22,13 @@ _IDENTITY = {
 }
 
 
+#: What a folder holds whose run's kind is no command's name, or is that of two kinds of folders.
+_HELD = {
+    "evaluate": "a run of holdfast evaluate, of one model with one seed",
+    "study": "a study of holdfast evaluate, of several models or seeds",
+}
+
+
 def check_same(
     path: Path,
     about: Mapping[str, Any],
@@ -42,9 +49,8 @@ def check_same(
         OutputError: if it is another, or in use by another.
     """
     if about.get("kind") != kind:
-        raise OutputError(
-            f"{path} holds a run of holdfast {about.get('kind')}; give another --out."
-        )
+        held = _HELD.get(str(about.get("kind")), f"a run of holdfast {about.get('kind')}")
+        raise OutputError(f"{path} holds {held}; give another --out.")
     if "format" not in about:
         raise OutputError(
             f"{path} was written by a version of Holdfast that compared less of model and "
