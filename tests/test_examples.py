@@ -113,6 +113,7 @@ def test_the_reference_shows_every_export():
 
 #: What nobody imports from outside, and so exports nothing.
 INTERNAL = (
+    "holdfast.annotations",
     "holdfast.checks",
     "holdfast.cli",
     "holdfast.digests",
