@@ -1,5 +1,6 @@
 """Recipes: what they name is there, what they run runs, and what they say follows from the rows."""
 
+import fcntl
 import json
 import math
 import multiprocessing
@@ -9,7 +10,9 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import Sequence
+import textwrap
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -401,6 +404,51 @@ def test_steps_at_once_are_done_by_processes_and_one_that_dies_fails_its_step_al
     for process in processes:  # they ended with the block
         with pytest.raises(ProcessLookupError):
             os.kill(int(process), 0)
+
+
+def test_steps_at_once_end_with_the_process_that_was_killed_over_them(tmp_path: Path) -> None:
+    script = tmp_path / "driver.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import fcntl, sys, time
+            from holdfast.reproduce.hands import AtOnce
+
+            def slow(arguments):
+                with open(arguments[0], "w") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX)
+                    print("begun", file=file, flush=True)
+                    time.sleep(3600)
+
+            if __name__ == "__main__":
+                with AtOnce(slow, 2) as hands:
+                    for name in sys.argv[1:]:
+                        hands.take(name, [name])
+                    hands.ended()
+            """
+        )
+    )
+    files = [tmp_path / "one", tmp_path / "two"]
+    with subprocess.Popen([sys.executable, script, *files]) as driver:
+        _until(lambda: all(file.exists() and file.read_text() for file in files))
+        driver.kill()
+    _until(lambda: not any(map(_is_held, files)))
+
+
+def _until(true: Callable[[], bool]) -> None:
+    began = time.monotonic()
+    while not true():
+        assert time.monotonic() - began < 300
+        time.sleep(0.05)
+
+
+def _is_held(path: Path) -> bool:
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def test_pages_of_what_is_finished_run_nothing_and_say_what_was_not_run(

@@ -8,6 +8,8 @@ but for how sums of a large network are rounded, since each process has one thre
 
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -76,7 +78,8 @@ class AtOnce:
     """Processes of this machine, each with one step at a time, and its turn of the GPUs.
 
     A process that ends on a step, by a kill or for want of memory, fails that step alone; another
-    takes its place. They end with the block that they are made for, whatever they are at.
+    takes its place. They end with the block that they are made for, whatever they are at, and with
+    the process that made them, however that ends.
 
     Args:
         run: does what would be typed after ``holdfast``; importable, since they import it.
@@ -171,6 +174,7 @@ def sentence(error: HoldfastError) -> str:
 
 def _serve(connection: Connection, run: Runner, place: int) -> None:
     """What a process does: steps, until the connection ends."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _take_turn(place)
     torch.set_num_threads(threads_of_a_worker())
     try:
@@ -178,6 +182,17 @@ def _serve(connection: Connection, run: Runner, place: int) -> None:
             connection.send(reason(run, connection.recv()))
     except (EOFError, BrokenPipeError, KeyboardInterrupt):
         return
+
+
+def _end_with_parent() -> None:
+    """Wait for the process that made this one, which a kill lets tell nobody, and end too.
+
+    Otherwise the step would go on behind the back of whoever began it, and hold its folder's lock.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _take_turn(place: int) -> None:
