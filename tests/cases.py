@@ -117,6 +117,12 @@ ATTACKS = [
         norms=("linf", "l2"),
     ),
     AttackCase(
+        "SparseRS",
+        lambda t: attacks.SparseRS(t, queries=24, early_stop=False),
+        exact_on_linear=False,
+        norms=("l0",),
+    ),
+    AttackCase(
         "Then",
         lambda t: attacks.Then(
             first=attacks.PGD(type(t)(0.25 * t.eps), steps=3),
@@ -198,11 +204,13 @@ ATTACKS = [
         "WorstCase",
         lambda t: attacks.WorstCase(t, steps=4, targets=2, queries=6),
         exact_on_linear=False,
+        norms=("linf", "l2", "l1", "l0"),
     ),
     AttackCase(
         "Standard",
         lambda t: attacks.Standard(t, steps=4, targets=2, queries=6),
         exact_on_linear=False,
+        norms=("linf", "l2", "l1", "l0"),
     ),
     AttackCase(
         "AutoAttack",
@@ -221,7 +229,7 @@ ATTACKS = [
 
 EACH_NORM = [(case, norm) for case in ATTACKS for norm in case.norms]
 LIMITED = [(case, norm) for case, norm in EACH_NORM if case.limited]
-FIXED_BUDGET = [(case, norm) for case, norm in LIMITED if case.within is None]
+FIXED_BUDGET = [(case, norm) for case, norm in LIMITED if case.within is None and norm != "l0"]
 MINIMUM_NORM = [
     (case, norm) for case, norm in EACH_NORM if case.within is not None and norm != "l0"
 ]
@@ -240,6 +248,7 @@ NOT_ATTACKS = {
     "On",  # needs a source that fits the target: tests/test_transfer.py
     "PenaltySearch",
     "Preset",
+    "SparseSearch",
     "SquareSearch",
 }
 

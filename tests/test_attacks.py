@@ -750,7 +750,8 @@ def test_a_record_says_all_that_an_attack_is(case):
         record = repr(attack)
         if "[" not in record:
             again = eval(record, names | {"inf": math.inf})
-            assert again == attack
+            unsaid = {e.name: getattr(again, e.name) for e in fields(attack) if not e.repr}
+            assert again == replace(attack, **unsaid)  # what its parts are called
             assert type(again) is type(attack)
         for entry in fields(attack):
             if entry.repr:

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from holdfast.attacks import (
     APGDT,
     MALT,
     PGD,
+    AutoAttack,
     SecondOrder,
     Standard,
     Worst,
@@ -16,7 +18,7 @@ from holdfast.attacks import (
     adapted,
     worst_case,
 )
-from holdfast.attacks.budget import _PARTS, _search
+from holdfast.attacks.budget import _PARTS, _SPARSE, _search
 from holdfast.attacks.engine.aimed import aimed_at
 from holdfast.attacks.engine.hyperplane import nearest_first
 from holdfast.attacks.skips import hearing_skips
@@ -26,7 +28,7 @@ from holdfast.errors import GradientError, InputError
 from holdfast.evaluation.hidden.twin import longer
 from holdfast.random import Stream, layer_noise
 from holdfast.tensors import rank_of
-from holdfast.threat import L1, L2, Linf
+from holdfast.threat import L0, L1, L2, Linf
 from tests.cases import METRIC, THREATS
 from tests.digits import digits, digits_network
 from tests.toys import Plateau, Saturated, Wrapped, images, small_network
@@ -45,11 +47,11 @@ def broken(suite, model, x, y):
     return found.by >= 0, [found.names[part] for part in found.by if part >= 0]
 
 
-@pytest.mark.parametrize("norm", METRIC)
+@pytest.mark.parametrize("norm", THREATS)
 def test_it_is_no_weaker_than_any_of_its_parts(norm):
     """The parts run alone break nothing that the whole leaves robust."""
     model, (x, y) = digits_network(), digits(40)
-    threat = THREATS[norm]({"linf": 0.12, "l2": 0.6, "l1": 2.5}[norm])
+    threat = THREATS[norm]({"linf": 0.12, "l2": 0.6, "l1": 2.5, "l0": 2}[norm])
     suite = WorstCase(threat, **SMALL)
     fell, names = broken(suite, model, x, y)
     assert (suite(model, x, y) == suite.run(model, x, y).x_adv).all()
@@ -217,22 +219,24 @@ class TestBudget:
             over.append(int((counted.forwards + counted.backwards).max()) + asked - passes)
         assert max(over) <= 10
 
-    @pytest.mark.parametrize("norm", METRIC)
-    @pytest.mark.parametrize("name", _PARTS)
+    @pytest.mark.parametrize(
+        ("norm", "name"), [*product(METRIC, _PARTS), *(("l0", name) for name in _SPARSE)]
+    )
     def test_a_part_takes_no_more_than_its_share_and_what_it_says(self, norm, name):
-        x, y, part = images(1), torch.zeros(1, dtype=torch.int64), _PARTS[name]
+        x, y = images(1), torch.zeros(1, dtype=torch.int64)
+        part, eps = (_PARTS | _SPARSE)[name], 2 if norm == "l0" else 0.1
         for share in (part.least, part.least + 5, 150, 447, 1000):
-            attack, said = part.fitted(THREATS[norm](0.1), share)
+            attack, said = part.fitted(THREATS[norm](eps), share)
             counted = Counted(Far().eval(), torch.arange(1))
             attack(counted, x, y, seed=0)
             spent = int((counted.forwards + counted.backwards).max())
             assert spent <= said <= max(share, part.least), (share, spent, said)
 
-    @pytest.mark.parametrize("norm", METRIC)
+    @pytest.mark.parametrize("norm", THREATS)
     def test_rows_are_the_same_whatever_the_batch(self, norm):
         """Which images beside it fall, or do not, changes nothing for an image."""
         model, (x, y) = digits_network(), digits(12)
-        threat = THREATS[norm]({"linf": 0.06, "l2": 0.3, "l1": 1.0}[norm])
+        threat = THREATS[norm]({"linf": 0.06, "l2": 0.3, "l1": 1.0, "l0": 1}[norm])
         suite, index = WorstCase(threat, budget=250), torch.arange(12)
         whole = suite.run(model, x, y, index=index)
         assert 0 < int((whole.by >= 0).sum()) < 12
@@ -295,6 +299,56 @@ class TestBudget:
             WorstCase(Linf(float("inf")), budget=900)
 
 
+class TestFewComponents:
+    """The suite in ℓ0, where no gradient ascent is defined."""
+
+    def test_in_a_budget_an_image_takes_no_more(self):
+        x, y = images(3), torch.zeros(3, dtype=torch.int64)
+        for budget in (31, 60, 100, 250, 900, 3000):
+            counted = Counted(Far().eval(), torch.arange(3))
+            suite = WorstCase(L0(3), budget=budget)
+            assert (suite.run(counted, x, y).by == -1).all()
+            spent = counted.forwards + counted.backwards
+            assert 0.55 * budget < spent.min() <= spent.max() <= budget, budget
+        model, (x, y) = digits_network(), digits(60)  # what falls late is looked at once more
+        for budget in (60, 250):
+            counted = Counted(model, torch.arange(60))
+            by = WorstCase(L0(2), budget=budget).run(counted, x, y).by
+            assert 0 < (by >= 0).sum() < 60
+            assert int((counted.forwards + counted.backwards).max()) <= budget
+
+    def test_a_budget_holds_every_part_and_spares_none(self):
+        suite = WorstCase(L0(5), budget=500)
+        assert suite.names == ("sigma-zero", "greedy", "sparse-rs")
+        assert (suite.near, suite.pilot) == ((), 0)
+        with pytest.raises(InputError, match="in l0, where all parts run on every image"):
+            WorstCase(L0(5), budget=500, pilot=20)
+        with pytest.raises(InputError, match="sigma-zero, takes 31; give 31 or more"):
+            WorstCase(L0(5), budget=30)
+
+    def test_a_staircase_falls_to_the_search_alone(self):
+        honest, x = small_network(), images(30)
+        model = Wrapped(lambda x: honest((8 * x).round() / 8))
+        y = model(x).argmax(dim=1)
+        suite = WorstCase(L0(3), budget=400)
+        fell, names = broken(suite, model, x, y)
+        assert fell.float().mean() > 0.8
+        assert names.count("sparse-rs") > 10
+        assert broken(without(suite, "sparse-rs"), model, x, y)[0].float().mean() < 0.6
+        (one,) = longer(suite)
+        assert one.attack.queries == 5000
+
+    def test_labels_are_pushed_out_of_the_first_classes(self):
+        model, (x, y) = digits_network(), digits(40)
+        x_adv = Standard(L0(12), top=2, **SMALL)(model, x, y)
+        out = (model(x_adv).topk(2).indices != y[:, None]).all(dim=1)
+        assert out.float().mean() > 0.5
+
+    def test_autoattack_is_not_defined_there(self):
+        with pytest.raises(InputError, match="in l1 and l0 there is worst-case"):
+            AutoAttack(L0(3))
+
+
 class TestNearestClasses:
     """MALT's order of the targets."""
 
@@ -322,7 +376,7 @@ class TestNearestClasses:
 
 
 def test_standard_is_what_worst_case_is_without_a_budget():
-    for threat in (Linf(0.1), L2(0.5), L1(2.0)):
+    for threat in (Linf(0.1), L2(0.5), L1(2.0), L0(3)):
         assert Standard(threat, **SMALL) == WorstCase(threat, **SMALL)
 
 
@@ -355,7 +409,7 @@ def test_a_suite_about_the_first_k_pushes_the_label_out_of_them(norm):
 
 
 def test_a_suite_of_the_first_class_is_the_suite():
-    for threat in (Linf(0.1), L2(0.5), L1(2.0)):
+    for threat in (Linf(0.1), L2(0.5), L1(2.0), L0(3)):
         assert Standard(threat, top=1) == Standard(threat)
     with pytest.raises(InputError, match="top is 0, but must be at least 1"):
         Standard(Linf(0.1), top=0)

@@ -7,14 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from holdfast import data
-from holdfast.attacks import Attack, SaltAndPepper, Spatial, SpatialIFGSM
-from holdfast.threat import Linf
+from holdfast.attacks import Attack, SaltAndPepper, SparseRS, Spatial, SpatialIFGSM
+from holdfast.threat import L0, Linf
 from tools.site import canvas
 
 _UNBOUNDED = Linf(float("inf"))
 
 _ATTACKS: Mapping[str, Attack] = {
     "salt-and-pepper": SaltAndPepper(_UNBOUNDED, queries=300),
+    "sparse-rs": SparseRS(L0(3), queries=300),
     "spatial": Spatial(_UNBOUNDED, angles=(-60.0, -40.0, -20.0, 20.0, 40.0, 60.0), flips=2),
     "spatial+i-fgsm": SpatialIFGSM(Linf(0.2)),
 }

@@ -24,7 +24,7 @@ _EPS = {"linf": 0.22, "l2": 0.3, "l1": 0.32, "l0": 1.0}
 _START = (0.46, 0.44)
 
 #: About many pixels, or about where they lie: two say nothing of it.
-_OF_IMAGES = ("salt-and-pepper", "spatial", "spatial+i-fgsm")
+_OF_IMAGES = ("salt-and-pepper", "sparse-rs", "spatial", "spatial+i-fgsm")
 
 #: Fewer steps than by default, where so many would hide the way.
 _SHORTER = {

@@ -80,6 +80,8 @@ from .second_order import SecondOrder as SecondOrder
 from .second_order import SecondOrderUnitDraw as SecondOrderUnitDraw
 from .second_order import falling_sigma as falling_sigma
 from .sigma_zero import SigmaZero as SigmaZero
+from .sparse_rs import SparseRS as SparseRS
+from .sparse_rs import SparseSearch as SparseSearch
 from .spatial import Spatial as Spatial
 from .spatial import SpatialIFGSM as SpatialIFGSM
 from .square import Square as Square
@@ -154,6 +156,8 @@ __all__ = [
     "SecondOrder",
     "SecondOrderUnitDraw",
     "SigmaZero",
+    "SparseRS",
+    "SparseSearch",
     "Spatial",
     "SpatialIFGSM",
     "Square",

@@ -11,6 +11,10 @@ The parts grow dearer, and each says how near to falling an image must have come
 next: what the early parts leave of its margin tells nearly all of those that fall later. However
 near an image came, it is worth Square only if that breaks one of a pilot's. What is chosen for an
 image hangs on no other one, so that rows are the same whatever the batch.
+
+In ℓ0 no gradient ascent is defined, and the parts are σ-zero, which finds many components together,
+greedy search, which finds few, and Sparse-RS, which breaks more of what stands than either for as
+many passes; there every image meets every part.
 """
 
 from collections.abc import Callable
@@ -20,9 +24,12 @@ from holdfast.attacks.apgd import APGD
 from holdfast.attacks.engine.attack import Attack
 from holdfast.attacks.engine.repeat import RANKED
 from holdfast.attacks.fmn import FMN
+from holdfast.attacks.greedy import Greedy
 from holdfast.attacks.malt import MALT
 from holdfast.attacks.odi import ODI
 from holdfast.attacks.second_order import falling_sigma
+from holdfast.attacks.sigma_zero import SigmaZero
+from holdfast.attacks.sparse_rs import SparseRS
 from holdfast.attacks.square import Square
 from holdfast.errors import InputError
 from holdfast.gradients import Average, autograd
@@ -47,6 +54,9 @@ _ASKED = 1
 
 #: Passes that rank the classes: their logits, and a forward and a backward pass for each.
 _RANKING = 2 + RANKED
+
+#: Passes beside the steps of what looks for the fewest components: its last look, and `_ASKED`.
+_LAST_LOOK = 11 + _ASKED
 
 #: Passes that measure the margin of the image itself.
 _BEGUN = 1
@@ -105,7 +115,7 @@ def parts_within(threat: Threat, budget: int) -> list[PartWithin]:
     without gradients takes what is left, for which some passes are kept in budgets of 100 or more.
 
     Args:
-        threat: the ball, with a finite ε, in ℓ∞, ℓ2 or ℓ1.
+        threat: the ball, with a finite ε.
         budget: forward and backward passes together.
 
     Raises:
@@ -118,7 +128,8 @@ def parts_within(threat: Threat, budget: int) -> list[PartWithin]:
         ['apgd-ce', 'odi-averaged', 'malt', 'square']
     """
     left, kept = budget - _BEGUN, int(_SEARCH * budget)
-    first, part = next(iter(_PARTS.items()))
+    order = list((_SPARSE if threat.p == 0 else _PARTS).items())
+    first, part = order[0]
     if left < part.least:
         least = part.least + _BEGUN
         raise InputError(
@@ -128,7 +139,6 @@ def parts_within(threat: Threat, budget: int) -> list[PartWithin]:
     if kept < _LEAST_SEARCH:
         kept = 0
     parts: list[PartWithin] = []
-    order = list(_PARTS.items())
     for place, (name, part) in enumerate(order):
         there = left - kept
         if part.least > there:
@@ -144,8 +154,7 @@ def parts_within(threat: Threat, budget: int) -> list[PartWithin]:
     if left >= _LEAST_SEARCH:
         # However near an image came, what needs no gradient must break one of a pilot's.
         parts[-1] = parts[-1]._replace(near=0.0)
-        name = "fmn" if threat.p == 1 else "square"
-        parts.append(PartWithin(name, _search(threat, left), near=1.0))
+        parts.append(PartWithin(_SEARCHES.get(threat.p, "square"), _search(threat, left), near=1.0))
     return parts
 
 
@@ -188,17 +197,31 @@ def _from_elsewhere(threat: Threat, passes: int, gradient: Gradient, slope: int)
     return _Fitted(attack, _ASKED + runs * (looks * slope + _ASKED))
 
 
+def _fewest(threat: Threat, passes: int) -> _Fitted:
+    """σ-zero until it is within the ball, where a last look asks no more."""
+    steps = (passes - _LAST_LOOK) // _SLOPE
+    return _Fitted(SigmaZero(threat, steps=steps, early_stop=True), steps * _SLOPE + _LAST_LOOK)
+
+
+def _one_by_one(threat: Threat, passes: int) -> _Fitted:
+    """One component after another."""
+    steps = (passes - _LAST_LOOK) // _SLOPE
+    return _Fitted(Greedy(threat, steps=steps, early_stop=True), steps * _SLOPE + _LAST_LOOK)
+
+
 def _beside(threat: Threat) -> int:
     """Points at which an adaptive ascent looks beside its steps: in ℓ1 it is three ascents."""
     return 3 if threat.p == 1 else 1
 
 
 def _search(threat: Threat, passes: int) -> Attack:
-    """For what hides its gradients; Square is not defined in ℓ1, where FMN takes its place.
+    """For what hides its gradients; Square is defined in ℓ∞ and ℓ2, and FMN takes its place in ℓ1.
 
     The last look at what FMN finds is not in its passes: steps kept for it would break more images
     than fall so late.
     """
+    if threat.p == 0:
+        return SparseRS(threat, queries=passes - _ASKED)
     if threat.p == 1:
         return FMN(threat, steps=(passes - _ASKED) // _SLOPE, early_stop=True)
     return Square(threat, queries=passes - _ASKED)
@@ -212,3 +235,12 @@ _PARTS = {
     "odi-averaged-again": _Part(0.3, 120, 120, 0.15, 400, _diverted_averaged),
     "odi": _Part(0.3, 60, 60, 1.0, 0, _diverted),
 }
+
+#: In ℓ0, likewise.
+_SPARSE = {
+    "sigma-zero": _Part(0.25, 30, 60, 1.0, 0, _fewest),
+    "greedy": _Part(0.25, 30, 60, 1.0, 0, _one_by_one),
+}
+
+#: What the search without gradients is called, where it is not Square.
+_SEARCHES = {1.0: "fmn", 0.0: "sparse-rs"}

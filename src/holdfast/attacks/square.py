@@ -18,19 +18,17 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from holdfast.attacks.engine.active import Active
 from holdfast.attacks.engine.climb import Climb
 from holdfast.attacks.engine.names import ATTACKS
 from holdfast.attacks.engine.preset import Preset
-from holdfast.attacks.engine.queries import query
+from holdfast.attacks.engine.random_search import Best, RandomSearch
 from holdfast.attacks.engine.repeat import repeated
 from holdfast.attacks.engine.roles import EarlyStop, Votes
 from holdfast.errors import InputError
 from holdfast.goals import margin
-from holdfast.parameters import at_least_one
 from holdfast.random import Stream
-from holdfast.tensors import expand, planes, unit, widest
-from holdfast.types import Callback, Flags, Goal, Images, PerExample, Score, Step, Threat
+from holdfast.tensors import expand, planes, unit
+from holdfast.types import Goal, Images, Threat
 
 __all__ = ["Square", "SquareSearch"]
 
@@ -42,7 +40,7 @@ _DRAWN_AT_ONCE = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class SquareSearch(Climb):
+class SquareSearch(RandomSearch["_Points"]):
     """One run of the Square attack; `Square` says more.
 
     Attributes:
@@ -62,10 +60,6 @@ class SquareSearch(Climb):
         True
     """
 
-    follows_gradients: ClassVar[bool] = False
-
-    threat: Threat
-    queries: int
     p_init: float
     goal: Goal = margin
     early_stop: EarlyStop = True
@@ -76,52 +70,19 @@ class SquareSearch(Climb):
             raise InputError(
                 f"the threat's norm is {self.threat.name}, but squares are drawn in linf or l2."
             )
-        at_least_one(queries=self.queries)
         if not 0 < self.p_init <= 1:
             raise InputError(
                 f"p_init is {self.p_init}, but a fraction of the image lies in (0, 1]."
             )
 
-    def climb(
-        self, score: Score, x0: Images, rng: Stream, callback: Callback | None = None
-    ) -> Images:
-        """Ascend a score that has been stated already; see `Climb.climb`."""
-        lowest = torch.full((len(x0),), -torch.inf, dtype=widest(x0.device), device=x0.device)
-        unreached = torch.zeros_like(lowest, dtype=torch.bool)
-        draws = _drawn(x0, rng, 0)
-        at = _Points(x0, x0, self._ends(x0), lowest, unreached, score, rng, draws)
-        result = x0.clone()
-        for i in range(self.queries):
-            if i and i % _DRAWN_AT_ONCE == 0:
-                at.draws = _drawn(at.x0, at.rng, i)
-            new = self._propose(at, i)
-            value, fools = query(at.score, new, at.rng.fold("query", i))
-            if callback is not None:
-                callback(Step(i, at.position, new, value, None, fools))
-            better = (fools & ~at.reached) | ((fools == at.reached) & (value > at.best))
-            if i == 1:  # the start is taken even where it scores below the image
-                better |= ~at.reached
-            at.x = torch.where(expand(better, at.x), new, at.x)
-            at.best, at.reached = torch.where(better, value, at.best), at.reached | fools
-            if self.early_stop and at.reached.any():
-                at.scatter(result, at.x)
-                at.keep(~at.reached)
-                if not len(at):
-                    return result
-        at.scatter(result, at.x)
-        return result
+    def begin(self, at: Best) -> "_Points":
+        """The ends of the cube, and the first random numbers; see `RandomSearch.begin`."""
+        return _Points(**at.known(), ends=self._ends(at.x0), draws=_drawn(at.x0, at.rng, 0))
 
-    def _ends(self, x0: Images) -> tuple[Tensor, Tensor] | None:
-        """The highest and the lowest image of the cube, as planes; None in ℓ2."""
-        if self.threat.name == "l2":
-            return None
-        image, reach = planes(x0), self.threat.reach(x0)
-        return self.threat.project(image + reach, image), self.threat.project(image - reach, image)
-
-    def _propose(self, at: "_Points", i: int) -> Images:
-        """The point of query ``i``: the image, the start, then changes of the best point so far."""
-        if i == 0:
-            return at.x0
+    def propose(self, at: "_Points", i: int) -> tuple[Images, None]:
+        """The start, then the best point with a square changed; see `RandomSearch.propose`."""
+        if i % _DRAWN_AT_ONCE == 0:
+            at.draws = _drawn(at.x0, at.rng, i)
         image, x = planes(at.x0), planes(at.x)
         side, draw = self._side(image, i), at.draws[:, i % _DRAWN_AT_ONCE]
         if at.ends is not None:
@@ -133,7 +94,14 @@ class SquareSearch(Climb):
             else:  # odd, so that the pattern has a centre
                 delta = _move(x - image, reach, max(3, side | 1), draw)
             new = self.threat.project(image + delta, image)
-        return new.view_as(at.x)
+        return new.view_as(at.x), None
+
+    def _ends(self, x0: Images) -> tuple[Tensor, Tensor] | None:
+        """The highest and the lowest image of the cube, as planes; None in ℓ2."""
+        if self.threat.name == "l2":
+            return None
+        image, reach = planes(x0), self.threat.reach(x0)
+        return self.threat.project(image + reach, image), self.threat.project(image - reach, image)
 
     def _side(self, image: Tensor, i: int) -> int:
         """Side of the square of query ``i``; the schedule is stretched to the budget."""
@@ -143,16 +111,10 @@ class SquareSearch(Climb):
 
 
 @dataclass(eq=False)
-class _Points(Active):
-    """The best point so far of each example."""
+class _Points(Best):
+    """Each with the limits of its squares, and with random numbers."""
 
-    x: Images
-    x0: Images
     ends: tuple[Tensor, Tensor] | None  # in ℓ∞ the highest and the lowest image of the cube
-    best: PerExample  # its score
-    reached: Flags
-    score: Score
-    rng: Stream
     draws: Tensor  # uniform numbers, for each of the next queries
 
 

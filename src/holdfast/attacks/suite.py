@@ -4,7 +4,8 @@ An evaluation is worth what its strongest attack is worth, and which attack that
 network to network and from image to image. The suite holds AutoAttack's four (APGD on the
 cross-entropy, APGD-T, FAB-T and Square; in ℓ1 FMN in place of Square) and the second-order attack,
 in ℓ2 DDN too, each with fewer steps than there; cheap ones come first, since an image that has
-fallen costs nothing more. With a budget of passes it holds what breaks most for a pass, see
+fallen costs nothing more. In ℓ0, where these are not defined, it holds σ-zero, greedy search and
+Sparse-RS. With a budget of passes it holds what breaks most for a pass, see
 `holdfast.attacks.budget`.
 """
 
@@ -21,12 +22,15 @@ from holdfast.attacks.engine.compose import Broken, Worst
 from holdfast.attacks.engine.names import ATTACKS
 from holdfast.attacks.fab import FAB
 from holdfast.attacks.fmn import FMN
+from holdfast.attacks.greedy import Greedy
 from holdfast.attacks.second_order import SecondOrder
+from holdfast.attacks.sigma_zero import SigmaZero
+from holdfast.attacks.sparse_rs import SparseRS
 from holdfast.attacks.square import Square
 from holdfast.errors import InputError
-from holdfast.goals import TopMargin
+from holdfast.goals import TopMargin, margin
 from holdfast.parameters import Seed, check_arguments, check_top
-from holdfast.types import Callback, Images, Labels, Model, Threat
+from holdfast.types import Callback, Goal, Images, Labels, Model, Threat
 
 __all__ = ["AutoAttack", "Standard", "WorstCase", "worst_case"]
 
@@ -83,13 +87,13 @@ def WorstCase(
         would fall at most.
 
     Args:
-        threat: the ball, with a finite ε, in ℓ∞, ℓ2 or ℓ1.
+        threat: the ball, with a finite ε.
         steps: see `Standard`.
         targets: see `Standard`.
         queries: see `Standard`.
         budget: passes an image; the other numbers follow from it, and cannot be given too.
         pilot: with a budget: images that meet every part before any is spared some; 100 by
-            default, 0 to run all parts on all images.
+            default, 0 to run all parts on all images. In ℓ0 none is spared any.
         top: see `Standard`; without a budget.
 
     Raises:
@@ -127,14 +131,20 @@ def WorstCase(
             f"worst-case is given a budget of {budget} passes and steps, targets or queries too, "
             "which follow from a budget; leave either out."
         )
+    if threat.p == 0 and pilot:
+        raise InputError(
+            f"worst-case is given a pilot of {pilot} images in l0, where all parts run on every "
+            "image; leave it out."
+        )
     _check_limit(threat)
     parts = parts_within(threat, budget)
+    spares = threat.p != 0
     return Worst(
         tuple(part.attack for part in parts),
         called=tuple(part.name for part in parts),
         budget=budget,
-        near=tuple(part.near for part in parts),
-        pilot=_PILOT if pilot is None else pilot,
+        near=tuple(part.near for part in parts) if spares else (),
+        pilot=(_PILOT if pilot is None else pilot) if spares else 0,
     )
 
 
@@ -147,7 +157,8 @@ def Standard(
         x_adv = A_i(x),  i = the first of A_1, A_2, ... after which f(A_i(x)) ≠ y
 
     Its parts stay what they are, so that numbers can be compared with published ones. DDN runs in
-    ℓ2 only. Square is not defined in ℓ1, where FMN takes its place.
+    ℓ2 only. Square is not defined in ℓ1, where FMN takes its place. In ℓ0 the parts are σ-zero,
+    greedy search and Sparse-RS.
 
     With ``top`` = k > 1 every part pushes the label out of the first k classes (`goals.TopMargin`).
     APGD-T and FAB-T, which go towards one class each, are not among them; FMN is, in ℓ∞ and ℓ1.
@@ -165,10 +176,11 @@ def Standard(
         the robust accuracy itself is an upper limit that may be far too high.
 
     Args:
-        threat: the ball, with a finite ε, in ℓ∞, ℓ2 or ℓ1.
-        steps: of each attack that follows gradients; APGD takes twice as many, S-O and FAB-T half.
+        threat: the ball, with a finite ε.
+        steps: of each attack that follows gradients; APGD takes twice as many, S-O and FAB-T half,
+            σ-zero and greedy search five times as many.
         targets: target classes of APGD-T and FAB-T, one after another.
-        queries: of Square.
+        queries: of Square and Sparse-RS.
         top: k, at least 1 and below the number of classes.
 
     Raises:
@@ -178,19 +190,24 @@ def Standard(
     Reference:
         Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
         parameter-free attacks", ICML 2020, with 100 steps and 5,000 queries; Li et al.,
-        "Second-order adversarial attack and certifiable robustness", 2019.
+        "Second-order adversarial attack and certifiable robustness", 2019. The parts in ℓ0 are this
+        project's choice.
 
     Example:
-        >>> from holdfast import L2
+        >>> from holdfast import L0, L2
         >>> from holdfast.attacks import Standard
         >>> Standard(L2(0.5)).names
         ('apgd-ce', 'second-order', 'ddn', 'apgd-t', 'fab-t', 'square')
         >>> Standard(L2(0.5), top=5).names
         ('apgd-top', 'second-order', 'ddn', 'square')
+        >>> Standard(L0(10)).names
+        ('sigma-zero', 'greedy', 'sparse-rs')
     """
     check_arguments(Standard, locals())
     _check_limit(threat)
     check_top(top)
+    if threat.p == 0:
+        return _sparse(threat, TopMargin(top) if top > 1 else margin, steps, queries)
     if top > 1:
         return _among(threat, TopMargin(top), steps, queries)
     half = max(steps // 2, 1)
@@ -220,6 +237,16 @@ def _among(threat: Threat, goal: TopMargin, steps: int, queries: int) -> Worst:
         parts["fmn"] = FMN(threat, steps=2 * steps, goal=goal, early_stop=True)
     if threat.p != 1:
         parts["square"] = Square(threat, queries=queries, goal=goal)
+    return Worst(tuple(parts.values()), aim=goal, called=tuple(parts))
+
+
+def _sparse(threat: Threat, goal: Goal, steps: int, queries: int) -> Worst:
+    """Parts that change few components: many of them together, one by one, and at random."""
+    parts: dict[str, Attack] = {
+        "sigma-zero": SigmaZero(threat, steps=5 * steps, goal=goal, early_stop=True),
+        "greedy": Greedy(threat, steps=5 * steps, goal=goal, early_stop=True),
+        "sparse-rs": SparseRS(threat, queries=queries, goal=goal),
+    }
     return Worst(tuple(parts.values()), aim=goal, called=tuple(parts))
 
 
@@ -260,8 +287,8 @@ def AutoAttack(threat: Threat, *, steps: int = 100, targets: int = 9, queries: i
         queries: of Square.
 
     Raises:
-        InputError: if a number is out of range, the threat has no limit, or is in ℓ1, where Square
-            is not defined here.
+        InputError: if a number is out of range, the threat has no limit, or is in ℓ1 or ℓ0, where
+            Square is not defined here.
 
     Reference:
         Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
@@ -274,10 +301,10 @@ def AutoAttack(threat: Threat, *, steps: int = 100, targets: int = 9, queries: i
         ('apgd-ce', 'apgd-t', 'fab-t', 'square')
     """
     check_arguments(AutoAttack, locals())
-    if math.isinf(threat.eps) or threat.p == 1:
+    if math.isinf(threat.eps) or threat.p not in (2, math.inf):
         raise InputError(
-            f"the threat is {threat!r}, but autoattack needs a limit in linf or l2; in l1 there is "
-            "worst-case."
+            f"the threat is {threat!r}, but autoattack needs a limit in linf or l2; in l1 and l0 "
+            "there is worst-case."
         )
     parts: dict[str, Attack] = {
         "apgd-ce": APGD(threat, steps=steps),

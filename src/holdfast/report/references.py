@@ -65,6 +65,10 @@ REFERENCES = {
         "M. Andriushchenko, F. Croce, N. Flammarion and M. Hein, Square attack: a query-efficient "
         "black-box adversarial attack via random search, ECCV 2020."
     ),
+    "SparseRS": (
+        "F. Croce, M. Andriushchenko, N. D. Singh, N. Flammarion and M. Hein, Sparse-RS: a "
+        "versatile framework for query-efficient sparse black-box adversarial attacks, AAAI 2022."
+    ),
     "FAB": _FAB,
     "Spatial": (
         "L. Engstrom, B. Tran, D. Tsipras, L. Schmidt and A. Madry, Exploring the landscape of "

@@ -70,6 +70,10 @@ class Active:
         """Write the rows of the active examples (M, ...) into ``result`` (N, ...)."""
         result[self.position] = rows
 
+    def known(self) -> dict[str, Any]:
+        """All fields by name, for what derives from this and remembers more to begin with."""
+        return {entry.name: getattr(self, entry.name) for entry in self._entries()}
+
     def _parts(self) -> list[Tree]:
         return [getattr(self, entry.name) for entry in self._entries()]
 

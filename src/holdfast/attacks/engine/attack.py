@@ -101,7 +101,8 @@ class Attack(ABC):
         if self.threat.name not in self.norms:
             raise InputError(
                 f"{type(self).__name__} is not defined in {self.threat.name}, but in "
-                f"{' and '.join(self.norms)}: choose one of these (--norm), or another attack."
+                f"{' and '.join(self.norms)}: choose one of these (--norm), or another attack; "
+                "worst-case is defined in each."
             )
 
     @abstractmethod

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from holdfast.attacks.engine.active import Active
 from holdfast.attacks.engine.closest import Closest
@@ -40,10 +40,6 @@ class Points(Active):
     nearest: PerExample  # distance of the closest fooling point so far; infinite without one
     score: Score
     rng: Stream
-
-    def known(self) -> dict[str, Any]:
-        """All fields by name, for what derives from it to begin with."""
-        return {entry.name: getattr(self, entry.name) for entry in self._entries()}
 
 
 P = TypeVar("P", bound=Points)

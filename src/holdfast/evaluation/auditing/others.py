@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from holdfast.attacks import APGD, BPDA, FGSM, PGD, Ascent, On, Square
+from holdfast.attacks import APGD, BPDA, FGSM, PGD, Ascent, On, SparseRS, Square
 from holdfast.attacks.engine.active import Tree
 from holdfast.attacks.engine.starts import in_ball
 from holdfast.auditing.asked import Some
@@ -123,19 +123,21 @@ def unlimited(subject: Subject) -> Finding:
     limit=_LIMIT,
     fails=_FAILS,
     why="It sees no gradient, so what it finds the gradients hid.",
-    then="Add square with more queries, and look for the layer whose gradient lies.",
+    then="Add square, in l0 sparse-rs, with more queries; look for the layer whose gradient lies.",
     weight=30,
 )
 def random_search(subject: Subject) -> Finding:
     """AutoAttack's flag that Square lowers the accuracy; Carlini et al. 2019, section 5.7.
 
-    By how much the accuracy is too high at least, after Square with 100 queries.
+    By how much the accuracy is too high at least, after 100 queries of Square, in ℓ0 of Sparse-RS.
     """
-    if subject.threat.name not in ("linf", "l2"):
-        raise NotRun(f"squares are not drawn in {subject.threat.name}.")
+    if subject.threat.p == 1:
+        raise NotRun("no random search is defined in l1.")
+    kind = SparseRS if subject.threat.p == 0 else Square
     some = subject.some_left(subject.cost(100, backwards=False))
-    attack = subject.adapted(Square(subject.threat, queries=100))
-    return subject.too_high(subject.fallen(attack, some, "square"), "random search (Square)")
+    attack = subject.adapted(kind(subject.threat, queries=100))
+    fallen = subject.fallen(attack, some, "square")
+    return subject.too_high(fallen, f"random search ({kind.__name__})")
 
 
 @of_model(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from holdfast.attacks import Attack, On, Square, Worst
+from holdfast.attacks import Attack, On, SparseRS, Square, Worst
 from holdfast.attacks.adaptive import Variant
 from holdfast.attacks.engine.attack import follows_gradients
 from holdfast.evaluation.hidden.asking import answer, nearby
@@ -21,8 +21,8 @@ __all__ = ["Twin", "distilled"]
 _PAIRS = 4096
 _BESIDE = (0.0, 0.03, 0.1, 0.2)
 
-#: How many more queries Square gets where it alone sees, and how many at least in a suite whose
-#: budget left it few: AutoAttack's.
+#: How many more queries a random search gets where it alone sees, and how many at least in a suite
+#: whose budget left it few: AutoAttack's.
 _LONGER, _FULL = 4, 5000
 
 
@@ -78,7 +78,7 @@ def distilled(model: Model, x: Images, *, seed: Seed) -> Twin:
 
 
 def longer(attack: Attack) -> list[Variant]:
-    """Square with more queries, for where it alone sees.
+    """Square, in ℓ0 Sparse-RS, with more queries, for where it alone sees.
 
     Example:
         >>> from holdfast import Linf
@@ -92,7 +92,7 @@ def longer(attack: Attack) -> list[Variant]:
     return [
         Variant(part, "longer", replace(one, queries=max(_LONGER * one.queries, least)))
         for part, one in _parts(attack)
-        if isinstance(one, Square)
+        if isinstance(one, Square | SparseRS)
     ]
 
 
