@@ -1,15 +1,17 @@
 """How often the audit is right: of evaluations that can be believed, and of those that cannot.
 
-    python benchmarks/audit_rates.py [--half tuning|held-out|both] [--only WORDS] [--page PAGE]
+    python benchmarks/audit_rates.py [--half tuning|held-out|strangers|norms|all] [--only WORDS]
+        [--page PAGE]
 
-Runs every case of `audit_cases.py` and `audit_strangers.py` with the audit as `holdfast evaluate`
-makes it, 15 % of the attacks' passes, and prints what it says; flagged is whatever is not
-*believable*. Every case is evaluated twice: without looking for what the network hides before it is
-attacked, so that the audit is measured by itself, and with that search, as is the default. The
-limits of the checks were chosen on every second case of `audit_cases.py` (``tuning``), without the
-search, and hold on the others (``held-out``). A broken evaluation counts where what it reports is
-at least 5 points above the truth: the least that is known to be left, by the suite on the model, by
-transfer from the one that hides nothing, or by the evaluation with the search.
+Runs every case of `audit_cases.py`, `audit_strangers.py` and `audit_norms.py` with the audit as
+`holdfast evaluate` makes it, 15 % of the attacks' passes, and prints what it says; flagged is
+whatever is not *believable*. Every case is evaluated twice: without looking for what the network
+hides before it is attacked, so that the audit is measured by itself, and with that search, as is
+the default. The limits of the checks were chosen on every second case of `audit_cases.py`
+(``tuning``), without the search, and hold on the others (``held-out``). A broken evaluation counts
+where what it reports is at least 5 points above the truth: the least that is known to be left, by
+the suite on the model, by transfer from the one that hides nothing, or by the evaluation with the
+search.
 """
 
 import math
@@ -18,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import audit_norms
 import rates
 import torch
 from audit_cases import Case, broken, images, sound, suite
@@ -121,7 +124,7 @@ def shown(line: Line) -> str:
 
 
 def main() -> None:
-    options = rates.arguments(__doc__, ("tuning", "held-out", "strangers"))
+    options = rates.arguments(__doc__, ("tuning", "held-out", "strangers", "norms"))
     lines = rates.run(_cases(), options, made=made, read=_read, shown=shown)
     print(_rates(lines))
     if options.page is not None:
@@ -133,6 +136,10 @@ def _cases() -> Iterator[tuple[Case, bool, str]]:
     yield from rates.halved(sound(), broken())
     for case in strangers():
         yield case, True, "strangers"
+    for case in audit_norms.sound():
+        yield case, False, "norms"
+    for case in audit_norms.overstated():
+        yield case, True, "norms"
 
 
 def _read(fields: list[Any]) -> Line:
@@ -144,8 +151,8 @@ def _rates(lines: Sequence[Line]) -> str:
     """Rows of the table of rates: groups of cases, without and with the search."""
     rows = []
     for kind, halves in (
-        ("sound", ("tuning", "held-out", "all")),
-        ("broken", ("tuning", "held-out", "strangers", "all")),
+        ("sound", ("tuning", "held-out", "norms", "all")),
+        ("broken", ("tuning", "held-out", "strangers", "norms", "all")),
     ):
         for half in halves:
             mine = [
@@ -181,10 +188,11 @@ Every case is evaluated twice. *Without the search* nothing looks for what a net
 is attacked, so that the audit is measured by itself. *With the search*, the default, what hides is
 looked for first and gone round, and what is reported is what remains. The limits of the checks were
 chosen on every second case of `benchmarks/audit_cases.py` (tuning), without the search; the others
-are held out. Those of `benchmarks/audit_strangers.py` (strangers) were written after search and
-checks. Before, a case of either half was changed where it was not what it is called: some that
-overstated nothing, and the transformer of adversarial training, which had collapsed and was flagged
-for never answering a class; no limit was changed after the held-out half had been run.
+are held out. Those of `benchmarks/audit_strangers.py` (strangers) and those in ℓ1 and ℓ0 of
+`benchmarks/audit_norms.py` (norms) were written after search and checks. Before, a case of either
+half was changed where it was not what it is called: some that overstated nothing, and the
+transformer of adversarial training, which had collapsed and was flagged for never answering a
+class; no limit was changed after the held-out half had been run.
 
 | cases | flagged without the search, with 95 % confidence | with it |
 |---|---|---|

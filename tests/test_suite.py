@@ -1,5 +1,4 @@
 from dataclasses import replace
-from itertools import product
 
 import pytest
 import torch
@@ -18,7 +17,7 @@ from holdfast.attacks import (
     adapted,
     worst_case,
 )
-from holdfast.attacks.budget import _PARTS, _SPARSE, _search
+from holdfast.attacks.budget import _OF_NORMS, _PARTS, _search
 from holdfast.attacks.engine.aimed import aimed_at
 from holdfast.attacks.engine.hyperplane import nearest_first
 from holdfast.attacks.skips import hearing_skips
@@ -34,6 +33,11 @@ from tests.digits import digits, digits_network
 from tests.toys import Plateau, Saturated, Wrapped, images, small_network
 
 SMALL = {"steps": 10, "targets": 3, "queries": 150}
+
+
+PARTS = [
+    (norm, name) for norm, threat in THREATS.items() for name in _OF_NORMS.get(threat(1).p, _PARTS)
+]
 
 
 def without(suite, *names):
@@ -219,14 +223,13 @@ class TestBudget:
             over.append(int((counted.forwards + counted.backwards).max()) + asked - passes)
         assert max(over) <= 10
 
-    @pytest.mark.parametrize(
-        ("norm", "name"), [*product(METRIC, _PARTS), *(("l0", name) for name in _SPARSE)]
-    )
+    @pytest.mark.parametrize(("norm", "name"), PARTS)
     def test_a_part_takes_no_more_than_its_share_and_what_it_says(self, norm, name):
         x, y = images(1), torch.zeros(1, dtype=torch.int64)
-        part, eps = (_PARTS | _SPARSE)[name], 2 if norm == "l0" else 0.1
+        threat = THREATS[norm](2 if norm == "l0" else 0.1)
+        part = _OF_NORMS.get(threat.p, _PARTS)[name]
         for share in (part.least, part.least + 5, 150, 447, 1000):
-            attack, said = part.fitted(THREATS[norm](eps), share)
+            attack, said = part.fitted(threat, share)
             counted = Counted(Far().eval(), torch.arange(1))
             attack(counted, x, y, seed=0)
             spent = int((counted.forwards + counted.backwards).max())
@@ -255,7 +258,7 @@ class TestBudget:
         )
         assert WorstCase(Linf(0.1), budget=100).names == ("apgd-ce", "odi-averaged", "square")
         assert WorstCase(Linf(0.1), budget=50).names == ("apgd-ce",)
-        assert "fmn" in WorstCase(L1(1.0), budget=100).names
+        assert WorstCase(L1(1.0), budget=100).names == ("apgd-ce", "second-order", "fmn")
 
     def test_the_first_part_is_cut_short_before_it_is_left_out(self):
         lengths = [WorstCase(Linf(0.1), budget=b).attacks[0].steps for b in (14, 20, 32, 100, 700)]

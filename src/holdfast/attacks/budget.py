@@ -12,9 +12,10 @@ next: what the early parts leave of its margin tells nearly all of those that fa
 near an image came, it is worth Square only if that breaks one of a pilot's. What is chosen for an
 image hangs on no other one, so that rows are the same whatever the batch.
 
-In ℓ0 no gradient ascent is defined, and the parts are σ-zero, which finds many components together,
-greedy search, which finds few, and Sparse-RS, which breaks more of what stands than either for as
-many passes; there every image meets every part.
+In ℓ1 the first averaged slopes are followed by S-O. In ℓ0 no gradient ascent is defined, and the
+parts are σ-zero, which finds many components together, greedy search, which finds few, and
+Sparse-RS, which breaks more of what stands than either for as many passes; there every image meets
+every part.
 """
 
 from collections.abc import Callable
@@ -27,7 +28,7 @@ from holdfast.attacks.fmn import FMN
 from holdfast.attacks.greedy import Greedy
 from holdfast.attacks.malt import MALT
 from holdfast.attacks.odi import ODI
-from holdfast.attacks.second_order import falling_sigma
+from holdfast.attacks.second_order import SecondOrder, falling_sigma
 from holdfast.attacks.sigma_zero import SigmaZero
 from holdfast.attacks.sparse_rs import SparseRS
 from holdfast.attacks.square import Square
@@ -128,7 +129,7 @@ def parts_within(threat: Threat, budget: int) -> list[PartWithin]:
         ['apgd-ce', 'odi-averaged', 'malt', 'square']
     """
     left, kept = budget - _BEGUN, int(_SEARCH * budget)
-    order = list((_SPARSE if threat.p == 0 else _PARTS).items())
+    order = list(_OF_NORMS.get(threat.p, _PARTS).items())
     first, part = order[0]
     if left < part.least:
         least = part.least + _BEGUN
@@ -188,6 +189,13 @@ def _diverted_averaged(threat: Threat, passes: int) -> _Fitted:
     return _from_elsewhere(threat, passes, slope, _AVERAGED)
 
 
+def _averaged(threat: Threat, passes: int) -> _Fitted:
+    """S-O: in ℓ1 steps of PGD along averaged slopes find more than APGD's, which grow sparse."""
+    steps = (passes - _ASKED) // _AVERAGED
+    attack = SecondOrder(threat, steps=steps, samples=_SAMPLES)
+    return _Fitted(attack, steps * _AVERAGED + _ASKED)
+
+
 def _from_elsewhere(threat: Threat, passes: int, gradient: Gradient, slope: int) -> _Fitted:
     """One run, or as many as have all the steps that they can use."""
     beside = _MIXING + _beside(threat)
@@ -236,10 +244,19 @@ _PARTS = {
     "odi": _Part(0.3, 60, 60, 1.0, 0, _diverted),
 }
 
-#: In ℓ0, likewise.
-_SPARSE = {
-    "sigma-zero": _Part(0.25, 30, 60, 1.0, 0, _fewest),
-    "greedy": _Part(0.25, 30, 60, 1.0, 0, _one_by_one),
+#: In ℓ1 and ℓ0, likewise.
+_OF_NORMS = {
+    1.0: {
+        "apgd-ce": _PARTS["apgd-ce"],
+        "second-order": _PARTS["odi-averaged"]._replace(fitted=_averaged),
+        "malt": _PARTS["malt"],
+        "odi-averaged": _PARTS["odi-averaged-again"],
+        "odi": _PARTS["odi"],
+    },
+    0.0: {
+        "sigma-zero": _Part(0.25, 30, 60, 1.0, 0, _fewest),
+        "greedy": _Part(0.25, 30, 60, 1.0, 0, _one_by_one),
+    },
 }
 
 #: What the search without gradients is called, where it is not Square.
