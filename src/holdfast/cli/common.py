@@ -63,7 +63,7 @@ def print_table(title: str, rows: list[dict[str, Any]]) -> None:
     # COLUMNS=0 means that nobody knows, and rich would print nothing at all.
     console.width = max(console.width, _NARROWEST) if console.width else _USUAL
     # Names of models, attacks and classes are text: rich would read [/] in them as markup.
-    table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD)
     shown = [{name: _show(value) for name, value in row.items()} for row in rows]
     last = len(shown[0]) - 1
     needed = 3 * len(shown[0]) + 1  # between columns and at both sides
@@ -78,10 +78,10 @@ def print_table(title: str, rows: list[dict[str, Any]]) -> None:
         )
     for row in shown:
         table.add_row(*map(Text, row.values()))
+    console.print(Text(title), style="italic")  # a table would wrap its title to its own width
     if needed <= console.width:
         console.print(table)
         return
-    console.print(Text(title), style="italic")
     widest = max(map(len, shown[0]))
     for row in shown:
         first, *others = row.items()
