@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from holdfast.attacks import APGD, DDN, FGSM, PGD, Attack, On, Square, Worst
+from holdfast.attacks import APGD, DDN, FGSM, PGD, Attack, On, SigmaZero, Square, Worst, WorstCase
 from holdfast.auditing.check import NotRun, Verdict
 from holdfast.auditing.shares import at_least
 from holdfast.data import Data
@@ -31,7 +31,7 @@ from holdfast.goals import Untargeted
 from holdfast.losses import margin as margin_of
 from holdfast.models import Normalize
 from holdfast.results import read_about, read_rows
-from holdfast.threat import L1, L2, Linf
+from holdfast.threat import L0, L1, L2, Linf
 from holdfast.types import Threat
 from tests.digits import digits, trained
 from tests.toys import Wrapped
@@ -369,6 +369,18 @@ def test_a_sound_evaluation_passes(name):
         assert name in ("C14-length", "H-classes", "I5", "H-declared", "T-draws")
         return
     assert CHECKS[name].judge(found) is Verdict.PASS, found
+
+
+@pytest.mark.parametrize(
+    ("name", "weak"), [("A-square", SigmaZero(L0(3), steps=1)), ("C12", Still(threat=L1(1.5)))]
+)
+def test_it_is_found_in_other_norms_too(name, weak):
+    found = value(name, evaluated(trained()[0], {"weak": weak}))
+    assert CHECKS[name].judge(found) is not Verdict.PASS, found
+    suite = WorstCase(type(weak.threat)(1), steps=20, targets=3, queries=300)
+    left = evaluated(trained()[0], {"suite": suite})
+    assert len(left.ledger.survivors) > 4
+    assert CHECKS[name].judge(value(name, left)) is Verdict.PASS
 
 
 def test_a_point_beyond_the_ball_is_no_silent_success():

@@ -239,7 +239,8 @@ class Square(Preset):
         they are misled.
 
     When not:
-        With few queries: it needs thousands. In ℓ1 it is not defined here: `FMN`.
+        With few queries: it needs thousands. In ℓ1 and ℓ0 it is not defined here: `FMN`,
+        `SparseRS`.
 
     Traps:
         The schedule of the squares is stretched to ``queries``, so the first 1,000 of 5,000 are not
