@@ -192,7 +192,10 @@ are held out. Those of `benchmarks/audit_strangers.py` (strangers) and those in 
 `benchmarks/audit_norms.py` (norms) were written after search and checks. Before, a case of either
 half was changed where it was not what it is called: some that overstated nothing, and the
 transformer of adversarial training, which had collapsed and was flagged for never answering a
-class; no limit was changed after the held-out half had been run.
+class; no limit was changed after the held-out half had been run. In ℓ1 and ℓ0 fewer checks are
+defined, and what C12 asks in ℓ1 and A-square in ℓ0 was chosen after a first run of these cases. In
+ℓ1 an ascent of one loss alone reports up to 24 points too much here, which the audit of 50 images
+often cannot tell: take the suite.
 
 | cases | flagged without the search, with 95 % confidence | with it |
 |---|---|---|
@@ -256,12 +259,12 @@ def _searched(lines: Sequence[Line]) -> str:
         f"come within {100 * TOO_HIGH:.0f} points of the truth with it; {len(still)} do not"
     )
     told += (
-        f", of which {len(silent)} are not flagged: {', '.join(silent)}."
+        f", of which {len(silent)} are not flagged: {'; '.join(silent)}."
         if silent
         else ", and every one of these is flagged."
     )
     if never:
-        named = ", ".join(never)
+        named = "; ".join(never)
         told += f" Not counted without the search, by which they do not report too much: {named}."
     return told
 
