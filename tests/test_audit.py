@@ -9,7 +9,21 @@ import pytest
 import torch
 from torch import nn
 
-from holdfast.attacks import APGD, DDN, FGSM, PGD, Attack, On, SigmaZero, Square, Worst, WorstCase
+from holdfast import metrics
+from holdfast.attacks import (
+    APGD,
+    DDN,
+    FGSM,
+    PGD,
+    Attack,
+    Greedy,
+    On,
+    SigmaZero,
+    SparseRS,
+    Square,
+    Worst,
+    WorstCase,
+)
 from holdfast.auditing.check import NotRun, Verdict
 from holdfast.auditing.shares import at_least
 from holdfast.data import Data
@@ -381,6 +395,16 @@ def test_it_is_found_in_other_norms_too(name, weak):
     left = evaluated(trained()[0], {"suite": suite})
     assert len(left.ledger.survivors) > 4
     assert CHECKS[name].judge(value(name, left)) is Verdict.PASS
+
+
+def test_in_l0_random_search_that_finds_more_is_no_masking():
+    attacks = {"greedy": Greedy(L0(2), steps=2), "sparse-rs": SparseRS(L0(2), queries=150)}
+    found = evaluated(trained()[0], attacks)
+    fell = found.ledger.rows.groupby("attack")["fooled"].sum()
+    assert fell["sparse-rs"] > fell["greedy"] + 10
+    with pytest.raises(NotRun, match="no weaker"):
+        value("C5", found)
+    assert not metrics.misleading(found.ledger.rows)
 
 
 def test_a_point_beyond_the_ball_is_no_silent_success():
