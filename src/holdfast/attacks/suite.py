@@ -301,11 +301,12 @@ def AutoAttack(threat: Threat, *, steps: int = 100, targets: int = 9, queries: i
         ('apgd-ce', 'apgd-t', 'fab-t', 'square')
     """
     check_arguments(AutoAttack, locals())
-    if math.isinf(threat.eps) or threat.p not in (2, math.inf):
+    if threat.p not in (2, math.inf):
         raise InputError(
-            f"the threat is {threat!r}, but autoattack needs a limit in linf or l2; in l1 and l0 "
-            "there is worst-case."
+            f"autoattack is not defined in {threat.name}, but in linf and l2, as Square is: use "
+            "worst-case."
         )
+    _check_limit(threat)
     parts: dict[str, Attack] = {
         "apgd-ce": APGD(threat, steps=steps),
         "apgd-t": APGDT(threat, targets=targets, steps=steps, annealed=False),
