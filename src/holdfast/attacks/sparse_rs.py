@@ -3,7 +3,7 @@
     M ← k random components, each in a random corner of the box
     repeat:  A ⊂ M, B outside of M, |A| = |B| = max(α k, 1), at random
              M' ← M without A, with B in random corners, A as in the image
-             M ← M' if the score is higher there                       (algorithm 1, for ℓ0)
+             M ← M' if the score is higher there
 
 `SparseRS` is the attack; `SparseSearch` is one run of it.
 """
@@ -134,7 +134,7 @@ class SparseRS(Preset):
     exchanges shrink from a fraction ``alpha_init`` of the k on a schedule that is stretched to the
     number of queries.
 
-    Differs from the paper in what counts: a component, where the paper's is a pixel with all its
+    Differs from the authors' code in what counts: a component, where theirs is a pixel with all its
     colours. A corner in which the image is already is not drawn, since it would change nothing.
 
     When:
@@ -156,7 +156,7 @@ class SparseRS(Preset):
         alpha_init: fraction of the changes that the first exchange concerns, in (0, 1].
         restarts: runs with fresh randomness, each on the images that the earlier ones left
             robust; between two runs one more query says which those are.
-        goal: what to ascend; the margin, as in the paper, or any targeted one.
+        goal: what to ascend; the margin, as in the authors' code, or any targeted one.
         early_stop: an image stops at the first point that reaches the goal and costs nothing more;
             otherwise all queries are spent on raising the score.
         votes: see `Restarts`.
@@ -166,8 +166,7 @@ class SparseRS(Preset):
 
     Reference:
         Croce et al., "Sparse-RS: a versatile framework for query-efficient sparse black-box
-        adversarial attacks", AAAI 2022, algorithm 1 and section 3.2; the schedule as in the
-        authors' code.
+        adversarial attacks", AAAI 2022; as the authors' code has it for ℓ0.
 
     Example:
         >>> from holdfast import L0
